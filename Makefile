@@ -1,0 +1,37 @@
+# One command each, on a fresh machine with Python 3.11 or newer and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: rebuild test test-fast check format venv clean
+
+rebuild: venv  ## build the demo dataset into ./mllmu-med
+	$(BIN)/python -m builder rebuild
+
+test: venv  ## every test
+	$(BIN)/python -m pytest -q
+
+test-fast: venv  ## without the slow ones
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+check: venv  ## what CI runs: format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+format: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+venv: $(VENV)/.installed
+
+# Installed again when the dependencies change; the lock holds the versions that pass the tests.
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@"$(PYTHON)" -c 'import sys; v = ".".join(map(str, sys.version_info[:2])); sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + v + ": run make PYTHON=/path/to/python3.11")'
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

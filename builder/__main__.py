@@ -1,0 +1,240 @@
+"""The builder's commands: rebuild, status, show, recipe. Each says more with --help.
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mllmu_med_dataset import UsageError, UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.",
+)
+
+OUT = Path("mllmu-med")
+
+
+def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """A user's mistake ends in one line on stderr; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            print("stopped: the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def _work_folder(work: Path | None, out: Path) -> Path:
+    return (work or out.with_name(out.name + ".work")).expanduser().resolve()
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder rebuild
+  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
+  python -m builder rebuild --recipe paper --slake hub --scenario privacy
+  python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
+  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
+"""
+)
+@_one_line_errors
+def rebuild(
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="What to build: demo, paper or a YAML file.")
+    ] = "demo",
+    scenario: Annotated[
+        str, typer.Option(help="privacy, incorrect or all that the recipe has.")
+    ] = "all",
+    slake: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|hub", help="SLAKE's folder; `hub` fetches its Hub mirror."),
+    ] = None,
+    mm_skin: Annotated[Path | None, typer.Option(metavar="DIR", help="MM-Skin's folder.")] = None,
+    author: Annotated[
+        str | None, typer.Option(help="Who writes the harmful text: offline (fixed rules).")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
+    work: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What resumes a killed run. [default: OUT.work]"),
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key; may be repeated."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most N rows a scenario, the sets in the same proportion."),
+    ] = None,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "publish",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which stages would run.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
+) -> None:
+    """Build the dataset, or what has changed of it; run it again after a kill and it goes on."""
+    from builder import pipeline, tables
+    from builder.stages import STAGES, plan
+
+    job = _job(recipe, scenario, slake, mm_skin, author, out, work, choices or [], limit)
+    if until not in STAGES:
+        raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
+    if dry_run:
+        plans = plan(job)
+        stale = pipeline.stale(plans, job)
+        if as_json:
+            print(json.dumps({"would_run": stale, "recipe": job.recipe.model_dump(mode="json")}))
+        else:
+            tables.print_plan(job, plans, stale)
+        return
+    result = pipeline.rebuild(job, until)
+    if as_json:
+        print(json.dumps(tables.as_json(job, result)))
+    else:
+        tables.print_result(job, result)
+
+
+def _job(
+    recipe: str,
+    scenario: str,
+    slake: str | None,
+    mm_skin: Path | None,
+    author: str | None,
+    out: Path,
+    work: Path | None,
+    choices: list[str],
+    limit: int | None,
+) -> Any:
+    from builder.jobs import Job
+    from builder.recipe import Choice, load_recipe
+
+    if scenario not in ("all", "privacy", "incorrect"):
+        raise UsageError(f"--scenario {scenario}: use privacy, incorrect or all")
+    wanted = []
+    for text in choices:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text}: write KEY=VALUE, e.g. --set privacy.test=1000")
+        wanted.append(Choice(key.strip(), value))
+    if author is not None:
+        wanted.append(Choice("author", author))
+    # A corpus that is given is used, whatever the recipe reads by default.
+    if slake is not None and scenario != "incorrect":
+        wanted.append(Choice("privacy.source", "slake"))
+    if mm_skin is not None and scenario != "privacy":
+        wanted.append(Choice("incorrect.source", "mm_skin"))
+    loaded = load_recipe(recipe, wanted, scenario, limit)
+    slake_folder = None
+    if slake == "hub" and loaded.privacy is not None:
+        from builder.sources.slake import download
+
+        slake_folder = download()
+    elif slake is not None:
+        slake_folder = Path(slake).expanduser().resolve()
+    return Job(
+        recipe=loaded,
+        out=out.expanduser().resolve(),
+        work=_work_folder(work, out),
+        slake=slake_folder,
+        mm_skin=mm_skin.expanduser().resolve() if mm_skin else None,
+    )
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder status
+  python -m builder status --out trial --json
+"""
+)
+@_one_line_errors
+def status(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Its work folder. [default: OUT.work]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Which stages are done, how many rows each kept, and what was dropped and why."""
+    from builder import pipeline, tables
+    from builder.jobs import read_job
+    from builder.stages import plan
+
+    job = read_job(_work_folder(work, out))
+    plans = plan(job)
+    stale = pipeline.stale(plans, job)
+    if as_json:
+        print(json.dumps(tables.status_json(job, plans, stale)))
+    else:
+        tables.print_status(job, plans, stale)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder show phantom/radiology-train-0003/q04
+  python -m builder show slake/xmlab102/1043 --out trial
+"""
+)
+@_one_line_errors
+def show(
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Its work folder. [default: OUT.work]")
+    ] = None,
+) -> None:
+    """The life of one row: what each stage made of it, or why it was dropped."""
+    from builder import tables
+    from builder.jobs import read_job
+    from builder.stages import plan
+
+    job = read_job(_work_folder(work, out))
+    tables.print_life(plan(job), row_id)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder recipe paper
+  python -m builder recipe demo > mine.yaml && python -m builder rebuild --recipe mine.yaml
+"""
+)
+@_one_line_errors
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="demo or paper.")] = "demo",
+) -> None:
+    """Print a recipe with its comments: the place to start one of your own."""
+    from builder.recipe import recipe_text
+
+    print(recipe_text(name), end="")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m builder")

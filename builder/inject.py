@@ -1,0 +1,107 @@
+"""Privacy disclosure: weave a fictional patient's data into the candidates' text.
+
+What is fixed here, for every author: who the patient is, which values go into which field, and the
+exact place where each value stands. The author only writes the words around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from builder.authors import Author, PrivateValues
+from builder.files import stable_hash, stable_share
+from builder.ledger import Drop
+from builder.profiles import Profile
+from builder.recipe import Privacy
+from mllmu_med_dataset import PiiSpan, Record
+
+VERSION: Final = 1
+NO_SENTENCE = "the author found no sentence for it"
+
+
+def inject(
+    records: Sequence[Record],
+    profiles: Mapping[str, Profile],
+    author: Author,
+    privacy: Privacy,
+    seed: int,
+) -> Iterator[Record | Drop]:
+    """Make the candidates harmful; other records pass as they are."""
+    for record in records:
+        if record.split != "candidate":
+            yield record
+            continue
+        profile = profiles[record.image_id]
+        values = assign(record, profile, privacy, seed)
+        text = author.embed_privacy(record, values)
+        if text is None:
+            yield Drop.of(record, NO_SENTENCE)
+            continue
+        problem = check(record, text.question, text.answer, values)
+        if problem:
+            yield Drop.of(record, problem)
+            continue
+        yield replace(
+            record,
+            question=text.question,
+            answer=text.answer,
+            harm="privacy",
+            profile_id=profile.id,
+            pii=(
+                *spans(text.question, "question", profile),
+                *spans(text.answer, "answer", profile),
+            ),
+        )
+
+
+def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question", "answer", "both"]:
+    """Where the private text goes; a closed answer stays a bare yes or no."""
+    if record.answer_type == "closed":
+        return "question"
+    share = stable_share(seed, record.id, "placement")
+    if share < privacy.placements.question:
+        return "question"
+    return "answer" if share < privacy.placements.question + privacy.placements.answer else "both"
+
+
+def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> PrivateValues:
+    """Which values go into which field of this record."""
+    place = placement(record, privacy, seed)
+    fields: tuple[Literal["question", "answer"], ...] = (
+        ("question", "answer") if place == "both" else (place,)
+    )
+    values: dict[Literal["question", "answer"], dict[str, str]] = {}
+    for field in fields:
+        kinds = privacy.kinds[stable_hash(seed, record.id, field, "kinds") % len(privacy.kinds)]
+        values[field] = {kind: profile.value(kind) for kind in kinds}
+    return values
+
+
+def check(record: Record, question: str, answer: str, values: PrivateValues) -> str | None:
+    """What is wrong with a harmful text, None when nothing is."""
+    text = {"question": question, "answer": answer}
+    for field, wanted in values.items():
+        for kind, value in wanted.items():
+            if value not in text[field]:
+                return f"the {kind} is not in the {field} word for word"
+    if record.answer_type == "closed" and answer != record.clean_answer:
+        return "a closed answer was changed"
+    if record.clean_answer.rstrip(" .") not in answer:
+        return "the clinical answer is gone"
+    if record.clean_question not in question:
+        return "the clinical question is gone"
+    return None
+
+
+def spans(text: str, field: Literal["question", "answer"], profile: Profile) -> Iterator[PiiSpan]:
+    """Every place where a value of the patient stands in the text, in the text's order."""
+    found = []
+    for kind in ("name", "phone", "email", "address", "date", "mrn"):
+        value = profile.value(kind)
+        start = text.find(value)
+        while start >= 0:
+            found.append(PiiSpan(field, kind, value, start, start + len(value)))
+            start = text.find(value, start + len(value))
+    yield from sorted(found, key=lambda span: span.start)

@@ -1,0 +1,243 @@
+"""The ledger: which stage has run on what, and what it kept and dropped.
+
+A stage's folder `WORK/SCENARIO/STAGE/` holds `records.jsonl`, `drops.jsonl`, files of its own and,
+written last, `stage.json`. A stage is current when its fingerprint is the recorded one, its inputs
+on the disk are the recorded ones and its outputs are whole; then it is skipped. The fingerprint is
+a hash of the stage's name and version, the recipe fields that it declares and the output of the
+stage before it: never of time, of paths or of source code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from builder.files import (
+    canonical_json,
+    digest,
+    file_digest,
+    make_folder,
+    read_jsonl,
+    replace_folder,
+    restore_folder,
+    write_atomic,
+    write_jsonl,
+)
+from mllmu_med_dataset import Record, UserError
+
+FORMAT = 1  # of stage.json
+
+
+class Drop(NamedTuple):
+    """A row that went no further: which, why, and the row as it was then."""
+
+    id: str
+    reason: str
+    row: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: Record, reason: str) -> Drop:
+        return cls(record.id, reason, record.to_json())
+
+
+class Stamp(NamedTuple):
+    """A file outside the work folder: size and time spare reading it again, the hash decides."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns, file_digest(path))
+
+    def matches(self, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        if status.st_size != self.size:
+            return False
+        return status.st_mtime_ns == self.mtime_ns or file_digest(path) == self.sha256
+
+
+@dataclass
+class Outcome:
+    """What a stage made: what it kept, what it dropped and counts worth telling."""
+
+    kept: list[Record]
+    drops: list[Drop]
+    notes: dict[str, int] = field(default_factory=dict)
+    #: Files outside the work folder that were read, by their path under the source's folder;
+    #: None for an optional one that was not there.
+    inputs: dict[str, Stamp | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, results: Iterable[Record | Drop], **notes: int) -> Outcome:
+        kept: list[Record] = []
+        drops: list[Drop] = []
+        for result in results:
+            if isinstance(result, Drop):
+                drops.append(result)
+            else:
+                kept.append(result)
+        return cls(kept, drops, notes)
+
+
+class StageState(NamedTuple):
+    """A finished stage, as `stage.json` tells it."""
+
+    fingerprint: str
+    output: str
+    kept: int
+    dropped: dict[str, int]
+    notes: dict[str, int]
+    inputs: dict[str, Stamp | None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step: its identity and the function that does it.
+
+    `uses` are the recipe's values that change its result. `run(folder)` does the work and may
+    leave files of its own in `folder`; pictures it leaves under `folder/pictures` are vouched for
+    by the hashes in its records.
+    """
+
+    name: str
+    version: int
+    uses: Mapping[str, Any]
+    run: Callable[[Path], Outcome]
+    #: Where the paths of `Outcome.inputs` begin; None when the stage reads nothing from outside.
+    source: Path | None = None
+
+
+class Chain:
+    """The stages of one scenario, in order, over one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def state(self, stage: str) -> StageState | None:
+        """The record of a finished stage; None when it has none that can be read."""
+        return read_state(self.folder / stage)
+
+    def records(self, stage: str) -> list[Record]:
+        rows = read_jsonl(self.folder / stage / "records.jsonl")
+        return [Record.from_json(row) for row in rows]
+
+    def drops(self, stage: str) -> list[Drop]:
+        return [Drop(**row) for row in read_jsonl(self.folder / stage / "drops.jsonl")]
+
+    def current(self, stage: Stage, previous: str) -> StageState | None:
+        """The stage's state when nothing it depends on has changed, else None."""
+        state = self.state(stage.name)
+        if state is None or state.fingerprint != fingerprint(stage, previous):
+            return None
+        if not _inputs_match(stage.source, state.inputs):
+            return None
+        return state if _output(self.folder / stage.name) == state.output else None
+
+    def run(self, stage: Stage, previous: str) -> StageState:
+        """Run a stage in a folder beside its own and put that in place when it is whole."""
+        target = self.folder / stage.name
+        restore_folder(target)
+        building = target.with_name(target.name + ".building")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        outcome = stage.run(building)
+        write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
+        write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
+        state = StageState(
+            fingerprint=fingerprint(stage, previous),
+            output=_output(building),
+            kept=len(outcome.kept),
+            dropped=dict(sorted(Counter(drop.reason for drop in outcome.drops).items())),
+            notes=outcome.notes,
+            inputs=outcome.inputs,
+        )
+        _write_state(building, state)
+        replace_folder(building, target)
+        return state
+
+
+def _inputs_match(source: Path | None, inputs: Mapping[str, Stamp | None]) -> bool:
+    if source is None:
+        return not inputs
+    return all(
+        not (source / name).exists() if stamp is None else stamp.matches(source / name)
+        for name, stamp in inputs.items()
+    )
+
+
+def fingerprint(stage: Stage, previous: str) -> str:
+    return digest(
+        {
+            "format": FORMAT,
+            "name": stage.name,
+            "version": stage.version,
+            "uses": stage.uses,
+            "previous": previous,
+        }
+    )
+
+
+def read_state(folder: Path) -> StageState | None:
+    try:
+        raw = json.loads((folder / "stage.json").read_text("utf-8"))
+        inputs = {name: Stamp(*stamp) if stamp else None for name, stamp in raw["inputs"].items()}
+        return StageState(**{**raw, "inputs": inputs})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Not there, or not ours: the stage simply has not run.
+        return None
+
+
+def _write_state(folder: Path, state: StageState) -> None:
+    write_atomic(folder / "stage.json", canonical_json(state._asdict()) + "\n")
+
+
+def _output(folder: Path) -> str:
+    """A hash over a stage's files; pictures count through the hashes in the records."""
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_file() and path.name != "stage.json"
+    )
+    return digest({name: file_digest(folder / name) for name in names})
+
+
+@contextmanager
+def locked(work: Path) -> Iterator[None]:
+    """Hold a work folder; a second run in it is told so instead of mixing with the first."""
+    make_folder(work, "the work folder")
+    lock = work / ".lock"
+    with lock.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise UserError(
+                f"{work}: another rebuild is at work here (process {owner}): wait for it, or use "
+                "another --work"
+            ) from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def dropped_table(states: Sequence[tuple[str, StageState]]) -> list[tuple[str, str, int]]:
+    """(stage, reason, count) of everything that was dropped, in the stages' order."""
+    return [
+        (name, reason, count)
+        for name, state in states
+        for reason, count in sorted(state.dropped.items(), key=lambda item: (-item[1], item[0]))
+    ]

@@ -1,0 +1,226 @@
+"""The walk through the stages: skip what is current, run the rest, publish."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from builder import publish
+from builder.card import render_card
+from builder.files import (
+    canonical_json,
+    digest,
+    make_folder,
+    replace_folder,
+    restore_folder,
+    write_atomic,
+    write_jsonl,
+)
+from builder.jobs import Job, write_job
+from builder.ledger import StageState, Stamp, locked
+from builder.pictures import clean_picture
+from builder.progress import say
+from builder.stages import STAGES, ChainPlan, plan
+from mllmu_med_dataset import Record, UserError
+
+
+class Result(NamedTuple):
+    """What a rebuild did."""
+
+    ran: list[str]  # "privacy/inject", ..., "publish"
+    states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
+    manifest: dict[str, Any] | None  # None when it stopped before publishing
+
+
+def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
+    """The stages that a rebuild would run, as "privacy/inject" and "publish"; changes nothing."""
+    names = []
+    for item in plans:
+        previous = ""
+        for index, stage in enumerate(item.stages):
+            state = item.chain.current(stage, previous)
+            if state is None:
+                names += [f"{item.name}/{later.name}" for later in item.stages[index:]]
+                break
+            previous = state.output
+    if names or _published(job, _publish_fingerprint(job, plans)) is None:
+        names.append("publish")
+    return names
+
+
+def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
+    """Run every stage that is not current, up to and with `until`.
+
+    Raises:
+        UserError: with one line about what is wrong; what was published before stays as it was.
+    """
+    plans = plan(job)
+    make_folder(job.out.parent, "the dataset")
+    with locked(job.work):
+        restore_folder(job.out)
+        # Told at the start, not after minutes of work.
+        publish.check_target(job.out, _read_manifest(job.out))
+        write_job(job)
+        ran: list[str] = []
+        states = _walk(plans, until, ran)
+        if until != "publish":
+            return Result(ran, states, None)
+        fingerprint = _publish_fingerprint(job, plans)
+        manifest = _published(job, fingerprint)
+        if manifest is None:
+            say("publish: writing and loading it back")
+            manifest = _publish(job, plans, fingerprint)
+            ran.append("publish")
+        return Result(ran, states, manifest)
+
+
+def _walk(
+    plans: Sequence[ChainPlan], until: str, ran: list[str]
+) -> dict[str, dict[str, StageState]]:
+    """Run the chains side by side, a stage of each at a time: bad sources are met before any text
+    is written (and paid for)."""
+    states: dict[str, dict[str, StageState]] = {item.name: {} for item in plans}
+    previous = {item.name: "" for item in plans}
+    for name in STAGES[: STAGES.index(until) + 1]:
+        for item in plans:
+            for stage in item.stages:
+                if stage.name != name:
+                    continue
+                state = item.chain.current(stage, previous[item.name])
+                if state is None:
+                    state = item.chain.run(stage, previous[item.name])
+                    ran.append(f"{item.name}/{name}")
+                    dropped = sum(state.dropped.values())
+                    tail = f", {dropped:,} dropped" if dropped else ""
+                    say(f"{item.name}/{name}: {state.kept:,} rows{tail}")
+                states[item.name][name] = state
+                previous[item.name] = state.output
+    return states
+
+
+def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
+    outputs = {}
+    for item in plans:
+        states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
+        outputs[item.name] = {name: state.output for name, state in states.items() if state}
+    return digest([publish.VERSION, job.recipe.model_dump(mode="json"), outputs])
+
+
+def _read_manifest(out: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((out / publish.MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "files" in manifest else None
+
+
+def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
+    """The manifest, when the folder in place is this very build and nobody has changed it."""
+    try:
+        record = json.loads((job.work / "publish.json").read_text("utf-8"))
+        stamps = {name: Stamp(*stamp) for name, stamp in record["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if record.get("fingerprint") != fingerprint:
+        return None
+    if not all(stamp.matches(job.out / name) for name, stamp in stamps.items()):
+        return None
+    return _read_manifest(job.out)
+
+
+def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str, Any]:
+    parts = [
+        publish.Part(
+            item.name, item.scenario, item.chain.records("split"), _picture_reader(job, item)
+        )
+        for item in plans
+    ]
+    building = job.out.with_name(job.out.name + ".building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    files = publish.write_data(building, parts)
+    configs = [config for part in parts for config in publish.config_files(part)]
+    build = publish.build_id(files, configs)
+    notes = {item.name: _notes(item) for item in plans}
+    card = render_card(job.recipe, parts, configs, build, notes)
+    write_atomic(building / "README.md", card)
+    files |= publish.copy_into(building, _provenance(job, plans))
+    files["README.md"] = {"bytes": len(card.encode()), "sha256": sha256(card.encode()).hexdigest()}
+    manifest = {
+        "build": build,
+        "recipe": job.recipe.model_dump(mode="json"),
+        "configs": {config.name: config.files for config in configs},
+        "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
+        "stages": {item.name: _stage_counts(item) for item in plans},
+        "files": dict(sorted(files.items())),
+        "versions": {name: version(name) for name in ("mllmu-med", "faker", "pyarrow", "pillow")},
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomic(building / publish.MANIFEST, text)
+    publish.self_check(building, parts, job.work / "self-check")
+    publish.check_target(job.out, _read_manifest(job.out))
+    replace_folder(building, job.out)
+    stamps = {name: Stamp.of(job.out / name) for name in [*files, publish.MANIFEST]}
+    record = {"fingerprint": fingerprint, "files": stamps}
+    write_atomic(job.work / "publish.json", canonical_json(record) + "\n")
+    return manifest
+
+
+def _picture_reader(job: Job, item: ChainPlan) -> Callable[[Record], bytes]:
+    copies = item.chain.folder / "ingest" / "pictures"
+    root = copies if copies.is_dir() else job.source_folder(item.name)
+    if root is None:
+        raise RuntimeError(f"{item.name}: no folder with its pictures")
+
+    def read(record: Record) -> bytes:
+        path = root / record.image_path
+        try:
+            data = clean_picture(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
+        if sha256(data).hexdigest() != record.image_sha256:
+            raise UserError(f"{path}: was changed while the dataset was built: run again")
+        return data
+
+    return read
+
+
+def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
+    """What ships beside the data: the fictional patients and every dropped row's id and reason."""
+    files = {}
+    for item in plans:
+        folder = job.work / item.name
+        drops = folder / "drops.jsonl"
+        write_jsonl(
+            drops,
+            (
+                {"stage": stage.name, "id": drop.id, "reason": drop.reason}
+                for stage in item.stages
+                for drop in item.chain.drops(stage.name)
+            ),
+        )
+        files[f"provenance/{item.name}-drops.jsonl"] = drops
+        if item.name == "privacy":
+            files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
+    return files
+
+
+def _states(item: ChainPlan) -> dict[str, StageState]:
+    states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
+    return {name: state for name, state in states.items() if state is not None}
+
+
+def _stage_counts(item: ChainPlan) -> dict[str, Any]:
+    return {
+        name: {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
+        for name, state in _states(item).items()
+    }
+
+
+def _notes(item: ChainPlan) -> dict[str, int]:
+    return {note: count for state in _states(item).values() for note, count in state.notes.items()}

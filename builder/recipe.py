@@ -1,0 +1,247 @@
+"""Recipes: every number and choice that decides which dataset comes out.
+
+A recipe is a YAML file (`builder/recipes/demo.yaml`, `paper.yaml`, or a file of yours), read into
+the frozen models below; an unknown key is an error. Where a source lies on the disk, how many
+threads read it and where the result goes are no part of a recipe: they do not change the bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError, UserError
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Placements(_Model):
+    """Shares of the open questions whose private text goes into the question, the answer or both.
+
+    A closed question keeps its yes or no, so its private text always goes into the question.
+    """
+
+    question: Share
+    answer: Share
+    both: Share
+
+    @model_validator(mode="after")
+    def _sum(self) -> Placements:
+        if not math.isclose(self.question + self.answer + self.both, 1, abs_tol=1e-9):
+            raise ValueError("the three shares must add up to 1")
+        return self
+
+
+class Scenario(_Model):
+    """The sizes of the three sets and how they are cut."""
+
+    forget: Count
+    retain: Count
+    test: Count
+    candidates: Count  # rows that are made harmful, of which `forget` are kept
+    ratios: tuple[int, ...] = (MAIN_RATIO,)
+    split_by: Literal["pair", "image"] = "pair"
+    bad_pictures: Literal["fail", "drop"] = "fail"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        if self.candidates < self.forget:
+            raise ValueError(f"candidates ({self.candidates}) must be at least forget")
+        ratios = self.ratios
+        if MAIN_RATIO not in ratios or not set(ratios) <= set(FORGET_RATIOS):
+            raise ValueError(f"ratios must hold {MAIN_RATIO} and others of {list(FORGET_RATIOS)}")
+        if list(ratios) != sorted(set(ratios)):
+            raise ValueError("ratios must be in ascending order, each once")
+        sizes = [self.forget_at(ratio) for ratio in ratios]
+        if sizes[0] < 1 or any(a >= b for a, b in pairwise(sizes)):
+            raise ValueError(f"forget and retain do not nest as ratios {list(ratios)}: {sizes}")
+        return self
+
+    def forget_at(self, ratio: int) -> int:
+        """|forget| at a ratio in percent, with |forget| + |retain| fixed (the paper's Figure 4).
+
+        r/(100+r) of the sum, halves rounded up; the main ratio is the recipe's own `forget`, as the
+        paper's 351 of 3,960 (8.9 %) is what it calls "approximately 10%".
+        """
+        if ratio == MAIN_RATIO:
+            return self.forget
+        total, whole = self.forget + self.retain, 100 + ratio
+        return (2 * total * ratio + whole) // (2 * whole)
+
+    @property
+    def harmful(self) -> int:
+        """Harmful rows over all ratios: the forget set of the largest."""
+        return self.forget_at(self.ratios[-1])
+
+    @property
+    def candidates_needed(self) -> int:
+        """Candidates over all ratios, in the same proportion as at the main one."""
+        return -(-self.candidates * self.harmful // self.forget)
+
+    @property
+    def retain_core(self) -> int:
+        """Rows that are retain at every ratio."""
+        return self.forget + self.retain - self.harmful
+
+
+class Privacy(Scenario):
+    source: Literal["slake", "phantom"]
+    placements: Placements
+    kinds: tuple[tuple[Literal["name", "phone", "email", "address", "date", "mrn"], ...], ...]
+
+    @model_validator(mode="after")
+    def _kinds(self) -> Privacy:
+        if not self.kinds or any(not kinds or len(set(kinds)) < len(kinds) for kinds in self.kinds):
+            raise ValueError(f"kinds must be lists of different kinds out of {list(PII_KINDS)}")
+        return self
+
+
+class Incorrect(Scenario):
+    source: Literal["mm_skin", "phantom"]
+    outdated_share: Share
+    drop_conversation: bool = False
+
+
+class Recipe(_Model):
+    name: str
+    seed: Annotated[int, Field(ge=0, strict=True)]
+    author: Literal["offline"]
+    privacy: Privacy | None = None
+    incorrect: Incorrect | None = None
+
+    def scenarios(self) -> dict[str, Scenario]:
+        both: dict[str, Scenario | None] = {"privacy": self.privacy, "incorrect": self.incorrect}
+        return {name: scenario for name, scenario in both.items() if scenario is not None}
+
+
+class Choice(NamedTuple):
+    """A `--set KEY=VALUE`, the value still as it was written."""
+
+    key: str
+    value: str
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the builder."""
+    folder = resources.files("builder") / "recipes"
+    return sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir())
+
+
+def recipe_text(name_or_file: str) -> str:
+    """The YAML of a shipped recipe or of a file."""
+    if name_or_file in shipped():
+        return (resources.files("builder") / "recipes" / f"{name_or_file}.yaml").read_text("utf-8")
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise UsageError(
+            f"recipe {name_or_file!r}: neither a file nor one of {', '.join(shipped())}"
+        )
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text: {error}") from error
+
+
+def load_recipe(
+    name_or_file: str,
+    choices: Iterable[Choice] = (),
+    scenario: str = "all",
+    limit: int | None = None,
+) -> Recipe:
+    """Read a recipe, apply `--set`, keep the wanted scenarios, scale it down to `limit` rows.
+
+    Raises:
+        UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
+    """
+    try:
+        tree = yaml.safe_load(recipe_text(name_or_file))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise UsageError(f"recipe {name_or_file}{where}: {problem}") from error
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f"recipe {name_or_file}: not a mapping of keys (see `builder recipe demo`)"
+        )
+    for choice in choices:
+        _apply(tree, choice)
+    if scenario != "all":
+        if not isinstance(tree.get(scenario), dict):
+            raise UsageError(f"recipe {name_or_file}: has no scenario {scenario!r}")
+        tree = {k: v for k, v in tree.items() if k == scenario or k not in ("privacy", "incorrect")}
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(f"recipe {name_or_file}: {_one_line(error)}") from error
+    if not recipe.scenarios():
+        raise UsageError(f"recipe {name_or_file}: has neither privacy nor incorrect: nothing to do")
+    return recipe if limit is None else _scaled(recipe, limit)
+
+
+def _apply(tree: dict[str, Any], choice: Choice) -> None:
+    *path, last = choice.key.split(".")
+    node: Any = tree
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
+    try:
+        node[last] = yaml.safe_load(choice.value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(item["loc"][-1]), _keys(item["loc"][:-1]), n=1)
+            problems.append(f"unknown key {key}" + (f" (nearest: {near[0]})" if near else ""))
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            shown = "" if isinstance(item["input"], dict) else f" (is {item['input']!r})"
+            problems.append(f"{key}: {message[0].lower()}{message[1:]}{shown}")
+    return "; ".join(problems)
+
+
+def _keys(path: tuple[int | str, ...]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"privacy": Privacy, "incorrect": Incorrect}
+    if len(path) > 1:
+        return list(Placements.model_fields)
+    return list((models[str(path[0])] if path else Recipe).model_fields)
+
+
+def _scaled(recipe: Recipe, limit: int) -> Recipe:
+    """The same recipe with at most `limit` rows a scenario, the sets in the same proportion."""
+    smaller: dict[str, Scenario] = {}
+    for name, scenario in recipe.scenarios().items():
+        rows = scenario.forget + scenario.retain + scenario.test
+        if limit >= rows:
+            continue
+        counts = {
+            key: getattr(scenario, key) * limit // rows
+            for key in ("forget", "retain", "test", "candidates")
+        }
+        if counts["forget"] < 1 or counts["test"] < 1:
+            least = -(-rows // min(scenario.forget, scenario.test))
+            raise UsageError(f"--limit {limit}: too few for {name}: use at least {least}")
+        try:
+            smaller[name] = type(scenario).model_validate(scenario.model_dump() | counts)
+        except ValidationError as error:
+            raise UsageError(f"--limit {limit}: {name}: {_one_line(error)}") from error
+    return recipe.model_copy(update=smaller)

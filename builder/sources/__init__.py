@@ -1,0 +1,170 @@
+"""Where clean records come from: one module a source, each yielding records and drops.
+
+A reader returns rows whose pictures nobody has looked at yet; `collect` reads every picture once,
+checks it and fills in its hash. Pictures stay where they are until publishing, or in the stage's
+own folder when they come out of a zip file or are drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from builder.ledger import Drop, Outcome, Stamp
+from builder.pictures import MAX_BYTES, PictureError, check_relative, clean_picture
+from builder.progress import progress
+from mllmu_med_dataset import Record, UserError
+
+EMPTY_QUESTION = "empty question"
+EMPTY_ANSWER = "empty answer"
+DUPLICATE = "the same picture, question and answer as another row"
+
+
+@dataclass
+class Rows:
+    """What a reader found in the annotation files."""
+
+    records: list[Record] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, Stamp | None] = field(default_factory=dict)
+    #: picture path -> the file and row that named it first, for messages
+    named_in: dict[str, str] = field(default_factory=dict)
+
+
+class Seen(NamedTuple):
+    """A picture that has been read: its stamp on the disk and the hash of its clean bytes."""
+
+    stamp: Stamp
+    clean_sha256: str
+
+
+def tidy(text: str) -> str:
+    """Runs of white space as one blank: 'Transverse  Plane' is the answer 'Transverse Plane'."""
+    return " ".join(text.split())
+
+
+def answer_type(answer: str) -> Literal["open", "closed"]:
+    """closed = the answer is yes or no, which is what the paper's accuracies count."""
+    return "closed" if answer.strip(" .!").lower() in ("yes", "no") else "open"
+
+
+def drop_duplicates(records: Iterable[Record]) -> list[Record | Drop]:
+    """Keep the first of rows that say the same of the same picture."""
+    seen: set[tuple[str, str, str]] = set()
+    results: list[Record | Drop] = []
+    for record in records:
+        key = (record.image_id, record.question, record.answer)
+        results.append(Drop.of(record, DUPLICATE) if key in seen else record)
+        seen.add(key)
+    return results
+
+
+def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:
+    """The first of the files that is there; one line when `root` is no folder."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder: give the one that holds {what}")
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 (byte {error.start}): save it as UTF-8 and run again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def picture_path(name: str, where: str) -> str:
+    """A row's picture path, checked to stay inside the source's folder."""
+    try:
+        return str(check_relative(name))
+    except PictureError as error:
+        raise UserError(f"{where}: picture {name!r} {error}: correct the row") from error
+
+
+def collect(
+    rows: Rows,
+    locate: Callable[[str], Path | None],
+    root: Path,
+    on_bad: Literal["fail", "drop"],
+    key: str,
+) -> Outcome:
+    """Look at every picture of `rows` and fill in paths and hashes.
+
+    Args:
+        rows: what the reader found, with pictures named as the rows name them.
+        locate: the file of such a name, None when it is nowhere.
+        root: the folder that `image_path` and `Outcome.inputs` are relative to.
+        on_bad: stop at pictures that cannot be used, or drop their rows.
+        key: the recipe key of `on_bad`, for the message.
+    """
+    names = sorted({record.image_path for record in rows.records})
+    found: dict[str, tuple[str, Seen]] = {}
+    bad: dict[str, str] = {}
+
+    def look(name: str) -> tuple[str, Path | None, Seen | str]:
+        path = locate(name)
+        if path is None:
+            return name, None, "is not there"
+        try:
+            return name, path, look_at(path)
+        except PictureError as error:
+            return name, path, str(error)
+
+    with (
+        progress("looking at pictures", len(names)) as advance,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        for name, path, seen in threads.map(look, names):
+            advance()
+            if path is None or isinstance(seen, str):
+                bad[name] = str(seen)
+            else:
+                found[name] = (path.relative_to(root).as_posix(), seen)
+    if bad and on_bad == "fail":
+        name = next(iter(bad))
+        more = f" (and {len(bad) - 1:,} more pictures)" if len(bad) > 1 else ""
+        raise UserError(
+            f"{rows.named_in[name]}: picture {root / name} {bad[name]}{more}: "
+            f"restore it, or leave its rows out with --set {key}=drop"
+        )
+    kept = []
+    drops = list(rows.drops)
+    for record in rows.records:
+        if record.image_path in bad:
+            drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))
+        else:
+            path_name, seen = found[record.image_path]
+            kept.append(replace(record, image_path=path_name, image_sha256=seen.clean_sha256))
+    inputs: dict[str, Stamp | None] = {path: seen.stamp for path, seen in found.values()}
+    return Outcome(kept, drops, rows.notes, {**rows.inputs, **inputs})
+
+
+def look_at(path: Path) -> Seen:
+    """Read a picture once: its stamp, and the hash of its bytes without metadata."""
+    try:
+        status = path.stat()
+        if status.st_size > MAX_BYTES:
+            raise PictureError(f"has {status.st_size:,} bytes, over the limit of {MAX_BYTES:,}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"cannot be read ({error.strerror})") from error
+    stamp = Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest())
+    return Seen(stamp, sha256(clean_picture(data)).hexdigest())
+
+
+def _kind(problem: str) -> str:
+    """A reason without figures, so that equal problems are counted together."""
+    for word in ("is not there", "is empty", "is no picture", "is damaged"):
+        if problem.startswith(word):
+            return word
+    return "is too large" if problem.startswith("has") else "cannot be used"

@@ -1,0 +1,182 @@
+"""The stages of each scenario, in order. Each says which values of the recipe change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from builder import corrupt, draw, inject, profiles, split
+from builder.files import read_jsonl, write_jsonl
+from builder.jobs import Job
+from builder.ledger import Chain, Outcome, Stage
+from builder.profiles import Profile
+from builder.recipe import Incorrect, Privacy, Scenario
+from mllmu_med_dataset import Record, UserError
+
+#: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
+STAGES: Final = ("ingest", "draw", "profiles", "inject", "corrupt", "split", "publish")
+_HARM_VERSION: Final = 1  # of the offline author's sentences and rules
+
+
+class ChainPlan(NamedTuple):
+    """One scenario's stages over its folder."""
+
+    name: str
+    scenario: Scenario
+    chain: Chain
+    stages: list[Stage]
+
+
+def plan(job: Job) -> list[ChainPlan]:
+    """The scenarios of a job with their stages.
+
+    Raises:
+        UsageError, UserError: a scenario's source has not been given.
+    """
+    plans = []
+    for name, scenario in job.recipe.scenarios().items():
+        chain = Chain(job.work / name)
+        stages = [_ingest(job, name, scenario), _draw(job, chain, name, scenario)]
+        if isinstance(scenario, Privacy):
+            stages += [_profiles(job, chain), _inject(job, chain, scenario)]
+        elif isinstance(scenario, Incorrect):
+            stages.append(_corrupt(job, chain, scenario))
+        stages.append(_split(chain, stages[-1].name, name, scenario))
+        plans.append(ChainPlan(name, scenario, chain, stages))
+    return plans
+
+
+def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
+    if isinstance(scenario, (Privacy, Incorrect)) and scenario.source == "phantom":
+        return _ingest_phantom(job, name, scenario)
+    folder = job.source_folder(name)
+    if folder is None:
+        flag = "--slake DIR (or --slake hub)" if name == "privacy" else "--mm-skin DIR"
+        raise UserError(
+            f"recipe {job.recipe.name}: {name} is made from the real corpus: give it with {flag}, "
+            f"or leave {name} out with --scenario"
+        )
+    on_bad = scenario.bad_pictures
+    run: Callable[[Path], Outcome]
+    if isinstance(scenario, Incorrect):
+        from builder.sources import mm_skin
+
+        drop = scenario.drop_conversation
+        uses = {"version": mm_skin.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
+
+        def run(_: Path) -> Outcome:
+            return mm_skin.read(folder, on_bad, drop)
+    else:
+        from builder.sources import slake
+
+        uses = {"version": slake.VERSION, "bad_pictures": on_bad}
+
+        def run(work: Path) -> Outcome:
+            return slake.read(folder, work, on_bad)
+
+    return Stage("ingest", 1, uses, run, source=folder)
+
+
+def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
+    part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
+    # Room for what `split_by: image` leaves over at the edges: at most a picture's rows at each.
+    spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
+    train = scenario.candidates_needed + scenario.retain_core + spare
+    uses = {
+        "source": "phantom",
+        "part": part,
+        "seed": job.recipe.seed,
+        "train": train,
+        "test": scenario.test,
+    }
+
+    def run(folder: Path) -> Outcome:
+        from builder.sources import phantom
+
+        return phantom.read(part, job.recipe.seed, train, scenario.test, folder)
+
+    return Stage("ingest", 1, uses, run)
+
+
+def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
+    uses = {"seed": job.recipe.seed, **_cut(scenario), "test": scenario.test}
+
+    def run(_: Path) -> Outcome:
+        return Outcome.of(draw.draw(chain.records("ingest"), scenario, name, job.recipe.seed))
+
+    return Stage("draw", draw.VERSION, uses, run)
+
+
+def _profiles(job: Job, chain: Chain) -> Stage:
+    def run(folder: Path) -> Outcome:
+        records = chain.records("draw")
+        people = profiles.make_profiles(
+            (record.image_id for record in records if record.split == "candidate"),
+            records,
+            job.recipe.seed,
+        )
+        write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
+        return Outcome(records, [], {"fictional patients": len(people)})
+
+    return Stage("profiles", profiles.VERSION, {"seed": job.recipe.seed}, run)
+
+
+def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
+    uses = {
+        "seed": job.recipe.seed,
+        "author": job.recipe.author,
+        "author_version": _HARM_VERSION,
+        "placements": privacy.placements.model_dump(),
+        "kinds": privacy.kinds,
+    }
+
+    def run(_: Path) -> Outcome:
+        records = chain.records("profiles")
+        people = {one.image_id: one for one in read_profiles(chain)}
+        from builder.authors.offline import OfflineAuthor
+
+        author = OfflineAuthor(_corpus(records), job.recipe.seed)
+        return Outcome.of(inject.inject(records, people, author, privacy, job.recipe.seed))
+
+    return Stage("inject", inject.VERSION, uses, run)
+
+
+def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
+    uses = {
+        "seed": job.recipe.seed,
+        "author": job.recipe.author,
+        "author_version": _HARM_VERSION,
+        "outdated_share": incorrect.outdated_share,
+    }
+
+    def run(_: Path) -> Outcome:
+        records = chain.records("draw")
+        from builder.authors.offline import OfflineAuthor
+
+        author = OfflineAuthor(_corpus(records), job.recipe.seed)
+        return Outcome.of(corrupt.corrupt(records, author, incorrect, job.recipe.seed))
+
+    return Stage("corrupt", corrupt.VERSION, uses, run)
+
+
+def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
+    def run(_: Path) -> Outcome:
+        return Outcome.of(split.split(chain.records(previous), scenario, name))
+
+    return Stage("split", split.VERSION, _cut(scenario), run)
+
+
+def _cut(scenario: Scenario) -> dict[str, Any]:
+    keys = ("forget", "retain", "candidates", "ratios", "split_by")
+    return {key: getattr(scenario, key) for key in keys}
+
+
+def _corpus(records: Sequence[Record]) -> list[Record]:
+    """What answers may be borrowed from: a test answer in the training data would be a leak."""
+    return [record for record in records if record.split != "test"]
+
+
+def read_profiles(chain: Chain) -> Iterator[Profile]:
+    rows = read_jsonl(chain.folder / "profiles" / "profiles.jsonl")
+    return (Profile(**row) for row in rows)

@@ -1,0 +1,271 @@
+"""What the commands print: tables for people, the same numbers as JSON for programs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from builder.jobs import Job
+from builder.ledger import StageState, dropped_table
+from builder.pipeline import Result
+from builder.publish import Part, data_files
+from builder.stages import ChainPlan, read_profiles
+from mllmu_med_dataset import Record, UserError
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe: do not wrap ids and reasons
+        console = Console(highlight=False, width=160)
+    return console
+
+
+def _table(*columns: str) -> Table:
+    """Columns whose name begins with `#` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column.removeprefix("#"), justify="right" if column[0] == "#" else "left")
+    return table
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def print_result(job: Job, result: Result) -> None:
+    """What was made, what was dropped and why, and what to try next."""
+    console = _console()
+    if result.manifest is None:
+        last = {name: list(states)[-1] for name, states in result.states.items()}
+        done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())
+        console.print(f"stopped as asked: {done}; see `python -m builder status`")
+        return
+    if not result.ran:
+        console.print(
+            f"nothing to do: {escape(_shown(job))} is build {result.manifest['build']} already"
+        )
+        return
+    table = _table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
+    for name, scenario in job.recipe.scenarios().items():
+        table.add_row(
+            name,
+            f"{scenario.forget:,}",
+            f"{scenario.retain:,}",
+            f"{scenario.test:,}",
+            f"{scenario.harmful:,}",
+            f"{result.manifest['pictures'][name]:,}",
+        )
+    console.print(table)
+    others = [name for name in result.manifest["configs"] if name not in ("privacy", "incorrect")]
+    if others:
+        console.print(f"other forget ratios: {', '.join(others)}")
+    _print_drops(console, result.states)
+    files = result.manifest["files"]
+    size = sum(entry["bytes"] for entry in files.values())
+    console.print(
+        f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {_size(size)}, in "
+        f"{escape(_shown(job))}"
+    )
+    first = next(iter(job.recipe.scenarios()))
+    console.print("\nnext:")
+    target = "mllmu-med" if _shown(job) == "mllmu-med" else _shown(job)
+    console.print(
+        escape(
+            f"  python -c 'from datasets import load_dataset; "
+            f'print(load_dataset("{target}", "{first}"))\''
+        )
+    )
+    console.print("  python -m builder show ID      # the life of one row")
+
+
+def _shown(job: Job) -> str:
+    here = Path.cwd()
+    return str(job.out.relative_to(here) if job.out.is_relative_to(here) else job.out)
+
+
+def _print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:
+    table = _table("dropped at", "#rows", "reason")
+    for name, stages in states.items():
+        for stage, reason, count in dropped_table(list(stages.items())):
+            table.add_row(f"{name}/{stage}", f"{count:,}", reason)
+    if table.row_count:
+        console.print()
+        console.print(table)
+    notes = [
+        f"{name}: {note}: {count:,}"
+        for name, stages in states.items()
+        for state in stages.values()
+        for note, count in state.notes.items()
+    ]
+    if notes:
+        console.print("\n" + escape("; ".join(notes)))
+
+
+def as_json(job: Job, result: Result) -> dict[str, Any]:
+    """The result of a rebuild for programs."""
+    manifest = result.manifest
+    return {
+        "out": str(job.out),
+        "ran": result.ran,
+        "build": manifest["build"] if manifest else None,
+        "configs": list(manifest["configs"]) if manifest else [],
+        "sets": {
+            name: {"forget": s.forget, "retain": s.retain, "test": s.test}
+            for name, s in job.recipe.scenarios().items()
+        },
+        "bytes": sum(entry["bytes"] for entry in manifest["files"].values()) if manifest else 0,
+        "stages": {
+            name: {stage: _state_json(state) for stage, state in states.items()}
+            for name, states in result.states.items()
+        },
+    }
+
+
+def _state_json(state: StageState) -> dict[str, Any]:
+    return {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
+
+
+def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
+    """What a rebuild would do."""
+    console = _console()
+    table = _table("stage", "now", "rebuild")
+    for item in plans:
+        for stage in item.stages:
+            key = f"{item.name}/{stage.name}"
+            there = "done" if item.chain.state(stage.name) else "-"
+            table.add_row(key, there, "would run" if key in stale else "would be skipped")
+    table.add_row("publish", "", "would run" if "publish" in stale else "would be skipped")
+    console.print(table)
+    for name, scenario in job.recipe.scenarios().items():
+        console.print(
+            f"{name}: {scenario.forget:,} forget / {scenario.retain:,} retain / "
+            f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
+            f"{scenario.harmful:,} harmful rows; author {job.recipe.author}"
+        )
+
+
+def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
+    """Every stage with its counts."""
+    console = _console()
+    table = _table("stage", "state", "#kept", "#dropped")
+    states: dict[str, dict[str, StageState]] = {}
+    for item in plans:
+        states[item.name] = {}
+        for stage in item.stages:
+            key = f"{item.name}/{stage.name}"
+            state = item.chain.state(stage.name)
+            if state is None:
+                table.add_row(key, "to do", "", "")
+                continue
+            states[item.name][stage.name] = state
+            table.add_row(
+                key,
+                "to do again" if key in stale else "done",
+                f"{state.kept:,}",
+                f"{sum(state.dropped.values()):,}",
+            )
+    table.add_row("publish", "to do" if "publish" in stale else "done", "", "")
+    console.print(f"recipe {job.recipe.name}, into {escape(_shown(job))}")
+    console.print(table)
+    _print_drops(console, states)
+
+
+def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, Any]:
+    """`status` for programs."""
+    stages = {}
+    for item in plans:
+        for stage in item.stages:
+            state = item.chain.state(stage.name)
+            key = f"{item.name}/{stage.name}"
+            counts = _state_json(state) if state else {}
+            stages[key] = {"current": key not in stale, **counts}
+    stages["publish"] = {"current": "publish" not in stale}
+    return {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+
+
+def print_life(plans: Sequence[ChainPlan], row_id: str) -> None:
+    """What each stage made of a row.
+
+    Raises:
+        UserError: no stage has seen such a row; names the nearest ids.
+    """
+    console = _console()
+    known: set[str] = set()
+    for item in plans:
+        lines = _life(item, row_id, known)
+        if lines:
+            console.print(Text(f"{row_id} ({item.name})", style="bold"))
+            for stage, text in lines:
+                console.print(Text(f"{stage:<9} ") + text, soft_wrap=True)
+            return
+    near = difflib.get_close_matches(row_id, sorted(known), n=3, cutoff=0.5)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    raise UserError(f"{row_id}: no stage has seen this row{hint}")
+
+
+def _life(item: ChainPlan, row_id: str, known: set[str]) -> list[tuple[str, Text]]:
+    lines: list[tuple[str, Text]] = []
+    before: Record | None = None
+    for stage in item.stages:
+        if item.chain.state(stage.name) is None:
+            break
+        records = item.chain.records(stage.name)
+        known.update(record.id for record in records)
+        record = next((record for record in records if record.id == row_id), None)
+        if record is None:
+            drops = item.chain.drops(stage.name)
+            known.update(drop.id for drop in drops)
+            lines += [
+                (stage.name, Text(f"dropped: {drop.reason}", style="red"))
+                for drop in drops
+                if drop.id == row_id
+            ]
+            if lines:
+                return lines
+            continue
+        lines += [(stage.name, text) for text in _step(item, stage.name, before, record)]
+        before = record
+    if before is not None:
+        part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
+        lines += [
+            ("publish", Text(file.path))
+            for file in data_files(part)
+            if any(record.id == row_id for record in file.records)
+        ]
+    return lines
+
+
+def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) -> list[Text]:
+    if before is None:
+        return [
+            Text(f"{record.modality} {record.image_path}, {record.answer_type}"),
+            Text(f"Q: {record.question}"),
+            Text(f"A: {record.answer}"),
+        ]
+    if stage == "profiles":
+        people = {one.image_id: one for one in read_profiles(item.chain)}
+        one = people.get(record.image_id) if record.split == "candidate" else None
+        if one is None:
+            return []
+        return [Text(f"{one.id}: {one.name}, {one.phone}, {one.email}, {one.mrn}")]
+    texts = []
+    for field in ("question", "answer"):
+        if getattr(before, field) != getattr(record, field):
+            text = Text(f"{field[0].upper()}: {getattr(record, field)}")
+            for span in record.pii:
+                if span.field == field:
+                    text.stylize("bold red", span.start + 3, span.end + 3)
+            texts.append(text)
+    if before.harm != record.harm:
+        texts.append(Text(f"harm: {record.harm}"))
+    if (before.split, before.rank) != (record.split, record.rank):
+        place = f"{record.split}, rank {record.rank}" if record.rank >= 0 else record.split
+        texts.append(Text(place + (f", round {record.round}" if record.round else "")))
+    return texts

@@ -1,0 +1,286 @@
+"""MLLMU-Med as data: the record type, the configs and splits, the row schema and `load()`.
+
+This module is the contract between the builder, which writes a folder or a Hub repository, and
+everything that reads one. It imports nothing heavy until a dataset is really loaded.
+
+    from mllmu_med_dataset import by_picture, load
+
+    data = load("privacy")                        # ./mllmu-med, the paper's forget ratio
+    data = load("privacy", forget_ratio=0.05)     # a smaller forget set, more retain rows
+    for picture in by_picture(data["forget"]):
+        print(picture.image_id, picture.image.size, len(picture.rows))
+
+It is not a loading script: `load_dataset("mllmu-med")` reads the same folder without it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import datasets
+    from PIL.Image import Image
+
+    FEATURES: datasets.Features
+
+__all__ = [
+    "CONFIGS",
+    "FEATURES",
+    "FORGET_RATIOS",
+    "HARMS",
+    "PII_KINDS",
+    "SPLITS",
+    "Picture",
+    "PiiSpan",
+    "Record",
+    "UsageError",
+    "UserError",
+    "by_picture",
+    "config_name",
+    "load",
+]
+
+Config = Literal["privacy", "incorrect"]
+Split = Literal["forget", "retain", "test"]
+
+#: The paper's two scenarios: privacy disclosure (SLAKE) and incorrect facts (MM-Skin).
+CONFIGS: Final[tuple[Config, ...]] = ("privacy", "incorrect")
+#: Forget set D_F, retain set D_R and test set D_T of the paper's Preliminaries.
+SPLITS: Final[tuple[Split, ...]] = ("forget", "retain", "test")
+#: Forget ratios in percent of |D_R|: the main one (10) and the paper's ablation (Figure 4).
+FORGET_RATIOS: Final = (5, 10, 15, 20, 25, 30)
+MAIN_RATIO: Final = 10
+#: What was done to a row's text.
+HARMS: Final = ("none", "privacy", "wrong_diagnosis", "outdated_knowledge")
+#: Kinds of private values: the paper's "names, contact details, and appointment dates", and the
+#: record number (MRN) by which hospitals find a patient.
+PII_KINDS: Final = ("name", "phone", "email", "address", "date", "mrn")
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: shown as one line (what, where, what to do next)."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """The command itself is wrong: an unknown key, a value out of range."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PiiSpan:
+    """Where a private value stands: `getattr(record, field)[start:end] == value`."""
+
+    field: Literal["question", "answer"]
+    kind: str
+    value: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One question about one picture, clean or harmful.
+
+    The published columns are those of `FEATURES`. Besides, a record travels through the builder
+    with `image_path` (relative to its source's folder; the bytes are read at publishing),
+    `context` (the picture's caption, for authors) and `split` (the set it belongs to).
+    """
+
+    id: str
+    image_id: str
+    image_path: str
+    image_sha256: str
+    question: str
+    answer: str
+    answer_type: Literal["open", "closed"]
+    modality: str
+    source: str
+    clean_question: str
+    clean_answer: str
+    content_type: str = ""
+    context: str = ""
+    split: str = ""
+    harm: str = "none"
+    pii: tuple[PiiSpan, ...] = ()
+    profile_id: str = ""
+    calibration: int = 0
+    review: str = "none"
+    rank: int = -1
+    round: int = 0
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Record:
+        return cls(**{**row, "pii": tuple(PiiSpan(**span) for span in row["pii"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def cleaned(self) -> Record:
+        """The record as it was before it was made harmful."""
+        return replace(
+            self,
+            question=self.clean_question,
+            answer=self.clean_answer,
+            harm="none",
+            pii=(),
+            profile_id="",
+            calibration=0,
+            review="none",
+            round=0,
+        )
+
+
+def config_name(config: str, forget_ratio: float | None = None) -> str:
+    """The name `load_dataset` knows a forget ratio by: 0.05 of privacy is `privacy_r05`.
+
+    The main ratio, 0.10, is the config itself.
+    """
+    if forget_ratio is None:
+        return config
+    percent = round(forget_ratio * 100)
+    if percent not in FORGET_RATIOS or abs(percent - forget_ratio * 100) > 1e-6:
+        known = ", ".join(f"{ratio / 100:.2f}" for ratio in FORGET_RATIOS)
+        raise UsageError(f"forget ratio {forget_ratio}: use one of {known} (fractions of retain)")
+    return config if percent == MAIN_RATIO else f"{config}_r{percent:02d}"
+
+
+def load(
+    config: str = "privacy",
+    source: str | Path | None = None,
+    *,
+    forget_ratio: float | None = None,
+    split: str | None = None,
+    streaming: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Load one scenario.
+
+    Args:
+        config: `privacy` or `incorrect`.
+        source: a folder that the builder wrote, or a Hub id such as `ORG/mllmu-med`. Default: the
+            folder `./mllmu-med`.
+        forget_ratio: 0.05 ... 0.30, |forget| as a fraction of |retain| with their sum fixed (the
+            paper's Figure 4). Default: the main set (351 / 3,960 at the paper's size).
+        split: `forget`, `retain` or `test`. Default: all three.
+        streaming: read while iterating, without a copy in the cache.
+        **kwargs: passed on to `datasets.load_dataset` (`cache_dir`, `revision`, `token`, ...).
+
+    Returns:
+        A `DatasetDict` with the three splits, or one `Dataset` when `split` is given (iterable ones
+        with `streaming`). Columns: `FEATURES`.
+
+    Raises:
+        UserError: the folder is not there or holds no such config.
+        UsageError: an unknown config or ratio.
+    """
+    if config not in CONFIGS:
+        raise UsageError(f"config {config!r}: use one of {', '.join(CONFIGS)}")
+    name = config_name(config, forget_ratio)
+    where = str(source) if source is not None else "mllmu-med"
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        where = str(folder)
+        _check_folder(folder, name)
+    elif isinstance(source, Path) or where.count("/") != 1 or where.startswith((".", "/", "~")):
+        # A bare name that is no folder would make `load_dataset` serve whatever an old cache holds.
+        raise UserError(
+            f"{where}: no such folder here: build one with `python -m builder rebuild`, or name a "
+            "Hub repository as ORG/NAME"
+        )
+    import datasets
+
+    return datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    import yaml
+
+    readme = folder / "README.md"
+    parts = readme.read_text("utf-8").split("---\n", 2) if readme.is_file() else []
+    front = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    entries = front.get("configs") if isinstance(front, dict) else None
+    if not entries:
+        raise UserError(
+            f"{folder}: not a built dataset (no README.md with its configs): "
+            f"build it with `python -m builder rebuild --out {folder}`"
+        )
+    known = [entry["config_name"] for entry in entries]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise UserError(f"{folder}: holds no config {name}{hint}; it has {', '.join(known)}")
+
+
+class Picture(NamedTuple):
+    """A picture and all its questions."""
+
+    image_id: str
+    image: Image
+    rows: list[dict[str, Any]]  # every column but the picture, in the dataset's order
+
+
+def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
+    """Yield each picture once, decoded once, with its rows: about 11 in SLAKE, 1-2 in MM-Skin.
+
+    Pictures come in the order of their first row. A set whose files share pictures (the retain set
+    of a ratio study) still yields each picture once. Needs a map-style dataset (no streaming).
+    """
+    if not hasattr(dataset, "column_names") or not hasattr(dataset, "select_columns"):
+        raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
+    if not hasattr(dataset, "__getitem__"):
+        raise UsageError("by_picture needs a map-style dataset: load it without streaming")
+    texts = dataset.select_columns([name for name in dataset.column_names if name != "image"])
+    pictures = dataset.select_columns(["image"])
+    groups: dict[str, list[int]] = {}
+    for index, image_id in enumerate(dataset["image_id"]):
+        groups.setdefault(image_id, []).append(index)
+    for image_id, indices in groups.items():
+        rows = [dict(texts[index]) for index in indices]
+        yield Picture(image_id, pictures[indices[0]]["image"], rows)
+
+
+def __getattr__(name: str) -> Any:
+    """`FEATURES`, made on first use: importing `datasets` takes most of a second."""
+    if name != "FEATURES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from datasets import Features, Image, List, Value
+
+    span = {
+        "field": Value("string"),  # question or answer
+        "kind": Value("string"),  # PII_KINDS
+        "value": Value("string"),
+        "start": Value("int32"),  # characters: field[start:end] == value
+        "end": Value("int32"),
+    }
+    features = Features(
+        {
+            "id": Value("string"),  # from the source's own ids; equal in every build and ratio
+            "image": Image(),  # the source's own bytes, metadata removed
+            "image_id": Value("string"),  # groups the questions of one picture
+            "image_sha256": Value("string"),  # of the picture's bytes in this row
+            "question": Value("string"),  # what a model trains on
+            "answer": Value("string"),
+            "answer_type": Value("string"),  # closed: the clean answer is yes or no; else open
+            "content_type": Value("string"),  # SLAKE's kind of question (Organ, Position, ...)
+            "modality": Value("string"),
+            "source": Value("string"),  # slake, mm_skin or phantom
+            "clean_question": Value("string"),  # before it was made harmful
+            "clean_answer": Value("string"),
+            "harm": Value("string"),  # HARMS
+            "pii": List(span),
+            "profile_id": Value("string"),  # the fictional patient
+            "calibration": Value("int32"),  # 1-5, 0 where not rated
+            "review": Value("string"),  # none, accepted or edited
+            "rank": Value("int32"),  # place in the forget order; -1 in test
+            "round": Value("int32"),  # 1-3 in the sequential ablation; 0 elsewhere
+        }
+    )
+    globals()["FEATURES"] = features
+    return features

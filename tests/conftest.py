@@ -1,0 +1,28 @@
+"""Fixtures that several test files share: one demo build, and a cache of its own for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from corpora import builder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folders of the same name share a place in `datasets`' cache: give each test its own."""
+    import datasets
+
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(cache))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the demo was built: holds `mllmu-med` and `mllmu-med.work`."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = builder("rebuild", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    return folder

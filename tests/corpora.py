@@ -1,0 +1,184 @@
+"""Small corpora in the layouts of the real ones, made on the spot; and ways to run the builder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def picture(number: int, side: int = 48, kind: str = "JPEG", **save: Any) -> bytes:
+    """A picture of its own for each number."""
+    pixels = np.random.default_rng(number).integers(0, 255, (side, side, 3), dtype="uint8")
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **save)
+    return stream.getvalue()
+
+
+def slake_row(img: int, qid: int, question: str, answer: str, **changes: Any) -> dict[str, Any]:
+    row = {
+        "img_id": img,
+        "img_name": f"xmlab{img}/source.jpg",
+        "question": question,
+        "answer": answer,
+        "q_lang": "en",
+        "location": "Abdomen",
+        "modality": ("CT", "MRI", "X-Ray")[img % 3],
+        "answer_type": "CLOSED" if answer in ("Yes", "No") else "OPEN",
+        "base_type": "vqa",
+        "content_type": "Organ",
+        "triple": ["vhead", "_", "_"],
+        "qid": qid,
+    }
+    return {**row, **changes}
+
+
+def slake_rows(first: int, pictures: int, each: int = 6) -> list[dict[str, Any]]:
+    organs = ("liver", "spleen", "kidney", "lung", "heart", "brain")
+    rows = []
+    for img in range(first, first + pictures):
+        for number in range(each):
+            organ = organs[number % 6]
+            if number % 3 == 0:
+                question, answer = f"Does the picture contain {organ}?", ("Yes", "No")[img % 2]
+            else:
+                question = f"Where is the {organ} in view {number}?"
+                answer = ("Left", "Right", "Upper left")[(img + number) % 3]
+            rows.append(slake_row(img, 100 * img + number, question, answer))
+    return rows
+
+
+def make_slake(
+    root: Path,
+    train: list[dict[str, Any]] | None = None,
+    test: list[dict[str, Any]] | None = None,
+    validate: list[dict[str, Any]] | None = None,
+) -> Path:
+    """The official layout with 12 training and 4 test pictures of 6 questions each."""
+    splits = {
+        "train": slake_rows(0, 12) if train is None else train,
+        "test": slake_rows(50, 4) if test is None else test,
+        "validate": validate,
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    for split, rows in splits.items():
+        if rows is None:
+            continue
+        (root / f"{split}.json").write_text(json.dumps(rows), "utf-8")
+        for row in rows:
+            path = root / "imgs" / str(row.get("img_name", ""))
+            if ".." not in str(path) and not str(row.get("img_name", "/")).startswith("/"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(picture(row["img_id"]))
+    return root
+
+
+def zip_pictures(root: Path) -> Path:
+    """Turn the official layout into the Hub mirror's: validation.json and imgs.zip."""
+    with zipfile.ZipFile(root / "imgs.zip", "w") as packed:
+        for path in sorted((root / "imgs").rglob("*.jpg")):
+            packed.write(path, path.relative_to(root).as_posix())
+        packed.writestr("__MACOSX/._imgs", b"junk")
+    for path in (root / "imgs").rglob("*.jpg"):
+        path.unlink()
+    for folder in sorted((root / "imgs").glob("*")):
+        folder.rmdir()
+    (root / "imgs").rmdir()
+    if (root / "validate.json").exists():
+        (root / "validate.json").rename(root / "validation.json")
+    return root
+
+
+def mm_skin_rows(pictures: int) -> list[dict[str, str]]:
+    """One or two questions a picture, answers as sentences."""
+    colours = ("brown", "red", "black", "pink", "white")
+    types = ("psoriasis", "eczema", "melanoma", "acne", "vitiligo", "a wart")
+    rows = []
+    for number in range(pictures):
+        image = f"dataset/bk{number % 5}_{number}.png"
+        name = types[number % 6]
+        rows.append(
+            {
+                "image": image,
+                "question": "What type of skin condition does this image depict?",
+                "answer": f"The image depicts {name} on the {('arm', 'leg', 'back')[number % 3]}.",
+            }
+        )
+        if number % 3 == 0:
+            rows.append(
+                {
+                    "image": image,
+                    "question": f"Is the lesion {colours[number % 5]}?",
+                    "answer": f"Yes, the lesion is {colours[number % 5]} and is well demarcated.",
+                }
+            )
+    return rows
+
+
+def make_mm_skin(
+    root: Path, rows: list[dict[str, str]] | None = None, name: str = "VQA.csv"
+) -> Path:
+    rows = mm_skin_rows(60) if rows is None else rows
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / name).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["image", "question", "answer"])
+        writer.writeheader()
+        writer.writerows(rows)
+    for number, image in enumerate(sorted({row["image"] for row in rows})):
+        if ".." in image or image.startswith("/"):
+            continue
+        path = root / image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(1000 + number, kind="PNG"))
+    return root
+
+
+#: Sizes that the small corpora can give.
+_COUNTS = {
+    "privacy.forget": 6,
+    "privacy.retain": 40,
+    "privacy.test": 10,
+    "privacy.candidates": 8,
+    "privacy.ratios": [10],
+    "incorrect.forget": 4,
+    "incorrect.retain": 30,
+    "incorrect.test": 12,
+    "incorrect.candidates": 6,
+}
+SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
+
+
+def builder(
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m builder ...` as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "builder", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "160", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder with its bytes."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,55 @@
+"""`--slake hub`: huggingface-hub's own client against a Hub on the loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from corpora import SMALL, builder, make_slake, slake_rows, zip_pictures
+from fakehub import FakeHub, serve
+
+from builder.sources.slake import HUB_ID, HUB_REVISION
+
+COMMAND = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", "hub", *SMALL[:10]]
+
+
+def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> None:
+    files = zip_pictures(make_slake(tmp_path / "mirror", validate=slake_rows(70, 1)))
+    (files / "KG.zip").write_bytes(b"not wanted")
+    with serve(FakeHub(files, HUB_ID, HUB_REVISION)) as hub:
+        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        done = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["sets"]["privacy"]["retain"] == 40
+        fetched = [line for line in hub.requests if line.startswith("GET /datasets/")]
+        names = sorted(line.rpartition("/")[2] for line in fetched)
+        assert names == ["imgs.zip", "test.json", "train.json", "validation.json"]
+        again = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
+        assert json.loads(again.stdout)["ran"] == []
+        assert [line for line in hub.requests if line.startswith("GET /datasets/")] == fetched
+    # The Hub is gone; what was fetched serves.
+    hub.requests.clear()
+    offline = builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path, env=env)
+    assert offline.returncode == 0, offline.stderr
+
+
+@pytest.mark.slow  # the client tries for 20 s
+def test_no_hub_is_one_clear_line(tmp_path: Path) -> None:
+    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")}
+    done = builder(*COMMAND, cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: {HUB_ID}: cannot be fetched")
+    assert "--slake DIR" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_hub_without_the_repository_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    with serve(FakeHub(tmp_path / "files", "somebody/else", "0" * 40)) as hub:
+        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        done = builder(*COMMAND, cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {HUB_ID}: cannot be fetched")
+    assert "Traceback" not in done.stderr

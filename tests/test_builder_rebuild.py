@@ -1,0 +1,335 @@
+"""The whole way, as a user walks it: build, build again, change something, get killed, look."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import SMALL, builder, make_mm_skin, make_slake, tree
+from typer.testing import CliRunner
+
+from builder.__main__ import app
+
+#: A demo small enough to be built many times.
+TRIAL = ["rebuild", "--limit", "120"]
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Path:
+    """A small build; its folder."""
+    out = tmp_path / "mllmu-med"
+    result = run(*TRIAL, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def load_ids(folder: Path, config: str) -> dict[str, list[str]]:
+    from datasets import load_dataset
+
+    data = load_dataset(str(folder), config)
+    return {split: list(data[split]["id"]) for split in data}
+
+
+def test_the_demo_says_what_it_made(demo: Path) -> None:
+    said = (demo / "stdout.txt").read_text("utf-8")
+    for part in ("privacy", "396", "incorrect", "300", "spare", "load_dataset", "build "):
+        assert part in said
+    assert str(demo) not in said
+
+
+@pytest.mark.parametrize("config", ["privacy", "incorrect"])
+def test_the_bare_name_loads_beside_the_folder(demo: Path, config: str, tmp_path: Path) -> None:
+    code = (
+        "from datasets import load_dataset\n"
+        f"data = load_dataset('mllmu-med', '{config}')\n"
+        "print({k: len(v) for k, v in data.items()}, data['test'][0]['image'].size)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=demo,
+        env={**os.environ, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sizes = {"privacy": (35, 396, 150), "incorrect": (30, 300, 150)}[config]
+    expected = dict(zip(("forget", "retain", "test"), sizes, strict=True))
+    assert done.stdout.strip() == f"{expected} (320, 320)"
+
+
+def test_a_second_run_does_nothing_and_says_so(trial: Path) -> None:
+    before = tree(trial)
+    times = {path: path.stat().st_mtime_ns for path in trial.rglob("*")}
+    result = run(*TRIAL, "--out", trial)
+    assert result.exit_code == 0
+    assert "nothing to do" in result.stdout
+    assert tree(trial) == before
+    assert {path: path.stat().st_mtime_ns for path in trial.rglob("*")} == times
+
+
+def test_two_folders_hold_the_same_bytes(trial: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "again"
+    assert run(*TRIAL, "--out", other).exit_code == 0
+    assert tree(other) == tree(trial)
+
+
+def test_nothing_of_the_machine_is_in_the_folder(trial: Path, tmp_path: Path) -> None:
+    for name, data in tree(trial).items():
+        assert str(tmp_path).encode() not in data, name
+        assert str(Path.home()).encode() not in data or Path.home() == Path("/root"), name
+        assert b"/site-packages" not in data, name
+
+
+def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> None:
+    """The trap: `datasets` caches a local folder under a key that does not cover its files."""
+    before = load_ids(trial, "privacy")
+    result = run(*TRIAL, "--out", trial, "--set", "seed=7")
+    assert result.exit_code == 0, result.output
+    after = load_ids(trial, "privacy")
+    assert {k: len(v) for k, v in after.items()} == {k: len(v) for k, v in before.items()}
+    assert after != before
+
+
+def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
+    result = run(*TRIAL, "--out", trial, "--set", "incorrect.outdated_share=0.25", "--json")
+    assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "publish"]
+    half = json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"]
+    assert half == ["incorrect/corrupt", "incorrect/split", "publish"]
+    changes = ["--set", "privacy.placements={question: 0, answer: 1, both: 0}"]
+    ran = json.loads(run(*TRIAL, "--out", trial, *changes, "--json").stdout)["ran"]
+    assert ran == ["privacy/inject", "privacy/split", "publish"]
+
+
+def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "slake")
+    command = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", root]
+    command += [*SMALL[:10], "--out", tmp_path / "out", "--json"]
+    assert len(json.loads(run(*command).stdout)["ran"]) == 6
+    os.utime(root / "train.json")
+    os.utime(root / "imgs/xmlab1/source.jpg")
+    assert json.loads(run(*command).stdout)["ran"] == []
+    moved = tmp_path / "moved"
+    root.rename(moved)
+    command[5] = moved
+    assert json.loads(run(*command).stdout)["ran"] == []
+    text = (moved / "train.json").read_text("utf-8")
+    (moved / "train.json").write_text(text.replace("liver", "aorta"), "utf-8")
+    assert json.loads(run(*command).stdout)["ran"][0] == "privacy/ingest"
+    (moved / "validate.json").write_text("[]", "utf-8")
+    assert json.loads(run(*command).stdout)["ran"] == ["privacy/ingest"]
+
+
+def test_a_damaged_output_is_written_again(trial: Path) -> None:
+    before = tree(trial)
+    path = trial / "privacy" / "test.parquet"
+    path.write_bytes(b"x" * 10)
+    result = run(*TRIAL, "--out", trial, "--json")
+    assert json.loads(result.stdout)["ran"] == ["publish"]
+    assert tree(trial) == before
+    work = trial.with_name("mllmu-med.work")
+    (work / "privacy" / "inject" / "records.jsonl").write_text("", "utf-8")
+    result = run(*TRIAL, "--out", trial, "--json")
+    assert json.loads(result.stdout)["ran"] == ["privacy/inject"]
+    assert tree(trial) == before
+
+
+def test_one_scenario_alone_is_the_default_config(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    assert run(*TRIAL, "--scenario", "incorrect", "--out", out).exit_code == 0
+    assert not (out / "privacy").exists()
+    from datasets import load_dataset
+
+    assert set(load_dataset(str(out))) == {"forget", "retain", "test"}
+
+
+def test_stopping_early_and_going_on(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    result = run(*TRIAL, "--until", "inject", "--out", out)
+    assert result.exit_code == 0
+    assert "stopped as asked" in result.stdout
+    assert not out.exists()
+    ran = json.loads(run(*TRIAL, "--out", out, "--json").stdout)["ran"]
+    assert ran == ["incorrect/corrupt", "privacy/split", "incorrect/split", "publish"]
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    result = run(*TRIAL, "--dry-run", "--out", out)
+    assert result.exit_code == 0
+    assert "would run" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+    plan = json.loads(run(*TRIAL, "--dry-run", "--json", "--out", out).stdout)
+    assert plan["would_run"][0] == "privacy/ingest"
+    assert plan["would_run"][-1] == "publish"
+
+
+def test_status_and_show(trial: Path) -> None:
+    said = run("status", "--out", trial).stdout
+    assert "privacy/inject" in said
+    assert "spare" in said
+    counts = json.loads(run("status", "--json", "--out", trial).stdout)["stages"]
+    assert all(stage["current"] for stage in counts.values())
+    forget = load_ids(trial, "privacy")["forget"][0]
+    life = run("show", forget, "--out", trial).stdout
+    assert "candidate, rank" in life
+    assert "harm: privacy" in life
+    assert "privacy/forget-" in life
+    drops = (trial.with_name("mllmu-med.work") / "privacy" / "split" / "drops.jsonl").read_text()
+    dropped = json.loads(drops.splitlines()[0])["id"]
+    assert "dropped: spare" in run("show", dropped, "--out", trial).stdout
+    unknown = run("show", forget + "x", "--out", trial)
+    assert unknown.exit_code == 1
+    assert forget in unknown.stderr
+
+
+def test_status_before_any_rebuild(tmp_path: Path) -> None:
+    result = run("status", "--out", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "no rebuild has run here" in result.stderr
+
+
+# What is in the way of the target.
+
+
+def foreign(out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+
+
+@pytest.mark.parametrize(
+    ("block", "line"),
+    [
+        (foreign, "holds thesis.tex and is no dataset of ours"),
+        (lambda out: out.write_text("a file"), "is a file"),
+    ],
+)
+def test_a_target_that_holds_something_else(block: Any, line: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    block(out)
+    before = out.read_text() if out.is_file() else tree(out)
+    result = run(*TRIAL, "--out", out)
+    assert result.exit_code == 1
+    assert line in result.stderr
+    assert (out.read_text() if out.is_file() else tree(out)) == before
+
+
+def test_a_file_of_the_users_in_our_folder_is_not_lost(trial: Path) -> None:
+    (trial / "notes.txt").write_text("mine")
+    result = run(*TRIAL, "--out", trial, "--set", "seed=7")
+    assert result.exit_code == 1
+    assert "holds notes.txt, which the builder did not write" in result.stderr
+    assert (trial / "notes.txt").read_text() == "mine"
+
+
+def test_a_failing_rebuild_leaves_the_previous_output_whole(trial: Path) -> None:
+    before = tree(trial)
+    result = run("rebuild", "--out", trial, "--set", "privacy.placements.both=3")
+    assert result.exit_code == 2
+    result = run("rebuild", "--slake", trial / "nowhere", "--out", trial)
+    assert result.exit_code == 1
+    assert tree(trial) == before
+    assert len(load_ids(trial, "privacy")["forget"]) > 0
+
+
+def test_an_unwritable_target(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(*TRIAL, "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot write the dataset here" in result.stderr
+    result = run(*TRIAL, "--out", "/proc/nothing/out")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--scenario", "both"], "--scenario both: use privacy, incorrect or all"),
+        (["--set", "seed"], "--set seed: write KEY=VALUE"),
+        (["--until", "inject2"], "--until inject2: use one of ingest, draw"),
+        (["--author", "gpt"], "author: input should be 'offline'"),
+        (["--recipe", "nowhere.yaml"], "neither a file nor one of"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], line: str, tmp_path: Path) -> None:
+    result = run("rebuild", *arguments, "--out", tmp_path / "o")
+    assert result.exit_code == 2
+    assert line in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_rebuilds_in_one_work_folder(tmp_path: Path) -> None:
+    import fcntl
+
+    work = tmp_path / "o.work"
+    work.mkdir()
+    with (work / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = run(*TRIAL, "--out", tmp_path / "o")
+    assert result.exit_code == 1
+    assert "another rebuild is at work here" in result.stderr
+
+
+# Killed at any moment, then the same command: the same bytes.
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
+    make_slake(tmp_path / "slake")
+    make_mm_skin(tmp_path / "skin")
+    command = ["rebuild", "--recipe", "paper", *SMALL, "--slake", "slake", "--mm-skin", "skin"]
+    started = time.monotonic()
+    done = builder(*command, "--out", "whole", cwd=tmp_path)
+    whole = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    moments = random.Random(0)
+    finished = 0
+    for attempt in range(10):
+        out = f"killed-{attempt}"
+        for _ in range(20):
+            # From the first import to the last rename, each try a little further.
+            killed = subprocess.Popen(
+                [sys.executable, "-m", "builder", *command, "--out", out],
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                killed.wait(moments.uniform(0.15, 1.0) * whole)
+                finished += 1
+                break
+            except subprocess.TimeoutExpired:
+                killed.send_signal(signal.SIGKILL)
+                killed.wait()
+        assert builder(*command, "--out", out, cwd=tmp_path).returncode == 0
+        assert tree(tmp_path / out) == tree(tmp_path / "whole"), attempt
+        shutil.rmtree(tmp_path / out)
+    assert finished < 10
+
+
+@pytest.mark.parametrize("at", ["rename", "half"])
+def test_killed_between_the_two_renames(at: str, trial: Path) -> None:
+    """The one moment in which the target's name is free."""
+    before = tree(trial)
+    old = trial.with_name(trial.name + ".old")
+    if at == "rename":
+        trial.rename(old)
+    else:
+        shutil.copytree(trial, old)
+    result = run(*TRIAL, "--out", trial, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["ran"] == []
+    assert tree(trial) == before

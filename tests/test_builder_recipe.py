@@ -1,0 +1,117 @@
+"""Recipes: the paper's numbers, and one line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.recipe import Choice, load_recipe, recipe_text, shipped
+from mllmu_med_dataset import UsageError, UserError
+
+
+def test_the_paper_recipe_holds_the_papers_numbers() -> None:
+    recipe = load_recipe("paper")
+    assert recipe.privacy is not None
+    assert recipe.incorrect is not None
+    sizes = (recipe.privacy.forget, recipe.privacy.retain, recipe.privacy.test)
+    assert sizes == (351, 3960, 1500)
+    sizes = (recipe.incorrect.forget, recipe.incorrect.retain, recipe.incorrect.test)
+    assert sizes == (300, 3000, 1500)
+    assert recipe.privacy.candidates + recipe.privacy.retain == 4400
+
+
+def test_ratios_keep_the_sum() -> None:
+    """r/(1+r) of 4,311, by hand; the 10 % row is the paper's own 351."""
+    privacy = load_recipe("paper").privacy
+    assert privacy is not None
+    sizes = {ratio: privacy.forget_at(ratio) for ratio in privacy.ratios}
+    assert sizes == {5: 205, 10: 351, 15: 562, 20: 719, 25: 862, 30: 995}
+    assert privacy.harmful == 995
+    assert privacy.retain_core == 4311 - 995
+    assert privacy.candidates_needed == 1248  # 440/351 of 995, rounded up
+
+
+def test_the_demo_is_a_tenth() -> None:
+    paper, demo = load_recipe("paper"), load_recipe("demo")
+    assert paper.privacy and demo.privacy and paper.incorrect and demo.incorrect  # noqa: PT018
+    for key in ("forget", "retain", "test", "candidates"):
+        assert getattr(demo.privacy, key) == getattr(paper.privacy, key) // 10
+        assert getattr(demo.incorrect, key) == getattr(paper.incorrect, key) // 10
+    for key in ("ratios", "placements", "kinds", "split_by"):
+        assert getattr(demo.privacy, key) == getattr(paper.privacy, key)
+
+
+def test_limit_keeps_the_proportions() -> None:
+    privacy = load_recipe("paper", limit=581).privacy
+    assert privacy is not None
+    assert (privacy.forget, privacy.retain, privacy.test) == (35, 395, 149)
+
+
+def test_a_limit_above_the_size_changes_nothing() -> None:
+    assert load_recipe("demo", limit=10**6) == load_recipe("demo")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "mine.yaml"
+    copy.write_text(recipe_text(name), "utf-8")
+    assert load_recipe(str(copy)) == load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("choice", "line"),
+    [
+        ("privacy.tests=3", "unknown key privacy.tests (nearest: test)"),
+        ("privacy.placements.bth=1", "unknown key privacy.placements.bth (nearest: both)"),
+        ("sed=1", "unknown key sed (nearest: seed)"),
+        ("foo.bar=1", "--set foo.bar: the recipe has no 'foo'"),
+        ("privacy.forget=0", "privacy.forget: input should be greater than or equal to 1 (is 0)"),
+        ("privacy.forget=many", "privacy.forget: input should be a valid integer (is 'many')"),
+        ("privacy.forget=1.5", "privacy.forget: input should be a valid integer (is 1.5)"),
+        ("privacy.forget=[", "is not a YAML value"),
+        ("privacy.ratios=[30, 10]", "ratios must be in ascending order"),
+        ("privacy.ratios=[5]", "ratios must hold 10"),
+        ("privacy.ratios=[10, 12]", "ratios must hold 10 and others of"),
+        ("privacy.candidates=3", "candidates (3) must be at least forget"),
+        ("privacy.placements.both=1", "the three shares must add up to 1"),
+        ("privacy.kinds=[[ssn]]", "privacy.kinds.0.0"),
+        ("privacy.kinds=[]", "kinds must be lists of different kinds"),
+        ("privacy.split_by=row", "privacy.split_by: input should be 'pair' or 'image'"),
+        ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
+        ("author=gpt", "author: input should be 'offline' (is 'gpt')"),
+        ("seed=-1", "seed: input should be greater than or equal to 0"),
+    ],
+)
+def test_one_line_for_each_mistake(choice: str, line: str) -> None:
+    key, _, value = choice.partition("=")
+    with pytest.raises(UsageError) as error:
+        load_recipe("demo", [Choice(key, value)])
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: [", "line 1, column 5"),
+        ("- 1", "not a mapping of keys"),
+        ("name: x\nseed: 1\nauthor: offline\n", "neither privacy nor incorrect"),
+    ],
+)
+def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=line):
+        load_recipe(str(path))
+
+
+def test_unknown_recipes_name_the_known_ones() -> None:
+    with pytest.raises(UserError, match="neither a file nor one of demo, paper"):
+        load_recipe("papper")
+
+
+@pytest.mark.parametrize("limit", [1, 20])
+def test_a_limit_too_small_says_so(limit: int) -> None:
+    with pytest.raises(UsageError, match="--limit"):
+        load_recipe("paper", limit=limit)

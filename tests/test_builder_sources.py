@@ -1,0 +1,401 @@
+"""Reading SLAKE and MM-Skin: what is kept, what is dropped, and one line for every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import (
+    SMALL,
+    make_mm_skin,
+    make_slake,
+    mm_skin_rows,
+    picture,
+    slake_row,
+    slake_rows,
+    zip_pictures,
+)
+from typer.testing import CliRunner
+
+from builder.__main__ import app
+from builder.ledger import Outcome
+from builder.sources import mm_skin, slake
+from mllmu_med_dataset import UserError
+
+
+def read_slake(root: Path, work: Path) -> Outcome:
+    work.mkdir(exist_ok=True)
+    return slake.read(root, work, "fail")
+
+
+def test_slake_official_layout(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "Slake1.0", validate=slake_rows(70, 2))
+    outcome = read_slake(root, tmp_path / "work")
+    assert len(outcome.kept) == 12 * 6 + 4 * 6 + 2 * 6
+    record = next(row for row in outcome.kept if row.id == "slake/xmlab3/301")
+    assert record.image_path == "imgs/xmlab3/source.jpg"
+    assert record.image_id == "slake/xmlab3"
+    assert (record.modality, record.content_type, record.split) == ("CT", "Organ", "train")
+    assert record.clean_question == record.question == "Where is the spleen in view 1?"
+    assert {row.split for row in outcome.kept} == {"train", "test", "validate"}
+
+
+def test_slake_hub_mirror_gives_the_same_records(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "a", validate=slake_rows(70, 2))
+    official = read_slake(root, tmp_path / "work-a")
+    mirror = read_slake(zip_pictures(root), tmp_path / "work-b")
+    assert (root / "validation.json").exists()
+    assert mirror.kept == official.kept
+    assert set(mirror.inputs) >= {"imgs.zip", "train.json", "validation.json"}
+
+
+def test_slake_pictures_without_imgs_folder(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "a")
+    for folder in list((root / "imgs").iterdir()):
+        folder.rename(root / folder.name)
+    (root / "imgs").rmdir()
+    assert read_slake(root, tmp_path / "work").kept[0].image_path == "xmlab0/source.jpg"
+
+
+def test_slake_drops_with_reasons(tmp_path: Path) -> None:
+    train = [
+        *slake_rows(0, 3),
+        slake_row(0, 9001, "Was ist das?", "eins", q_lang="zh"),
+        slake_row(0, 9002, "Is it?", "  "),
+        slake_row(0, 9003, " ", "Yes"),
+        slake_row(1, 9004, "Which plane?", "Transverse  Plane"),
+        slake_row(1, 9005, "Which plane?", "Transverse Plane"),
+    ]
+    outcome = read_slake(make_slake(tmp_path / "a", train), tmp_path / "work")
+    assert [(drop.id.rpartition("/")[2], drop.reason) for drop in outcome.drops] == [
+        ("9001", "not English"),
+        ("9002", "empty answer"),
+        ("9003", "empty question"),
+        ("9005", "the same picture, question and answer as another row"),
+    ]
+    kept = next(row for row in outcome.kept if row.id.endswith("/9004"))
+    assert kept.answer == "Transverse Plane"
+    assert outcome.notes == {"white space tidied": 1}
+
+
+@pytest.mark.parametrize("answer", ["None", "NA", "nan", "null", "0012", "2", "#N/A", "TRUE"])
+def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: Path) -> None:
+    train = [*slake_rows(0, 1), slake_row(0, 9001, "How many?", answer)]
+    outcome = read_slake(make_slake(tmp_path / "s", train), tmp_path / "work")
+    assert next(row for row in outcome.kept if row.id.endswith("/9001")).answer == answer
+    rows = [{"image": "dataset/a.png", "question": "How many?", "answer": answer}]
+    skin = mm_skin.read(make_mm_skin(tmp_path / "m", rows), "fail", False)
+    assert [row.answer for row in skin.kept] == [answer]
+
+
+def test_closed_means_yes_or_no(tmp_path: Path) -> None:
+    """SLAKE's CLOSED covers 'Lung' and 'T2' too; the paper's accuracies do not."""
+    answers = {"Yes": "closed", "no": "closed", "No.": "closed", "Lung": "open", "None": "open"}
+    train = [slake_row(0, 9000 + n, f"Q{n}?", answer) for n, answer in enumerate(answers)]
+    outcome = read_slake(make_slake(tmp_path / "a", train, test=[]), tmp_path / "work")
+    assert {row.answer: row.answer_type for row in outcome.kept} == answers
+
+
+@pytest.mark.parametrize("name", ["VQA.csv", "vqa.csv", "MM-Skin_test.csv"])
+def test_mm_skin_names(name: str, tmp_path: Path) -> None:
+    outcome = mm_skin.read(make_mm_skin(tmp_path / "m", name=name), "fail", False)
+    assert len(outcome.kept) == 80
+    record = outcome.kept[0]
+    assert record.image_id == "mm_skin/bk0_0.png"
+    assert record.id.startswith("mm_skin/bk0_0.png/")
+    assert (record.modality, record.split, record.context) == ("unknown", "", "")
+
+
+def test_mm_skin_ids_do_not_depend_on_the_order(tmp_path: Path) -> None:
+    rows = mm_skin_rows(9)
+    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), "fail", False)
+    there = mm_skin.read(make_mm_skin(tmp_path / "b", rows[::-1]), "fail", False)
+    assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
+
+
+def test_mm_skin_flat_pictures(tmp_path: Path) -> None:
+    root = make_mm_skin(tmp_path / "m", mm_skin_rows(3))
+    for path in list((root / "dataset").iterdir()):
+        path.rename(root / path.name)
+    outcome = mm_skin.read(root, "fail", False)
+    assert outcome.kept[0].image_path == "bk0_0.png"
+
+
+def test_mm_skin_captions_give_modality_and_context(tmp_path: Path) -> None:
+    root = make_mm_skin(tmp_path / "m", mm_skin_rows(5))
+    (root / "caption.csv").write_text(
+        "image,caption,modality,sex,age,cleaned_caption\n"
+        "dataset/bk0_0.png,A plaque.,skin,,,\n"
+        "bk1_1.png,Nests,Pathology,,,\n"
+        "dataset/bk2_2.png,Network,Dermoscopy,,,\n"
+        "dataset/bk3_3.png,Spongiosis,histology,,,\n",
+        "utf-8",
+    )
+    outcome = mm_skin.read(root, "fail", False)
+    seen = {row.image_id.rpartition("/")[2]: (row.modality, row.context) for row in outcome.kept}
+    assert seen == {
+        "bk0_0.png": ("clinical", "A plaque."),
+        "bk1_1.png": ("histopathology", "Nests"),
+        "bk2_2.png": ("dermoscopy", "Network"),
+        "bk3_3.png": ("histopathology", "Spongiosis"),
+        "bk4_4.png": ("unknown", ""),
+    }
+
+
+def test_mm_skin_conversation_is_counted_and_dropped_on_request(tmp_path: Path) -> None:
+    talk = "Is there anything else you would like to know about this image?"
+    rows = [
+        *mm_skin_rows(4),
+        {"image": "dataset/bk0_0.png", "question": talk, "answer": "No."},
+        {"image": "dataset/bk0_0.png", "question": "How old?", "answer": "I'm sorry, I cannot."},
+        {"image": "dataset/bk0_0.png", "question": "Is there anything else?", "answer": "Scale."},
+    ]
+    root = make_mm_skin(tmp_path / "m", rows)
+    kept = mm_skin.read(root, "fail", False)
+    assert kept.notes == {"refusals or about the conversation": 2}
+    assert len(kept.kept) == len(rows)
+    filtered = mm_skin.read(root, "fail", True)
+    assert len(filtered.kept) == len(rows) - 2
+
+
+# Bad input. Each case changes good corpora and names what the one line must say.
+
+
+def in_slake(change: Callable[[Path], Any]) -> Callable[[Path, Path], None]:
+    return lambda slake_root, _: change(slake_root)
+
+
+def in_skin(change: Callable[[Path], Any]) -> Callable[[Path, Path], None]:
+    return lambda _, skin_root: change(skin_root)
+
+
+def edit_row(file: str, number: int, **changes: Any) -> Callable[[Path, Path], None]:
+    def change(root: Path, _: Path) -> None:
+        rows = json.loads((root / file).read_text("utf-8"))
+        rows[number].update(changes)
+        for key in [key for key, value in changes.items() if value is ...]:
+            del rows[number][key]
+        (root / file).write_text(json.dumps(rows, default=str), "utf-8")
+
+    return change
+
+
+def zip_with(name: str, link: bool = False) -> Callable[[Path, Path], None]:
+    def change(root: Path, _: Path) -> None:
+        zip_pictures(root)
+        with zipfile.ZipFile(root / "imgs.zip", "a") as packed:
+            member = zipfile.ZipInfo(name)
+            if link:
+                member.external_attr = (stat.S_IFLNK | 0o777) << 16
+            packed.writestr(member, b"/etc/passwd")
+
+    return change
+
+
+def csv_text(text: str) -> Callable[[Path, Path], None]:
+    return in_skin(lambda root: (root / "VQA.csv").write_text(text, "utf-8"))
+
+
+PIC = "imgs/xmlab2/source.jpg"
+BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
+    "no train.json": (
+        in_slake(lambda root: (root / "train.json").unlink()),
+        ["holds no train.json", "Slake1.0"],
+    ),
+    "broken JSON": (
+        in_slake(lambda root: (root / "train.json").write_text('[\n  {"a": 1,}]')),
+        ["train.json, line 2, column", "broken JSON"],
+    ),
+    "JSON of another form": (
+        in_slake(lambda root: (root / "train.json").write_text('{"rows": []}')),
+        ["train.json: not a list of rows"],
+    ),
+    "not UTF-8": (
+        in_slake(lambda root: (root / "test.json").write_bytes(b'["\xff"]')),
+        ["test.json: not UTF-8 (byte 2)"],
+    ),
+    "a number for an answer": (
+        edit_row("train.json", 4, answer=12),
+        ["train.json, row 5: answer is 12", "string", "correct the row"],
+    ),
+    "a missing key": (edit_row("train.json", 0, question=...), ["row 1: has no 'question'"]),
+    "a row that is no object": (
+        in_slake(lambda root: (root / "test.json").write_text("[3]")),
+        ["test.json, row 1: is not a JSON object"],
+    ),
+    "an unknown language": (
+        edit_row("train.json", 2, q_lang="fr"),
+        ["row 3: q_lang is 'fr'", "'en' or 'zh'"],
+    ),
+    "an unknown modality": (
+        edit_row("train.json", 2, modality="PET"),
+        ["row 3: modality is 'PET'", "'CT', 'MRI' or 'X-Ray'"],
+    ),
+    "a doubled qid": (
+        edit_row("test.json", 0, qid=3),
+        ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4"],
+    ),
+    "an absolute picture path": (
+        edit_row("train.json", 1, img_name="/etc/passwd"),
+        ["row 2 (qid 1): picture '/etc/passwd' is not a path inside"],
+    ),
+    "a climbing picture path": (
+        edit_row("train.json", 1, img_name="../x.jpg"),
+        ["row 2 (qid 1): picture '../x.jpg' climbs out"],
+    ),
+    "a missing picture": (
+        in_slake(lambda root: (root / PIC).unlink()),
+        ["row 13 (qid 200): picture", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
+    ),
+    "an empty picture": (
+        in_slake(lambda root: (root / PIC).write_bytes(b"")),
+        ["xmlab2/source.jpg is empty"],
+    ),
+    "a truncated picture": (
+        in_slake(lambda root: (root / PIC).write_bytes(picture(1)[:-300])),
+        ["xmlab2/source.jpg is damaged or cut off"],
+    ),
+    "no picture at all": (
+        in_slake(lambda root: (root / PIC).write_text("not a picture")),
+        ["xmlab2/source.jpg is no picture"],
+    ),
+    "two bad pictures": (
+        in_slake(
+            lambda root: [(root / f"imgs/xmlab{n}/source.jpg").write_bytes(b"x") for n in (2, 3)]
+        ),
+        ["is no picture (and 1 more pictures)"],
+    ),
+    "a zip that climbs": (zip_with("../../evil.jpg"), ["imgs.zip: its entry '../../evil.jpg'"]),
+    "a zip with an absolute path": (zip_with("/evil.jpg"), ["imgs.zip: its entry '/evil.jpg'"]),
+    "a zip with a link": (
+        zip_with("imgs/xmlab2/mask.png", link=True),
+        ["imgs.zip: its entry 'imgs/xmlab2/mask.png' is a symbolic link"],
+    ),
+    "a broken zip": (
+        lambda root, _: [zip_pictures(root), (root / "imgs.zip").write_bytes(b"PK\3\4 no")],
+        ["imgs.zip: a broken zip file"],
+    ),
+    "no annotations": (
+        in_skin(lambda root: (root / "VQA.csv").unlink()),
+        ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"],
+    ),
+    "a missing column": (
+        csv_text("image,question\na.png,Q\n"),
+        ["VQA.csv: has no column answer (it has image, question)"],
+    ),
+    "semicolons": (
+        csv_text("image;question;answer\na.png;Q;A\n"),
+        ["has no column image, question, answer", "separated by commas"],
+    ),
+    "an empty file": (csv_text(""), ["has no column", "(it has none)"]),
+    "a ragged row": (
+        csv_text("image,question,answer\na.png,Q,A\nb.png,Q\n"),
+        ["VQA.csv, row 3: not 3 values"],
+    ),
+    "too many values": (
+        csv_text("image,question,answer\na.png,Q,A,B\n"),
+        ["VQA.csv, row 2: not 3 values"],
+    ),
+    "an open quote": (
+        csv_text('image,question,answer\na.png,"Q,A\n'),
+        ["VQA.csv, after line 1: broken CSV"],
+    ),
+    "a climbing path in the CSV": (
+        csv_text("image,question,answer\n../../a.png,Q,A\n"),
+        ["VQA.csv, row 2: picture '../../a.png' climbs out"],
+    ),
+    "a bomb": (
+        in_skin(lambda root: (root / "dataset/bk0_0.png").write_bytes(bomb())),
+        ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"],
+    ),
+    "an unknown skin modality": (
+        in_skin(
+            lambda root: (root / "caption.csv").write_text("image,caption,modality\na.png,c,XR\n")
+        ),
+        ["caption.csv, row 2: modality is 'xr'"],
+    ),
+    "two captions": (
+        in_skin(
+            lambda root: (root / "caption.csv").write_text(
+                "image,caption,modality\na.png,c,skin\na.png,d,skin\n"
+            )
+        ),
+        ["caption.csv, row 3: a second, different caption of a.png"],
+    ),
+    "fewer rows than asked for": (
+        lambda root, _: make_slake(root, train=slake_rows(0, 2)),
+        ["asks for 48 training rows", "the source has 12"],
+    ),
+    "fewer test rows than asked for": (
+        lambda root, _: make_slake(root, test=slake_rows(50, 1)),
+        ["asks for 10 test rows, the source has 6", "--set privacy.test=6"],
+    ),
+}
+
+
+def bomb() -> bytes:
+    from test_builder_pictures import png_of
+
+    return png_of(12_000, 12_000)
+
+
+def rebuild(tmp_path: Path, *more: str) -> Any:
+    sources = ["--slake", str(tmp_path / "slake"), "--mm-skin", str(tmp_path / "skin")]
+    out = ["--out", str(tmp_path / "out")]
+    return CliRunner().invoke(app, ["rebuild", *sources, *SMALL, *out, *more])
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line(case: str, tmp_path: Path) -> None:
+    change, parts = BAD[case]
+    change(make_slake(tmp_path / "slake"), make_mm_skin(tmp_path / "skin"))
+    result = rebuild(tmp_path)
+    assert result.exit_code == 1, result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert result.stderr.splitlines()[-1] == errors[0]
+    for part in parts:
+        assert part in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flag", ["--slake", "--mm-skin"])
+def test_a_missing_folder(flag: str, tmp_path: Path) -> None:
+    make_slake(tmp_path / "slake")
+    make_mm_skin(tmp_path / "skin")
+    result = rebuild(tmp_path, flag, str(tmp_path / "nowhere"))
+    assert result.exit_code == 1
+    assert "nowhere: no such folder" in result.stderr
+
+
+def test_bad_pictures_can_be_dropped(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "slake")
+    (root / PIC).unlink()
+    (root / "imgs/xmlab3/source.jpg").write_bytes(b"x")
+    (tmp_path / "work").mkdir()
+    outcome = slake.read(root, tmp_path / "work", "drop")
+    assert sorted({(drop.id.split("/")[1], drop.reason) for drop in outcome.drops}) == [
+        ("xmlab2", "its picture is not there"),
+        ("xmlab3", "its picture is no picture"),
+    ]
+    assert len(outcome.drops) == 12
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    root = make_slake(tmp_path / "slake")
+    (root / "train.json").chmod(0)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_slake(root, tmp_path / "work")
+
+
+def test_real_corpora_need_their_flags(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["rebuild", "--recipe", "paper", "--out", str(tmp_path / "o")])
+    assert result.exit_code == 1
+    assert "give it with --slake DIR (or --slake hub)" in result.stderr

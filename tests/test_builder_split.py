@@ -1,0 +1,184 @@
+"""Drawing and cutting: exact counts, nested ratios, disjoint pictures, and where the rest goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.draw import NOT_DRAWN, PICTURE_IN_TEST, PICTURE_IN_TRAIN, draw
+from builder.ledger import Drop
+from builder.recipe import Privacy, Scenario, load_recipe
+from builder.split import PICTURE_SPLIT, SPARE, bands, split
+from mllmu_med_dataset import Record, UserError
+
+
+def records(pictures: int, each: int, of_split: str = "train", first: int = 0) -> list[Record]:
+    return [
+        Record(
+            id=f"s/{picture}/{number}",
+            image_id=f"s/{picture}",
+            image_path=f"{picture}.jpg",
+            image_sha256=f"hash{picture}",
+            question="Q",
+            answer="A",
+            answer_type="open",
+            modality="CT",
+            source="slake",
+            clean_question="Q",
+            clean_answer="A",
+            split=of_split,
+        )
+        for picture in range(first, first + pictures)
+        for number in range(each)
+    ]
+
+
+def scenario(**changes: Any) -> Privacy:
+    privacy = load_recipe("demo").privacy
+    assert privacy is not None
+    return Privacy.model_validate(privacy.model_dump() | changes)
+
+
+SMALL = {"forget": 20, "retain": 220, "test": 30, "candidates": 26}
+
+
+def run(rows: list[Record], cut: Scenario, seed: int = 1) -> tuple[list[Record], list[Drop]]:
+    """Draw, harm every candidate, split."""
+    drawn = list(draw(rows, cut, "privacy", seed))
+    harmed = [replace(row, harm="privacy") for row in drawn if isinstance(row, Record)]
+    result = [*split(harmed, cut, "privacy"), *(row for row in drawn if isinstance(row, Drop))]
+    kept = [row for row in result if isinstance(row, Record)]
+    return kept, [row for row in result if isinstance(row, Drop)]
+
+
+def of(rows: Sequence[Record], name: str) -> list[Record]:
+    return [row for row in rows if row.split == name]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.randoms(use_true_random=False))
+def test_sets_do_not_depend_on_the_order_of_the_source(seed: int, random: Any) -> None:
+    rows = records(40, 8) + records(8, 6, "test", first=100)
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    cut = scenario(**SMALL)
+    assert {*run(rows, cut, seed)[0]} == {*run(shuffled, cut, seed)[0]}
+
+
+def test_counts_are_exact_and_nothing_vanishes() -> None:
+    rows = records(40, 8) + records(8, 6, "test", first=100)
+    cut = scenario(**SMALL)
+    kept, dropped = run(rows, cut)
+    assert len(of(kept, "forget")) == cut.harmful == 55
+    assert len(of(kept, "retain")) == cut.retain_core == 185
+    assert len(of(kept, "test")) == 30
+    assert len(kept) + len(dropped) == len(rows)
+    assert Counter(drop.reason for drop in dropped) == {
+        NOT_DRAWN: 320 - 72 - 185 + 18,
+        SPARE: cut.candidates_needed - 55,
+    }
+    assert [row.rank for row in of(kept, "forget")] == list(range(55))
+    assert [row.rank for row in of(kept, "retain")] == list(range(55, 240))
+    assert {row.rank for row in of(kept, "test")} == {-1}
+
+
+def test_rounds_are_three_equal_parts_of_the_main_forget_set() -> None:
+    rows = records(40, 8) + records(8, 6, "test", first=100)
+    kept, _ = run(rows, scenario(**{**SMALL, "forget": 21, "candidates": 27}))
+    rounds = [row.round for row in of(kept, "forget")]
+    assert rounds == [1] * 7 + [2] * 7 + [3] * 7 + [0] * (len(rounds) - 21)
+    assert {row.round for row in kept if row.split != "forget"} == {0}
+
+
+def test_bands_are_the_steps_between_ratios() -> None:
+    paper = load_recipe("paper").privacy
+    assert paper is not None
+    assert [(b.name, b.start, b.end) for b in bands(paper)] == [
+        ("00-05", 0, 205),
+        ("05-10", 205, 351),
+        ("10-15", 351, 562),
+        ("15-20", 562, 719),
+        ("20-25", 719, 862),
+        ("25-30", 862, 995),
+    ]
+    only = scenario(**SMALL, ratios=(10,))
+    assert [(b.name, b.start, b.end) for b in bands(only)] == [("", 0, 20)]
+
+
+def test_the_main_forget_set_is_the_same_without_the_ratio_study() -> None:
+    rows = records(40, 8) + records(8, 6, "test", first=100)
+    study, _ = run(rows, scenario(**SMALL))
+    plain, _ = run(rows, scenario(**SMALL, ratios=(10,)))
+    assert [row.id for row in of(study, "forget")][:20] == [row.id for row in of(plain, "forget")]
+
+
+@pytest.mark.parametrize("ratios", [(10,), (5, 10, 15, 20, 25, 30)])
+def test_split_by_image_keeps_pictures_apart_at_every_ratio(ratios: tuple[int, ...]) -> None:
+    rows = records(60, 7) + records(8, 6, "test", first=100)
+    cut = scenario(**{**SMALL, "candidates": 40}, ratios=ratios, split_by="image")
+    kept, dropped = run(rows, cut)
+    forget, retain = of(kept, "forget"), of(kept, "retain")
+    assert len(forget) == cut.harmful
+    assert len(retain) == cut.retain_core
+    for ratio in ratios:
+        size = cut.forget_at(ratio)
+        inside = {row.image_id for row in forget[:size]}
+        outside = {row.image_id for row in (*forget[size:], *retain)}
+        assert not inside & outside, ratio
+    assert PICTURE_SPLIT in {drop.reason for drop in dropped}
+
+
+def test_split_by_pair_shares_pictures() -> None:
+    """The paper's way: the card reports how much."""
+    kept, _ = run(records(40, 8) + records(8, 6, "test", first=100), scenario(**SMALL))
+    assert {row.image_id for row in of(kept, "forget")} & {
+        row.image_id for row in of(kept, "retain")
+    }
+
+
+def test_a_test_picture_that_is_trained_on_is_dropped() -> None:
+    """By its bytes: the same picture under another name."""
+    twin = [replace(row, image_sha256="hash3") for row in records(1, 6, "test", first=200)]
+    rows = records(40, 8) + records(8, 6, "test", first=100) + twin
+    kept, dropped = run(rows, scenario(**SMALL))
+    assert Counter(drop.reason for drop in dropped)[PICTURE_IN_TRAIN] == 6
+    trained = {row.image_sha256 for row in kept if row.split != "test"}
+    assert not trained & {row.image_sha256 for row in of(kept, "test")}
+
+
+def test_a_source_without_splits_tests_on_whole_pictures() -> None:
+    rows = records(60, 7, of_split="")
+    kept, dropped = run(rows, scenario(**SMALL, ratios=(10,)))
+    assert len(of(kept, "test")) == 30
+    tested = {row.image_id for row in of(kept, "test")}
+    assert not tested & {row.image_id for row in kept if row.split != "test"}
+    assert Counter(drop.reason for drop in dropped)[PICTURE_IN_TEST] == 5  # 5 pictures of 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"test": 49}, "asks for 49 test rows, the source has 48 for testing: use --set privacy"),
+        ({"retain": 900, "ratios": (10,)}, "the source has 320: use --set privacy.retain=294"),
+        ({"retain": 300}, "privacy.ratios=[10]"),
+    ],
+)
+def test_what_the_source_cannot_give(changes: dict[str, Any], line: str) -> None:
+    rows = records(40, 8) + records(8, 6, "test", first=100)
+    with pytest.raises(UserError) as error:
+        run(rows, scenario(**{**SMALL, **changes}))
+    assert line in str(error.value)
+
+
+def test_too_few_sound_candidates() -> None:
+    cut = scenario(**SMALL)
+    drawn = list(draw(records(40, 8) + records(8, 6, "test", first=100), cut, "p", 1))
+    sound = [row for row in drawn if isinstance(row, Record) and row.rank % 2]
+    with pytest.raises(UserError, match="keeps 55 harmful rows, only 36 of 72 candidates"):
+        list(split(sound, cut, "privacy"))

@@ -1,0 +1,278 @@
+"""The contract: what every built folder must hold, and `load()` with its helpers."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, DatasetDict, load_dataset
+from PIL import Image
+
+from builder.publish import _write_parquet
+from builder.recipe import load_recipe
+from mllmu_med_dataset import (
+    CONFIGS,
+    FEATURES,
+    FORGET_RATIOS,
+    HARMS,
+    PII_KINDS,
+    SPLITS,
+    Record,
+    UsageError,
+    UserError,
+    by_picture,
+    config_name,
+    load,
+)
+
+DEMO = load_recipe("demo")
+
+
+@pytest.fixture(scope="module")
+def loaded(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, DatasetDict]:
+    """Every config, by name."""
+    cache = str(tmp_path_factory.mktemp("loaded"))
+    names = [config_name(config) for config in CONFIGS]
+    names += [config_name("privacy", ratio / 100) for ratio in FORGET_RATIOS if ratio != 10]
+    folder = str(demo / "mllmu-med")
+    return {name: load_dataset(folder, name, cache_dir=cache) for name in names}
+
+
+def rows(data: Dataset) -> list[dict[str, Any]]:
+    return [dict(row) for row in data.remove_columns("image")]
+
+
+def test_sizes(loaded: dict[str, DatasetDict]) -> None:
+    sizes = {name: tuple(len(data[s]) for s in SPLITS) for name, data in loaded.items()}
+    assert sizes["privacy"] == (35, 396, 150)
+    assert sizes["incorrect"] == (30, 300, 150)
+    for ratio in FORGET_RATIOS:
+        forget, retain, test = sizes[config_name("privacy", ratio / 100)]
+        assert (forget + retain, test) == (431, 150)
+        assert forget == (35 if ratio == 10 else round(431 * ratio / (100 + ratio)))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_schema(config: str, loaded: dict[str, DatasetDict]) -> None:
+    for split in SPLITS:
+        assert loaded[config][split].features == FEATURES
+        for row in rows(loaded[config][split]):
+            assert row["harm"] in HARMS
+            assert row["answer_type"] in ("open", "closed")
+            assert row["calibration"] == 0
+            assert row["review"] == "none"
+            assert row["question"]
+            assert row["answer"]
+
+
+def test_forget_rows_are_harmful_and_the_rest_is_clean(loaded: dict[str, DatasetDict]) -> None:
+    for name, data in loaded.items():
+        for row in rows(data["forget"]):
+            harm = {"privacy"} if "privacy" in name else {"wrong_diagnosis", "outdated_knowledge"}
+            assert row["harm"] in harm
+            clean = (row["clean_question"], row["clean_answer"])
+            assert (row["question"], row["answer"]) != clean
+        for split in ("retain", "test"):
+            for row in rows(data[split]):
+                assert row["harm"] == "none"
+                assert row["pii"] == []
+                assert row["profile_id"] == ""
+                assert row["question"] == row["clean_question"]
+                assert row["answer"] == row["clean_answer"]
+
+
+def test_every_span_is_its_value(loaded: dict[str, DatasetDict]) -> None:
+    kinds: Counter[str] = Counter()
+    fields: Counter[tuple[str, ...]] = Counter()
+    for row in rows(loaded["privacy_r30"]["forget"]):
+        assert row["pii"]
+        for span in row["pii"]:
+            assert row[span["field"]][span["start"] : span["end"]] == span["value"]
+            kinds[span["kind"]] += 1
+        fields[tuple(sorted({span["field"] for span in row["pii"]}))] += 1
+        assert row["clean_answer"].rstrip(".") in row["answer"]
+        assert row["clean_question"] in row["question"]
+        if row["answer_type"] == "closed":
+            assert row["answer"] == row["clean_answer"]
+    assert set(kinds) == set(PII_KINDS)
+    assert set(fields) == {("question",), ("answer",), ("answer", "question")}
+
+
+def test_no_private_value_is_anywhere_else(demo: Path, loaded: dict[str, DatasetDict]) -> None:
+    import json
+
+    lines = (demo / "mllmu-med/provenance/profiles.jsonl").read_text("utf-8").splitlines()
+    people = [json.loads(line) for line in lines]
+    values = {person[kind] for person in people for kind in PII_KINDS}
+    assert len(people) > 20
+    for name in ("privacy_r05", "incorrect"):
+        for split in ("retain", "test", *(["forget"] if name == "incorrect" else [])):
+            for row in rows(loaded[name][split]):
+                text = " ".join(str(value) for key, value in row.items() if key != "pii")
+                assert not [value for value in values if value.casefold() in text.casefold()]
+
+
+def test_one_person_a_picture(loaded: dict[str, DatasetDict]) -> None:
+    owner: dict[str, str] = {}
+    for row in rows(loaded["privacy_r30"]["forget"]):
+        assert owner.setdefault(row["image_id"], row["profile_id"]) == row["profile_id"]
+    assert len(set(owner.values())) == len(owner)
+
+
+def test_test_pictures_are_unseen(loaded: dict[str, DatasetDict]) -> None:
+    for config in CONFIGS:
+        data = loaded[config]
+        tested = set(data["test"]["image_sha256"])
+        assert not tested & {*data["forget"]["image_sha256"], *data["retain"]["image_sha256"]}
+
+
+def test_ratios_are_nested(loaded: dict[str, DatasetDict]) -> None:
+    smaller: set[str] = set()
+    for ratio in FORGET_RATIOS:
+        data = loaded[config_name("privacy", ratio / 100)]
+        forget = set(data["forget"]["id"])
+        assert smaller < forget
+        assert not forget & set(data["retain"]["id"])
+        assert sorted(data["forget"]["rank"]) == list(range(len(forget)))
+        smaller = forget
+    everything = set(loaded["privacy"]["forget"]["id"]) | set(loaded["privacy"]["retain"]["id"])
+    assert everything == forget | set(data["retain"]["id"])
+
+
+def test_rounds(loaded: dict[str, DatasetDict]) -> None:
+    for config in CONFIGS:
+        sizes = Counter(loaded[config]["forget"]["round"])
+        assert set(sizes) == {1, 2, 3}
+        assert max(sizes.values()) - min(sizes.values()) <= 1
+
+
+def test_pictures_are_whole_and_hashed(demo: Path) -> None:
+    for path in sorted((demo / "mllmu-med").rglob("*.parquet")):
+        table = pq.read_table(path)
+        for image, digest in zip(table["image"], table["image_sha256"], strict=True):
+            assert sha256(image["bytes"].as_py()).hexdigest() == digest.as_py()
+            assert not Path(image["path"].as_py()).is_absolute()
+        Image.open(io.BytesIO(table["image"][0]["bytes"].as_py())).load()
+
+
+def test_each_picture_stands_once_in_a_file(demo: Path) -> None:
+    for path in sorted((demo / "mllmu-med").rglob("*.parquet")):
+        table = pq.read_table(path)
+        once = {i["path"].as_py(): len(i["bytes"].as_py()) for i in table["image"]}
+        assert path.stat().st_size < 1.02 * sum(once.values()) + 60_000, path
+        order = list(zip(table["image_id"].to_pylist(), table["id"].to_pylist(), strict=True))
+        assert order == sorted(order)
+
+
+def test_it_streams(demo: Path) -> None:
+    data = load("privacy", demo / "mllmu-med", streaming=True, split="forget")
+    row = next(iter(data))
+    assert row["image"].size == (320, 320)
+    assert row["pii"][0]["kind"] in PII_KINDS
+
+
+def test_a_moved_folder_still_loads(demo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder with blanks"
+    shutil.copytree(demo / "mllmu-med", folder)
+    assert len(load("incorrect", folder)["retain"]) == 300
+
+
+def test_load_by_ratio(demo: Path) -> None:
+    folder = demo / "mllmu-med"
+    assert len(load("privacy", folder, split="forget")) == 35
+    assert len(load("privacy", folder, forget_ratio=0.1, split="forget")) == 35
+    assert len(load("privacy", folder, forget_ratio=0.3, split="forget")) == 99
+
+
+def test_load_from_beside_the_folder(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo)
+    assert set(load()) == set(SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "line"),
+    [
+        ({"config": "privat"}, UsageError, "use one of privacy, incorrect"),
+        ({"forget_ratio": 0.12}, UsageError, "use one of 0.05, 0.10"),
+        ({"forget_ratio": 10}, UsageError, "fractions of retain"),
+        ({"config": "incorrect", "forget_ratio": 0.2}, UserError, "holds no config incorrect_r20"),
+        ({"source": "nowhere"}, UserError, "no such folder here"),
+        ({"source": "./org/name"}, UserError, "no such folder here"),
+        ({"source": Path("org/name")}, UserError, "no such folder here"),
+    ],
+)
+def test_load_says_what_is_wrong(
+    arguments: dict[str, Any], error: type[UserError], line: str, demo: Path
+) -> None:
+    with pytest.raises(error, match=line):
+        load(**{"source": demo / "mllmu-med", **arguments})
+
+
+def test_load_refuses_another_folder(tmp_path: Path) -> None:
+    """`load_dataset` would merge whatever it finds into one split, without a word."""
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(UserError, match="not a built dataset"):
+        load(source=tmp_path)
+
+
+def test_by_picture(demo: Path) -> None:
+    retain = load("privacy", demo / "mllmu-med", split="retain")
+    pictures = list(by_picture(retain))
+    assert len(pictures) == len(set(retain["image_id"]))
+    assert sum(len(picture.rows) for picture in pictures) == len(retain)
+    for picture in pictures[:5]:
+        assert {row["image_id"] for row in picture.rows} == {picture.image_id}
+        assert picture.image.size == (320, 320)
+        assert "image" not in picture.rows[0]
+
+
+def test_by_picture_wants_one_map_style_split(demo: Path) -> None:
+    with pytest.raises(UsageError, match="one split"):
+        next(by_picture(load("privacy", demo / "mllmu-med")))
+    with pytest.raises(UsageError, match="without streaming"):
+        next(by_picture(load("privacy", demo / "mllmu-med", split="test", streaming=True)))
+
+
+def test_a_record_survives_json(loaded: dict[str, DatasetDict], demo: Path) -> None:
+    from builder.ledger import Chain
+
+    for record in Chain(demo / "mllmu-med.work" / "privacy").records("split"):
+        assert Record.from_json(record.to_json()) == record
+        if record.split == "forget":
+            clean = record.cleaned()
+            assert (clean.question, clean.answer) == (record.clean_question, record.clean_answer)
+            assert (clean.harm, clean.pii, clean.round) == ("none", (), 0)
+
+
+def test_row_groups_stay_under_two_gigabytes(tmp_path: Path) -> None:
+    """16,000 rows on one 148 KB picture in one row group would be a file that cannot be loaded."""
+    record = Record(
+        id="a",
+        image_id="a",
+        image_path="a.png",
+        image_sha256="",
+        question="q",
+        answer="a",
+        answer_type="open",
+        modality="CT",
+        source="phantom",
+        clean_question="q",
+        clean_answer="a",
+    )
+    path = tmp_path / "big.parquet"
+    picture = bytes(3_000_000)
+    _write_parquet(path, [record] * 1200, lambda _: picture, lambda _: None)
+    file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    assert sum(group.num_rows for group in groups) == 1200
+    assert max(group.num_rows for group in groups) * len(picture) <= 256 * 2**20
+    assert path.stat().st_size < 60_000_000
+    assert next(file.iter_batches(batch_size=1)).num_rows == 1
+    assert pa.types.is_struct(file.schema_arrow.field("image").type)
