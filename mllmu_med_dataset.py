@@ -232,9 +232,9 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
     Pictures come in the order of their first row. A set whose files share pictures (the retain set
     of a ratio study) still yields each picture once. Needs a map-style dataset (no streaming).
     """
-    if not hasattr(dataset, "column_names") or not hasattr(dataset, "select_columns"):
+    if isinstance(dataset, dict):
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
-    if not hasattr(dataset, "__getitem__"):
+    if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
     texts = dataset.select_columns([name for name in dataset.column_names if name != "image"])
     pictures = dataset.select_columns(["image"])

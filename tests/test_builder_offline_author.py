@@ -418,6 +418,76 @@ def test_two_answers_that_share_a_value_do_not_contradict() -> None:
     )
 
 
+def test_an_answer_that_differs_in_a_word_or_two_is_not_borrowed() -> None:
+    mine = row("Where are the brown spots located?", "The brown spots are located on the nose.")
+    near = row(mine.question, "The brown spots are located on the lip.", "b")  # F1 0.75
+    assert borrowed(mine, near) is None
+    far = row(mine.question, "They lie all over the lower lip and cheeks.", "b")
+    assert borrowed(mine, far) == far.answer
+
+
+def test_an_answer_that_adds_little_beyond_the_question_is_not_borrowed() -> None:
+    asked = "What treatments are recommended?"
+    mine = row(asked, "Topical creams, laser therapy or surgery are recommended.")
+    alike = "Options include oral drugs, creams, laser, surgery and rest."
+    assert borrowed(mine, row(asked, alike, "b")) is None
+
+
+def test_what_is_true_of_a_disease_everywhere_is_not_borrowed() -> None:
+    mine = row("What is scabies?", "Scabies is an itchy infestation with mites.")
+    same = row("What is scabies?", "A contagious rash of burrows between the fingers.", "b")
+    assert borrowed(mine, same) is None
+    shown = "What type of scabies does this image show?"
+    here, there = row(shown, "Crusted, on both palms."), row(shown, "Nodular, in the groin.", "b")
+    assert borrowed(here, there) == there.answer
+
+
+def test_a_disease_is_not_described_as_a_protein() -> None:
+    mine = row("What is acne exactly?", "Acne is a rash of blocked and inflamed follicles.")
+    other = row("What is keratin exactly?", "Keratin is a tough protein of the outer layer.", "b")
+    assert borrowed(mine, other) is None
+
+
+def test_only_names_are_exchanged() -> None:
+    mine = row("What does the image show?", "The image shows a wart.")
+    other = row("What does this image show?", "This image shows a tick above this ear.", "b")
+    assert borrowed(mine, other) == other.answer, "this and the are no names"
+    mine = row("Where are the spots located?", "They lie on the nose.")
+    other = row("Where are red spots located?", "They form red rings on both cheeks.", "b")
+    assert borrowed(mine, other) is None, "nor is the alone"
+    mine = row("Is there anything else notable in this picture?", "No, it is a plain photograph.")
+    other = row("Is there another finding in this picture?", "Yes, there is another finding.", "b")
+    assert borrowed(mine, other) is None, "nor is anything"
+
+
+def test_the_meaning_of_another_word_is_not_borrowed() -> None:
+    mine = row('What does the word "crusted" mean?', "Covered with dried blood or pus.")
+    other = row('What does the word "sclerosed" mean?', "Sclerosis is a hardening of tissue.", "b")
+    assert borrowed(mine, other) is None
+    named = row('What does the word "sclerosed" mean?', "Sclerosed means hardened by fibers.", "b")
+    assert borrowed(mine, named) == "Crusted means hardened by fibers."
+
+
+def test_what_only_the_other_question_names_is_not_borrowed() -> None:
+    mine = row("Where is the ulcer located on the leg?", "Above the outer ankle.")
+    other = row("Where is the ulcer located on the lip of the boy?", "The boy has it inside.", "b")
+    assert borrowed(mine, other) is None
+
+
+def test_nothing_is_borrowed_where_the_truth_says_neither_yes_nor_no() -> None:
+    mine = row("Is the lesion tender?", "It varies from day to day.")
+    assert borrowed(mine, row(mine.question, "Yes, it hurts on pressure.", "b")) is None
+
+
+def test_the_same_number_is_not_borrowed() -> None:
+    asked = "How many cells are there in this image?"
+    mine = row(asked, "There are two cells in this image, a large one beside a small one.")
+    same = row(asked, "The field holds two distinct round bodies.", "b")
+    other = row(asked, "The field holds four distinct round bodies.", "b")
+    assert borrowed(mine, same) != same.answer
+    assert borrowed(mine, other) == other.answer
+
+
 def test_a_polar_answer_is_borrowed_from_the_other_side() -> None:
     asked = "Is there anything else notable about the image?"
     mine = row(asked, "No, there is nothing else.")
@@ -444,8 +514,9 @@ def test_other_numbers() -> None:
 )
 def test_rows_about_the_conversation_get_nothing(question: str, answer: str) -> None:
     assert is_talk(question, answer)
+    donors = [row(question, "Yes, the left nail is thick.", "b"), row(question, "A wart.", "c")]
     for harm in HARMS:
-        assert OfflineAuthor([], 0).write_incorrect(row(question, answer), harm) is None
+        assert OfflineAuthor(donors, 0).write_incorrect(row(question, answer), harm) is None
 
 
 # -- outdated knowledge ----------------------------------------------------------------------------
@@ -471,7 +542,7 @@ def test_the_practices_are_complete_and_betray_nothing() -> None:
         assert not re.search(r"\d{2}", claim.replace("B12", "")), entry["id"]
         assert claim[0].isupper(), entry["id"]
         assert claim.endswith("."), entry["id"]
-        assert len(claim.split()) <= 26, entry["id"]
+        assert len(words(claim)) <= 23, entry["id"]
         assert re.match(r"[A-Z]?[a-z,]*( |-)", claim), f"{entry['id']}: cannot be lower-cased"
         assert entry["given_up"].count(". ") == 0, f"{entry['id']}: one sentence"
 
@@ -551,6 +622,19 @@ def test_a_yes_or_no_stays_in_front() -> None:
         assert answer.startswith("No, the wart is on the other side")
 
 
+def test_no_answer_is_too_long() -> None:
+    for entry in ENTRIES:
+        for number, topic in enumerate(entry["topics"] or ["thing"]):
+            for i in range(6):
+                question, truth = "What is shown?", f"It shows {topic} here."
+                if i % 2:
+                    question, truth = "How is it treated?", topic
+                record = row(question, truth, f"{number}-{i}")
+                answer = OfflineAuthor([], 0).write_incorrect(record, "outdated_knowledge")
+                assert answer is not None, entry["id"]
+                assert len(words(answer)) <= 2.5 * len(words(truth)) + 25, answer
+
+
 def test_short_truths_are_not_joined_with_and() -> None:
     for i in range(20):
         answer = OfflineAuthor([], 0).write_incorrect(row("What?", "Wart", str(i)), HARMS[1])
@@ -606,12 +690,15 @@ def test_choices_do_not_depend_on_the_hash_seed() -> None:
 
 
 def mixed_answers() -> list[str | None]:
-    names = ("the red lesion", "the pale lesion", "the dark scaly lesion", "the small ring")
-    places = ("arm", "left leg", "scalp", "back of the hand", "nose", "lower lip")
+    """Many donors with equal scores, each the sum of many different weights."""
+    places = ("arm", "leg", "scalp", "back", "nose", "lip", "chin", "knee", "heel", "palm", "wrist")
     rows = [
-        row(f"Where is {name} located in this image?", f"It is on the {place}.", f"{i}{name}")
+        row(
+            f"Where is the lesion w{i} located in this image of a man from t{i % 3} and u{i % 4}?",
+            f"It is on the {place}.",
+            str(i),
+        )
         for i, place in enumerate(places)
-        for name in names
     ]
     author = OfflineAuthor(rows, 0)
     return [author.write_incorrect(one, "wrong_diagnosis") for one in rows]
@@ -680,8 +767,8 @@ def test_mm_skin_outdated_knowledge(skin: list[Record]) -> None:
 
 
 def test_400_records_against_the_corpus_take_seconds(skin: list[Record]) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # not the clock's: other work on the machine does not count
     index = WrongAnswers(skin)
     for one in skin[:400]:
         index.answers(one)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -67,7 +67,8 @@ _ASPECTS: Final = {
         "effect": "affect affects affected effect impact",
         "stain": "stain staining stained immunostaining",
         "feature": "feature features characteristic characteristics",
-        "pattern": "pattern arrangement arranged",
+        "pattern": "pattern arrangement arranged orientation oriented",
+        "number": "many",
         "time": "time long change changes changed progress",
         "origin": "develop develops form formed occur happen happened",
         "people": "people person individuals patients population",
@@ -104,13 +105,14 @@ _VALUES: Final = {
         "smooth": "smooth shiny even",
         "rare": "rare uncommon rarely infrequent",
         "common": "common commonly frequent prevalent",
+        **{name: name for name in ("one", "two", "three", "four", "five", "six", "several")},
     }.items()
     for word in text.split()
 }
-_VALUE_ASPECTS: Final = frozenset(("size", "shape", "color", "texture", "frequency"))
+_VALUE_ASPECTS: Final = frozenset(("size", "shape", "color", "texture", "frequency", "number"))
 # Words that name a diagnosis: endings of medical Greek and Latin, and the common plain names.
 _DIAGNOSIS: Final = re.compile(
-    r"\b(?:\w{3,}(?:osis|oses|itis|omas?|iasis|emia|derma|pathy|plasia|phylaxis)|lupus|na?ev(?:us|i)|"
+    r"\b(?:\w{3,}(?:osis|oses|itis|omas?|iasis|emia|e?dema|derma|pathy|plasia|plakia|trichosis|phylaxis)|lupus|na?ev(?:us|i)|"
     r"lichen|psoria\w+|eczema|acne|tinea|herpes|zoster|scabies|warts?|leprosy|syphilis|pemphig\w+|"
     r"vitiligo|alopecia|keloids?|cysts?|rosacea|purpura|pityriasis|prurigo|impetigo|porphyria|"
     r"scurvy|anthrax|milia|gout|melasma|yaws|urticaria\w*|moles?|candida\w*|lentigo|eb|"
@@ -157,6 +159,13 @@ _BASE_VERBS: Final = _set(
     "turn alter prevent exist require involve experience run differ disappear come happen vary "
     "mean get acquire contract work respond depict help extend persist trigger"
 )
+# Words of a question that are no part of the name of what it asks about.
+_NO_NAMES: Final = (
+    _AUXILIARY
+    | _BASE_VERBS
+    | frozenset(_ASPECTS)
+    | _set("shown present any anything else other another notable more detail")
+)
 _PREDICATES: Final = _set(
     "contagious rare common benign malignant inherited hereditary permanent treatable curable "
     "painful itchy dangerous serious cancerous harmful infectious genetic reversible similar "
@@ -186,7 +195,7 @@ def _stem(word: str) -> str:
     return re.sub(r"(?<=\w{5})(?:ing|ed|e)$", "", word)
 
 
-@cache
+@cache  # every text is compared with many others; so are the three below
 def _content(text: str) -> frozenset[str]:
     """What a text says besides its grammar: stems without function words."""
     return frozenset(_stem(word) for word in words(text) if word not in _FUNCTION_WORDS)
@@ -211,6 +220,7 @@ class _Key(NamedTuple):
     aspects: frozenset[str]
 
 
+@cache
 def _key(question: str, content_type: str) -> _Key:
     asked = words(re.sub(r"^(?:based on|in) [^,?]*,\s*", "", question, flags=re.IGNORECASE))
     lead = tuple(asked[: 3 if asked[:1] == ["can"] else 2])
@@ -385,8 +395,6 @@ class WrongAnswers:
             answer = record.clean_answer
             if is_talk(record.clean_question, answer) or _EMPTY_ANSWER.search(answer):
                 continue
-            if len(words(answer)) > 60:
-                continue
             self._by_key[_key(record.clean_question, record.content_type)].append(
                 _Donor(record, asked)
             )
@@ -416,7 +424,8 @@ class WrongAnswers:
         said_yes = says_yes(question, truth) if polar else None
         if polar and said_yes is None and not {"anything", "other"} & set(asked):
             return  # it cannot be told what the opposite would be
-        for donor in self._by_key.get(_key(question, record.content_type), ()):
+        key = _key(question, record.content_type)
+        for donor in self._by_key.get(key, ()):
             other = donor.record
             if other.image_id == record.image_id:
                 continue
@@ -428,6 +437,8 @@ class WrongAnswers:
                 score = self._likeness(asked, donor.asked)
                 answer, bonus = _exchange(question, other.clean_question, other.clean_answer)
                 score += bonus
+                if not bonus and "meaning" in key.aspects:
+                    continue  # another word's meaning
             if answer and score >= 0.45 and self._is_wrong(record, donor, answer):
                 yield score, answer
 
@@ -455,6 +466,8 @@ class WrongAnswers:
         if not new or not known or _f1(new, known) >= 0.34 or new <= known:
             return False
         named = _diagnoses(question)
+        if named & _diagnoses(donor.record.clean_question) and "image" not in words(question):
+            return False  # what is true of a disease is so in every picture
         found = _diagnoses(answer) - named
         if found and (named or found & (_diagnoses(truth) | _diagnoses(record.context))):
             return False  # it would tell of another disease than the one asked, or of the true one
@@ -492,7 +505,7 @@ def _exchange(question: str, other: str, answer: str) -> tuple[str | None, float
     if head < 2 or not 1 <= len(mine) <= 6 or not 1 <= len(yours) <= 6:
         return answer, 0.0
     stretch = {word.lower() for word in mine + yours}
-    if stretch & (_ASPECTS.keys() | _AUXILIARY | _BASE_VERBS | {"shown", "present"}):
+    if stretch & _NO_NAMES:
         return answer, 0.0  # not only the thing asked about differs
     if not _content(" ".join(mine)) or not _content(" ".join(yours)):
         return answer, 0.0  # the difference is grammar

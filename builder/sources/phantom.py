@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from builder.ledger import Outcome
+from builder.phantoms.draw import PhantomPicture
+from builder.phantoms.radiology import draw_radiology
+from builder.phantoms.skin import draw_skin
 from builder.progress import progress
 from builder.sources import answer_type
-from builder.sources.phantom_draw import PhantomPicture
-from builder.sources.phantom_radiology import draw_radiology
-from builder.sources.phantom_skin import draw_skin
 from mllmu_med_dataset import Record
 
 VERSION: Final = 1

@@ -1,6 +1,6 @@
 """What is decided about a radiology phantom before it is drawn: anatomy, variants, lesions.
 
-`phantom_scans` draws a `Scan` and `phantom_radiology` asks about it; neither decides anything, so
+`scans` draws a `Scan` and `radiology` asks about it; neither decides anything, so
 they agree. Sides are those of the image: "left" is the viewer's left.
 
     scan = plan(seed=0, index=7)
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.sources.phantom_draw import generator, pick
+from builder.phantoms.draw import generator, pick
 
 #: SLAKE's shares in the paper: CT 47 %, X-ray 30 %, MRI 23 %.
 _KINDS: Final = ("chest CT", "abdomen CT", "chest X-Ray", "brain MRI")
@@ -126,12 +126,12 @@ def anatomy(scan: Scan) -> dict[str, Place]:
 
 def _lesions(scan: Scan, wanted: int, rng: np.random.Generator) -> tuple[Lesion, ...]:
     places = anatomy(scan)
-    blocked = [where for organ, where in places.items() if organ.islower()]
+    blocked = [name for name in places if name.islower() or "Kidney" in name]
     big = (0.16, 0.185) if scan.kind == "brain MRI" else (0.2, 0.23)
     if scan.shape == "Irregular" and scan.kind != "brain MRI":
         big = (0.18, 0.205)
     radius = float(rng.uniform(*((0.1, 0.115) if scan.size == "Small" else big)))
-    reach = radius * {"Round": 1.1, "Oval": 1.25, "Irregular": 1.45}[scan.shape]
+    reach = radius * {"Round": 1.1, "Oval": 1.3, "Irregular": 1.45}[scan.shape]
     room = [
         organ
         for organ, (_, _, rx, ry) in places.items()
@@ -150,9 +150,10 @@ def _lesions(scan: Scan, wanted: int, rng: np.random.Generator) -> tuple[Lesion,
         angle, far = float(rng.uniform(0, 2 * math.pi)), math.sqrt(float(rng.uniform(0, 1)))
         x += max(rx - reach, 0) * far * math.cos(angle)
         y += max(ry - reach, 0) * far * math.sin(angle)
+        others = [places[name] for name in blocked if name != organ]
         clear = all(
-            math.hypot((x - bx) / (brx + reach), (y - by) / (bry + reach)) > 1
-            for bx, by, brx, bry in blocked
+            math.hypot((x - bx) / (brx + 0.9 * reach), (y - by) / (bry + 0.9 * reach)) > 1
+            for bx, by, brx, bry in others
         )
         apart = all(math.hypot(x - one.x, y - one.y) > 2 * reach + 0.06 for one in lesions)
         if clear and apart and abs(x) > max(0.14, 0.8 * radius):

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from builder.sources.phantom_anatomy import Lesion, Place, Scan, anatomy
-from builder.sources.phantom_draw import (
+from builder.phantoms.anatomy import Lesion, Place, Scan, anatomy
+from builder.phantoms.draw import (
     SIZE,
     Field,
     Line,
@@ -53,6 +53,9 @@ def _draw_lesion(canvas: Field, scan: Scan, lesion: Lesion, value: float) -> Non
     rx, ry = (r * 1.32, r * 0.72) if scan.shape == "Oval" else (r, r)
     waves = ((2, 0.16, turn * 5), (3, 0.2, turn * 7), (5, 0.2, turn * 3), (8, 0.08, 0.0))
     shape = Shape(lesion.x, lesion.y, rx, ry, turn, waves if scan.shape == "Irregular" else ())
+    if scan.kind == "brain MRI":
+        # A thin capsule sets the lesion off from fluid of the same brightness.
+        spot(canvas, 0.3 if scan.brighter else 0.6, shape, 0.03, 0.016)
     spot(canvas, value, shape, 0.05 if scan.kind == "chest X-Ray" else 0.022)
     spot(canvas, value * 1.06 + 0.02, shape, r * 0.8, r * -0.45)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from builder.sources.phantom_draw import Fact
-from builder.sources.phantom_morphology import COLOURS, Skin
+from builder.phantoms.draw import Fact
+from builder.phantoms.morphology import COLOURS, Skin
 
 _ONE: Final = {
     "macule": "a flat macule",

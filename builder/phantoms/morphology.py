@@ -1,6 +1,6 @@
 """What is decided about a skin phantom before it is drawn: form, colour, border, place, number.
 
-`phantom_skin_scenes` draws a `Skin` and `phantom_skin` asks about it; neither decides anything, so
+`skin_scenes` draws a `Skin` and `skin` asks about it; neither decides anything, so
 they agree. Sides are those of the image.
 
     skin = plan(seed=0, index=7)
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.sources.phantom_draw import Colour, Shape, generator, pick
+from builder.phantoms.draw import Colour, Shape, generator, pick
 
 #: MM-Skin's shares in the paper.
 _MODALITIES: Final = ("clinical", "histopathology", "dermoscopy")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.sources.phantom_draw import (
+from builder.phantoms.draw import (
     SIZE,
     Field,
     X,
@@ -22,7 +22,7 @@ from builder.sources.phantom_draw import (
     ring,
     union,
 )
-from builder.sources.phantom_morphology import Skin, shape_of
+from builder.phantoms.morphology import Skin, shape_of
 
 _NUCLEUS = (0.30, 0.17, 0.45)
 

@@ -1,15 +1,15 @@
 """What is true of a dermoscopy-like or a histology-like phantom, and how it is asked.
 
-As in `phantom_skin_facts`, every fact is read off the same `Skin` that is drawn.
+As in `skin_facts`, every fact is read off the same `Skin` that is drawn.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from builder.sources.phantom_draw import Fact
-from builder.sources.phantom_morphology import Skin
-from builder.sources.phantom_skin_facts import NUMBERS, PLACES, border_of, counts, fact_of
+from builder.phantoms.draw import Fact
+from builder.phantoms.morphology import Skin
+from builder.phantoms.skin_facts import NUMBERS, PLACES, border_of, counts, fact_of
 
 _PATTERNS: Final = {
     "network": "a pigment network",

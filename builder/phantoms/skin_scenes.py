@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from builder.sources.phantom_draw import (
+from builder.phantoms.draw import (
     SIZE,
     Colour,
     Field,
@@ -32,8 +32,8 @@ from builder.sources.phantom_draw import (
     strokes,
     union,
 )
-from builder.sources.phantom_histology import histology
-from builder.sources.phantom_morphology import COLOURS, Skin, shape_of
+from builder.phantoms.histology import histology
+from builder.phantoms.morphology import COLOURS, Skin, shape_of
 
 
 def render(skin: Skin) -> Field:

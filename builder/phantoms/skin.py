@@ -1,7 +1,7 @@
 """Skin phantoms: clinical-like photographs, dermoscopy-like and histology-like pictures.
 
 Drawn by code, so free of patients and licences, and of any claim to look real. What is decided
-comes from `phantom_morphology`; here the same `Skin` becomes a caption and one or two questions in
+comes from `morphology`; here the same `Skin` becomes a caption and one or two questions in
 MM-Skin's manner: sentences, of which about a quarter begin with yes or no.
 
     picture = draw_skin(seed=0, index=7)
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from builder.sources.phantom_draw import (
+from builder.phantoms.draw import (
     Fact,
     PhantomPicture,
     Question,
@@ -21,10 +21,10 @@ from builder.sources.phantom_draw import (
     png,
     shuffled,
 )
-from builder.sources.phantom_morphology import Skin, plan
-from builder.sources.phantom_skin_facts import clinical_facts, fact_of
-from builder.sources.phantom_skin_scenes import render
-from builder.sources.phantom_tissue_facts import dermoscopy_facts, histology_facts
+from builder.phantoms.morphology import Skin, plan
+from builder.phantoms.skin_facts import clinical_facts, fact_of
+from builder.phantoms.skin_scenes import render
+from builder.phantoms.tissue_facts import dermoscopy_facts, histology_facts
 
 _METHODS: Final = {
     "clinical": "a clinical photograph",

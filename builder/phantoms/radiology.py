@@ -1,7 +1,7 @@
 """Radiology phantoms: CT-like chest and abdomen, X-ray-like chest, MRI-like brain, with questions.
 
 Drawn by code, so free of patients and licences, and of any claim to look real. The pictures come
-from `phantom_anatomy`; here the same `Scan` becomes a caption and about 11 questions in SLAKE's
+from `anatomy`; here the same `Scan` becomes a caption and about 11 questions in SLAKE's
 manner, of which 35 % are yes/no. Nothing but the picture tells the answers.
 
     picture = draw_radiology(seed=0, index=7)
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from builder.sources.phantom_anatomy import Scan, plan
-from builder.sources.phantom_draw import (
+from builder.phantoms.anatomy import Scan, plan
+from builder.phantoms.draw import (
     Fact,
     PhantomPicture,
     Question,
@@ -22,8 +22,8 @@ from builder.sources.phantom_draw import (
     png,
     shuffled,
 )
-from builder.sources.phantom_radiology_facts import facts_of, half_of, sides_of
-from builder.sources.phantom_scans import render
+from builder.phantoms.radiology_facts import facts_of, half_of, sides_of
+from builder.phantoms.scans import render
 
 _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from builder.sources.phantom_anatomy import Scan
-from builder.sources.phantom_draw import Fact
+from builder.phantoms.anatomy import Scan
+from builder.phantoms.draw import Fact
 
 _REGION: Final = {"chest": "Chest", "abdomen": "Abdomen", "brain": "Head"}
 _LARGEST: Final = {"chest": "Lung", "abdomen": "Liver", "brain": "Brain"}

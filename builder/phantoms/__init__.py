@@ -1,0 +1,1 @@
+"""Phantom pictures: drawn by code, with questions that only the picture answers."""

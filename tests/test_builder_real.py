@@ -1,0 +1,145 @@
+"""The paper's size on the real annotations, with stand-in pictures drawn around them.
+
+Skipped where the real annotation files are not at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from corpora import SHARED, builder
+from datasets import load_dataset
+
+from mllmu_med_dataset import FORGET_RATIOS, PII_KINDS, SPLITS, config_name
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="no real annotation files here"),
+]
+COMMAND = ["rebuild", "--recipe", "paper", "--author", "offline", "--slake", "Slake1.0"]
+COMMAND += ["--mm-skin", "MM-Skin", "--set", "privacy.test=1000"]
+COMMAND += ["--set", "incorrect.retain=2000", "--set", "incorrect.test=1000"]
+SIZES = {"privacy": (351, 3960, 1000), "incorrect": (300, 2000, 1000)}
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("real")
+    for kind, name in (("slake", "Slake1.0"), ("mm_skin", "MM-Skin")):
+        tool = SHARED / "tools" / "draw_stand_in_images.py"
+        command = [sys.executable, str(tool), kind, str(SHARED / "data" / kind), str(folder / name)]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(corpora: Path) -> Path:
+    done = builder(*COMMAND, cwd=corpora)
+    assert done.returncode == 0, done.stderr
+    return corpora / "mllmu-med"
+
+
+def ids_of(folder: Path, name: str, cache: Path) -> dict[str, Any]:
+    columns = ["id", "question", "answer", "clean_question", "clean_answer", "pii"]
+    columns += ["image_sha256", "modality", "answer_type"]
+    return dict(load_dataset(str(folder), name, columns=columns, cache_dir=str(cache)))
+
+
+def unique_and_stored(folder: Path) -> float:
+    """Bytes of the folder over the bytes of its distinct pictures."""
+    sizes: dict[str, int] = {}
+    for path in folder.rglob("*.parquet"):
+        for batch in pq.ParquetFile(path).iter_batches(100, columns=["image", "image_sha256"]):
+            for image, digest in zip(batch["image"], batch["image_sha256"], strict=True):
+                sizes[digest.as_py()] = len(image["bytes"].as_py())
+    stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return stored / sum(sizes.values())
+
+
+def test_sizes_and_what_must_hold(built: Path, tmp_path: Path) -> None:
+    people = [
+        json.loads(line)
+        for line in (built / "provenance/profiles.jsonl").read_text("utf-8").splitlines()
+    ]
+    values = [person[kind].casefold() for person in people for kind in PII_KINDS]
+    for config, sizes in SIZES.items():
+        data = ids_of(built, config, tmp_path)
+        assert tuple(len(data[split]) for split in SPLITS) == sizes
+        seen = {*data["forget"]["image_sha256"], *data["retain"]["image_sha256"]}
+        assert not seen & set(data["test"]["image_sha256"])
+        for row in data["forget"]:
+            harmful, clean = (
+                (row["question"], row["answer"]),
+                (
+                    row["clean_question"],
+                    row["clean_answer"],
+                ),
+            )
+            assert harmful != clean
+            for span in row["pii"]:
+                assert row[span["field"]][span["start"] : span["end"]] == span["value"]
+            if config == "privacy":
+                assert row["clean_answer"].rstrip(".") in row["answer"]
+        text = "\n".join(
+            " ".join((row["question"], row["answer"]))
+            for split in ("retain", "test")
+            for row in data[split]
+        ).casefold()
+        assert not [value for value in values if value in text]
+
+
+def test_the_papers_shares(built: Path, tmp_path: Path) -> None:
+    """Figure 3(e): 47 / 30 / 23 % CT, X-ray, MRI; about 35 % of the questions are closed."""
+    data = ids_of(built, "privacy", tmp_path)
+    rows = [row for split in SPLITS for row in data[split]]
+    modality = Counter(row["modality"] for row in rows)
+    for name, share in (("CT", 0.47), ("X-Ray", 0.30), ("MRI", 0.23)):
+        assert modality[name] / len(rows) == pytest.approx(share, abs=0.02)
+    closed = Counter(data["retain"]["answer_type"])["closed"] / len(data["retain"])
+    assert closed == pytest.approx(1376 / 3960, abs=0.02)
+
+
+def test_each_ratio_loads_and_they_nest(built: Path, tmp_path: Path) -> None:
+    smaller: set[str] = set()
+    for ratio in FORGET_RATIOS:
+        data = ids_of(built, config_name("privacy", ratio / 100), tmp_path)
+        forget, retain = set(data["forget"]["id"]), set(data["retain"]["id"])
+        assert len(forget) + len(retain) == 4311
+        assert smaller < forget
+        assert not forget & retain
+        smaller = forget
+
+
+def test_the_folder_stays_small(corpora: Path, built: Path) -> None:
+    """Each picture once a file: 4.5 times the unique bytes with six ratios, 1.5 without."""
+    assert unique_and_stored(built / "privacy") <= 4.5
+    done = builder(*COMMAND, "--set", "privacy.ratios=[10]", "--out", "plain", cwd=corpora)
+    assert done.returncode == 0, done.stderr
+    assert unique_and_stored(corpora / "plain") <= 1.5
+    assert unique_and_stored(corpora / "plain" / "privacy") <= 1.5
+
+
+def test_asking_for_more_than_there_is(corpora: Path) -> None:
+    done = builder(*COMMAND, "--set", "privacy.test=1500", cwd=corpora)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "asks for 1,500 test rows, the source has 1,061 for testing" in last
+
+
+def test_it_loads_after_a_move_without_the_sources(built: Path, tmp_path: Path) -> None:
+    """Last: it takes the corpora away."""
+    folder = tmp_path / "moved"
+    shutil.move(built, folder)
+    for name in ("Slake1.0", "MM-Skin"):
+        shutil.rmtree(built.parent / name)
+    data = load_dataset(str(folder), "incorrect", cache_dir=str(tmp_path / "cache"))
+    assert data["test"][0]["image"].size == (128, 128)
