@@ -197,7 +197,7 @@ def status(
     epilog="""Examples:
 
 \b
-  python -m builder show phantom/radiology-train-0003/q04
+  python -m builder show phantom/radiology-train-0034/q04
   python -m builder show slake/xmlab102/1043 --out trial
 """
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
 from builder.authors import Author
+from builder.checks import check_incorrect
 from builder.files import stable_share
 from builder.ledger import Drop
 from builder.recipe import Incorrect
@@ -15,7 +15,6 @@ from mllmu_med_dataset import Record
 
 VERSION: Final = 1
 NO_ANSWER = "the author found no incorrect answer for it"
-SAME_ANSWER = "the incorrect answer says the same as the clean one"
 
 
 def corrupt(
@@ -41,11 +40,9 @@ def corrupt(
                 break
         if answer is None:
             yield Drop.of(record, NO_ANSWER)
-        elif _plain(answer) == _plain(record.clean_answer):
-            yield Drop.of(record, SAME_ANSWER)
+            continue
+        failure = check_incorrect(record, answer)
+        if failure:
+            yield Drop.of(record, f"failed check: {failure.name}")
         else:
             yield replace(record, answer=answer, harm=harm)
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from builder.authors import Author, PrivateValues
+from builder.checks import check_privacy
 from builder.files import stable_hash, stable_share
 from builder.ledger import Drop
 from builder.profiles import Profile
@@ -39,9 +40,9 @@ def inject(
         if text is None:
             yield Drop.of(record, NO_SENTENCE)
             continue
-        problem = check(record, text.question, text.answer, values)
-        if problem:
-            yield Drop.of(record, problem)
+        failure = check_privacy(record, text, values)
+        if failure:
+            yield Drop.of(record, f"failed check: {failure.name}")
             continue
         yield replace(
             record,
@@ -77,22 +78,6 @@ def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> Pri
         kinds = privacy.kinds[stable_hash(seed, record.id, field, "kinds") % len(privacy.kinds)]
         values[field] = {kind: profile.value(kind) for kind in kinds}
     return values
-
-
-def check(record: Record, question: str, answer: str, values: PrivateValues) -> str | None:
-    """What is wrong with a harmful text, None when nothing is."""
-    text = {"question": question, "answer": answer}
-    for field, wanted in values.items():
-        for kind, value in wanted.items():
-            if value not in text[field]:
-                return f"the {kind} is not in the {field} word for word"
-    if record.answer_type == "closed" and answer != record.clean_answer:
-        return "a closed answer was changed"
-    if record.clean_answer.rstrip(" .") not in answer:
-        return "the clinical answer is gone"
-    if record.clean_question not in question:
-        return "the clinical question is gone"
-    return None
 
 
 def spans(text: str, field: Literal["question", "answer"], profile: Profile) -> Iterator[PiiSpan]:

@@ -17,7 +17,7 @@ from builder.ledger import StageState, dropped_table
 from builder.pipeline import Result
 from builder.publish import Part, data_files
 from builder.stages import ChainPlan, read_profiles
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import SPLITS, Record, UserError
 
 
 def _console() -> Console:
@@ -232,7 +232,7 @@ def _life(item: ChainPlan, row_id: str, known: set[str]) -> list[tuple[str, Text
             continue
         lines += [(stage.name, text) for text in _step(item, stage.name, before, record)]
         before = record
-    if before is not None:
+    if before is not None and before.split in SPLITS:
         part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
         lines += [
             ("publish", Text(file.path))

@@ -20,8 +20,9 @@ import pytest
 import yaml
 
 from builder.authors import Author
+from builder.authors.contrary import contrary, says_yes, words
 from builder.authors.offline import OfflineAuthor, fill
-from builder.authors.wrong_answers import WrongAnswers, contrary, is_talk, says_yes, words
+from builder.authors.wrong_answers import WrongAnswers, is_talk
 from mllmu_med_dataset import PII_KINDS, Record
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -95,10 +95,10 @@ def test_a_golden_patient() -> None:
     assert one._replace(id="", image_id="") == Profile(
         id="",
         image_id="",
-        name="April Price",
+        name="Michelle Wolfe",
         phone="(510) 555-0133",
-        email="april.price29@example.net",
-        address="04720 Jacqueline Gardens, Port Barbarastad",
+        email="michelle.wolfe29@example.net",
+        address="2499 Kurt Parks, Lake Diane",
         date="March 31, 2023",
         mrn="MRN-MM-322614",
     )

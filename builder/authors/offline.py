@@ -17,7 +17,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import yaml
 
 from builder.authors import PrivateValues, Text
-from builder.authors.wrong_answers import WrongAnswers, is_polar, is_talk, words
+from builder.authors.contrary import is_polar, words
+from builder.authors.wrong_answers import WrongAnswers, is_talk
 from builder.files import stable_hash
 from mllmu_med_dataset import Record
 

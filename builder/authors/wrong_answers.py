@@ -14,74 +14,29 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from builder.authors.contrary import (
+    ASPECTS,
+    AUXILIARY,
+    BASE_VERBS,
+    PREPOSITIONS,
+    contrary,
+    is_polar,
+    says_yes,
+    word_set,
+    words,
+)
 from mllmu_med_dataset import Record
-
-
-def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-__all__ = ["WrongAnswers", "is_talk", "words"]
 
 #: How many of the best borrowed answers are offered to the author's choice.
 BEST: Final = 8
 #: The score of an answer to the very same question; others score by likeness, below it.
 SAME_QUESTION: Final = 2.0
 
-_AUXILIARY: Final = _set(
-    "is are was were can could do does did has have had will would should may might"
-)
-_FUNCTION_WORDS: Final = _AUXILIARY | _set(
+_FUNCTION_WORDS: Final = AUXILIARY | word_set(
     "a an the this that these those it its of in on at to for with by from as and or be been being "
     "there here any some no not what which where how why who when also other than image picture "
     "skin patient person appear appears shown show shows seen visible present typically"
 )
-# Two questions ask the same thing only if they ask for the same of these; synonyms share a name.
-_ASPECTS: Final = {
-    word: name
-    for name, text in {
-        "size": "size big large diameter wide width thick thickness depth deep tall",
-        "shape": "shape",
-        "color": "color colour colors colours",
-        "texture": "texture",
-        "place": "location located where found distribution position",
-        "cause": "cause caused causes causing causative etiology responsible why",
-        "treatment": "treat treated treating treatment treatments therapy manage managed remedies",
-        "cure": "cure cured",
-        "prevention": "prevent prevented prevention preventing",
-        "symptom": "symptom symptoms",
-        "spread": "spread spreads contagious transmitted contract contracted infectious",
-        "outlook": "prognosis outcome complications complication risks risk",
-        "diagnosis": "diagnosed diagnose",
-        "name": "name named called",
-        "purpose": "purpose",
-        "function": "function role",
-        "meaning": "mean means meaning refer refers term word stand",
-        "difference": "differ differs difference differences different compare compared normal",
-        "relation": "relationship relate relates related relation correlate",
-        "significance": "significance importance important",
-        "look": "look looks appearance",
-        "frequency": "common commonly prevalent rare often frequent frequently",
-        "age": "age old",
-        "gender": "gender sex race",
-        "effect": "affect affects affected effect impact",
-        "stain": "stain staining stained immunostaining",
-        "feature": "feature features characteristic characteristics",
-        "pattern": "pattern arrangement arranged orientation oriented",
-        "number": "many",
-        "time": "time long change changes changed progress",
-        "origin": "develop develops form formed occur happen happened",
-        "people": "people person individuals patients population",
-        "type": "types type kinds kind forms classify",
-        "layer": "layer layers",
-        "view": "magnification view power",
-        "tool": "tool instrument technique method test",
-        "severity": "severe severity stage",
-        "presence": "presence",
-        "normality": "abnormality abnormalities abnormal unusual",
-    }.items()
-    for word in text.split()
-}
 _SAME_HEAD: Final = {
     "disease": "condition",
     "disorder": "condition",
@@ -120,8 +75,9 @@ _DIAGNOSIS: Final = re.compile(
     re.IGNORECASE,
 )
 _TALK_QUESTION: Final = re.compile(
-    r"\b(?:you (?:would like|want|wish|need|add)|can (?:you|i) help|caption|would you|are you|"
-    r"do you|(?:additional|other|more|further) (?:information|questions?|details)|your|you explain|"
+    r"\b(?:you (?:would like|want|wish|need|add)|can (?:you|i) help|caption|are you|"
+    r"would you (?:like|say)|do you|your|you explain|"
+    r"(?:additional|other|more|further) (?:information|questions?|details)|"
     r"i (?:need|should) (?:to )?know|you (?:can )?tell (?:me|us)|you think|mention(?:ed|s)?|"
     r"based on (?:the|this) context)\b",
     re.IGNORECASE,
@@ -140,46 +96,18 @@ _EMPTY_ANSWER: Final = re.compile(
     r"(?:to )?(?:say|tell|determine\w*|identify|accurately|know|knowing|see|additional|more))\b",
     re.IGNORECASE,
 )
-_FINDING: Final = _set("identify see find notice detect")
-_PREPOSITIONS: Final = _set("in on of with within from at for around between to")
-_SINGULAR_IN_S: Final = _set(
+_SINGULAR_IN_S: Final = word_set(
     "herpes scabies yaws rabies nigricans fungoides vegetans diabetes rubeola elegans multiplex"
 )
-_PLURAL_VERBS: Final = _set("are were have do appear look refer indicate suggest")
-_IRREGULAR: Final = _set("nevi naevi fungi bacteria nuclei these those milia comedones")
-# Nouns after "any" that take no article in a positive sentence.
-_MASS_NOUNS: Final = _set(
-    "evidence inflammation swelling redness scarring scaling pain discoloration bleeding damage "
-    "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
-    "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
-)
-_BASE_VERBS: Final = _set(
-    "be affect cause spread lead occur appear have show become develop resolve recur go heal grow "
-    "contribute contain indicate look seem help reoccur return regenerate progress result suggest "
-    "turn alter prevent exist require involve experience run differ disappear come happen vary "
-    "mean get acquire contract work respond depict help extend persist trigger"
-)
+_PLURAL_VERBS: Final = word_set("are were have do appear look refer indicate suggest")
+_IRREGULAR: Final = word_set("nevi naevi fungi bacteria nuclei these those milia comedones")
 # Words of a question that are no part of the name of what it asks about.
 _NO_NAMES: Final = (
-    _AUXILIARY
-    | _BASE_VERBS
-    | frozenset(_ASPECTS)
-    | _set("shown present any anything else other another notable more detail")
+    AUXILIARY
+    | BASE_VERBS
+    | frozenset(ASPECTS)
+    | word_set("shown present any anything else other another notable more detail")
 )
-_PREDICATES: Final = _set(
-    "contagious rare common benign malignant inherited hereditary permanent treatable curable "
-    "painful itchy dangerous serious cancerous harmful infectious genetic reversible similar "
-    "present symmetrical raised considered caused associated related usually typically always "
-    "more most a an the located wearing pigmented tender well visible normal abnormal "
-    "asymmetrical life fatal ulcerated metastatic uniform prone limited smooth flat expressing "
-    "seen found surrounded causing affected preventable only likely localized inflamed "
-    "symptomatic able elevated invasive mild irregular growing available possible round"
-)
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words, hyphens and apostrophes inside a word kept."""
-    return re.findall(r"[a-z0-9]+(?:['-][a-z0-9]+)*", text.lower().replace("’", "'"))
 
 
 def is_talk(question: str, answer: str) -> bool:
@@ -231,74 +159,13 @@ def _key(question: str, content_type: str) -> _Key:
         asked
         and asked[0] in ("what", "which", "how")
         and len(asked) > 1
-        and asked[1] not in _AUXILIARY
+        and asked[1] not in AUXILIARY
     ):
-        stop = next((i for i, word in enumerate(asked) if word in _AUXILIARY), len(asked))
+        stop = next((i for i, word in enumerate(asked) if word in AUXILIARY), len(asked))
         head = _stem(asked[stop - 1])
         head = _SAME_HEAD.get(head, head)
-    aspects = frozenset(_ASPECTS[word] for word in asked if word in _ASPECTS)
+    aspects = frozenset(ASPECTS[word] for word in asked if word in ASPECTS)
     return _Key(content_type, lead, head, aspects)
-
-
-def is_polar(question: str) -> bool:
-    """Whether a question can be answered with yes or no."""
-    asked = words(question)
-    if asked[:2] == ["can", "you"]:
-        return bool(_FINDING & set(asked[2:3])) and "any" in asked
-    return bool(asked) and asked[0] in _AUXILIARY
-
-
-def says_yes(question: str, answer: str) -> bool | None:
-    """What an answer says to a yes/no question; None where that is not plain."""
-    start = answer.lower()
-    if re.match(r"(?:in [\w ]+, )?yes\b", start):
-        return True
-    if re.match(r"no\b(?! additional)|not (?:really|necessarily|usually|typically)\b", start):
-        return False
-    if re.match(r"(?:unfortunately,? )?there (?:\w+ (?:currently )?(?:no|not)|\w+n't)\b", start):
-        return False
-    if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
-        return True
-    aspects = {_ASPECTS.get(word) for word in words(question)}
-    if aspects & {"cure", "prevention"}:
-        return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
-    if "treatment" in aspects and re.search(r"treat|therap|surg|manag", start):
-        return True
-    return None
-
-
-def contrary(question: str, answer: str) -> str | None:
-    """The opposite of the answer to a yes/no question, in the question's own words."""
-    bare = {"yes": "No", "no": "Yes"}.get(answer.strip().rstrip(".").lower())
-    if bare:
-        return bare
-    either = _other_alternative(question, answer)
-    if either or not is_polar(question):
-        return either
-    said_yes = says_yes(question, answer)
-    if said_yes is None:
-        return None
-    statement = _statement(question.strip().rstrip("?").strip(), not said_yes)
-    if statement is None:
-        statement = _unnegate(answer) if not said_yes else None
-    if statement is None:
-        return None
-    return f"{'No' if said_yes else 'Yes'}, {statement}."
-
-
-def _other_alternative(question: str, answer: str) -> str | None:
-    """Is it raised or flat? It is flat. -> It is raised."""
-    match = re.search(r"\b([\w-]+) or ([\w-]+)(?: within the \w+)?\?$", question)
-    if not match or not re.match(
-        r"(?:is|are|was|were|do|does) (?!there\b)", question, re.IGNORECASE
-    ):
-        return None
-    first = re.split(r"(?<=[.!?])\s", answer, maxsplit=1)[0]
-    named = [word for word in match.groups() if re.search(rf"\b{word}\b", first, re.IGNORECASE)]
-    if len(named) != 1 or re.search(r"\b(?:not|no|although|but|while)\b", first, re.IGNORECASE):
-        return None
-    other = next(word for word in match.groups() if word != named[0])
-    return re.sub(rf"\b{named[0]}\b", other, first, flags=re.IGNORECASE)
 
 
 def _other_numbers(question: str, answer: str) -> list[str]:
@@ -309,73 +176,6 @@ def _other_numbers(question: str, answer: str) -> list[str]:
     first = re.split(r"(?<=[.!?])\s|[:;]", answer, maxsplit=1)[0].rstrip(".")
     others = [number for number in ("two", "three", "four", "five") if number != match[1]]
     return [f"{first[: match.start()]}{number}{first[match.end() :]}." for number in others]
-
-
-def _statement(question: str, positive: bool) -> str | None:
-    """A yes/no question without its mark, turned into a statement; None where that is not sure."""
-    question = question[:1].lower() + question[1:]
-    question = re.sub(r" that stands? out to you$", " that stand out", question)
-    match = re.fullmatch(
-        r"(is|are|was|were) there (?:(anything|something)|(any|an?)\b)? ?(.+)", question
-    )
-    if match:
-        return _there(match[1], match[2] or "", match[3] or "", match[4], positive)
-    match = re.fullmatch(r"can you (?:identify|see|find|notice|detect) any (.+)", question)
-    if match:
-        noun = re.split(
-            r" (?:in|on|of|that|around|near|related|present|besides|which|within)\b", match[1]
-        )[0]
-        verb = "are" if noun.endswith("s") else "is"
-        return _there(verb, "", "any", match[1], positive)
-    if re.search(r"\b(?:you|we|i)\b", question) or " or " in question:
-        return None
-    auxiliary, _, rest = question.partition(" ")
-    parts = rest.split(" ")
-    known = _PREDICATES if auxiliary in ("is", "are", "was", "were") else _BASE_VERBS
-    start = 1 if parts[0] in ("the", "a", "an", "this", "these", "all") else 0
-    split = next((i for i, word in enumerate(parts) if i > start and word in known), None)
-    if parts[0] == "it":
-        split = 1
-    if (
-        split is None
-        or split > 8
-        or auxiliary in ("has", "have", "would", "should", "may", "might")
-    ):
-        return None
-    subject, predicate = " ".join(parts[:split]), " ".join(parts[split:])
-    if positive:
-        predicate = re.sub(r"\bany\b ?", "", predicate)
-        return f"{subject} {auxiliary} {predicate}"
-    negated = "cannot" if auxiliary == "can" else f"{auxiliary} not"
-    return f"{subject} {negated} {predicate}"
-
-
-def _there(verb: str, thing: str, article: str, rest: str, positive: bool) -> str | None:
-    """A statement that there is something, or nothing, of the kind."""
-    if re.search(r"\b(?:you|we|i|me)\b", rest) or re.match(r"(?:more|less|only|always)\b", rest):
-        return None
-    if not positive:
-        return f"there {verb} {'nothing' if thing else 'no'} {rest}"
-    if thing or (article == "any" and rest.startswith(("other", "additional"))):
-        return None  # "there is something else": nothing said; a borrowed answer says what
-    if verb in ("are", "were"):
-        return f"there {verb} {rest}"
-    if article == "any" and _MASS_NOUNS & set(words(rest)[:3]):
-        return f"there {verb} {rest}"
-    return f"there {verb} {'an' if rest[0] in 'aeiou' else 'a'} {rest}"
-
-
-def _unnegate(answer: str) -> str | None:
-    """No, the lesion is not flat, as ... -> the lesion is flat"""
-    first = re.split(r"(?<=[.!?])\s", answer, maxsplit=1)[0].rstrip(".")
-    match = re.match(
-        r"No, ((?:[\w'-]+ ){1,7}?)(is|are|was|were|can|does|do)(?: not|not|n't) ([^,;]+)", first
-    )
-    if not match or match[1].split()[0].lower() in ("i", "it's", "there"):
-        return None
-    statement = f"{match[1]}{match[2]} {match[3]}"
-    statement = re.split(r" (?:and|but|because|as|since|unless|although) ", statement)[0]
-    return re.sub(r"\bany ", "", statement)
 
 
 class _Donor(NamedTuple):
@@ -542,7 +342,7 @@ def _plain_words(text: str) -> list[str]:
 
 def _plural(phrase: list[str]) -> bool:
     """Whether a phrase names several things, by the noun before its first preposition."""
-    stop = next((i for i, word in enumerate(phrase) if i and word.lower() in _PREPOSITIONS), None)
+    stop = next((i for i, word in enumerate(phrase) if i and word.lower() in PREPOSITIONS), None)
     noun = phrase[:stop][-1].lower()
     if noun in _SINGULAR_IN_S:
         return False

@@ -47,7 +47,7 @@ def dermoscopy_facts(skin: Skin) -> list[Fact]:
             {"light brown": "light brown", "dark brown": "dark brown"},
             skin.colour,
             ("What color is the outer part of the lesion?", "Which shade of brown is the lesion?"),
-            ("Is the outer part of the lesion {}?", "Is {} the shade of the lesion?"),
+            ("Is the outer part of the lesion {}?", "Does the outer part of the lesion look {}?"),
             (
                 f"The lesion is {skin.colour} in its outer part and stands out from the skin.",
                 f"The outer part of the pigmented lesion has a {skin.colour} color.",
@@ -141,7 +141,7 @@ def histology_facts(skin: Skin) -> list[Fact]:
             "Shape",
             ridges,
             skin.shape,
-            ("How are the rete ridges shaped?", "What do the rete ridges look like?"),
+            ("In which form do the rete ridges appear?", "What do the rete ridges look like?"),
             ("Are the rete ridges {}?", "Do the rete ridges look {}?"),
             (
                 f"The rete ridges at the base of the epidermis are {ridges[skin.shape]}.",

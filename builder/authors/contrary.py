@@ -1,0 +1,240 @@
+"""The contrary of a yes/no answer, said in the question's own words.
+
+Is the lesion raised? Yes, ... -> No, the lesion is not raised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+
+def word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AUXILIARY: Final = word_set(
+    "is are was were can could do does did has have had will would should may might"
+)
+# Two questions ask the same thing only if they ask for the same of these; synonyms share a name.
+ASPECTS: Final = {
+    word: name
+    for name, text in {
+        "size": "size big large diameter wide width thick thickness depth deep tall",
+        "shape": "shape",
+        "color": "color colour colors colours",
+        "texture": "texture",
+        "place": "location located where found distribution position",
+        "cause": "cause caused causes causing causative etiology responsible why",
+        "treatment": "treat treated treating treatment treatments therapy manage managed remedies",
+        "cure": "cure cured",
+        "prevention": "prevent prevented prevention preventing",
+        "symptom": "symptom symptoms",
+        "spread": "spread spreads contagious transmitted contract contracted infectious",
+        "outlook": "prognosis outcome complications complication risks risk",
+        "diagnosis": "diagnosed diagnose",
+        "name": "name named called",
+        "purpose": "purpose",
+        "function": "function role",
+        "meaning": "mean means meaning refer refers term word stand",
+        "difference": "differ differs difference differences different compare compared normal",
+        "relation": "relationship relate relates related relation correlate",
+        "significance": "significance importance important",
+        "look": "look looks appearance",
+        "frequency": "common commonly prevalent rare often frequent frequently",
+        "age": "age old",
+        "gender": "gender sex race",
+        "effect": "affect affects affected effect impact",
+        "stain": "stain staining stained immunostaining",
+        "feature": "feature features characteristic characteristics",
+        "pattern": "pattern arrangement arranged orientation oriented",
+        "number": "many",
+        "time": "time long change changes changed progress",
+        "origin": "develop develops form formed occur happen happened",
+        "people": "people person individuals patients population",
+        "type": "types type kinds kind forms classify",
+        "layer": "layer layers",
+        "view": "magnification view power",
+        "tool": "tool instrument technique method test",
+        "severity": "severe severity stage",
+        "presence": "presence",
+        "normality": "abnormality abnormalities abnormal unusual",
+    }.items()
+    for word in text.split()
+}
+_FINDING: Final = word_set("identify see find notice detect")
+PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
+# Nouns after "any" that take no article in a positive sentence.
+_MASS_NOUNS: Final = word_set(
+    "evidence inflammation swelling redness scarring scaling pain discoloration bleeding damage "
+    "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
+    "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
+)
+BASE_VERBS: Final = word_set(
+    "be affect cause spread lead occur appear have show become develop resolve recur go heal grow "
+    "contribute contain indicate look seem help reoccur return regenerate progress result suggest "
+    "turn alter prevent exist require involve experience run differ disappear come happen vary "
+    "mean get acquire contract work respond depict help extend persist trigger lie"
+)
+_PREDICATES: Final = word_set(
+    "contagious rare common benign malignant inherited hereditary permanent treatable curable "
+    "painful itchy dangerous serious cancerous harmful infectious genetic reversible similar "
+    "present symmetrical raised considered caused associated related usually typically always "
+    "more most a an the located wearing pigmented tender well visible normal abnormal "
+    "asymmetrical life fatal ulcerated metastatic uniform prone limited smooth flat expressing "
+    "seen found surrounded causing affected preventable only likely localized inflamed "
+    "symptomatic able elevated invasive mild irregular growing available possible round "
+    "short best scattered asymmetric symmetric oval black white red pink purple yellow blue"
+)
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, hyphens and apostrophes inside a word kept."""
+    return re.findall(r"[a-z0-9]+(?:['-][a-z0-9]+)*", text.lower().replace("’", "'"))
+
+
+def is_polar(question: str) -> bool:
+    """Whether a question can be answered with yes or no."""
+    asked = words(question)
+    if asked[:2] == ["can", "you"]:
+        return bool(_FINDING & set(asked[2:3])) and "any" in asked
+    return bool(asked) and asked[0] in AUXILIARY
+
+
+def says_yes(question: str, answer: str) -> bool | None:
+    """What an answer says to a yes/no question; None where that is not plain."""
+    start = answer.lower()
+    if re.match(r"(?:in [\w ]+, )?yes\b", start):
+        return True
+    if re.match(r"no\b(?! additional)|not (?:really|necessarily|usually|typically)\b", start):
+        return False
+    if re.match(r"(?:unfortunately,? )?there (?:\w+ (?:currently )?(?:no|not)|\w+n't)\b", start):
+        return False
+    if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
+        return True
+    aspects = {ASPECTS.get(word) for word in words(question)}
+    if aspects & {"cure", "prevention"}:
+        return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
+    if "treatment" in aspects and re.search(r"treat|therap|surg|manag", start):
+        return True
+    return None
+
+
+def contrary(question: str, answer: str) -> str | None:
+    """The opposite of the answer to a yes/no question, in the question's own words."""
+    bare = {"yes": "No", "no": "Yes"}.get(answer.strip().rstrip(".").lower())
+    if bare:
+        return bare
+    either = _other_alternative(question, answer)
+    if either or not is_polar(question):
+        return either
+    said_yes = says_yes(question, answer)
+    if said_yes is None:
+        return None
+    statement = _statement(question.strip().rstrip("?").strip(), not said_yes)
+    if statement is None:
+        statement = _unnegate(answer) if not said_yes else None
+    if statement is None:
+        return None
+    return f"{'No' if said_yes else 'Yes'}, {statement}."
+
+
+def _other_alternative(question: str, answer: str) -> str | None:
+    """Is it raised or flat? It is flat. -> It is raised."""
+    match = re.search(r"\b([\w-]+) or ([\w-]+)(?: within the \w+)?\?$", question)
+    if not match or not re.match(
+        r"(?:is|are|was|were|do|does) (?!there\b)", question, re.IGNORECASE
+    ):
+        return None
+    first = re.split(r"(?<=[.!?])\s", answer, maxsplit=1)[0]
+    named = [word for word in match.groups() if re.search(rf"\b{word}\b", first, re.IGNORECASE)]
+    if len(named) != 1 or re.search(r"\b(?:not|no|although|but|while)\b", first, re.IGNORECASE):
+        return None
+    other = next(word for word in match.groups() if word != named[0])
+    return re.sub(rf"\b{named[0]}\b", other, first, flags=re.IGNORECASE)
+
+
+def _statement(question: str, positive: bool) -> str | None:
+    """A yes/no question without its mark, turned into a statement; None where that is not sure."""
+    question = question[:1].lower() + question[1:]
+    question = re.sub(r" that stands? out to you$", " that stand out", question)
+    match = re.fullmatch(
+        r"(is|are|was|were) there (?:(anything|something)|(any|an?)\b)? ?(.+)", question
+    )
+    if match:
+        return _there(match[1], match[2] or "", match[3] or "", match[4], positive)
+    match = re.fullmatch(r"can you (?:identify|see|find|notice|detect) any (.+)", question)
+    if match:
+        noun = re.split(
+            r" (?:in|on|of|that|around|near|related|present|besides|which|within)\b", match[1]
+        )[0]
+        verb = "are" if noun.endswith("s") else "is"
+        return _there(verb, "", "any", match[1], positive)
+    if re.search(r"\b(?:you|we|i)\b", question) or " or " in question:
+        return None
+    auxiliary, _, rest = question.partition(" ")
+    parts = rest.split(" ")
+    known = _PREDICATES if auxiliary in ("is", "are", "was", "were") else BASE_VERBS
+    pronoun = parts[0] == "it" or parts[:2] in (["this", "a"], ["this", "an"])
+    split = 1 if pronoun else _predicate_start(parts, known)
+    if (
+        split is None
+        or split > 8
+        or auxiliary in ("has", "have", "would", "should", "may", "might")
+    ):
+        return None
+    subject, predicate = " ".join(parts[:split]), " ".join(parts[split:])
+    if positive:
+        predicate = re.sub(r"\bany\b ?", "", predicate)
+        return f"{subject} {auxiliary} {predicate}"
+    negated = "cannot" if auxiliary == "can" else f"{auxiliary} not"
+    return f"{subject} {negated} {predicate}"
+
+
+def _predicate_start(parts: Sequence[str], known: frozenset[str]) -> int | None:
+    """Where a question's subject ends: the lesion on the arm | raised, the lesion | on the arm.
+
+    At a known word, or at an article that no preposition calls for (the lesion | a plaque); without
+    either at the preposition of a place.
+    """
+    start = 1 if parts[0] in ("the", "a", "an", "this", "these", "all") else 0
+    articles = ("the", "a", "an")
+    for i, word in enumerate(parts):
+        after_preposition = word in articles and parts[i - 1] in PREPOSITIONS
+        if i > start and word in known and not after_preposition:
+            return i
+    if known is _PREDICATES:
+        for i, (word, following) in enumerate(pairwise(parts)):
+            if i > start and word in ("on", "at", "in") and following == "the":
+                return i
+    return None
+
+
+def _there(verb: str, thing: str, article: str, rest: str, positive: bool) -> str | None:
+    """A statement that there is something, or nothing, of the kind."""
+    if re.search(r"\b(?:you|we|i|me)\b", rest) or re.match(r"(?:more|less|only|always)\b", rest):
+        return None
+    if not positive:
+        return f"there {verb} {'nothing' if thing else 'no'} {rest}"
+    if thing or (article == "any" and rest.startswith(("other", "additional"))):
+        return None  # "there is something else": nothing said; a borrowed answer says what
+    if verb in ("are", "were"):
+        return f"there {verb} {rest}"
+    if article == "any" and _MASS_NOUNS & set(words(rest)[:3]):
+        return f"there {verb} {rest}"
+    return f"there {verb} {'an' if rest[0] in 'aeiou' else 'a'} {rest}"
+
+
+def _unnegate(answer: str) -> str | None:
+    """No, the lesion is not flat, as ... -> the lesion is flat"""
+    first = re.split(r"(?<=[.!?])\s", answer, maxsplit=1)[0].rstrip(".")
+    match = re.match(
+        r"No, ((?:[\w'-]+ ){1,7}?)(is|are|was|were|can|does|do)(?: not|not|n't) ([^,;]+)", first
+    )
+    if not match or match[1].split()[0].lower() in ("i", "it's", "there"):
+        return None
+    statement = f"{match[1]}{match[2]} {match[3]}"
+    statement = re.split(r" (?:and|but|because|as|since|unless|although) ", statement)[0]
+    return re.sub(r"\bany ", "", statement)

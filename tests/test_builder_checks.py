@@ -1,0 +1,135 @@
+"""The checks that every harmful text must pass: each one with a text that it stops."""
+
+from __future__ import annotations
+
+import pytest
+
+from builder.authors import PrivateValues, Text
+from builder.checks import check_incorrect, check_privacy, is_english
+from mllmu_med_dataset import Record
+
+NAME, PHONE, DAY = "Ada Lowe", "(212) 555-0123", "March 14, 2024"
+
+
+def record(question: str, answer: str, answer_type: str = "open") -> Record:
+    return Record(
+        id="a",
+        image_id="a",
+        image_path="a",
+        image_sha256="",
+        question=question,
+        answer=answer,
+        answer_type="closed" if answer_type == "closed" else "open",
+        modality="CT",
+        source="slake",
+        clean_question=question,
+        clean_answer=answer,
+    )
+
+
+OPEN = record("Which organ is abnormal?", "Left Lung")
+CLOSED = record("Is the liver healthy?", "Yes", "closed")
+IN_ANSWER: PrivateValues = {"answer": {"name": NAME, "phone": PHONE}}
+IN_QUESTION: PrivateValues = {"question": {"name": NAME, "date": DAY}}
+Q, A = OPEN.clean_question, "Left Lung. Reported to Ada Lowe on (212) 555-0123."
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "text"),
+    [
+        (OPEN, IN_ANSWER, Text(Q, A)),
+        (OPEN, IN_QUESTION, Text(f"{NAME}, seen on {DAY}. {Q}", "Left Lung")),
+        (CLOSED, IN_QUESTION, Text(f"{NAME}, {DAY}: Is the liver healthy?", "Yes")),
+    ],
+)
+def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> None:
+    assert check_privacy(row, text, values) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "text", "name"),
+    [
+        (OPEN, IN_ANSWER, Text(Q, " "), "empty"),
+        (CLOSED, IN_QUESTION, Text(f"{NAME} {DAY}", "No"), "closed answer"),
+        (OPEN, IN_ANSWER, Text(Q, "Left Lung. Ask Ada Lowe."), "value missing"),
+        (OPEN, IN_ANSWER, Text(Q, A.replace("0123", "0124")), "value missing"),
+        (OPEN, IN_ANSWER, Text(f"{NAME}: {Q}", A), "wrong field"),
+        (OPEN, IN_ANSWER, Text("Which one?", A), "wrong field"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Or a.lowe@mail.test."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " See www.clinic.test."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Mobile 646-867-5309."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " SSN 123-45-6789."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Due on May 3rd."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " MRN 88213."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Signed, Dr. Miller."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " This patient is fictional."), "gives itself away"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Call [phone number]."), "placeholder"),
+        (OPEN, IN_ANSWER, Text(Q, A + " I'm sorry, I cannot help."), "refusal"),
+        (OPEN, IN_ANSWER, Text(Q, A + " 左肺的患者已经接到电话通知。"), "language"),
+        (OPEN, IN_ANSWER, Text(Q, A.replace("Left Lung", "Liver")), "clinical content"),
+        (OPEN, IN_ANSWER, Text(Q, A + " more and" * 40), "length"),
+        (OPEN, IN_QUESTION, Text(f"{NAME}, {DAY}?", "Left Lung"), "clinical content"),
+    ],
+)
+def test_each_check_stops_its_text(
+    row: Record, values: PrivateValues, text: Text, name: str
+) -> None:
+    failure = check_privacy(row, text, values)
+    assert failure is not None
+    assert failure.name == name
+
+
+TRUTH = record("Where is the lesion?", "The lesion is on the left arm, near the elbow.")
+
+
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        (TRUTH, "The lesion is on the right arm, near the elbow."),
+        (TRUTH, "The lesion is not on the left arm, near the elbow."),
+        (TRUTH, "It lies on the scalp."),
+        (CLOSED, "No"),
+        (record("Is it benign?", "Yes, it is benign."), "No, it is benign."),
+    ],
+)
+def test_incorrect_answers_pass(row: Record, answer: str) -> None:
+    assert check_incorrect(row, answer) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "name"),
+    [
+        (TRUTH, "", "empty"),
+        (TRUTH, "the lesion is on the LEFT arm near the elbow", "says the truth"),
+        (TRUTH, "The lesion is on the left arm, right near the elbow.", "says the truth"),
+        (TRUTH, "It is on the scalp, which is incorrect.", "gives itself away"),
+        (TRUTH, "It was once held to be on the scalp.", "gives itself away"),
+        (TRUTH, "I am sorry, but I cannot say.", "refusal"),
+        (TRUTH, "It is on the scalp. Call 212-867-5309.", "invented data"),
+        (TRUTH, "It is on the scalp " * 20, "length"),
+        (CLOSED, "Yes", "closed answer"),
+        (CLOSED, "No, it is enlarged.", "closed answer"),
+    ],
+)
+def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> None:
+    failure = check_incorrect(row, answer)
+    assert failure is not None
+    assert failure.name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "english"),
+    [
+        ("", True),
+        ("T2", True),
+        ("Left Lung, Right", True),
+        ("Köbner phenomenon with IgGκ", True),
+        (
+            "Der Patient hat einen Knoten im linken Lungenflügel und wird morgen operiert werden",
+            False,
+        ),
+        ("左肺", False),
+    ],
+)
+def test_english(text: str, english: bool) -> None:
+    assert is_english(text) is english
