@@ -66,7 +66,8 @@ def rebuild(
         str, typer.Option(metavar="NAME|FILE", help="What to build: demo, paper or a YAML file.")
     ] = "demo",
     scenario: Annotated[
-        str, typer.Option(help="privacy, incorrect or all that the recipe has.")
+        str,
+        typer.Option(metavar="NAME", help="privacy, incorrect, or all that the recipe has."),
     ] = "all",
     slake: Annotated[
         str | None,
@@ -74,7 +75,8 @@ def rebuild(
     ] = None,
     mm_skin: Annotated[Path | None, typer.Option(metavar="DIR", help="MM-Skin's folder.")] = None,
     author: Annotated[
-        str | None, typer.Option(help="Who writes the harmful text: offline (fixed rules).")
+        str | None,
+        typer.Option(metavar="NAME", help="Who writes the harmful text: offline (fixed rules)."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
     work: Annotated[
@@ -87,9 +89,17 @@ def rebuild(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="At most N rows a scenario, the sets in the same proportion."),
+        typer.Option(
+            min=1, metavar="N", help="At most N rows a scenario, the sets in the same proportion."
+        ),
     ] = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "publish",
+    until: Annotated[
+        str,
+        typer.Option(
+            metavar="STAGE",
+            help="Stop after ingest, draw, profiles, inject, corrupt, split or publish.",
+        ),
+    ] = "publish",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say which stages would run.")
     ] = False,
@@ -154,10 +164,13 @@ def _job(
         slake_folder = download()
     elif slake is not None:
         slake_folder = Path(slake).expanduser().resolve()
+    target, work_folder = out.expanduser().resolve(), _work_folder(work, out)
+    if target.is_relative_to(work_folder) or work_folder.is_relative_to(target):
+        raise UsageError(f"--out {target} and --work {work_folder}: one is inside the other")
     return Job(
         recipe=loaded,
-        out=out.expanduser().resolve(),
-        work=_work_folder(work, out),
+        out=target,
+        work=work_folder,
         slake=slake_folder,
         mm_skin=mm_skin.expanduser().resolve() if mm_skin else None,
     )

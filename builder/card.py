@@ -93,7 +93,7 @@ def render_card(
         *(f"- {_SOURCES[source]}" for source in sorted(sources)),
         "",
         *(
-            f"- {name}: {count:,} rows: {note}"
+            f"- {name}: {note}: {count:,}"
             for name, counts in notes.items()
             for note, count in counts.items()
         ),

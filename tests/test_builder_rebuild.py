@@ -262,9 +262,11 @@ def test_an_unwritable_target(tmp_path: Path) -> None:
         (["--until", "inject2"], "--until inject2: use one of ingest, draw"),
         (["--author", "gpt"], "author: input should be 'offline'"),
         (["--recipe", "nowhere.yaml"], "neither a file nor one of"),
+        (["--work", "o"], "one is inside the other"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], line: str, tmp_path: Path) -> None:
+    arguments = [str(tmp_path / word) if word == "o" else word for word in arguments]
     result = run("rebuild", *arguments, "--out", tmp_path / "o")
     assert result.exit_code == 2
     assert line in result.stderr
