@@ -144,8 +144,8 @@ def config_name(config: str, forget_ratio: float | None = None) -> str:
     """
     if forget_ratio is None:
         return config
-    percent = round(forget_ratio * 100)
-    if percent not in FORGET_RATIOS or abs(percent - forget_ratio * 100) > 1e-6:
+    percent = round(forget_ratio * 100) if isinstance(forget_ratio, int | float) else 0
+    if percent not in FORGET_RATIOS or abs(percent / 100 - forget_ratio) > 1e-8:
         known = ", ".join(f"{ratio / 100:.2f}" for ratio in FORGET_RATIOS)
         raise UsageError(f"forget ratio {forget_ratio}: use one of {known} (fractions of retain)")
     return config if percent == MAIN_RATIO else f"{config}_r{percent:02d}"
@@ -181,7 +181,10 @@ def load(
         UsageError: an unknown config or ratio.
     """
     if config not in CONFIGS:
-        raise UsageError(f"config {config!r}: use one of {', '.join(CONFIGS)}")
+        raise UsageError(
+            f"config {config!r}: use one of {', '.join(CONFIGS)}, with forget_ratio=0.05 for what "
+            "load_dataset calls privacy_r05"
+        )
     name = config_name(config, forget_ratio)
     where = str(source) if source is not None else "mllmu-med"
     folder = Path(where).expanduser()
@@ -232,7 +235,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
     Pictures come in the order of their first row. A set whose files share pictures (the retain set
     of a ratio study) still yields each picture once. Needs a map-style dataset (no streaming).
     """
-    if isinstance(dataset, dict):
+    if isinstance(dataset, dict) or not hasattr(dataset, "select_columns"):
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")

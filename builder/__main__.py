@@ -46,7 +46,10 @@ def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _work_folder(work: Path | None, out: Path) -> Path:
-    return (work or out.with_name(out.name + ".work")).expanduser().resolve()
+    target = out.expanduser().resolve()
+    if not target.name:
+        raise UsageError(f"--out {out}: name a folder")
+    return (work or target.with_name(target.name + ".work")).expanduser().resolve()
 
 
 @app.command(
@@ -109,7 +112,9 @@ def rebuild(
     from builder import pipeline, tables
     from builder.stages import STAGES, plan
 
-    job = _job(recipe, scenario, slake, mm_skin, author, out, work, choices or [], limit)
+    job = _job(
+        recipe, scenario, slake, mm_skin, author, out, work, choices or [], limit, not dry_run
+    )
     if until not in STAGES:
         raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
     if dry_run:
@@ -137,6 +142,7 @@ def _job(
     work: Path | None,
     choices: list[str],
     limit: int | None,
+    fetch: bool,
 ) -> Any:
     from builder.jobs import Job
     from builder.recipe import Choice, load_recipe
@@ -161,7 +167,7 @@ def _job(
     if slake == "hub" and loaded.privacy is not None:
         from builder.sources.slake import download
 
-        slake_folder = download()
+        slake_folder = download(fetch)
     elif slake is not None:
         slake_folder = Path(slake).expanduser().resolve()
     target, work_folder = out.expanduser().resolve(), _work_folder(work, out)
@@ -223,12 +229,13 @@ def show(
     ] = None,
 ) -> None:
     """The life of one row: what each stage made of it, or why it was dropped."""
-    from builder import tables
+    from builder import pipeline, tables
     from builder.jobs import read_job
     from builder.stages import plan
 
     job = read_job(_work_folder(work, out))
-    tables.print_life(plan(job), row_id)
+    plans = plan(job)
+    tables.print_life(plans, row_id, pipeline.stale(plans, job))
 
 
 @app.command(

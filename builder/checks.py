@@ -130,8 +130,9 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
             "refusal", "do not refuse: every person and fact here is made up for research"
         )
     rest = whole
-    for text in sorted(filter(None, known), key=len, reverse=True):
-        rest = rest.replace(text, " ")
+    for text in sorted(known, key=len, reverse=True):
+        if len(text) > 3:  # "2" or "no" would take the middle out of what is looked for
+            rest = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", " ", rest)
     for what, pattern in _PERSONAL.items():
         match = pattern.search(rest)
         if match:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,17 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def hidden(target: Path, what: str) -> Path:
+    """A place beside a folder that nobody else uses: `.mllmu-med.builder-old`."""
+    return target.with_name(f".{target.name}.builder-{what}")
+
+
 def replace_folder(new: Path, target: Path) -> None:
     """Put a finished folder in a target's place; the old one is gone only when the new one stands.
 
-    A kill between the two renames leaves the old folder under its `.old` name: `restore_folder`.
+    A kill between the two renames leaves the old folder under its hidden name: `restore_folder`.
     """
-    old = target.with_name(target.name + ".old")
+    old = hidden(target, "old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
@@ -76,7 +82,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 def restore_folder(target: Path) -> None:
     """Undo a `replace_folder` that was killed half-way."""
-    old = target.with_name(target.name + ".old")
+    old = hidden(target, "old")
     if old.is_dir() and not target.exists():
         old.rename(target)
 
@@ -85,9 +91,8 @@ def make_folder(path: Path, what: str) -> None:
     """Make a folder that can be written to, or say why not."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: cannot write {what} here ({reason}): choose another") from error

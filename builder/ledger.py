@@ -24,6 +24,7 @@ from builder.files import (
     canonical_json,
     digest,
     file_digest,
+    hidden,
     make_folder,
     read_jsonl,
     replace_folder,
@@ -109,8 +110,7 @@ class Stage:
     """One step: its identity and the function that does it.
 
     `uses` are the recipe's values that change its result. `run(folder)` does the work and may
-    leave files of its own in `folder`; pictures it leaves under `folder/pictures` are vouched for
-    by the hashes in its records.
+    leave files of its own in `folder`, such as pictures under `folder/pictures`.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Chain:
         """Run a stage in a folder beside its own and put that in place when it is whole."""
         target = self.folder / stage.name
         restore_folder(target)
-        building = target.with_name(target.name + ".building")
+        building = hidden(target, "new")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         outcome = stage.run(building)
@@ -206,16 +206,26 @@ def _write_state(folder: Path, state: StageState) -> None:
 
 
 def _output(folder: Path) -> str:
-    """A hash over a stage's files; pictures count through the hashes in the records."""
-    names = sorted(
-        path.name for path in folder.iterdir() if path.is_file() and path.name != "stage.json"
+    """A hash over a stage's files, its pictures among them."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest(
+        {
+            path.relative_to(folder).as_posix(): file_digest(path)
+            for path in paths
+            if path.name != "stage.json"
+        }
     )
-    return digest({name: file_digest(folder / name) for name in names})
 
 
 @contextmanager
 def locked(work: Path) -> Iterator[None]:
     """Hold a work folder; a second run in it is told so instead of mixing with the first."""
+    if work.is_dir() and not (work / "job.json").is_file():
+        foreign = sorted(path.name for path in work.iterdir() if path.name != ".lock")
+        if foreign:
+            raise UserError(
+                f"{work}: holds {foreign[0]} and is no work folder of ours: choose another --work"
+            )
     make_folder(work, "the work folder")
     lock = work / ".lock"
     with lock.open("a+") as stream:

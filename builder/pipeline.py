@@ -15,6 +15,7 @@ from builder.card import render_card
 from builder.files import (
     canonical_json,
     digest,
+    hidden,
     make_folder,
     replace_folder,
     restore_folder,
@@ -23,7 +24,7 @@ from builder.files import (
 )
 from builder.jobs import Job, write_job
 from builder.ledger import StageState, Stamp, locked
-from builder.pictures import clean_picture
+from builder.pictures import PictureError, clean_picture
 from builder.progress import say
 from builder.stages import STAGES, ChainPlan, plan
 from mllmu_med_dataset import Record, UserError
@@ -61,10 +62,10 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     """
     plans = plan(job)
     make_folder(job.out.parent, "the dataset")
+    # Told at the start, not after minutes of work.
+    publish.check_target(job.out, _read_manifest(job.out))
     with locked(job.work):
         restore_folder(job.out)
-        # Told at the start, not after minutes of work.
-        publish.check_target(job.out, _read_manifest(job.out))
         write_job(job)
         ran: list[str] = []
         states = _walk(plans, until, ran)
@@ -74,6 +75,10 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         manifest = _published(job, fingerprint)
         if manifest is None:
             say("publish: writing and loading it back")
+            before = _read_manifest(job.out)
+            if before is not None:
+                configs = ", ".join(before["configs"])
+                say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
             manifest = _publish(job, plans, fingerprint)
             ran.append("publish")
         return Result(ran, states, manifest)
@@ -140,7 +145,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
         )
         for item in plans
     ]
-    building = job.out.with_name(job.out.name + ".building")
+    building = hidden(job.out, "new")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     files = publish.write_data(building, parts)
@@ -183,6 +188,8 @@ def _picture_reader(job: Job, item: ChainPlan) -> Callable[[Record], bytes]:
             data = clean_picture(path.read_bytes())
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
+        except PictureError as error:
+            raise UserError(f"{path}: {error}: restore it and run again") from error
         if sha256(data).hexdigest() != record.image_sha256:
             raise UserError(f"{path}: was changed while the dataset was built: run again")
         return data

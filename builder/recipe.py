@@ -168,7 +168,7 @@ def load_recipe(
     """
     try:
         tree = yaml.safe_load(recipe_text(name_or_file))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
@@ -201,7 +201,7 @@ def _apply(tree: dict[str, Any], choice: Choice) -> None:
         raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
     try:
         node[last] = yaml.safe_load(choice.value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
 
 
@@ -243,5 +243,8 @@ def _scaled(recipe: Recipe, limit: int) -> Recipe:
         try:
             smaller[name] = type(scenario).model_validate(scenario.model_dump() | counts)
         except ValidationError as error:
-            raise UsageError(f"--limit {limit}: {name}: {_one_line(error)}") from error
+            raise UsageError(
+                f"--limit {limit}: too few for {name} with ratios {list(scenario.ratios)}: use a "
+                f"higher one, or also --set {name}.ratios=[10]"
+            ) from error
     return recipe.model_copy(update=smaller)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def print_result(job: Job, result: Result) -> None:
     if result.manifest is None:
         last = {name: list(states)[-1] for name, states in result.states.items()}
         done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())
-        console.print(f"stopped as asked: {done}; see `python -m builder status`")
+        console.print(
+            f"stopped as asked: {done}; see `python -m builder status{escape(_where(job))}`"
+        )
         return
     if not result.ran:
         console.print(
@@ -82,12 +85,19 @@ def print_result(job: Job, result: Result) -> None:
             f'print(load_dataset("{target}", "{first}"))\''
         )
     )
-    console.print("  python -m builder show ID      # the life of one row")
+    console.print(escape(f"  python -m builder show ID{_where(job)}      # the life of one row"))
 
 
 def _shown(job: Job) -> str:
     here = Path.cwd()
     return str(job.out.relative_to(here) if job.out.is_relative_to(here) else job.out)
+
+
+def _where(job: Job) -> str:
+    """The options that make `status` and `show` find this build."""
+    default = job.out.with_name(job.out.name + ".work")
+    out = "" if _shown(job) == "mllmu-med" else f" --out {shlex.quote(_shown(job))}"
+    return out + ("" if job.work == default else f" --work {shlex.quote(str(job.work))}")
 
 
 def _print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:
@@ -190,8 +200,8 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
     return {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
 
 
-def print_life(plans: Sequence[ChainPlan], row_id: str) -> None:
-    """What each stage made of a row.
+def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
+    """What each stage made of a row, up to the first stage that is to run again.
 
     Raises:
         UserError: no stage has seen such a row; names the nearest ids.
@@ -199,7 +209,7 @@ def print_life(plans: Sequence[ChainPlan], row_id: str) -> None:
     console = _console()
     known: set[str] = set()
     for item in plans:
-        lines = _life(item, row_id, known)
+        lines = _life(item, row_id, known, stale)
         if lines:
             console.print(Text(f"{row_id} ({item.name})", style="bold"))
             for stage, text in lines:
@@ -210,11 +220,13 @@ def print_life(plans: Sequence[ChainPlan], row_id: str) -> None:
     raise UserError(f"{row_id}: no stage has seen this row{hint}")
 
 
-def _life(item: ChainPlan, row_id: str, known: set[str]) -> list[tuple[str, Text]]:
+def _life(
+    item: ChainPlan, row_id: str, known: set[str], stale: Sequence[str]
+) -> list[tuple[str, Text]]:
     lines: list[tuple[str, Text]] = []
     before: Record | None = None
     for stage in item.stages:
-        if item.chain.state(stage.name) is None:
+        if f"{item.name}/{stage.name}" in stale:
             break
         records = item.chain.records(stage.name)
         known.update(record.id for record in records)

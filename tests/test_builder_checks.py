@@ -79,6 +79,14 @@ def test_each_check_stops_its_text(
     assert failure.name == name
 
 
+def test_a_short_clean_answer_hides_nothing() -> None:
+    row = record("How many?", "2")
+    text = Text("How many?", "2, for Ada Lowe, (212) 555-0123, or call 212-222-1234")
+    failure = check_privacy(row, text, IN_ANSWER)
+    assert failure is not None
+    assert failure.name == "invented data"
+
+
 TRUTH = record("Where is the lesion?", "The lesion is on the left arm, near the elbow.")
 
 

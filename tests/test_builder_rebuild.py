@@ -98,6 +98,7 @@ def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> Non
     before = load_ids(trial, "privacy")
     result = run(*TRIAL, "--out", trial, "--set", "seed=7")
     assert result.exit_code == 0, result.output
+    assert "replaces build" in result.stderr
     after = load_ids(trial, "privacy")
     assert {k: len(v) for k, v in after.items()} == {k: len(v) for k, v in before.items()}
     assert after != before
@@ -234,6 +235,49 @@ def test_a_file_of_the_users_in_our_folder_is_not_lost(trial: Path) -> None:
     assert (trial / "notes.txt").read_text() == "mine"
 
 
+def test_copies_of_the_users_beside_our_folder_are_not_lost(trial: Path) -> None:
+    copies = [trial.with_name(trial.name + end) for end in (".old", ".building", ".bak")]
+    for copy in copies:
+        shutil.copytree(trial, copy)
+        (copy / "notes.txt").write_text("mine")
+    before = [tree(copy) for copy in copies]
+    assert run(*TRIAL, "--out", trial, "--set", "seed=7").exit_code == 0
+    assert [tree(copy) for copy in copies] == before
+
+
+def test_a_work_folder_that_holds_something_else(tmp_path: Path) -> None:
+    thesis = tmp_path / "project" / "privacy" / "ingest" / "thesis.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    result = run(*TRIAL, "--out", tmp_path / "o", "--work", tmp_path / "project")
+    assert result.exit_code == 1
+    assert "is no work folder of ours" in result.stderr
+    assert thesis.read_text() == "years of work"
+
+
+def test_a_lost_picture_in_the_work_folder_is_drawn_again(trial: Path) -> None:
+    before = tree(trial)
+    pictures = trial.with_name("mllmu-med.work") / "privacy" / "ingest" / "pictures"
+    next(pictures.rglob("*.png")).unlink()
+    result = run(*TRIAL, "--out", trial, "--json")
+    assert json.loads(result.stdout)["ran"] == ["privacy/ingest"]
+    assert tree(trial) == before
+
+
+def test_the_next_command_finds_this_build(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*TRIAL, "--out", "a trial")
+    assert "builder show ID --out 'a trial'" in result.stdout
+
+
+def test_show_stops_where_the_build_is_stale(trial: Path) -> None:
+    forget = load_ids(trial, "privacy")["forget"][0]
+    run(*TRIAL, "--out", trial, "--set", "privacy.kinds=[[name]]", "--until", "draw")
+    life = run("show", forget, "--out", trial).stdout
+    assert "draw " in life
+    assert "publish" not in life
+
+
 def test_a_failing_rebuild_leaves_the_previous_output_whole(trial: Path) -> None:
     before = tree(trial)
     result = run("rebuild", "--out", trial, "--set", "privacy.placements.both=3")
@@ -263,11 +307,13 @@ def test_an_unwritable_target(tmp_path: Path) -> None:
         (["--author", "gpt"], "author: input should be 'offline'"),
         (["--recipe", "nowhere.yaml"], "neither a file nor one of"),
         (["--work", "o"], "one is inside the other"),
+        (["--limit", "20"], "--limit 20: too few for privacy with ratios"),
+        (["--out", "/"], "--out /: name a folder"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], line: str, tmp_path: Path) -> None:
     arguments = [str(tmp_path / word) if word == "o" else word for word in arguments]
-    result = run("rebuild", *arguments, "--out", tmp_path / "o")
+    result = run("rebuild", "--out", tmp_path / "o", *arguments)
     assert result.exit_code == 2
     assert line in result.stderr
     assert list(tmp_path.iterdir()) == []
@@ -324,7 +370,7 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
 def test_killed_between_the_two_renames(at: str, trial: Path) -> None:
     """The one moment in which the target's name is free."""
     before = tree(trial)
-    old = trial.with_name(trial.name + ".old")
+    old = trial.with_name(f".{trial.name}.builder-old")
     if at == "rename":
         trial.rename(old)
     else:

@@ -302,6 +302,18 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         csv_text("image,question,answer\na.png,Q,A,B\n"),
         ["VQA.csv, row 2: not 3 values"],
     ),
+    "half a character": (
+        in_slake(lambda root: (root / "test.json").write_text(HALF)),
+        ["test.json, row 1: holds half a character"],
+    ),
+    "a damaged zip entry": (
+        lambda root, _: [zip_pictures(root), damage(root / "imgs.zip")],
+        ["imgs.zip: a broken zip file"],
+    ),
+    "a name that no file can have": (
+        csv_text("image,question,answer\n" + "x" * 300 + ".png,Q,A\n"),
+        ["xxx.png cannot be read (File name too long)"],
+    ),
     "an open quote": (
         csv_text('image,question,answer\na.png,"Q,A\n'),
         ["VQA.csv, after line 1: broken CSV"],
@@ -337,6 +349,15 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["asks for 10 test rows, the source has 6", "--set privacy.test=6"],
     ),
 }
+
+
+HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[200:240] = b"\xff" * 40
+    path.write_bytes(bytes(data))
 
 
 def bomb() -> bytes:
@@ -385,6 +406,30 @@ def test_bad_pictures_can_be_dropped(tmp_path: Path) -> None:
         ("xmlab3", "its picture is no picture"),
     ]
     assert len(outcome.drops) == 12
+
+
+def test_a_restored_picture_is_noticed(tmp_path: Path) -> None:
+    make_slake(tmp_path / "slake")
+    make_mm_skin(tmp_path / "skin")
+    picture_file = tmp_path / "slake" / PIC
+    data = picture_file.read_bytes()
+    more = ("--set", "privacy.bad_pictures=drop", "--json")
+    for broken in (None, b"x"):
+        picture_file.unlink()
+        if broken:
+            picture_file.write_bytes(broken)
+        assert json.loads(rebuild(tmp_path, *more).stdout)["ran"][0] == "privacy/ingest"
+        picture_file.write_bytes(data)
+        assert json.loads(rebuild(tmp_path, *more).stdout)["ran"][0] == "privacy/ingest"
+        assert json.loads(rebuild(tmp_path, *more).stdout)["ran"] == []
+
+
+def test_two_annotation_files_are_no_reason_to_read_again(tmp_path: Path) -> None:
+    make_slake(tmp_path / "slake")
+    make_mm_skin(tmp_path / "skin")
+    make_mm_skin(tmp_path / "skin", mm_skin_rows(3), name="MM-Skin_test.csv")
+    assert json.loads(rebuild(tmp_path, "--json").stdout)["stages"]["incorrect"]
+    assert json.loads(rebuild(tmp_path, "--json").stdout)["ran"] == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -200,6 +200,8 @@ def test_load_from_beside_the_folder(demo: Path, monkeypatch: pytest.MonkeyPatch
     ("arguments", "error", "line"),
     [
         ({"config": "privat"}, UsageError, "use one of privacy, incorrect"),
+        ({"config": "privacy_r05"}, UsageError, "with forget_ratio=0.05"),
+        ({"forget_ratio": "0.2"}, UsageError, "use one of 0.05"),
         ({"forget_ratio": 0.12}, UsageError, "use one of 0.05, 0.10"),
         ({"forget_ratio": 10}, UsageError, "fractions of retain"),
         ({"config": "incorrect", "forget_ratio": 0.2}, UserError, "holds no config incorrect_r20"),

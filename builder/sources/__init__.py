@@ -8,7 +8,7 @@ own folder when they come out of a zip file or are drawn.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -72,6 +72,17 @@ def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
+def annotation_inputs(path: Path | None, names: tuple[str, ...]) -> dict[str, Stamp | None]:
+    """What the choice among names depended on: the file read, and that none before it was there."""
+    inputs: dict[str, Stamp | None] = {}
+    for name in names:
+        if path is not None and path.name == name:
+            inputs[name] = Stamp.of(path)
+            break
+        inputs[name] = None
+    return inputs
+
+
 def read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
@@ -93,7 +104,7 @@ def picture_path(name: str, where: str) -> str:
 
 def collect(
     rows: Rows,
-    locate: Callable[[str], Path | None],
+    places: Callable[[str], Sequence[Path]],
     root: Path,
     on_bad: Literal["fail", "drop"],
     key: str,
@@ -102,7 +113,7 @@ def collect(
 
     Args:
         rows: what the reader found, with pictures named as the rows name them.
-        locate: the file of such a name, None when it is nowhere.
+        places: where the file of such a name may be; the first that is there counts.
         root: the folder that `image_path` and `Outcome.inputs` are relative to.
         on_bad: stop at pictures that cannot be used, or drop their rows.
         key: the recipe key of `on_bad`, for the message.
@@ -112,14 +123,16 @@ def collect(
     bad: dict[str, str] = {}
 
     def look(name: str) -> tuple[str, Path | None, Seen | str]:
-        path = locate(name)
-        if path is None:
-            return name, None, "is not there"
+        path = None
         try:
-            return name, path, look_at(path)
+            path = next((place for place in places(name) if place.is_file()), None)
+            return name, path, look_at(path) if path else "is not there"
         except PictureError as error:
             return name, path, str(error)
+        except OSError as error:  # a name that no file can have
+            return name, None, f"cannot be read ({error.strerror})"
 
+    inputs = dict(rows.inputs)
     with (
         progress("looking at pictures", len(names)) as advance,
         ThreadPoolExecutor(os.cpu_count()) as threads,
@@ -128,13 +141,22 @@ def collect(
             advance()
             if path is None or isinstance(seen, str):
                 bad[name] = str(seen)
+                if on_bad == "drop":  # so that a restored picture is noticed
+                    inputs |= {_inside(place, root): _stamp(place) for place in places(name)}
             else:
-                found[name] = (path.relative_to(root).as_posix(), seen)
+                found[name] = (_inside(path, root), seen)
+                inputs[_inside(path, root)] = seen.stamp
+    if bad and len(bad) == len(names):
+        name = next(iter(bad))
+        raise UserError(
+            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}, and so for all "
+            f"{len(names):,} pictures: give the folder that holds them beside the annotations"
+        )
     if bad and on_bad == "fail":
         name = next(iter(bad))
         more = f" (and {len(bad) - 1:,} more pictures)" if len(bad) > 1 else ""
         raise UserError(
-            f"{rows.named_in[name]}: picture {root / name} {bad[name]}{more}: "
+            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}{more}: "
             f"restore it, or leave its rows out with --set {key}=drop"
         )
     kept = []
@@ -145,8 +167,15 @@ def collect(
         else:
             path_name, seen = found[record.image_path]
             kept.append(replace(record, image_path=path_name, image_sha256=seen.clean_sha256))
-    inputs: dict[str, Stamp | None] = {path: seen.stamp for path, seen in found.values()}
-    return Outcome(kept, drops, rows.notes, {**rows.inputs, **inputs})
+    return Outcome(kept, drops, rows.notes, inputs)
+
+
+def _inside(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _stamp(path: Path) -> Stamp | None:
+    return Stamp.of(path) if path.is_file() else None
 
 
 def look_at(path: Path) -> Seen:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
@@ -22,6 +23,7 @@ from builder.sources import (
     EMPTY_QUESTION,
     Rows,
     annotation,
+    annotation_inputs,
     answer_type,
     collect,
     drop_duplicates,
@@ -73,7 +75,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
     captions = _read_captions(root / CAPTIONS) if (root / CAPTIONS).is_file() else {}
     rows = Rows()
-    rows.inputs = {name: Stamp.of(path) if path.name == name else None for name in ANNOTATIONS}
+    rows.inputs = annotation_inputs(path, ANNOTATIONS)
     rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
     for number, row in _csv_rows(path, ("image", "question", "answer")):
         where = f"{path}, row {number}"
@@ -111,13 +113,17 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
         rows.drops += [Drop.of(record, CONVERSATION) for record in talk]
         rows.records = [record for record in rows.records if not is_conversation(record)]
 
-    def locate(name: str) -> Path | None:
-        inner = name.removeprefix("dataset/")
-        places = (root / name, root / "dataset" / inner, root / inner)
-        flat = root / PurePosixPath(name).name
-        return next((place for place in (*places, flat) if place.is_file()), None)
+    flat = Counter(PurePosixPath(name).name for name in {row.image_path for row in rows.records})
 
-    return collect(rows, locate, root, on_bad, "incorrect.bad_pictures")
+    def places(name: str) -> list[Path]:
+        inner = name.removeprefix("dataset/")
+        base = PurePosixPath(name).name
+        # Flat beside the file only where no two pictures would be the same one there.
+        return [root / name, root / "dataset" / inner, root / inner] + (
+            [root / base] if flat[base] == 1 else []
+        )
+
+    return collect(rows, places, root, on_bad, "incorrect.bad_pictures")
 
 
 def _read_captions(path: Path) -> dict[str, tuple[str, str]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from builder.files import canonical_json
 from builder.ledger import Drop, Outcome, Stamp
 from builder.pictures import MAX_BYTES, PictureError, check_relative
 from builder.progress import say
@@ -22,6 +24,7 @@ from builder.sources import (
     EMPTY_QUESTION,
     Rows,
     annotation,
+    annotation_inputs,
     answer_type,
     collect,
     drop_duplicates,
@@ -55,8 +58,10 @@ class _Row(BaseModel):
     content_type: str
 
 
-def download() -> Path:
+def download(fetch: bool = True) -> Path:
     """The Hub mirror at its pinned revision, in huggingface-hub's cache; fetched once.
+
+    Without `fetch` and with nothing fetched before, a folder that is not there.
 
     Raises:
         UserError: the Hub cannot be reached, or holds no such revision.
@@ -81,6 +86,8 @@ def download() -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass
+    if not fetch:
+        return Path(f"{HUB_ID} (not fetched yet)")
     say(f"SLAKE: fetching {HUB_ID} at {HUB_REVISION[:12]} (about 210 MB, once)")
     try:
         return snapshot(local=False)
@@ -107,8 +114,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     seen_ids: dict[int, str] = {}
     for split, names in SPLITS.items():
         path = annotation(root, names, "SLAKE's train.json")
-        for name in names:
-            rows.inputs[name] = Stamp.of(path) if path and path.name == name else None
+        rows.inputs |= annotation_inputs(path, names)
         if path is not None:
             _read_split(path, split, rows, seen_ids)
         elif split == "train":
@@ -120,18 +126,16 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     rows.drops += [row for row in kept if isinstance(row, Drop)]
     archive = root / "imgs.zip"
     if (root / "imgs").is_dir() or not archive.is_file():
-        prefixes = ("imgs", "", "imgs/imgs")
 
-        def locate(name: str) -> Path | None:
-            places = (root / prefix / name for prefix in prefixes)
-            return next((place for place in places if place.is_file()), None)
+        def places(name: str) -> list[Path]:
+            return [root / prefix / name for prefix in ("imgs", "", "imgs/imgs")]
 
-        return collect(rows, locate, root, on_bad, "privacy.bad_pictures")
+        return collect(rows, places, root, on_bad, "privacy.bad_pictures")
     pictures = folder / "pictures"
     _unpack(archive, {record.image_path for record in rows.records}, pictures)
     outcome = collect(
         rows,
-        lambda name: pictures / "imgs" / name if (pictures / "imgs" / name).is_file() else None,
+        lambda name: [pictures / "imgs" / name],
         pictures,
         on_bad,
         "privacy.bad_pictures",
@@ -149,6 +153,8 @@ def _read_split(path: Path, split: str, rows: Rows, seen_ids: dict[int, str]) ->
             f"{path}, line {error.lineno}, column {error.colno}: broken JSON ({error.msg}): "
             "restore the file"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}): restore the file") from error
     if not isinstance(raw, list):
         raise UserError(f"{path}: not a list of rows: give SLAKE's own {path.name}")
     for number, item in enumerate(raw, 1):
@@ -193,6 +199,10 @@ def _read_split(path: Path, split: str, rows: Rows, seen_ids: dict[int, str]) ->
 
 def _parse(item: Any, where: str) -> _Row:
     try:
+        canonical_json(item).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: holds half a character ({error}): correct the row") from error
+    try:
         return _Row.model_validate(item)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -218,7 +228,7 @@ def _unpack(archive: Path, names: set[str], target: Path) -> None:
                 place = target / "imgs" / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(packed.read(members[name]))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
 
 
