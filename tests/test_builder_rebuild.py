@@ -89,7 +89,6 @@ def test_two_folders_hold_the_same_bytes(trial: Path, tmp_path: Path) -> None:
 def test_nothing_of_the_machine_is_in_the_folder(trial: Path, tmp_path: Path) -> None:
     for name, data in tree(trial).items():
         assert str(tmp_path).encode() not in data, name
-        assert str(Path.home()).encode() not in data or Path.home() == Path("/root"), name
         assert b"/site-packages" not in data, name
 
 
