@@ -46,10 +46,12 @@ def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _work_folder(work: Path | None, out: Path) -> Path:
+    from builder.jobs import default_work
+
     target = out.expanduser().resolve()
     if not target.name:
         raise UsageError(f"--out {out}: name a folder")
-    return (work or target.with_name(target.name + ".work")).expanduser().resolve()
+    return (work or default_work(target)).expanduser().resolve()
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from builder.publish import ConfigFiles, Part
 from builder.recipe import Recipe
@@ -38,7 +38,7 @@ def render_card(
     """
     import yaml
 
-    sources = {str(scenario.source) for scenario in _scenarios(recipe)}
+    sources = {scenario.source for scenario in recipe.scenarios().values()}
     front = {
         "pretty_name": "MLLMU-Med",
         "license": _licence(sources),
@@ -99,10 +99,6 @@ def render_card(
         ),
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _scenarios(recipe: Recipe) -> list[Any]:
-    return list(recipe.scenarios().values())
 
 
 def _licence(sources: set[str]) -> str:

@@ -25,6 +25,11 @@ class Job:
         return self.slake if name == "privacy" else self.mm_skin
 
 
+def default_work(out: Path) -> Path:
+    """The work folder of a dataset's folder when none is named: OUT.work beside it."""
+    return out.with_name(out.name + ".work")
+
+
 def write_job(job: Job) -> None:
     """Keep a job in its work folder."""
     record = {

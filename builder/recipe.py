@@ -46,8 +46,9 @@ class Placements(_Model):
 
 
 class Scenario(_Model):
-    """The sizes of the three sets and how they are cut."""
+    """Where the rows come from, the sizes of the three sets and how they are cut."""
 
+    source: str
     forget: Count
     retain: Count
     test: Count

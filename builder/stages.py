@@ -48,7 +48,7 @@ def plan(job: Job) -> list[ChainPlan]:
 
 
 def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
-    if isinstance(scenario, (Privacy, Incorrect)) and scenario.source == "phantom":
+    if scenario.source == "phantom":
         return _ingest_phantom(job, name, scenario)
     folder = job.source_folder(name)
     if folder is None:

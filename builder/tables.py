@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from builder.jobs import Job
+from builder.jobs import Job, default_work
 from builder.ledger import StageState, dropped_table
 from builder.pipeline import Result
 from builder.publish import Part, data_files
@@ -78,11 +78,10 @@ def print_result(job: Job, result: Result) -> None:
     )
     first = next(iter(job.recipe.scenarios()))
     console.print("\nnext:")
-    target = "mllmu-med" if _shown(job) == "mllmu-med" else _shown(job)
     console.print(
         escape(
             f"  python -c 'from datasets import load_dataset; "
-            f'print(load_dataset("{target}", "{first}"))\''
+            f'print(load_dataset("{_shown(job)}", "{first}"))\''
         )
     )
     console.print(escape(f"  python -m builder show ID{_where(job)}      # the life of one row"))
@@ -95,9 +94,10 @@ def _shown(job: Job) -> str:
 
 def _where(job: Job) -> str:
     """The options that make `status` and `show` find this build."""
-    default = job.out.with_name(job.out.name + ".work")
     out = "" if _shown(job) == "mllmu-med" else f" --out {shlex.quote(_shown(job))}"
-    return out + ("" if job.work == default else f" --work {shlex.quote(str(job.work))}")
+    return out + (
+        "" if job.work == default_work(job.out) else f" --work {shlex.quote(str(job.work))}"
+    )
 
 
 def _print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:

@@ -175,6 +175,18 @@ def builder(
     )
 
 
+def python_beside(folder: Path, code: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Python code in a process of its own, in a folder, with empty Hugging Face caches."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "HF_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a folder with its bytes."""
     return {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import SMALL, builder, make_mm_skin, make_slake, tree
+from corpora import SMALL, builder, make_mm_skin, make_slake, python_beside, tree
 from typer.testing import CliRunner
 
 from builder.__main__ import app
@@ -57,14 +57,8 @@ def test_the_bare_name_loads_beside_the_folder(demo: Path, config: str, tmp_path
         f"data = load_dataset('mllmu-med', '{config}')\n"
         "print({k: len(v) for k, v in data.items()}, data['test'][0]['image'].size)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=demo,
-        env={**os.environ, "HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python_beside(demo, code, tmp_path)
+    assert done.returncode == 0, done.stderr
     sizes = {"privacy": (35, 396, 150), "incorrect": (30, 300, 150)}[config]
     expected = dict(zip(("forget", "retain", "test"), sizes, strict=True))
     assert done.stdout.strip() == f"{expected} (320, 320)"

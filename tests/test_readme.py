@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from corpora import SMALL, builder, make_mm_skin, make_slake
+from corpora import SMALL, builder, make_mm_skin, make_slake, python_beside
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -47,14 +44,7 @@ def test_shows_output_is_the_readmes(demo: Path) -> None:
 
 def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
     code = "\n".join(blocks("python"))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=demo,
-        env={**os.environ, "HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python_beside(demo, code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'name'" in done.stdout or "'phone'" in done.stdout or "'mrn'" in done.stdout
     assert "(320, 320)" in done.stdout

@@ -8,7 +8,7 @@ own folder when they come out of a zip file or are drawn.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -54,15 +54,18 @@ def answer_type(answer: str) -> Literal["open", "closed"]:
     return "closed" if answer.strip(" .!").lower() in ("yes", "no") else "open"
 
 
-def drop_duplicates(records: Iterable[Record]) -> list[Record | Drop]:
-    """Keep the first of rows that say the same of the same picture."""
+def drop_duplicates(rows: Rows) -> None:
+    """Of rows that say the same of the same picture, keep the first and drop the others."""
     seen: set[tuple[str, str, str]] = set()
-    results: list[Record | Drop] = []
-    for record in records:
+    kept = []
+    for record in rows.records:
         key = (record.image_id, record.question, record.answer)
-        results.append(Drop.of(record, DUPLICATE) if key in seen else record)
+        if key in seen:
+            rows.drops.append(Drop.of(record, DUPLICATE))
+        else:
+            kept.append(record)
         seen.add(key)
-    return results
+    rows.records = kept
 
 
 def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:

@@ -104,9 +104,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
                 context=caption,
             )
         )
-    kept = drop_duplicates(rows.records)
-    rows.drops += [row for row in kept if isinstance(row, Drop)]
-    rows.records = [row for row in kept if isinstance(row, Record)]
+    drop_duplicates(rows)
     talk = [record for record in rows.records if is_conversation(record)]
     rows.notes["refusals or about the conversation"] = len(talk)
     if drop_conversation:

@@ -121,9 +121,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
             raise UserError(f"{root}: holds no train.json: give SLAKE's folder (Slake1.0)")
         else:
             say(f"SLAKE: no {' or '.join(names)} in {root}: built without it")
-    kept = drop_duplicates(rows.records)
-    rows.records = [row for row in kept if isinstance(row, Record)]
-    rows.drops += [row for row in kept if isinstance(row, Drop)]
+    drop_duplicates(rows)
     archive = root / "imgs.zip"
     if (root / "imgs").is_dir() or not archive.is_file():
 
