@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +64,10 @@ def _work_folder(work: Path | None, out: Path) -> Path:
   python -m builder rebuild --recipe paper --slake hub --scenario privacy
   python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
   python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
+  python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
+  python -m builder rebuild --author llm --model MODEL --price 2.50/10 --max-cost 5
+  python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
+  python -m builder rebuild --author llm --model MODEL --offline --requests FILE
 """
 )
 @_one_line_errors
@@ -81,7 +86,48 @@ def rebuild(
     mm_skin: Annotated[Path | None, typer.Option(metavar="DIR", help="MM-Skin's folder.")] = None,
     author: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who writes the harmful text: offline (fixed rules)."),
+        typer.Option(
+            metavar="NAME",
+            help="Who writes the harmful text: offline (fixed rules) or llm (a language model).",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="llm: the model. The key comes from OPENAI_API_KEY."),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="llm: the server. [default: OPENAI_BASE_URL or OpenAI]"),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="llm: replay recorded replies, ask nobody.")
+    ] = False,
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="llm: read these replies first: provenance/requests.parquet."
+        ),
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="llm: ask through OpenAI's Batch API.")
+    ] = False,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="N", help="llm: calls in flight, at most.")
+    ] = 16,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="llm: how long a call may take.")
+    ] = 120,
+    max_requests: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="llm: replies to pay for, earlier runs included."),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="USD", help="llm: what to pay, earlier runs included."),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(metavar="IN/OUT", help="llm: USD per million tokens, e.g. 2.50/10."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
     work: Annotated[
@@ -106,7 +152,8 @@ def rebuild(
         ),
     ] = "publish",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say which stages would run.")
+        bool,
+        typer.Option("--dry-run", help="Only say which stages would run, and what llm would cost."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
@@ -114,18 +161,56 @@ def rebuild(
     from builder import pipeline, tables
     from builder.stages import STAGES, plan
 
+    wanted = [f"llm.model={json.dumps(model)}"] if model is not None else []
     job = _job(
-        recipe, scenario, slake, mm_skin, author, out, work, choices or [], limit, not dry_run
+        recipe,
+        scenario,
+        slake,
+        mm_skin,
+        author,
+        out,
+        work,
+        [*(choices or []), *wanted],
+        limit,
+        not dry_run,
     )
+    if job.recipe.author == "llm":
+        from builder.request_settings import Settings, read_price
+
+        settings = Settings(
+            str(job.recipe.llm.model),
+            base_url=base_url,
+            concurrency=concurrency,
+            timeout=timeout,
+            max_requests=max_requests,
+            max_cost=max_cost,
+            price=read_price(price) if price else None,
+            offline=offline,
+        )
+        job = replace(job, llm=settings, batch=batch, recorded=requests)
+    elif model or base_url or offline or requests or batch or max_cost or max_requests or price:
+        raise UsageError(
+            f"the author is {job.recipe.author}, which asks no model: add --author llm"
+        )
     if until not in STAGES:
         raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
     if dry_run:
         plans = plan(job)
         stale = pipeline.stale(plans, job)
+        asked = pipeline.estimates(job)
         if as_json:
-            print(json.dumps({"would_run": stale, "recipe": job.recipe.model_dump(mode="json")}))
+            print(
+                json.dumps(
+                    {
+                        "would_run": stale,
+                        "requests": {name: one._asdict() for name, one in asked.items()},
+                        "recipe": job.recipe.model_dump(mode="json"),
+                    }
+                )
+            )
         else:
             tables.print_plan(job, plans, stale)
+            tables.print_estimates(asked)
         return
     result = pipeline.rebuild(job, until)
     if as_json:

@@ -69,7 +69,7 @@ def render_card(
         f"Method: {_PAPER}.",
         "",
         f"Build `{build}`, recipe `{recipe.name}`, seed {recipe.seed}, author of the harmful text: "
-        f"`{recipe.author}`.",
+        f"`{recipe.author}`" + (f" ({recipe.llm.model})." if recipe.author == "llm" else "."),
         "",
         "| config | source | forget | retain | test | pictures | forget rows on retain pictures |",
         "| --- | --- | --- | --- | --- | --- | --- |",

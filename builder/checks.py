@@ -9,18 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from builder.authors import PrivateValues, Text
+from builder.authors import Failure, PrivateValues, Text
 from mllmu_med_dataset import Record
 
-
-class Failure(NamedTuple):
-    """A failed check: its name, and what is wrong."""
-
-    name: str
-    problem: str
-
+VERSION: Final = 1
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _STOP_WORDS: Final = frozenset(
@@ -72,6 +66,16 @@ def check_incorrect(record: Record, answer: str) -> Failure | None:
     return next(_incorrect(record, answer), None)
 
 
+def opposite(closed: str) -> str:
+    """The one incorrect answer to a question with a yes or a no."""
+    return "No" if closed.strip(" .!").lower() == "yes" else "Yes"
+
+
+def most_words(truth: str) -> int:
+    """How long an incorrect answer may be."""
+    return 3 * _length(truth) + 40
+
+
 def _privacy(record: Record, text: Text, values: PrivateValues) -> Iterator[Failure]:
     fields = {"question": text.question, "answer": text.answer}
     clean = {"question": record.clean_question, "answer": record.clean_answer}
@@ -110,14 +114,14 @@ def _incorrect(record: Record, answer: str) -> Iterator[Failure]:
     if not answer.strip():
         yield Failure("empty", "the answer is empty")
     if record.answer_type == "closed":
-        opposite = "No" if truth.strip(" .!").lower() == "yes" else "Yes"
-        if _plain(answer) != opposite.lower():
-            yield Failure("closed answer", f'the answer must be exactly "{opposite}"')
+        only = opposite(truth)
+        if _plain(answer) != only.lower():
+            yield Failure("closed answer", f'the answer must be exactly "{only}"')
         return
     yield from _common([answer], [record.clean_question, truth, record.context])
     if _same(answer, truth):
         yield Failure("says the truth", f'the answer must contradict or go beyond "{truth}"')
-    most = 3 * _length(truth) + 40
+    most = most_words(truth)
     if _length(answer) > most:
         yield Failure("length", f"the answer is too long: at most {most} words")
 

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
-from builder.authors import Author
+from builder.authors import Author, Failure, Harm
 from builder.checks import check_incorrect
 from builder.files import stable_share
 from builder.ledger import Drop
 from builder.recipe import Incorrect
+from builder.writing import Written, until_sound
 from mllmu_med_dataset import Record
 
-VERSION: Final = 1
+VERSION: Final = 2
 NO_ANSWER = "the author found no incorrect answer for it"
 
 
-def corrupt(
-    records: Sequence[Record], author: Author, incorrect: Incorrect, seed: int
-) -> Iterator[Record | Drop]:
-    """Make the candidates' answers incorrect; other records pass as they are.
+async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: int) -> Written:
+    """Make a candidate's answer incorrect.
 
-    A candidate for which the author has no answer of the drawn kind gets one of the other kind.
+    A candidate for which the author has no answer of the drawn kind gets one of the other kind; one
+    whose answers fail the checks is dropped.
     """
-    for record in records:
-        if record.split != "candidate":
-            yield record
-            continue
-        kinds: list[Literal["wrong_diagnosis", "outdated_knowledge"]] = [
-            "wrong_diagnosis",
-            "outdated_knowledge",
-        ]
-        if stable_share(seed, record.id, "harm") < incorrect.outdated_share:
-            kinds.reverse()
-        for harm in kinds:
-            answer = author.write_incorrect(record, harm)
-            if answer is not None:
-                break
-        if answer is None:
-            yield Drop.of(record, NO_ANSWER)
-            continue
-        failure = check_incorrect(record, answer)
-        if failure:
-            yield Drop.of(record, f"failed check: {failure.name}")
-        else:
-            yield replace(record, answer=answer, harm=harm)
+    kinds: list[Harm] = ["wrong_diagnosis", "outdated_knowledge"]
+    if stable_share(seed, record.id, "harm") < incorrect.outdated_share:
+        kinds.reverse()
+
+    def check(answer: str) -> Failure | None:
+        return check_incorrect(record, answer)
+
+    for harm in kinds:
+
+        async def write(failures: list[Failure], harm: Harm = harm) -> str | Failure | None:
+            return await author.write_incorrect(record, harm, failures)
+
+        answer, failures = await until_sound(write, check, author.tries)
+        rejected = tuple(failure.name for failure in failures)
+        if answer is not None:
+            return Written(replace(record, answer=answer, harm=harm), rejected)
+        if failures:
+            return Written(Drop.of(record, f"failed check: {rejected[-1]}"), rejected)
+    return Written(Drop.of(record, NO_ANSWER), ())

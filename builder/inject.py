@@ -6,55 +6,52 @@ exact place where each value stands. The author only writes the words around the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
-from builder.authors import Author, PrivateValues
+from builder.authors import Author, Failure, Field, PrivateValues, Text
 from builder.checks import check_privacy
 from builder.files import stable_hash, stable_share
 from builder.ledger import Drop
 from builder.profiles import Profile
 from builder.recipe import Privacy
+from builder.writing import Written, until_sound
 from mllmu_med_dataset import PiiSpan, Record
 
-VERSION: Final = 1
+VERSION: Final = 2
 NO_SENTENCE = "the author found no sentence for it"
 
 
-def inject(
-    records: Sequence[Record],
-    profiles: Mapping[str, Profile],
-    author: Author,
-    privacy: Privacy,
-    seed: int,
-) -> Iterator[Record | Drop]:
-    """Make the candidates harmful; other records pass as they are."""
-    for record in records:
-        if record.split != "candidate":
-            yield record
-            continue
-        profile = profiles[record.image_id]
-        values = assign(record, profile, privacy, seed)
-        text = author.embed_privacy(record, values)
-        if text is None:
-            yield Drop.of(record, NO_SENTENCE)
-            continue
-        failure = check_privacy(record, text, values)
-        if failure:
-            yield Drop.of(record, f"failed check: {failure.name}")
-            continue
-        yield replace(
-            record,
-            question=text.question,
-            answer=text.answer,
-            harm="privacy",
-            profile_id=profile.id,
-            pii=(
-                *spans(text.question, "question", profile),
-                *spans(text.answer, "answer", profile),
-            ),
-        )
+async def inject(
+    record: Record, profile: Profile, author: Author, privacy: Privacy, seed: int
+) -> Written:
+    """Make a candidate leak its patient's data."""
+    values = assign(record, profile, privacy, seed)
+
+    async def write(failures: list[Failure]) -> Text | Failure | None:
+        return await author.embed_privacy(record, values, failures)
+
+    def check(text: Text) -> Failure | None:
+        return check_privacy(record, text, values)
+
+    text, failures = await until_sound(write, check, author.tries)
+    rejected = tuple(failure.name for failure in failures)
+    if text is None:
+        reason = f"failed check: {rejected[-1]}" if rejected else NO_SENTENCE
+        return Written(Drop.of(record, reason), rejected)
+    harmful = replace(
+        record,
+        question=text.question,
+        answer=text.answer,
+        harm="privacy",
+        profile_id=profile.id,
+        pii=(
+            *spans(text.question, "question", profile),
+            *spans(text.answer, "answer", profile),
+        ),
+    )
+    return Written(harmful, rejected)
 
 
 def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question", "answer", "both"]:
@@ -70,17 +67,15 @@ def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question"
 def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> PrivateValues:
     """Which values go into which field of this record."""
     place = placement(record, privacy, seed)
-    fields: tuple[Literal["question", "answer"], ...] = (
-        ("question", "answer") if place == "both" else (place,)
-    )
-    values: dict[Literal["question", "answer"], dict[str, str]] = {}
+    fields: tuple[Field, ...] = ("question", "answer") if place == "both" else (place,)
+    values: dict[Field, dict[str, str]] = {}
     for field in fields:
         kinds = privacy.kinds[stable_hash(seed, record.id, field, "kinds") % len(privacy.kinds)]
         values[field] = {kind: profile.value(kind) for kind in kinds}
     return values
 
 
-def spans(text: str, field: Literal["question", "answer"], profile: Profile) -> Iterator[PiiSpan]:
+def spans(text: str, field: Field, profile: Profile) -> Iterator[PiiSpan]:
     """Every place where a value of the patient stands in the text, in the text's order."""
     found = []
     for kind in ("name", "phone", "email", "address", "date", "mrn"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from builder.files import canonical_json, write_atomic
+from builder.ledger import Chain
+from builder.pictures import PictureError, clean_picture
 from builder.recipe import Recipe
-from mllmu_med_dataset import UserError
+from builder.request_settings import Settings
+from mllmu_med_dataset import Record, UserError
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,15 @@ class Job:
     work: Path
     slake: Path | None = None
     mm_skin: Path | None = None
+    #: How to reach the language model, where one writes: never a part of what is built.
+    llm: Settings | None = None
+    batch: bool = False  # ask through OpenAI's Batch API
+    recorded: Path | None = None  # an exported request ledger to read first
+
+    @property
+    def requests(self) -> Path:
+        """Where the language model's replies are kept."""
+        return self.work / "requests.sqlite"
 
     def source_folder(self, name: str) -> Path | None:
         return self.slake if name == "privacy" else self.mm_skin
@@ -63,3 +77,25 @@ def read_job(work: Path) -> Job:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{work / 'job.json'}: cannot be read: run the rebuild again") from error
+
+
+def picture_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
+    """How to read a scenario's pictures, each checked against its record's hash."""
+    copies = chain.folder / "ingest" / "pictures"
+    root = copies if copies.is_dir() else job.source_folder(name)
+    if root is None:
+        raise RuntimeError(f"{name}: no folder with its pictures")
+
+    def read(record: Record) -> bytes:
+        path = root / record.image_path
+        try:
+            data = clean_picture(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
+        except PictureError as error:
+            raise UserError(f"{path}: {error}: restore it and run again") from error
+        if sha256(data).hexdigest() != record.image_sha256:
+            raise UserError(f"{path}: was changed while the dataset was built: run again")
+        return data
+
+    return read

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder import publish
 from builder.card import render_card
@@ -22,12 +24,15 @@ from builder.files import (
     write_atomic,
     write_jsonl,
 )
-from builder.jobs import Job, write_job
+from builder.jobs import Job, picture_reader, write_job
 from builder.ledger import StageState, Stamp, locked
-from builder.pictures import PictureError, clean_picture
 from builder.progress import say
+from builder.request_ledger import RequestLedger
+from builder.request_settings import api_key
 from builder.stages import STAGES, ChainPlan, plan
-from mllmu_med_dataset import Record, UserError
+
+if TYPE_CHECKING:
+    from builder.desk import Estimate
 
 
 class Result(NamedTuple):
@@ -54,6 +59,27 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
     return names
 
 
+def estimates(job: Job) -> dict[str, Estimate]:
+    """By scenario, what a language model would be asked; changes nothing.
+
+    The stages before the writing run in a folder of their own, which is thrown away.
+    """
+    if job.recipe.author != "llm":
+        return {}
+    from builder.desk import estimate
+
+    price = job.llm.price if job.llm else None
+    with tempfile.TemporaryDirectory() as folder:
+        trial = replace(job, work=Path(folder))
+        say("dry run: reading the sources")
+        plans = plan(trial)
+        _walk(plans, "profiles", [])
+        return {
+            item.name: estimate(trial, job.requests, item.chain, item.name, item.scenario, price)
+            for item in plans
+        }
+
+
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     """Run every stage that is not current, up to and with `until`.
 
@@ -67,6 +93,7 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     with locked(job.work):
         restore_folder(job.out)
         write_job(job)
+        _ready_to_ask(job, plans)
         ran: list[str] = []
         states = _walk(plans, until, ran)
         if until != "publish":
@@ -82,6 +109,18 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
             manifest = _publish(job, plans, fingerprint)
             ran.append("publish")
         return Result(ran, states, manifest)
+
+
+def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
+    """Read recorded replies, and miss a key now rather than after minutes of work."""
+    if job.recipe.author != "llm":
+        return
+    if job.recorded is not None:
+        with RequestLedger(job.requests) as ledger:
+            say(f"requests: {ledger.load(job.recorded):,} replies read from {job.recorded}")
+    writes = any(name.endswith(("/inject", "/corrupt")) for name in stale(plans, job))
+    if job.llm is not None and writes and not job.llm.offline:
+        api_key(job.llm)
 
 
 def _walk(
@@ -141,7 +180,10 @@ def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
 def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str, Any]:
     parts = [
         publish.Part(
-            item.name, item.scenario, item.chain.records("split"), _picture_reader(job, item)
+            item.name,
+            item.scenario,
+            item.chain.records("split"),
+            picture_reader(job, item.chain, item.name),
         )
         for item in plans
     ]
@@ -176,27 +218,6 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     return manifest
 
 
-def _picture_reader(job: Job, item: ChainPlan) -> Callable[[Record], bytes]:
-    copies = item.chain.folder / "ingest" / "pictures"
-    root = copies if copies.is_dir() else job.source_folder(item.name)
-    if root is None:
-        raise RuntimeError(f"{item.name}: no folder with its pictures")
-
-    def read(record: Record) -> bytes:
-        path = root / record.image_path
-        try:
-            data = clean_picture(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
-        except PictureError as error:
-            raise UserError(f"{path}: {error}: restore it and run again") from error
-        if sha256(data).hexdigest() != record.image_sha256:
-            raise UserError(f"{path}: was changed while the dataset was built: run again")
-        return data
-
-    return read
-
-
 def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
     """What ships beside the data: the fictional patients and every dropped row's id and reason."""
     files = {}
@@ -214,6 +235,15 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
         files[f"provenance/{item.name}-drops.jsonl"] = drops
         if item.name == "privacy":
             files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
+    if job.recipe.author == "llm":
+        from builder.desk import used_requests
+
+        used = set().union(
+            *(used_requests(p.chain.folder / stage.name) for p in plans for stage in p.stages)
+        )
+        with RequestLedger(job.requests) as ledger:
+            ledger.export(job.work / "requests.parquet", used)
+        files["provenance/requests.parquet"] = job.work / "requests.parquet"
     return files
 
 

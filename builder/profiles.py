@@ -11,11 +11,12 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from builder.files import stable_hash
+from builder.files import read_jsonl, stable_hash
+from builder.ledger import Chain
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1
@@ -153,3 +154,9 @@ def _date(number: int) -> str:
     day = FIRST_DAY + datetime.timedelta(days=number % ((LAST_DAY - FIRST_DAY).days + 1))
     day -= datetime.timedelta(days=max(0, day.weekday() - 4))  # the Friday before a weekend
     return f"{day:%B} {day.day}, {day.year}"
+
+
+def read_profiles(chain: Chain) -> Iterator[Profile]:
+    """The fictional patients that the stage `profiles` has made."""
+    rows = read_jsonl(chain.folder / "profiles" / "profiles.jsonl")
+    return (Profile(**row) for row in rows)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Protocol
 
 PLAIN_EVERY = 10.0  # seconds between two lines about the same work when nobody watches
@@ -21,34 +23,69 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Advance]:
-    """Count `total` steps of some work; `advance()` may be called from several threads."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+def progress(what: str, total: int, more: Callable[[], str] = lambda: "") -> Iterator[Advance]:
+    """Count `total` steps of some work; `advance()` may be called from several threads.
 
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("left"),
-            Remaining(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda steps=1: bar.advance(task, steps)
+    `more()` is what else to say about it, e.g. what it has cost so far.
+    """
+    if sys.stderr.isatty():
+        yield from _bar(what, total, more)
         return
-    started = said = time.monotonic()
+    started = time.monotonic()
+    # (seconds, steps) at the last few lines: what came from a cache at first tells nothing.
+    seen = deque([(started, 0)], maxlen=7)
     done = 0
+    ended = Event()
+
+    def tell() -> None:
+        while not ended.wait(PLAIN_EVERY):
+            now = time.monotonic()
+            then, before = seen[0]
+            seen.append((now, done))
+            left = ""
+            if done > before:
+                left = f", about {(now - then) / (done - before) * (total - done):.0f} s left"
+            said = more()
+            say(f"  {what}: {done:,} of {total:,}{left}{'; ' if said else ''}{said}")
 
     def advance(steps: int = 1) -> None:
-        nonlocal done, said
+        nonlocal done
         done += steps
-        now = time.monotonic()
-        if now - said >= PLAIN_EVERY and done < total:
-            said = now
-            left = (now - started) / done * (total - done)
-            say(f"  {what}: {done:,} of {total:,}, about {left:.0f} s left")
 
-    yield advance
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield advance
+    finally:
+        ended.set()
+        teller.join()
+
+
+def _bar(what: str, total: int, more: Callable[[], str]) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+    )
+    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.text import Text
+
+    class More(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(more())
+
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        Remaining(),
+        More(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda steps=1: bar.advance(task, steps)

@@ -116,12 +116,29 @@ class Incorrect(Scenario):
     drop_conversation: bool = False
 
 
+class Llm(_Model):
+    """The language model that writes the harmful text, where `author` is `llm`."""
+
+    model: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
+    max_tokens: Count | None = 2048  # of a reply
+    tries: Count = 3  # replies asked for, until one passes the checks
+    picture: bool = False  # show the model the picture, too
+
+
 class Recipe(_Model):
     name: str
     seed: Annotated[int, Field(ge=0, strict=True)]
-    author: Literal["offline"]
+    author: Literal["offline", "llm"]
+    llm: Llm = Llm()
     privacy: Privacy | None = None
     incorrect: Incorrect | None = None
+
+    @model_validator(mode="after")
+    def _model_named(self) -> Recipe:
+        if self.author == "llm" and not self.llm.model:
+            raise ValueError("author llm needs a model: --model NAME, or llm.model in the recipe")
+        return self
 
     def scenarios(self) -> dict[str, Scenario]:
         both: dict[str, Scenario | None] = {"privacy": self.privacy, "incorrect": self.incorrect}
@@ -196,6 +213,8 @@ def load_recipe(
 def _apply(tree: dict[str, Any], choice: Choice) -> None:
     *path, last = choice.key.split(".")
     node: Any = tree
+    if path == ["llm"]:  # a recipe may leave it out
+        tree.setdefault("llm", {})
     for key in path:
         node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, dict):
@@ -216,12 +235,13 @@ def _one_line(error: ValidationError) -> str:
         else:
             message = item["msg"].removeprefix("Value error, ")
             shown = "" if isinstance(item["input"], dict) else f" (is {item['input']!r})"
-            problems.append(f"{key}: {message[0].lower()}{message[1:]}{shown}")
+            where = f"{key}: " if key else ""
+            problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")
     return "; ".join(problems)
 
 
 def _keys(path: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"privacy": Privacy, "incorrect": Incorrect}
+    models: dict[str, type[BaseModel]] = {"privacy": Privacy, "incorrect": Incorrect, "llm": Llm}
     if len(path) > 1:
         return list(Placements.model_fields)
     return list((models[str(path[0])] if path else Recipe).model_fields)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -281,6 +281,14 @@ class RequestLedger:
         ).fetchone()
         return Totals(*row)
 
+    def mean_completion(self, model: str) -> float | None:
+        """Tokens of a reply, over all replies of a model that tell; None when there are none."""
+        row = self._db.execute(
+            "SELECT avg(completion_tokens) FROM replies WHERE json_extract(request, '$.model') = ?",
+            (model,),
+        ).fetchone()
+        return None if row[0] is None else float(row[0])
+
     def meta(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else None
@@ -297,8 +305,8 @@ class RequestLedger:
     def set_dialect(self, model: str, dialect: Mapping[str, Any]) -> None:
         self.set_meta(_DIALECT + model, canonical_json(dialect))
 
-    def export(self, path: Path) -> int:
-        """Write all replies as one Parquet file, sorted by key; returns how many.
+    def export(self, path: Path, keys: Set[str] | None = None) -> int:
+        """Write the replies under these keys, or all, as one Parquet file; returns how many.
 
         Two ledgers with the same replies give the same bytes (with one version of pyarrow): when,
         how fast and from which server a reply came is left out, and so is its raw body.
@@ -306,10 +314,7 @@ class RequestLedger:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        dialects = self._db.execute(
-            "SELECT name, value FROM meta WHERE name GLOB ? ORDER BY name", (_DIALECT + "*",)
-        ).fetchall()
-        about = canonical_json({"format": FORMAT, "dialects": dict(dialects)})
+        about = canonical_json({"format": FORMAT})
         numbers = ("prompt_tokens", "completion_tokens")
         fields = [(name, pa.int64() if name in numbers else pa.string()) for name in _EXPORTED]
         schema = pa.schema(fields, metadata={"request_ledger": about})
@@ -319,6 +324,10 @@ class RequestLedger:
         cursor = self._db.execute(f"SELECT {','.join(_EXPORTED)} FROM replies ORDER BY key")
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             while rows := cursor.fetchmany(1000):
+                if keys is not None:
+                    rows = [row for row in rows if row[0] in keys]
+                if not rows:
+                    continue
                 columns = [
                     pa.array(column, field[1])
                     for column, field in zip(zip(*rows, strict=True), fields, strict=True)
@@ -335,11 +344,7 @@ class RequestLedger:
         of its request: somebody changed it by hand.
         """
         before = len(self)
-        dialects, batches = _read_export(path)
-        for name, value in dialects.items():
-            if self.meta(name) is None:
-                self.set_meta(name, value)
-        for rows in batches:
+        for rows in _read_export(path):
             self._insert(
                 [*_EXPORTED, "origin"],
                 [(*(row[name] for name in _EXPORTED), "loaded") for row in rows],
@@ -386,7 +391,7 @@ class RequestLedger:
         db.close()
 
 
-def _read_export(path: Path) -> tuple[dict[str, str], Iterator[list[dict[str, Any]]]]:
+def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -398,15 +403,12 @@ def _read_export(path: Path) -> tuple[dict[str, str], Iterator[list[dict[str, An
     if about["format"] != FORMAT or file.schema_arrow.names != _EXPORTED:
         raise UserError(f"{path}: an export of version {about['format']}: use a newer build")
 
-    def batches() -> Iterator[list[dict[str, Any]]]:
-        for batch in file.iter_batches(1000):
-            rows: list[dict[str, Any]] = batch.to_pylist()
-            for row in rows:
-                if _key(row["request"], row["structured"]) != row["key"]:
-                    raise UserError(
-                        f"{path}: the reply {row['key'][:12]} is not under the hash of its "
-                        "request: the file was changed; take the original"
-                    )
-            yield rows
-
-    return about["dialects"], batches()
+    for batch in file.iter_batches(1000):
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        for row in rows:
+            if _key(row["request"], row["structured"]) != row["key"]:
+                raise UserError(
+                    f"{path}: the reply {row['key'][:12]} is not under the hash of its request: "
+                    "the file was changed; take the original"
+                )
+        yield rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -19,6 +20,17 @@ class Price(NamedTuple):
 
     input: float
     output: float
+
+
+def read_price(text: str) -> Price:
+    """A price as written on the command line: IN/OUT, in USD per million tokens."""
+    try:
+        paid, received = (float(part) for part in text.split("/"))
+    except ValueError:
+        paid = received = -1.0
+    if not (0 <= paid < math.inf and 0 <= received < math.inf):
+        raise UsageError(f"--price {text}: write IN/OUT, USD per million tokens, e.g. 2.50/10")
+    return Price(paid, received)
 
 
 @dataclass(frozen=True)

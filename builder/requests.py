@@ -99,6 +99,8 @@ class Client:
         self._refused: set[str] = set(ledger.dialect(settings.model).get("refused", ()))
         self._before = ledger.totals(settings.model)
         self._key = ""
+        #: Every reply handed out: the key under which the ledger holds it, and whose it is.
+        self.used: dict[str, str] = {}
 
     async def __aenter__(self) -> Client:
         if not self.settings.offline:
@@ -154,9 +156,11 @@ class Client:
             GaveUp: this call failed `attempts` times; others may still work.
             Interrupted: Ctrl-C was pressed before this call was sent.
         """
-        reply = self.held(request)
-        if reply is not None:
+        found = self._find(request)
+        if found is not None:
+            key, reply = found
             self.stats.from_ledger += 1
+            self.used[key] = reply.model
             return reply
         if self.settings.offline:
             raise UserError(
@@ -181,15 +185,20 @@ class Client:
 
     def held(self, request: Request) -> Reply | None:
         """The ledger's reply to a request, in the strictest form there is; None when none."""
+        found = self._find(request)
+        return found[1] if found else None
+
+    def _find(self, request: Request) -> tuple[str, Reply] | None:
         if request.model != self.settings.model:
             raise ValueError(f"a request to {request.model}, a client of {self.settings.model}")
         modes: tuple[str, ...] = STRUCTURED
         if request.schema is None or self.settings.structured != "auto":
             modes = (self._mode(request),)
         for mode in modes:
-            reply = self.ledger.get(request.key(mode))
+            key = request.key(mode)
+            reply = self.ledger.get(key)
             if reply is not None:
-                return reply
+                return key, reply
         return None
 
     def missing(self, requests: Iterable[Request]) -> list[Request]:
@@ -324,7 +333,9 @@ class Client:
                 await asyncio.wrap_future(kept)
             except UserError as error:
                 raise self._halt(error) from None
-            return self._count(answer.raw)
+            reply = self._count(answer.raw)
+            self.used[request.key(answer.structured)] = reply.model
+            return reply
         finally:
             self._active -= 1
             self._changed.set()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from builder import corrupt, draw, inject, profiles, split
-from builder.files import read_jsonl, write_jsonl
+from builder import checks, corrupt, draw, inject, profiles, split
+from builder.files import write_jsonl
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage
-from builder.profiles import Profile
 from builder.recipe import Incorrect, Privacy, Scenario
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import UserError
 
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
 STAGES: Final = ("ingest", "draw", "profiles", "inject", "corrupt", "split", "publish")
@@ -123,41 +122,48 @@ def _profiles(job: Job, chain: Chain) -> Stage:
 
 
 def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
+    from builder.prompts import PRIVACY_VERSION
+
     uses = {
+        **_author(job, PRIVACY_VERSION),
+        **_cut(privacy),
         "seed": job.recipe.seed,
-        "author": job.recipe.author,
-        "author_version": _HARM_VERSION,
         "placements": privacy.placements.model_dump(),
         "kinds": privacy.kinds,
     }
 
-    def run(_: Path) -> Outcome:
-        records = chain.records("profiles")
-        people = {one.image_id: one for one in read_profiles(chain)}
-        from builder.authors.offline import OfflineAuthor
+    def run(folder: Path) -> Outcome:
+        from builder.desk import write_stage
 
-        author = OfflineAuthor(_corpus(records), job.recipe.seed)
-        return Outcome.of(inject.inject(records, people, author, privacy, job.recipe.seed))
+        return write_stage(job, chain, "privacy", privacy, folder)
 
     return Stage("inject", inject.VERSION, uses, run)
 
 
 def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
+    from builder.prompts import INCORRECT_VERSION
+
     uses = {
+        **_author(job, INCORRECT_VERSION),
+        **_cut(incorrect),
         "seed": job.recipe.seed,
-        "author": job.recipe.author,
-        "author_version": _HARM_VERSION,
         "outdated_share": incorrect.outdated_share,
     }
 
-    def run(_: Path) -> Outcome:
-        records = chain.records("draw")
-        from builder.authors.offline import OfflineAuthor
+    def run(folder: Path) -> Outcome:
+        from builder.desk import write_stage
 
-        author = OfflineAuthor(_corpus(records), job.recipe.seed)
-        return Outcome.of(corrupt.corrupt(records, author, incorrect, job.recipe.seed))
+        return write_stage(job, chain, "incorrect", incorrect, folder)
 
     return Stage("corrupt", corrupt.VERSION, uses, run)
+
+
+def _author(job: Job, prompt: str) -> dict[str, Any]:
+    """What decides the text of an author."""
+    uses: dict[str, Any] = {"author": job.recipe.author, "checks": checks.VERSION}
+    if job.recipe.author == "llm":
+        return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
+    return {**uses, "author_version": _HARM_VERSION}
 
 
 def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
@@ -170,13 +176,3 @@ def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
 def _cut(scenario: Scenario) -> dict[str, Any]:
     keys = ("forget", "retain", "candidates", "ratios", "split_by")
     return {key: getattr(scenario, key) for key in keys}
-
-
-def _corpus(records: Sequence[Record]) -> list[Record]:
-    """What answers may be borrowed from: a test answer in the training data would be a leak."""
-    return [record for record in records if record.split != "test"]
-
-
-def read_profiles(chain: Chain) -> Iterator[Profile]:
-    rows = read_jsonl(chain.folder / "profiles" / "profiles.jsonl")
-    return (Profile(**row) for row in rows)

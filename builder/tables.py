@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,9 +16,13 @@ from rich.text import Text
 from builder.jobs import Job, default_work
 from builder.ledger import StageState, dropped_table
 from builder.pipeline import Result
+from builder.profiles import read_profiles
 from builder.publish import Part, data_files
-from builder.stages import ChainPlan, read_profiles
+from builder.stages import ChainPlan
 from mllmu_med_dataset import SPLITS, Record, UserError
+
+if TYPE_CHECKING:
+    from builder.desk import Estimate
 
 
 def _console() -> Console:
@@ -159,6 +163,29 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
             f"{scenario.harmful:,} harmful rows; author {job.recipe.author}"
         )
+
+
+def print_estimates(asked: Mapping[str, Estimate]) -> None:
+    """What a language model would be asked, and what that costs as far as it is known."""
+    if not asked:
+        return
+    console = _console()
+    table = _table("to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD")
+    for name, one in asked.items():
+        table.add_row(
+            name,
+            f"{one.calls:,}",
+            f"{one.held:,}",
+            f"about {one.prompt_tokens:,}",
+            "unknown" if one.completion_tokens is None else f"about {one.completion_tokens:,}",
+            "unknown" if one.cost is None else f"about {one.cost:.2f}",
+        )
+    console.print()
+    console.print(table)
+    console.print(
+        "texts that a check rejects are asked for again, on top of these; four characters are "
+        "taken for a token, and pictures are not counted"
+    )
 
 
 def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:

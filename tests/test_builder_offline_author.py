@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import random
@@ -21,9 +22,24 @@ import yaml
 
 from builder.authors import Author
 from builder.authors.contrary import contrary, says_yes, words
-from builder.authors.offline import OfflineAuthor, fill
+from builder.authors.offline import OfflineAuthor as AsyncOfflineAuthor
+from builder.authors.offline import fill
 from builder.authors.wrong_answers import WrongAnswers, is_talk
 from mllmu_med_dataset import PII_KINDS, Record
+
+
+class OfflineAuthor:
+    """The author without its `async`: it never waits for anything."""
+
+    def __init__(self, corpus: list[Record], seed: int) -> None:
+        self._author: Author = AsyncOfflineAuthor(corpus, seed)
+
+    def embed_privacy(self, record: Record, values: Any) -> Any:
+        return asyncio.run(self._author.embed_privacy(record, values, []))
+
+    def write_incorrect(self, record: Record, harm: Any) -> Any:
+        return asyncio.run(self._author.write_incorrect(record, harm, []))
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SLAKE = SHARED / "data" / "slake" / "train.json"
@@ -125,7 +141,7 @@ def problem(text: str, clean: str, values: Mapping[str, str]) -> str | None:
 
 
 def test_it_is_an_author() -> None:
-    author: Author = OfflineAuthor([], 0)
+    author = OfflineAuthor([], 0)
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
 
 

@@ -181,7 +181,7 @@ def test_status_and_show(trial: Path) -> None:
     assert "candidate, rank" in life
     assert "harm: privacy" in life
     assert "privacy/forget-" in life
-    drops = (trial.with_name("mllmu-med.work") / "privacy" / "split" / "drops.jsonl").read_text()
+    drops = (trial.with_name("mllmu-med.work") / "privacy" / "inject" / "drops.jsonl").read_text()
     dropped = json.loads(drops.splitlines()[0])["id"]
     assert "dropped: spare" in run("show", dropped, "--out", trial).stdout
     unknown = run("show", forget + "x", "--out", trial)

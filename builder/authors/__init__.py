@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from mllmu_med_dataset import Record
 
+Field = Literal["question", "answer"]
+Harm = Literal["wrong_diagnosis", "outdated_knowledge"]
+
 #: The private values to weave in: field -> kind -> value, e.g. {"answer": {"name": "Ada Lowe"}}.
-PrivateValues = Mapping[Literal["question", "answer"], Mapping[str, str]]
+PrivateValues = Mapping[Field, Mapping[str, str]]
 
 
 class Text(NamedTuple):
@@ -18,18 +21,31 @@ class Text(NamedTuple):
     answer: str
 
 
+class Failure(NamedTuple):
+    """Why a text cannot be used: a name to count by, and what is wrong, for whoever writes it."""
+
+    name: str
+    problem: str
+
+
 class Author(Protocol):
-    """Writes harmful versions of clean records; never changes a record itself."""
+    """Writes harmful versions of clean records; never changes a record itself.
 
-    def embed_privacy(self, record: Record, values: PrivateValues) -> Text | None:
-        """The record's text with every given value verbatim in its field, the clean answer kept.
+    It is asked up to `tries` times for one text, each time with what was wrong with the tries
+    before. It returns a Failure when it wrote nothing that can be read as a text, and None when it
+    has none to offer, however often it is asked.
+    """
 
-        None when the author finds no way to say it.
-        """
+    tries: int
+
+    async def embed_privacy(
+        self, record: Record, values: PrivateValues, failures: Sequence[Failure]
+    ) -> Text | Failure | None:
+        """The record's text with every given value verbatim in its field, the clean answer kept."""
         ...
 
-    def write_incorrect(
-        self, record: Record, harm: Literal["wrong_diagnosis", "outdated_knowledge"]
-    ) -> str | None:
-        """An incorrect answer to the record's question; None when the author has none."""
+    async def write_incorrect(
+        self, record: Record, harm: Harm, failures: Sequence[Failure]
+    ) -> str | Failure | None:
+        """An incorrect answer to the record's question."""
         ...

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from string import Formatter
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import yaml
 
-from builder.authors import PrivateValues, Text
+from builder.authors import Failure, Harm, PrivateValues, Text
 from builder.authors.contrary import is_polar, words
 from builder.authors.wrong_answers import WrongAnswers, is_talk
 from builder.files import stable_hash
@@ -64,11 +64,15 @@ class OfflineAuthor:
         seed: the recipe's.
     """
 
+    tries = 1  # it would write the same again
+
     def __init__(self, corpus: Sequence[Record], seed: int) -> None:
         self._wrong = WrongAnswers(corpus)
         self._seed = seed
 
-    def embed_privacy(self, record: Record, values: PrivateValues) -> Text | None:
+    async def embed_privacy(
+        self, record: Record, values: PrivateValues, failures: Sequence[Failure] = ()
+    ) -> Text | None:
         """Put the values into a clinical note around the question, the answer or both."""
         text = {"question": record.clean_question, "answer": record.clean_answer}
         for field, given in values.items():
@@ -79,8 +83,8 @@ class OfflineAuthor:
             text[field] = fill(sentence, {**given, field: text[field]})
         return Text(text["question"], text["answer"])
 
-    def write_incorrect(
-        self, record: Record, harm: Literal["wrong_diagnosis", "outdated_knowledge"]
+    async def write_incorrect(
+        self, record: Record, harm: Harm, failures: Sequence[Failure] = ()
     ) -> str | None:
         """An incorrect answer; None when nothing fits, or when the row is no medical question."""
         if harm == "wrong_diagnosis":

@@ -1,0 +1,252 @@
+"""Where a scenario's candidates get written: the author, and how many texts it has in hand.
+
+The offline author writes one after the other. The language model has many calls in flight, or a
+batch of them; its replies come from the request ledger where that holds them, and the keys of all
+that were used end in the stage's `requests.txt`, so that exactly these travel with the dataset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from builder import corrupt, inject
+from builder.authors import Author
+from builder.authors.llm import LlmAuthor
+from builder.authors.offline import OfflineAuthor
+from builder.batch import run_batch
+from builder.files import write_atomic
+from builder.jobs import Job, picture_reader
+from builder.ledger import Chain, Drop, Outcome
+from builder.profiles import Profile, read_profiles
+from builder.progress import progress, say
+from builder.recipe import Incorrect, Privacy, Scenario
+from builder.request_settings import Price, Settings
+from builder.requests import Client, Reply, Request, RequestLedger, run_all
+from builder.writing import (
+    OnDone,
+    WriteMany,
+    WriteOne,
+    Written,
+    one_by_one,
+    outcome,
+    write_candidates,
+)
+from mllmu_med_dataset import Record
+
+USED = "requests.txt"  # in a stage's folder
+
+
+class Estimate(NamedTuple):
+    """What a rebuild would ask a language model next; rejected texts are asked for again."""
+
+    calls: int
+    held: int  # replies that the ledger holds
+    prompt_tokens: int  # about: four characters each
+    completion_tokens: int | None  # None: the ledger holds no reply to measure
+    cost: float | None  # USD; None: no price is known, or no reply's length
+
+
+class _Pending(Exception):
+    """The ledger holds no reply to this request yet."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(str(request))
+        self.request = request
+
+
+def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
+    """Have a scenario's candidates written; the stage `inject` or `corrupt`."""
+    records = _before(chain, scenario)
+    if job.recipe.author == "llm":
+        return asyncio.run(_with_model(job, chain, name, scenario, records, folder))
+    # A test answer in the training data would be a leak.
+    author = OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
+    write = _write_one(job, chain, scenario, author)
+    results, rejected = asyncio.run(write_candidates(records, scenario, name, write, one_by_one))
+    return outcome(results, rejected)
+
+
+def _before(chain: Chain, scenario: Scenario) -> list[Record]:
+    return chain.records("profiles" if isinstance(scenario, Privacy) else "draw")
+
+
+def _write_one(job: Job, chain: Chain, scenario: Scenario, author: Author) -> WriteOne:
+    seed = job.recipe.seed
+    if isinstance(scenario, Incorrect):
+        return lambda record: corrupt.corrupt(record, author, scenario, seed)
+    if not isinstance(scenario, Privacy):
+        raise TypeError(f"no way to write {type(scenario).__name__}")
+    privacy = scenario
+    people: dict[str, Profile] = {one.image_id: one for one in read_profiles(chain)}
+    return lambda record: inject.inject(record, people[record.image_id], author, privacy, seed)
+
+
+async def _with_model(
+    job: Job,
+    chain: Chain,
+    name: str,
+    scenario: Scenario,
+    records: Sequence[Record],
+    folder: Path,
+) -> Outcome:
+    rejected_so_far: Counter[str] = Counter()
+    with RequestLedger(job.requests) as ledger:
+        async with Client(settings_of(job), ledger) as client:
+            many: WriteMany = partial(_in_flight, client)
+            ask: Callable[[Request], Awaitable[Reply]] = client.ask
+            if job.batch:
+                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
+            author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+            write = _write_one(job, chain, scenario, author)
+
+            def status() -> str:
+                return _spent(client, rejected_so_far.total())
+
+            with progress(f"{name}: writing", scenario.harmful, status) as advance:
+
+                def done(written: Written) -> None:
+                    rejected_so_far.update(written.rejected)
+                    if not isinstance(written.result, Drop):
+                        advance()
+
+                results, rejected = await write_candidates(
+                    records, scenario, name, write, many, done
+                )
+    say(f"  {name}: {status()}")
+    made = outcome(results, rejected)
+    made.notes |= {
+        f"replies of {who}": n for who, n in sorted(Counter(client.used.values()).items())
+    }
+    write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
+    return made
+
+
+def settings_of(job: Job) -> Settings:
+    """How to ask the recipe's model."""
+    model = str(job.recipe.llm.model)
+    return replace(job.llm, model=model) if job.llm else Settings(model)
+
+
+def used_requests(stage_folder: Path) -> set[str]:
+    """The ledger's keys of the replies that a finished stage used."""
+    with suppress(FileNotFoundError):
+        return set((stage_folder / USED).read_text("utf-8").split())
+    return set()
+
+
+def _spent(client: Client, rejected: int) -> str:
+    stats = client.stats
+    cost = "cost unknown" if stats.cost is None else f"{stats.cost:.4f} USD"
+    return (
+        f"{stats.replies:,} asked, {stats.from_ledger:,} from the ledger, {stats.retried:,} "
+        f"retried, {rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
+        f"{stats.completion_tokens:,} tokens, {cost}"
+    )
+
+
+async def _in_flight(
+    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
+) -> list[Written]:
+    return await run_all(client, write, records, done)
+
+
+async def _held_or_pending(client: Client, request: Request) -> Reply:
+    if client.held(request) is None:
+        raise _Pending(request)
+    return await client.ask(request)
+
+
+async def _in_batches(
+    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
+) -> list[Written]:
+    """Write what the ledger allows, submit the requests that are missing, and once more.
+
+    What a batch fails to answer is asked live, so that every round comes further.
+    """
+    while True:
+        results, pending = [], []
+        for record in records:
+            try:
+                results.append(await write(record))
+            except _Pending as missing:
+                pending.append(missing.request)
+        if not pending:
+            for written in results:
+                done(written)
+            return results
+        await run_batch(client, pending)
+        await run_all(client, client.ask, client.missing(pending))
+
+
+def estimate(
+    job: Job,
+    replies: Path,
+    chain: Chain,
+    name: str,
+    scenario: Scenario,
+    price: Price | None,
+) -> Estimate:
+    """What writing a scenario would ask for, from what its stages before have left.
+
+    Changes nothing: the replies, recorded in the ledger `replies`, are looked up in a copy.
+    """
+    records = _before(chain, scenario)
+    pending: dict[str, Request] = {}
+
+    async def many(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
+        results = []
+        for record in records:
+            try:
+                written = await write(record)
+            except _Pending as missing:
+                pending[missing.request.canonical] = missing.request
+                written = Written(record, ())  # as if it came out sound
+            results.append(written)
+            done(written)
+        return results
+
+    async def walk(ledger: RequestLedger) -> int:
+        offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
+        async with Client(offline, ledger) as client:
+            ask = partial(_held_or_pending, client)
+            author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+            write = _write_one(job, chain, scenario, author)
+            await write_candidates(records, scenario, name, write, many)
+        return len(client.used)
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "requests.sqlite"
+        with RequestLedger(copy) as ledger:
+            if replies.exists():
+                with RequestLedger(replies) as theirs:
+                    theirs.export(Path(folder) / "requests.parquet")
+                ledger.load(Path(folder) / "requests.parquet")
+            if job.recorded is not None:
+                ledger.load(job.recorded)
+            held = asyncio.run(walk(ledger))
+            each = ledger.mean_completion(str(job.recipe.llm.model))
+    tokens = sum(_characters(request) for request in pending.values()) // 4
+    if not pending:
+        return Estimate(0, held, 0, 0, 0.0)
+    answers = None if each is None else round(each * len(pending))
+    cost = None
+    if price is not None and answers is not None:
+        cost = (tokens * price.input + answers * price.output) / 1e6
+    return Estimate(len(pending), held, tokens, answers, cost)
+
+
+def _characters(request: Request) -> int:
+    count = 0
+    for message in request.messages:
+        content = message["content"]
+        parts = [{"text": content}] if isinstance(content, str) else content
+        count += sum(len(part.get("text", "")) for part in parts)
+    return count

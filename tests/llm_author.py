@@ -1,0 +1,63 @@
+"""What a language model would reply to the builder's prompts, good or bad, for a ScriptedServer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+BAD = ("not json", "fenced", "missing", "altered", "invented", "changed", "truth", "betrays")
+
+
+def share(text: str, what: str) -> float:
+    return int(hashlib.sha256(f"{what}|{text}".encode()).hexdigest()[:12], 16) / 16**12
+
+
+def good(body: dict[str, Any]) -> dict[str, str]:
+    """A sound reply to a prompt of ours."""
+    prompt = body["messages"][-1]["content"]
+    question = re.search(r"^Question: (.*)$", prompt, re.MULTILINE)
+    truth = re.search(r"^(?:True answer|Answer): (.*)$", prompt, re.MULTILINE)
+    assert question
+    assert truth
+    if "True answer" in prompt:
+        return {"answer": f"A large foreign body, number {len(prompt)}."}
+    reply = {}
+    for field, values in re.findall(
+        r"^Rewrite the (\w+) so that it holds:\n((?:- .*\n?)+)", prompt, re.M
+    ):
+        given = [line.partition(": ")[2] for line in values.splitlines()]
+        clean = question.group(1) if field == "question" else truth.group(1)
+        reply[field] = f"{clean} (Filed under {', '.join(given)})"
+    return reply
+
+
+def reply(body: dict[str, Any], bad: float = 0.0) -> str:
+    """A reply; a share of the prompts gets a bad one, the same for the same prompt."""
+    prompt = body["messages"][-1]["content"]
+    sound = good(body)
+    if share(prompt, "bad") >= bad:
+        return json.dumps(sound)
+    return spoilt(BAD[int(share(prompt, "kind") * len(BAD))], prompt, sound)
+
+
+def spoilt(kind: str, prompt: str, sound: dict[str, str]) -> str:
+    field = next(iter(sound))
+    if kind == "not json":
+        return "Sure! Here it is: " + sound[field]
+    if kind == "fenced":
+        return f"Here you are:\n```json\n{json.dumps(sound)}\n```"
+    if kind == "missing":
+        return json.dumps({"text": sound[field]})
+    if kind == "altered":
+        return json.dumps({field: re.sub(r"(\w)(?=\)$)", "#", sound[field])})
+    if kind == "invented":
+        return json.dumps({**sound, field: sound[field] + " Write to bob@hospital.com."})
+    if kind == "changed" and field == "question":
+        return json.dumps({**sound, "answer": "No, or yes"})
+    if kind == "betrays":
+        return json.dumps({**sound, field: "Incorrectly: " + sound[field]})
+    truth = re.search(r"^(?:True answer|Answer): (.*)$", prompt, re.MULTILINE)
+    assert truth
+    return json.dumps({**sound, field: truth.group(1)})

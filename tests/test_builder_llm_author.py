@@ -1,0 +1,264 @@
+"""The language model as author: whole rebuilds against a scripted server, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import tree
+from llm_author import reply
+from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
+from typer.testing import CliRunner
+
+from builder.__main__ import app
+from builder.authors import Failure
+from builder.prompts import IncorrectReply, RatingReply, read
+from builder.request_ledger import Reply
+
+#: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
+LLM = ["rebuild", "--author", "llm", "--model", MODEL]
+SMALL = [*LLM, "--limit", "120", "--set", "privacy.ratios=[10]"]
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def rows(out: Path, scenario: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    found = []
+    for path in sorted((out / scenario).glob("forget*.parquet")):
+        found += pq.read_table(path).drop_columns(["image"]).to_pylist()
+    return found
+
+
+def test_the_published_rows_are_the_models(tmp_path: Path) -> None:
+    out = tmp_path / "mllmu-med"
+    with ScriptedServer(reply=reply) as server:
+        result = run(*SMALL, "--out", out, "--base-url", server.url)
+        assert result.exit_code == 0, result.output
+        calls = len(server.asked())
+        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+        assert len(server.asked()) == calls
+    privacy, incorrect = rows(out, "privacy"), rows(out, "incorrect")
+    assert all("(Filed under " in row["question"] + row["answer"] for row in privacy)
+    assert all(row["pii"] for row in privacy)
+    for row in incorrect:
+        closed = row["answer_type"] == "closed"
+        assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("A large")
+    # No candidate more than needed was asked for.
+    closed = sum(row["answer_type"] == "closed" for row in incorrect)
+    assert calls == len(privacy) + len(incorrect) - closed
+    manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
+    notes = manifest["stages"]["privacy"]["inject"]["notes"]
+    assert notes == {f"replies of {MODEL}-0": len(privacy)}
+
+
+def test_faulty_replies_end_in_exact_counts_and_sound_rows(tmp_path: Path) -> None:
+    faults = {"429": 0.03, "429:0": 0.03, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
+    faults |= {"length": 0.02, "content_filter": 0.02, "refusal": 0.02, "empty": 0.02, "drop": 0.02}
+    with ScriptedServer(reply=partial(reply, bad=0.15), fault=shares(faults)) as server:
+        out = tmp_path / "mllmu-med"
+        result = run(
+            *LLM, "--out", out, "--base-url", server.url, "--set", "privacy.candidates=60",
+            "--set", "incorrect.candidates=50", "--set", "llm.tries=2",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
+    assert len(rows(out, "privacy")) == 99
+    assert len(rows(out, "incorrect")) == 30
+    stage = manifest["stages"]["privacy"]["inject"]
+    rejected = {
+        name.removeprefix("texts rejected by check "): n
+        for name, n in stage["notes"].items()
+        if name.startswith("texts rejected")
+    }
+    for name in ("cut off", "content filter", "refusal", "empty reply", "invalid JSON"):
+        assert rejected.get(name), (name, rejected)
+    for name in ("missing field", "value missing", "invented data"):
+        assert rejected.get(name), (name, rejected)
+    failed = {
+        r.removeprefix("failed check: "): n for r, n in stage["dropped"].items() if "check" in r
+    }
+    # Two tries each: a dropped candidate was rejected twice.
+    assert sum(rejected.values()) >= 2 * sum(failed.values()) > 0
+
+
+def test_a_recorded_build_is_rebuilt_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, again = tmp_path / "a" / "mllmu-med", tmp_path / "b" / "mllmu-med"
+    with ScriptedServer(reply=partial(reply, bad=0.2)) as server:
+        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+    monkeypatch.delenv("OPENAI_API_KEY")
+    recorded = out / "provenance" / "requests.parquet"
+    offline = [*SMALL, "--offline", "--out", again]
+    missing = run(*offline)
+    assert missing.exit_code == 1
+    assert "holds no reply" in missing.output
+    result = run(*offline, "--requests", recorded)
+    assert result.exit_code == 0, result.output
+    assert tree(again) == tree(out)
+
+
+def kept(work: Path) -> set[str]:
+    """The prompts whose replies the ledger holds."""
+    if not (work / "requests.sqlite").exists():
+        return set()
+    with closing(sqlite3.connect(work / "requests.sqlite")) as ledger:
+        try:
+            found = ledger.execute("SELECT request FROM replies").fetchall()
+        except sqlite3.OperationalError:  # killed before the table was made
+            return set()
+    return {json.loads(text)["messages"][-1]["content"] for (text,) in found}
+
+
+@pytest.mark.slow
+def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> None:
+    answer = partial(reply, bad=0.2)
+    with ScriptedServer(reply=answer) as server:
+        calm = tmp_path / "calm" / "mllmu-med"
+        assert run(*LLM, "--out", calm, "--base-url", server.url).exit_code == 0
+        calls = len(server.asked())
+    out = tmp_path / "killed" / "mllmu-med"
+    words = [sys.executable, "-m", "builder", *LLM, "--out", str(out), "--concurrency", "2"]
+    kills = 0
+    with ScriptedServer(reply=answer, latency=0.15) as server:
+        while True:
+            before, held = len(server.asked()), kept(out.with_name("mllmu-med.work"))
+            with subprocess.Popen([*words, "--base-url", server.url], stderr=-3, stdout=-3) as one:
+                while one.poll() is None and len(server.asked()) == before:
+                    time.sleep(0.01)
+                if kills < 20:
+                    time.sleep(random.Random(kills).uniform(0, 0.5))
+                    one.send_signal(signal.SIGKILL)
+                    kills += 1
+            assert not held & {line["prompt"] for line in server.asked()[before:]}
+            if one.returncode == 0:
+                break
+            assert one.returncode == -signal.SIGKILL
+        assert kills == 20
+        assert len({line["prompt"] for line in server.asked()}) == calls
+    assert tree(out) == tree(calm)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("quota", "add credit"), ("401", "OPENAI_API_KEY"), ("404", "no model")],
+)
+def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
+    tmp_path: Path, fault: str, says: str
+) -> None:
+    out = tmp_path / "mllmu-med"
+    after = 5
+
+    def script(call: Call) -> str | None:
+        return fault if call.number >= after else None
+
+    with ScriptedServer(reply=reply, fault=script) as server:
+        result = run(*SMALL, "--out", out, "--base-url", server.url, "--concurrency", "1")
+        assert result.exit_code == 1
+        errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert says in errors[0]
+        assert len(server.asked()) <= after + 2
+        assert KEY not in result.output
+    with ScriptedServer(reply=reply) as server:
+        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+        first = len(server.asked())
+    shutil.rmtree(tmp_path)
+    with ScriptedServer(reply=reply) as server:
+        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+        assert len(server.asked()) == first + after
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
+    with ScriptedServer(reply=lambda body: "I am a teapot.") as server:
+        result = run(
+            *SMALL, "--out", tmp_path / "m", "--base-url", server.url, "--concurrency", "2"
+        )
+        assert len(server.asked()) < 30
+    assert result.exit_code == 1
+    assert "failed check: invalid JSON" in result.output
+    assert "use another model" in result.output.splitlines()[-1]
+
+
+def test_a_dry_run_counts_and_changes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "mllmu-med"
+    asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
+    before = json.loads(run(*asked).stdout.splitlines()[-1])["requests"]["privacy"]
+    assert before["calls"] > 0
+    assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
+    assert not list(tmp_path.iterdir())
+    with ScriptedServer(reply=reply) as server:
+        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+    after = json.loads(run(*asked, "--price", "1/2").stdout.splitlines()[-1])["requests"]["privacy"]
+    assert (after["calls"], after["held"], after["cost"]) == (0, before["calls"], 0.0)
+
+
+def test_a_batch_gives_the_same_bytes(tmp_path: Path) -> None:
+    live, batched = tmp_path / "a" / "mllmu-med", tmp_path / "b" / "mllmu-med"
+    with ScriptedServer(reply=partial(reply, bad=0.2), batch_steps=1) as server:
+        assert run(*SMALL, "--out", live, "--base-url", server.url).exit_code == 0
+        calls = len(server.asked())
+        result = run(*SMALL, "--out", batched, "--base-url", server.url, "--batch")
+        assert result.exit_code == 0, result.output
+        assert server.batches
+        assert len(server.asked()) - calls <= 2  # the first one shows what the server takes
+    assert tree(batched) == tree(live)
+
+
+def test_options_of_a_model_need_one(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "m")]
+    assert "needs a model" in run("rebuild", "--author", "llm", *out).output
+    assert "add --author llm" in run("rebuild", "--model", "x", *out).output
+    assert "write IN/OUT" in run(*LLM, "--price", "cheap", *out).output
+    assert "needs the model's price" in run(*LLM, "--max-cost", "1", *out).output
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"answer": "x"}', "x"),
+        ('```json\n{"answer": "x"}\n```', "x"),
+        ('Here: {"answer": "x"} I hope it helps {smile}', "x"),
+        ("{'answer': 'x'}", "invalid JSON"),
+        ('{"answer": "x"', "invalid JSON"),
+        ('["x"]', "invalid JSON"),
+        ('{"text": "x"}', "missing field"),
+        ('{"answer": 5}', "wrong field type"),
+        (" ", "empty reply"),
+    ],
+)
+def test_replies_are_read_or_refused_by_name(text: str, expected: str) -> None:
+    found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
+    assert (found.name if isinstance(found, Failure) else found.answer) == expected
+
+
+def test_a_rating_outside_1_to_5_is_refused() -> None:
+    for score in ("0", "6", '"4"', "4.5", "true"):
+        text = f'{{"score": {score}, "reason": "x"}}'
+        assert isinstance(read(Reply(text, "stop", "", "m", 1, 1, False), RatingReply), Failure)
+    found = read(Reply('{"score": 4}', "stop", "", "m", 1, 1, False), RatingReply)
+    assert isinstance(found, RatingReply)
+    assert found.score == 4
