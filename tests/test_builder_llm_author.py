@@ -72,34 +72,49 @@ def test_the_published_rows_are_the_models(tmp_path: Path) -> None:
     assert notes == {f"replies of {MODEL}-0": len(privacy)}
 
 
-def test_faulty_replies_end_in_exact_counts_and_sound_rows(tmp_path: Path) -> None:
-    faults = {"429": 0.03, "429:0": 0.03, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
-    faults |= {"length": 0.02, "content_filter": 0.02, "refusal": 0.02, "empty": 0.02, "drop": 0.02}
-    with ScriptedServer(reply=partial(reply, bad=0.15), fault=shares(faults)) as server:
+@pytest.mark.slow
+def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
+    faults = {"429": 0.02, "429:0": 0.02, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
+    faults |= {"length": 0.02, "content_filter": 0.02, "refusal": 0.02, "empty": 0.02, "hang": 0.01}
+    with ScriptedServer(reply=partial(reply, bad=0.10), fault=shares(faults)) as server:
         out = tmp_path / "mllmu-med"
+        sizes = {"privacy.forget": 350, "privacy.candidates": 400, "privacy.retain": 400}
+        sizes |= {"incorrect.forget": 150, "incorrect.candidates": 180, "llm.tries": 2}
+        chosen = [word for key, n in sizes.items() for word in ("--set", f"{key}={n}")]
         result = run(
-            *LLM, "--out", out, "--base-url", server.url, "--set", "privacy.candidates=60",
-            "--set", "incorrect.candidates=50", "--set", "llm.tries=2",
+            *LLM, "--out", out, "--base-url", server.url, "--timeout", "3",
+            "--set", "privacy.ratios=[10]", *chosen,
         )  # fmt: skip
         assert result.exit_code == 0, result.output
+        asked = server.asked()
+    assert sum(line["fault"] is not None for line in asked) > 0.2 * len(asked)
     manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
-    assert len(rows(out, "privacy")) == 99
-    assert len(rows(out, "incorrect")) == 30
-    stage = manifest["stages"]["privacy"]["inject"]
-    rejected = {
-        name.removeprefix("texts rejected by check "): n
-        for name, n in stage["notes"].items()
-        if name.startswith("texts rejected")
-    }
-    for name in ("cut off", "content filter", "refusal", "empty reply", "invalid JSON"):
-        assert rejected.get(name), (name, rejected)
-    for name in ("missing field", "value missing", "invented data"):
-        assert rejected.get(name), (name, rejected)
-    failed = {
-        r.removeprefix("failed check: "): n for r, n in stage["dropped"].items() if "check" in r
-    }
-    # Two tries each: a dropped candidate was rejected twice.
-    assert sum(rejected.values()) >= 2 * sum(failed.values()) > 0
+    assert [len(rows(out, name)) for name in ("privacy", "incorrect")] == [350, 150]
+    for name, stage_name in (("privacy", "inject"), ("incorrect", "corrupt")):
+        stage = manifest["stages"][name][stage_name]
+        rejected = {
+            note.removeprefix("texts rejected by check "): n
+            for note, n in stage["notes"].items()
+            if note.startswith("texts rejected")
+        }
+        wanted = {"cut off", "content filter", "refusal", "empty reply", "invalid JSON"}
+        wanted |= {"missing field", "gives itself away"}
+        wanted |= (
+            {"value missing", "closed answer", "invented data"}
+            if name == "privacy"
+            else {"says the truth"}
+        )
+        assert wanted <= set(rejected)
+        failed = sum(n for reason, n in stage["dropped"].items() if "failed check" in reason)
+        assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
+    # Every accepted row passes the checks again, from the published file alone.
+    for row in rows(out, "privacy"):
+        for span in row["pii"]:
+            assert row[span["field"]][span["start"] : span["end"]] == span["value"]
+        assert row["answer_type"] == "open" or row["answer"] == row["clean_answer"]
+        text = row["question"] + row["answer"]
+        assert "hospital.com" not in text
+        assert "Incorrectly" not in text
 
 
 def test_a_recorded_build_is_rebuilt_offline(
