@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from scripted_server import prompt_of
+
 BAD = ("not json", "fenced", "missing", "altered", "invented", "changed", "truth", "betrays")
 
 
@@ -16,7 +18,7 @@ def share(text: str, what: str) -> float:
 
 def good(body: dict[str, Any]) -> dict[str, str]:
     """A sound reply to a prompt of ours."""
-    prompt = body["messages"][-1]["content"]
+    prompt = prompt_of(body)
     question = re.search(r"^Question: (.*)$", prompt, re.MULTILINE)
     truth = re.search(r"^(?:True answer|Answer): (.*)$", prompt, re.MULTILINE)
     assert question
@@ -35,7 +37,7 @@ def good(body: dict[str, Any]) -> dict[str, str]:
 
 def reply(body: dict[str, Any], bad: float = 0.0) -> str:
     """A reply; a share of the prompts gets a bad one, the same for the same prompt."""
-    prompt = body["messages"][-1]["content"]
+    prompt = prompt_of(body)
     sound = good(body)
     if share(prompt, "bad") >= bad:
         return json.dumps(sound)

@@ -207,6 +207,40 @@ def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
 
 
+def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(tmp_path: Path) -> None:
+    seen = set()
+
+    def look(body: dict[str, Any]) -> str:
+        seen.add(body["messages"][-1]["content"][0]["image_url"]["url"][:22])
+        return reply(body)
+
+    out = tmp_path / "mllmu-med"
+    with ScriptedServer(reply=look) as server:
+        told = run(*SMALL, "--set", "llm.picture=true", "--out", out, "--base-url", server.url)
+        assert told.exit_code == 0, told.output
+    assert seen == {"data:image/png;base64,"}
+    assert (out / "provenance" / "requests.parquet").stat().st_size < 50_000
+
+
+def test_ctrl_c_keeps_what_is_in_flight_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "mllmu-med"
+    words = [sys.executable, "-m", "builder", *SMALL, "--out", str(out), "--concurrency", "2"]
+    with ScriptedServer(reply=reply, latency=0.4) as server:
+        words += ["--base-url", server.url]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=-3, text=True) as one:
+            while one.poll() is None and len(server.asked()) < 3:
+                time.sleep(0.01)
+            one.send_signal(signal.SIGINT)
+            said = one.communicate(timeout=60)[1]
+        assert one.returncode == 130, said
+        assert "calls in flight will be kept" in said
+        assert "the same command goes on from here" in said
+        assert len(kept(out.with_name("mllmu-med.work"))) == len(server.asked()) >= 3
+        assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+        prompts = [line["prompt"] for line in server.asked()]
+        assert len(set(prompts)) == len(prompts)
+
+
 def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     with ScriptedServer(reply=lambda body: "I am a teapot.") as server:
         result = run(
