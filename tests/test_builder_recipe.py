@@ -79,7 +79,7 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.kinds=[]", "kinds must be lists of different kinds"),
         ("privacy.split_by=row", "privacy.split_by: input should be 'pair' or 'image'"),
         ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
-        ("author=gpt", "author: input should be 'offline' (is 'gpt')"),
+        ("author=gpt", "author: input should be 'offline' or 'llm' (is 'gpt')"),
         ("seed=-1", "seed: input should be greater than or equal to 0"),
     ],
 )

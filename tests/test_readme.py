@@ -60,6 +60,8 @@ def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None
     """Those that read the real corpora run on small ones of the same layout."""
     if "hub" in words:
         pytest.skip("the Hub: tests/test_builder_hub_source.py")
+    if "llm" in words and "--dry-run" not in words:
+        pytest.skip("a language model's server: tests/test_builder_llm_author.py")
     arguments = list(words[3:])
     folder = demo
     if "--slake" in words:
