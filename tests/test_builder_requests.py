@@ -534,7 +534,7 @@ def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None
         return "429" if 64 <= call.number < 72 else None
 
     limits = []
-    with ScriptedServer(fault=fault, latency=0.1) as server:
+    with ScriptedServer(fault=fault, latency=0.3) as server:
 
         async def job(client: Client) -> None:
             watch = lambda reply: limits.append(client._slots.limit)  # noqa: E731
@@ -542,8 +542,7 @@ def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None
 
         go(tmp_path / "l", settings(server, concurrency=16), job)
     assert max(flights[:64]) == 16
-    # A burst counts once; on a busy machine some of it is sent after the first answer.
-    assert 4 <= min(limits) < 10
+    assert 8 <= min(limits) < 10  # a burst counts once
     assert max(flights[90:110]) <= 12
     assert max(flights[-60:]) == 16
     assert len(server.asked()) == 328
