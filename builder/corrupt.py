@@ -8,9 +8,8 @@ from typing import Final
 from builder.authors import Author, Failure, Harm
 from builder.checks import check_incorrect
 from builder.files import stable_share
-from builder.ledger import Drop
 from builder.recipe import Incorrect
-from builder.writing import Written, until_sound
+from builder.writing import Written, rejected, until_sound
 from mllmu_med_dataset import Record
 
 VERSION: Final = 2
@@ -36,9 +35,9 @@ async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: in
             return await author.write_incorrect(record, harm, failures)
 
         answer, failures = await until_sound(write, check, author.tries)
-        rejected = tuple(failure.name for failure in failures)
         if answer is not None:
-            return Written(replace(record, answer=answer, harm=harm), rejected)
+            names = tuple(failure.name for failure in failures)
+            return Written(replace(record, answer=answer, harm=harm), names)
         if failures:
-            return Written(Drop.of(record, f"failed check: {rejected[-1]}"), rejected)
-    return Written(Drop.of(record, NO_ANSWER), ())
+            break
+    return rejected(record, failures, NO_ANSWER)

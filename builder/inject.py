@@ -13,10 +13,9 @@ from typing import Final, Literal
 from builder.authors import Author, Failure, Field, PrivateValues, Text
 from builder.checks import check_privacy
 from builder.files import stable_hash, stable_share
-from builder.ledger import Drop
 from builder.profiles import Profile
 from builder.recipe import Privacy
-from builder.writing import Written, until_sound
+from builder.writing import Written, rejected, until_sound
 from mllmu_med_dataset import PiiSpan, Record
 
 VERSION: Final = 2
@@ -36,10 +35,8 @@ async def inject(
         return check_privacy(record, text, values)
 
     text, failures = await until_sound(write, check, author.tries)
-    rejected = tuple(failure.name for failure in failures)
     if text is None:
-        reason = f"failed check: {rejected[-1]}" if rejected else NO_SENTENCE
-        return Written(Drop.of(record, reason), rejected)
+        return rejected(record, failures, NO_SENTENCE)
     harmful = replace(
         record,
         question=text.question,
@@ -51,7 +48,7 @@ async def inject(
             *spans(text.answer, "answer", profile),
         ),
     )
-    return Written(harmful, rejected)
+    return Written(harmful, tuple(failure.name for failure in failures))
 
 
 def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question", "answer", "both"]:

@@ -29,6 +29,12 @@ class Written(NamedTuple):
     rejected: tuple[str, ...]
 
 
+def rejected(record: Record, failures: Sequence[Failure], otherwise: str) -> Written:
+    """A candidate dropped for its last failure, or for `otherwise` when no text failed."""
+    reason = f"failed check: {failures[-1].name}" if failures else otherwise
+    return Written(Drop.of(record, reason), tuple(failure.name for failure in failures))
+
+
 WriteOne = Callable[[Record], Awaitable[Written]]
 OnDone = Callable[[Written], None]
 
