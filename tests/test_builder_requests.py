@@ -708,9 +708,9 @@ import openai, os
 for line in sys.stdin:
     pid = os.fork()
     if not pid:
+        print(os.getpid(), flush=True)  # by the child, so that it comes before "ready"
         asyncio.run(main())
         os._exit(0)
-    print(pid, flush=True)
     os.waitpid(pid, 0)
     print("ended", flush=True)
 """
@@ -840,8 +840,8 @@ def test_a_kill_at_any_moment_asks_nothing_kept_again(tmp_path: Path) -> None:
             assert forks.stdout.readline() == "ready\n"
             time.sleep(rng.uniform(0.0, 0.45))
             os.kill(pid, signal.SIGKILL)
-            while forks.stdout.readline() != "ended\n":
-                pass
+            while (line := forks.stdout.readline()) != "ended\n":
+                assert line, "the forking process itself has ended"
             held, seen = kept(tmp_path / "l"), len(server.asked())
             sizes.append(len(held))
             kills.append((held, seen))
