@@ -5,45 +5,19 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mllmu_med_dataset import UsageError, UserError
+from eval.cli import make_app, one_line_errors
+from mllmu_med_dataset import UsageError
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.",
-)
+app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
 
 OUT = Path("mllmu-med")
-
-
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake ends in one line on stderr; a bug keeps its traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            print("stopped: the same command goes on from here", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-    return run
 
 
 def _work_folder(work: Path | None, out: Path) -> Path:
@@ -70,7 +44,7 @@ def _work_folder(work: Path | None, out: Path) -> Path:
   python -m builder rebuild --author llm --model MODEL --offline --requests FILE
 """
 )
-@_one_line_errors
+@one_line_errors
 def rebuild(
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What to build: demo, paper or a YAML file.")
@@ -277,7 +251,7 @@ def _job(
   python -m builder status --out trial --json
 """
 )
-@_one_line_errors
+@one_line_errors
 def status(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
     work: Annotated[
@@ -307,7 +281,7 @@ def status(
   python -m builder show slake/xmlab102/1043 --out trial
 """
 )
-@_one_line_errors
+@one_line_errors
 def show(
     row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
@@ -333,7 +307,7 @@ def show(
   python -m builder recipe demo > mine.yaml && python -m builder rebuild --recipe mine.yaml
 """
 )
-@_one_line_errors
+@one_line_errors
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="demo or paper.")] = "demo",
 ) -> None:

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from builder.files import canonical_json, digest
-from builder.progress import say
 from builder.request_errors import Again, Unreachable
 from builder.request_ledger import STRUCTURED, Request, read_reply
 from builder.requests import Client
+from eval.files import canonical_json, digest
+from eval.progress import say
 from mllmu_med_dataset import UsageError, UserError
 
 #: The Batch API's own limits.

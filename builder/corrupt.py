@@ -7,9 +7,9 @@ from typing import Final
 
 from builder.authors import Author, Failure, Harm
 from builder.checks import check_incorrect
-from builder.files import stable_share
 from builder.recipe import Incorrect
 from builder.writing import Written, rejected, until_sound
+from eval.files import stable_share
 from mllmu_med_dataset import Record
 
 VERSION: Final = 2

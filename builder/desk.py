@@ -22,11 +22,9 @@ from builder.authors import Author
 from builder.authors.llm import LlmAuthor
 from builder.authors.offline import OfflineAuthor
 from builder.batch import run_batch
-from builder.files import write_atomic
 from builder.jobs import Job, picture_reader
 from builder.ledger import Chain, Drop, Outcome
 from builder.profiles import Profile, read_profiles
-from builder.progress import progress, say
 from builder.recipe import Incorrect, Privacy, Scenario
 from builder.request_settings import Price, Settings
 from builder.requests import Client, Reply, Request, RequestLedger, run_all
@@ -39,6 +37,8 @@ from builder.writing import (
     outcome,
     write_candidates,
 )
+from eval.files import write_atomic
+from eval.progress import progress, say
 from mllmu_med_dataset import Record
 
 USED = "requests.txt"  # in a stage's folder

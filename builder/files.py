@@ -1,65 +1,9 @@
-"""Small file helpers: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
+"""Folders that are replaced as a whole: all or nothing, also when killed in between."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-from mllmu_med_dataset import UserError
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the same text for the same value, everywhere."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def digest(value: Any) -> str:
-    """sha256 (hex) of a JSON value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def stable_hash(*parts: object) -> int:
-    """64 bits from the parts' text: equal on every machine and run, unlike Python's `hash`."""
-    text = "|".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def stable_share(*parts: object) -> float:
-    """A number in [0, 1) from the parts' text."""
-    return stable_hash(*parts) / 2**64
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, flush it to disk, then move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            yield json.loads(line)
 
 
 def hidden(target: Path, what: str) -> Path:
@@ -85,14 +29,3 @@ def restore_folder(target: Path) -> None:
     old = hidden(target, "old")
     if old.is_dir() and not target.exists():
         old.rename(target)
-
-
-def make_folder(path: Path, what: str) -> None:
-    """Make a folder that can be written to, or say why not."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path}: cannot write {what} here ({reason}): choose another") from error

@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 from builder.authors import Author, Failure, Field, PrivateValues, Text
 from builder.checks import check_privacy
-from builder.files import stable_hash, stable_share
 from builder.profiles import Profile
 from builder.recipe import Privacy
 from builder.writing import Written, rejected, until_sound
+from eval.files import stable_hash, stable_share
 from mllmu_med_dataset import PiiSpan, Record
 
 VERSION: Final = 2

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from builder.files import canonical_json, write_atomic
 from builder.ledger import Chain
 from builder.pictures import PictureError, clean_picture
 from builder.recipe import Recipe
 from builder.request_settings import Settings
+from eval.files import canonical_json, write_atomic
 from mllmu_med_dataset import Record, UserError
 
 

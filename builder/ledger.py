@@ -20,15 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from builder.files import (
+from builder.files import hidden, replace_folder, restore_folder
+from eval.files import (
     canonical_json,
     digest,
     file_digest,
-    hidden,
     make_folder,
     read_jsonl,
-    replace_folder,
-    restore_folder,
     write_atomic,
     write_jsonl,
 )

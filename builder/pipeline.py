@@ -14,22 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder import publish
 from builder.card import render_card
-from builder.files import (
-    canonical_json,
-    digest,
-    hidden,
-    make_folder,
-    replace_folder,
-    restore_folder,
-    write_atomic,
-    write_jsonl,
-)
+from builder.files import hidden, replace_folder, restore_folder
 from builder.jobs import Job, picture_reader, write_job
 from builder.ledger import StageState, Stamp, locked
-from builder.progress import say
 from builder.request_ledger import RequestLedger
 from builder.request_settings import api_key
 from builder.stages import STAGES, ChainPlan, plan
+from eval.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
+from eval.progress import say
 
 if TYPE_CHECKING:
     from builder.desk import Estimate

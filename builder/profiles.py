@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from builder.files import read_jsonl, stable_hash
 from builder.ledger import Chain
+from eval.files import read_jsonl, stable_hash
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder.files import digest, file_digest
-from builder.progress import progress
 from builder.recipe import Scenario
 from builder.split import Band, bands
+from eval.files import digest, file_digest
+from eval.progress import progress
 from mllmu_med_dataset import (
     MAIN_RATIO,
     SPLITS,

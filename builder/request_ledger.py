@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, NamedTuple
 
-from builder.files import canonical_json
+from eval.files import canonical_json
 from mllmu_med_dataset import UserError
 
 FORMAT: Final = 1  # of the keys, the tables and the export

@@ -23,7 +23,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
-from builder.progress import say
 from builder.request_errors import (
     Again,
     Filtered,
@@ -36,6 +35,7 @@ from builder.request_errors import (
 from builder.request_ledger import STRUCTURED, Reply, Request, RequestLedger, Totals, read_reply
 from builder.request_settings import Price, Settings, Stats, api_key, limit_reached
 from builder.request_slots import Slots
+from eval.progress import say
 from mllmu_med_dataset import UserError
 
 __all__ = [

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from builder import checks, corrupt, draw, inject, profiles, split
-from builder.files import write_jsonl
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage
 from builder.recipe import Incorrect, Privacy, Scenario
+from eval.files import write_jsonl
 from mllmu_med_dataset import UserError
 
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.

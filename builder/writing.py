@@ -13,8 +13,8 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from builder.authors import Failure, Text
 from builder.ledger import Drop, Outcome
-from builder.progress import say
 from builder.recipe import Scenario
+from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 
 T = TypeVar("T", Text, str)

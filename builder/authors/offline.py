@@ -19,7 +19,7 @@ import yaml
 from builder.authors import Failure, Harm, PrivateValues, Text
 from builder.authors.contrary import is_polar, words
 from builder.authors.wrong_answers import WrongAnswers, is_talk
-from builder.files import stable_hash
+from eval.files import stable_hash
 from mllmu_med_dataset import Record
 
 _T = TypeVar("_T")

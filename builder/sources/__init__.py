@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from builder.ledger import Drop, Outcome, Stamp
 from builder.pictures import MAX_BYTES, PictureError, check_relative, clean_picture
-from builder.progress import progress
+from eval.progress import progress
 from mllmu_med_dataset import Record, UserError
 
 EMPTY_QUESTION = "empty question"

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from builder.files import digest
 from builder.ledger import Drop, Outcome, Stamp
 from builder.sources import (
     EMPTY_ANSWER,
@@ -31,6 +30,7 @@ from builder.sources import (
     read_text,
     tidy,
 )
+from eval.files import digest
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1

@@ -17,8 +17,8 @@ from builder.ledger import Outcome
 from builder.phantoms.draw import PhantomPicture
 from builder.phantoms.radiology import draw_radiology
 from builder.phantoms.skin import draw_skin
-from builder.progress import progress
 from builder.sources import answer_type
+from eval.progress import progress
 from mllmu_med_dataset import Record
 
 VERSION: Final = 1

@@ -15,10 +15,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from builder.files import canonical_json
 from builder.ledger import Drop, Outcome, Stamp
 from builder.pictures import MAX_BYTES, PictureError, check_relative
-from builder.progress import say
 from builder.sources import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
@@ -32,6 +30,8 @@ from builder.sources import (
     read_text,
     tidy,
 )
+from eval.files import canonical_json
+from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1
