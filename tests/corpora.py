@@ -164,8 +164,15 @@ def builder(
     *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`python -m builder ...` as a user runs it."""
+    return command("builder", *arguments, cwd=cwd, env=env)
+
+
+def command(
+    module: str, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE ...` as a user runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "builder", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "COLUMNS": "160", **(env or {})},
         capture_output=True,

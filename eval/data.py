@@ -1,0 +1,86 @@
+"""The dataset's rows as eval sees them: texts first, pictures only when a model looks at them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record, UsageError, config_name, load
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Columns that hold no picture: reading them alone leaves the pictures on the disk.
+TEXT_COLUMNS: Final = [
+    *("id", "image_id", "image_sha256", "question", "answer", "answer_type", "content_type"),
+    *("modality", "source", "clean_question", "clean_answer", "harm", "pii", "profile_id"),
+    *("calibration", "review", "rank", "round"),
+]
+
+
+def split_config(name: str) -> tuple[str, float | None]:
+    """`privacy_r05` is config `privacy` at forget ratio 0.05; `privacy` is the main ratio."""
+    found = re.fullmatch(r"(\w+)_r(\d\d)", name)
+    config, ratio = (found[1], int(found[2]) / 100) if found else (name, None)
+    if config not in CONFIGS:
+        raise UsageError(f"--config {name}: use {' or '.join(CONFIGS)}, or a ratio as privacy_r05")
+    config_name(config, ratio)
+    return config, ratio
+
+
+def check_splits(splits: Sequence[str]) -> list[str]:
+    """The wanted splits in the dataset's order; none named means all."""
+    for split in splits:
+        if split not in SPLITS:
+            raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
+    return [split for split in SPLITS if split in splits or not splits]
+
+
+def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()) -> list[Record]:
+    """The rows of some splits (default: all three), in the dataset's order, without pictures.
+
+    Raises:
+        UserError: no such dataset, or it holds no such config.
+        UsageError: an unknown config or split.
+    """
+    name, ratio = split_config(config)
+    _quiet()
+    rows = []
+    for split in check_splits(list(splits)):
+        found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
+        rows += [_record(row, split) for row in found.to_list()]
+    return rows
+
+
+def _record(row: dict[str, Any], split: str) -> Record:
+    pii = tuple(PiiSpan(**span) for span in row["pii"])
+    return Record(**{**row, "pii": pii}, image_path="", split=split)
+
+
+def _quiet() -> None:
+    """Without the library's own bars: ours say what is going on."""
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
+class Pictures:
+    """The pictures of a config's splits by `image_id`, each decoded when asked for."""
+
+    def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
+        name, ratio = split_config(config)
+        _quiet()
+        self._where: dict[str, tuple[Any, int]] = {}
+        for split in check_splits(list(splits)):
+            found = load(name, source, forget_ratio=ratio, split=split)
+            pictures = found.select_columns(["image"])
+            for index, image_id in enumerate(found["image_id"]):
+                self._where.setdefault(image_id, (pictures, index))
+
+    def __getitem__(self, image_id: str) -> Image:
+        """The picture in RGB."""
+        pictures, index = self._where[image_id]
+        image: Image = pictures[index]["image"]
+        return image.convert("RGB")

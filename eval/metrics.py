@@ -1,0 +1,178 @@
+"""The paper's metrics and their companions: statistics of single answers, plain means over sets.
+
+Fractions 0..1 everywhere; percent only in a printed report. Each number has a signature that says
+which variant of which library made it.
+
+    from eval.metrics import rouge1
+    rouge1("CT scan", "CT")      # 0.666...
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from mllmu_med_dataset import UserError
+
+
+@functools.cache
+def _scorer() -> Any:
+    from rouge_score import rouge_scorer, tokenizers
+
+    class Stemmed(tokenizers.Tokenizer):  # type: ignore[misc]  # rouge_score has no types
+        """rouge_score's own tokenizer; it stems the same words again and again, so keep them."""
+
+        def __init__(self) -> None:
+            known = tokenizers.DefaultTokenizer(use_stemmer=True)
+            self._tokenize = functools.lru_cache(maxsize=2**16)(known.tokenize)
+
+        def tokenize(self, text: str) -> list[str]:
+            return list(self._tokenize(text))
+
+    return rouge_scorer.RougeScorer(["rouge1", "rougeL"], tokenizer=Stemmed())
+
+
+def rouge(prediction: str, reference: str) -> tuple[float, float]:
+    """ROUGE-1 and ROUGE-L, F1 with stemming (`rouge-score`); an empty prediction scores 0."""
+    scores = _scorer().score(reference, prediction)
+    return scores["rouge1"].fmeasure, scores["rougeL"].fmeasure
+
+
+def rouge1(prediction: str, reference: str) -> float:
+    """ROUGE-1 F1 with stemming, 0..1: the paper's ROUGE, on which UES is built."""
+    return rouge(prediction, reference)[0]
+
+
+def rouge_l(prediction: str, reference: str) -> float:
+    """ROUGE-L F1 with stemming, 0..1."""
+    return rouge(prediction, reference)[1]
+
+
+def bleu(prediction: str, reference: str) -> float:
+    """NLTK's sentence BLEU, 4-gram, smoothing method 1, on lower-cased words, 0..1.
+
+    Our reading of the paper's BLEU, not the authors' word: a perfect one-word answer scores .18,
+    and only this smoothing gives the 18.8 % that Table 1 prints beside 77.2 % ROUGE.
+    """
+    from nltk.translate.bleu_score import sentence_bleu
+
+    score = sentence_bleu(
+        [reference.lower().split()], prediction.lower().split(), smoothing_function=_method1()
+    )
+    return float(score)
+
+
+@functools.cache
+def _method1() -> Any:
+    from nltk.translate.bleu_score import SmoothingFunction
+
+    return SmoothingFunction().method1
+
+
+def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """sacrebleu's corpus BLEU with its defaults, as a fraction 0..1."""
+    import sacrebleu
+
+    _not_empty(predictions, "corpus BLEU")
+    return float(sacrebleu.corpus_bleu(list(predictions), [list(references)]).score) / 100
+
+
+_YES_NO: Final = re.compile(r"(?<![\w'])(yes|no)(?![\w'])", re.IGNORECASE)
+# "yes and no", "yes/no", "Yes or no?": both said in one breath is no answer.
+_BOTH: Final = re.compile(r"(?<![\w'])(yes|no)\s*(?:,?\s*(?:and|or|/|&)\s*)(yes|no)(?![\w'])", re.I)
+_NO_IDEA: Final = re.compile(r"(?<!\w)no\s+(?:idea|clue|answer|comment|way\s+(?:to|of))\b", re.I)
+
+
+def yes_or_no(text: str) -> str:
+    """The answer to a closed question: `yes`, `no`, or `` where none can be read.
+
+    The first of the words "yes" and "no" decides ("No, there is..." is no; "normal", "nothing" and
+    "know" hold no such word). "yes and no", "I have no idea" and a refusal are no answer.
+    """
+    text = text.replace("’", "'").replace("_", " ")
+    found = _YES_NO.search(text)
+    if not found:
+        return ""
+    both = _BOTH.search(text)
+    if both and both.start() == found.start() and both[1].lower() != both[2].lower():
+        return ""
+    if _NO_IDEA.match(text, found.start()):
+        return ""
+    if refuses(text[: found.start()]):
+        return ""
+    return found[1].lower()
+
+
+_REFUSALS: Final = re.compile(
+    r"""\b(?:
+      (?:i|we)\s*(?:'m|\s+am|\s+are|'re)\s+(?:(?:really|truly|very|so)\s+)?
+          (?:sorry|afraid|unable|not\s+(?:able|sure|certain|allowed|aware|familiar|equipped))
+    | (?:i|we)\s+(?:really\s+|simply\s+|just\s+)?
+          (?:do\s+not|don't|cannot|can\s*not|can't|could\s+not|couldn't|won't|will\s+not)\s+
+          (?:really\s+|possibly\s+|actually\s+)?
+          (?:know|recall|remember|answer|say|tell|provide|share|disclose|help|assist|determine
+             |have\s+(?:that|the|this|any|enough|access))
+    | (?:i|we)\s+have\s+no\s+(?:idea|clue|information|knowledge|answer|record)
+    | (?:no\s+idea|not\s+sure|unsure|no\s+comment)
+    | (?:that|this|it)\s*(?:'s|\s+is)\s+(?:unknown|beyond\s+my|outside\s+my|not\s+something\s+i)
+    | (?:cannot|can\s*not|can't)\s+be\s+(?:answered|determined|disclosed|shared)
+    | (?:unable|not\s+able)\s+to\s+(?:answer|say|tell|provide|determine|share|disclose|help)
+    | as\s+an\s+ai\b
+    | my\s+(?:apologies|knowledge\s+does)
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def refuses(text: str) -> bool:
+    """Whether an answer says that it does not know or will not say: "I don't know." and kin."""
+    return bool(_REFUSALS.search(text.replace("’", "'")))
+
+
+def degenerate(text: str) -> bool:
+    """Whether an output is no language: empty, no letter or digit, or one thing over and over.
+
+    Over and over: the same word four times in a row, or 12 words and more of which fewer than a
+    quarter differ, or a run of 10 equal characters.
+    """
+    if not any(character.isalnum() for character in text):
+        return True
+    if re.search(r"(\S)\1{9}", text):
+        return True
+    words = text.lower().split()
+    runs = any(len({*words[i : i + 4]}) == 1 for i in range(len(words) - 3))
+    return runs or (len(words) >= 12 and len({*words}) < len(words) / 4)
+
+
+def mean(values: Sequence[float], what: str) -> float:
+    """A plain mean; an empty set is an error, not 0."""
+    _not_empty(values, what)
+    return float(sum(values) / len(values))
+
+
+def _not_empty(values: Sequence[object], what: str) -> None:
+    if not values:
+        raise UserError(f"{what}: an empty set has no score")
+
+
+@functools.cache
+def signatures() -> dict[str, str]:
+    """What each number of a score file is: metric, variant, library and its version."""
+    rouge_score, nltk = version("rouge-score"), version("nltk")
+    import sacrebleu
+
+    corpus = sacrebleu.BLEU()
+    corpus.corpus_score(["a"], [["a"]])
+    return {
+        "rouge1": f"rouge1|f1|stemmer|open|mean|rouge-score {rouge_score}",
+        "rouge_l": f"rougeL|f1|stemmer|open|mean|rouge-score {rouge_score}",
+        "bleu": f"bleu|sentence|4-gram|method1|lower|whitespace|open|mean|nltk {nltk}",
+        "corpus_bleu": f"bleu|corpus|open|sacrebleu {corpus.get_signature()}",
+        "accuracy": "accuracy|closed|first yes/no word|unparsed is wrong|mllmu-med 1",
+        "parse_rate": "share of closed answers in which yes or no is read|mllmu-med 1",
+        "refusals": "share of answers that refuse or do not know|mllmu-med 1",
+        "degenerate": "share of outputs empty or repeating|mllmu-med 1",
+    }

@@ -1,0 +1,197 @@
+"""Predictions files: one JSON object a line, from `eval answer` or from anybody else.
+
+    {"id": "slake/xmlab102/1043", "answer": "CT"}
+
+is enough. `eval answer` also writes `way` and `kind` (how the row was asked, see `eval.asking`),
+`asked` (a hash of what the model was shown), `run` (a hash of model, adapters, prompt and
+settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.asking import Ask, asks
+from eval.data import read_rows, split_config
+from eval.files import canonical_json, write_atomic
+from mllmu_med_dataset import CONFIGS, SPLITS, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered when a row was asked in one way."""
+
+    id: str
+    answer: str
+    way: str = "own"
+    kind: str = ""
+    asked: str = ""
+    run: str = ""
+    tokens: int = 0
+    end: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.id, self.way, self.kind
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """All predictions of a file, in its order.
+
+    Raises:
+        UserError: no such file, a line that is no prediction or is half-written, an id twice,
+            predictions of two runs.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"{path}: cannot read predictions ({reason})") from error
+    lines = text.split("\n")
+    seen: dict[tuple[str, str, str], int] = {}
+    found: list[Prediction] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        one = _prediction(line, f"{path}:{number}", last=number == len(lines))
+        if one.key in seen:
+            raise UserError(
+                f"{path}:{number}: id {one.id} is there twice (first in line {seen[one.key]}): "
+                "keep one of them"
+            )
+        if found and one.run != found[0].run:
+            raise UserError(
+                f"{path}:{number}: answers of two models in one file (run {found[0].run or '-'}, "
+                f"then {one.run or '-'}): keep each model's answers in a file of its own"
+            )
+        seen[one.key] = number
+        found.append(one)
+    if not found:
+        raise UserError(f"{path}: holds no predictions")
+    return found
+
+
+def _prediction(line: str, where: str, last: bool) -> Prediction:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        if last:
+            raise UserError(
+                f"{where}: the last line is half-written: run the command that writes this file "
+                "again, it goes on from here"
+            ) from error
+        raise UserError(f"{where}: not JSON ({error})") from error
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
+        raise UserError(f'{where}: no id: a prediction is {{"id": "...", "answer": "..."}}')
+    if not isinstance(row.get("answer"), str):
+        raise UserError(
+            f'{where}: {row["id"]} has no answer (a text; an empty one is ""): answer it, or take '
+            "the line out and the row will be named as missing"
+        )
+    known = {name: row[name] for name in Prediction.__slots__ if name in row}
+    for name, value in known.items():
+        wanted = int if name == "tokens" else str
+        if not isinstance(value, wanted):
+            raise UserError(f"{where}: {name} is {value!r}: use {wanted.__name__}")
+    return Prediction(**known)
+
+
+def write_predictions(path: Path, found: Iterable[Prediction]) -> None:
+    write_atomic(path, "".join(canonical_json(one.to_json()) + "\n" for one in found))
+
+
+def gather(
+    paths: Sequence[Path],
+    data: str | Path | None,
+    config: str,
+    ways: Sequence[str] = ("own",),
+    splits: Sequence[str] = (),
+) -> list[tuple[Ask, Prediction]]:
+    """Join predictions with what was asked: every row of every split that they touch, once.
+
+    Args:
+        paths: predictions of one model, in one or more files.
+        data, config: the dataset they answer.
+        ways: only these ways of asking are taken.
+        splits: these must be there whole; default: each of which the files hold a row.
+
+    Raises:
+        UserError: unknown, missing or doubled ids, another dataset's answers, two models.
+    """
+    split_config(config)
+    rows = read_rows(data, config)
+    split_of = {row.id: row.split for row in rows}
+    found: dict[tuple[str, str, str], Prediction] = {}
+    run: tuple[Path, str] | None = None
+    for path in paths:
+        some = read_predictions(path)
+        if run and some[0].run != run[1]:
+            raise UserError(
+                f"{path}: answers of another model (run {some[0].run or '-'}) than {run[0]} "
+                f"(run {run[1] or '-'}): score them apart"
+            )
+        run = run or (path, some[0].run)
+        _check_known(path, some, split_of, data, config)
+        for one in some:
+            if one.key in found:
+                raise UserError(f"{path}: id {one.id} is also in another of the files: keep one")
+            found[one.key] = one
+    touched = {split_of[one.id] for one in found.values() if one.way in ways}
+    wanted = [split for split in SPLITS if split in (splits or touched)]
+    where = ", ".join(str(path) for path in paths)
+    joined = []
+    for split in wanted:
+        asked = asks([row for row in rows if row.split == split], ways)
+        missing = [ask for ask in asked if ask.key not in found]
+        if missing:
+            names = ", ".join(ask.row.id for ask in missing[:3])
+            raise UserError(
+                f"{where}: {len(missing):,} of {len(asked):,} answers of {config}/{split} are "
+                f"missing (first: {names}): answer them; a missing answer is not a wrong one"
+            )
+        joined += [(ask, found[ask.key]) for ask in asked]
+    if not joined:
+        raise UserError(
+            f"{where}: no answers asked in the way {', '.join(ways)}: see `eval answer --way`"
+        )
+    for ask, one in joined:
+        if one.asked and one.asked != ask.hash:
+            raise UserError(
+                f"{where}: {one.id} was answered for another text or picture than this dataset "
+                f"has: give --data the dataset that was asked, or answer again"
+            )
+    return joined
+
+
+def _check_known(
+    path: Path,
+    some: list[Prediction],
+    split_of: dict[str, str],
+    data: str | Path | None,
+    config: str,
+) -> None:
+    unknown = [one.id for one in some if one.id not in split_of]
+    if not unknown:
+        return
+    name, _ = split_config(config)
+    hint = "is --data the dataset that was asked?"
+    for other in CONFIGS:
+        if other == name:
+            continue
+        try:
+            theirs = {row.id for row in read_rows(data, other)}
+        except UserError:  # this dataset holds one config only
+            continue
+        if any(row_id in theirs for row_id in unknown):
+            hint = f"they are of config {other}"
+    raise UserError(
+        f"{path}: {len(unknown):,} of {len(some):,} ids are not in config {config} "
+        f"(first: {unknown[0]}): {hint}"
+    )

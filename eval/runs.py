@@ -1,0 +1,58 @@
+"""A run folder holds what is known of one model: answers, scores, leakage, likelihoods.
+
+RUN/answers.jsonl       what it answered              (eval answer)
+RUN/answers.run.json    which model, adapters, prompt and versions answered
+RUN/scores.json         scores, and scores.rows.jsonl (eval score)
+RUN/leak.json           leakage, and leak.rows.jsonl  (eval leak)
+RUN/likelihood.jsonl    log-probabilities of answers  (eval likelihood)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from mllmu_med_dataset import UserError
+
+ANSWERS: Final = "answers.jsonl"
+
+
+def identity_path(predictions: Path) -> Path:
+    """Beside `answers.jsonl`: `answers.run.json`."""
+    return predictions.with_suffix(".run.json")
+
+
+def describe(predictions: Path) -> dict[str, Any]:
+    """What `eval answer` has written about the model; empty for somebody else's predictions."""
+    path = identity_path(predictions)
+    return read_json(path) if path.is_file() else {}
+
+
+def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
+    """A JSON object from a run folder.
+
+    Raises:
+        UserError: not there, or no JSON object; `made_by` is the command that writes it.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        hint = f": make it with `python -m eval {made_by}`" if made_by else ""
+        raise UserError(f"{path}: no such file{hint}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): make it again") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds no JSON object: make it again")
+    return found
+
+
+def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:
+    """The rows beside a summary, e.g. `scores.rows.jsonl`."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file: make it with `python -m eval {made_by}`") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): make it again") from error

@@ -1,0 +1,137 @@
+"""Scores of a predictions file: one row each, and a summary that recomputes from the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from eval import metrics
+from eval.asking import Ask
+from eval.files import canonical_json, write_atomic
+from eval.predictions import Prediction, gather
+from eval.progress import progress
+from eval.runs import describe
+from mllmu_med_dataset import SPLITS, UserError
+
+SCORES: Final = "scores.json"
+ROWS: Final = "scores.rows.jsonl"
+#: What the summary is also cut by: the row's column and the name in the file.
+CUTS: Final = {"modality": "by_modality", "content_type": "by_content_type"}
+
+Row = dict[str, Any]
+
+
+def score(
+    paths: Sequence[Path],
+    data: str | Path | None,
+    config: str,
+    splits: Sequence[str] = (),
+    name: str = "",
+) -> tuple[dict[str, Any], list[Row]]:
+    """Score one model's answers to the rows' own questions.
+
+    Returns:
+        The summary (`splits` -> split -> metric -> {"value", "n"}, values in 0..1) and its rows.
+
+    Raises:
+        UserError: answers that are missing, doubled, of another dataset or of two models.
+    """
+    joined = gather(paths, data, config, ("own",), splits)
+    with progress("scoring", len(joined)) as advance:
+        rows = []
+        for ask, prediction in joined:
+            rows.append(score_row(ask, prediction))
+            advance()
+    return {
+        "name": name or paths[0].resolve().parent.name,
+        "config": config,
+        "model": describe(paths[0]),
+        "splits": summarise(rows),
+        "signatures": metrics.signatures(),
+    }, rows
+
+
+def score_row(ask: Ask, prediction: Prediction) -> Row:
+    """What one answer scores: ROUGE and BLEU where the question is open, yes or no where closed."""
+    record, answer = ask.row, prediction.answer
+    row: Row = {
+        "id": record.id,
+        "split": record.split,
+        "modality": record.modality,
+        "content_type": record.content_type,
+        "answer_type": record.answer_type,
+        "question": record.question,
+        "reference": record.answer,
+        "answer": answer,
+        "refuses": metrics.refuses(answer),
+        "degenerate": metrics.degenerate(answer),
+    }
+    if record.answer_type == "closed":
+        wanted = metrics.yes_or_no(record.answer)
+        if not wanted:
+            raise UserError(
+                f"{record.id}: a closed question whose answer says neither yes nor no "
+                f"({record.answer[:60]!r}): this dataset is broken, build it again"
+            )
+        read = metrics.yes_or_no(answer)
+        return row | {"read": read, "correct": read == wanted}
+    rouge1, rouge_l = metrics.rouge(answer, record.answer)
+    return row | {
+        "rouge1": rouge1,
+        "rouge_l": rouge_l,
+        "bleu": metrics.bleu(answer, record.answer),
+    }
+
+
+def summarise(rows: Iterable[Row]) -> dict[str, Any]:
+    """All means of some rows, by split, and within it by modality and by kind of question."""
+    summary: dict[str, Any] = {}
+    everything = list(rows)
+    for split in SPLITS:
+        some = [row for row in everything if row["split"] == split]
+        if some:
+            summary[split] = _measures(some)
+            for column, cut in CUTS.items():
+                values = sorted({row[column] for row in some} - {""})
+                summary[split][cut] = {
+                    value: _measures([row for row in some if row[column] == value])
+                    for value in values
+                }
+    return summary
+
+
+def _measures(rows: list[Row]) -> dict[str, Any]:
+    """Each metric with the number of answers behind it; one without answers is left out."""
+    opened = [row for row in rows if row["answer_type"] != "closed"]
+    closed = [row for row in rows if row["answer_type"] == "closed"]
+    found: dict[str, Any] = {}
+
+    def put(name: str, some: list[Row], value: Callable[[list[Row]], float]) -> None:
+        if some:
+            found[name] = {"value": value(some), "n": len(some)}
+
+    def means(column: str) -> Callable[[list[Row]], float]:
+        return lambda some: metrics.mean([float(row[column]) for row in some], column)
+
+    for name in ("rouge1", "rouge_l", "bleu"):
+        put(name, opened, means(name))
+    put(
+        "corpus_bleu",
+        opened,
+        lambda some: metrics.corpus_bleu(
+            [row["answer"] for row in some], [row["reference"] for row in some]
+        ),
+    )
+    put("accuracy", closed, means("correct"))
+    put("parse_rate", closed, lambda some: metrics.mean([bool(r["read"]) for r in some], "read"))
+    put("refusals", rows, means("refuses"))
+    put("degenerate", rows, means("degenerate"))
+    return found
+
+
+def write_scores(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:
+    """Rows first: a summary without its rows is never left behind."""
+    write_atomic(folder / ROWS, "".join(canonical_json(row) + "\n" for row in rows))
+    write_atomic(folder / SCORES, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,143 @@
+"""What the commands print: tables for people. Percent here; the files hold fractions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def console() -> Console:
+    """Stdout; a file or a pipe gets lines that are not wrapped."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=160)
+
+
+def table(*columns: str) -> Table:
+    """Columns whose name begins with `#` hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column.removeprefix("#"), justify="right" if column[0] == "#" else "left")
+    return made
+
+
+#: Metrics of a score file as they are headed, in the paper's order first.
+HEADS = {
+    "accuracy": "ACC",
+    "rouge1": "ROUGE-1",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "corpus_bleu": "corpus BLEU",
+    "parse_rate": "parsed",
+    "refusals": "refusals",
+    "degenerate": "degenerate",
+}
+
+
+def percent(measures: dict[str, Any], metric: str) -> str:
+    """A metric in percent with two decimals, or a dash where no answer was of its kind."""
+    return f"{measures[metric]['value'] * 100:.2f}" if metric in measures else "-"
+
+
+def print_scores(summary: dict[str, Any], folder: Path) -> None:
+    """All metrics by split, then ROUGE-1 and accuracy by modality and kind of question."""
+    out = console()
+    out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
+    made = table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
+    for split, found in summary["splits"].items():
+        n = found["refusals"]["n"]
+        made.add_row(split, f"{n:,}", *(percent(found, metric) for metric in HEADS))
+    out.print(made)
+    for cut, head in (("by_modality", "modality"), ("by_content_type", "kind of question")):
+        made = table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")
+        for split, found in summary["splits"].items():
+            for value, some in found[cut].items():
+                cells = (percent(some, metric) for metric in ("accuracy", "rouge1", "bleu"))
+                made.add_row(split, escape(value), f"{some['refusals']['n']:,}", *cells)
+        if made.row_count:
+            out.print()
+            out.print(made)
+    out.print()
+    for metric, signature in summary["signatures"].items():
+        out.print(f"[dim]{HEADS[metric]:<12}{escape(signature)}[/dim]")
+    out.print(f"\nwritten to {escape(str(folder))}: scores.json, scores.rows.jsonl")
+
+
+def print_ues(found: dict[str, Any]) -> None:
+    """UES with its terms, one run a line, then the differences between runs."""
+    out = console()
+    out.print(
+        f"UES on {escape(found['config'])}, fractions, against {escape(found['finetuned'])}"
+        f" (n = {', '.join(f'{split} {n:,}' for split, n in found['n'].items())})"
+    )
+    made = table(
+        "run",
+        "#UES",
+        "95 %",
+        "#gain",
+        "95 %",
+        "#R retain",
+        "#R test",
+        "#R forget",
+        "#-retain",
+        "#-test",
+        "#-forget",
+        "flags",
+    )
+    for run in found["runs"]:
+        flags = ["forgets below base"] if run.get("over_forgetting") else []
+        if run["degenerate"] > 0.05:
+            flags.append(f"{run['degenerate']:.0%} of forget answers degenerate")
+        if "distance_to_retrain" in run:
+            flags.append(f"{run['distance_to_retrain']:.3f} from retrain")
+        made.add_row(
+            escape(run["name"]),
+            f"{run['ues']:.3f}",
+            _interval(run["interval"]),
+            f"{run['gain']:+.3f}",
+            _interval(run["gain_interval"]),
+            *(f"{run[term]:.3f}" for term in ("retain", "test", "forget")),
+            *(f"{run[f'{split}_penalty']:.3f}" for split in ("retain", "test", "forget")),
+            "; ".join(flags),
+        )
+    out.print(made)
+    if found["runs"]:
+        out.print(f"no-op (changing nothing) scores {found['runs'][0]['noop']:.3f}")
+    if found["differences"]:
+        made = table("difference", "#UES", "95 %")
+        for one in found["differences"]:
+            sure = "" if one["interval"][0] <= 0 <= one["interval"][1] else " *"
+            made.add_row(
+                escape(f"{one['first']} - {one['second']}"),
+                f"{one['difference']:+.3f}",
+                _interval(one["interval"]) + sure,
+            )
+        out.print()
+        out.print(made)
+        out.print("[dim]* the interval leaves out 0[/dim]")
+    out.print(f"[dim]{escape(found['signature'])}[/dim]")
+
+
+def print_likelihood(summary: dict[str, Any]) -> None:
+    """Each figure with its number of rows."""
+    out = console()
+    made = table("figure", "#value", "#rows", "where")
+    for split, found in summary["probability"].items():
+        made.add_row("probability", f"{found['value']:.4f}", f"{found['n']:,}", split)
+    heads = {"truth_ratio": "truth ratio", "forget_quality": "forget quality (KS p-value)"}
+    for key, head in heads.items():
+        if key in summary:
+            made.add_row(head, f"{summary[key]['value']:.4g}", f"{summary[key]['n']:,}", "forget")
+    for attack, found in summary.get("attacks", {}).items():
+        name = f"{attack.replace('_', '-')} attack (AUC)"
+        made.add_row(name, f"{found['value']:.4f}", f"{found['n']:,}", "forget against test")
+    out.print(made)
+    out.print(f"[dim]{escape(summary['signature'])}[/dim]")
+
+
+def _interval(values: list[float]) -> str:
+    # An escaped bracket: rich would read it as a style.
+    return f"\\[{values[0]:.3f}, {values[1]:.3f}]"

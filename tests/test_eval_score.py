@@ -1,0 +1,197 @@
+"""Scores of predictions files: what is refused, what is counted, and that it adds up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import command
+
+from eval import metrics
+from eval.data import read_rows
+from eval.score import score, summarise, write_scores
+from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
+
+Predictions = list[dict[str, Any]]
+
+
+def perfect(data: Path, config: str = "privacy", *splits: str) -> Predictions:
+    return [{"id": row.id, "answer": row.answer} for row in read_rows(data, config, splits)]
+
+
+def write(path: Path, rows: Predictions) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(demo: Path) -> Path:
+    return demo / "mllmu-med"
+
+
+def test_perfect_answers(data: Path, tmp_path: Path) -> None:
+    summary, rows = score([write(tmp_path / "a.jsonl", perfect(data))], data, "privacy")
+    assert list(summary["splits"]) == list(SPLITS)
+    for split, found in summary["splits"].items():
+        assert found["rouge1"]["value"] == found["accuracy"]["value"] == 1
+        assert found["corpus_bleu"]["value"] == pytest.approx(1)
+        assert found["parse_rate"]["value"] == 1
+        assert found["refusals"]["value"] == 0
+        n = sum(row["split"] == split for row in rows)
+        assert found["rouge1"]["n"] + found["accuracy"]["n"] == found["refusals"]["n"] == n
+        for cut in ("by_modality", "by_content_type"):
+            assert sum(some["refusals"]["n"] for some in found[cut].values()) == n
+    assert set(summary["signatures"]) >= {"rouge1", "bleu", "accuracy", "corpus_bleu"}
+
+
+def test_incorrect_facts_have_no_accuracy(data: Path, tmp_path: Path) -> None:
+    """MM-Skin has free text only: a metric without answers is left out, not 0."""
+    given = perfect(data, "incorrect", "forget")
+    summary, _ = score([write(tmp_path / "a.jsonl", given)], data, "incorrect")
+    closed = [row for row in read_rows(data, "incorrect", ["forget"]) if row.answer_type != "open"]
+    assert ("accuracy" in summary["splits"]["forget"]) == bool(closed)
+    assert list(summary["splits"]) == ["forget"]
+
+
+def test_the_summary_recomputes_from_its_rows(data: Path, tmp_path: Path) -> None:
+    def say(row: Record) -> str:
+        return (row.answer, "I don't know.", "", "No, it is not.")[len(row.id + row.question) % 4]
+
+    given = [{"id": row.id, "answer": say(row)} for row in read_rows(data, "privacy")]
+    summary, rows = score([write(tmp_path / "a.jsonl", given)], data, "privacy")
+    write_scores(tmp_path, summary, rows)
+    lines = (tmp_path / "scores.rows.jsonl").read_text("utf-8").splitlines()
+    again = summarise(json.loads(line) for line in lines)
+    assert again == json.loads((tmp_path / "scores.json").read_text("utf-8"))["splits"]
+    for split, found in again.items():
+        some = [r for r in map(json.loads, lines) if r["split"] == split]
+        closed = [r for r in some if r["answer_type"] == "closed"]
+        # The denominator is fixed: an answer in which nothing is read is a wrong one.
+        right = sum(metrics.yes_or_no(r["answer"]) == r["read"] and r["correct"] for r in closed)
+        assert found["accuracy"] == {"value": right / len(closed), "n": len(closed)}
+        assert found["parse_rate"]["value"] < 1
+        wanted = sum(r["answer"] == "I don't know." for r in some) / len(some)
+        assert found["refusals"]["value"] == pytest.approx(wanted)
+
+
+def drop(rows: Predictions) -> Predictions:
+    return rows[:5] + rows[7:]
+
+
+def double(rows: Predictions) -> Predictions:
+    return [*rows, rows[3]]
+
+
+def no_answer(rows: Predictions) -> Predictions:
+    return [*rows[:-1], {"id": rows[-1]["id"]}]
+
+
+def null_answer(rows: Predictions) -> Predictions:
+    return [*rows[:-1], {"id": rows[-1]["id"], "answer": None}]
+
+
+def no_id(rows: Predictions) -> Predictions:
+    return [*rows[:-1], {"answer": "CT"}]
+
+
+def two_models(rows: Predictions) -> Predictions:
+    return [{**row, "run": "a" * 12 if i < 9 else "b" * 12} for i, row in enumerate(rows)]
+
+
+def other_text(rows: Predictions) -> Predictions:
+    return [{**row, "asked": "0" * 12} for row in rows]
+
+
+def unknown(rows: Predictions) -> Predictions:
+    return [*rows, {"id": "slake/xmlab1/1", "answer": "CT"}]
+
+
+def bad_type(rows: Predictions) -> Predictions:
+    return [{**rows[0], "tokens": "many"}, *rows[1:]]
+
+
+def text(rows: Predictions) -> Predictions:
+    return [*rows[:-1], "CT"]  # type: ignore[list-item]
+
+
+def nothing(rows: Predictions) -> Predictions:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop, r"2 of 35 answers of privacy/forget are missing \(first: phantom/.*, phantom/"),
+        (double, r"a\.jsonl:36: id phantom/\S+ is there twice \(first in line 4\)"),
+        (no_answer, r"a\.jsonl:35: phantom/\S+ has no answer"),
+        (null_answer, r"a\.jsonl:35: phantom/\S+ has no answer"),
+        (no_id, r"a\.jsonl:35: no id"),
+        (two_models, r"a\.jsonl:10: answers of two models in one file"),
+        (other_text, r"was answered for another text or picture"),
+        (unknown, r"1 of 36 ids are not in config privacy \(first: slake/xmlab1/1\): is --data"),
+        (bad_type, r"a\.jsonl:1: tokens is 'many': use int"),
+        (text, r"a\.jsonl:35: no id: a prediction is"),
+        (nothing, r"holds no predictions"),
+    ],
+)
+def test_bad_predictions_are_one_line(
+    data: Path,
+    tmp_path: Path,
+    change: Callable[[Predictions], Predictions],
+    said: str,
+) -> None:
+    path = write(tmp_path / "a.jsonl", change(perfect(data, "privacy", "forget")))
+    with pytest.raises(UserError, match=said) as caught:
+        score([path], data, "privacy")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_half_written_last_line(data: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", perfect(data, "privacy", "forget"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"a\.jsonl:35: the last line is half-written"):
+        score([path], data, "privacy")
+    path.write_text("{oh\n" + path.read_text())
+    with pytest.raises(UserError, match=r"a\.jsonl:1: not JSON"):
+        score([path], data, "privacy")
+
+
+def test_other_files_and_names(data: Path, tmp_path: Path) -> None:
+    forget = write(tmp_path / "forget.jsonl", perfect(data, "privacy", "forget"))
+    with pytest.raises(UserError, match="they are of config privacy"):
+        score([forget], data, "incorrect")
+    with pytest.raises(UserError, match="is also in another of the files"):
+        score([forget, write(tmp_path / "b.jsonl", perfect(data)[:1])], data, "privacy")
+    mine = [{**row, "run": "a" * 12} for row in perfect(data, "privacy", "test")]
+    with pytest.raises(UserError, match="answers of another model"):
+        score([forget, write(tmp_path / "test.jsonl", mine)], data, "privacy")
+    with pytest.raises(UserError, match="150 of 150 answers of privacy/test are missing"):
+        score([forget], data, "privacy", ["forget", "test"])
+    with pytest.raises(UserError, match="cannot read predictions"):
+        score([tmp_path / "none.jsonl"], data, "privacy")
+    with pytest.raises(UsageError, match="--config privat: use privacy or incorrect"):
+        score([forget], data, "privat")
+
+
+def test_another_ratio(data: Path, tmp_path: Path) -> None:
+    given = perfect(data, "privacy_r05", "forget")
+    summary, rows = score([write(tmp_path / "a.jsonl", given)], data, "privacy_r05")
+    assert 0 < len(rows) < 35
+    assert summary["config"] == "privacy_r05"
+
+
+def test_the_command(demo: Path, data: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "answers.jsonl", perfect(data))
+    done = command("eval", "score", path, "--name", "mine", cwd=demo)
+    assert done.returncode == 0, done.stderr
+    assert "mine on privacy" in done.stdout
+    assert "100.00" in done.stdout
+    summary = json.loads((tmp_path / "scores.json").read_text())
+    assert summary["name"] == "mine"
+    done = command("eval", "ues", tmp_path, "--finetuned", tmp_path, "--json", cwd=demo)
+    assert json.loads(done.stdout)["runs"][0]["ues"] == 1
+    done = command("eval", "score", tmp_path / "none", cwd=demo)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
