@@ -1,0 +1,188 @@
+"""Answers of a model to the dataset's rows: batched, appended as they come, resumed after a kill.
+
+Batches are cut from everything that is to be asked, whatever is answered already: a run that was
+killed and goes on computes the same batches, and so writes the same file, as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from eval.asking import Ask
+from eval.data import Pictures
+from eval.files import canonical_json, digest, make_folder, write_atomic
+from eval.model import Answer, Model
+from eval.predictions import Prediction, read_predictions, write_predictions
+from eval.progress import progress, say
+from eval.runs import identity_path, read_json
+from mllmu_med_dataset import UserError
+
+MAX_NEW_TOKENS: Final = 128
+BATCH: Final = 32
+
+
+def run_hash(identity: dict[str, Any]) -> str:
+    """12 hex digits of what decides an answer: not the place it was computed, nor versions."""
+    counts = ("weights", "prompt", "dtype", "max_new_tokens", "server_model")
+    chosen = {name: identity[name] for name in counts if name in identity}
+    chosen["adapters"] = [one["weights"] for one in identity.get("adapters", [])]
+    return digest(chosen)[:12]
+
+
+def answer_with_model(
+    model: Model,
+    asked: Sequence[Ask],
+    pictures: Pictures,
+    out: Path,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch: int = BATCH,
+) -> list[Prediction]:
+    """Ask a loaded model everything, append each batch's answers to `out`, and return them all.
+
+    Raises:
+        UserError: `out` holds another model's, prompt's or dataset's answers.
+    """
+    identity = {**model.identity, "max_new_tokens": max_new_tokens}
+    with AnswerFile(out, asked, identity) as file:
+
+        def picture(ask: Ask) -> Any:
+            return pictures[ask.row.image_id]
+
+        with progress("answering", len(asked)) as advance:
+            for some in batches(asked, batch):
+                if not all(file.has(ask) for ask in some):
+                    file.add(some, model.answer(some, picture, max_new_tokens))
+                advance(len(some))
+        return file.finish()
+
+
+def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
+    """Batches of questions of like length; those of one picture stay together.
+
+    One batch has either pictures or none: without a picture there is nothing to share.
+    """
+    groups: dict[tuple[bool, str], list[Ask]] = {}
+    for ask in asked:
+        groups.setdefault((not ask.picture, ask.row.image_id if ask.picture else ""), []).append(
+            ask
+        )
+
+    def longest(group: list[Ask]) -> int:
+        return max(len(ask.question) + len(ask.start) for ask in group)
+
+    for without in (False, True):
+        chosen = sorted(
+            (group for (no_picture, _), group in groups.items() if no_picture == without),
+            key=longest,
+        )
+        some: list[Ask] = []
+        for group in chosen:
+            if some and len(some) + len(group) > size:
+                yield some
+                some = []
+            some = some + group
+            while len(some) > size:
+                yield some[:size]
+                some = some[size:]
+        if some:
+            yield some
+
+
+class AnswerFile:
+    """A predictions file under way: holds what is answered, appends what comes."""
+
+    def __init__(self, path: Path, asked: Sequence[Ask], identity: dict[str, Any]) -> None:
+        self.path, self.asked = path, asked
+        self.run = run_hash(identity)
+        self._found: dict[tuple[str, str, str], Prediction] = {}
+        make_folder(path.parent, "answers")
+        if path.is_file() and path.stat().st_size:
+            self._resume(identity)
+        write_atomic(
+            identity_path(path),
+            json.dumps({"run": self.run, **identity}, indent=1, ensure_ascii=False) + "\n",
+        )
+        self._stream = path.open("a", encoding="utf-8", newline="\n")
+
+    def _resume(self, identity: dict[str, Any]) -> None:
+        _cut_half_line(self.path)
+        if not self.path.stat().st_size:
+            return
+        wanted = {ask.key: ask for ask in self.asked}
+        for one in read_predictions(self.path):
+            if one.run != self.run:
+                raise UserError(
+                    f"{self.path}: holds answers of {self._other(identity)}: give --out another "
+                    "file, or remove this one"
+                )
+            ask = wanted.get(one.key)
+            if ask and one.asked != ask.hash:
+                raise UserError(
+                    f"{self.path}: {one.id} was answered for another text or picture than the "
+                    "dataset has now: give --out another file, or remove this one"
+                )
+            self._found[one.key] = one
+        done = sum(ask.key in self._found for ask in self.asked)
+        if done:
+            say(f"  {self.path}: {done:,} of {len(self.asked):,} are answered already")
+
+    def _other(self, identity: dict[str, Any]) -> str:
+        """In which way the model of the file is another one."""
+        path = identity_path(self.path)
+        before = read_json(path) if path.is_file() else {}
+        for name in ("model", "weights", "adapters", "prompt", "dtype", "max_new_tokens"):
+            if name in before and before[name] != identity.get(name):
+                return f"another run ({name}: {before[name]!r} there, {identity.get(name)!r} now)"
+        return "another model, prompt or adapter"
+
+    def __enter__(self) -> AnswerFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def has(self, ask: Ask) -> bool:
+        return ask.key in self._found
+
+    def add(self, asked: Sequence[Ask], answers: Sequence[Answer]) -> None:
+        """Append the answers that are not there yet, all or none of them on the disk."""
+        new = [
+            Prediction(
+                id=ask.row.id,
+                answer=answer.text,
+                way=ask.way,
+                kind=ask.kind,
+                asked=ask.hash,
+                run=self.run,
+                tokens=answer.tokens,
+                end=answer.end,
+            )
+            for ask, answer in zip(asked, answers, strict=True)
+            if not self.has(ask)
+        ]
+        self._stream.write("".join(canonical_json(one.to_json()) + "\n" for one in new))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._found.update((one.key, one) for one in new)
+
+    def finish(self) -> list[Prediction]:
+        """Put the file into the dataset's order; answers to other rows of the same run stay."""
+        self._stream.close()
+        mine = [self._found[ask.key] for ask in self.asked]
+        keys = {ask.key for ask in self.asked}
+        others = [one for key, one in self._found.items() if key not in keys]
+        write_predictions(self.path, [*others, *mine])
+        return mine
+
+
+def _cut_half_line(path: Path) -> None:
+    """Take away a last line that a kill has left half-written."""
+    text = path.read_bytes()
+    whole = text.rfind(b"\n") + 1
+    if whole < len(text):
+        with path.open("r+b") as stream:
+            stream.truncate(whole)

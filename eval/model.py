@@ -1,0 +1,431 @@
+"""Image-text models: loading, the prompt that training and answering share, greedy answers.
+
+LLaVA-family models answer in batches in which each picture is read once, whatever the number of its
+questions: the prompts' common beginning (with the picture) is prefilled once, its cache is repeated
+for every question, and positions go on after it. The text is that of one question at a time. Other
+models answer row by row through `generate`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval.asking import Ask
+from eval.files import digest, file_digest
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+#: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
+LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
+#: Files whose whole content is hashed; of larger ones, the size and both ends.
+_WHOLE: Final = 1 << 30
+_END: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    tokens: int
+    end: str  # "eos", or "length" where it was cut off
+
+
+@dataclass(slots=True)
+class Model:
+    """A model with its processor, ready to answer."""
+
+    model: Any
+    processor: Any
+    identity: dict[str, Any]
+    #: Whether a picture's prefill can serve all its questions.
+    shares: bool
+    _picture_tokens: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def _med(self) -> bool:
+        config = self.model.config
+        return bool(config.model_type == "llava" and config.text_config.model_type == "mistral")
+
+    def prompt(self, question: str, picture: bool = True, start: str = "") -> str:
+        """What the model reads, before the picture's tokens are put in; `start` begins the answer.
+
+        LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template.
+        """
+        if self._med:
+            text = LLAVA_MED.format(question=question)
+            text = text if picture else text.replace("<image>\n", "", 1)
+        else:
+            content = [{"type": "image"}] if picture else []
+            messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
+            text = self.processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False
+            )
+        return f"{text} {start}" if start else text
+
+    def token_ids(self, text: str, pictures: int = 1) -> list[int]:
+        """A prompt's tokens with the picture's placeholders put in, never truncated."""
+        tokenizer = self.processor.tokenizer
+        if pictures:
+            mark = self.processor.image_token
+            text = text.replace(mark, mark * self.picture_tokens(), 1)
+        starts = tokenizer.bos_token and text.startswith(tokenizer.bos_token)
+        ids: list[int] = tokenizer(text, add_special_tokens=not starts)["input_ids"]
+        return ids
+
+    def picture_tokens(self) -> int:
+        """Tokens that a picture takes: 576 for LLaVA-Med."""
+        if not self._picture_tokens:
+            from PIL import Image as images
+
+            blank = images.new("RGB", (64, 64))
+            read = self.processor(images=[blank], text=[self.processor.image_token])
+            mark = self.model.config.image_token_index
+            self._picture_tokens = sum(one == mark for one in read["input_ids"][0])
+        return self._picture_tokens
+
+    def pixels(self, pictures: Sequence[Image]) -> torch.Tensor:
+        """Pictures x 3 x height x width, in the model's own type and place."""
+        read = self.processor.image_processor(images=list(pictures), return_tensors="pt")
+        values: torch.Tensor = read["pixel_values"]
+        return values.to(self.device, self.model.dtype)
+
+    def answer(
+        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], max_new_tokens: int
+    ) -> list[Answer]:
+        """Greedy answers to one batch, in its order.
+
+        A batch that does not fit into an accelerator's memory is halved.
+        """
+        import torch
+
+        with torch.inference_mode():
+            try:
+                if self.shares:
+                    return self._answer_shared(asked, picture, max_new_tokens)
+                return [self.answer_one(ask, picture, max_new_tokens) for ask in asked]
+            except torch.cuda.OutOfMemoryError:
+                if len(asked) == 1:
+                    raise UserError(
+                        "one question alone does not fit into the accelerator's memory: use a "
+                        "smaller model, or --server on a larger machine"
+                    ) from None
+        torch.cuda.empty_cache()
+        middle = len(asked) // 2
+        first = self.answer(asked[:middle], picture, max_new_tokens)
+        return first + self.answer(asked[middle:], picture, max_new_tokens)
+
+    def answer_one(self, ask: Ask, picture: Callable[[Ask], Image], max_new_tokens: int) -> Answer:
+        """One question through the library's own processor and `generate`."""
+        read = self._read_prompt(self.prompt(ask.question, ask.picture, ask.start), ask, picture)
+        out = self.model.generate(
+            **read, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
+        )
+        return self._read(out[0, read["input_ids"].shape[1] :].tolist())
+
+    def _read_prompt(self, text: str, ask: Ask, picture: Callable[[Ask], Image]) -> Any:
+        """One prompt through the processor; a template that writes `<s>` itself gets no other."""
+        given = {"images": [picture(ask)]} if ask.picture else {}
+        begin = self.processor.tokenizer.bos_token or ""
+        special = not (begin and text.startswith(begin))
+        read = self.processor(text=[text], **given, return_tensors="pt", add_special_tokens=special)
+        read = read.to(self.device)
+        if "pixel_values" in read:
+            read["pixel_values"] = read["pixel_values"].to(self.model.dtype)
+        return read
+
+    def _answer_shared(
+        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], max_new_tokens: int
+    ) -> list[Answer]:
+        import torch
+
+        ends = self.end_tokens()
+        cache, rest, prefix = self.prefill(asked, picture)
+        ids, mask, positions = self._left_padded(rest, prefix)
+        alive = torch.arange(len(asked), device=self.device)
+        written: list[list[int]] = [[] for _ in asked]
+        stop = torch.tensor(sorted(ends), device=self.device)
+        for step in range(max_new_tokens):
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                cache=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = out.cache
+            chosen = out.logits[:, -1].argmax(-1)
+            for index, token in zip(alive.tolist(), chosen.tolist(), strict=True):
+                written[index].append(token)
+            going = ~torch.isin(chosen, stop)
+            if step + 1 == max_new_tokens or not going.any():
+                break
+            # Answers differ much in length: those that have ended leave the batch.
+            keep = going.nonzero()[:, 0]
+            if len(keep) < len(alive):
+                cache.batch_select_indices(keep)
+                alive, mask, chosen = alive[keep], mask[keep], chosen[keep]
+                positions = positions[keep]
+            ids = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            positions = positions[:, -1:] + 1
+        return [self._read(tokens) for tokens in written]
+
+    def logprobs(
+        self, asked: Sequence[Ask], answers: Sequence[str], picture: Callable[[Ask], Image]
+    ) -> list[list[float]]:
+        """Log-probabilities of each answer's tokens and its end token, teacher-forced, in float32.
+
+        A list for each pair of question and answer, as long as the answer has tokens, plus one.
+        """
+        import torch
+
+        wanted = [self.answer_ids(answer) for answer in answers]
+        with torch.inference_mode():
+            if not self.shares:
+                pairs = zip(asked, answers, wanted, strict=True)
+                return [self._logprobs_one(*pair, picture) for pair in pairs]
+            cache, rest, prefix = self.prefill(asked, picture, answers)
+            ids, mask, positions = self._left_padded(rest, prefix)
+            logits = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                cache=cache,
+                use_cache=True,
+                logits_to_keep=max(map(len, wanted)) + 1,
+            ).logits
+            return [_chosen(one, tokens) for one, tokens in zip(logits, wanted, strict=True)]
+
+    def _logprobs_one(
+        self, ask: Ask, answer: str, wanted: list[int], picture: Callable[[Ask], Image]
+    ) -> list[float]:
+        prompt = self.prompt(ask.question, ask.picture, f"{ask.start} {answer}".strip())
+        read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, picture)
+        if read["input_ids"][0, -len(wanted) :].tolist() != wanted:
+            raise UserError(
+                f"{self.identity['model']}: its tokens of an answer depend on the prompt before it:"
+                " likelihoods are not defined for it yet"
+            )
+        logits = self.model(**read, logits_to_keep=len(wanted) + 1).logits
+        return _chosen(logits[0], wanted)
+
+    def _left_padded(self, rest: list[list[int]], prefix: int) -> tuple[Any, Any, Any]:
+        """Tokens after a shared beginning as ids, attention mask and positions."""
+        import torch
+
+        width = max(map(len, rest))
+        ids = torch.zeros(len(rest), width, dtype=torch.long)
+        mask = torch.ones(len(rest), prefix + width, dtype=torch.long)
+        for i, tokens in enumerate(rest):
+            ids[i, width - len(tokens) :] = torch.tensor(tokens)
+            mask[i, prefix : prefix + width - len(tokens)] = 0
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        # Positions go on after the picture; those of the padding are never looked at.
+        return ids, mask, (mask.cumsum(1) - 1)[:, prefix:]
+
+    def prefill(
+        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], ends: Sequence[str] = ()
+    ) -> tuple[Any, list[list[int]], int]:
+        """Read each picture of a batch once, with the words that all prompts begin with.
+
+        Args:
+            ends: a text after each prompt (an answer to be weighed); default: none.
+
+        Returns:
+            A key-value cache with a row for each ask, the tokens still to be read of each (one at
+            least), and the number of tokens read.
+        """
+        import torch
+
+        with_picture = asked[0].picture
+        texts = [self.prompt(ask.question, ask.picture, ask.start) for ask in asked]
+        ids = [self.token_ids(text, int(with_picture)) for text in texts]
+        prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
+        if ends:
+            ids = [one + end for one, end in zip(ids, map(self.answer_ids, ends), strict=True)]
+        groups: dict[str, int] = {}
+        for ask in asked:
+            groups.setdefault(ask.row.image_id if with_picture else "", len(groups))
+        if with_picture and any(self.model.config.image_token_index in one[prefix:] for one in ids):
+            raise UserError(
+                f"{self.identity['model']}: its chat template puts the question before the picture:"
+                " such a LLaVA cannot be answered yet"
+            )
+        which = [groups[ask.row.image_id if with_picture else ""] for ask in asked]
+        first = [which.index(group) for group in range(len(groups))]
+        read = torch.tensor([ids[0][:prefix]] * len(groups), device=self.device)
+        pixels = self.pixels([picture(asked[i]) for i in first]) if with_picture else None
+        out = self.model(
+            input_ids=read,
+            attention_mask=torch.ones_like(read),
+            pixel_values=pixels,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        out.cache.batch_select_indices(torch.tensor(which, device=self.device))
+        return out.cache, [one[prefix:] for one in ids], prefix
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """The tokens of an answer after its prompt, with the end token: what training trains."""
+        tokenizer = self.processor.tokenizer
+        ids: list[int] = tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
+        return [*ids, tokenizer.eos_token_id]
+
+    def end_tokens(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        if ends is None:
+            ends = self.processor.tokenizer.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
+
+    def _read(self, tokens: list[int]) -> Answer:
+        ends = self.end_tokens()
+        ended = [i for i, token in enumerate(tokens) if token in ends]
+        kept = tokens[: ended[0]] if ended else tokens
+        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return Answer(text, len(kept), "eos" if ended else "length")
+
+
+def load_model(
+    name: str, adapters: Sequence[str | Path] = (), device: str = "", dtype: str = ""
+) -> Model:
+    """Load a model from a folder or the Hub, with LoRA adapters on top, all active together.
+
+    Args:
+        name: a local folder in transformers' layout, or a Hub id.
+        adapters: PEFT adapters, in the order in which they were trained.
+        device: e.g. `cuda`, `cpu`; default: an accelerator where there is one.
+        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU.
+
+    Raises:
+        UserError: nothing there, no image-text model, an adapter of another model.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    where = device or (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+    kind = dtype or ("float32" if where == "cpu" else "bfloat16")
+    folder = Path(name).expanduser()
+    if not folder.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
+    source = str(folder) if folder.is_dir() else name
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=getattr(torch, kind), output_loading_info=True
+        )
+        processor = AutoProcessor.from_pretrained(source, backend="pil")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error
+    lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
+    if lacking:
+        # The library would fill them with random numbers and only warn.
+        raise UserError(
+            f"{name}: {len(lacking)} weights are missing or of another shape (first: "
+            f"{lacking[0]}): the checkpoint is damaged or of another layout"
+        )
+    model = _with_adapters(model, adapters).to(where).eval()
+    processor.tokenizer.padding_side = "left"
+    shares = model.config.model_type == "llava"
+    if shares and getattr(model.config.text_config, "sliding_window", None):
+        shares = False  # a window may drop the picture from the cache
+    made = Model(model, processor, {}, shares)
+    made.identity.update(
+        {
+            "model": name,
+            "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
+            "adapters": [
+                {"path": str(one), "weights": weights_hash(Path(one).expanduser())}
+                for one in adapters
+            ],
+            "prompt": made.prompt("{question}"),
+            "dtype": kind,
+            "device": where,
+            "versions": {p: version(p) for p in ("torch", "transformers")},
+        }
+    )
+    return made
+
+
+def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
+    """Log-probabilities of the last tokens from the logits one place before each."""
+    import torch
+
+    some = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
+    index = torch.tensor(tokens, device=some.device)[:, None]
+    found: list[float] = some.gather(1, index)[:, 0].tolist()
+    return found
+
+
+def common_prefix(ids: Sequence[Sequence[int]]) -> int:
+    """How many first tokens are equal in all; one at least of each is left over."""
+    shortest = min(map(len, ids)) - 1
+    differs = (i for i in range(shortest) if len({one[i] for one in ids}) > 1)
+    return next(differs, shortest)
+
+
+def _with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
+    if not adapters:
+        return model
+    from peft import PeftModel
+
+    for path in adapters:
+        if not (Path(path).expanduser() / "adapter_config.json").is_file():
+            raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json)")
+    names = [f"adapter_{i}" for i in range(len(adapters))]
+    first = str(Path(adapters[0]).expanduser())
+    try:
+        wrapped = PeftModel.from_pretrained(model, first, adapter_name=names[0])
+        for name, path in zip(names[1:], adapters[1:], strict=True):
+            wrapped.load_adapter(str(Path(path).expanduser()), adapter_name=name)
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
+    wrapped.base_model.set_adapter(names)
+    return wrapped
+
+
+def weights_hash(folder: Path) -> str:
+    """A hash of a model's or adapter's configuration and weights.
+
+    Files of 1 GiB and more count by their size and both ends: reading a 7B model through takes
+    minutes.
+
+    Raises:
+        UserError: no weights there.
+    """
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
+    if not files:
+        raise UserError(f"{folder}: holds no weights (*.safetensors)")
+    names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
+    files += [folder / name for name in names if (folder / name).is_file()]
+    return digest({path.name: _file_hash(path) for path in files})[:16]
+
+
+def _file_hash(path: Path) -> str:
+    size = path.stat().st_size
+    if size < _WHOLE:
+        return file_digest(path)
+    with path.open("rb") as stream:
+        head = stream.read(_END)
+        stream.seek(-_END, 2)
+        return f"{size}:{hashlib.sha256(head + stream.read()).hexdigest()}"
+
+
+def _commit(model: Any, name: str) -> str:
+    return str(getattr(model.config, "_commit_hash", None) or name)

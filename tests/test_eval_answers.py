@@ -1,0 +1,317 @@
+"""Answers of a tiny random LLaVA: one prefill a picture, resume, refusals to mix, a server."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+import pytest
+import tiny_llava
+from corpora import command
+from scripted_server import ScriptedServer, shares
+
+from eval.answer import answer_with_model, batches
+from eval.asking import WAYS, Ask, asks
+from eval.data import Pictures, read_rows
+from eval.model import Model, load_model
+from eval.predictions import read_predictions
+from mllmu_med_dataset import UserError
+
+
+@pytest.fixture(scope="session")
+def tiny(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = read_rows(demo / "mllmu-med", "privacy")
+    texts = [f"{row.question} {row.answer}" for row in rows]
+    return tiny_llava.make(tmp_path_factory.mktemp("tiny") / "model", texts)
+
+
+@contextmanager
+def asking(
+    tiny: Path, demo: Path, config: str, **how: Any
+) -> Iterator[tuple[Model, list[Ask], Any]]:
+    data = demo / "mllmu-med"
+    pictures = Pictures(data, config, [])
+    asked = asks(read_rows(data, config), ways)
+    yield load_model(str(tiny)), asked, lambda ask: pictures[ask.row.image_id]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "ways"), [("privacy", WAYS), ("incorrect", ("own",))])
+def test_a_shared_prefill_says_what_one_by_one_says(
+    tiny: Path, demo: Path, config: str, ways: tuple[str, ...]
+) -> None:
+    """Every row of the demo dataset, in every way of asking."""
+    import torch
+
+    with asking(tiny, demo, config, ways=ways) as (model, asked, picture):
+        differ, seen, together = [], set(), 0
+        for some in batches(asked, 32):
+            together += len(some) - len({ask.row.image_id for ask in some})
+            shared = model.answer(some, picture, 16)
+            with torch.inference_mode():
+                alone = [model.answer_one(ask, picture, 16) for ask in some]
+            differ += [ask.key for ask, a, b in zip(some, shared, alone, strict=True) if a != b]
+            seen |= {answer.text for answer in alone}
+    assert not differ
+    assert len(asked) > 400
+    assert together > 100  # questions that shared a picture with another
+    assert len(seen) > len(asked) / 2  # the texts vary: equality says something
+
+
+def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None:
+    """LLaVA over Llama answers through its own chat template, in one prefill too."""
+    import torch
+
+    other = tiny_llava.make(tmp_path / "llama", ["a b c"] * 20, text_model="llama")
+    with asking(other, demo, "privacy") as (model, asked, picture):
+        some = asked[:24]
+        assert model.shares
+        assert model.prompt("Why?") == "[INST] <image>\nWhy? [/INST]"
+        shared = model.answer(some, picture, 12)
+        with torch.inference_mode():
+            assert shared == [model.answer_one(ask, picture, 12) for ask in some]
+
+
+def test_the_picture_is_looked_at(tiny: Path, demo: Path) -> None:
+    with asking(tiny, demo, "privacy") as (model, asked, picture):
+        some = asked[:20]
+        other = picture(asked[-1])
+        right = model.answer(some, picture, 12)
+        wrong = model.answer(some, lambda ask: other, 12)
+    assert sum(a != b for a, b in zip(right, wrong, strict=True)) > 10
+
+
+def test_batches_keep_pictures_together_and_lose_nothing(demo: Path) -> None:
+    asked = asks(read_rows(demo / "mllmu-med", "privacy"), WAYS)
+    cut = list(batches(asked, 16))
+    assert sorted(ask.key for some in cut for ask in some) == sorted(ask.key for ask in asked)
+    assert max(map(len, cut)) <= 16
+    assert all(len({ask.picture for ask in some}) == 1 for some in cut)
+    pictures = sum(len({ask.row.image_id for ask in some}) for some in cut)
+    assert pictures < 1.3 * len({(ask.row.image_id, ask.picture) for ask in asked})
+
+
+def answer(*words: str, cwd: Path, ok: bool = True) -> str:
+    done = command("eval", "answer", *words, cwd=cwd)
+    assert (done.returncode == 0) == ok, done.stderr
+    if not ok:
+        assert done.stderr.count("error:") == 1
+        assert "Traceback" not in done.stderr
+    return done.stdout if ok else done.stderr
+
+
+def test_killed_and_resumed_is_as_undisturbed(tiny: Path, demo: Path, tmp_path: Path) -> None:
+    words = ["--model", str(tiny), "--split", "retain", "--batch-size", "8"]
+    words += ["--max-new-tokens", "24"]
+    calm, shaken = tmp_path / "calm.jsonl", tmp_path / "shaken.jsonl"
+    answer(*words, "--out", str(calm), cwd=demo)
+    kills = 0
+    for _ in range(40):
+        before = shaken.stat().st_size if shaken.exists() else 0
+        line = [sys.executable, "-m", "eval", "answer", *words, "--out", str(shaken)]
+        with Popen(line, cwd=demo, stdout=PIPE, stderr=PIPE) as run:
+            while run.poll() is None:
+                if shaken.exists() and shaken.stat().st_size > before + 2000 and kills < 4:
+                    run.send_signal(signal.SIGKILL)
+                    kills += 1
+                    break
+                time.sleep(0.005)
+        if kills == 2 and before:  # as a kill in the middle of a write would leave it
+            with shaken.open("ab") as stream:
+                stream.write(b'{"answer":"half')
+        if run.returncode == 0:
+            break
+    assert kills >= 3
+    assert shaken.read_bytes() == calm.read_bytes()
+    ids = [one.id for one in read_predictions(calm)]
+    assert ids == [row.id for row in read_rows(demo / "mllmu-med", "privacy", ["retain"])]
+
+
+def test_another_model_prompt_or_adapter_refuses_to_mix(
+    tiny: Path, demo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "forget.jsonl"
+    words = ["--split", "forget", "--out", str(out)]
+    answer("--model", str(tiny), "--max-new-tokens", "4", *words, cwd=demo)
+    kept = out.read_bytes()
+    other = tiny_llava.make(tmp_path / "other", ["a b c"] * 20, seed=1)
+    said = answer("--model", str(other), "--max-new-tokens", "4", *words, cwd=demo, ok=False)
+    assert "holds answers of another run (model:" in said
+    said = answer("--model", str(tiny), "--max-new-tokens", "5", *words, cwd=demo, ok=False)
+    assert "max_new_tokens: 4 there, 5 now" in said
+    adapter = lora(tiny, tmp_path / "lora", 1)
+    said = answer(
+        *("--model", str(tiny), "--adapter", str(adapter), "--max-new-tokens", "4"),
+        *words,
+        cwd=demo,
+        ok=False,
+    )
+    assert "adapters: [] there" in said
+    assert out.read_bytes() == kept
+
+
+def lora(model: Path, folder: Path, seed: int) -> Path:
+    """An adapter with random weights on the language model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    torch.manual_seed(seed)
+    base = AutoModelForImageTextToText.from_pretrained(model)
+    targets = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
+    wrapped = get_peft_model(base, LoraConfig(r=8, target_modules=targets))
+    for name, weight in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
+    """Two adapters are both active: the logits are those of both deltas added to the weights."""
+    first, second = (lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
+    with asking(tiny, demo, "privacy") as (_, asked, picture):
+        some = asked[:16]
+        texts = {}
+        for name, adapters in {"none": [], "a": [first], "ab": [first, second]}.items():
+            model = load_model(str(tiny), adapters)
+            texts[name] = [one.text for one in model.answer(some, picture, 12)]
+        merged = load_model(str(tiny), [first])
+        merged.model = merged.model.merge_and_unload()
+        from peft import PeftModel
+
+        merged.model = PeftModel.from_pretrained(merged.model, second).merge_and_unload()
+        together = [one.text for one in merged.answer(some, picture, 12)]
+    assert texts["none"] != texts["a"] != texts["ab"]
+    assert sum(a == b for a, b in zip(texts["ab"], together, strict=True)) >= 15
+    with pytest.raises(UserError, match="no PEFT adapter here"):
+        load_model(str(tiny), [tmp_path])
+
+
+def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with pytest.raises(UserError, match="no such folder here"):
+        load_model(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
+        load_model(str(tmp_path))
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for path in tiny.iterdir():
+        (damaged / path.name).write_bytes(path.read_bytes())
+    weights = load_file(damaged / "model.safetensors")
+    lost = next(name for name in weights if "projector" in name)
+    del weights[lost]
+    save_file(weights, damaged / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"1 weights are missing .*projector"):
+        load_model(str(damaged))
+
+
+def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with asking(tiny, demo, "privacy") as (model, asked, _):
+        pictures = Pictures(demo / "mllmu-med", "privacy", [])
+        some = asked[:6]
+        out = tmp_path / "some.jsonl"
+        answer_with_model(model, some, pictures, out, 4)
+        changed = [replace(some[0], question="Another question?"), *some[1:]]
+        with pytest.raises(UserError, match="was answered for another text or picture"):
+            answer_with_model(model, changed, pictures, out, 4)
+
+
+# --- through a server ---
+
+
+def says(body: dict[str, Any]) -> str:
+    """An answer that depends on the picture's size and the question."""
+    from PIL import Image
+
+    content = body["messages"][0]["content"]
+    size = ""
+    if content[0]["type"] == "image_url":
+        data = content[0]["image_url"]["url"].removeprefix("data:image/png;base64,")
+        size = str(Image.open(BytesIO(base64.b64decode(data))).size)
+    return f" {size} {content[-1]['text'][::-1]} "
+
+
+def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "answers.jsonl"
+    fault = shares({"429:0.01": 0.1, "500": 0.1, "cut": 0.05}, most=2)
+    with ScriptedServer(says, fault, latency=0.01) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        words = ["--model", server.model, "--server", server.url, "--split", "forget"]
+        words += ["--way", "own", "--way", "no_picture", "--out", str(out), "--concurrency", "8"]
+        answer(*words, cwd=demo)
+        asked = len(server.asked())
+        answer(*words, cwd=demo)  # nothing is asked again
+        assert len(server.asked()) == asked
+        assert server.most_in_flight <= 8
+    rows = {row.id: row for row in read_rows(demo / "mllmu-med", "privacy", ["forget"])}
+    pictures = Pictures(demo / "mllmu-med", "privacy", ["forget"])
+    found = read_predictions(out)
+    assert len(found) == 2 * len(rows)
+    for one in found:
+        size = f"{pictures[rows[one.id].image_id].size} " if one.way == "own" else ""
+        assert one.answer == size + rows[one.id].question[::-1].strip()
+    assert server.key not in out.read_text() + out.with_suffix(".run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("401", "with 401"), ("404", "with 404"), ("400", "with 400"), ("empty", "sent no answer")],
+)
+def test_a_server_that_refuses(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    words = ["--split", "forget", "--out", str(out), "--concurrency", "2"]
+    with ScriptedServer(says, lambda call: fault if call.number >= 9 else None) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        words += ["--model", server.model, "--server", server.url]
+        assert said in answer(*words, cwd=demo, ok=False)
+        assert len(server.asked()) <= 11
+        kept = read_predictions(out)
+        assert 8 <= len(kept) <= 9
+        server.fault = lambda call: None
+        answer(*words, cwd=demo)
+        assert len(server.asked()) <= 11 + 35 - len(kept)
+
+
+def test_no_server_there(demo: Path, tmp_path: Path) -> None:
+    words = ["--model", "x", "--split", "forget", "--out", str(tmp_path / "a.jsonl")]
+    said = answer(*words, "--server", "localhost:1/v1", cwd=demo, ok=False)
+    assert "write it as http://HOST:PORT/v1" in said
+
+
+# --- likelihoods ---
+
+
+def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> None:
+    """Shared and one by one agree, and both with the library's own loss."""
+    import torch
+
+    with asking(tiny, demo, "privacy") as (model, asked, picture):
+        some = asked[:40]
+        answers = [ask.row.answer for ask in some]
+        shared = model.logprobs(some, answers, picture)
+        for ask, text, found in zip(some, answers, shared, strict=True):
+            with torch.inference_mode():
+                alone = model._logprobs_one(ask, text, model.answer_ids(text), picture)
+                read = model._read_prompt(
+                    model.prompt(ask.question, True, text) + "</s>", ask, picture
+                )
+                labels = read["input_ids"].clone()
+                labels[:, : -len(found)] = -100
+                loss = model.model(**read, labels=labels).loss.item()
+            assert found == pytest.approx(alone, abs=2e-4)
+            assert -sum(found) / len(found) == pytest.approx(loss, rel=1e-4)
+            assert len(found) == len(model.answer_ids(text))
