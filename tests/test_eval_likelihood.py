@@ -1,0 +1,100 @@
+"""Probability, truth ratio, KS and membership attacks on cases that can be worked by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.data import read_rows
+from eval.likelihood import (
+    alternatives,
+    auc,
+    forget_quality,
+    min_k,
+    probability,
+    summarise,
+    truth_ratio,
+)
+from mllmu_med_dataset import UserError
+
+
+def logs(*probabilities: float) -> list[float]:
+    return [math.log(one) for one in probabilities]
+
+
+def row(split: str, own: list[float], *others: list[float], name: str = "a") -> dict[str, Any]:
+    return {"id": name, "split": split, "logprobs": own, "alternatives": list(others)}
+
+
+def test_probability_is_a_geometric_mean_per_token() -> None:
+    assert probability(logs(0.5)) == pytest.approx(0.5)  # one token
+    assert probability(logs(0.5, 0.125)) == pytest.approx(0.25)
+    assert probability([-2000.0]) == 0
+    with pytest.raises(UserError, match="without tokens"):
+        probability([])
+
+
+def test_truth_ratio_of_one_token_and_more() -> None:
+    assert truth_ratio(row("forget", logs(0.5), logs(0.25))) == pytest.approx(0.5)
+    assert truth_ratio(row("forget", logs(0.2), logs(0.2), logs(0.4))) == pytest.approx(1.5)
+    assert truth_ratio(row("forget", logs(0.1, 0.4), logs(0.2))) == pytest.approx(1)
+    assert truth_ratio(row("forget", logs(0.5))) is None
+    # A collapsed model: nothing is likely, and nothing overflows.
+    assert truth_ratio(row("forget", [-5000.0], logs(0.5))) == pytest.approx(math.exp(700))
+    assert truth_ratio(row("forget", logs(0.5), [-5000.0])) == 0
+
+
+def test_min_k_takes_one_token_at_least() -> None:
+    assert min_k([-3.0]) == -3
+    assert min_k([-1.0, -2.0, -3.0, -4.0]) == -4
+    assert min_k([-1.0] * 8 + [-5.0, -7.0]) == -6
+
+
+def test_auc_and_ks_on_known_samples() -> None:
+    assert auc([3, 4], [1, 2]) == 1
+    assert auc([1, 2], [3, 4]) == 0
+    assert auc([1, 1], [1, 1]) == 0.5
+    assert auc([1, 3], [2]) == 0.5
+    same = [0.1 * i for i in range(20)]
+    assert forget_quality(same, same) == 1
+    # Two samples of 5 that do not overlap: p = 2 / C(10, 5), by counting orders.
+    assert forget_quality([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx(2 / 252)
+    with pytest.raises(UserError, match="no truth ratios"):
+        forget_quality([], same)
+
+
+def test_a_summary() -> None:
+    rows = [
+        row("forget", logs(0.9), logs(0.3), name="f1"),
+        row("forget", logs(0.4), logs(0.8), name="f2"),
+        row("test", logs(0.1), name="t1"),
+        row("test", logs(0.5), name="t2"),
+    ]
+    found = summarise("x", rows, rows)
+    assert found["probability"]["forget"] == {"value": pytest.approx(0.65), "n": 2}
+    assert found["truth_ratio"] == {"value": pytest.approx((1 / 3 + 1 / 2) / 2), "n": 2}
+    assert found["attacks"]["loss"]["value"] == 0.75
+    assert found["forget_quality"] == {"value": 1, "n": 2}
+    with pytest.raises(UserError, match="are not those of the retrained model"):
+        summarise("x", rows, rows[:-1])
+
+
+def test_alternatives_name_other_patients(demo: Path) -> None:
+    rows = read_rows(demo / "mllmu-med", "privacy", ["forget"])
+    made = 0
+    for one in rows:
+        spans = [span for span in one.pii if span.field == "answer"]
+        texts = alternatives(one, rows)
+        assert bool(texts) == bool(spans)
+        for text in texts:
+            made += 1
+            assert text != one.answer
+            assert not [span.value for span in spans if span.value in text]
+            assert text.startswith(one.answer[: min(span.start for span in spans)])
+    assert made > 20
+    for one in read_rows(demo / "mllmu-med", "incorrect", ["forget"]):
+        assert alternatives(one, []) == [one.clean_answer]
+    assert not alternatives(read_rows(demo / "mllmu-med", "privacy", ["test"])[0], rows)
