@@ -1,0 +1,346 @@
+"""The commands of eval: answer, score, ues, leak, likelihood, report. Each says more with --help.
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eval.cli import make_app, one_line_errors
+from mllmu_med_dataset import UsageError
+
+app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
+]
+Config = Annotated[
+    str, typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05.")
+]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option("--split", metavar="NAME", help="forget, retain or test; may be repeated."),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="DIR|ID", help="A model's folder or Hub id; a server's name."),
+]
+Adapters = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", metavar="DIR", help="A PEFT adapter on top; may be repeated."),
+]
+Batch = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Questions at once.")]
+MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
+]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="Ask an OpenAI-compatible server instead."),
+]
+Concurrency = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Questions in flight to a server.")
+]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval answer --model DIR --out runs/base/answers.jsonl
+  python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
+  python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
+  python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
+"""
+)
+@one_line_errors
+def answer(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go (JSON lines).")],
+    model: ModelName = None,
+    adapter: Adapters = None,
+    data: Data = None,
+    config: Config = "privacy",
+    split: Splits = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="own, direct, prefix, clean or no_picture; may be repeated. [default: own]",
+        ),
+    ] = None,
+    batch_size: Batch = 32,
+    max_new_tokens: MaxNew = 128,
+    device: Device = "",
+    dtype: Dtype = "",
+    server: Server = None,
+    concurrency: Concurrency = 16,
+) -> None:
+    """Let a model answer the rows of some splits; run it again after a kill and it goes on."""
+    from eval.asking import asks
+    from eval.data import check_splits, read_rows
+
+    splits = check_splits(split or [])
+    asked = asks(read_rows(data, config, splits), way or ["own"])
+    made = _ask(
+        asked,
+        data,
+        config,
+        out,
+        model=model,
+        adapter=adapter,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        dtype=dtype,
+        server=server,
+        concurrency=concurrency,
+    )
+    cut = sum(one.end == "length" for one in made)
+    print(f"{len(made):,} answers in {out}" + (f"; {cut:,} cut off at the limit" if cut else ""))
+
+
+def _ask(
+    asked: list[Any],
+    data: str | None,
+    config: str,
+    out: Path,
+    *,
+    model: str | None,
+    adapter: list[Path] | None,
+    batch_size: int,
+    max_new_tokens: int,
+    device: str,
+    dtype: str,
+    server: str | None,
+    concurrency: int,
+) -> list[Any]:
+    from eval.answer import answer_with_model
+    from eval.data import Pictures
+
+    if not model:
+        raise UsageError("--model is missing: a folder, a Hub id, or a server's name for the model")
+    if not asked:
+        raise UsageError("nothing to ask: these splits hold no row for this way of asking")
+    pictures = Pictures(data, config, {ask.row.split for ask in asked})
+    if server:
+        from eval.server import answer_with_server
+
+        if adapter:
+            raise UsageError("--adapter and --server: load the adapter in the server instead")
+        return answer_with_server(server, model, asked, pictures, out, max_new_tokens, concurrency)
+    from eval.model import load_model
+
+    loaded = load_model(model, adapter or [], device, dtype)
+    return answer_with_model(loaded, asked, pictures, out, max_new_tokens, batch_size)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval score runs/ga/answers.jsonl
+  python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
+"""
+)
+@one_line_errors
+def score(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One model's answers.")],
+    data: Data = None,
+    config: Config = "privacy",
+    split: Splits = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The run's folder. [default: the first file's]"),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What tables call it. [default: the folder's name]")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """ROUGE-1, BLEU and accuracy as the paper has them, and more: scores.json and its rows."""
+    from eval import tables
+    from eval.score import score as scored
+    from eval.score import write_scores
+
+    folder = out or files[0].parent
+    summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
+    write_scores(folder, summary, rows)
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        tables.print_scores(summary, folder)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base
+"""
+)
+@one_line_errors
+def ues(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
+    finetuned: Annotated[
+        Path, typer.Option(metavar="RUN", help="The fine-tuned model that was unlearned.")
+    ],
+    base: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The base model: flags over-forgetting.")
+    ] = None,
+    retrain: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Fine-tuned on retain only: the reference.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 20250804,
+    as_json: Json = False,
+) -> None:
+    """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
+    from eval import tables
+    from eval.ues import compare, read_run
+
+    found = compare(
+        [read_run(run) for run in runs],
+        read_run(finetuned),
+        read_run(base) if base else None,
+        read_run(retrain) if retrain else None,
+        seed=seed,
+    )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        tables.print_ues(found)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval leak --model DIR --adapter ft --out runs/finetune
+  python -m eval leak runs/ga/leak.jsonl --out runs/ga
+"""
+)
+@one_line_errors
+def leak(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="Answers that were asked for already."),
+    ] = None,
+    model: ModelName = None,
+    adapter: Adapters = None,
+    data: Data = None,
+    config: Config = "privacy",
+    way: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Ways of asking; may be repeated. [default: all five]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder. [default: FILE's]")
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What tables call it.")] = "",
+    batch_size: Batch = 32,
+    max_new_tokens: MaxNew = 128,
+    device: Device = "",
+    dtype: Dtype = "",
+    server: Server = None,
+    concurrency: Concurrency = 16,
+    as_json: Json = False,
+) -> None:
+    """Whose private values come out, asked in five ways: exact, normalised and fuzzy matches."""
+    from eval import leak as leaks
+    from eval.asking import WAYS, asks
+    from eval.data import read_rows
+
+    if bool(files) == bool(model):
+        raise UsageError("give either FILE... with answers, or --model to ask it")
+    folder = out or (files[0].parent if files else None)
+    if folder is None:
+        raise UsageError("--out is missing: the run's folder, e.g. runs/ga")
+    paths = files or [folder / "leak.jsonl"]
+    if model:
+        asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
+        _ask(
+            asked,
+            data,
+            config,
+            paths[0],
+            model=model,
+            adapter=adapter,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            device=device,
+            dtype=dtype,
+            server=server,
+            concurrency=concurrency,
+        )
+    summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
+    leaks.write_leak(folder, summary, rows)
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        leaks.print_leak(summary)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval likelihood --model DIR --adapter ft --out runs/finetune
+  python -m eval likelihood --out runs/ga --retrain runs/retrain
+"""
+)
+@one_line_errors
+def likelihood(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")],
+    model: ModelName = None,
+    adapter: Adapters = None,
+    data: Data = None,
+    config: Config = "privacy",
+    retrain: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="The retrained model's run: gives forget quality."),
+    ] = None,
+    batch_size: Batch = 32,
+    device: Device = "",
+    dtype: Dtype = "",
+    as_json: Json = False,
+) -> None:
+    """Probability, truth ratio, forget quality and membership attacks, from one pass.
+
+    Without --model the likelihoods that the run's folder holds already are summed up.
+    """
+    from eval import likelihood as likelihoods
+    from eval import tables
+
+    if model:
+        from eval.data import Pictures, read_rows
+        from eval.model import load_model
+
+        rows = read_rows(data, config)
+        loaded = load_model(model, adapter or [], device, dtype)
+        identity = likelihoods.identity_of(loaded)
+        if not likelihoods.kept(out, identity, rows):
+            pictures = Pictures(data, config, [])
+            measured = likelihoods.measure(loaded, rows, pictures, batch_size)
+            likelihoods.write_rows(out, measured, identity)
+    summary = likelihoods.summarise(
+        out.resolve().name,
+        likelihoods.read_likelihoods(out),
+        likelihoods.read_likelihoods(retrain) if retrain else (),
+    )
+    likelihoods.write_summary(out, summary)
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        tables.print_likelihood(summary)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m eval")
