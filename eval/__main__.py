@@ -255,6 +255,7 @@ def leak(
 ) -> None:
     """Whose private values come out, asked in five ways: exact, normalised and fuzzy matches."""
     from eval import leak as leaks
+    from eval import tables
     from eval.asking import WAYS, asks
     from eval.data import read_rows
 
@@ -285,7 +286,7 @@ def leak(
     if as_json:
         print(json.dumps(summary))
     else:
-        leaks.print_leak(summary)
+        tables.print_leak(summary, folder)
 
 
 @app.command(

@@ -6,7 +6,7 @@ import base64
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -35,7 +35,7 @@ def tiny(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def asking(
-    tiny: Path, demo: Path, config: str, **how: Any
+    tiny: Path, demo: Path, config: str, ways: Sequence[str] = ("own",)
 ) -> Iterator[tuple[Model, list[Ask], Any]]:
     data = demo / "mllmu-med"
     pictures = Pictures(data, config, [])
