@@ -129,8 +129,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     found = {way: _shares(some) for way, some in ways.items() if some}
     people: dict[str, dict[str, str]] = {}
     for row in rows:
-        person = people.setdefault(row["profile_id"], {})
         for one in row["values"]:
+            person = people.setdefault(row["profile_id"], {})
             person[one["kind"]] = _best([person.get(one["kind"], ""), one["level"]])
     return {"ways": found, "any_way": _shares(rows), "by_person": dict(sorted(people.items()))}
 
