@@ -80,6 +80,58 @@ def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None
             assert shared == [model.answer_one(ask, picture, 12) for ask in some]
 
 
+def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: Path) -> None:
+    """LLaVA-NeXT cuts a picture into tiles, its prompt is the processor's: through `generate`."""
+    import torch
+    from transformers import (
+        AutoConfig,
+        AutoProcessor,
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextImageProcessorPil,
+        LlavaNextProcessor,
+    )
+
+    like = AutoConfig.from_pretrained(tiny)
+    kept = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
+    tiles = [[64, 128], [128, 64]]
+    torch.manual_seed(0)
+    config = LlavaNextConfig(
+        vision_config=like.vision_config,
+        text_config=like.text_config,
+        image_token_index=like.image_token_index,
+        image_grid_pinpoints=tiles,
+        initializer_range=0.2,
+        **kept,
+    )
+    model = LlavaNextForConditionalGeneration(config)
+    model.generation_config.eos_token_id = 2
+    model.save_pretrained(tmp_path)
+    size = {"shortest_edge": 64}, {"height": 64, "width": 64}
+    LlavaNextProcessor(
+        image_processor=LlavaNextImageProcessorPil(
+            size=size[0], crop_size=size[1], image_grid_pinpoints=tiles
+        ),
+        tokenizer=AutoProcessor.from_pretrained(tiny, backend="pil").tokenizer,
+        patch_size=16,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=tiny_llava.CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
+    ).save_pretrained(tmp_path)
+    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, picture):
+        loaded = load_model(str(tmp_path))
+        some = [asked[0], *[ask for ask in asked if not ask.picture][:2]]
+        assert not loaded.shares
+        assert loaded.prompt("Why?") == "Q: <image>\nWhy? A:"
+        told = loaded.answer(some, picture, 6)
+        other = picture(asked[-1])
+        assert told[0] != loaded.answer(some, lambda ask: other, 6)[0]
+        assert len({one.text for one in told}) == 3
+        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], picture)
+    for ask, found in zip(some, weighed, strict=True):
+        assert len(found) == len(loaded.answer_ids(ask.row.answer))
+
+
 def test_the_picture_is_looked_at(tiny: Path, demo: Path) -> None:
     with asking(tiny, demo, "privacy") as (model, asked, picture):
         some = asked[:20]
