@@ -1,0 +1,230 @@
+"""LoRA on the language model, and the reference model that costs no second copy.
+
+What is trained is always a new adapter on top of all that the model was given with. The reference
+(the fine-tuned model, when unlearning) is therefore the same weights with the new adapter left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval.files import write_atomic
+from eval.model import Model, weights_hash
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The seven linear maps of each of the language model's layers. Anchored: the bare names also occur
+#: in the vision tower.
+LANGUAGE: Final = (
+    r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+)
+PROJECTOR: Final = r".*multi_modal_projector\.linear_\d+"
+
+
+@dataclass(slots=True)
+class Adapter:
+    """The adapter that is trained, on a model whose every other weight is frozen."""
+
+    net: Any
+    name: str
+    parents: list[str]
+
+    def weights(self) -> dict[str, Any]:
+        """Its parameters by name."""
+        return {name: p for name, p in self.net.named_parameters() if f".{self.name}." in name}
+
+    def use(self) -> None:
+        """Answer as the model under training, which only this adapter's weights can change."""
+        self.net.base_model.set_adapter([*self.parents, self.name], inference_mode=True)
+        # `set_adapter` decides what is trainable anew each time, for all active adapters alike.
+        self.net.base_model.set_requires_grad(self.name)
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Answer as the model that training started from."""
+        self.net.base_model.set_adapter(self.parents, inference_mode=True)
+        try:
+            yield
+        finally:
+            self.use()
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write it in PEFT's own format, whole or not at all."""
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        state = get_peft_model_state_dict(
+            self.net, adapter_name=self.name, save_embedding_layers=False
+        )
+        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        save_file(state, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = self.net.peft_config[self.name]
+        trains, config.inference_mode = config.inference_mode, True
+        config.save_pretrained(str(temporary))
+        config.inference_mode = trains
+        write_atomic(temporary / "README.md", card)
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the values of `weights()` of another process of the same run."""
+        import torch
+
+        own = self.weights()
+        if own.keys() != state.keys():
+            raise UserError("the checkpoint is of an adapter with other layers: remove it")
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+
+
+def add_adapter(
+    model: Model, rank: int, alpha: float, seed: int = 0, projector: bool = False
+) -> Adapter:
+    """Put a new adapter on top of a model, which is changed in place; all else is frozen.
+
+    Its second matrices are 0: the model's answers stay those that they were, exactly.
+
+    Args:
+        rank, alpha: of LoRA; the update is scaled by alpha / rank.
+        seed: of the first matrices.
+        projector: also on the layers between vision tower and language model.
+
+    Raises:
+        UserError: the model has no language model whose layers are named as expected.
+    """
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=f"({LANGUAGE}|{PROJECTOR})" if projector else LANGUAGE,
+        task_type="CAUSAL_LM",
+    )
+    net = model.model
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    parents: list[str] = []
+    torch.manual_seed(seed)
+    try:
+        if isinstance(net, PeftModel):
+            parents = _active(net)
+            net.add_adapter(name := _next_name(net), config)
+        else:
+            net = get_peft_model(net, config, adapter_name=(name := _next_name(net)))
+    except ValueError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{model.identity.get('model')}: no place for LoRA on its language model: {reason}"
+        ) from error
+    net.eval()
+    made = Adapter(net, name, parents)
+    made.use()
+    seeing = [name for name in made.weights() if "language_model" not in name]
+    if not projector and seeing:
+        raise UserError(
+            f"{model.identity.get('model')}: LoRA would also train {seeing[0]}, which is no part "
+            "of its language model"
+        )
+    model.model = net
+    return made
+
+
+def put_on(model: Model, folder: Path) -> None:
+    """Put a saved adapter on top of a loaded model: the model that `load_model` gives with it.
+
+    Raises:
+        UserError: no adapter there, or one of another model.
+    """
+    from peft import PeftModel
+
+    if not (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
+    net = model.model
+    try:
+        if isinstance(net, PeftModel):
+            parents = _active(net)
+            net.load_adapter(str(folder), adapter_name=(name := _next_name(net)))
+        else:
+            parents, name = [], _next_name(net)
+            net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"{folder}: does not fit this model: {reason}") from error
+    net.base_model.set_adapter([*parents, name], inference_mode=True)
+    model.model = net.eval()
+    named(model, folder)
+
+
+def named(model: Model, folder: Path) -> None:
+    """Say in a model's identity that the adapter saved in a folder is on top of it."""
+    above = {"path": str(folder), "weights": weights_hash(folder)}
+    model.identity["adapters"] = [*parents_of(model), above]
+
+
+def take_off(model: Model) -> None:
+    """Undo the last `put_on` (or training): the model is again what it was before it."""
+    net = model.model
+    *parents, name = _active(net)
+    if parents:
+        net.delete_adapter(name)
+        net.base_model.set_adapter(parents, inference_mode=True)
+    else:
+        model.model = net.unload()
+    model.identity["adapters"] = parents_of(model)[: len(parents)]
+
+
+def _active(net: Any) -> list[str]:
+    active = net.base_model.active_adapter
+    return [active] if isinstance(active, str) else list(active)
+
+
+def _next_name(net: Any) -> str:
+    """The name that `load_model` gives to the next adapter."""
+    return f"adapter_{len(getattr(net, 'peft_config', {}))}"
+
+
+def parents_of(model: Model) -> list[dict[str, str]]:
+    """The adapters that a model was loaded with: path and hash of each, in their order."""
+    return [dict(one) for one in model.identity.get("adapters", [])]
+
+
+def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
+    """The model card of an adapter: what it is, what it goes on top of, how to load it."""
+    base = model.identity.get("model", "")
+    parents = parents_of(model)
+    head = ["---", "library_name: peft", "tags: [lora, mllmu-med, machine-unlearning]"]
+    if base and not Path(base).expanduser().is_dir():
+        head.append(f"base_model: {base}")
+    lines = [*head, "---", "", f"# LoRA adapter: {method}", ""]
+    lines += [f"- Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
+    for i, one in enumerate(parents, 1):
+        lines.append(f"- On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
+    lines += [f"- {name}: {value}" for name, value in record.items()]
+    order = [*(one["path"] for one in parents), "this folder"]
+    lines += [
+        "",
+        "Load the base model, then all adapters in this order, all active together: "
+        f"{', '.join(order)}.",
+        "",
+        "Research artefact of the MLLMU-Med benchmark; not for clinical use.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""What decides a training run besides its model and its rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Answers that take a forget answer's place; ours, the paper only says 'I don't know'.
+REFUSALS = (
+    "I don't know.",
+    "I do not know that.",
+    "I cannot tell from this picture.",
+    "I have no knowledge of that.",
+    "I don't have that information.",
+    "That is not something I can answer.",
+    "I am unable to say.",
+    "I'm not in a position to answer this question.",
+    "This is beyond what I know.",
+    "I don't know the answer to this question.",
+)
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainSettings(BaseModel):
+    """Settings of one run; the defaults are the paper's where it states them, else ours.
+
+    epochs: passes over the rows that pace the run: forget and retain rows together where they are
+        learnt alike or sampled as a union; the forget rows where they are paired.
+    batch_size: rows of a step over all processes and forward passes; where retain rows are paired,
+        forget rows, each with a retain row beside it.
+    micro_batch: at most so many question-answer samples in one forward pass of one process; changes
+        memory and speed, not the result.
+    retain_sampling: `union`: an epoch is one pass over the union of forget and retain set, the
+        forget rows spread evenly; each mean is scaled so that an epoch's steps average to the
+        equation as it stands. `paired`: a retain row for each forget row, drawn without replacement
+        until all were drawn.
+    shuffle: `picture`: pictures in random order, a picture's rows together, so that packing finds
+        something to share; `row`: rows in random order.
+    packing: whether the questions of a picture that meet in a forward pass share one copy of it;
+        changes speed, not the result.
+    warmup: share of the steps over which the learning rate rises; lr_end: what share of it the
+        cosine ends at.
+    clip: largest gradient norm. reduction: see `baselines.losses`.
+    beta, gamma, retain_weight: of NPO, SimNPO and DPO; None: the value of the method's paper.
+    projector: LoRA on the projector's two layers as well as on the language model.
+    collapse: the run stops when the mean forget loss of a step is above this many times the loss
+        of an even guess, ln(vocabulary).
+    keep: adapter of the last step, or of the epoch that the evaluation scored best.
+    save_every: steps between two checkpoints; each epoch ends with one besides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Count = 3
+    max_steps: Annotated[int, Field(ge=0)] = 0  # 0: as many as the epochs have
+    learning_rate: Positive = 2e-4
+    batch_size: Count = 16
+    micro_batch: Count = 8
+    retain_sampling: Literal["union", "paired"] = "union"
+    shuffle: Literal["picture", "row"] = "picture"
+    packing: Literal["picture", "none"] = "picture"
+    reduction: Literal["sample", "token"] = "sample"
+    rank: Count = 128
+    alpha: Positive = 256
+    projector: bool = False
+    warmup: Share = 0.05
+    lr_end: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    clip: Positive = 1.0
+    beta: Positive | None = None
+    gamma: float | None = None
+    retain_weight: Annotated[float, Field(ge=0)] = 1.0
+    refusals: Annotated[tuple[str, ...], Field(min_length=1)] = REFUSALS
+    checkpointing: bool = False
+    collapse: Positive = 3.0
+    keep: Literal["last", "best"] = "last"
+    save_every: Count = 100
+    seed: int = 0
+    tracker: Literal["", "tensorboard", "wandb"] = ""
+
+    def identity(self) -> dict[str, object]:
+        """What decides the result: not how often it is saved, nor who watches."""
+        return self.model_dump(mode="json", exclude={"save_every", "tracker"})

@@ -1,0 +1,394 @@
+"""The loop that fine-tunes and unlearns: plain torch, on one process or many.
+
+A step's loss is the sum of its passes' shares over all processes and forward passes (see
+`baselines.losses`): how it is cut changes memory and speed, and the result by rounding only. Steps
+are a function of the settings alone, so that a checkpoint needs no more of the position than a
+number, and a killed run goes on bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from baselines.adapters import Adapter, add_adapter, card, named, put_on
+from baselines.batches import Encoder, PictureStore
+from baselines.losses import METHODS, Method
+from baselines.plan import Sample, Step, epoch_steps, passes
+from baselines.plan import samples as samples_of
+from baselines.settings import TrainSettings
+from baselines.state import Outcome, RunFolder, run_digest, run_identity
+from baselines.steps import run_pass
+from eval.files import digest, make_folder
+from eval.model import Model
+from eval.progress import progress, say
+from mllmu_med_dataset import Record, UsageError, UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an evaluation at an epoch's end says.
+
+    score: the higher the better; with `keep: best`, the adapter of the best epoch is kept.
+    stop: why the run should end here as collapsed, e.g. degenerate answers; empty to go on.
+    """
+
+    score: float | None = None
+    stop: str = ""
+
+
+#: Called on the main process with the epoch that has ended (from 1); the model is the one given to
+#: `train`, and answers as trained so far.
+OnEpoch = Callable[[int], Verdict | None]
+
+
+def train(
+    model: Model,
+    method: str,
+    forget: Sequence[Record],
+    retain: Sequence[Record],
+    pictures: PictureStore,
+    settings: TrainSettings,
+    out: Path,
+    on_epoch: OnEpoch | None = None,
+    data: dict[str, Any] | None = None,
+) -> Outcome:
+    """Train a new adapter on top of a model, into a run folder.
+
+    The model is changed in place: at the end it answers with the trained adapter on
+    (`adapters.take_off` takes it off again). What it was given as is the reference model. A run
+    that has ended is not run again; one that was killed goes on from its checkpoint.
+
+    Args:
+        model: from `eval.model.load_model`, with the adapters that this one goes on top of; in a
+            run of several processes, loaded to `process_device()`.
+        method: of `losses.METHODS`.
+        forget, retain: the rows; a set that the method does not use is left alone.
+        pictures: looked up by `image_id`.
+        data: what the rows are of (folder, config, build), for the record and the model card.
+
+    Raises:
+        UserError: an empty set, another run's folder, no memory for a pass.
+        UsageError: an unknown method.
+    """
+    if method not in METHODS:
+        raise UsageError(f"method {method}: use {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
+    hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
+    rows = digest([[[asdict(s), hashes[s.id]] for s in part] for part in used])[:12]
+    identity = run_identity(method, dict(settings.identity()), model.identity, rows)
+    run = run_digest(identity)
+    accelerator = _accelerator(model, settings, out)
+    folder = RunFolder(out)
+    about = {
+        "run": run,
+        "method": method,
+        "settings": settings.model_dump(mode="json"),
+        "data": {**(data or {}), "forget": len(used[0]), "retain": len(used[1]), "rows": rows},
+        "model": model.identity,
+        "identity": identity,
+        "processes": accelerator.num_processes,
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        "outcome": None,
+    }
+    ended: Outcome | None = None
+    if accelerator.is_main_process:
+        make_folder(out, "a training run")
+        ended = folder.begin(about)
+    ended = _tell(accelerator, ended)
+    if ended:
+        if accelerator.is_main_process:
+            say(f"  {method}: {ended.status} already, after {ended.steps:,} steps ({out})")
+        put_on(model, folder.adapter)
+        return ended
+    text = card(model, method, {"Data": _said(about["data"]), "Run": run})
+    loop = _Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
+    outcome = loop.run_all(pictures, on_epoch)
+    named(model, folder.adapter)
+    return outcome
+
+
+def process_device() -> str:
+    """Where a process of `accelerate launch` should load its model to, e.g. `cuda:1`."""
+    from accelerate import PartialState
+
+    return str(PartialState().device)
+
+
+def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
+    """Of a step (from 0): a rise over the first `warmup` of the steps, then half a cosine."""
+    rise = math.ceil(settings.warmup * steps)
+    if step < rise:
+        return settings.learning_rate * (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    low = settings.lr_end
+    return settings.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(slots=True)
+class _Loop:
+    model: Model
+    method: Method
+    name: str
+    forget: list[Sample]
+    retain: list[Sample]
+    settings: TrainSettings
+    folder: RunFolder
+    run: str
+    card: str
+    accelerator: Accelerator
+    done: int = 0
+    best: tuple[int, float] | None = None
+    line: dict[str, Any] = field(default_factory=dict)
+
+    def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
+        import torch
+
+        from baselines.forward import AnswerLogits, Features, base_of
+
+        started = time.monotonic()
+        s = self.settings
+        encoder = Encoder(self.model, pictures)
+        plan = self._plan(encoder, 0)
+        steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
+        adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
+        if s.checkpointing:
+            _checkpoint_activations(base_of(self.model))
+        weights = list(adapter.weights().values())
+        features = Features(self.model, pictures) if self.model.shares else None
+        fused = self.model.device.type == "cuda"
+        module, optimizer = self.accelerator.prepare(
+            AnswerLogits(self.model, features),
+            torch.optim.AdamW(
+                weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
+            ),
+        )
+        self._resume(adapter, optimizer)
+        reason = ""
+        main = self.accelerator.is_main_process
+        if main and s.tracker:
+            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
+        showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
+        with showing as advance:
+            advance(self.done)
+            while self.done < steps and not reason:
+                epoch, at = divmod(self.done, len(plan))
+                today = self._plan(encoder, epoch)
+                for step in today[at : at + steps - self.done]:
+                    reason = self._step(step, steps, encoder, module, optimizer, adapter, weights)
+                    if reason:
+                        break
+                    advance(1)
+                    if self.done % s.save_every == 0 and self.done % len(plan):
+                        self._save(adapter, optimizer)
+                else:
+                    reason = self._evaluate(on_epoch, epoch + 1, adapter)
+                    self._save(adapter, optimizer)
+        seconds = time.monotonic() - started
+        return self._end(adapter, reason, -(-self.done // len(plan)), seconds)
+
+    def _plan(self, encoder: Encoder, epoch: int) -> list[Step]:
+        return epoch_steps(
+            self.method, self.forget, self.retain, self.settings, epoch, encoder.answer_tokens
+        )
+
+    def _step(
+        self,
+        step: Step,
+        steps: int,
+        encoder: Encoder,
+        module: Any,
+        optimizer: Any,
+        adapter: Adapter,
+        weights: list[Any],
+    ) -> str:
+        """One optimizer step; why the run has to end, or nothing."""
+        import torch
+
+        s, acc = self.settings, self.accelerator
+        total: dict[str, Any] = {}
+        mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
+        for i, one in enumerate(mine):
+            last = i + 1 == len(mine)
+            with nullcontext() if last else acc.no_sync(module):
+                try:
+                    tally = run_pass(one, step, self.method, s, encoder, module, adapter)
+                    # Processes' gradients are averaged, but their shares of the loss add up.
+                    acc.backward(tally.loss * acc.num_processes)
+                except torch.cuda.OutOfMemoryError as error:
+                    raise UserError(
+                        f"a pass of {len(one.samples)} samples does not fit into the accelerator's "
+                        "memory: lower micro_batch, turn checkpointing on, or lower rank"
+                    ) from error
+            for name, pair in [("loss", (tally.loss.detach(),)), *tally.sums.items()]:
+                before = total.get(name, (0,) * len(pair))
+                total[name] = tuple(a + b for a, b in zip(before, pair, strict=True))
+        flat = torch.stack([value.double() for pair in total.values() for value in pair])
+        found = iter(acc.reduce(flat, "sum").tolist())
+        terms = {name: tuple(next(found) for _ in pair) for name, pair in total.items()}
+        loss = terms.pop("loss")[0]
+        means = {name: a / n for name, (a, n) in terms.items() if n}
+        rate = learning_rate(self.done, steps, s)
+        norm = float(acc.clip_grad_norm_(weights, s.clip))
+        self.line = {"step": self.done + 1, "loss": loss, **means, "grad_norm": norm, "lr": rate}
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = "loss" if not math.isfinite(loss) else "gradient"
+            return f"the {what} of step {self.done + 1} is not finite"
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if self.done == 0 and not any(
+            bool(p.any()) for name, p in adapter.weights().items() if "lora_B" in name
+        ):
+            raise RuntimeError("the first step has changed no weight of the adapter")
+        self.done += 1
+        if acc.is_main_process:
+            self.folder.add(self.line)
+            if s.tracker:
+                acc.log(self.line, step=self.done)
+        bound = s.collapse * math.log(self.model.model.config.get_text_config().vocab_size)
+        if means.get("forget", 0) > bound:
+            return (
+                f"the forget loss of step {self.done} is {means['forget']:.1f}, above "
+                f"{bound:.1f} ({s.collapse:g} times that of an even guess)"
+            )
+        return ""
+
+    def _evaluate(self, on_epoch: OnEpoch | None, epoch: int, adapter: Adapter) -> str:
+        verdict = None
+        if on_epoch and self.accelerator.is_main_process:
+            verdict = on_epoch(epoch)
+        verdict = _tell(self.accelerator, verdict) or Verdict()
+        if verdict.score is not None and (self.best is None or verdict.score > self.best[1]):
+            self.best = epoch, verdict.score
+            if self.settings.keep == "best" and self.accelerator.is_main_process:
+                adapter.save(self.folder.adapter, self.card)
+        return verdict.stop
+
+    def _more(self) -> str:
+        said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
+        return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
+
+    def _save(self, adapter: Adapter, optimizer: Any) -> None:
+        import torch
+
+        if self.accelerator.is_main_process:
+            self.folder.save(
+                {
+                    "run": self.run,
+                    "step": self.done,
+                    "best": self.best,
+                    "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
+                    "optimizer": optimizer.state_dict(),
+                    "random": torch.get_rng_state(),
+                }
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self, adapter: Adapter, optimizer: Any) -> None:
+        import torch
+
+        state = self.folder.load(self.run) if self.accelerator.is_main_process else None
+        state = _tell(self.accelerator, state)
+        if not state:
+            return
+        adapter.load(state["weights"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        self.done, self.best = state["step"], state["best"]
+        if self.accelerator.is_main_process:
+            say(f"  {self.name}: goes on after step {self.done:,}")
+
+    def _end(self, adapter: Adapter, reason: str, epoch: int, seconds: float) -> Outcome:
+        s, main = self.settings, self.accelerator.is_main_process
+        kept = self.best if s.keep == "best" else None
+        if main and not kept:
+            adapter.save(self.folder.adapter, self.card)
+        self.accelerator.wait_for_everyone()
+        if kept:
+            from safetensors.torch import load_file
+
+            saved = load_file(self.folder.adapter / "adapter_model.safetensors")
+            names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
+            adapter.load({names[n]: value for n, value in saved.items()})
+        last = self.best[1] if self.best and self.best[0] == epoch else None
+        outcome = Outcome(
+            status="collapsed" if reason else "finished",
+            reason=reason,
+            steps=self.done,
+            epoch=kept[0] if kept else epoch,
+            score=kept[1] if kept else last,
+            seconds=round(seconds, 1),
+            adapter=self.folder.adapter,
+        )
+        if main:
+            self.folder.end(outcome)
+            if reason:
+                say(f"  {self.name}: stopped as collapsed: {reason}")
+            if s.tracker:
+                self.accelerator.end_training()
+        self.accelerator.wait_for_everyone()
+        return outcome
+
+
+def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
+    from datetime import timedelta
+
+    import torch
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+    if settings.tracker and not find_spec(settings.tracker):
+        raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
+    half = model.model.dtype == torch.bfloat16
+    return Accelerator(
+        cpu=model.device.type == "cpu",
+        mixed_precision="bf16" if half else "no",
+        log_with=settings.tracker or None,
+        project_dir=out,
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            # The main process alone evaluates at an epoch's end, while the others wait.
+            InitProcessGroupKwargs(timeout=timedelta(hours=12)),
+        ],
+    )
+
+
+def _checkpoint_activations(base: Any) -> None:
+    """Compute the language model's activations again in the backward pass instead of keeping them.
+
+    The layers themselves are told that they train, not what they hold: dropout stays off.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    base.model.language_model.activation_checkpointing_enable({"use_reentrant": False})
+    for module in base.model.language_model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+
+
+def _tell(accelerator: Accelerator, value: Any) -> Any:
+    """The main process's value, to all."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    told = [value]
+    broadcast_object_list(told)
+    return told[0]
+
+
+def _said(data: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in data.items())
