@@ -76,7 +76,7 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
         if path and path.resolve() not in [folder.resolve() for folder in folders]:
             folders.append(path)
         if path and list(given.values()).count(path.resolve()) > 1:
-            raise UsageError(f"--{role} {path}: this run is given in two roles: give another")
+            raise UsageError(f"{path}: this run is given in two roles: it can be one of them")
     if not folders:
         raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
     names: dict[str, Path] = {}

@@ -78,5 +78,5 @@ class Report:
 
 def label_of(name: str, role: str) -> str:
     """What tables call a run: a method as the paper writes it, another name as it is."""
-    label = LABELS.get(name.lower().replace("_", "-"))
-    return label or (name if role == "method" else f"{name} ({LABELS[role]})")
+    label = LABELS.get(name.lower().replace("_", "-"), name)
+    return label if role == "method" or label == LABELS[role] else f"{label} ({role})"

@@ -12,6 +12,8 @@ from eval.figures import ROLES, Figure, Key, Line, label_of
 from eval.ues import ues
 from mllmu_med_dataset import SPLITS, UserError
 
+#: What the paper calls its two settings.
+TITLES: Final = {"privacy": "Privacy disclosure", "incorrect": "Incorrect facts"}
 PAPER_TABLE: Final = {"privacy": "table1", "incorrect": "table2"}
 
 

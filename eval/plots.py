@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Plot
 
-COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-MARKERS: Final = "os^DvPX"  # one more than colours: 42 pairs
+METHODS: Final = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
+GREEN: Final = "#009E73"  # kept for the retrained model
+KINDS: Final = (*METHODS, GREEN)
+MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
 LONGEST: Final = 28  # characters of a name
 
 
@@ -76,7 +78,9 @@ def rouge1(report: Report) -> Plot:
         for role, kind in (("base", "dotted"), ("finetune", "dashed"))
         if role in drawn
     ]
-    plot.suptitle(f"ROUGE-1 of open questions on {report.config}{_told(report, told)}", fontsize=11)
+    plot.suptitle(
+        f"ROUGE-1 (%) of open questions on {report.config}{_told(report, told)}", fontsize=11
+    )
     return plot
 
 
@@ -84,11 +88,11 @@ def tradeoff(report: Report) -> Plot:
     """Forget across, retain up: upper left is good; finetune is the no-op."""
     plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(report.lines)))
     panel: Axes = plot.subplots()
-    methods = 0
+    methods, handles, labels = 0, [], []
     for line in report.lines:
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
-        marker, colour, size = MARKERS[methods % 7], COLOURS[methods % 6], 8.0
+        marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
         if line.role == "method":
             methods += 1
         else:
@@ -96,7 +100,7 @@ def tradeoff(report: Report) -> Plot:
             size = 15.0 if line.role == "retrain" else 9.0
             colour = _role_colour(line)
             label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
-        panel.errorbar(
+        drawn = panel.errorbar(
             [100 * forget.value],
             [100 * retain.value],
             xerr=_errors([forget]),
@@ -108,11 +112,14 @@ def tradeoff(report: Report) -> Plot:
             color=colour,
             elinewidth=0.9,
             linestyle="none",
-            label=label,
         )
+        handles.append(drawn[0])
+        labels.append(label)
     panel.set_xlabel("ROUGE-1 on forget (%): lower is better")
     panel.set_ylabel("ROUGE-1 on retain (%): higher is better")
     panel.margins(0.12)
+    for limits, narrow in ((panel.get_xlim(), panel.set_xlim), (panel.get_ylim(), panel.set_ylim)):
+        narrow(max(limits[0], -4), min(limits[1], 104))
     panel.annotate(
         "better",
         xy=(0.015, 0.985),
@@ -122,10 +129,16 @@ def tradeoff(report: Report) -> Plot:
         fontsize=9,
     )
     panel.legend(
-        loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9, labelspacing=0.7
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        fontsize=9,
+        labelspacing=0.7,
     )
     panel.set_title(
-        f"Forgetting against retaining on {report.config}{_told(report, [])}", fontsize=11
+        f"ROUGE-1 (%), forget against retain, on {report.config}{_told(report, [])}", fontsize=11
     )
     return plot
 
@@ -151,7 +164,7 @@ def leakage(report: Report) -> Plot:
                 values.append(100 * value)
         counted = max(line.figures[keys[kind]].n for line in lines if keys[kind] in line.figures)
         bars = panel.barh(
-            places, values, height=height * 0.92, color=COLOURS[k], label=f"{kind} (n={counted})"
+            places, values, height=height * 0.92, color=KINDS[k], label=f"{kind} (n={counted})"
         )
         panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
     panel.set_yticks(range(len(lines)), [name(line) for line in lines])
@@ -160,7 +173,9 @@ def leakage(report: Report) -> Plot:
     panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
     panel.grid(axis="y", visible=False)
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-    panel.set_title(f"Leakage by kind of value on {report.config} (normalised match)", fontsize=11)
+    panel.set_title(
+        f"Private values leaked (%) by kind on {report.config}, normalised match", fontsize=11
+    )
     return plot
 
 
@@ -252,9 +267,7 @@ def _halo() -> dict[str, Any]:
 
 
 def _role_colour(line: Line) -> str:
-    return {"base": "#999999", "finetune": "#D55E00", "retrain": "#009E73"}.get(
-        line.role, COLOURS[0]
-    )
+    return {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN}.get(line.role, METHODS[0])
 
 
 def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
@@ -268,5 +281,5 @@ def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
 
 def _told(report: Report, told: list[str]) -> str:
     if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
-        told = [*told, "bars: 95 % interval"]
+        told = [*told, "whiskers: 95 % interval"]
     return f" ({'; '.join(told)})" if told else ""

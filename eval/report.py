@@ -43,9 +43,11 @@ def print_terminal(report: Report, out: Any) -> None:
                 shown.add_row(f"[italic]{section.head}[/italic]")
             for line, cells in table.rows(section):
                 shown.add_row(escape(line.label), *map(_terminal_cell, cells))
-        # A narrow terminal may wrap lines, but never a number.
+        # A narrow terminal wraps these lines by itself; a number is never cut short.
         room = Measurement.get(out, out.options.update(max_width=1000), shown).maximum
-        out.print(shown, width=max(room, out.width), crop=False, soft_wrap=True)
+        kept, out.width = out.width, max(room, out.width)
+        out.print(shown)
+        out.width = kept
         out.print()
     for note in [*(["* " + BEST] if has_best(made) else []), *report.notes]:
         out.print(escape(note))

@@ -8,13 +8,12 @@ from typing import Final, NamedTuple
 
 from eval.data import split_config
 from eval.figures import Figure, Key, Line, Report
-from eval.paper import PAPER_TABLE
+from eval.paper import PAPER_TABLE, TITLES
 from mllmu_med_dataset import PII_KINDS, SPLITS
 
 DASH: Final = "-"
 BEST: Final = "best of the unlearning methods"
 PAPER: Final = "Xu et al., arXiv 2508.04192"
-TITLES: Final = {"privacy": "Privacy disclosure", "incorrect": "Incorrect facts"}
 #: How a figure is printed. `z`: a value that rounds to 0 has no minus.
 UNITS: Final[dict[str, Callable[[float], str]]] = {
     "percent": lambda value: f"{value * 100:z.2f}",
@@ -184,13 +183,15 @@ HIDDEN: Final = [
     Column(Key("refusals", "forget"), "forget", "Refusals"),
     Column(Key("refusals", "retain"), "retain", "Refusals", better=-1),
     Column(Key("refusals", "test"), "test", "Refusals", better=-1),
-    *(Column(Key("parse_rate", split), split, "Parsed", better=1) for split in SPLITS),
+    Column(Key("parse_rate", "forget"), "forget", "Parsed"),
+    Column(Key("parse_rate", "retain"), "retain", "Parsed", better=1),
+    Column(Key("parse_rate", "test"), "test", "Parsed", better=1),
     Column(Key("distance_to_retrain"), "distance", "Retrain", "fraction", -1),
 ]
 LEAKAGE: Final = [
     *(
-        Column(Key(f"leaked_{what}", "forget", f"way={way}"), f"{head} {what}", "Leaked", better=-1)
-        for way, head in (("own", "own"), ("any", "any"))
+        Column(Key(f"leaked_{what}", "forget", f"way={way}"), what, f"Leaked, {head}", better=-1)
+        for way, head in (("own", "own question"), ("any", "any way"))
         for what in ("rows", "values")
     ),
     *(Column(Key("probability", split), split, "Probability", "three") for split in SPLITS),
