@@ -72,10 +72,10 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
     """Each run with its role, in a table's order."""
     given = {role: path.resolve() for role, path in references.items() if path}
     folders = list(runs)
-    for role, path in references.items():
-        if path and path.resolve() not in [folder.resolve() for folder in folders]:
+    for path in [path for path in references.values() if path]:
+        if path.resolve() not in [folder.resolve() for folder in folders]:
             folders.append(path)
-        if path and list(given.values()).count(path.resolve()) > 1:
+        if list(given.values()).count(path.resolve()) > 1:
             raise UsageError(f"{path}: this run is given in two roles: it can be one of them")
     if not folders:
         raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")

@@ -124,7 +124,7 @@ def test_the_order_and_names_of_the_paper(runs: list[Path]) -> None:
     assert [line.role for line in report.lines][2:5] == ["method"] * 3
     other = collect(runs[1:5], base=runs[0], finetuned=runs[3])
     assert [line.label for line in other.lines] == [
-        "Retrain",
+        "Retrain (base)",
         f"{NASTY} (finetune)",
         "IDK",
         "Finetune",
@@ -483,6 +483,7 @@ def test_writing_is_all_or_nothing(
         write(report, "csv", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command(runs: list[Path], tmp_path: Path) -> None:
     done = command("eval", "report", *runs, "--intervals", "--plots", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
