@@ -82,6 +82,8 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
     names: dict[str, Path] = {}
     found = []
     for folder in folders:
+        if folder.resolve() in [one.resolve() for one in names.values()]:
+            raise UserError(f"{folder}: this run is given twice: leave one out")
         with _as_written(folder / SCORES):
             run = read_run(folder)
         if run.name in names:

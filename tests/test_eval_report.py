@@ -286,6 +286,7 @@ def test_latex_is_balanced_and_escaped(runs: list[Path]) -> None:
         for row in re.findall(r"^(.*) \\\\$", body, re.M):
             assert len(re.findall(r"(?<!\\)&", row)) == columns - 1, row
     assert r"\textless{}script\textgreater{}alert('\$x\_1\$')" in text
+    assert r"\& 50\% [bold]\textbar{}\#\{" in text
 
 
 class Page(HTMLParser):
@@ -441,7 +442,7 @@ def twice(runs: list[Path]) -> None:
         (other_config, r"scores of config .*compare runs of one config"),
         (fewer_rows, r"its forget rows are not those of"),
         (same_name, r"its name is kl_min, and so is that of .*idk"),
-        (twice, r"its name is idk, and so is that of .*idk"),
+        (twice, r"idk: this run is given twice"),
         (percents, r"idk/scores\.json: bleu of test is 14\.5: a fraction in 0\.\.1 is due"),
         (no_splits, r"idk/scores\.json: not as eval writes it \(KeyError: 'splits'\)"),
         (leak_of_another_config, r"idk/leak\.json: leakage of config incorrect"),
