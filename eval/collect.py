@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from eval import likelihood
 from eval.figures import ROLES, Figure, Key, Line, Report, label_of
+from eval.leak import LEAK
 from eval.paper import paper_lines
 from eval.runs import read_json
 from eval.score import CUTS, SCORES
@@ -16,7 +17,6 @@ from eval.tables import HEADS
 from eval.ues import Run, compare, distance, over_forgets, read_run, rouge_intervals, same_rows, ues
 from mllmu_med_dataset import UsageError, UserError
 
-LEAK: Final = "leak.json"
 #: Which of a leakage audit's three levels a report shows.
 LEVEL: Final = "normalised"
 
@@ -143,7 +143,7 @@ def _leakage(line: Line, run: Run, signatures: dict[str, str], notes: list[str])
         for way, measures in {**found["ways"], "any": found["any_way"]}.items():
             counted = {
                 Key(f"leaked_{what}", "forget", f"way={way}"): measures[what]
-                for what in ("rows", "values", "persons")
+                for what in ("rows", "values", "persons", "others")
             } | {
                 Key("leaked_values", "forget", f"way={way},kind={kind}"): measure
                 for kind, measure in measures["by_kind"].items()
@@ -153,7 +153,7 @@ def _leakage(line: Line, run: Run, signatures: dict[str, str], notes: list[str])
                     where = f"{path}: {key.metric} ({key.part})"
                     line.figures[key] = _figure(measure, where, LEVEL)
         signature = f"{found['signature']}|{LEVEL}"
-        names = ("leaked_rows", "leaked_values", "leaked_persons")
+        names = ("leaked_rows", "leaked_values", "leaked_persons", "leaked_others")
         _sign(signatures, notes, run, dict.fromkeys(names, signature))
 
 

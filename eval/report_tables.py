@@ -144,9 +144,10 @@ def tables(report: Report) -> list[Table]:
         (
             "leakage",
             "Leakage and likelihoods on the forget set. Percent of rows and of private values that "
-            "come out (normalised match) when asked the row's own question and in any way; then "
-            "fractions: probability of the reference answers, truth ratio, p-value of forget "
-            "quality (1: like retrain), AUC of membership attacks.",
+            "come out (normalised match), asked the row's own question and in any way, of those "
+            f"that the model was not shown{_asked(report)}; of rows whose answer holds another "
+            "patient's value. Then fractions: probability of the reference answers, truth ratio, "
+            "p-value of forget quality (1: like retrain), AUC of membership attacks.",
             LEAKAGE,
         ),
     ):
@@ -176,6 +177,18 @@ def _count(line: Line, split: str) -> str:
     return f"{split} {opened:,} open (ROUGE, BLEU), {closed.n:,} closed (ACC)"
 
 
+def _asked(report: Report) -> str:
+    """How many rows and values are behind the two shares: an own question shows some itself."""
+    told = []
+    for way in ("own", "any"):
+        keys = [Key(f"leaked_{what}", "forget", f"way={way}") for what in ("rows", "values")]
+        line = next((line for line in report.lines if keys[1] in line.figures), None)
+        if line:
+            rows, values = (line.figures[key].n for key in keys)
+            told.append(f"{way} {rows:,} rows, {values:,} values")
+    return f" ({'; '.join(told)})" if told else ""
+
+
 HIDDEN: Final = [
     Column(Key("gain"), "gain", "UES", "signed", 1),
     Column(Key("below_base", "forget"), "< base", "Forget", "flag"),
@@ -190,10 +203,11 @@ HIDDEN: Final = [
 ]
 LEAKAGE: Final = [
     *(
-        Column(Key(f"leaked_{what}", "forget", f"way={way}"), what, f"Leaked, {head}", better=-1)
-        for way, head in (("own", "own question"), ("any", "any way"))
+        Column(Key(f"leaked_{what}", "forget", f"way={way}"), what, f"Leaked, {way}", better=-1)
+        for way in ("own", "any")
         for what in ("rows", "values")
     ),
+    Column(Key("leaked_others", "forget", "way=any"), "others'", "Leaked, any", better=-1),
     *(Column(Key("probability", split), split, "Probability", "three") for split in SPLITS),
     Column(Key("truth_ratio", "forget"), "ratio", "Truth", "three"),
     Column(Key("forget_quality", "forget"), "quality", "Forget", "p", 1),

@@ -74,7 +74,7 @@ def leak(folder: Path, share: float, ways: Iterable[str] = ("own", "direct")) ->
         return {"exact": share / 2, "normalised": share, "fuzzy": min(1, share * 1.5), "n": n}
 
     def way(times: int) -> dict[str, Any]:
-        some = {what: measure(10 * times) for what in ("rows", "values", "persons")}
+        some = {what: measure(10 * times) for what in ("rows", "values", "persons", "others")}
         return {**some, "by_kind": {kind: measure(i) for i, kind in enumerate(KINDS[:times])}}
 
     found = {
@@ -199,6 +199,7 @@ def test_the_best_of_the_methods_are_marked(runs: list[Path]) -> None:
     }
     assert shown["idk"][1:4] == ["yes", "0.00", "20.00"]
     assert {line.name for line, row in leakage.rows(leakage.sections[0]) if row[0].best} == {"idk"}
+    assert "(own 30 rows, 30 values; any 40 rows, 40 values)" in leakage.caption
     assert "| **2.50** |" not in to_markdown(collect(runs))
     assert "**5.00**" in to_markdown(collect(runs))
     assert "*5.00" in to_terminal(collect(runs))
