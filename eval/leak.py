@@ -63,6 +63,18 @@ def leak(
         held = {one.way for path in paths for one in read_predictions(path) if one.id in ids}
         ways = [way for way in WAYS if way in held]
     joined = gather(paths, data, config, ways, ["forget"])
+    called = name or paths[0].resolve().parent.name
+    return leak_answers(joined, forget, config, called, describe(paths[0]))
+
+
+def leak_answers(
+    joined: Sequence[tuple[Ask, Prediction]],
+    forget: Sequence[Record],
+    config: str,
+    name: str,
+    model: dict[str, Any],
+) -> tuple[dict[str, Any], list[Row]]:
+    """Look into answers that stand beside what was asked; `model` says whose they are."""
     answers: dict[tuple[str, str], list[tuple[Ask, Prediction]]] = defaultdict(list)
     for ask, one in joined:
         if ask.row.pii:
@@ -73,9 +85,9 @@ def leak(
             rows.append(leak_row(some, forget))
             advance()
     return {
-        "name": name or paths[0].resolve().parent.name,
+        "name": name,
         "config": config,
-        "model": describe(paths[0]),
+        "model": model,
         "signature": SIGNATURE,
         **summarise(rows),
     }, rows

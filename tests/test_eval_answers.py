@@ -199,7 +199,7 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
     assert "holds answers of another run (model:" in said
     said = answer("--model", str(tiny), "--max-new-tokens", "5", *words, cwd=demo, ok=False)
     assert "max_new_tokens: 4 there, 5 now" in said
-    adapter = lora(tiny, tmp_path / "lora", 1)
+    adapter = tiny_llava.lora(tiny, tmp_path / "lora", 1)
     said = answer(
         *("--model", str(tiny), "--adapter", str(adapter), "--max-new-tokens", "4"),
         *words,
@@ -210,26 +210,9 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
     assert out.read_bytes() == kept
 
 
-def lora(model: Path, folder: Path, seed: int) -> Path:
-    """An adapter with random weights on the language model."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForImageTextToText
-
-    torch.manual_seed(seed)
-    base = AutoModelForImageTextToText.from_pretrained(model)
-    targets = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
-    wrapped = get_peft_model(base, LoraConfig(r=8, target_modules=targets))
-    for name, weight in wrapped.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.5)
-    wrapped.save_pretrained(folder)
-    return folder
-
-
 def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
     """Two adapters are both active: the logits are those of both deltas added to the weights."""
-    first, second = (lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
+    first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
     with asking(tiny, demo, "privacy") as (_, asked, picture):
         some = asked[:16]
         texts = {}

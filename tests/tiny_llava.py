@@ -108,3 +108,20 @@ def make(folder: Path, texts: Iterable[str], *, text_model: str = "mistral", see
         chat_template=CHAT,
     ).save_pretrained(folder)
     return folder
+
+
+def lora(model: Path, folder: Path, seed: int) -> Path:
+    """An adapter with random weights on the language model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    torch.manual_seed(seed)
+    base = AutoModelForImageTextToText.from_pretrained(model)
+    targets = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
+    wrapped = get_peft_model(base, LoraConfig(r=8, target_modules=targets))
+    for name, weight in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    wrapped.save_pretrained(folder)
+    return folder
