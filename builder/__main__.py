@@ -151,6 +151,8 @@ def rebuild(
     if job.recipe.author == "llm":
         from builder.request_settings import Settings, read_price
 
+        if batch and max_cost is not None:
+            raise UsageError("--batch cannot keep --max-cost: use --max-requests")
         settings = Settings(
             str(job.recipe.llm.model),
             base_url=base_url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -277,12 +278,51 @@ def test_a_batch_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree(batched) == tree(live)
 
 
+def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(tmp_path: Path) -> None:
+    out = tmp_path / "mllmu-med"
+    answer = partial(reply, bad=0.2)
+    fault = lambda call: "500" if call.number % 5 == 1 else None  # noqa: E731
+    with ScriptedServer(reply=answer, batch_steps=1, batch_fault=fault) as server:
+        result = run(*SMALL, "--out", out, "--base-url", server.url, "--batch", "--price", "10/50")
+        assert result.exit_code == 0, result.output
+        alone = len(server.answered())
+    held = len(kept(out.with_name("mllmu-med.work")))
+    told = re.findall(r"(\d+) asked, 0 from the ledger, .* tokens, ([\d.]+) USD", result.output)
+    assert sum(int(n) for n, _ in told) == held > alone > 2
+    assert sum(float(usd) for _, usd in told) == pytest.approx(held * 0.002)
+    assert "no reply in the batch, asked one by one now: 500: scripted 500 (" in result.output
+
+
+def test_the_bar_counts_what_is_really_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`split_by: image` has every candidate written, not only as many as are kept."""
+    from contextlib import contextmanager
+
+    totals, steps = [], []
+
+    @contextmanager
+    def bar(what: str, total: int, more: Any) -> Any:
+        totals.append(total)
+        yield lambda: steps.append(1)
+
+    monkeypatch.setattr("builder.desk.progress", bar)
+    with ScriptedServer(reply=reply) as server:
+        wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
+        result = run(*wanted, "--out", tmp_path / "m", "--base-url", server.url)
+    assert result.exit_code == 0, result.output
+    assert totals == [len(steps)]
+
+
 def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "m")]
     assert "needs a model" in run("rebuild", "--author", "llm", *out).output
     assert "add --author llm" in run("rebuild", "--model", "x", *out).output
     assert "write IN/OUT" in run(*LLM, "--price", "cheap", *out).output
     assert "needs the model's price" in run(*LLM, "--max-cost", "1", *out).output
+    limited = ["--batch", "--price", "1/1", "--max-cost", "1"]
+    assert "use --max-requests" in run(*LLM, *limited, *out).output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
