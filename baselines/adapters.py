@@ -126,8 +126,7 @@ def add_adapter(
     name = _next_name(net)
     torch.manual_seed(seed)
     try:
-        with warnings.catch_warnings():  # of what peft still calls by its old name
-            warnings.simplefilter("ignore", FutureWarning)
+        with _quiet():
             if isinstance(net, PeftModel):
                 parents = _active(net)
                 net.add_adapter(name, config)
@@ -164,11 +163,12 @@ def put_on(model: Model, folder: Path) -> None:
     net = model.model
     parents, name = [], _next_name(net)
     try:
-        if isinstance(net, PeftModel):
-            parents = _active(net)
-            net.load_adapter(str(folder), adapter_name=name)
-        else:
-            net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
+        with _quiet():
+            if isinstance(net, PeftModel):
+                parents = _active(net)
+                net.load_adapter(str(folder), adapter_name=name)
+            else:
+                net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder}: does not fit this model: {reason}") from error
@@ -193,6 +193,14 @@ def take_off(model: Model) -> None:
     else:
         model.model = net.unload()
     model.identity["adapters"] = parents_of(model)[: len(parents)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' warnings about names that peft still uses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _active(net: Any) -> list[str]:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import Adapter, add_adapter, card, named, put_on
 from baselines.batches import Encoder, PictureStore
@@ -33,6 +34,9 @@ from mllmu_med_dataset import Record, UsageError, UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+#: How long processes wait for each other: the main one alone evaluates at an epoch's end.
+_PATIENCE: Final = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +124,15 @@ def train(
 
 
 def process_device() -> str:
-    """Where a process of `accelerate launch` should load its model to, e.g. `cuda:1`."""
+    """Where a process of `accelerate launch` (on CPUs: `torchrun`) should load its model to.
+
+    E.g. `cuda:1`. To be called before anything else of accelerate: it connects the processes.
+    """
+    import torch
     from accelerate import PartialState
 
-    return str(PartialState().device)
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    return "cpu" if state.device.type == "cpu" else str(state.device)
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
@@ -149,7 +158,7 @@ class _Loop:
     card: str
     accelerator: Accelerator
     done: int = 0
-    best: tuple[int, float] | None = None
+    scores: dict[int, float] = field(default_factory=dict)  # by epoch
     line: dict[str, Any] = field(default_factory=dict)
 
     def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
@@ -168,8 +177,9 @@ class _Loop:
         weights = list(adapter.weights().values())
         features = Features(self.model, pictures) if self.model.shares else None
         fused = self.model.device.type == "cuda"
+        alone = AnswerLogits(self.model, features)
         module, optimizer = self.accelerator.prepare(
-            AnswerLogits(self.model, features),
+            alone,
             torch.optim.AdamW(
                 weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
             ),
@@ -186,7 +196,9 @@ class _Loop:
                 epoch, at = divmod(self.done, len(plan))
                 today = self._plan(encoder, epoch)
                 for step in today[at : at + steps - self.done]:
-                    reason = self._step(step, steps, encoder, module, optimizer, adapter, weights)
+                    reason = self._step(
+                        step, steps, encoder, (module, alone), optimizer, adapter, weights
+                    )
                     if reason:
                         break
                     advance(1)
@@ -208,12 +220,17 @@ class _Loop:
         step: Step,
         steps: int,
         encoder: Encoder,
-        module: Any,
+        modules: tuple[Any, Any],
         optimizer: Any,
         adapter: Adapter,
         weights: list[Any],
     ) -> str:
-        """One optimizer step; why the run has to end, or nothing."""
+        """One optimizer step; why the run has to end, or nothing.
+
+        Args:
+            modules: the model as shared between processes, and as this process has it: what needs
+                no gradients is not waited for by the others.
+        """
         import torch
 
         s, acc = self.settings, self.accelerator
@@ -221,9 +238,9 @@ class _Loop:
         mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
         for i, one in enumerate(mine):
             last = i + 1 == len(mine)
-            with nullcontext() if last else acc.no_sync(module):
+            with nullcontext() if last else acc.no_sync(modules[0]):
                 try:
-                    tally = run_pass(one, step, self.method, s, encoder, module, adapter)
+                    tally = run_pass(one, step, self.method, s, encoder, *modules, adapter)
                     # Processes' gradients are averaged, but their shares of the loss add up.
                     acc.backward(tally.loss * acc.num_processes)
                 except torch.cuda.OutOfMemoryError as error:
@@ -271,11 +288,16 @@ class _Loop:
         if on_epoch and self.accelerator.is_main_process:
             verdict = on_epoch(epoch)
         verdict = _tell(self.accelerator, verdict) or Verdict()
-        if verdict.score is not None and (self.best is None or verdict.score > self.best[1]):
-            self.best = epoch, verdict.score
-            if self.settings.keep == "best" and self.accelerator.is_main_process:
+        if verdict.score is not None:
+            self.scores[epoch] = verdict.score
+            keeps = self.settings.keep == "best" and self._best() == epoch
+            if keeps and self.accelerator.is_main_process:
                 adapter.save(self.folder.adapter, self.card)
         return verdict.stop
+
+    def _best(self) -> int:
+        """The epoch with the highest score; of equal ones, the first."""
+        return max(self.scores, key=lambda epoch: self.scores[epoch])
 
     def _more(self) -> str:
         said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
@@ -289,7 +311,7 @@ class _Loop:
                 {
                     "run": self.run,
                     "step": self.done,
-                    "best": self.best,
+                    "scores": self.scores,
                     "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
                     "optimizer": optimizer.state_dict(),
                     "random": torch.get_rng_state(),
@@ -307,13 +329,13 @@ class _Loop:
         adapter.load(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
-        self.done, self.best = state["step"], state["best"]
+        self.done, self.scores = state["step"], state["scores"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
     def _end(self, adapter: Adapter, reason: str, epoch: int, seconds: float) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
-        kept = self.best if s.keep == "best" else None
+        kept = self._best() if s.keep == "best" and self.scores else 0
         if main and not kept:
             adapter.save(self.folder.adapter, self.card)
         self.accelerator.wait_for_everyone()
@@ -323,13 +345,12 @@ class _Loop:
             saved = load_file(self.folder.adapter / "adapter_model.safetensors")
             names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
             adapter.load({names[n]: value for n, value in saved.items()})
-        last = self.best[1] if self.best and self.best[0] == epoch else None
         outcome = Outcome(
             status="collapsed" if reason else "finished",
             reason=reason,
             steps=self.done,
-            epoch=kept[0] if kept else epoch,
-            score=kept[1] if kept else last,
+            epoch=kept or epoch,
+            score=self.scores.get(kept or epoch),
             seconds=round(seconds, 1),
             adapter=self.folder.adapter,
         )
@@ -344,11 +365,9 @@ class _Loop:
 
 
 def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
-    from datetime import timedelta
-
     import torch
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+    from accelerate.utils import InitProcessGroupKwargs
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
@@ -358,11 +377,7 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
         mixed_precision="bf16" if half else "no",
         log_with=settings.tracker or None,
         project_dir=out,
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False),
-            # The main process alone evaluates at an epoch's end, while the others wait.
-            InitProcessGroupKwargs(timeout=timedelta(hours=12)),
-        ],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
 
 

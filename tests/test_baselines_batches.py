@@ -74,6 +74,7 @@ class World:
                 small.settings(**how),
                 self.encoder,
                 self.logits,
+                self.logits,
                 self.adapter,
             )
             tally.loss.backward()
@@ -329,7 +330,7 @@ def test_no_gradient_on_prompt_picture_and_padding(tiny: Path, shares: bool) -> 
     batch = world.encoder.collate(rows, "none")
     run_pass(
         Pass(tuple(rows)), step, method, small.settings(packing="none"), world.encoder,
-        world.logits, world.adapter,
+        world.logits, world.logits, world.adapter,
     ).loss.backward()  # fmt: skip
     hook.remove()
     given = kept[0].grad.abs().sum(-1)

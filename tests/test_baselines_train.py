@@ -1,4 +1,4 @@
-"""The loop: it learns, cuts its work up as it likes, survives kills, and stops what has collapsed."""
+"""The loop: it learns, is cut up at will, survives kills, and stops what has collapsed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,19 @@ def apart(a: Path, b: Path) -> float:
     ours, theirs = weights(a), weights(b)
     assert ours.keys() == theirs.keys()
     return max((ours[name] - theirs[name]).abs().max().item() for name in ours)
+
+
+def distance(a: Path, b: Path) -> float:
+    """Of two runs' adapters, relative to their size.
+
+    Not the largest difference: Adam divides by a gradient's own size, so that rounding shows in a
+    weight whose gradient is next to nothing.
+    """
+    ours, theirs = weights(a), weights(b)
+    assert ours.keys() == theirs.keys()
+    squared = sum((ours[name] - theirs[name]).double().square().sum().item() for name in ours)
+    size = sum(value.double().square().sum().item() for value in ours.values())
+    return float((squared / size) ** 0.5)
 
 
 def answers(model: Model) -> list[bool]:
@@ -132,8 +146,7 @@ def test_how_a_step_is_cut_up_changes_nothing(tiny: Path, tmp_path: Path, method
     for name in ("cut", "plain"):
         for a, b in zip(once, small.log_of(tmp_path / name), strict=True):
             assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
-        # Adam divides by the gradient's own size: where that is nothing, rounding shows.
-        assert apart(tmp_path / "once", tmp_path / name) < 1e-4
+        assert distance(tmp_path / "once", tmp_path / name) < 1e-4
 
 
 def test_the_same_run_twice_is_the_same_bit_for_bit(tiny: Path, tmp_path: Path) -> None:
@@ -163,16 +176,14 @@ def finished(process: Any) -> str:
 @pytest.mark.parametrize(
     ("method", "how"),
     [
-        # 11 rows a step over two processes: 5 and 6 of them; the last step has 2 rows.
+        # Passes of unequal size and number, and in the last step two rows.
         ("llmu", {"batch_size": 7, "micro_batch": 3}),
         ("npo", {"batch_size": 5, "retain_sampling": "paired", "checkpointing": True}),
         ("finetune", {"batch_size": 43, "reduction": "token"}),  # the last step has one row
     ],
 )
 def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any) -> None:
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", "0"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     two = started(tiny, tmp_path / "two", method, how, launch)
     run(load_model(str(tiny)), method, tmp_path / "one", **how)
     finished(two)
@@ -182,12 +193,12 @@ def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any
     assert len(logs[0]) > 1
     for a, b in zip(*logs, strict=True):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
-    assert apart(tmp_path / "one", tmp_path / "two") < 1e-5
+    assert distance(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["finetune", "llmu"])
-def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path, method: str) -> None:
+def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path) -> None:
+    method = "llmu"
     how: dict[str, Any] = {"epochs": 8, "save_every": 2}
     finished(started(tiny, tmp_path / "calm", method, how, []))
     shaken = tmp_path / "shaken"
@@ -197,7 +208,7 @@ def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path, method
         log = shaken / "log.jsonl"
         while process.poll() is None:
             lines = log.read_text().count("\n") if log.exists() else 0
-            if lines >= seen + 7 and kills < 4:
+            if lines >= seen + 7 and kills < 2:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 break
@@ -207,7 +218,7 @@ def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path, method
         assert process.returncode == -signal.SIGKILL, process.stderr.read()
         kills, seen = kills + 1, lines
         process.stderr.close()
-    assert kills >= 2
+    assert kills == 2
     assert f"{method}: goes on after step" in process.stderr.read()
     process.stderr.close()
     assert (shaken / "log.jsonl").read_bytes() == (tmp_path / "calm/log.jsonl").read_bytes()
@@ -353,7 +364,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert rates[10] == 1
     assert rates[55] == pytest.approx(0.55)  # half the cosine: half way from 1 to .1
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert 0.1 < rates[-1] < 0.102
     assert learning_rate(0, 1, small.settings(learning_rate=1.0, warmup=0)) == 1
 
