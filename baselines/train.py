@@ -159,6 +159,7 @@ class _Loop:
     accelerator: Accelerator
     done: int = 0
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
+    reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
 
     def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
@@ -172,8 +173,7 @@ class _Loop:
         plan = self._plan(encoder, 0)
         steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
         adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
-        if s.checkpointing:
-            _checkpoint_activations(base_of(self.model))
+        _checkpoint_activations(base_of(self.model), s.checkpointing)
         weights = list(adapter.weights().values())
         features = Features(self.model, pictures) if self.model.shares else None
         fused = self.model.device.type == "cuda"
@@ -185,30 +185,29 @@ class _Loop:
             ),
         )
         self._resume(adapter, optimizer)
-        reason = ""
         main = self.accelerator.is_main_process
         if main and s.tracker:
             self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
         showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
         with showing as advance:
             advance(self.done)
-            while self.done < steps and not reason:
+            while self.done < steps and not self.reason:
                 epoch, at = divmod(self.done, len(plan))
                 today = self._plan(encoder, epoch)
                 for step in today[at : at + steps - self.done]:
-                    reason = self._step(
+                    self.reason = self._step(
                         step, steps, encoder, (module, alone), optimizer, adapter, weights
                     )
-                    if reason:
+                    if self.reason:
                         break
                     advance(1)
                     if self.done % s.save_every == 0 and self.done % len(plan):
                         self._save(adapter, optimizer)
                 else:
-                    reason = self._evaluate(on_epoch, epoch + 1, adapter)
+                    self.reason = self._evaluate(on_epoch, epoch + 1, adapter)
                     self._save(adapter, optimizer)
         seconds = time.monotonic() - started
-        return self._end(adapter, reason, -(-self.done // len(plan)), seconds)
+        return self._end(adapter, -(-self.done // len(plan)), seconds)
 
     def _plan(self, encoder: Encoder, epoch: int) -> list[Step]:
         return epoch_steps(
@@ -312,6 +311,7 @@ class _Loop:
                     "run": self.run,
                     "step": self.done,
                     "scores": self.scores,
+                    "reason": self.reason,
                     "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
                     "optimizer": optimizer.state_dict(),
                     "random": torch.get_rng_state(),
@@ -322,18 +322,20 @@ class _Loop:
     def _resume(self, adapter: Adapter, optimizer: Any) -> None:
         import torch
 
-        state = self.folder.load(self.run) if self.accelerator.is_main_process else None
-        state = _tell(self.accelerator, state)
+        if self.accelerator.is_main_process:
+            self.folder.cut_log(self.run)
+        self.accelerator.wait_for_everyone()
+        state = self.folder.load(self.run)
         if not state:
             return
         adapter.load(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
-        self.done, self.scores = state["step"], state["scores"]
+        self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
-    def _end(self, adapter: Adapter, reason: str, epoch: int, seconds: float) -> Outcome:
+    def _end(self, adapter: Adapter, epoch: int, seconds: float) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
         kept = self._best() if s.keep == "best" and self.scores else 0
         if main and not kept:
@@ -346,8 +348,8 @@ class _Loop:
             names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
             adapter.load({names[n]: value for n, value in saved.items()})
         outcome = Outcome(
-            status="collapsed" if reason else "finished",
-            reason=reason,
+            status="collapsed" if self.reason else "finished",
+            reason=self.reason,
             steps=self.done,
             epoch=kept or epoch,
             score=self.scores.get(kept or epoch),
@@ -356,42 +358,45 @@ class _Loop:
         )
         if main:
             self.folder.end(outcome)
-            if reason:
-                say(f"  {self.name}: stopped as collapsed: {reason}")
+            if self.reason:
+                say(f"  {self.name}: stopped as collapsed: {self.reason}")
             if s.tracker:
                 self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
+        self.accelerator.free_memory()
         return outcome
 
 
 def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
-    import torch
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    half = model.model.dtype == torch.bfloat16
     return Accelerator(
         cpu=model.device.type == "cpu",
-        mixed_precision="bf16" if half else "no",
+        mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
 
 
-def _checkpoint_activations(base: Any) -> None:
-    """Compute the language model's activations again in the backward pass instead of keeping them.
+def _checkpoint_activations(base: Any, on: bool) -> None:
+    """Whether to compute activations again in the backward pass instead of keeping them.
 
-    The layers themselves are told that they train, not what they hold: dropout stays off.
+    Of the layers that hold something to train. They alone are told that they train, and not what
+    is in them: dropout stays off.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    base.model.language_model.activation_checkpointing_enable({"use_reentrant": False})
-    for module in base.model.language_model.modules():
+    if on:
+        base.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        base.activation_checkpointing_disable()
+    for module in base.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.training = True
+            module.training = on and any(p.requires_grad for p in module.parameters())
 
 
 def _tell(accelerator: Accelerator, value: Any) -> Any:

