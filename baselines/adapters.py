@@ -7,6 +7,7 @@ What is trained is always a new adapter on top of all that the model was given w
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,13 +123,15 @@ def add_adapter(
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     parents: list[str] = []
+    name = _next_name(net)
     torch.manual_seed(seed)
     try:
-        if isinstance(net, PeftModel):
-            parents = _active(net)
-            net.add_adapter(name := _next_name(net), config)
-        else:
-            net = get_peft_model(net, config, adapter_name=(name := _next_name(net)))
+        with _quiet():
+            if isinstance(net, PeftModel):
+                parents = _active(net)
+                net.add_adapter(name, config)
+            else:
+                net = get_peft_model(net, config, adapter_name=name)
     except ValueError as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
@@ -158,13 +161,14 @@ def put_on(model: Model, folder: Path) -> None:
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
     net = model.model
+    parents, name = [], _next_name(net)
     try:
-        if isinstance(net, PeftModel):
-            parents = _active(net)
-            net.load_adapter(str(folder), adapter_name=(name := _next_name(net)))
-        else:
-            parents, name = [], _next_name(net)
-            net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
+        with _quiet():
+            if isinstance(net, PeftModel):
+                parents = _active(net)
+                net.load_adapter(str(folder), adapter_name=name)
+            else:
+                net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder}: does not fit this model: {reason}") from error
@@ -189,6 +193,14 @@ def take_off(model: Model) -> None:
     else:
         model.model = net.unload()
     model.identity["adapters"] = parents_of(model)[: len(parents)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' warnings about names that peft still uses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _active(net: Any) -> list[str]:

@@ -132,9 +132,8 @@ class Encoder:
         width = segments.shape[1]
         theirs, own = segments[:, None, :], segments[:, :, None]
         earlier = torch.ones(width, width, dtype=torch.bool).tril()
-        # Padding looks at itself: a row of the lowest value alone would be no distribution.
-        itself = torch.eye(width, dtype=torch.bool)
-        seen = (earlier & ((theirs == 0) | (theirs == own)) & (theirs >= 0)) | itself
+        # Padding comes last, so that nothing looks at it; it looks at itself at least.
+        seen = earlier & ((theirs == 0) | (theirs == own))
         kind = self.model.model.dtype
         mask = torch.zeros(seen.shape, dtype=kind)
         return mask.masked_fill(~seen, torch.finfo(kind).min)[:, None]

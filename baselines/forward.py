@@ -52,6 +52,9 @@ class AnswerLogits(nn.Module):
 
     The output layer is the widest of a model and answers are short: hidden states are selected
     first, so that a 7B model's logits of a batch take some MB instead of hundreds.
+
+    Where the model's weights are in bfloat16, so is the arithmetic, that of an adapter kept in
+    float32 included.
     """
 
     def __init__(self, model: Model, features: Features | None) -> None:
@@ -59,9 +62,14 @@ class AnswerLogits(nn.Module):
         self.net = model.model
         self._base = [base_of(model)]  # in a list: no second registration of the same weights
         self._features = features
+        self._half = model.model.dtype == torch.bfloat16
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T, vocabulary] of the batch's answer tokens."""
+        with torch.autocast(batch.targets.device.type, torch.bfloat16, enabled=self._half):
+            return self._logits(batch)
+
+    def _logits(self, batch: Batch) -> Tensor:
         if not batch.pictures or self._features is None:
             logits: Tensor = self.net(**batch.inputs, use_cache=False).logits
             return logits[batch.rows, batch.columns]

@@ -101,18 +101,24 @@ class RunFolder:
         temporary.replace(self.checkpoint)
 
     def load(self, run: str) -> dict[str, Any] | None:
-        """The checkpoint, if there is one, and the log cut back to it."""
+        """The checkpoint, if there is one."""
         import torch
 
         if not self.checkpoint.is_file():
-            self.log.unlink(missing_ok=True)
             return None
         state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if state["run"] != run:
             raise UserError(f"{self.checkpoint}: is of another run: remove it")
-        lines = self.log.read_text("utf-8").splitlines() if self.log.is_file() else []
-        write_atomic(self.log, "".join(line + "\n" for line in lines[: state["step"]]))
         return state
+
+    def cut_log(self, run: str) -> None:
+        """Take away the log's lines of steps that the checkpoint knows nothing of."""
+        state = self.load(run)
+        if state is None:
+            self.log.unlink(missing_ok=True)
+        elif self.log.is_file():
+            lines = self.log.read_text("utf-8").splitlines()[: state["step"]]
+            write_atomic(self.log, "".join(line + "\n" for line in lines))
 
     def add(self, line: dict[str, Any]) -> None:
         with self.log.open("a", encoding="utf-8", newline="\n") as stream:

@@ -39,6 +39,7 @@ def run_pass(
     settings: TrainSettings,
     encoder: Encoder,
     logits_of: Callable[[Batch], Tensor],
+    logits_without_gradients: Callable[[Batch], Tensor],
     adapter: Adapter,
 ) -> Tally:
     """The share that a pass has in the loss of its step; its gradients are the caller's to take."""
@@ -49,7 +50,7 @@ def run_pass(
     if compared:
         batch = encoder.collate(compared, settings.packing)
         with torch.no_grad(), adapter.reference():
-            reference = logits_of(batch)
+            reference = logits_without_gradients(batch)
     batch = encoder.collate(one.samples, settings.packing)
     parts = parts_of(logits_of(batch), batch, step, method, settings, reference)
     loss = method.loss(*(parts[name] for name in method.parts), **options(method, settings))

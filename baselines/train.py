@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import Adapter, add_adapter, card, named, put_on
 from baselines.batches import Encoder, PictureStore
@@ -33,6 +34,9 @@ from mllmu_med_dataset import Record, UsageError, UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+#: How long processes wait for each other: the main one alone evaluates at an epoch's end.
+_PATIENCE: Final = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +124,15 @@ def train(
 
 
 def process_device() -> str:
-    """Where a process of `accelerate launch` should load its model to, e.g. `cuda:1`."""
+    """Where a process of `accelerate launch` (on CPUs: `torchrun`) should load its model to.
+
+    E.g. `cuda:1`. To be called before anything else of accelerate: it connects the processes.
+    """
+    import torch
     from accelerate import PartialState
 
-    return str(PartialState().device)
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    return "cpu" if state.device.type == "cpu" else str(state.device)
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
@@ -149,7 +158,8 @@ class _Loop:
     card: str
     accelerator: Accelerator
     done: int = 0
-    best: tuple[int, float] | None = None
+    scores: dict[int, float] = field(default_factory=dict)  # by epoch
+    reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
 
     def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
@@ -163,40 +173,41 @@ class _Loop:
         plan = self._plan(encoder, 0)
         steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
         adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
-        if s.checkpointing:
-            _checkpoint_activations(base_of(self.model))
+        _checkpoint_activations(base_of(self.model), s.checkpointing)
         weights = list(adapter.weights().values())
         features = Features(self.model, pictures) if self.model.shares else None
         fused = self.model.device.type == "cuda"
+        alone = AnswerLogits(self.model, features)
         module, optimizer = self.accelerator.prepare(
-            AnswerLogits(self.model, features),
+            alone,
             torch.optim.AdamW(
                 weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
             ),
         )
         self._resume(adapter, optimizer)
-        reason = ""
         main = self.accelerator.is_main_process
         if main and s.tracker:
             self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
         showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
         with showing as advance:
             advance(self.done)
-            while self.done < steps and not reason:
+            while self.done < steps and not self.reason:
                 epoch, at = divmod(self.done, len(plan))
                 today = self._plan(encoder, epoch)
                 for step in today[at : at + steps - self.done]:
-                    reason = self._step(step, steps, encoder, module, optimizer, adapter, weights)
-                    if reason:
+                    self.reason = self._step(
+                        step, steps, encoder, (module, alone), optimizer, adapter, weights
+                    )
+                    if self.reason:
                         break
                     advance(1)
                     if self.done % s.save_every == 0 and self.done % len(plan):
                         self._save(adapter, optimizer)
                 else:
-                    reason = self._evaluate(on_epoch, epoch + 1, adapter)
+                    self.reason = self._evaluate(on_epoch, epoch + 1, adapter)
                     self._save(adapter, optimizer)
         seconds = time.monotonic() - started
-        return self._end(adapter, reason, -(-self.done // len(plan)), seconds)
+        return self._end(adapter, -(-self.done // len(plan)), seconds)
 
     def _plan(self, encoder: Encoder, epoch: int) -> list[Step]:
         return epoch_steps(
@@ -208,12 +219,17 @@ class _Loop:
         step: Step,
         steps: int,
         encoder: Encoder,
-        module: Any,
+        modules: tuple[Any, Any],
         optimizer: Any,
         adapter: Adapter,
         weights: list[Any],
     ) -> str:
-        """One optimizer step; why the run has to end, or nothing."""
+        """One optimizer step; why the run has to end, or nothing.
+
+        Args:
+            modules: the model as shared between processes, and as this process has it: what needs
+                no gradients is not waited for by the others.
+        """
         import torch
 
         s, acc = self.settings, self.accelerator
@@ -221,9 +237,9 @@ class _Loop:
         mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
         for i, one in enumerate(mine):
             last = i + 1 == len(mine)
-            with nullcontext() if last else acc.no_sync(module):
+            with nullcontext() if last else acc.no_sync(modules[0]):
                 try:
-                    tally = run_pass(one, step, self.method, s, encoder, module, adapter)
+                    tally = run_pass(one, step, self.method, s, encoder, *modules, adapter)
                     # Processes' gradients are averaged, but their shares of the loss add up.
                     acc.backward(tally.loss * acc.num_processes)
                 except torch.cuda.OutOfMemoryError as error:
@@ -271,11 +287,16 @@ class _Loop:
         if on_epoch and self.accelerator.is_main_process:
             verdict = on_epoch(epoch)
         verdict = _tell(self.accelerator, verdict) or Verdict()
-        if verdict.score is not None and (self.best is None or verdict.score > self.best[1]):
-            self.best = epoch, verdict.score
-            if self.settings.keep == "best" and self.accelerator.is_main_process:
+        if verdict.score is not None:
+            self.scores[epoch] = verdict.score
+            keeps = self.settings.keep == "best" and self._best() == epoch
+            if keeps and self.accelerator.is_main_process:
                 adapter.save(self.folder.adapter, self.card)
         return verdict.stop
+
+    def _best(self) -> int:
+        """The epoch with the highest score; of equal ones, the first."""
+        return max(self.scores, key=lambda epoch: self.scores[epoch])
 
     def _more(self) -> str:
         said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
@@ -289,7 +310,8 @@ class _Loop:
                 {
                     "run": self.run,
                     "step": self.done,
-                    "best": self.best,
+                    "scores": self.scores,
+                    "reason": self.reason,
                     "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
                     "optimizer": optimizer.state_dict(),
                     "random": torch.get_rng_state(),
@@ -300,20 +322,22 @@ class _Loop:
     def _resume(self, adapter: Adapter, optimizer: Any) -> None:
         import torch
 
-        state = self.folder.load(self.run) if self.accelerator.is_main_process else None
-        state = _tell(self.accelerator, state)
+        if self.accelerator.is_main_process:
+            self.folder.cut_log(self.run)
+        self.accelerator.wait_for_everyone()
+        state = self.folder.load(self.run)
         if not state:
             return
         adapter.load(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
-        self.done, self.best = state["step"], state["best"]
+        self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
-    def _end(self, adapter: Adapter, reason: str, epoch: int, seconds: float) -> Outcome:
+    def _end(self, adapter: Adapter, epoch: int, seconds: float) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
-        kept = self.best if s.keep == "best" else None
+        kept = self._best() if s.keep == "best" and self.scores else 0
         if main and not kept:
             adapter.save(self.folder.adapter, self.card)
         self.accelerator.wait_for_everyone()
@@ -323,60 +347,56 @@ class _Loop:
             saved = load_file(self.folder.adapter / "adapter_model.safetensors")
             names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
             adapter.load({names[n]: value for n, value in saved.items()})
-        last = self.best[1] if self.best and self.best[0] == epoch else None
         outcome = Outcome(
-            status="collapsed" if reason else "finished",
-            reason=reason,
+            status="collapsed" if self.reason else "finished",
+            reason=self.reason,
             steps=self.done,
-            epoch=kept[0] if kept else epoch,
-            score=kept[1] if kept else last,
+            epoch=kept or epoch,
+            score=self.scores.get(kept or epoch),
             seconds=round(seconds, 1),
             adapter=self.folder.adapter,
         )
         if main:
             self.folder.end(outcome)
-            if reason:
-                say(f"  {self.name}: stopped as collapsed: {reason}")
+            if self.reason:
+                say(f"  {self.name}: stopped as collapsed: {self.reason}")
             if s.tracker:
                 self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
+        self.accelerator.free_memory()
         return outcome
 
 
 def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
-    from datetime import timedelta
-
-    import torch
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+    from accelerate.utils import InitProcessGroupKwargs
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    half = model.model.dtype == torch.bfloat16
     return Accelerator(
         cpu=model.device.type == "cpu",
-        mixed_precision="bf16" if half else "no",
+        mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False),
-            # The main process alone evaluates at an epoch's end, while the others wait.
-            InitProcessGroupKwargs(timeout=timedelta(hours=12)),
-        ],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
 
 
-def _checkpoint_activations(base: Any) -> None:
-    """Compute the language model's activations again in the backward pass instead of keeping them.
+def _checkpoint_activations(base: Any, on: bool) -> None:
+    """Whether to compute activations again in the backward pass instead of keeping them.
 
-    The layers themselves are told that they train, not what they hold: dropout stays off.
+    Of the layers that hold something to train. They alone are told that they train, and not what
+    is in them: dropout stays off.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    base.model.language_model.activation_checkpointing_enable({"use_reentrant": False})
-    for module in base.model.language_model.modules():
+    if on:
+        base.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        base.activation_checkpointing_disable()
+    for module in base.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.training = True
+            module.training = on and any(p.requires_grad for p in module.parameters())
 
 
 def _tell(accelerator: Accelerator, value: Any) -> Any:

@@ -1,0 +1,201 @@
+"""Where LoRA goes, and that the reference model is the fine-tuned one, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_training as small
+import torch
+
+from baselines.adapters import add_adapter, card, put_on, take_off
+from baselines.plan import samples
+from baselines.train import train
+from eval.model import Model, load_model
+from mllmu_med_dataset import UserError
+
+Logits = list[torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.make(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny: Path) -> Path:
+    """The adapter of a short fine-tuning."""
+    out = tiny.parent / "tuned"
+    train(load_model(str(tiny)), "finetune", small.FORGET, small.RETAIN, small.Pictures(),
+          small.settings(), out)  # fmt: skip
+    return out / "adapter"
+
+
+def logits(model: Model) -> torch.Tensor:
+    """Of one question, through the library's own processor: a path that training does not take."""
+    row = small.FORGET[0]
+    picture = small.Pictures()[row.image_id]
+    read = model.processor(text=[model.prompt(row.question)], images=[picture], return_tensors="pt")
+    with torch.no_grad():
+        found: torch.Tensor = model.model(**read).logits
+    return found
+
+
+def frozen(model: Model, adapter: Any) -> dict[str, torch.Tensor]:
+    own = adapter.weights()
+    return {n: p.detach().clone() for n, p in model.model.named_parameters() if n not in own}
+
+
+@pytest.mark.parametrize("text_model", ["mistral", "llama"])
+def test_lora_is_on_the_language_model_and_not_in_the_tower(
+    tmp_path: Path, text_model: str
+) -> None:
+    model = load_model(str(small.make(tmp_path / "m", text_model=text_model)))
+    adapter = add_adapter(model, 4, 8)
+    names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
+    assert len(names) == 7 * 2  # seven maps in each of two layers
+    assert all("language_model.layers" in name for name in names)
+    assert not [name for name in names if "vision_tower" in name or "projector" in name]
+    trains = [name for name, p in model.model.named_parameters() if p.requires_grad]
+    assert trains == list(adapter.weights())
+    scaling = {m.scaling["adapter_0"] for m in model.model.modules() if hasattr(m, "lora_A")}
+    assert scaling == {2.0}
+
+
+def test_the_projector_on_request(tiny: Path) -> None:
+    model = load_model(str(tiny))
+    add_adapter(model, 4, 8, projector=True)
+    names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
+    assert len(names) == 7 * 2 + 2
+    assert sum("multi_modal_projector" in name for name in names) == 2
+    assert not [name for name in names if "vision_tower" in name]
+
+
+def test_a_model_without_such_layers_is_one_clear_line() -> None:
+    class Other(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+    with pytest.raises(UserError, match="no place for LoRA"):
+        add_adapter(Model(Other(), None, {"model": "other"}, True), 4, 8)
+
+
+def test_a_new_adapter_changes_nothing_until_it_is_trained(tiny: Path, tuned: Path) -> None:
+    before = logits(load_model(str(tiny), [tuned]))
+    model = load_model(str(tiny), [tuned])
+    add_adapter(model, 4, 8)
+    assert torch.equal(logits(model), before)
+
+
+def test_the_reference_is_the_fine_tuned_model_bit_for_bit(tiny: Path, tuned: Path) -> None:
+    base = logits(load_model(str(tiny)))
+    fine = logits(load_model(str(tiny), [tuned]))
+    assert not torch.allclose(base, fine, atol=0.1)
+    model = load_model(str(tiny), [tuned])
+    adapter = add_adapter(model, 4, 8)
+    with adapter.reference():
+        assert torch.equal(logits(model), fine)  # before
+    fixed = frozen(model, adapter)
+    optimizer = torch.optim.SGD(adapter.weights().values(), 0.5)
+    row = small.FORGET[0]
+    read = model.processor(
+        text=[model.prompt(row.question)],
+        images=[small.Pictures()[row.image_id]],
+        return_tensors="pt",
+    )
+    for _ in range(3):
+        with adapter.reference():
+            assert torch.equal(logits(model), fine)  # during
+        assert [p for p in model.model.parameters() if p.requires_grad] == list(
+            adapter.weights().values()
+        )
+        model.model(**read).logits.square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not torch.allclose(logits(model), fine, atol=0.1)
+    with adapter.reference():
+        assert torch.equal(logits(model), fine)  # after
+    # The trap: with every adapter off, the model is the base and no reference.
+    with model.model.disable_adapter():
+        assert torch.equal(logits(model), base)
+    for name, value in frozen(model, adapter).items():
+        assert torch.equal(value, fixed[name]), name
+
+
+def test_without_adapters_below_the_reference_is_the_base(tiny: Path) -> None:
+    base = logits(load_model(str(tiny)))
+    model = load_model(str(tiny))
+    adapter = add_adapter(model, 4, 8)
+    with torch.no_grad():
+        for weight in adapter.weights().values():
+            weight.add_(0.1)
+    assert not torch.allclose(logits(model), base, atol=0.1)
+    with adapter.reference():
+        assert torch.equal(logits(model), base)
+
+
+def test_saved_apart_and_loaded_together_is_the_same_model(
+    tiny: Path, tuned: Path, tmp_path: Path
+) -> None:
+    """Three adapters deep, as in a second round of unlearning."""
+    model = load_model(str(tiny), [tuned])
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, method in ((first, "gd"), (second, "idk")):
+        train(model, method, small.FORGET, small.RETAIN, small.Pictures(), small.settings(), out)
+    alive = logits(model)
+    stack = [tuned, first / "adapter", second / "adapter"]
+    reloaded = load_model(str(tiny), stack)
+    assert torch.equal(logits(reloaded), alive)
+    assert model.identity["adapters"] == reloaded.identity["adapters"]
+    assert not torch.equal(logits(load_model(str(tiny), stack[:2])), alive)
+    record = json.loads((second / "record.json").read_text())
+    assert record["identity"]["parents"] == [a["weights"] for a in model.identity["adapters"][:2]]
+    take_off(model)
+    assert torch.equal(logits(model), logits(load_model(str(tiny), stack[:2])))
+    put_on(model, second / "adapter")
+    assert torch.equal(logits(model), alive)
+    for _ in range(3):
+        take_off(model)
+    assert torch.equal(logits(model), logits(load_model(str(tiny))))
+    assert model.identity["adapters"] == []
+    put_on(model, tuned)
+    assert torch.equal(logits(model), logits(load_model(str(tiny), [tuned])))
+
+
+def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -> None:
+    model = load_model(str(tiny), [tuned])
+    text = card(model, "npo", {"Data": "mllmu-med, build 123"})
+    for word in ("npo", str(tiny), model.identity["weights"], "build 123", "not for clinical use"):
+        assert word in text
+    assert f"`{tuned}` (weights {model.identity['adapters'][0]['weights']})" in text
+    assert "LoRA adapter: finetune" in (tuned / "README.md").read_text()
+    files = {path.name for path in tuned.iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+
+
+def test_a_folder_without_an_adapter_and_one_of_another_model(
+    tiny: Path, tuned: Path, tmp_path: Path
+) -> None:
+    model = load_model(str(tiny))
+    with pytest.raises(UserError, match="no PEFT adapter here"):
+        put_on(model, tmp_path)
+    config = json.loads((tuned / "adapter_config.json").read_text())
+    for path in tuned.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 5}))
+    with pytest.raises(UserError, match="does not fit this model"):
+        put_on(model, tmp_path)
+
+
+def test_rows_become_samples() -> None:
+    row = small.FORGET[0]
+    (found,) = samples([row])
+    assert (found.id, found.image_id, found.question, found.answer) == (
+        row.id,
+        row.image_id,
+        row.question,
+        row.answer,
+    )

@@ -1,0 +1,251 @@
+"""Every loss against the same arithmetic in plain Python floats (64 bits), value and gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.batches import Batch
+from baselines.losses import METHODS, Method, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.plan import Sample, Step, _step
+from baselines.settings import TrainSettings
+from baselines.steps import options, parts_of
+
+#: part, answer tokens: unequal lengths, so that every kind of mean gives another number.
+TOY = (("forget", (3, 1)), ("refused", (0, 2, 4)), ("retain", (2,)), ("retain", (1, 1, 0, 4)))
+PAIR = (("forget", (4,)), ("refused", (2, 2)))
+VOCABULARY = 5
+
+Rows = list[list[float]]
+Samples = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def numbers(rows: int, seed: int) -> Rows:
+    made = torch.Generator().manual_seed(seed)
+    found: Rows = (2 * torch.randn(rows, VOCABULARY, generator=made, dtype=torch.float64)).tolist()
+    return found
+
+
+def log_p(logits: list[float]) -> list[float]:
+    total = math.log(sum(math.exp(x) for x in logits))
+    return [x - total for x in logits]
+
+
+class Hand:
+    """The equations, sample by sample, as one would with a pocket calculator."""
+
+    def __init__(self, samples: Samples, logits: Rows, reference: Rows) -> None:
+        self.nll: dict[str, list[list[float]]] = {}
+        self.base: dict[str, list[list[float]]] = {}
+        self.kl: dict[str, list[list[float]]] = {}
+        at = 0
+        for part, answer in samples:
+            p = [log_p(row) for row in logits[at : at + len(answer)]]
+            q = [log_p(row) for row in reference[at : at + len(answer)]]
+            at += len(answer)
+            self.nll.setdefault(part, []).append([-p[i][t] for i, t in enumerate(answer)])
+            self.base.setdefault(part, []).append([-q[i][t] for i, t in enumerate(answer)])
+            divergence = [
+                sum(math.exp(b) * (b - a) for a, b in zip(ours, theirs, strict=True))
+                for ours, theirs in zip(p, q, strict=True)
+            ]
+            self.kl.setdefault(part, []).append(divergence)
+
+    def l(self, *parts: str) -> float:  # noqa: E743
+        every = [sum(one) / len(one) for part in parts for one in self.nll[part]]
+        return sum(every) / len(every)
+
+    def by_token(self, *parts: str) -> float:
+        every = [token for part in parts for one in self.nll[part] for token in one]
+        return sum(every) / len(every)
+
+    def kl_tokens(self) -> float:
+        every = [token for one in self.kl["retain"] for token in one]
+        return sum(every) / len(every)
+
+    def log_ratio(self, part: str) -> list[float]:
+        """log P_un(y|x) / P_ft(y|x) of each sample."""
+        pairs = zip(self.nll[part], self.base[part], strict=True)
+        return [sum(base) - sum(own) for own, base in pairs]
+
+    def npo(self) -> float:
+        some = [2 / 0.1 * math.log(1 + math.exp(r) ** 0.1) for r in self.log_ratio("forget")]
+        return sum(some) / len(some) + self.l("retain")
+
+    def simnpo(self) -> float:
+        some = []
+        for one in self.nll["forget"]:
+            inner = -2.5 / len(one) * -sum(one) - 0.3
+            some.append(-2 / 2.5 * math.log(1 / (1 + math.exp(-inner))))
+        return sum(some) / len(some) + self.l("retain")
+
+    def dpo(self) -> float:
+        some = [
+            -math.log(1 / (1 + math.exp(-(0.1 * won - 0.1 * lost))))
+            for won, lost in zip(self.log_ratio("refused"), self.log_ratio("forget"), strict=True)
+        ]
+        return sum(some) / len(some) + self.l("retain")
+
+
+EQUATIONS: dict[str, Callable[[Hand], float]] = {
+    "ga": lambda h: -h.l("forget"),
+    "gd": lambda h: h.l("retain") - h.l("forget"),
+    "kl-min": lambda h: h.kl_tokens() - h.l("forget"),
+    "idk": lambda h: h.l("refused", "retain"),
+    "llmu": lambda h: h.kl_tokens() - h.l("forget") + h.l("refused", "retain"),
+    "npo": Hand.npo,
+    "simnpo": Hand.simnpo,
+    "dpo": Hand.dpo,
+}
+SETTINGS = TrainSettings(gamma=0.3)
+
+
+def step_of(samples: Samples) -> Step:
+    units = [(Sample(str(i), "", "", "x" * len(a), part),) for i, (part, a) in enumerate(samples)]
+    return _step(units, len)
+
+
+def batch_of(samples: Samples) -> Batch:
+    of = [i for i, (_, answer) in enumerate(samples) for _ in answer]
+    empty = torch.zeros(0)
+    return Batch(
+        inputs={},
+        rows=empty,
+        columns=empty,
+        targets=torch.tensor([token for _, answer in samples for token in answer]),
+        of=torch.tensor(of),
+        counts=torch.tensor([len(answer) for _, answer in samples]),
+        parts=tuple(part for part, _ in samples),
+    )
+
+
+def loss_of(
+    method: Method, samples: Samples, logits: Any, reference: Any, how: TrainSettings, step: Step
+) -> Any:
+    compared = [p in method.reference for p, answer in samples for _ in answer]
+    parts = parts_of(
+        logits, batch_of(samples), step, method, how, reference[torch.tensor(compared)]
+    )
+    return method.loss(*(parts[name] for name in method.parts), **options(method, how))
+
+
+def own(method: str, samples: Samples) -> Samples:
+    return tuple(one for one in samples if one[0] in METHODS[method].parts)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_value_and_gradient(name: str, kind: torch.dtype) -> None:
+    samples = own(name, TOY + PAIR)
+    tokens = sum(len(answer) for _, answer in samples)
+    logits, reference = numbers(tokens, 1), numbers(tokens, 2)
+    tensor = torch.tensor(logits, dtype=kind, requires_grad=True)
+    loss = loss_of(
+        METHODS[name],
+        samples,
+        tensor,
+        torch.tensor(reference, dtype=kind),
+        SETTINGS,
+        step_of(samples),
+    )
+    loss.backward()
+    equation = EQUATIONS[name]
+    assert loss.item() == pytest.approx(
+        equation(Hand(samples, logits, reference)), rel=1e-6, abs=1e-6
+    )
+    for i in range(tokens):
+        for j in range(VOCABULARY):
+            ends = []
+            for moved in (1e-5, -1e-5):
+                changed = [list(row) for row in logits]
+                changed[i][j] += moved
+                ends.append(equation(Hand(samples, changed, reference)))
+            slope = (ends[0] - ends[1]) / 2e-5
+            assert float(tensor.grad[i, j]) == pytest.approx(slope, abs=1e-6)  # type: ignore[index]
+
+
+def test_the_hand_s_numbers_by_hand() -> None:
+    """Two samples of one and two tokens over two words, written out."""
+    even, sure = [0.0, 0.0], [math.log(3), 0.0]  # 1/2 : 1/2 and 3/4 : 1/4
+    samples = (("forget", (0,)), ("retain", (0, 1)))
+    hand = Hand(samples, [even, sure, sure], [even, even, sure])
+    assert hand.l("forget") == pytest.approx(math.log(2))
+    assert hand.l("retain") == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert hand.kl_tokens() == pytest.approx((0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2)
+
+
+def test_means_over_samples_and_over_tokens_differ() -> None:
+    samples = own("idk", TOY)
+    logits = numbers(8, 1)
+    hand = Hand(samples, logits, logits)
+    tensor = torch.tensor(logits, dtype=torch.float64)
+    wanted = {"sample": hand.l("refused", "retain"), "token": hand.by_token("refused", "retain")}
+    assert abs(wanted["sample"] - wanted["token"]) > 0.01
+    for reduction, value in wanted.items():
+        how = TrainSettings(reduction=reduction)
+        found = loss_of(METHODS["idk"], samples, tensor, tensor, how, step_of(samples))
+        assert float(found) == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["sample", "token"])
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_a_split_batch_adds_up(name: str, reduction: str) -> None:
+    """Passes of one sample (of two where a row's answer and refusal belong together)."""
+    samples = own(name, PAIR + TOY)
+    tokens = sum(len(answer) for _, answer in samples)
+    logits = torch.tensor(numbers(tokens, 3), dtype=torch.float64)
+    reference = torch.tensor(numbers(tokens, 4), dtype=torch.float64)
+    how = TrainSettings(reduction=reduction)
+    step = step_of(samples)
+    whole = loss_of(METHODS[name], samples, logits, reference, how, step)
+    size = 2 if name == "dpo" else 1
+    shares, at = [], 0
+    for i in range(0, len(samples), size):
+        some = samples[i : i + size]
+        end = at + sum(len(answer) for _, answer in some)
+        shares.append(loss_of(METHODS[name], some, logits[at:end], reference[at:end], how, step))
+        at = end
+    assert float(sum(shares)) == pytest.approx(float(whole), abs=1e-12)
+
+
+def test_kl_of_a_model_with_itself_is_nothing_and_its_direction_is_forward() -> None:
+    logits = torch.tensor(numbers(6, 5), dtype=torch.float32)
+    assert torch.equal(token_kl(logits, logits), torch.zeros(6))
+    other = torch.tensor(numbers(6, 6), dtype=torch.float32)
+    p, q = logits.softmax(-1), other.softmax(-1)
+    torch.testing.assert_close(token_kl(logits, other), (p * (p / q).log()).sum(-1))
+    assert not torch.allclose(token_kl(logits, other), token_kl(other, logits), atol=0.01)
+
+
+def test_llmu_is_kl_min_and_idk() -> None:
+    samples = TOY
+    logits = torch.tensor(numbers(10, 7), dtype=torch.float64)
+    reference = torch.tensor(numbers(10, 8), dtype=torch.float64)
+    method = METHODS["llmu"]
+    kept = reference[torch.tensor([p == "retain" for p, a in samples for _ in a])]
+    parts = parts_of(logits, batch_of(samples), step_of(samples), method, SETTINGS, kept)
+    forget, refused, retain = (parts[name] for name in ("forget", "refused", "retain"))
+    kl, idk = METHODS["kl-min"].loss, METHODS["idk"].loss
+    both = kl(forget, retain) + idk(refused, retain)
+    assert float(llmu(forget, refused, retain)) == float(both)
+    assert float(both) == float(mean_kl(retain) - mean_nll(forget) + mean_nll(refused, retain))
+
+
+def test_bfloat16_logits_are_widened() -> None:
+    """A certain answer's loss is no multiple of bfloat16's steps."""
+    logits = torch.tensor(numbers(4, 9)).bfloat16()
+    targets = torch.tensor([0, 1, 2, 3])
+    wide = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="none")
+    found = token_nll(logits, targets)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), wide, atol=1e-6, rtol=0)
+
+
+def test_a_loss_without_its_reference_says_so() -> None:
+    part = Part(torch.ones(1), torch.ones(1), 1, 1)
+    with pytest.raises(ValueError, match="reference"):
+        mean_kl(part)
