@@ -18,6 +18,7 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
+from baselines.llava_med import CHAT
 from eval.answer import answer_with_model, batches
 from eval.asking import WAYS, Ask, asks
 from eval.data import Pictures, read_rows
@@ -116,7 +117,7 @@ def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: 
         patch_size=16,
         num_additional_image_tokens=1,
         vision_feature_select_strategy="default",
-        chat_template=tiny_llava.CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
+        chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
     ).save_pretrained(tmp_path)
     with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, picture):
         loaded = load_model(str(tmp_path))
