@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.batches import Encoder, PictureStore
 from baselines.folders import new_folder
@@ -24,6 +26,18 @@ from mllmu_med_dataset import Record, UserError
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 PIXELS: Final = 64
 PATCH: Final = 16
+
+
+class TinySettings(BaseModel):
+    """How the tiny model is made: tokens of its vocabulary, and the training of all its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: Annotated[int, Field(ge=261)] = 1000
+    steps: Annotated[int, Field(ge=1)] = 250
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    seed: int = 0
 
 
 def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 400) -> Path:
@@ -48,7 +62,7 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
     with new_folder(folder, "a tiny model") as made:
         processor = _processor(texts, vocabulary)
         torch.manual_seed(seed)
-        model = LlavaForConditionalGeneration(_config(len(processor.tokenizer)))
+        model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
         model.generation_config.pad_token_id = SPECIAL.index("<pad>")
         model.generation_config.eos_token_id = SPECIAL.index("</s>")
         model.save_pretrained(made)
@@ -152,7 +166,7 @@ def _processor(texts: Iterable[str], vocabulary: int) -> Any:
     )
 
 
-def _config(vocabulary: int) -> Any:
+def config_of_tiny(vocabulary: int = 1000) -> Any:
     from transformers import CLIPVisionConfig, LlavaConfig, MistralConfig
 
     vision = CLIPVisionConfig(

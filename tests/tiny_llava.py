@@ -7,6 +7,8 @@ from pathlib import Path
 
 from baselines.tiny import make_tiny
 
+_MISTRAL_ONLY = ("model_type", "architectures", "sliding_window", "transformers_version")
+
 
 def make(folder: Path, texts: Iterable[str], *, text_model: str = "mistral", seed: int = 0) -> Path:
     """Write one over Mistral, or over `llama`, into a new folder."""
@@ -40,5 +42,3 @@ def lora(model: Path, folder: Path, seed: int) -> Path:
             torch.nn.init.normal_(weight, std=0.5)
     wrapped.save_pretrained(folder)
     return folder
-
-_MISTRAL_ONLY = ("model_type", "architectures", "sliding_window", "transformers_version")
