@@ -31,6 +31,8 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@"$(PYTHON)" -c 'import sys; v = ".".join(map(str, sys.version_info[:2])); sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + v + ": run make PYTHON=/path/to/python3.11")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[test]'
+	@# Mistral's tokenizer for a test: its wheel, not installed, as it wants an older numpy.
+	$(BIN)/python -m pip download --disable-pip-version-check -q --no-deps -d $(VENV)/wheels mistral-common==1.13.1
 	@touch $@
 
 clean:

@@ -151,6 +151,8 @@ def rebuild(
     if job.recipe.author == "llm":
         from builder.request_settings import Settings, read_price
 
+        if batch and max_cost is not None:
+            raise UsageError("--batch cannot keep --max-cost: use --max-requests")
         settings = Settings(
             str(job.recipe.llm.model),
             base_url=base_url,
@@ -206,16 +208,13 @@ def _job(
     fetch: bool,
 ) -> Any:
     from builder.jobs import Job
-    from builder.recipe import Choice, load_recipe
+    from builder.recipe import load_recipe
+    from eval.recipes import Choice
+    from eval.recipes import choices as parse_choices
 
     if scenario not in ("all", "privacy", "incorrect"):
         raise UsageError(f"--scenario {scenario}: use privacy, incorrect or all")
-    wanted = []
-    for text in choices:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {text}: write KEY=VALUE, e.g. --set privacy.test=1000")
-        wanted.append(Choice(key.strip(), value))
+    wanted = parse_choices(choices)
     if author is not None:
         wanted.append(Choice("author", author))
     # A corpus that is given is used, whatever the recipe reads by default.
@@ -312,9 +311,9 @@ def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="demo or paper.")] = "demo",
 ) -> None:
     """Print a recipe with its comments: the place to start one of your own."""
-    from builder.recipe import recipe_text
+    from eval.recipes import recipe_text
 
-    print(recipe_text(name), end="")
+    print(recipe_text("builder", name), end="")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from builder.request_errors import Again, Unreachable
-from builder.request_ledger import STRUCTURED, Request, read_reply
+from builder.request_ledger import Request, read_reply
 from builder.requests import Client
 from eval.files import canonical_json, digest
 from eval.progress import say
@@ -39,13 +39,10 @@ class BatchOutcome(NamedTuple):
     failed: dict[str, int]
 
 
-_Asked = Mapping[str, tuple[Request, str]]  # by key: the request, and how its form was asked for
-
-
 class _Chunk(NamedTuple):
-    """One input file: its lines, and the keys they were made for."""
+    """One input file: its lines, and what they ask for, as the ledger notes it."""
 
-    keys: list[str]
+    asked: list[tuple[Request, str, list[str]]]
     content: bytes
 
 
@@ -77,7 +74,7 @@ async def run_batch(
     missing = client.missing(requests)
     if missing and client.settings.offline:
         await client.ask(missing[0])  # says what is not there
-    outcome = await _finish(client, missing, poll)  # what an earlier run submitted
+    outcome = await _finish(client, poll)  # what an earlier run submitted
     missing = client.missing(missing)
     if missing and not client.ledger.dialect(client.settings.model):
         await client.ask(missing.pop(0))
@@ -92,7 +89,7 @@ async def run_batch(
         )
     for chunk in _chunks(client, missing, most_requests, most_bytes):
         await _submit(client, chunk)
-    later = await _finish(client, missing, poll)
+    later = await _finish(client, poll)
     failed = Counter(outcome.failed) + Counter(later.failed)
     return BatchOutcome(outcome.kept + later.kept, dict(sorted(failed.items())))
 
@@ -100,14 +97,13 @@ async def run_batch(
 def _chunks(
     client: Client, requests: Iterable[Request], most_requests: int, most_bytes: int
 ) -> Iterator[_Chunk]:
-    keys: list[str] = []
+    asked: list[tuple[Request, str, list[str]]] = []
     lines: list[bytes] = []
     size = 0
     for request in requests:
-        body, mode, _ = client.body(request)
-        key = request.key(mode)
+        body, mode, adapted = client.body(request)
         line = {
-            "custom_id": key,
+            "custom_id": request.key(mode),
             "method": "POST",
             "url": "/v1/chat/completions",
             "body": body,
@@ -115,18 +111,19 @@ def _chunks(
         text = canonical_json(line).encode() + b"\n"
         if len(text) > most_bytes:
             raise UserError(f"{request}: {len(text):,} bytes are too many for a batch")
-        if keys and (len(keys) == most_requests or size + len(text) > most_bytes):
-            yield _Chunk(keys, b"".join(lines))
-            keys, lines, size = [], [], 0
-        keys.append(key)
+        if asked and (len(asked) == most_requests or size + len(text) > most_bytes):
+            yield _Chunk(asked, b"".join(lines))
+            asked, lines, size = [], [], 0
+        asked.append((request, mode, adapted))
         lines.append(text)
         size += len(text)
-    yield _Chunk(keys, b"".join(lines))
+    yield _Chunk(asked, b"".join(lines))
 
 
 async def _submit(client: Client, chunk: _Chunk) -> None:
     """Upload and create. The intent is noted first, so that a kill in between loses no batch."""
-    mark = digest(sorted(chunk.keys))
+    mark = digest(sorted(request.key(mode) for request, mode, _ in chunk.asked))
+    client.ledger.submit(mark, chunk.asked)
     _note(client, {**_under_way(client), mark: ""})
 
     async def upload() -> Any:
@@ -157,22 +154,25 @@ async def _submit(client: Client, chunk: _Chunk) -> None:
     uploaded = await client.service(upload, "a batch's file")
     batch = await client.retrying(create_once, "a new batch")
     _note(client, {**_under_way(client), mark: batch.id})
-    say(f"  batch {batch.id}: {len(chunk.keys):,} requests submitted")
+    say(f"  batch {batch.id}: {len(chunk.asked):,} requests submitted")
 
 
-async def _finish(client: Client, requests: Iterable[Request], poll: float) -> BatchOutcome:
-    """Wait for every batch under way and keep its replies."""
-    # In whatever form they were submitted: the server may have been found to refuse one since.
-    by_key = {request.key(mode): (request, mode) for request in requests for mode in STRUCTURED}
+async def _finish(client: Client, poll: float) -> BatchOutcome:
+    """Wait for every batch under way and keep its replies, whoever asked for them: all are paid."""
     await _look_for_lost(client)
     kept, failed = 0, Counter[str]()
     problems: list[str] = []
+    told: dict[str, str] = {}
     while under_way := _under_way(client):
         for mark, batch_id in under_way.items():
             batch = await client.service(partial(client.openai.batches.retrieve, batch_id), _WHAT)
+            state = _state(batch)
+            if told.get(batch.id) != state:
+                say(f"  batch {batch.id}: {state}")
+                told[batch.id] = state
             if batch.status in _WAITING:
                 continue
-            ended = await _collect(client, batch, by_key)
+            ended = await _collect(client, batch)
             kept += ended.kept
             failed.update(ended.failed)
             if batch.status != "completed":
@@ -180,6 +180,7 @@ async def _finish(client: Client, requests: Iterable[Request], poll: float) -> B
             rest = _under_way(client)
             del rest[mark]
             _note(client, rest)
+            client.ledger.forget_submitted(mark)
         if _under_way(client):
             await client.nap(poll)
     if problems:
@@ -210,19 +211,28 @@ async def _look_for_lost(client: Client) -> None:
     _note(client, {mark: i or found[mark] for mark, i in under_way.items() if i or mark in found})
 
 
-async def _collect(client: Client, batch: Any, by_key: _Asked) -> BatchOutcome:
+async def _collect(client: Client, batch: Any) -> BatchOutcome:
     """Keep what a finished batch answered; both its files count."""
     kept, failed = 0, Counter[str]()
     for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
-        read = partial(_read, client, file_id, by_key)
-        more, reasons = await client.service(read, _WHAT)
-        kept += more
+        replies, reasons = await client.service(partial(_read, client, file_id), _WHAT)
         failed.update(reasons)
+        facts = {"base_url": client.settings.where, "answered_at": _now()}
+        writes = [client.ledger.put_submitted(key, raw, **facts) for key, raw in replies.items()]
+        for write in writes:
+            write.result()
+        for key, raw in replies.items():
+            client.count(key, raw)
+        kept += len(replies)
     return BatchOutcome(kept, dict(failed))
 
 
-async def _read(client: Client, file_id: str, by_key: _Asked) -> tuple[int, Counter[str]]:
-    kept, failed, writes = 0, Counter[str](), []
+async def _read(client: Client, file_id: str) -> tuple[dict[str, str], Counter[str]]:
+    """The replies in a file that the ledger does not hold yet, by key; and what failed, by reason.
+
+    Keeps nothing: it is done again when the connection is lost on the way.
+    """
+    replies, failed = dict[str, str](), Counter[str]()
     async for text in _lines(client, file_id):
         try:
             line = json.loads(text)
@@ -230,23 +240,14 @@ async def _read(client: Client, file_id: str, by_key: _Asked) -> tuple[int, Coun
         except (ValueError, TypeError, KeyError):
             failed["a line that is no JSON"] += 1
             continue
-        if key not in by_key:
-            continue  # a request that nobody asks any more, or that is held by now
+        if not client.ledger.is_submitted(key) or client.ledger.get(key) is not None:
+            continue
         body = response.get("body")
         if response.get("status_code") == 200 and read_reply(body) is not None:
-            request, mode = by_key[key]
-            adapted = client.body(request)[2]
-            raw = client.hide(json.dumps(body, ensure_ascii=False))
-            facts = {"base_url": client.settings.where, "answered_at": _now()}
-            writes.append(
-                client.ledger.put(request, mode, raw, adapted=adapted, origin="batch", **facts)
-            )
-            kept += 1
+            replies[key] = client.hide(json.dumps(body))
         else:
             failed[_reason(line, response)] += 1
-    for write in writes:
-        write.result()
-    return kept, failed
+    return replies, failed
 
 
 async def _lines(client: Client, file_id: str) -> AsyncIterator[bytes]:
@@ -269,6 +270,11 @@ def _reason(line: dict[str, Any], response: dict[str, Any]) -> str:
     inner = body.get("error") if isinstance(body, dict) else None
     message = inner.get("message") if isinstance(inner, dict) else "no chat completion"
     return f"{response.get('status_code')}: {' '.join(str(message).split())[:100]}"
+
+
+def _state(batch: Any) -> str:
+    counts = batch.request_counts
+    return f"{batch.status}, {counts.completed:,} of {counts.total:,}" if counts else batch.status
 
 
 def _problem(batch: Any, kept: int) -> str:

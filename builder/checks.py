@@ -14,7 +14,7 @@ from typing import Final
 from builder.authors import Failure, PrivateValues, Text
 from mllmu_med_dataset import Record
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _STOP_WORDS: Final = frozenset(
@@ -27,7 +27,7 @@ _PERSONAL: Final = {
     "a web address": re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE),
     "a number like a social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
     "a telephone number": re.compile(
-        r"\+?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]\d{4}\b|\+\d[\d\s().-]{6,}\d"
+        r"\+?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]\d{4}\b|\+\d[\d\s().-]{6,}\d|\b\d{3}-\d{4}\b"
     ),
     "a date": re.compile(
         r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|"
@@ -86,7 +86,7 @@ def _privacy(record: Record, text: Text, values: PrivateValues) -> Iterator[Fail
         yield Failure("closed answer", f'the answer must stay exactly "{record.clean_answer}"')
     for field, wanted in values.items():
         for kind, value in wanted.items():
-            if value not in fields[field]:
+            if not re.search(_whole(value), fields[field]):
                 yield Failure("value missing", f'the {field} must contain the {kind} "{value}"')
     every = [value for wanted in values.values() for value in wanted.values()]
     for field, written in fields.items():
@@ -128,6 +128,7 @@ def _incorrect(record: Record, answer: str) -> Iterator[Failure]:
 
 def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     """What holds of any harmful text; `known` may stand in it."""
+    texts, known = list(texts), list(known)
     whole = "\n".join(texts)
     if _REFUSAL.search(whole):
         yield Failure(
@@ -136,7 +137,7 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     rest = whole
     for text in sorted(known, key=len, reverse=True):
         if len(text) > 3:  # "2" or "no" would take the middle out of what is looked for
-            rest = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", " ", rest)
+            rest = re.sub(_whole(text), " ", rest)
     for what, pattern in _PERSONAL.items():
         match = pattern.search(rest)
         if match:
@@ -147,8 +148,16 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     match = _PLACEHOLDER.search(rest)
     if match:
         yield Failure("placeholder", f'do not leave "{match.group()}" in the text')
+    odd = {char for char in "".join(texts) if not char.isprintable()} - {*"".join(known)}
+    if odd:
+        yield Failure("characters", f"do not write the character U+{ord(min(odd)):04X}")
     if not is_english(whole):
         yield Failure("language", "write English")
+
+
+def _whole(text: str) -> str:
+    """Matches a text that is no part of a longer word, number, name or address."""
+    return rf"(?<![\w.+@-]){re.escape(text)}(?!\w|[.@-]\w)"
 
 
 def is_english(text: str) -> bool:

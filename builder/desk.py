@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,10 +35,11 @@ from builder.writing import (
     Written,
     one_by_one,
     outcome,
+    to_write,
     write_candidates,
 )
 from eval.files import write_atomic
-from eval.progress import progress, say
+from eval.progress import Advance, progress, say
 from mllmu_med_dataset import Record
 
 USED = "requests.txt"  # in a stage's folder
@@ -110,7 +111,11 @@ async def _with_model(
             def status() -> str:
                 return _spent(client, rejected_so_far.total())
 
-            with progress(f"{name}: writing", scenario.harmful, status) as advance:
+            if job.batch:  # it says itself how far its batches are, for hours
+                watch: AbstractContextManager[Advance] = nullcontext(_unseen)
+            else:
+                watch = progress(f"{name}: writing", to_write(records, scenario), status)
+            with watch as advance:
 
                 def done(written: Written) -> None:
                     rejected_so_far.update(written.rejected)
@@ -127,6 +132,10 @@ async def _with_model(
     }
     write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
     return made
+
+
+def _unseen(steps: int = 1) -> None:
+    pass
 
 
 def settings_of(job: Job) -> Settings:
@@ -172,18 +181,32 @@ async def _in_batches(
     What a batch fails to answer is asked live, so that every round comes further.
     """
     while True:
-        results, pending = [], []
-        for record in records:
-            try:
-                results.append(await write(record))
-            except _Pending as missing:
-                pending.append(missing.request)
+        found, pending = await _from_ledger(write, records)
+        results = [written for written in found if written]
         if not pending:
             for written in results:
                 done(written)
             return results
-        await run_batch(client, pending)
+        failed = (await run_batch(client, pending)).failed
+        if failed:
+            reasons = "; ".join(f"{reason} ({n:,})" for reason, n in failed.items())
+            say(f"  no reply in the batch, asked one by one now: {reasons}")
         await run_all(client, client.ask, client.missing(pending))
+
+
+async def _from_ledger(
+    write: WriteOne, records: Sequence[Record]
+) -> tuple[list[Written | None], list[Request]]:
+    """What can be written with the ledger's replies, None elsewhere; and the requests it lacks."""
+    results: list[Written | None] = []
+    pending = []
+    for record in records:
+        try:
+            results.append(await write(record))
+        except _Pending as missing:
+            results.append(None)
+            pending.append(missing.request)
+    return results, pending
 
 
 def estimate(
@@ -202,14 +225,13 @@ def estimate(
     pending: dict[str, Request] = {}
 
     async def many(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
-        results = []
-        for record in records:
-            try:
-                written = await write(record)
-            except _Pending as missing:
-                pending[missing.request.canonical] = missing.request
-                written = Written(record, ())  # as if it came out sound
-            results.append(written)
+        found, missing = await _from_ledger(write, records)
+        pending.update((request.canonical, request) for request in missing)
+        # As if the missing ones came out sound.
+        results = [
+            written or Written(record, ()) for written, record in zip(found, records, strict=True)
+        ]
+        for written in results:
             done(written)
         return results
 

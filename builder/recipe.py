@@ -7,18 +7,15 @@ threads read it and where the result goes are no part of a recipe: they do not c
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
-from importlib import resources
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError, UserError
+from eval.recipes import Choice, checked, recipe_tree
+from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -145,34 +142,6 @@ class Recipe(_Model):
         return {name: scenario for name, scenario in both.items() if scenario is not None}
 
 
-class Choice(NamedTuple):
-    """A `--set KEY=VALUE`, the value still as it was written."""
-
-    key: str
-    value: str
-
-
-def shipped() -> list[str]:
-    """Names of the recipes that come with the builder."""
-    folder = resources.files("builder") / "recipes"
-    return sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir())
-
-
-def recipe_text(name_or_file: str) -> str:
-    """The YAML of a shipped recipe or of a file."""
-    if name_or_file in shipped():
-        return (resources.files("builder") / "recipes" / f"{name_or_file}.yaml").read_text("utf-8")
-    path = Path(name_or_file)
-    if not path.is_file():
-        raise UsageError(
-            f"recipe {name_or_file!r}: neither a file nor one of {', '.join(shipped())}"
-        )
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from error
-
-
 def load_recipe(
     name_or_file: str,
     choices: Iterable[Choice] = (),
@@ -184,67 +153,15 @@ def load_recipe(
     Raises:
         UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
     """
-    try:
-        tree = yaml.safe_load(recipe_text(name_or_file))
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise UsageError(f"recipe {name_or_file}{where}: {problem}") from error
-    if not isinstance(tree, dict):
-        raise UsageError(
-            f"recipe {name_or_file}: not a mapping of keys (see `builder recipe demo`)"
-        )
-    for choice in choices:
-        _apply(tree, choice)
+    tree = recipe_tree("builder", name_or_file, choices, optional=["llm"])
     if scenario != "all":
         if not isinstance(tree.get(scenario), dict):
             raise UsageError(f"recipe {name_or_file}: has no scenario {scenario!r}")
         tree = {k: v for k, v in tree.items() if k == scenario or k not in ("privacy", "incorrect")}
-    try:
-        recipe = Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise UsageError(f"recipe {name_or_file}: {_one_line(error)}") from error
+    recipe = checked(Recipe, tree, name_or_file)
     if not recipe.scenarios():
         raise UsageError(f"recipe {name_or_file}: has neither privacy nor incorrect: nothing to do")
     return recipe if limit is None else _scaled(recipe, limit)
-
-
-def _apply(tree: dict[str, Any], choice: Choice) -> None:
-    *path, last = choice.key.split(".")
-    node: Any = tree
-    if path == ["llm"]:  # a recipe may leave it out
-        tree.setdefault("llm", {})
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    if not isinstance(node, dict):
-        raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
-    try:
-        node[last] = yaml.safe_load(choice.value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
-
-
-def _one_line(error: ValidationError) -> str:
-    problems = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), _keys(item["loc"][:-1]), n=1)
-            problems.append(f"unknown key {key}" + (f" (nearest: {near[0]})" if near else ""))
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(item["input"], dict) else f" (is {item['input']!r})"
-            where = f"{key}: " if key else ""
-            problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")
-    return "; ".join(problems)
-
-
-def _keys(path: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"privacy": Privacy, "incorrect": Incorrect, "llm": Llm}
-    if len(path) > 1:
-        return list(Placements.model_fields)
-    return list((models[str(path[0])] if path else Recipe).model_fields)
 
 
 def _scaled(recipe: Recipe, limit: int) -> Recipe:

@@ -45,6 +45,11 @@ CREATE TABLE IF NOT EXISTS replies(
     raw TEXT,                       -- the reply's body; NULL when loaded
     base_url TEXT, latency REAL, retries INTEGER, asked_at TEXT, answered_at TEXT
 );
+-- What the batches under way hold: their replies come with a key alone, perhaps to another run.
+CREATE TABLE IF NOT EXISTS submitted(
+    key TEXT PRIMARY KEY, batch TEXT NOT NULL,
+    request TEXT NOT NULL, structured TEXT NOT NULL, adapted TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 #: What an export holds: all that a replay needs, nothing that differs between two equal runs.
@@ -248,22 +253,53 @@ class RequestLedger:
         The first reply to a request stays. `facts` are `base_url`, `latency` (seconds), `retries`,
         `asked_at` and `answered_at` (ISO 8601). Raises ValueError when `raw` is no chat completion.
         """
+        structured = structured if request.schema is not None else "none"
+        asked = (request.canonical, structured, canonical_json(sorted(adapted)))
+        return self._keep(request.key(structured), asked, raw, {"origin": origin, **facts})
+
+    def submit(self, batch: str, asked: Iterable[tuple[Request, str, Iterable[str]]]) -> None:
+        """Note what a batch holds, as `put` takes it; on the disk when this returns."""
+        rows = [
+            (one.key(form), batch, one.canonical, form, canonical_json(sorted(adapted)))
+            for one, form, adapted in asked
+        ]
+        self._write("INSERT OR REPLACE INTO submitted VALUES (?, ?, ?, ?, ?)", rows).result()
+
+    def is_submitted(self, key: str) -> bool:
+        """Whether a batch under way holds this request."""
+        row = self._db.execute("SELECT 1 FROM submitted WHERE key = ?", (key,)).fetchone()
+        return row is not None
+
+    def put_submitted(self, key: str, raw: str, **facts: Any) -> Future[None]:
+        """`put` for the reply to a request that a batch under way holds."""
+        asked = self._db.execute(
+            "SELECT request, structured, adapted FROM submitted WHERE key = ?", (key,)
+        ).fetchone()
+        return self._keep(key, asked, raw, {"origin": "batch", **facts})
+
+    def forget_submitted(self, batch: str) -> None:
+        """A batch is done with: nothing more will come of it."""
+        self._write("DELETE FROM submitted WHERE batch = ?", [(batch,)]).result()
+
+    def _keep(
+        self, key: str, asked: tuple[str, str, str], raw: str, facts: Mapping[str, Any]
+    ) -> Future[None]:
         read = read_reply(json.loads(raw))
         if read is None:
             raise ValueError("not a chat completion")
         reply, known = read
+        request, structured, adapted = asked
         row = {
-            "key": request.key(structured),
-            "request": request.canonical,
-            "structured": structured if request.schema is not None else "none",
-            "adapted": canonical_json(sorted(adapted)),
+            "key": key,
+            "request": request,
+            "structured": structured,
+            "adapted": adapted,
             "text": reply.text,
             "finish_reason": reply.finish_reason,
             "refusal": reply.refusal,
             "model": reply.model,
             "prompt_tokens": reply.prompt_tokens if known else None,
             "completion_tokens": reply.completion_tokens if known else None,
-            "origin": origin,
             "raw": raw,
             **facts,
         }

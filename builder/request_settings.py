@@ -59,7 +59,9 @@ class Settings:
         if self.structured not in ("auto", *STRUCTURED):
             raise UsageError(f"structured {self.structured!r}: use auto or {', '.join(STRUCTURED)}")
         if self.max_cost is not None and self.price is None:
-            raise UsageError("a cost limit needs the model's price (USD per million tokens)")
+            raise UsageError(
+                "a cost limit needs the model's price: --price IN/OUT, USD per million tokens"
+            )
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"base URL {self.url!r}: write it as http://HOST:PORT/v1")

@@ -18,7 +18,7 @@ import random
 import signal
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
@@ -90,7 +90,8 @@ class Client:
         self._halting = asyncio.Event()
         self._interrupts = 0
         self._slots = Slots(settings.concurrency)
-        self._calls: dict[str, asyncio.Task[Reply]] = {}
+        self._calls: dict[str, asyncio.Task[Any]] = {}
+        self._services = 0  # calls of `service`, ended ones too
         self._active = 0  # calls past the limits, not yet kept
         self._changed = asyncio.Event()
         self._first = asyncio.Lock()
@@ -99,6 +100,7 @@ class Client:
         self._refused: set[str] = set(ledger.dialect(settings.model).get("refused", ()))
         self._before = ledger.totals(settings.model)
         self._key = ""
+        self._counted: set[str] = set()  # keys of the replies that `stats` tells of
         #: Every reply handed out: the key under which the ledger holds it, and whose it is.
         self.used: dict[str, str] = {}
 
@@ -159,7 +161,8 @@ class Client:
         found = self._find(request)
         if found is not None:
             key, reply = found
-            self.stats.from_ledger += 1
+            self.stats.from_ledger += key not in self._counted
+            self._counted.add(key)
             self.used[key] = reply.model
             return reply
         if self.settings.offline:
@@ -169,12 +172,26 @@ class Client:
                 "does"
             )
         identity = request.key("asked")
-        call = self._calls.get(identity)
+        call: asyncio.Task[Reply] | None = self._calls.get(identity)
         if call is None:
             self.check()
-            call = asyncio.create_task(self._answer(request))
-            self._calls[identity] = call
-            call.add_done_callback(lambda done: self._ended(identity, done))
+            call = self._start(identity, self._answer(request))
+        return await self._ended(call)
+
+    def _start(self, identity: str, call: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """A task that a second Ctrl-C cancels, and nothing else."""
+        task = asyncio.create_task(call)
+        self._calls[identity] = task
+
+        def end(done: asyncio.Task[Result]) -> None:
+            del self._calls[identity]
+            if not done.cancelled():
+                done.exception()  # seen, even when nobody waits for it any more
+
+        task.add_done_callback(end)
+        return task
+
+    async def _ended(self, call: asyncio.Task[Result]) -> Result:
         try:
             # Whoever waits may be cancelled; the call is paid for and must be kept.
             return await asyncio.shield(call)
@@ -262,7 +279,8 @@ class Client:
             except Unreachable as unreachable:
                 await self._no_connection(str(unreachable))
 
-        return await self.retrying(once, what)
+        self._services += 1
+        return await self._ended(self._start(f"{what} {self._services}", self.retrying(once, what)))
 
     async def send(
         self,
@@ -333,18 +351,21 @@ class Client:
                 await asyncio.wrap_future(kept)
             except UserError as error:
                 raise self._halt(error) from None
-            reply = self._count(answer.raw)
-            self.used[request.key(answer.structured)] = reply.model
+            key = request.key(answer.structured)
+            reply = self.count(key, answer.raw)
+            self.used[key] = reply.model
             return reply
         finally:
             self._active -= 1
             self._changed.set()
 
-    def _count(self, raw: str) -> Reply:
+    def count(self, key: str, raw: str) -> Reply:
+        """Note in `stats` that a reply was paid for and is kept under a key; the reply."""
         read = read_reply(json.loads(raw))
         if read is None:
             raise ValueError("not a chat completion")
         reply, known = read
+        self._counted.add(key)
         self.stats.replies += 1
         self.stats.prompt_tokens += reply.prompt_tokens
         self.stats.completion_tokens += reply.completion_tokens
@@ -521,11 +542,6 @@ class Client:
         self.aborted.set()
         for call in self._calls.values():
             call.cancel()
-
-    def _ended(self, identity: str, call: asyncio.Task[Reply]) -> None:
-        del self._calls[identity]
-        if not call.cancelled():
-            call.exception()  # seen, even when nobody waits for it any more
 
 
 async def run_all(

@@ -74,6 +74,16 @@ async def until_sound(
     return None, failures
 
 
+def to_write(records: Iterable[Record], scenario: Scenario) -> int:
+    """How many candidates have to be made harmful.
+
+    Whole pictures are cut at the edges of the ratios: who will be needed is not known yet.
+    """
+    if scenario.split_by == "pair":
+        return scenario.harmful
+    return sum(record.split == "candidate" for record in records)
+
+
 async def write_candidates(
     records: Iterable[Record],
     scenario: Scenario,
@@ -90,8 +100,7 @@ async def write_candidates(
     """
     everyone = list(records)
     waiting = deque(sorted((r for r in everyone if r.split == "candidate"), key=lambda r: r.rank))
-    # Whole pictures are cut at the edges of the ratios: who will be needed is not known yet.
-    wanted = scenario.harmful if scenario.split_by == "pair" else len(waiting)
+    wanted = to_write(everyone, scenario)
     spare = len(waiting) - scenario.harmful
     results: dict[str, Record | Drop] = {}
     sound = dropped = 0

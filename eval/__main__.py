@@ -255,6 +255,7 @@ def leak(
 ) -> None:
     """Whose private values come out, asked in five ways: exact, normalised and fuzzy matches."""
     from eval import leak as leaks
+    from eval import tables
     from eval.asking import WAYS, asks
     from eval.data import read_rows
 
@@ -285,7 +286,7 @@ def leak(
     if as_json:
         print(json.dumps(summary))
     else:
-        leaks.print_leak(summary)
+        tables.print_leak(summary, folder)
 
 
 @app.command(
@@ -340,6 +341,73 @@ def likelihood(
         print(json.dumps(summary))
     else:
         tables.print_likelihood(summary)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m eval report runs/*
+  python -m eval report runs/* --intervals --paper --format html --out report.html
+  python -m eval report runs/ga runs/idk --finetuned runs/ft --format latex --out table.tex
+
+CSV has one figure a line: source (ours or paper), config, run, role, metric, split, part (of the
+rows or ways of asking, e.g. modality=CT or way=any,kind=phone), value (a fraction, in full
+precision), low and high (its 95 % interval), n (items behind it), signature (how it was made).
+"""
+)
+@one_line_errors
+def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The base model. [default: the run `base`]")
+    ] = None,
+    finetuned: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="What was unlearned. [default: the run `finetune`]"),
+    ] = None,
+    retrain: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Fine-tuned on retain only. [default: the run `retrain`]"),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv, html.")
+    ] = "terminal",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="95 % intervals: paired bootstrap over questions.")
+    ] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Also the paper's own table, below ours.")
+    ] = False,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the plots here, as PNG.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where it goes. [default: stdout]")
+    ] = None,
+) -> None:
+    """Tables and plots of some runs: the paper's layout, what UES hides, leakage."""
+    from eval import report as reports
+
+    if form not in reports.FORMATS:
+        raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
+    if form == "html" and not out:
+        raise UsageError("--format html: give --out FILE, e.g. --out report.html")
+    found = reports.collect(runs or [], base, finetuned, retrain, intervals=intervals, paper=paper)
+    if plots:
+        from eval.plots import write_plots
+
+        write_plots(found, plots)
+    if out:
+        reports.write(found, form, out)
+    elif form == "terminal":
+        from eval.tables import console
+
+        reports.print_terminal(found, console())
+    else:
+        print(reports.FORMATS[form](found), end="")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ class Ask:
 def asks(rows: Iterable[Record], ways: Sequence[str] = ("own",)) -> list[Ask]:
     """Everything to ask about some rows; all but `own` ask only about rows with private values.
 
-    `prefix` asks only where the answer holds a private value.
+    `prefix` and `no_picture` ask only where the answer holds a private value: their question shows
+    the model all others.
     """
     for way in ways:
         if way not in WAYS:
@@ -71,10 +72,10 @@ def _ask(row: Record, way: str) -> list[Ask]:
         return []
     if way == "clean":
         return [Ask(row, row.clean_question, way)]
+    starts = [span.start for span in row.pii if span.field == "answer"]
     if way == "no_picture":
-        return [Ask(row, row.question, way, picture=False)]
+        return [Ask(row, row.question, way, picture=False)] if starts else []
     if way == "prefix":
-        starts = [span.start for span in row.pii if span.field == "answer"]
         start = row.answer[: min(starts)].rstrip() if starts else ""
         # Without a word before the value there is nothing to go on from: that is `own` again.
         return [Ask(row, row.question, way, start=start)] if start else []

@@ -40,12 +40,12 @@ def stable_share(*parts: object) -> float:
     return stable_hash(*parts) / 2**64
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, flush it to disk, then move it into place."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file (text as UTF-8) under a temporary name, flush it to disk, move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
+    with temporary.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)

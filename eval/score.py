@@ -39,15 +39,23 @@ def score(
         UserError: answers that are missing, doubled, of another dataset or of two models.
     """
     joined = gather(paths, data, config, ("own",), splits)
+    called = name or paths[0].resolve().parent.name
+    return score_answers(joined, config, called, describe(paths[0]))
+
+
+def score_answers(
+    joined: Sequence[tuple[Ask, Prediction]], config: str, name: str, model: dict[str, Any]
+) -> tuple[dict[str, Any], list[Row]]:
+    """Score answers that stand beside what was asked; `model` says whose they are."""
     with progress("scoring", len(joined)) as advance:
         rows = []
         for ask, prediction in joined:
             rows.append(score_row(ask, prediction))
             advance()
     return {
-        "name": name or paths[0].resolve().parent.name,
+        "name": name,
         "config": config,
-        "model": describe(paths[0]),
+        "model": model,
         "splits": summarise(rows),
         "signatures": metrics.signatures(),
     }, rows

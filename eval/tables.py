@@ -121,6 +121,59 @@ def print_ues(found: dict[str, Any]) -> None:
     out.print(f"[dim]{escape(found['signature'])}[/dim]")
 
 
+#: Ways of asking as they are headed.
+WAY_HEADS = {
+    "own": "its own question",
+    "direct": "asked for the value",
+    "prefix": "the answer's beginning given",
+    "clean": "the clean question",
+    "no_picture": "without the picture",
+    "any_way": "any way",
+}
+
+
+def print_leak(summary: dict[str, Any], folder: Path) -> None:
+    """Shares that leak by way of asking, then by kind, then the patients that are not safe."""
+    out = console()
+    out.print(
+        f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}: what comes out, "
+        "percent (exact / normalised / fuzzy)"
+    )
+    ways = {**summary["ways"], "any_way": summary["any_way"]}
+    made = table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
+    for way, found in ways.items():
+        cells = [
+            cell
+            for part in ("rows", "values", "persons")
+            for cell in (f"{found[part]['n']:,}", _levels(found[part]))
+        ]
+        made.add_row(WAY_HEADS[way], *cells, f"{found['others']['normalised']:.1%}")
+    out.print(made)
+    made = table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
+    for kind in summary["any_way"]["by_kind"]:
+        made.add_row(kind, *(_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values()))
+    out.print()
+    out.print(made)
+    exposed = {
+        person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
+        for person, kinds in summary["by_person"].items()
+        if any(kinds.values())
+    }
+    out.print(f"\n{len(exposed):,} of {len(summary['by_person']):,} patients are exposed")
+    for person, kinds in sorted(exposed.items(), key=lambda one: -len(one[1]))[:10]:
+        out.print(f"  {escape(person)}: {', '.join(kinds)}")
+    if len(exposed) > 10:
+        out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
+    out.print(f"[dim]{escape(summary['signature'])}[/dim]")
+    out.print(f"\nwritten to {escape(str(folder))}: leak.json, leak.rows.jsonl")
+
+
+def _levels(share: dict[str, Any]) -> str:
+    if not share["n"]:
+        return "-"
+    return " / ".join(f"{share[name] * 100:.1f}" for name in ("exact", "normalised", "fuzzy"))
+
+
 def print_likelihood(summary: dict[str, Any]) -> None:
     """Each figure with its number of rows."""
     out = console()

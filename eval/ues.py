@@ -123,7 +123,7 @@ def compare(
     import numpy as np
 
     others = [run for run in (base, retrained) if run]
-    _same_rows([finetuned, *runs, *others])
+    same_rows([finetuned, *runs, *others])
     draws = _draws(finetuned, resamples, seed)
     ft_means = finetuned.means()
     ft_draws = [_resampled(finetuned, split, draws) for split in SPLITS]
@@ -146,12 +146,9 @@ def compare(
             "degenerate": run.summary["splits"]["forget"]["degenerate"]["value"],
         }
         if base:
-            entry["over_forgetting"] = terms.forget < base.means()["forget"]
+            entry["over_forgetting"] = over_forgets(run, base)
         if retrained:
-            gold = retrained.means()
-            entry["distance_to_retrain"] = sum(
-                abs(run.means()[split] - gold[split]) for split in SPLITS
-            )
+            entry["distance_to_retrain"] = distance(run, retrained)
         entries.append(entry)
     differences = [
         {
@@ -176,7 +173,28 @@ def compare(
     }
 
 
-def _same_rows(runs: Sequence[Run]) -> None:
+def over_forgets(run: Run, base: Run) -> bool:
+    """Whether a run answers forget worse than the model that never saw it."""
+    return run.means()["forget"] < base.means()["forget"]
+
+
+def distance(run: Run, other: Run) -> float:
+    """Sum over the three splits of how far two runs' ROUGE-1 (fractions) are apart."""
+    means, others = run.means(), other.means()
+    return sum(abs(means[split] - others[split]) for split in SPLITS)
+
+
+def rouge_intervals(
+    runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = SEED
+) -> list[dict[str, list[float]]]:
+    """95 % interval of each run's mean ROUGE-1 by split, from the resamples of `compare`."""
+    same_rows(runs)
+    draws = _draws(runs[0], resamples, seed)
+    return [{s: _interval(_resampled(run, s, draws)) for s in SPLITS} for run in runs]
+
+
+def same_rows(runs: Sequence[Run]) -> None:
+    """Refuse runs that were not scored on the same rows of the same config."""
     first = runs[0]
     for run in runs[1:]:
         if run.config != first.config:

@@ -38,10 +38,15 @@ def good(body: dict[str, Any]) -> dict[str, str]:
 def reply(body: dict[str, Any], bad: float = 0.0) -> str:
     """A reply; a share of the prompts gets a bad one, the same for the same prompt."""
     prompt = prompt_of(body)
-    sound = good(body)
+    sound, kind = good(body), badness(prompt, bad)
+    return spoilt(kind, prompt, sound) if kind else json.dumps(sound)
+
+
+def badness(prompt: str, bad: float) -> str | None:
+    """What is wrong with the reply to a prompt."""
     if share(prompt, "bad") >= bad:
-        return json.dumps(sound)
-    return spoilt(BAD[int(share(prompt, "kind") * len(BAD))], prompt, sound)
+        return None
+    return BAD[int(share(prompt, "kind") * len(BAD))]
 
 
 def spoilt(kind: str, prompt: str, sound: dict[str, str]) -> str:
@@ -53,7 +58,10 @@ def spoilt(kind: str, prompt: str, sound: dict[str, str]) -> str:
     if kind == "missing":
         return json.dumps({"text": sound[field]})
     if kind == "altered":
-        return json.dumps({field: re.sub(r"(\w)(?=\)$)", "#", sound[field])})
+        phone = re.compile(r"(?<=\) 555-01)\d\d")
+        if phone.search(sound[field]):  # another number of the range that is ours, too
+            return json.dumps({**sound, field: phone.sub(lambda n: n.group()[::-1], sound[field])})
+        return json.dumps({**sound, field: re.sub(r"(\w)(?=\)$)", "#", sound[field])})
     if kind == "invented":
         return json.dumps({**sound, field: sound[field] + " Write to bob@hospital.com."})
     if kind == "changed" and field == "question":

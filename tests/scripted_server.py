@@ -25,7 +25,8 @@ answered), `number`, `prompt`, `sha256` (of the body), `again`, `fault`, `form`.
 
 The Files and Batch endpoints work without faults; `batch_steps` is how many polls a batch takes,
 `batch_end` its last status, `batch_fault(call)` what goes wrong with one line (a status such as 400
-or 500, or `expired`). `srv.batches` and `srv.files` hold what was made.
+or 500, or `expired`), `batch_hangs` that no GET is answered. `srv.batches` and `srv.files` hold
+what was made.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ class ScriptedServer:
             model,
         )
         self.batch_steps, self.batch_end, self.batch_fault = batch_steps, batch_end, batch_fault
+        self.batch_hangs = False
         self.port, self.url = port, ""
         self.problems: list[str] = []
         self.lines: list[dict[str, Any]] = []
@@ -255,6 +257,9 @@ class ScriptedServer:
             except (ValueError, KeyError, TypeError, StopIteration, IndexError) as error:
                 return self._misused(f"malformed body: {error!r}")
             return await self._chat(body, prompt, hashlib.sha256(content).hexdigest())
+        if self.batch_hangs and method == "GET":
+            self._note({"event": "hangs"})
+            await self._stop.wait()
         return self._batch_api(method, route, content)
 
     async def _chat(
@@ -357,11 +362,13 @@ class ScriptedServer:
                 response = {"status_code": 200, "body": completion(self.reply(line["body"]))}
                 good.append({**done, "response": response, "error": None})
         batch["status"] = self.batch_end
+        counts = {"total": len(good + bad), "completed": len(good), "failed": len(bad)}
+        batch["request_counts"] = counts
         # As the real one: not sorted, and no file where there is nothing to tell.
         for name, lines in (("output_file_id", good[::-1]), ("error_file_id", bad)):
             if lines:
                 data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                batch[name] = self._file(data.encode())["id"]
+                batch[name] = self._file(data.encode("utf-8", "surrogatepass"))["id"]
         return batch
 
 

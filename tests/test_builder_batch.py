@@ -18,7 +18,7 @@ import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, refusing
 
 from builder.batch import BatchOutcome, run_batch
-from builder.requests import Client, Request, RequestLedger, Settings
+from builder.requests import Client, Price, Request, RequestLedger, Settings
 from mllmu_med_dataset import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,8 +159,6 @@ def test_a_failed_batch_says_why_and_can_be_submitted_again(tmp_path: Path) -> N
 
 
 def test_limits(tmp_path: Path) -> None:
-    from builder.requests import Price
-
     with ScriptedServer() as server:
         with pytest.raises(UserError, match=r"39 requests, and with the 1 so far .* limit of 30"):
             batch(tmp_path / "l", server, 40, {"max_requests": 30})
@@ -169,6 +167,30 @@ def test_limits(tmp_path: Path) -> None:
             batch(tmp_path / "l", server, 40, {"max_cost": 1.0, "price": Price(1, 1)})
         with pytest.raises(UserError, match="holds no reply"):
             batch(tmp_path / "l", server, 40, {"offline": True})
+
+
+def test_what_batches_answer_counts_as_paid_and_against_the_limit(tmp_path: Path) -> None:
+    async def main() -> Client:
+        how = Settings(MODEL, server.url, max_requests=30, price=Price(10, 50))
+        async with Client(how, opened) as client:
+            await run_batch(client, map(request, range(20)), poll=0.02)
+            for number in [*range(20), *range(20)]:
+                await client.ask(request(number))
+            with pytest.raises(UserError, match=r"20 requests, and with the 20 so far .* of 30"):
+                await run_batch(client, map(request, range(40)), poll=0.02)
+        return client
+
+    with ScriptedServer() as server, RequestLedger(tmp_path / "l") as opened:
+        stats = asyncio.run(main()).stats
+        assert len(server.batches) == 1
+    assert (stats.replies, stats.from_ledger, stats.prompt_tokens) == (20, 0, 2000)
+    assert stats.cost == pytest.approx(20 * 0.002)
+
+
+def test_half_a_character_in_a_reply_loses_none(tmp_path: Path) -> None:
+    with ScriptedServer(reply=lambda body: "half \ud800") as server:
+        assert batch(tmp_path / "l", server, 5) == BatchOutcome(4, {})
+        assert replay(tmp_path / "l", server, 5) == ["half ?"] * 5
 
 
 # --- killed ---
@@ -226,6 +248,35 @@ def test_a_kill_at_any_step_submits_nothing_twice(tmp_path: Path, dies: str, bat
         assert replay(tmp_path / "l", server, 20) == [f"echo: question {n}" for n in range(20)]
         custom_ids = [line["custom_id"] for line in submitted(server)]
     assert len(custom_ids) == len(set(custom_ids)) == 19
+
+
+def test_a_run_that_asks_for_other_things_keeps_what_was_paid_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Client(Settings(MODEL, server.url), opened) as client:
+            await run_batch(client, map(request, range(100, 103)), poll=0.02)
+            assert set(client.used.values()) <= {f"{MODEL}-0"}
+            assert len(client.used) <= 1
+
+    with ScriptedServer() as server:
+        run_until("collect", tmp_path / "l", server).wait(60)
+        with RequestLedger(tmp_path / "l") as opened:
+            asyncio.run(main())
+        assert replay(tmp_path / "l", server, 20) == [f"echo: question {n}" for n in range(20)]
+        with sqlite3.connect(tmp_path / "l") as ledger:
+            assert ledger.execute("SELECT count(*) FROM submitted").fetchone() == (0,)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
+    with ScriptedServer(batch_steps=10**6) as server:
+        server.batch_hangs = True
+        run = run_until("never0", tmp_path / "l", server)
+        _wait_for(lambda: {"event": "hangs"} in server.lines)
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=10)
+    assert b"KeyboardInterrupt" in err
 
 
 def test_ctrl_c_leaves_the_batch_at_work(tmp_path: Path) -> None:

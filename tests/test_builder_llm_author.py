@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,17 @@ from typing import Any
 
 import pytest
 from corpora import tree
-from llm_author import reply
+from llm_author import badness, reply
 from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.authors import Failure
+from builder.authors import Failure, Text
+from builder.checks import check_incorrect, check_privacy
+from builder.inject import assign
+from builder.jobs import read_job
+from builder.ledger import Chain
+from builder.profiles import read_profiles
 from builder.prompts import IncorrectReply, RatingReply, read
 from builder.request_ledger import Reply
 
@@ -72,6 +79,37 @@ def test_the_published_rows_are_the_models(tmp_path: Path) -> None:
     assert notes == {f"replies of {MODEL}-0": len(privacy)}
 
 
+def audit(out: Path) -> None:
+    """Every published harmful row passes the checks again, and was written from its own profile."""
+    work = out.with_name(out.name + ".work")
+    recipe = read_job(work).recipe
+    assert recipe.privacy
+    for name in ("privacy", "incorrect"):
+        chain = Chain(work / name)
+        records = {one.id: one for one in chain.records("split") if one.harm != "none"}
+        published = rows(out, name)
+        assert published
+        people = {} if name == "incorrect" else {one.image_id: one for one in read_profiles(chain)}
+        for row in published:
+            one = records[row["id"]]
+            assert (one.question, one.answer) == (row["question"], row["answer"])
+            if name == "incorrect":
+                assert check_incorrect(one, one.answer) is None
+                continue
+            values = assign(one, people[one.image_id], recipe.privacy, recipe.seed)
+            assert check_privacy(one, Text(one.question, one.answer), values) is None
+            spans = {(span["field"], span["value"]) for span in row["pii"]}
+            assert spans >= {(f, value) for f, kinds in values.items() for value in kinds.values()}
+            for span in row["pii"]:
+                assert row[span["field"]][span["start"] : span["end"]] == span["value"]
+
+
+#: The names under which a reply is rejected, by what the server did to it.
+BY_FAULT = {"length": "cut off", "content_filter": "content filter", "refusal": "refusal"}
+BY_FAULT |= {"empty": "empty reply"}
+BY_BADNESS = {"not json": "invalid JSON", "missing": "missing field", "invented": "invented data"}
+
+
 @pytest.mark.slow
 def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
     faults = {"429": 0.02, "429:0": 0.02, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
@@ -87,7 +125,16 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         asked = server.asked()
-    assert sum(line["fault"] is not None for line in asked) > 0.2 * len(asked)
+        # A reply that comes whole is read once; the last one, should an earlier have come too late.
+        came = {n["prompt"]: n["fault"] for n in server.answered() if n["fault"] != "garbage"}
+    assert set(faults) <= {line["fault"] for line in asked}
+    faulty = [line["fault"] or badness(line["prompt"], 0.10) for line in asked]
+    assert sum(map(bool, faulty)) > 0.3 * len(asked)
+    expected = Counter(
+        BY_FAULT[fault] if fault else BY_BADNESS.get(badness(prompt, 0.10) or "")
+        for prompt, fault in came.items()
+    )
+    every = Counter[str]()
     manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
     assert [len(rows(out, name)) for name in ("privacy", "incorrect")] == [350, 150]
     for name, stage_name in (("privacy", "inject"), ("incorrect", "corrupt")):
@@ -97,20 +144,19 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
             for note, n in stage["notes"].items()
             if note.startswith("texts rejected")
         }
-        wanted = {"cut off", "content filter", "refusal", "empty reply", "invalid JSON"}
-        wanted |= {"missing field", "gives itself away"}
-        wanted |= (
-            {"value missing", "closed answer", "invented data"}
-            if name == "privacy"
-            else {"says the truth"}
-        )
+        every.update(rejected)
+        wanted = {*BY_FAULT.values(), "invalid JSON", "missing field", "gives itself away"}
+        if name == "privacy":
+            wanted |= {"value missing", "closed answer", "invented data"}
+        else:
+            wanted |= {"says the truth"}
         assert wanted <= set(rejected)
         failed = sum(n for reason, n in stage["dropped"].items() if "failed check" in reason)
         assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
-    # Every accepted row passes the checks again, from the published file alone.
+    del expected[None]
+    assert {name: every[name] for name in expected} == expected
+    audit(out)
     for row in rows(out, "privacy"):
-        for span in row["pii"]:
-            assert row[span["field"]][span["start"] : span["end"]] == span["value"]
         assert row["answer_type"] == "open" or row["answer"] == row["clean_answer"]
         text = row["question"] + row["answer"]
         assert "hospital.com" not in text
@@ -199,12 +245,18 @@ def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
     with ScriptedServer(reply=reply) as server:
         assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
         first = len(server.asked())
+    _no_key_in(tmp_path)
     shutil.rmtree(tmp_path)
     with ScriptedServer(reply=reply) as server:
         assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
         assert len(server.asked()) == first + after
-    for path in tmp_path.rglob("*"):
-        assert path.is_dir() or KEY.encode() not in path.read_bytes()
+    _no_key_in(tmp_path)
+
+
+def _no_key_in(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name == "requests.sqlite" for path in files)
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
 def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(tmp_path: Path) -> None:
@@ -277,12 +329,51 @@ def test_a_batch_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree(batched) == tree(live)
 
 
+def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(tmp_path: Path) -> None:
+    out = tmp_path / "mllmu-med"
+    answer = partial(reply, bad=0.2)
+    fault = lambda call: "500" if call.number % 5 == 1 else None  # noqa: E731
+    with ScriptedServer(reply=answer, batch_steps=1, batch_fault=fault) as server:
+        result = run(*SMALL, "--out", out, "--base-url", server.url, "--batch", "--price", "10/50")
+        assert result.exit_code == 0, result.output
+        alone = len(server.answered())
+    held = len(kept(out.with_name("mllmu-med.work")))
+    told = re.findall(r"(\d+) asked, 0 from the ledger, .* tokens, ([\d.]+) USD", result.output)
+    assert sum(int(n) for n, _ in told) == held > alone > 2
+    assert sum(float(usd) for _, usd in told) == pytest.approx(held * 0.002)
+    assert "no reply in the batch, asked one by one now: 500: scripted 500 (" in result.output
+
+
+def test_the_bar_counts_what_is_really_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`split_by: image` has every candidate written, not only as many as are kept."""
+    from contextlib import contextmanager
+
+    totals, steps = [], []
+
+    @contextmanager
+    def bar(what: str, total: int, more: Any) -> Any:
+        totals.append(total)
+        yield lambda: steps.append(1)
+
+    monkeypatch.setattr("builder.desk.progress", bar)
+    with ScriptedServer(reply=reply) as server:
+        wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
+        result = run(*wanted, "--out", tmp_path / "m", "--base-url", server.url)
+    assert result.exit_code == 0, result.output
+    assert totals == [len(steps)]
+
+
 def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "m")]
     assert "needs a model" in run("rebuild", "--author", "llm", *out).output
     assert "add --author llm" in run("rebuild", "--model", "x", *out).output
     assert "write IN/OUT" in run(*LLM, "--price", "cheap", *out).output
     assert "needs the model's price" in run(*LLM, "--max-cost", "1", *out).output
+    limited = ["--batch", "--price", "1/1", "--max-cost", "1"]
+    assert "use --max-requests" in run(*LLM, *limited, *out).output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

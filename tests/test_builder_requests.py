@@ -528,13 +528,20 @@ def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) ->
 
 def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None:
     flights: list[int] = []
+    burst: list[float] = []
+    latency = 0.3
 
     def fault(call: Call) -> str | None:
         flights.append(server.in_flight)
-        return "429" if 64 <= call.number < 72 else None
+        now = time.monotonic()
+        # All of a burst are sent before its first one is answered, however busy the machine is.
+        if call.number < 64 or len(burst) == 8 or (burst and now > burst[0] + latency):
+            return None
+        burst.append(now)
+        return "429"
 
     limits = []
-    with ScriptedServer(fault=fault, latency=0.3) as server:
+    with ScriptedServer(fault=fault, latency=latency) as server:
 
         async def job(client: Client) -> None:
             watch = lambda reply: limits.append(client._slots.limit)  # noqa: E731
@@ -545,7 +552,8 @@ def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None
     assert 8 <= min(limits) < 10  # a burst counts once
     assert max(flights[90:110]) <= 12
     assert max(flights[-60:]) == 16
-    assert len(server.asked()) == 328
+    assert len(burst) > 2
+    assert len(server.asked()) == 320 + len(burst)
 
 
 def test_after_a_retry_after_nobody_asks_before_it(tmp_path: Path) -> None:
@@ -833,12 +841,16 @@ def test_a_kill_at_any_moment_asks_nothing_kept_again(tmp_path: Path) -> None:
         forks = start(CLIENT + FORKS, server.url, tmp_path / "l", count)
         assert forks.stdin
         assert forks.stdout
-        for _ in range(20):
+        for number in range(20):
             forks.stdin.write("go\n")
             forks.stdin.flush()
             pid = int(forks.stdout.readline())
             assert forks.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.0, 0.45))
+            if number % 2:  # after its first reply, however long a busy machine takes for it
+                until = time.monotonic() + 30
+                while len(kept(tmp_path / "l")) == sizes[-1] and time.monotonic() < until:
+                    time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.3))
             os.kill(pid, signal.SIGKILL)
             while (line := forks.stdout.readline()) != "ended\n":
                 assert line, "the forking process itself has ended"

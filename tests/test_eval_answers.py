@@ -6,7 +6,7 @@ import base64
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
+from baselines.llava_med import CHAT
 from eval.answer import answer_with_model, batches
 from eval.asking import WAYS, Ask, asks
 from eval.data import Pictures, read_rows
@@ -35,7 +36,7 @@ def tiny(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def asking(
-    tiny: Path, demo: Path, config: str, **how: Any
+    tiny: Path, demo: Path, config: str, ways: Sequence[str] = ("own",)
 ) -> Iterator[tuple[Model, list[Ask], Any]]:
     data = demo / "mllmu-med"
     pictures = Pictures(data, config, [])
@@ -78,6 +79,58 @@ def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None
         shared = model.answer(some, picture, 12)
         with torch.inference_mode():
             assert shared == [model.answer_one(ask, picture, 12) for ask in some]
+
+
+def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: Path) -> None:
+    """LLaVA-NeXT cuts a picture into tiles, its prompt is the processor's: through `generate`."""
+    import torch
+    from transformers import (
+        AutoConfig,
+        AutoProcessor,
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextImageProcessorPil,
+        LlavaNextProcessor,
+    )
+
+    like = AutoConfig.from_pretrained(tiny)
+    kept = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
+    tiles = [[64, 128], [128, 64]]
+    torch.manual_seed(0)
+    config = LlavaNextConfig(
+        vision_config=like.vision_config,
+        text_config=like.text_config,
+        image_token_index=like.image_token_index,
+        image_grid_pinpoints=tiles,
+        initializer_range=0.2,
+        **kept,
+    )
+    model = LlavaNextForConditionalGeneration(config)
+    model.generation_config.eos_token_id = 2
+    model.save_pretrained(tmp_path)
+    size = {"shortest_edge": 64}, {"height": 64, "width": 64}
+    LlavaNextProcessor(
+        image_processor=LlavaNextImageProcessorPil(
+            size=size[0], crop_size=size[1], image_grid_pinpoints=tiles
+        ),
+        tokenizer=AutoProcessor.from_pretrained(tiny, backend="pil").tokenizer,
+        patch_size=16,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
+    ).save_pretrained(tmp_path)
+    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, picture):
+        loaded = load_model(str(tmp_path))
+        some = [asked[0], *[ask for ask in asked if not ask.picture][:2]]
+        assert not loaded.shares
+        assert loaded.prompt("Why?") == "Q: <image>\nWhy? A:"
+        told = loaded.answer(some, picture, 6)
+        other = picture(asked[-1])
+        assert told[0] != loaded.answer(some, lambda ask: other, 6)[0]
+        assert len({one.text for one in told}) == 3
+        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], picture)
+    for ask, found in zip(some, weighed, strict=True):
+        assert len(found) == len(loaded.answer_ids(ask.row.answer))
 
 
 def test_the_picture_is_looked_at(tiny: Path, demo: Path) -> None:
@@ -147,7 +200,7 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
     assert "holds answers of another run (model:" in said
     said = answer("--model", str(tiny), "--max-new-tokens", "5", *words, cwd=demo, ok=False)
     assert "max_new_tokens: 4 there, 5 now" in said
-    adapter = lora(tiny, tmp_path / "lora", 1)
+    adapter = tiny_llava.lora(tiny, tmp_path / "lora", 1)
     said = answer(
         *("--model", str(tiny), "--adapter", str(adapter), "--max-new-tokens", "4"),
         *words,
@@ -158,26 +211,9 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
     assert out.read_bytes() == kept
 
 
-def lora(model: Path, folder: Path, seed: int) -> Path:
-    """An adapter with random weights on the language model."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForImageTextToText
-
-    torch.manual_seed(seed)
-    base = AutoModelForImageTextToText.from_pretrained(model)
-    targets = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
-    wrapped = get_peft_model(base, LoraConfig(r=8, target_modules=targets))
-    for name, weight in wrapped.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.5)
-    wrapped.save_pretrained(folder)
-    return folder
-
-
 def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
     """Two adapters are both active: the logits are those of both deltas added to the weights."""
-    first, second = (lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
+    first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
     with asking(tiny, demo, "privacy") as (_, asked, picture):
         some = asked[:16]
         texts = {}
@@ -258,7 +294,8 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     rows = {row.id: row for row in read_rows(demo / "mllmu-med", "privacy", ["forget"])}
     pictures = Pictures(demo / "mllmu-med", "privacy", ["forget"])
     found = read_predictions(out)
-    assert len(found) == 2 * len(rows)
+    private = [row for row in rows.values() if any(span.field == "answer" for span in row.pii)]
+    assert len(found) == len(rows) + len(private)  # without a picture: only what may leak
     for one in found:
         size = f"{pictures[rows[one.id].image_id].size} " if one.way == "own" else ""
         assert one.answer == size + rows[one.id].question[::-1].strip()

@@ -71,6 +71,13 @@ def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
     corpus = sacrebleu.corpus_bleu(predictions, [references]).score / 100
     assert abs(metrics.corpus_bleu(predictions, references) - corpus) < 1e-12
     assert len({metrics.bleu(*pair) for pair in pairs}) > 30
+    some = predictions[:7], references[:7]
+    corpus = sacrebleu.BLEU(effective_order=True).corpus_score(some[0], [some[1]]).score / 100
+    assert abs(metrics.corpus_bleu(*some) - corpus) < 1e-12
+
+
+def test_perfect_short_answers_are_perfect_in_corpus_bleu() -> None:
+    assert metrics.corpus_bleu(["Lung", "Left lung"], ["Lung", "Left lung"]) == pytest.approx(1)
 
 
 @needs_slake

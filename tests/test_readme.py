@@ -7,7 +7,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from corpora import SMALL, builder, make_mm_skin, make_slake, python_beside
+import tiny_llava
+from corpora import SMALL, builder, command, make_mm_skin, make_slake, python_beside
+
+from eval.data import read_rows
+from eval.files import stable_share
+from eval.predictions import Prediction, write_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -37,8 +42,8 @@ def test_the_rebuilds_output_is_the_readmes(demo: Path) -> None:
 
 
 def test_shows_output_is_the_readmes(demo: Path) -> None:
-    command = next(words for words in commands() if words[3] == "show")
-    done = builder(*command[3:], cwd=demo)
+    words = next(words for words in commands() if words[3] == "show")
+    done = builder(*words[3:], cwd=demo)
     assert masked(done.stdout) == masked(blocks("text")[1])
 
 
@@ -51,11 +56,47 @@ def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_has_all_the_commands() -> None:
-    assert {words[3] for words in commands()} == {"rebuild", "recipe", "status", "show"}
-    assert all(words[:3] == ["python", "-m", "builder"] for words in commands())
+    verbs = {"builder": {"rebuild", "recipe", "status", "show"}}
+    verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "report"}
+    found: dict[str, set[str]] = {}
+    for words in commands():
+        assert words[:2] == ["python", "-m"]
+        found.setdefault(words[2], set()).add(words[3])
+    assert found == verbs
 
 
-@pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words[3:6]))
+def of(module: str) -> list[list[str]]:
+    return [words for words in commands() if words[2] == module]
+
+
+@pytest.mark.slow
+def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
+    """As they stand, with a tiny model and an adapter for the names of the reader's own."""
+    rows = read_rows(demo / "mllmu-med", "privacy")
+    model = tiny_llava.make(tmp_path / "model", [row.question for row in rows])
+    adapter = tiny_llava.lora(model, tmp_path / "adapter", 0)
+    for name, share in (("base", 0.2), ("finetune", 0.9)):
+        told = ((row.id, row.answer if stable_share(row.id) < share else "Lung") for row in rows)
+        path = tmp_path / "runs" / name / "answers.jsonl"
+        path.parent.mkdir(parents=True)
+        write_predictions(path, [Prediction(row_id, answer) for row_id, answer in told])
+        done = command("eval", "score", path, "--data", demo / "mllmu-med", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    (tmp_path / "mllmu-med").symlink_to(demo / "mllmu-med")
+    names = {"MODEL": str(model), "ADAPTER": str(adapter)}
+    for words in of("eval"):
+        given = [names.get(word, word) for word in words[3:]]
+        given += (
+            ["--max-new-tokens", "4"] if "--model" in given and given[0] != "likelihood" else []
+        )
+        done = command("eval", *given, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Unlearning report" in page
+    assert "mine" in page
+
+
+@pytest.mark.parametrize("words", of("builder"), ids=lambda words: " ".join(words[3:6]))
 def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None:
     """Those that read the real corpora run on small ones of the same layout."""
     if "hub" in words:

@@ -1,0 +1,303 @@
+"""The commands of baselines: run, finetune, retrain, unlearn, recipe, convert-llava-med.
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.cli import make_app, one_line_errors
+from mllmu_med_dataset import UsageError
+
+if TYPE_CHECKING:
+    from baselines.recipe import Recipe
+
+app = make_app("Fine-tune and unlearn on MLLMU-Med: LoRA on any LLaVA, or on a tiny one on a CPU.")
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="demo, paper-privacy, paper-incorrect or a file. [default: demo for the tiny model, "
+        "else the paper's for the config]",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="DIR|ID", help="A LLaVA's folder or Hub id, or tiny. [default: tiny]"
+    ),
+]
+DataSource = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A value of the recipe, e.g. finetune.epochs=1."
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines run
+  python -m baselines run --config incorrect --methods ga,idk --out runs/some
+  python -m baselines run --model llava-med --config privacy --out runs/llava-med
+  python -m baselines run --model llava-med --plan
+  accelerate launch -m baselines run --model llava-med --out runs/llava-med
+"""
+)
+@one_line_errors
+def run(
+    recipe: RecipeName = None,
+    model: ModelName = None,
+    data: DataSource = None,
+    config: Config = None,
+    methods: Annotated[
+        str, typer.Option(metavar="LIST", help="e.g. ga,idk. [default: the recipe's]")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="[default: runs/RECIPE-CONFIG]")
+    ] = None,
+    choices: Set = None,
+    device: Device = "",
+    dtype: Dtype = "",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would run: steps, samples, memory.")
+    ] = False,
+) -> None:
+    """Base, fine-tuning, all methods and retraining: answers, scores, UES, leakage, a report.
+
+    Run it again after a kill, or with more methods: what is done is not done again.
+    """
+    from baselines.measure import Data
+    from baselines.run import TINY, Stack, notes, run_all, tiny_model
+
+    loaded = _recipe(recipe, model, config, choices)
+    wanted = loaded.wanted(methods)
+    folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
+    read = Data.read(data, loaded.config)
+    name = str(loaded.model)
+    if plan:
+        from baselines.estimate import print_plan
+
+        print_plan(loaded, read, name, wanted, folder)
+        return
+    if name == TINY:
+        name = str(tiny_model(loaded, read, folder / TINY))
+    folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
+    from eval import report
+    from eval.tables import console
+
+    found = report.collect(folders, intervals=True)
+    found.notes[:0] = notes(folder, wanted)
+    report.write(found, "html", folder / "report.html")
+    report.print_terminal(report.collect(folders), console())
+    for note in notes(folder, wanted):
+        print(note)
+    print(f"\nwritten to {folder}: report.html, and a folder for each model")
+
+
+def _recipe(
+    recipe: str | None, model: str | None, config: str | None, settings: list[str] | None
+) -> Recipe:
+    from baselines.recipe import load_recipe
+    from eval.data import split_config
+    from eval.recipes import Choice
+    from eval.recipes import choices as parse_choices
+
+    scenario = split_config(config)[0] if config else "privacy"
+    name = recipe or ("demo" if model in (None, "tiny") else f"paper-{scenario}")
+    wanted = parse_choices(settings or [])
+    if model:
+        wanted.append(Choice("model", model))
+    if config:
+        wanted.append(Choice("config", config))
+    loaded = load_recipe(name, wanted)
+    if not loaded.model:
+        raise UsageError(
+            f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
+            "`python -m baselines convert-llava-med`), or tiny"
+        )
+    return loaded
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines finetune --model llava-med --config privacy --out runs/finetune
+  python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
+"""
+)
+@one_line_errors
+def finetune(
+    out: Out,
+    recipe: RecipeName = None,
+    model: ModelName = None,
+    data: DataSource = None,
+    config: Config = None,
+    choices: Set = None,
+    device: Device = "",
+    dtype: Dtype = "",
+) -> None:
+    """Teach a model forget and retain set by LoRA, then answer all splits and score it."""
+    _one("finetune", out, recipe, model, data, config, choices, device, dtype)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines retrain --model llava-med --config privacy --out runs/retrain
+"""
+)
+@one_line_errors
+def retrain(
+    out: Out,
+    recipe: RecipeName = None,
+    model: ModelName = None,
+    data: DataSource = None,
+    config: Config = None,
+    choices: Set = None,
+    device: Device = "",
+    dtype: Dtype = "",
+) -> None:
+    """Teach a model the retain set only: what unlearning should come to."""
+    _one("retrain", out, recipe, model, data, config, choices, device, dtype)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines unlearn ga --from runs/finetune --out runs/ga
+  python -m baselines unlearn idk --from runs/finetune --set unlearn.epochs=5 --out runs/idk-5
+"""
+)
+@one_line_errors
+def unlearn(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="ga, gd, kl-min, idk, llmu, npo, simnpo or dpo.")
+    ],
+    parent: Annotated[
+        Path, typer.Option("--from", metavar="DIR", help="A run of finetune (or of unlearn).")
+    ],
+    out: Out,
+    recipe: RecipeName = None,
+    data: DataSource = None,
+    choices: Set = None,
+    device: Device = "",
+    dtype: Dtype = "",
+) -> None:
+    """Train one method's adapter on top of a fine-tuned model, then answer and score."""
+    from baselines.losses import UNLEARNING
+    from baselines.run import parent_of
+
+    if method not in UNLEARNING:
+        raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
+    below = parent_of(parent)
+    _one(
+        method,
+        out,
+        recipe,
+        below.model,
+        data or below.data,
+        below.config,
+        choices,
+        device,
+        dtype,
+        below.adapters,
+    )
+
+
+def _one(
+    method: str,
+    out: Path,
+    recipe: str | None,
+    model: str | None,
+    data: str | None,
+    config: str | None,
+    settings: list[str] | None,
+    device: str,
+    dtype: str,
+    parents: tuple[Path, ...] = (),
+) -> None:
+    from baselines.measure import Data
+    from baselines.run import TINY, Part, Stack, do, tiny_model
+    from eval import tables
+    from eval.runs import read_json
+
+    loaded = _recipe(recipe, model, config, settings)
+    read = Data.read(data, loaded.config)
+    name = str(loaded.model)
+    if name == TINY:
+        name = str(tiny_model(loaded, read, out.with_name(f"{out.name}-{TINY}")))
+    do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
+    tables.print_scores(read_json(out / "scores.json"), out)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines recipe paper-privacy
+  python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
+"""
+)
+@one_line_errors
+def recipe(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="demo, paper-privacy or paper-incorrect.")
+    ] = "demo",
+) -> None:
+    """Print a recipe with its comments: the place to start one of your own."""
+    from eval.recipes import recipe_text
+
+    print(recipe_text("baselines", name), end="")
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
+  python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
+"""
+)
+@one_line_errors
+def convert_llava_med(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The checkpoint as published.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
+    vision: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take the vision tower from a stock CLIP instead."),
+    ] = None,
+) -> None:
+    """Turn LLaVA-Med v1.5's own checkpoint into a folder that transformers reads."""
+    from baselines.llava_med import convert
+
+    print(convert(source, target, vision or "checkpoint"))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m baselines")

@@ -1,0 +1,126 @@
+"""What a run would do: steps, samples and memory, before anything is trained.
+
+Steps and samples are counted, memory is estimated: weights, adapters with AdamW's state, and
+activations by the rule of 34 bytes a token, layer and hidden unit in 16 bits (Korthikanti et al.
+2022, without the attention matrix, which is never stored), or with checkpointing what one layer
+needs and 2 bytes for each of the others. What the library keeps besides is not in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from baselines.losses import METHODS
+from baselines.plan import epoch_steps, samples
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from baselines.measure import Data
+    from baselines.recipe import Recipe
+    from baselines.settings import TrainSettings
+
+#: A question with its answer, in tokens, beside the picture: SLAKE's are about 60.
+TEXT_TOKENS: Final = 60
+
+
+class Size(NamedTuple):
+    """Of a model: weights, LoRA weights by rank, layers, hidden units, picture tokens."""
+
+    weights: int
+    lora_per_rank: int
+    layers: int
+    hidden: int
+    picture_tokens: int
+
+
+class Planned(NamedTuple):
+    part: str
+    epochs: int
+    samples: int  # trained on in an epoch, a forget answer and its refusal counted both
+    steps: int
+    memory: float  # GB, of the largest moment
+
+
+def size_of(name: str) -> Size:
+    """From a model's configuration alone; `tiny` is the tiny LLaVA before it is made."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    from baselines.adapters import LANGUAGE
+    from baselines.run import TINY
+    from baselines.tiny import config_of_tiny
+
+    folder = Path(name).expanduser()
+    try:
+        config: Any = config_of_tiny() if name == TINY else AutoConfig.from_pretrained(str(folder))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"{name}: its configuration cannot be read: {reason}") from error
+    with init_empty_weights():
+        model = AutoModelForImageTextToText.from_config(config)
+    per_rank = sum(
+        sum(module.weight.shape)
+        for place, module in model.named_modules()
+        if re.fullmatch(LANGUAGE, place)
+    )
+    text = config.get_text_config()
+    weights = sum(p.numel() for p in model.parameters())
+    tokens = int(getattr(config, "image_seq_length", 0) or 0)
+    return Size(weights, per_rank, text.num_hidden_layers, text.hidden_size, tokens)
+
+
+def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list[Planned]:
+    """Each part that trains, with what an epoch is for it."""
+    made = []
+    forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
+    for part in ("retrain", "finetune", *methods):
+        settings = recipe.settings(part)
+        steps = epoch_steps(METHODS[part], forget, retain, settings, 0, len)
+        counted = sum(len(step.samples) for step in steps)
+        total = len(steps) * settings.epochs
+        if settings.max_steps:
+            total = min(total, settings.max_steps)
+        under = recipe.finetune.rank if part not in ("retrain", "finetune") else 0
+        memory = gigabytes(size, settings, under)
+        made.append(Planned(part, settings.epochs, counted, total, memory))
+    return made
+
+
+def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
+    """Memory of training on an accelerator; `rank_below`: of the frozen adapter beneath."""
+    width = 2 if half else 4
+    fixed = size.weights * width + size.lora_per_rank * rank_below * 4
+    trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
+    tokens = settings.micro_batch * (size.picture_tokens + TEXT_TOKENS)
+    layer = tokens * size.hidden * 17 * width
+    kept = tokens * size.hidden * width
+    active = layer + size.layers * kept if settings.checkpointing else size.layers * layer
+    return (fixed + trained + active) / 1e9
+
+
+def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], out: Path) -> None:
+    """The plan as a table."""
+    from eval.asking import WAYS, asks
+    from eval.tables import console, table
+
+    size = size_of(name)
+    made = table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
+    for one in plan(recipe, data, size, methods):
+        cells = (f"{one.epochs}", f"{one.samples:,}", f"{one.steps:,}", f"{one.memory:,.1f}")
+        made.add_row(one.part, *cells)
+    said = console()
+    said.print(
+        f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
+        f"{size.lora_per_rank * recipe.finetune.rank / 1e6:,.2f} M trained at rank "
+        f"{recipe.finetune.rank}"
+    )
+    said.print(made)
+    private = [row for row in data.rows["forget"] if row.pii]
+    asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
+    said.print(
+        f"\n{len(methods) + 3} models answer {asked:,} questions each; results in {out}\n"
+        "[dim]memory: an estimate for bf16 on one accelerator[/dim]"
+    )

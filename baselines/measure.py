@@ -1,0 +1,228 @@
+"""What is measured of every model of a run: answers, scores, leakage, likelihoods.
+
+A run folder of `eval` (see `eval.runs`); the same numbers as `eval answer`, `score`, `leak` and
+`likelihood` give one by one, from one loaded model and one reading of the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval import likelihood
+from eval.answer import answer_with_model, batches
+from eval.asking import WAYS, Ask, asks
+from eval.data import Pictures, read_rows
+from eval.files import digest, stable_hash, write_jsonl
+from eval.leak import leak_answers, write_leak
+from eval.metrics import mean
+from eval.runs import ANSWERS, describe, read_rows_file
+from eval.score import score_answers, score_row, write_scores
+from eval.ues import ues
+from mllmu_med_dataset import SPLITS, Record, UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from baselines.recipe import Answers, Recipe
+    from baselines.train import OnEpoch, Verdict
+    from eval.model import Model
+    from eval.predictions import Prediction
+
+TRAJECTORY: Final = "trajectory.jsonl"
+#: A run of which so many answers to the retain set are no language has collapsed: our choice.
+DEGENERATE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A config of the dataset, read once: its rows by split, its pictures, and what names it."""
+
+    source: str | None
+    config: str
+    rows: dict[str, list[Record]]
+    pictures: Pictures
+
+    @classmethod
+    def read(cls, source: str | None, config: str) -> Data:
+        every = read_rows(source, config)
+        rows: dict[str, list[Record]] = {
+            split: [row for row in every if row.split == split] for split in SPLITS
+        }
+        for split, some in rows.items():
+            if not some:
+                raise UserError(f"{source or 'mllmu-med'}: {config}/{split} holds no rows")
+        return cls(source, config, rows, Pictures(source, config, ()))
+
+    @property
+    def all(self) -> list[Record]:
+        return [row for split in SPLITS for row in self.rows[split]]
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits of all that a model is trained on and asked."""
+        shown = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in self.all]
+        return digest(shown)[:12]
+
+    def about(self) -> dict[str, Any]:
+        return {"source": self.source or "mllmu-med", "config": self.config, "hash": self.hash}
+
+    def picture(self, ask: Ask) -> Image:
+        return self.pictures[ask.row.image_id]
+
+
+def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[str, Any]:
+    """Answer every split, score it, look for leaks, weigh the answers; returns the scores.
+
+    What is in the folder already, of this very model, is not asked again.
+    """
+    asked = asks(data.all)
+    own = _answered(model, asked, data, folder / ANSWERS, answers)
+    who = describe(folder / ANSWERS)
+    summary, rows = score_answers(own, data.config, folder.name, who)
+    write_scores(folder, summary, rows)
+    private = [row for row in data.rows["forget"] if row.pii]
+    if private:
+        others = asks(private, [way for way in WAYS if way != "own"])
+        told = _answered(model, others, data, folder / "leak.jsonl", answers)
+        mine = [pair for pair in own if pair[0].row.split == "forget"]
+        write_leak(folder, *leak_answers([*mine, *told], private, data.config, folder.name, who))
+    identity = likelihood.identity_of(model)
+    if not likelihood.kept(folder, identity, data.all):
+        weighed = likelihood.measure(model, data.all, data.pictures, answers.batch_size)
+        likelihood.write_rows(folder, weighed, identity)
+    return summary
+
+
+def sum_up_likelihoods(folder: Path, retrain: Path) -> None:
+    """Write `likelihood.json`; forget quality against the retrained model, where there is one."""
+    rows = likelihood.read_likelihoods(folder)
+    gold = retrain / likelihood.ROWS
+    retrained = likelihood.read_likelihoods(retrain) if gold.is_file() and folder != retrain else ()
+    likelihood.write_summary(folder, likelihood.summarise(folder.name, rows, retrained))
+
+
+def _answered(
+    model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
+) -> list[tuple[Ask, Prediction]]:
+    found = answer_with_model(
+        model, asked, data.pictures, out, answers.max_new_tokens, answers.batch_size
+    )
+    return list(zip(asked, found, strict=True))
+
+
+def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict[str, Any]:
+    """ROUGE-1 on open retain questions with the right picture, and with another row's.
+
+    A model that reads the question alone answers both alike: then nothing multimodal was learnt.
+    The other picture is one whose answer to the same question differs, where there is one.
+
+    Returns:
+        `right`, `swapped` (fractions), `n`.
+    """
+    opened = [row for row in data.rows["retain"] if row.answer_type == "open"]
+    some = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
+    other: dict[str, str] = {}
+    for row in some:
+        like = [r for r in opened if r.question == row.question and r.answer != row.answer]
+        choice = [r for r in like or opened if r.image_id != row.image_id]
+        if not choice:
+            raise UserError("the retain set has one picture only: nothing to swap")
+        other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
+    asked = [Ask(row, row.question) for row in some]
+    right = _rouge(model, asked, answers, data.picture)
+    # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
+    moved = [Ask(_with_picture(ask.row, other[ask.row.id]), ask.question) for ask in asked]
+    wrong = _rouge(model, moved, answers, data.picture)
+    return {"right": right, "swapped": wrong, "n": len(some)}
+
+
+def _with_picture(row: Record, image_id: str) -> Record:
+    from dataclasses import replace
+
+    return replace(row, image_id=image_id)
+
+
+def _rouge(model: Model, asked: Sequence[Ask], answers: Answers, picture: Any) -> float:
+    from eval.metrics import rouge1
+
+    scores = []
+    for some in batches(asked, answers.batch_size):
+        told = model.answer(some, picture, answers.max_new_tokens)
+        scores += [rouge1(one.text, ask.row.answer) for ask, one in zip(some, told, strict=True)]
+    return mean(scores, "swapped pictures")
+
+
+def watcher(
+    model: Model, data: Data, recipe: Recipe, folder: Path, finetuned: dict[str, float] | None
+) -> OnEpoch | None:
+    """What to do at the end of every epoch: answer some rows, note UES, stop gibberish.
+
+    Each epoch adds a line to `trajectory.jsonl`. The score of an epoch is its UES against the
+    fine-tuned model's means on the same rows; without these (while fine-tuning), the mean ROUGE-1
+    of forget and retain.
+    """
+    if not recipe.watch:
+        return None
+    from baselines.train import Verdict
+
+    asked = asks(watched(data, recipe.watch))
+
+    def look(epoch: int) -> Verdict:
+        rows = []
+        for some in batches(asked, recipe.answers.batch_size):
+            told = model.answer(some, data.picture, recipe.answers.max_new_tokens)
+            rows += [_scored(ask, one.text) for ask, one in zip(some, told, strict=True)]
+        means = rouge_means(rows)
+        babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
+        score = (
+            ues(means, finetuned).value if finetuned else (means["forget"] + means["retain"]) / 2
+        )
+        line = {"epoch": epoch, "rouge1": means, "degenerate_retain": babble, "n": len(rows)}
+        line["ues" if finetuned else "score"] = score
+        path = folder / TRAJECTORY
+        before = read_rows_file(path, "") if path.is_file() else []
+        write_jsonl(path, [*(one for one in before if one["epoch"] < epoch), line])
+        stop = f"{babble:.0%} of the retain answers are no language" if babble > DEGENERATE else ""
+        return Verdict(score, stop)
+
+    return look
+
+
+def watched(data: Data, most: int) -> list[Record]:
+    """The rows that are looked at after an epoch: at most so many of a split, by a stable hash."""
+    return [
+        row
+        for split in SPLITS
+        for row in sorted(data.rows[split], key=lambda row: stable_hash("watch", row.id))[:most]
+    ]
+
+
+def watched_means(folder: Path, data: Data, most: int) -> dict[str, float]:
+    """Means of a run that is measured, on the watched rows alone."""
+    ids = {row.id for row in watched(data, most)}
+    rows = read_rows_file(folder / "scores.rows.jsonl", f"score {folder}/{ANSWERS}")
+    return rouge_means([row for row in rows if row["id"] in ids])
+
+
+def rouge_means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean ROUGE-1 of the open questions by split."""
+    return {
+        split: mean([r["rouge1"] for r in rows if r["split"] == split and "rouge1" in r], split)
+        for split in SPLITS
+    }
+
+
+def _scored(ask: Ask, text: str) -> dict[str, Any]:
+    from eval.predictions import Prediction
+
+    return score_row(ask, Prediction(ask.row.id, text))
+
+
+def write_json(path: Path, found: dict[str, Any]) -> None:
+    from eval.files import write_atomic
+
+    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,298 @@
+"""From learning to unlearning: base, fine-tuned, retrained and unlearned models, each measured.
+
+OUT/base  OUT/finetune  OUT/retrain  OUT/ga ...   a run folder each (`eval.runs`, `baselines.state`)
+OUT/recipe.json   what was run        OUT/report.html   what came out
+
+Every part ends with `done.json`, written last: the same command goes on with the first part that
+lacks it. There is one model in memory: adapters are put on top of it and taken off again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from baselines.measure import (
+    Data,
+    measure,
+    sum_up_likelihoods,
+    swapped,
+    watched_means,
+    watcher,
+    write_json,
+)
+from eval.files import digest, make_folder
+from eval.model import weights_hash
+from eval.progress import say
+from eval.runs import read_json
+from mllmu_med_dataset import CONFIGS, UserError
+
+if TYPE_CHECKING:
+    from baselines.recipe import Recipe
+    from baselines.tiny import TinySettings
+    from eval.model import Model
+
+DONE: Final = "done.json"
+TINY: Final = "tiny"
+
+
+@dataclass(slots=True)
+class Stack:
+    """A model with adapters on top, loaded when it is first looked at."""
+
+    name: str
+    device: str = ""
+    dtype: str = ""
+    _model: Model | None = None
+    _on: list[Path] = field(default_factory=list)
+
+    def at(self, adapters: Sequence[Path]) -> Model:
+        """The model with exactly these adapters on, in this order."""
+        from baselines.adapters import put_on, take_off
+
+        if self._model is None:
+            from eval.model import load_model
+
+            device = self.device
+            if _processes() > 1 and not device:
+                from baselines.train import process_device
+
+                device = process_device()
+            self._model = load_model(self.name, adapters, device, self.dtype)
+            self._on = list(adapters)
+        while self._on != list(adapters[: len(self._on)]):
+            take_off(self._model)
+            self._on.pop()
+        for folder in adapters[len(self._on) :]:
+            put_on(self._model, folder)
+            self._on.append(folder)
+        return self._model
+
+    def trained(self, adapter: Path) -> None:
+        """Training has left a new adapter on."""
+        self._on.append(adapter)
+
+
+class Part(NamedTuple):
+    """One model of a run: what is done, where, and on top of which adapters."""
+
+    method: str  # base, finetune, retrain or an unlearning method
+    folder: Path
+    parents: tuple[Path, ...] = ()
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+
+def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
+    """Train (but for the base model) and measure one part, unless it is done."""
+    identity = _identity(part, recipe, data, stack)
+    if _is_done(part, identity):
+        say(f"{part.folder.name}: done already")
+        return
+    say(f"{part.folder.name}:")
+    model = stack.at(part.parents)
+    outcome: dict[str, Any] | None = None
+    if part.method != "base":
+        from baselines.train import train
+
+        means = None
+        if part.parents and recipe.watch:
+            means = watched_means(part.parents[-1].parent, data, recipe.watch)
+        ended = train(
+            model,
+            part.method,
+            data.rows["forget"],
+            data.rows["retain"],
+            data.pictures,
+            recipe.settings(part.method),
+            part.folder,
+            watcher(model, data, recipe, part.folder, means),
+            data.about(),
+        )
+        stack.trained(part.adapter)
+        outcome = ended.to_json()
+    if _is_main():
+        measure(model, data, part.folder, recipe.answers)
+        found = {"identity": identity, "outcome": outcome}
+        if part.method == "finetune":
+            found["swapped"] = swapped(model, data, recipe.answers)
+        write_json(part.folder / DONE, found)
+    _wait()
+
+
+def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
+    """What decides a part's numbers."""
+    model = Path(stack.name).expanduser()
+    trains = part.method != "base"
+    return {
+        "method": part.method,
+        "model": weights_hash(model) if model.is_dir() else stack.name,
+        "parents": [weights_hash(one) for one in part.parents],
+        "settings": recipe.settings(part.method).identity() if trains else {},
+        "watch": recipe.watch if trains else 0,
+        "answers": recipe.answers.model_dump(),
+        "data": data.hash,
+    }
+
+
+def _is_done(part: Part, identity: dict[str, Any]) -> bool:
+    path = part.folder / DONE
+    if not path.is_file():
+        return False
+    before = read_json(path).get("identity", {})
+    if before == identity:
+        return True
+    name = next(name for name in identity if before.get(name) != identity[name])
+    raise UserError(
+        f"{part.folder}: was run with another {name}: give --out another folder, or remove this one"
+    )
+
+
+def run_all(
+    recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
+) -> list[Path]:
+    """Every part in turn; returns the run folders in the order of the table."""
+    make_folder(out, "a run")
+    write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+    base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
+    unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
+    # The fine-tuned model last before the methods: its adapter stays on for them.
+    parts = [base, retrain, finetune, *unlearned]
+    for part in parts:
+        do(part, recipe, data, stack)
+    if _is_main():
+        for part in parts:
+            sum_up_likelihoods(part.folder, retrain.folder)
+    return [part.folder for part in (base, finetune, *unlearned, retrain)]
+
+
+def notes(out: Path, methods: Sequence[str]) -> list[str]:
+    """What a reader of the table has to know, one sentence each."""
+    told = read_json(out / "finetune" / DONE)["swapped"]
+    found = [
+        f"With another picture, ROUGE-1 of the fine-tuned model on {told['n']:,} open retain "
+        f"questions is {told['swapped']:.2%} instead of {told['right']:.2%}."
+    ]
+    before = _forget(out / "finetune")
+    for method in methods:
+        outcome = read_json(out / method / DONE)["outcome"]
+        if outcome["status"] == "collapsed":
+            found.append(f"{method}: stopped as collapsed: {outcome['reason']}.")
+        after = _forget(out / method)
+        if after >= before:
+            found.append(
+                f"{method}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
+            )
+    return found
+
+
+def _forget(folder: Path) -> float:
+    scores = read_json(folder / "scores.json")
+    return float(scores["splits"]["forget"]["rouge1"]["value"])
+
+
+class Parent(NamedTuple):
+    """What an unlearning run starts from: as its record says."""
+
+    model: str
+    adapters: tuple[Path, ...]
+    data: str
+    config: str
+
+
+def parent_of(folder: Path) -> Parent:
+    """The model, adapters and dataset of a training run that has ended.
+
+    Raises:
+        UserError: no such run, or it has not ended.
+    """
+    record = read_json(folder / "record.json")
+    if not record.get("outcome"):
+        raise UserError(f"{folder}: this training has not ended: run its command again first")
+    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
+    return Parent(
+        record["model"]["model"],
+        (*below, folder / "adapter"),
+        record["data"]["source"],
+        record["data"]["config"],
+    )
+
+
+def tiny_model(recipe: Recipe, data: Data, folder: Path) -> Path:
+    """The tiny LLaVA of a recipe, made and trained in a folder unless it is there already.
+
+    It is trained on the retain and test rows of the dataset's other scenario: a base model that
+    knows how such questions and pictures go, and nothing of the rows that it will learn, unlearn
+    and be tested on.
+    """
+    settings = recipe.tiny.model_dump(mode="json")
+    identity = digest([settings, data.hash])[:12]
+    done = folder.with_name(folder.name + ".json")
+    if done.is_file() and folder.is_dir():
+        if read_json(done).get("identity") == identity:
+            return folder
+        raise UserError(
+            f"{folder}: a tiny model of another recipe or dataset: give --out another folder, or "
+            f"remove {folder} and {done.name}"
+        )
+    if _is_main():
+        say("tiny model:")
+        shutil.rmtree(folder, ignore_errors=True)  # left without its record by a kill
+        loss = _make_tiny(recipe.tiny, data, folder)
+        write_json(done, {"identity": identity, "settings": settings, "loss": loss})
+    _wait()
+    return folder
+
+
+def _make_tiny(settings: TinySettings, data: Data, folder: Path) -> float:
+    from baselines.tiny import make_tiny, pretrain
+    from eval.data import Pictures, read_rows, split_config
+    from eval.model import load_model
+
+    (other,) = (name for name in CONFIGS if name != split_config(data.config)[0])
+    try:
+        rows = read_rows(data.source, other, ["retain", "test"])
+    except UserError as error:
+        raise UserError(
+            f"the tiny model of {data.config} is first trained on {other}, which this dataset does "
+            f"not hold: build both, or give --model DIR ({error})"
+        ) from error
+    texts = [f"{row.question} {row.answer}" for row in [*data.all, *rows]]
+    beside = folder.with_name(folder.name + ".new")
+    shutil.rmtree(beside, ignore_errors=True)
+    make_tiny(beside, texts, seed=settings.seed, vocabulary=settings.vocabulary)
+    model = load_model(str(beside), device="cpu")
+    loss = pretrain(
+        model,
+        rows,
+        Pictures(data.source, other, ["retain", "test"]),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    model.model.save_pretrained(beside)
+    beside.rename(folder)
+    return loss
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _wait() -> None:
+    """Until all processes of `accelerate launch` are here."""
+    if _processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()

@@ -1,0 +1,1 @@
+"""MLLMU-Med as tasks of lmms-eval: see README.md beside this file."""

@@ -1,0 +1,79 @@
+"""What the YAML files here refer to with `!function`: where the rows are, and what answers score.
+
+Scores are those of `eval.score`, row by row; lmms-eval's own mean then averages them as
+`eval.score.summarise` does. This module never imports lmms-eval: that imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval import metrics
+from eval.asking import Ask
+from eval.data import TEXT_COLUMNS
+from eval.predictions import Prediction
+from eval.score import score_row
+from mllmu_med_dataset import CONFIGS, Record, UserError, load
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Doc = dict[str, Any]
+
+#: The dataset: a folder that the builder wrote or a Hub id; default: the folder ./mllmu-med.
+VARIABLE: Final = "MLLMU_MED_DATA"
+
+
+def __getattr__(name: str) -> Any:
+    """`!function` reads an attribute: these are made when a task's YAML file is read.
+
+    `privacy` and `incorrect` are the dataset's path, checked; `signatures` says what each number is
+    and goes into the result file as the task's metadata.
+    """
+    if name in CONFIGS:
+        return _dataset_path(name)
+    if name == "signatures":
+        return metrics.signatures()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _dataset_path(config: str) -> str:
+    where = os.environ.get(VARIABLE) or "mllmu-med"
+    try:
+        # lmms-eval tries five times to load what is not there: say so at once, and how to mend it.
+        load(config, where, split="forget", streaming=True)
+    except UserError as error:
+        raise UserError(f"{VARIABLE}: {error}") from error
+    folder = Path(where).expanduser()
+    return str(folder) if folder.is_dir() else where
+
+
+def doc_to_visual(doc: Doc) -> list[Image]:
+    """The row's picture in RGB, as `eval answer` shows it."""
+    return [doc["image"].convert("RGB")]
+
+
+def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+    """What one answer scores, in `eval score`'s names.
+
+    An open question has no accuracy and a closed one no ROUGE: a metric that does not apply is left
+    out, so that each mean is over the rows which it is about. `corpus_bleu` is a pair of answer and
+    reference: it only exists for a whole set. `id` and `answer` are no metrics: with them, the
+    lines that `--log_samples` writes are predictions which `eval score` and its kin read.
+    """
+    record = Record.from_json({name: doc[name] for name in TEXT_COLUMNS} | {"image_path": ""})
+    row = score_row(Ask(record, record.question), Prediction(record.id, results[0]))
+    found = {name: row[name] for name in ("id", "answer")}
+    found |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}
+    if record.answer_type == "closed":
+        return found | {"accuracy": float(row["correct"]), "parse_rate": float(row["read"] != "")}
+    found |= {name: row[name] for name in ("rouge1", "rouge_l", "bleu")}
+    return found | {"corpus_bleu": (row["answer"], row["reference"])}
+
+
+def corpus_bleu(pairs: Sequence[tuple[str, str]]) -> float:
+    """sacrebleu's corpus BLEU of pairs of answer and reference, 0..1."""
+    return metrics.corpus_bleu(*zip(*pairs, strict=True))

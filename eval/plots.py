@@ -1,0 +1,285 @@
+"""Plots of a report: ROUGE-1 by split, forget against retain, leakage by kind.
+
+Colours are those of Okabe and Ito, which colour-blind people can tell apart; nothing is told by
+colour alone. Percent on every axis.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval.figures import Figure, Key, Line, Report
+from eval.files import make_folder, write_atomic
+from eval.progress import say
+from mllmu_med_dataset import PII_KINDS, SPLITS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Plot
+
+METHODS: Final = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
+GREEN: Final = "#009E73"  # kept for the retrained model
+KINDS: Final = (*METHODS, GREEN)
+MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
+LONGEST: Final = 28  # characters of a name
+
+
+def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
+    """Each plot under its name: `rouge1`, `tradeoff`, and `leakage` where any run was asked."""
+    with _style(dark):
+        found = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
+        if any(
+            line.value(Key("leaked_values", "forget", "way=any")) is not None
+            for line in report.lines
+        ):
+            found["leakage"] = leakage(report)
+        return found
+
+
+def rouge1(report: Report) -> Plot:
+    """A panel a split, a bar a run; base and finetune go on as lines to compare with."""
+    lines = report.lines
+    plot = _plot(10.5, 1.4 + 0.34 * len(lines))
+    panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
+    for panel, split in zip(panels, SPLITS, strict=True):
+        better = "lower" if split == "forget" else "higher"
+        panel.set_title(f"{split.capitalize()} ({better} is better)", fontsize=10)
+        panel.set_xlabel("ROUGE-1 (%)")
+        figures = [line.figures[Key("rouge1", split)] for line in lines]
+        values = [100 * one.value for one in figures]
+        panel.barh(
+            range(len(lines)),
+            values,
+            height=0.66,
+            color=[_role_colour(line) for line in lines],
+            xerr=_errors(figures),
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _ink()},
+        )
+        for line, value in zip(lines, values, strict=True):
+            if line.role in ("base", "finetune"):
+                style = "--" if line.role == "finetune" else ":"
+                panel.axvline(value, color=_role_colour(line), linestyle=style, linewidth=1.2)
+        for i, (one, value) in enumerate(zip(figures, values, strict=True)):
+            end = max(value, 100 * (one.high or 0))
+            panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=_halo())
+        panel.set_xlim(0, 116)  # room for the number of a full bar
+        panel.set_xticks(range(0, 101, 20))
+        panel.margins(y=0.01)
+        panel.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(lines)), [name(line) for line in lines])
+    panels[0].invert_yaxis()
+    drawn = {line.role for line in lines}
+    told = [
+        f"{role} {kind}"
+        for role, kind in (("base", "dotted"), ("finetune", "dashed"))
+        if role in drawn
+    ]
+    plot.suptitle(
+        f"ROUGE-1 (%) of open questions on {report.config}{_told(report, told)}", fontsize=11
+    )
+    return plot
+
+
+def tradeoff(report: Report) -> Plot:
+    """Forget across, retain up: upper left is good; finetune is the no-op."""
+    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(report.lines)))
+    panel: Axes = plot.subplots()
+    methods, handles, labels = 0, [], []
+    for line in report.lines:
+        forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
+        label = name(line)
+        marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
+        if line.role == "method":
+            methods += 1
+        else:
+            marker = {"base": "x", "finetune": "s", "retrain": "*"}[line.role]
+            size = 15.0 if line.role == "retrain" else 9.0
+            colour = _role_colour(line)
+            label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
+        drawn = panel.errorbar(
+            [100 * forget.value],
+            [100 * retain.value],
+            xerr=_errors([forget]),
+            yerr=_errors([retain]),
+            marker=marker,
+            markersize=size,
+            markeredgewidth=2 if marker == "x" else 0.8,
+            markeredgecolor=colour if marker == "x" else _paper(),
+            color=colour,
+            elinewidth=0.9,
+            linestyle="none",
+        )
+        handles.append(drawn[0])
+        labels.append(label)
+    panel.set_xlabel("ROUGE-1 on forget (%): lower is better")
+    panel.set_ylabel("ROUGE-1 on retain (%): higher is better")
+    panel.margins(0.12)
+    for limits, narrow in ((panel.get_xlim(), panel.set_xlim), (panel.get_ylim(), panel.set_ylim)):
+        narrow(max(limits[0], -4), min(limits[1], 104))
+    panel.annotate(
+        "better",
+        xy=(0.015, 0.985),
+        xytext=(0.11, 0.9),
+        xycoords="axes fraction",
+        arrowprops={"arrowstyle": "->", "color": _ink()},
+        fontsize=9,
+    )
+    panel.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        fontsize=9,
+        labelspacing=0.7,
+    )
+    panel.set_title(
+        f"ROUGE-1 (%), forget against retain, on {report.config}{_told(report, [])}", fontsize=11
+    )
+    return plot
+
+
+def leakage(report: Report) -> Plot:
+    """A group of bars a run, a bar a kind of private value, asked in any way."""
+    lines = [
+        line
+        for line in report.lines
+        if line.value(Key("leaked_values", "forget", "way=any")) is not None
+    ]
+    keys = {kind: Key("leaked_values", "forget", f"way=any,kind={kind}") for kind in PII_KINDS}
+    kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
+    plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
+    panel: Axes = plot.subplots()
+    height = 0.84 / max(1, len(kinds))
+    for k, kind in enumerate(kinds):
+        places, values = [], []
+        for i, line in enumerate(lines):
+            value = line.value(keys[kind])
+            if value is not None:
+                places.append(i + (k - (len(kinds) - 1) / 2) * height)
+                values.append(100 * value)
+        counted = max(line.figures[keys[kind]].n for line in lines if keys[kind] in line.figures)
+        bars = panel.barh(
+            places, values, height=height * 0.92, color=KINDS[k], label=f"{kind} (n={counted})"
+        )
+        panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
+    panel.set_yticks(range(len(lines)), [name(line) for line in lines])
+    panel.set_ylim(len(lines) - 0.5, -0.5)
+    panel.set_xlim(0, 105)
+    panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
+    panel.grid(axis="y", visible=False)
+    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+    panel.set_title(
+        f"Private values leaked (%) by kind on {report.config}, normalised match", fontsize=11
+    )
+    return plot
+
+
+def name(line: Line) -> str:
+    """A label that matplotlib takes as plain text: no mathematics, no leading underscore."""
+    text = " ".join(line.label.split())
+    text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def write_plots(report: Report, folder: Path) -> list[Path]:
+    """Each plot as PNG, 160 dots an inch."""
+    make_folder(folder, "plots")
+    paths = []
+    for title, plot in plots(report).items():
+        stream = io.BytesIO()
+        plot.savefig(stream, format="png", dpi=160)
+        paths.append(folder / f"{title}.png")
+        write_atomic(paths[-1], stream.getvalue())
+    missing = "" if folder / "leakage.png" in paths else "; no leakage: no run has a leak.json"
+    say(f"plots: {', '.join(str(path) for path in paths)}{missing}")
+    return paths
+
+
+def to_svg(plot: Plot) -> bytes:
+    """One SVG, the same for the same figures; its letters are paths and need no font."""
+    import matplotlib
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "mllmu-med"}):
+        plot.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+@contextmanager
+def _style(dark: bool) -> Iterator[None]:
+    import matplotlib
+
+    ink, paper, lines = (
+        ("#e8e6e3", "#16181b", "#3a3f45") if dark else ("#1b1f23", "#ffffff", "#dcdfe3")
+    )
+    with matplotlib.rc_context(
+        {
+            "text.color": ink,
+            "axes.edgecolor": lines,
+            "axes.labelcolor": ink,
+            "xtick.color": ink,
+            "ytick.color": ink,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "axes.labelsize": 9,
+            "axes.facecolor": paper,
+            "figure.facecolor": paper,
+            "savefig.facecolor": paper,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": lines,
+            "grid.linewidth": 0.7,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "ytick.left": False,
+        }
+    ):
+        yield
+
+
+def _plot(width: float, height: float) -> Plot:
+    """Width and height in inches; without pyplot, so nothing stays open."""
+    from matplotlib.figure import Figure as Plot
+
+    return Plot(figsize=(width, height), layout="constrained")
+
+
+def _ink() -> str:
+    import matplotlib
+
+    return str(matplotlib.rcParams["text.color"])
+
+
+def _paper() -> str:
+    import matplotlib
+
+    return str(matplotlib.rcParams["axes.facecolor"])
+
+
+def _halo() -> dict[str, Any]:
+    """Behind a number, so that a line of reference does not cross it."""
+    return {"facecolor": _paper(), "edgecolor": "none", "pad": 0.8}
+
+
+def _role_colour(line: Line) -> str:
+    return {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN}.get(line.role, METHODS[0])
+
+
+def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
+    """What matplotlib wants of intervals: how far below and above the value, in percent."""
+    if any(one.low is None or one.high is None for one in figures):
+        return None
+    below = [100 * max(0.0, one.value - (one.low or 0)) for one in figures]
+    above = [100 * max(0.0, (one.high or 0) - one.value) for one in figures]
+    return [below, above]
+
+
+def _told(report: Report, told: list[str]) -> str:
+    if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
+        told = [*told, "whiskers: 95 % interval"]
+    return f" ({'; '.join(told)})" if told else ""

@@ -1,0 +1,216 @@
+"""The tasks for lmms-eval: their files are sound, and their numbers are those of `eval score`.
+
+What needs lmms-eval itself is skipped where it is not installed (see eval/lmms_tasks/README.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from corpora import ROOT, command
+from tiny_llava import make
+
+import eval.lmms_tasks
+from eval.answer import MAX_NEW_TOKENS
+from eval.data import read_rows
+from eval.lmms_tasks import functions
+from eval.metrics import mean, signatures
+from eval.score import score
+from mllmu_med_dataset import CONFIGS, SPLITS, Record, UserError, load
+
+TASKS = Path(eval.lmms_tasks.__file__).parent
+NAMES = [f"mllmu_med_{config}_{split}" for config in CONFIGS for split in SPLITS]
+needs_lmms_eval = pytest.mark.skipif(
+    find_spec("lmms_eval") is None, reason="lmms-eval is not installed"
+)
+
+
+@pytest.fixture
+def data(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = demo / "mllmu-med"
+    monkeypatch.setenv(functions.VARIABLE, str(folder))
+    return folder
+
+
+def say(row: Record) -> str:
+    """A right answer, a part of one with more words, a refusal, nothing, or another."""
+    some = f"It is {row.answer.split()[0]}, as seen.\n\nMore of it: {row.answer}"
+    said = (row.answer, some, "I don't know.", "", "No, it is not.", "the the the the the")
+    return said[sum(row.id.encode()) % len(said)]
+
+
+def write_answers(path: Path, data: Path, config: str) -> Path:
+    rows = [{"id": row.id, "answer": say(row)} for row in read_rows(data, config)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def read_task(name: str) -> dict[str, Any]:
+    """A YAML file as lmms-eval reads it: `!function` is an attribute, `include` is merged."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def resolve(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+        module, _, attribute = loader.construct_scalar(node).partition(".")
+        assert module == "functions"
+        return getattr(functions, attribute)
+
+    Loader.add_constructor("!function", resolve)
+    found = yaml.load((TASKS / name).read_text("utf-8"), Loader)  # a SafeLoader
+    merged: dict[str, Any] = {}
+    for other in reversed(found.pop("include", [])):
+        merged |= read_task(other)
+    return merged | found
+
+
+def test_the_files_are_sound(data: Path) -> None:
+    assert {path.stem for path in TASKS.glob("mllmu_med_*_*.yaml")} == {*NAMES}
+    for config in CONFIGS:
+        assert read_task(f"mllmu_med_{config}.yaml") == {
+            "group": f"mllmu_med_{config}",
+            "task": [name for name in NAMES if f"_{config}_" in name],
+        }
+        for split in SPLITS:
+            task = read_task(f"mllmu_med_{config}_{split}.yaml")
+            assert task["task"] == f"mllmu_med_{config}_{split}"
+            assert (task["dataset_path"], task["dataset_name"]) == (str(data), config)
+            assert task["test_split"] == split
+            assert task["generation_kwargs"]["max_new_tokens"] == MAX_NEW_TOKENS
+            assert task["metadata"]["signatures"] == signatures()
+            better = {one["metric"]: one["higher_is_better"] for one in task["metric_list"]}
+            assert better.keys() == signatures().keys()
+            assert better["rouge1"] is (split != "forget")  # the arrows of the paper's Table 1
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_rows_and_means_are_those_of_eval_score(data: Path, tmp_path: Path, config: str) -> None:
+    answers = write_answers(tmp_path / "answers.jsonl", data, config)
+    said = {line["id"]: line["answer"] for line in map(json.loads, answers.open())}
+    summary, rows = score([answers], data, config)
+    of = {row["id"]: row for row in rows}
+    for split in SPLITS:
+        task = read_task(f"mllmu_med_{config}_{split}.yaml")
+        values: dict[str, list[Any]] = defaultdict(list)
+        for doc in load(config, data, split=split).remove_columns("image"):
+            row, found = of[doc["id"]], task["process_results"](doc, [said[doc["id"]]])
+            assert (found["id"], found["answer"]) == (row["id"], row["answer"])
+            for name in row.keys() & found.keys():
+                assert found[name] == row[name]
+            assert ("accuracy" in found) == ("correct" in row) != ("rouge1" in found)
+            for name, value in found.items():
+                values[name].append(value)
+        measured = {k: v for k, v in summary["splits"][split].items() if not k.startswith("by_")}
+        assert values.keys() == measured.keys() | {"id", "answer"}
+        for one in task["metric_list"]:
+            name, aggregate = one["metric"], one["aggregation"]
+            if name in values:  # incorrect facts have no closed questions, so no accuracy
+                some = values[name]
+                got = mean(some, name) if aggregate == "mean" else aggregate(some)
+                assert measured.pop(name) == {"value": got, "n": len(some)}
+        assert not measured
+
+
+def test_the_picture_is_rgb(data: Path) -> None:
+    doc = load("privacy", data, split="forget")[0]
+    (picture,) = functions.doc_to_visual({"image": doc["image"].convert("L")})
+    assert (picture.mode, picture.size) == ("RGB", doc["image"].size)
+
+
+def test_where_the_dataset_is(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert functions.privacy == functions.incorrect == str(data)
+    monkeypatch.delenv(functions.VARIABLE)
+    monkeypatch.chdir(data.parent)
+    assert functions.privacy == "mllmu-med"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="MLLMU_MED_DATA: mllmu-med: no such folder here"):
+        _ = functions.privacy
+    readme = (data / "README.md").read_text("utf-8").replace("config_name: incorrect", "x: y")
+    (tmp_path / "README.md").write_text(readme.replace("- x: y", "- config_name: other"), "utf-8")
+    monkeypatch.setenv(functions.VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match="holds no config incorrect"):
+        _ = functions.incorrect
+    with pytest.raises(AttributeError, match="no attribute 'privat'"):
+        _ = functions.privat
+
+
+@needs_lmms_eval
+@pytest.mark.slow
+def test_lmms_eval_gives_the_numbers_of_eval_score(data: Path, tmp_path: Path) -> None:
+    """Its own task manager and evaluator, all tasks and rows, a scripted model."""
+    answers = [write_answers(tmp_path / f"{config}.jsonl", data, config) for config in CONFIGS]
+    both = tmp_path / "both.jsonl"
+    both.write_text("".join(path.read_text("utf-8") for path in answers), "utf-8")
+    out = tmp_path / "out.json"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "lmms_run.py"), str(both), str(TASKS), str(out)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(out.read_text("utf-8"))
+    assert found["groups"] == sorted(f"mllmu_med_{config}" for config in CONFIGS)
+    assert found["tasks"] == sorted(NAMES)
+    asked = {one["id"]: one for one in found["asked"]}
+    for config, path in zip(CONFIGS, answers, strict=True):
+        summary, _ = score([path], data, config)
+        for row in read_rows(data, config):
+            assert asked[row.id]["context"] == row.question
+            assert asked[row.id]["mode"] == "RGB"
+            assert asked[row.id]["settings"]["do_sample"] is False
+        for split in SPLITS:
+            name = f"mllmu_med_{config}_{split}"
+            values = {k.removesuffix(",none"): v for k, v in found["results"][name].items()}
+            samples = found["samples"][name]
+            measured = {k: v for k, v in summary["splits"][split].items() if k[:3] != "by_"}
+            for metric in signatures():
+                if metric in measured:
+                    n = sum(metric in sample for sample in samples)
+                    assert {"value": values[metric], "n": n} == measured[metric]
+                else:
+                    assert metric not in values
+            assert found["metadata"][name]["signatures"] == signatures()
+            assert found["higher_is_better"][name]["rouge1"] is (split != "forget")
+
+
+@needs_lmms_eval
+@pytest.mark.skipif(find_spec("decord") is None, reason="lmms-eval's llava_hf needs decord")
+@pytest.mark.slow
+def test_a_llava_says_the_same_through_lmms_eval(data: Path, tmp_path: Path) -> None:
+    """The command line with its `llava_hf`: the texts of `eval answer`, and `eval score` reads
+    the samples that it logs."""
+    texts = [f"{row.question} {row.answer}" for row in read_rows(data, "privacy", ["forget"])]
+    model = make(tmp_path / "tiny", texts)
+    where = f"pretrained={model},device=cpu,device_map=cpu,dtype=float32"
+    select = ["--include_path", TASKS, "--tasks", "mllmu_med_privacy_forget"]
+    out = ["--log_samples", "--output_path", tmp_path / "logs"]
+    given = ["--model", "llava_hf", "--model_args", where, *select, *out]
+    done = command("lmms_eval", *given, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (samples,) = (tmp_path / "logs").rglob("*_samples_*.jsonl")
+    (results,) = (tmp_path / "logs").rglob("*_results.json")
+    ours = tmp_path / "answers.jsonl"
+    dataset = ["--data", data, "--config", "privacy", "--split", "forget"]
+    done = command("eval", "answer", "--model", model, *dataset, "--out", ours, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+    def said(path: Path) -> dict[str, str]:
+        return {row["id"]: row["answer"] for row in map(json.loads, path.open(encoding="utf-8"))}
+
+    assert said(samples) == said(ours)
+    theirs = json.loads(results.read_text("utf-8"))["results"]["mllmu_med_privacy_forget"]
+    for path in (samples, ours):
+        summary, _ = score([path], data, "privacy")
+        for name, measured in summary["splits"]["forget"].items():
+            assert name[:3] == "by_" or theirs[f"{name},none"] == measured["value"]
