@@ -103,6 +103,7 @@ def train(
         "model": model.identity,
         "identity": identity,
         "processes": accelerator.num_processes,
+        "packing": settings.packing if model.shares else "none",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "outcome": None,
     }
@@ -363,7 +364,8 @@ class _Loop:
             if s.tracker:
                 self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
-        self.accelerator.free_memory()
+        if self.model.device.type != "cpu":
+            self.accelerator.free_memory()
         return outcome
 
 
@@ -373,13 +375,20 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    return Accelerator(
+    made = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    kind = made.distributed_type.value
+    if kind not in ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_XPU", "MULTI_NPU"):
+        raise UserError(
+            f"accelerate is set up for {kind}, which cuts a model's weights up: only adapters are "
+            "trained here, so give each process the model whole (--multi_gpu)"
+        )
+    return made
 
 
 def _checkpoint_activations(base: Any, on: bool) -> None:

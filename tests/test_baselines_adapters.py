@@ -11,7 +11,7 @@ import small_training as small
 import torch
 
 from baselines.adapters import add_adapter, card, put_on, take_off
-from baselines.plan import samples
+from baselines.runs import load_run
 from baselines.train import train
 from eval.model import Model, load_model
 from mllmu_med_dataset import UserError
@@ -165,6 +165,34 @@ def test_saved_apart_and_loaded_together_is_the_same_model(
     assert torch.equal(logits(model), logits(load_model(str(tiny), [tuned])))
 
 
+def test_a_run_is_loaded_with_what_it_goes_on_top_of(
+    tiny: Path, tuned: Path, tmp_path: Path
+) -> None:
+    model = load_model(str(tiny), [tuned])
+    train(model, "gd", small.FORGET, small.RETAIN, small.Pictures(), small.settings(), tmp_path)
+    loaded = load_run(tmp_path)
+    assert torch.equal(logits(loaded), logits(model))
+    assert loaded.identity["adapters"] == model.identity["adapters"]
+    assert torch.equal(logits(load_run(tuned.parent)), logits(load_model(str(tiny), [tuned])))
+    other = small.make(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match=r"was trained on .* and not on .*other"):
+        load_run(tmp_path, base=str(other))
+    with pytest.raises(UserError, match="no run of baselines here"):
+        load_run(tmp_path / "none")
+    path = tmp_path / "record.json"
+    record = json.loads(path.read_text())
+    for change, said in (
+        ({"outcome": None}, "has not ended"),
+        ({"model": {**record["model"], "adapters": [{"path": str(tuned), "weights": "x"}]}},
+         "has changed since"),
+        ({"model": {**record["model"], "adapters": [{"path": "gone", "weights": "x"}]}},
+         "which is not there"),
+    ):  # fmt: skip
+        path.write_text(json.dumps({**record, **change}))
+        with pytest.raises(UserError, match=said):
+            load_run(tmp_path)
+
+
 def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -> None:
     model = load_model(str(tiny), [tuned])
     text = card(model, "npo", {"Data": "mllmu-med, build 123"})
@@ -188,14 +216,3 @@ def test_a_folder_without_an_adapter_and_one_of_another_model(
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 5}))
     with pytest.raises(UserError, match="does not fit this model"):
         put_on(model, tmp_path)
-
-
-def test_rows_become_samples() -> None:
-    row = small.FORGET[0]
-    (found,) = samples([row])
-    assert (found.id, found.image_id, found.question, found.answer) == (
-        row.id,
-        row.image_id,
-        row.question,
-        row.answer,
-    )
