@@ -211,18 +211,19 @@ def unlearn(
 ) -> None:
     """Train one method's adapter on top of a fine-tuned model, then answer and score."""
     from baselines.losses import UNLEARNING
-    from baselines.run import parent_of
+    from baselines.runs import read_run
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
-    below = parent_of(parent)
+    below = read_run(parent)
+    about = below.record["data"]
     _one(
         method,
         out,
         recipe,
         below.model,
-        data or below.data,
-        below.config,
+        data or about["source"],
+        about["config"],
         choices,
         device,
         dtype,

@@ -197,33 +197,6 @@ def _forget(folder: Path) -> float:
     return float(scores["splits"]["forget"]["rouge1"]["value"])
 
 
-class Parent(NamedTuple):
-    """What an unlearning run starts from: as its record says."""
-
-    model: str
-    adapters: tuple[Path, ...]
-    data: str
-    config: str
-
-
-def parent_of(folder: Path) -> Parent:
-    """The model, adapters and dataset of a training run that has ended.
-
-    Raises:
-        UserError: no such run, or it has not ended.
-    """
-    record = read_json(folder / "record.json")
-    if not record.get("outcome"):
-        raise UserError(f"{folder}: this training has not ended: run its command again first")
-    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
-    return Parent(
-        record["model"]["model"],
-        (*below, folder / "adapter"),
-        record["data"]["source"],
-        record["data"]["config"],
-    )
-
-
 def tiny_model(recipe: Recipe, data: Data, folder: Path) -> Path:
     """The tiny LLaVA of a recipe, made and trained in a folder unless it is there already.
 
@@ -295,4 +268,7 @@ def _wait() -> None:
     if _processes() > 1:
         from accelerate import PartialState
 
+        from baselines.train import process_device
+
+        process_device()  # connects the processes, with the patience that training has
         PartialState().wait_for_everyone()

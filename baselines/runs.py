@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baselines.state import RunFolder
 from eval.model import Model, load_model, weights_hash
@@ -11,11 +11,22 @@ from eval.runs import read_json
 from mllmu_med_dataset import UserError
 
 
-def read_run(run: Path) -> dict[str, Any]:
-    """The record of a run that has ended.
+class Parent(NamedTuple):
+    """What a run that has ended is made of: enough to load it, or to train on top of it."""
+
+    record: dict[str, Any]
+    adapters: tuple[Path, ...]  # those that it went on top of, then its own
+
+    @property
+    def model(self) -> str:
+        return str(self.record["model"]["model"])
+
+
+def read_run(run: Path) -> Parent:
+    """A run that has ended, its adapters checked by hash.
 
     Raises:
-        UserError: no run folder, or the run has not ended.
+        UserError: no run folder, the run has not ended, an adapter below it is gone or has changed.
     """
     folder = RunFolder(run)
     if not folder.record.is_file():
@@ -23,7 +34,14 @@ def read_run(run: Path) -> dict[str, Any]:
     record = read_json(folder.record)
     if not record.get("outcome"):
         raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
-    return record
+    below = record["model"].get("adapters", [])
+    for one in below:
+        path = Path(one["path"])
+        if not path.is_dir():
+            raise UserError(f"{run}: goes on top of the adapter {path}, which is not there")
+        if weights_hash(path) != one["weights"]:
+            raise UserError(f"{run}: goes on top of the adapter {path}, which has changed since")
+    return Parent(record, (*(Path(one["path"]) for one in below), folder.adapter))
 
 
 def load_run(run: Path, base: str = "", device: str = "", dtype: str = "") -> Model:
@@ -34,20 +52,12 @@ def load_run(run: Path, base: str = "", device: str = "", dtype: str = "") -> Mo
         device, dtype: as `load_model`; `dtype` by default the run's.
 
     Raises:
-        UserError: no such run, another base model than the run's, an adapter that is gone or has
-            been changed since.
+        UserError: as `read_run`, or another base model than the run's.
     """
-    record = read_run(run)
-    made_of = record["model"]
-    adapters = [Path(one["path"]) for one in made_of["adapters"]]
-    for path, one in zip(adapters, made_of["adapters"], strict=True):
-        if not path.is_dir():
-            raise UserError(f"{run}: goes on top of the adapter {path}, which is not there")
-        if weights_hash(path) != one["weights"]:
-            raise UserError(f"{run}: goes on top of the adapter {path}, which has changed since")
-    name = base or str(made_of["model"])
-    stack = [*adapters, RunFolder(run).adapter]
-    model = load_model(name, stack, device, dtype or str(made_of["dtype"]))
+    parent = read_run(run)
+    made_of = parent.record["model"]
+    name = base or parent.model
+    model = load_model(name, parent.adapters, device, dtype or str(made_of["dtype"]))
     if model.identity["weights"] != made_of["weights"]:
         raise UserError(
             f"{run}: was trained on {made_of['model']} (weights {made_of['weights']}), and not on "

@@ -179,7 +179,7 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
 def test_bad_use_is_one_line(place: Path) -> None:
     cases = {
         "method ada: use": ("unlearn", "ada", "--from", "x", "--out", "y"),
-        "x/record.json: no such file": ("unlearn", "ga", "--from", "x", "--out", "y"),
+        "x: no run of baselines here": ("unlearn", "ga", "--from", "x", "--out", "y"),
         "method nope: use ga": (*LOOP, "--methods", "ga,nope"),
         "--model is missing": ("run", "--recipe", "small.yaml"),
         "unknown key finetune.epoch (nearest: epochs)": (*LOOP, "--set", "finetune.epoch=1"),
