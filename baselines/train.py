@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Adapter, add_adapter, card, named, put_on
+from baselines.adapters import Adapter, add_adapter, card, check_stack, named, put_on
 from baselines.batches import Encoder, PictureStore
 from baselines.losses import METHODS, Method
 from baselines.plan import Sample, Step, epoch_steps, passes
@@ -82,11 +82,13 @@ def train(
         data: what the rows are of (folder, config, build), for the record and the model card.
 
     Raises:
-        UserError: an empty set, another run's folder, no memory for a pass.
+        UserError: an empty set, another run's folder, an adapter of another base, no memory for a
+            pass.
         UsageError: an unknown method.
     """
     if method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
+    check_stack(model)
     chosen = METHODS[method]
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}

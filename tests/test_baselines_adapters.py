@@ -11,7 +11,6 @@ import small_training as small
 import torch
 
 from baselines.adapters import add_adapter, card, put_on, take_off
-from baselines.runs import load_run
 from baselines.train import train
 from eval.model import Model, load_model
 from mllmu_med_dataset import UserError
@@ -165,32 +164,26 @@ def test_saved_apart_and_loaded_together_is_the_same_model(
     assert torch.equal(logits(model), logits(load_model(str(tiny), [tuned])))
 
 
-def test_a_run_is_loaded_with_what_it_goes_on_top_of(
+def test_an_adapter_of_another_base_or_on_other_adapters(
     tiny: Path, tuned: Path, tmp_path: Path
 ) -> None:
+    """Of the same shape, so that PEFT takes it."""
+    first = tmp_path / "first"
     model = load_model(str(tiny), [tuned])
-    train(model, "gd", small.FORGET, small.RETAIN, small.Pictures(), small.settings(), tmp_path)
-    loaded = load_run(tmp_path)
-    assert torch.equal(logits(loaded), logits(model))
-    assert loaded.identity["adapters"] == model.identity["adapters"]
-    assert torch.equal(logits(load_run(tuned.parent)), logits(load_model(str(tiny), [tuned])))
-    other = small.make(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match=r"was trained on .* and not on .*other"):
-        load_run(tmp_path, base=str(other))
-    with pytest.raises(UserError, match="no run of baselines here"):
-        load_run(tmp_path / "none")
-    path = tmp_path / "record.json"
-    record = json.loads(path.read_text())
-    for change, said in (
-        ({"outcome": None}, "has not ended"),
-        ({"model": {**record["model"], "adapters": [{"path": str(tuned), "weights": "x"}]}},
-         "has changed since"),
-        ({"model": {**record["model"], "adapters": [{"path": "gone", "weights": "x"}]}},
-         "which is not there"),
-    ):  # fmt: skip
-        path.write_text(json.dumps({**record, **change}))
-        with pytest.raises(UserError, match=said):
-            load_run(tmp_path)
+    train(model, "gd", small.FORGET, small.RETAIN, small.Pictures(), small.settings(), first)
+    rows = small.FORGET, small.RETAIN, small.Pictures(), small.settings()
+    other = str(small.make(tmp_path / "other", seed=1))
+    with pytest.raises(UserError, match=r"was trained on .*tiny.*, and not on .*other"):
+        put_on(load_model(other), tuned)
+    with pytest.raises(UserError, match=r"was trained on .*tiny.*, and not on .*other"):
+        train(load_model(other, [tuned]), "ga", *rows, tmp_path / "out")
+    with pytest.raises(UserError, match="was trained on top of 1 adapters"):
+        put_on(load_model(str(tiny)), first / "adapter")
+    with pytest.raises(UserError, match="was trained on top of 0 adapters"):
+        train(load_model(str(tiny), [tuned, tuned]), "ga", *rows, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (first / "record.json").unlink()  # an adapter from elsewhere: nothing is known of it
+    put_on(load_model(str(tiny)), first / "adapter")
 
 
 def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -> None:

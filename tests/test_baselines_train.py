@@ -375,6 +375,24 @@ def test_the_best_epoch_is_kept_on_request(tiny: Path, tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_the_best_epoch_is_remembered_over_an_interruption(tiny: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def look(epoch: int) -> Verdict:
+        asked.append(epoch)
+        if asked == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return Verdict({1: 0.9, 2: 0.2, 3: 0.4}[epoch])
+
+    how: dict[str, Any] = {"batch_size": 22, "epochs": 3, "keep": "best"}
+    with pytest.raises(KeyboardInterrupt):
+        run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
+    done = run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
+    assert (asked, done.epoch, done.score) == ([1, 2, 3, 3], 1, 0.9)
+    run(load_model(str(tiny)), "finetune", tmp_path / "b", look, **how)
+    assert apart(tmp_path / "a", tmp_path / "b") == 0
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     how = small.settings(learning_rate=1.0, warmup=0.1, lr_end=0.1)
     rates = [learning_rate(step, 100, how) for step in range(100)]
