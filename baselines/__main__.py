@@ -211,23 +211,23 @@ def unlearn(
 ) -> None:
     """Train one method's adapter on top of a fine-tuned model, then answer and score."""
     from baselines.losses import UNLEARNING
-    from baselines.runs import read_run
+    from baselines.state import ended
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
-    below = read_run(parent)
-    about = below.record["data"]
+    record, adapters = ended(parent)
+    about = record["data"]
     _one(
         method,
         out,
         recipe,
-        below.model,
+        record["model"]["model"],
         data or about["source"],
         about["config"],
         choices,
         device,
         dtype,
-        below.adapters,
+        tuple(adapters),
     )
 
 
