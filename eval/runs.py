@@ -50,8 +50,9 @@ def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
 def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:
     """The rows beside a summary, e.g. `scores.rows.jsonl`."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        # Not `splitlines`: it also cuts at characters that JSON leaves as they are in a text.
+        lines = path.read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: make it with `python -m eval {made_by}`") from error
     except (OSError, ValueError) as error:
