@@ -103,7 +103,7 @@ def run(
         print_plan(loaded, read, name, wanted, folder)
         return
     if name == TINY:
-        name = str(tiny_model(loaded, read, folder / TINY))
+        name = str(tiny_model(loaded, read, folder))
     folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
     from eval import report
     from eval.tables import console
@@ -252,7 +252,7 @@ def _one(
     read = Data.read(data, loaded.config)
     name = str(loaded.model)
     if name == TINY:
-        name = str(tiny_model(loaded, read, out.with_name(f"{out.name}-{TINY}")))
+        name = str(tiny_model(loaded, read, out.parent))
     do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
     tables.print_scores(read_json(out / "scores.json"), out)
 

@@ -10,7 +10,6 @@ lacks it. There is one model in memory: adapters are put on top of it and taken 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +28,10 @@ from eval.files import digest, make_folder
 from eval.model import weights_hash
 from eval.progress import say
 from eval.runs import read_json
-from mllmu_med_dataset import CONFIGS, UserError
+from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
-    from baselines.tiny import TinySettings
     from eval.model import Model
 
 DONE: Final = "done.json"
@@ -197,62 +195,19 @@ def _forget(folder: Path) -> float:
     return float(scores["splits"]["forget"]["rouge1"]["value"])
 
 
-def tiny_model(recipe: Recipe, data: Data, folder: Path) -> Path:
-    """The tiny LLaVA of a recipe, made and trained in a folder unless it is there already.
+def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
+    """The tiny LLaVA of a recipe with its random weights, made in a run's folder unless there."""
+    from baselines.tiny import make_tiny
 
-    It is trained on the retain and test rows of the dataset's other scenario: a base model that
-    knows how such questions and pictures go, and nothing of the rows that it will learn, unlearn
-    and be tested on.
-    """
-    settings = recipe.tiny.model_dump(mode="json")
-    identity = digest([settings, data.hash])[:12]
-    done = folder.with_name(folder.name + ".json")
-    if done.is_file() and folder.is_dir():
-        if read_json(done).get("identity") == identity:
-            return folder
-        raise UserError(
-            f"{folder}: a tiny model of another recipe or dataset: give --out another folder, or "
-            f"remove {folder} and {done.name}"
-        )
-    if _is_main():
-        say("tiny model:")
-        shutil.rmtree(folder, ignore_errors=True)  # left without its record by a kill
-        loss = _make_tiny(recipe.tiny, data, folder)
-        write_json(done, {"identity": identity, "settings": settings, "loss": loss})
+    settings = recipe.tiny
+    folder = out / f"{TINY}-{digest([settings.model_dump(mode='json'), data.hash])[:8]}"
+    if _is_main() and not folder.is_dir():
+        # The refusals too: a small vocabulary must be able to say them in few tokens.
+        texts = [f"{row.question} {row.answer}" for row in data.all]
+        texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
+        make_tiny(folder, texts, seed=settings.seed, vocabulary=settings.vocabulary)
     _wait()
     return folder
-
-
-def _make_tiny(settings: TinySettings, data: Data, folder: Path) -> float:
-    from baselines.tiny import make_tiny, pretrain
-    from eval.data import Pictures, read_rows, split_config
-    from eval.model import load_model
-
-    (other,) = (name for name in CONFIGS if name != split_config(data.config)[0])
-    try:
-        rows = read_rows(data.source, other, ["retain", "test"])
-    except UserError as error:
-        raise UserError(
-            f"the tiny model of {data.config} is first trained on {other}, which this dataset does "
-            f"not hold: build both, or give --model DIR ({error})"
-        ) from error
-    texts = [f"{row.question} {row.answer}" for row in [*data.all, *rows]]
-    beside = folder.with_name(folder.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
-    make_tiny(beside, texts, seed=settings.seed, vocabulary=settings.vocabulary)
-    model = load_model(str(beside), device="cpu")
-    loss = pretrain(
-        model,
-        rows,
-        Pictures(data.source, other, ["retain", "test"]),
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
-    model.model.save_pretrained(beside)
-    beside.rename(folder)
-    return loss
 
 
 def _processes() -> int:

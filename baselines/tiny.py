@@ -3,25 +3,23 @@
 It has every part of LLaVA-Med (CLIP's vision tower, two-layer projector, Mistral) at a size at
 which two cores train it in seconds, and nothing to download. A folder of `make_tiny` is an ordinary
 checkpoint: `eval.model.load_model` reads it.
+
+Its weights are random and stay so: LoRA alone teaches it a small dataset. Tried with the demo's
+privacy rows, rank 64 and 30 epochs: ROUGE-1 on forget .91 to .93 and on retain .997 to 1.00 with
+three seeds. Trained in all its parts on another scenario first, the same LoRA came to .71 on
+forget: what a small model has learnt leaves it less room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from baselines.batches import Encoder, PictureStore
 from baselines.folders import new_folder
 from baselines.llava_med import CHAT
-from baselines.plan import Sample, samples, shuffled
-from baselines.settings import TrainSettings
-from baselines.train import learning_rate as rate_at
-from eval.model import Model
-from eval.progress import progress
-from mllmu_med_dataset import Record, UserError
 
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 PIXELS: Final = 64
@@ -29,14 +27,11 @@ PATCH: Final = 16
 
 
 class TinySettings(BaseModel):
-    """How the tiny model is made: tokens of its vocabulary, and the training of all its weights."""
+    """How the tiny model is made: tokens of its vocabulary, and the seed of its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocabulary: Annotated[int, Field(ge=261)] = 1000
-    steps: Annotated[int, Field(ge=1)] = 250
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    batch_size: Annotated[int, Field(ge=1)] = 32
     seed: int = 0
 
 
@@ -68,60 +63,6 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
         model.save_pretrained(made)
         processor.save_pretrained(made)
     return folder
-
-
-def pretrain(
-    model: Model,
-    rows: Sequence[Record],
-    pictures: PictureStore,
-    *,
-    steps: int = 250,
-    learning_rate: float = 3e-3,
-    batch_size: int = 32,
-    seed: int = 0,
-) -> float:
-    """Train every weight of a model on some rows, the vision tower's among them, in place.
-
-    Returns:
-        The mean loss over the last ten steps: negative log-likelihood of an answer token.
-
-    Raises:
-        UserError: no rows.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    if not rows:
-        raise UserError("nothing to pretrain the tiny model on: name rows of another scenario")
-    settings = TrainSettings(learning_rate=learning_rate, warmup=0.1, seed=seed)
-    encoder = Encoder(model, pictures)
-    pixels = {one: model.pixels([pictures[one]])[0] for one in {row.image_id for row in rows}}
-    net = model.model
-    net.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        net.parameters(), learning_rate, settings.betas, weight_decay=settings.weight_decay
-    )
-    order: list[Sample] = []
-    losses: list[float] = []
-    with progress("pretrain", steps, lambda: f"loss {losses[-1]:.3f}" if losses else "") as advance:
-        for step in range(steps):
-            while len(order) < batch_size:
-                order += shuffled(samples(rows), "row", seed, len(order), step)
-            some, order = order[:batch_size], order[batch_size:]
-            batch = encoder.collate(some, "none")
-            seen = torch.stack([pixels[sample.image_id] for sample in some])
-            out = net(**batch.inputs, pixel_values=seen, use_cache=False)
-            loss = cross_entropy(out.logits[batch.rows, batch.columns], batch.targets)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
-            for group in optimizer.param_groups:
-                group["lr"] = rate_at(step, steps, settings)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            advance()
-    last = losses[-10:]
-    return sum(last) / len(last)
 
 
 def _processor(texts: Iterable[str], vocabulary: int) -> Any:

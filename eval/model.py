@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
 LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
 DTYPES: Final = ("float32", "bfloat16", "float16")
+#: Weights below which a model gets one thread of a CPU.
+SMALL: Final = 20_000_000
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -358,6 +360,10 @@ def load_model(
             f"{lacking[0]}): the checkpoint is damaged or of another layout"
         )
     model = with_adapters(model, adapters).to(where).eval()
+    if where == "cpu" and model.num_parameters() < SMALL:
+        # Its operations are too small to be shared: a second thread mostly waits, and where others
+        # use the cores it waits long. One thread also gives the same sums on every machine.
+        torch.set_num_threads(1)
     processor.tokenizer.padding_side = "left"
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):

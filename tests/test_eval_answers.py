@@ -262,7 +262,7 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
         load_model(str(tiny), [changed("none", None)])
     cut = changed("cut", weights) / "adapter_model.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
-    with pytest.raises(UserError, match="--adapter .*cut: does not fit this model"):
+    with pytest.raises(UserError, match=r"--adapter .*cut: does not fit this model"):
         load_model(str(tiny), [cut.parent])
 
 
