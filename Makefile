@@ -3,10 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: rebuild test test-fast check format venv clean
+.PHONY: rebuild table test test-fast check format venv clean
 
 rebuild: venv  ## build the demo dataset into ./mllmu-med
 	$(BIN)/python -m builder rebuild
+
+table: rebuild  ## fine-tune, unlearn and measure a tiny model on it: the paper's Table 1
+	$(BIN)/python -m baselines run
 
 test: venv  ## every test
 	$(BIN)/python -m pytest -q

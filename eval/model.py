@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
 LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
-DTYPES: Final = ("float32", "bfloat16", "float16")
+DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
 #: Weights below which a model gets one thread of a CPU.
 SMALL: Final = 20_000_000
 Item = TypeVar("Item")
@@ -322,7 +323,8 @@ def load_model(
         name: a local folder in transformers' layout, or a Hub id.
         adapters: PEFT adapters, in the order in which they were trained.
         device: e.g. `cuda`, `cpu`; default: an accelerator where there is one.
-        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU.
+        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU. `nf4`: the
+            language model's weights in 4 bits (bitsandbytes), computed with in bfloat16.
 
     Raises:
         UserError: nothing there, no image-text model, an adapter of another model.
@@ -346,7 +348,7 @@ def load_model(
     stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=getattr(torch, kind), output_loading_info=True
+            source, output_loading_info=True, **_precision(kind, where)
         )
         processor = AutoProcessor.from_pretrained(source, backend="pil")
     except (OSError, ValueError, SafetensorError) as error:
@@ -359,7 +361,9 @@ def load_model(
             f"{name}: {len(lacking)} weights are missing or of another shape (first: "
             f"{lacking[0]}): the checkpoint is damaged or of another layout"
         )
-    model = with_adapters(model, adapters).to(where).eval()
+    model = with_adapters(model, adapters).eval()
+    if kind != "nf4":  # which is put in its place as it is loaded
+        model = model.to(where)
     if where == "cpu" and model.num_parameters() < SMALL:
         # Its operations are too small to be shared: a second thread mostly waits, and where others
         # use the cores it waits long. One thread also gives the same sums on every machine.
@@ -381,6 +385,26 @@ def load_model(
         }
     )
     return made
+
+
+def _precision(kind: str, where: str) -> dict[str, Any]:
+    """What `from_pretrained` is told of the type of the weights."""
+    import torch
+
+    if kind != "nf4":
+        return {"dtype": getattr(torch, kind)}
+    if not find_spec("bitsandbytes"):
+        raise UsageError("--dtype nf4: needs bitsandbytes: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        # Pictures and the choice of a token keep their precision.
+        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
+    )
+    return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}
 
 
 def in_memory(

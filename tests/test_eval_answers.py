@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -290,6 +291,33 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
         load_model(str(tiny), device="nowhere")
     with pytest.raises(UsageError, match="--dtype int8: use float32, bfloat16"):
         load_model(str(tiny), dtype="int8")
+
+
+def test_four_bits(tiny: Path, demo: Path) -> None:
+    """Only the language model's layers are quantized, and the answers stay near."""
+    if not find_spec("bitsandbytes"):
+        with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
+            load_model(str(tiny), dtype="nf4")
+        pytest.skip("bitsandbytes is not installed")
+    with asking(tiny, demo, "privacy") as (full, asked, picture):
+        model = load_model(str(tiny), dtype="nf4", device="cpu")
+        kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
+        small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
+        assert len(small) == 14
+        assert all("language_model.layers" in name for name in small)
+        some = asked[:8]
+        near = model.logprobs(some, [ask.row.answer for ask in some], picture)
+        exact = full.logprobs(some, [ask.row.answer for ask in some], picture)
+        assert len(model.answer(some, picture, 4)) == 8
+    a, b = (mean_of(one) for one in (near, exact))
+    assert a != b
+    assert a == pytest.approx(b, rel=0.15)
+    assert model.identity["dtype"] == "nf4"
+
+
+def mean_of(some: list[list[float]]) -> float:
+    every = [value for one in some for value in one]
+    return sum(every) / len(every)
 
 
 def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Path) -> None:
