@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from eval.asking import Ask
 from eval.data import Pictures
-from eval.files import canonical_json, check_out, digest, lock, write_atomic
+from eval.files import canonical_json, check_out, digest, lock, write_json
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.progress import progress, say
@@ -107,10 +107,7 @@ class AnswerFile:
         except UserError:
             self._stream.close()
             raise
-        write_atomic(
-            identity_path(path),
-            json.dumps({"run": self.run, **identity}, indent=1, ensure_ascii=False) + "\n",
-        )
+        write_json(identity_path(path), {"run": self.run, **identity})
 
     def _resume(self, identity: dict[str, Any]) -> None:
         """Take over what is there; a last line that a kill has left half-written is cut off."""

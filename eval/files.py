@@ -53,6 +53,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     temporary.replace(path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """JSON for people too: a line each key."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
 
