@@ -401,8 +401,8 @@ def _precision(kind: str, where: str) -> dict[str, Any]:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
-        # Pictures and the choice of a token keep their precision.
-        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
+        # Pictures and the choice of a token keep their precision (patterns of whole names).
+        llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
     )
     return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}
 
