@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eval.files import write_atomic
 from eval.model import Model, weights_hash
 from eval.runs import read_json
+from eval.weights import with_adapter
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -157,22 +158,11 @@ def put_on(model: Model, folder: Path) -> None:
     Raises:
         UserError: no adapter there, one of another model, or one that goes on top of others.
     """
-    from peft import PeftModel
-
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
     net = model.model
-    parents, name = [], _next_name(net)
-    try:
-        with _quiet():
-            if isinstance(net, PeftModel):
-                parents = _active(net)
-                net.load_adapter(str(folder), adapter_name=name)
-            else:
-                net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{folder}: does not fit this model: {reason}") from error
+    parents, name = _active(net), _next_name(net)
+    net = with_adapter(net, folder, name)
     net.base_model.set_adapter([*parents, name], inference_mode=True)
     model.model = net.eval()
     named(model, folder)
@@ -235,6 +225,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _active(net: Any) -> list[str]:
+    """Names of the adapters that are on; none of a bare model."""
+    if not hasattr(net, "peft_config"):
+        return []
     active = net.base_model.active_adapter
     return [active] if isinstance(active, str) else list(active)
 

@@ -44,34 +44,38 @@ def with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
     Raises:
         UserError: an adapter of another model: weights that do not fit, lack, or have no place.
     """
-    if not adapters:
-        return model
+    names = [f"adapter_{i}" for i in range(len(adapters))]
+    for name, path in zip(names, adapters, strict=True):
+        model = with_adapter(model, path, name)
+    if names:
+        model.base_model.set_adapter(names)
+    return model
+
+
+def with_adapter(model: Any, path: str | Path, name: str) -> Any:
+    """The model with one more adapter loaded, not active yet; raises as `with_adapters`."""
     from peft import PeftConfig, PeftModel
     from safetensors import SafetensorError
 
-    names = [f"adapter_{i}" for i in range(len(adapters))]
-    wrapped: Any = None
-    for name, path in zip(names, adapters, strict=True):
-        folder = str(Path(path).expanduser())
-        try:
-            with warnings.catch_warnings():
-                # peft calls what transformers deprecates: nothing that a user can mend.
-                warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-                if wrapped is None:
-                    wrapped = PeftModel(model, PeftConfig.from_pretrained(folder), name)
-                loaded = wrapped.load_adapter(folder, adapter_name=name)
-        except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
-        # The library goes on without them: the adapter would be none, and nobody would know.
-        strange = [*loaded.unexpected_keys, *loaded.missing_keys]
-        if strange:
-            raise UserError(
-                f"--adapter {path}: does not fit this model: {len(strange)} weights have no place "
-                f"in it, or are missing (first: {strange[0]})"
-            )
-    wrapped.base_model.set_adapter(names)
-    return wrapped
+    folder = str(Path(path).expanduser())
+    try:
+        with warnings.catch_warnings():
+            # peft calls what transformers deprecates: nothing that a user can mend.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            if not isinstance(model, PeftModel):
+                model = PeftModel(model, PeftConfig.from_pretrained(folder), name)
+            loaded = model.load_adapter(folder, adapter_name=name)
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
+    # The library goes on without them: the adapter would be none, and nobody would know.
+    strange = [*loaded.unexpected_keys, *loaded.missing_keys]
+    if strange:
+        raise UserError(
+            f"--adapter {path}: does not fit this model: {len(strange)} weights have no place "
+            f"in it, or are missing (first: {strange[0]})"
+        )
+    return model
 
 
 def weights_hash(folder: Path) -> str:
