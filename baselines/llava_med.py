@@ -11,12 +11,24 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import isqrt, prod
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.checkpoint import Checkpoint
 from baselines.folders import new_folder
+from baselines.llava_layout import (
+    LEFT,
+    TOWER,
+    WORDS,
+    llava_config,
+    name_on_disk,
+    original_name,
+    read_config,
+    shapes_of,
+    sort_names,
+    vision_config_of,
+)
 from baselines.pieces import read_pieces
 from eval.files import write_atomic
 from eval.progress import progress
@@ -32,40 +44,12 @@ CHAT: Final = (
     "{% else %}{{ part.text }}{% endif %}{% endfor %} [/INST]"
     "{% else %} {{ message.content[0].text }}</s>{% endif %}{% endfor %}"
 )
-#: Beginnings of names: in the original, in transformers' module tree, and in the files of LLaVA
-#: models on the Hub, which old and new versions of transformers read. The first that fits counts.
-NAMES: Final = (
-    (
-        "model.vision_tower.vision_tower.vision_model.",
-        "model.vision_tower.",
-        "vision_tower.vision_model.",
-    ),
-    (
-        "model.mm_projector.0.",
-        "model.multi_modal_projector.linear_1.",
-        "multi_modal_projector.linear_1.",
-    ),
-    (
-        "model.mm_projector.2.",
-        "model.multi_modal_projector.linear_2.",
-        "multi_modal_projector.linear_2.",
-    ),
-    ("model.", "model.language_model.", "language_model.model."),
-    ("lm_head.", "lm_head.", "language_model.lm_head."),
-)
-_TOWER: Final = NAMES[0][1]
-_WORDS: Final = ("model.language_model.embed_tokens.weight", "lm_head.weight")
-#: Buffers that are computed anew, and what LLaVA-Med's loader never reads.
-_LEFT: Final = ("rotary_emb.inv_freq", "embeddings.position_ids", "model.image_newline")
 #: What a stock CLIP holds besides its vision tower.
 _TEXT_SIDE: Final = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
-#: Of Mistral's configuration: all that decides shapes or values.
-_NEEDED: Final = (
-    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "rms_norm_eps"),
-    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "hidden_act"),
-)
 _ROWS: Final = 64
 _SHARD: Final = 2_000_000_000
+#: A tensor's checkpoint and its name there, by its name in transformers.
+Sources = dict[str, tuple[Checkpoint, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +79,7 @@ class Conversion:
 def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversion:
     """Write an original LLaVA-Med checkpoint as a folder that `eval.model.load_model` reads.
 
-    Weights keep their type and go from file to file a shard at a time: memory stays near 2 GB. The
+    Weights keep their type and go from file to file, 2 GB at a time in memory. The
     vocabulary gets `<image>` and `<pad>` and is filled up to a multiple of 64 (32,000 to 32,064);
     the new rows are the mean of the old (our choice; the picture's features replace the first, and
     no answer holds the others).
@@ -115,29 +99,13 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
     from safetensors.torch import save_file
 
     with new_folder(dst, "the converted model") as made:
-        config = _read_config(src)
-        weights = Checkpoint(src)
-        found, left = _sort_names(weights)
-        if vision == "checkpoint":
-            if not any(name.startswith(_TOWER) for name in found):
-                raise UserError(
-                    f"{src}: holds no vision tower: name the folder of a stock CLIP instead"
-                )
-            tower = _vision_config({n: weights.shapes[found[n]] for n in found}, src)
-            sources = {name: (weights, original) for name, original in found.items()}
-        else:
-            left += [one for name, one in found.items() if name.startswith(_TOWER)]
-            sources = {
-                name: (weights, original)
-                for name, original in found.items()
-                if not name.startswith(_TOWER)
-            }
-            stock, tower = _stock_tower(Path(vision).expanduser())
-            sources |= stock
-        llava = _llava_config(config, tower, src)
-        expected = _shapes(llava)
+        config = read_config(src)
+        sources, left, tower = _sources(src, vision)
+        llava = llava_config(config, tower, src)
+        expected = shapes_of(llava)
         _check(expected, sources, src)
-        head = weights.read(sources[_WORDS[1]][1])
+        checkpoint, original = sources[WORDS[1]]
+        head = checkpoint.read(original)
         report = Conversion(
             source=str(src),
             tensors=len(expected),
@@ -150,15 +118,15 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         processor = _processor(src, config, llava)
 
         rows = -(-len(processor.tokenizer) // _ROWS) * _ROWS
-        new = {n: (rows, *shape[1:]) if n in _WORDS else shape for n, shape in expected.items()}
+        new = {n: (rows, *shape[1:]) if n in WORDS else shape for n, shape in expected.items()}
         written = {
-            _on_disk(n): torch.empty(s, dtype=head.dtype, device="meta") for n, s in new.items()
+            name_on_disk(n): torch.empty(s, dtype=head.dtype, device="meta") for n, s in new.items()
         }
         _check_room(made, sum(value.nbytes for value in written.values()))
         plan = split_torch_state_dict_into_shards(
             written, filename_pattern="model{suffix}.safetensors", max_shard_size=_SHARD
         )
-        inside = {_on_disk(name): name for name in expected}
+        inside = {name_on_disk(name): name for name in expected}
         with progress("convert", len(written)) as advance:
             for file, names in plan.filename_to_tensors.items():
                 shard = {}
@@ -177,78 +145,23 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
     return report
 
 
-def _read_config(src: Path) -> dict[str, Any]:
-    path = src / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): is this a model?") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: fetch it again") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind == "llava":
-        raise UserError(f"{src}: in transformers' layout already: use it as it is")
-    if kind != "llava_mistral":
-        raise UserError(f"{path}: model_type {kind!r}, not llava_mistral: not LLaVA-Med v1.5")
-    if lacking := [name for name in _NEEDED if name not in config]:
-        raise UserError(f"{path}: does not say {', '.join(lacking)}")
-    for name, known in (
-        ("mm_projector_type", ("mlp2x_gelu",)),
-        ("mm_vision_select_feature", ("patch", "cls_patch", None)),
-    ):
-        if config.get(name) not in known:
-            raise UserError(f"{path}: {name} {config.get(name)!r} cannot be converted")
-    return config
+def _sources(src: Path, vision: str | Path) -> tuple[Sources, list[str], Any]:
+    """Where each tensor comes from, which are left out, and the vision tower's configuration."""
+    weights = Checkpoint(src)
+    found, left = sort_names(weights.shapes)
+    own = [name for name in found if name.startswith(TOWER)]
+    sources = {name: (weights, original) for name, original in found.items()}
+    if vision != "checkpoint":
+        for name in own:
+            left.append(sources.pop(name)[1])
+        stock, tower = _stock_tower(Path(vision).expanduser())
+        return sources | stock, left, tower
+    if not own:
+        raise UserError(f"{src}: holds no vision tower: name the folder of a stock CLIP instead")
+    return sources, left, vision_config_of({n: weights.shapes[found[n]] for n in own}, src)
 
 
-def _sort_names(weights: Checkpoint) -> tuple[dict[str, str], list[str]]:
-    """The original names by transformers' ones, and those that are not needed."""
-    found, left = {}, []
-    for name in weights.shapes:
-        if name.endswith(_LEFT):
-            left.append(name)
-            continue
-        ours = next((new + name[len(old) :] for old, new, _ in NAMES if name.startswith(old)), name)
-        found[ours] = name
-    return found, left
-
-
-def _original(name: str) -> str:
-    return next(old + name[len(new) :] for old, new, _ in NAMES if name.startswith(new))
-
-
-def _on_disk(name: str) -> str:
-    return next(disk + name[len(new) :] for _, new, disk in NAMES if name.startswith(new))
-
-
-def _vision_config(shapes: Mapping[str, tuple[int, ...]], src: Path) -> Any:
-    """The tower's configuration from its tensors: the original's `config.json` only names it.
-
-    CLIP's heads are 64 wide at every size; its activation is OpenAI's.
-    """
-    from transformers import CLIPVisionConfig
-
-    def shape(name: str, dimensions: int) -> tuple[int, ...]:
-        found = shapes.get(_TOWER + name, ())
-        if len(found) != dimensions:
-            raise UserError(f"{src}: no usable {_original(_TOWER + name)}: fetch the model again")
-        return found
-
-    hidden, _, _, patch = shape("embeddings.patch_embedding.weight", 4)
-    positions, _ = shape("embeddings.position_embedding.weight", 2)
-    wide, _ = shape("encoder.layers.0.mlp.fc1.weight", 2)
-    layers = {n.split(".")[4] for n in shapes if n.startswith(f"{_TOWER}encoder.layers.")}
-    return CLIPVisionConfig(
-        hidden_size=hidden,
-        intermediate_size=wide,
-        num_hidden_layers=len(layers),
-        num_attention_heads=max(1, hidden // 64),
-        image_size=isqrt(positions - 1) * patch,
-        patch_size=patch,
-    )
-
-
-def _stock_tower(folder: Path) -> tuple[dict[str, tuple[Checkpoint, str]], Any]:
+def _stock_tower(folder: Path) -> tuple[Sources, Any]:
     """The vision tower of a CLIP in transformers' layout, and its configuration."""
     from transformers import CLIPVisionConfig
 
@@ -259,60 +172,22 @@ def _stock_tower(folder: Path) -> tuple[dict[str, tuple[Checkpoint, str]], Any]:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder}: not a CLIP: {reason}") from error
     found = {
-        _TOWER + name.removeprefix("vision_model."): (weights, name)
+        TOWER + name.removeprefix("vision_model."): (weights, name)
         for name in weights.shapes
-        if not name.startswith(_TEXT_SIDE) and not name.endswith(_LEFT)
+        if not name.startswith(_TEXT_SIDE) and not name.endswith(LEFT)
     }
     return found, config
 
 
-def _llava_config(config: Mapping[str, Any], vision: Any, src: Path) -> Any:
-    from transformers import LlavaConfig, MistralConfig
-
-    text = MistralConfig(
-        **{name: config[name] for name in _NEEDED},
-        head_dim=config.get("head_dim"),
-        sliding_window=config.get("sliding_window"),
-        initializer_range=config.get("initializer_range", 0.02),
-        rope_parameters={"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)},
-        bos_token_id=config.get("bos_token_id", 1),
-        eos_token_id=config.get("eos_token_id", 2),
-        tie_word_embeddings=False,
-    )
-    if config.get("rope_scaling"):
-        raise UserError(f"{src / 'config.json'}: rope_scaling cannot be converted")
-    whole = config.get("mm_vision_select_feature") == "cls_patch"
-    patches = (vision.image_size // vision.patch_size) ** 2
-    return LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_index=text.vocab_size,
-        image_seq_length=patches + whole,
-        vision_feature_layer=config.get("mm_vision_select_layer", -2),
-        vision_feature_select_strategy="full" if whole else "default",
-        projector_hidden_act="gelu",
-    )
-
-
-def _shapes(config: Any) -> dict[str, tuple[int, ...]]:
-    """What transformers' LLaVA of a configuration is made of, without making it."""
-    import torch
-    from transformers import LlavaForConditionalGeneration
-
-    with torch.device("meta"):
-        model = LlavaForConditionalGeneration(config)
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
-
-
 def _check(
     expected: Mapping[str, tuple[int, ...]],
-    sources: Mapping[str, tuple[Checkpoint, str]],
+    sources: Sources,
     src: Path,
 ) -> None:
     wrong = [
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
-            ("missing", [_original(n) for n in expected if n not in sources]),
+            ("missing", [original_name(n) for n in expected if n not in sources]),
             ("unknown", [original for n, (_, original) in sources.items() if n not in expected]),
             ("of another shape", list(_misshapen(expected, sources))),
         )
@@ -322,9 +197,7 @@ def _check(
         raise UserError(f"{src}: tensors {'; '.join(wrong)}: not a whole LLaVA-Med v1.5")
 
 
-def _misshapen(
-    expected: Mapping[str, tuple[int, ...]], sources: Mapping[str, tuple[Checkpoint, str]]
-) -> Iterable[str]:
+def _misshapen(expected: Mapping[str, tuple[int, ...]], sources: Sources) -> Iterable[str]:
     for name, (checkpoint, original) in sources.items():
         shape = checkpoint.shapes[original]
         if name in expected and shape != expected[name]:

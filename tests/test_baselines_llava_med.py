@@ -20,7 +20,8 @@ from original_llava_med import (
     write_tokenizer,
 )
 
-from baselines.llava_med import _llava_config, _processor, _shapes, convert
+from baselines.llava_layout import llava_config, shapes_of
+from baselines.llava_med import _processor, convert
 from baselines.pieces import read_pieces
 from eval.model import load_model
 from mllmu_med_dataset import UserError
@@ -249,11 +250,11 @@ def real_config() -> Any:
         image_size=336,
         patch_size=14,
     )
-    return _llava_config(REAL, tower, Path("src"))
+    return llava_config(REAL, tower, Path("src"))
 
 
 def test_the_real_model_has_686_tensors() -> None:
-    shapes = _shapes(real_config())
+    shapes = shapes_of(real_config())
     assert len(shapes) == 686
     assert sum(map(prod, shapes.values())) == pytest.approx(7.566e9, abs=5e5)
     vision = [name for name in shapes if name.startswith("model.vision_tower.")]
