@@ -23,8 +23,8 @@ RecipeName = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME|FILE",
-        help="demo, paper-privacy, paper-incorrect or a file. [default: demo for the tiny model, "
-        "else the paper's for the config]",
+        help="demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
+        "the tiny model, else the paper's; by the config]",
     ),
 ]
 ModelName = Annotated[
@@ -126,7 +126,8 @@ def _recipe(
     from eval.recipes import choices as parse_choices
 
     scenario = split_config(config)[0] if config else "privacy"
-    name = recipe or ("demo" if model in (None, "tiny") else f"paper-{scenario}")
+    demo = "demo" if scenario == "privacy" else "demo-incorrect"
+    name = recipe or (demo if model in (None, "tiny") else f"paper-{scenario}")
     wanted = parse_choices(settings or [])
     if model:
         wanted.append(Choice("model", model))
@@ -268,7 +269,10 @@ def _one(
 @one_line_errors
 def recipe(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="demo, paper-privacy or paper-incorrect.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="demo, demo-incorrect, paper-privacy or paper-incorrect."
+        ),
     ] = "demo",
 ) -> None:
     """Print a recipe with its comments: the place to start one of your own."""

@@ -5,9 +5,9 @@ which two cores train it in seconds, and nothing to download. A folder of `make_
 checkpoint: `eval.model.load_model` reads it.
 
 Its weights are random and stay so: LoRA alone teaches it a small dataset. Tried with the demo's
-privacy rows, rank 64 and 30 epochs: ROUGE-1 on forget .91 to .93 and on retain .997 to 1.00 with
-three seeds. Trained in all its parts on another scenario first, the same LoRA came to .71 on
-forget: what a small model has learnt leaves it less room.
+privacy rows and rank 64: after 30 epochs ROUGE-1 is .91 to .95 on forget and .997 to 1.00 on retain
+(three seeds), after 40 it is 1.00 on both. Trained in all its parts on the other scenario first,
+the same LoRA came to .71 on forget after 30: what a small model has learnt leaves it less room.
 """
 
 from __future__ import annotations
