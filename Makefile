@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+WHEEL := $(VENV)/wheels/mistral_common-1.13.1-py3-none-any.whl
 
 .PHONY: rebuild table test test-fast check format venv clean
 
@@ -11,13 +12,13 @@ rebuild: venv  ## build the demo dataset into ./mllmu-med
 table: rebuild  ## fine-tune, unlearn and measure a tiny model on it: the paper's Table 1
 	$(BIN)/python -m baselines run
 
-test: venv  ## every test
+test: venv $(WHEEL)  ## every test
 	$(BIN)/python -m pytest -q
 
 test-fast: venv  ## without the slow ones
 	$(BIN)/python -m pytest -q -m 'not slow'
 
-check: venv  ## what CI runs: format, lint, types, tests
+check: venv $(WHEEL)  ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -34,9 +35,11 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@"$(PYTHON)" -c 'import sys; v = ".".join(map(str, sys.version_info[:2])); sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + v + ": run make PYTHON=/path/to/python3.11")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[test]'
-	@# Mistral's tokenizer for a test: its wheel, not installed, as it wants an older numpy.
-	$(BIN)/python -m pip download --disable-pip-version-check -q --no-deps -d $(VENV)/wheels mistral-common==1.13.1
 	@touch $@
+
+# The real Mistral tokenizer for a test: its wheel, not installed, as it wants an older numpy.
+$(WHEEL): | venv
+	$(BIN)/python -m pip download --disable-pip-version-check -q --no-deps -d $(VENV)/wheels mistral-common==1.13.1
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -90,7 +90,7 @@ def run(
     Run it again after a kill, or with more methods: what is done is not done again.
     """
     from baselines.measure import Data
-    from baselines.run import TINY, Stack, notes, run_all, tiny_model
+    from baselines.run import TINY, Stack, is_main, notes, run_all, tiny_model
 
     loaded = _recipe(recipe, model, config, choices)
     wanted = loaded.wanted(methods)
@@ -105,6 +105,8 @@ def run(
     if name == TINY:
         name = str(tiny_model(loaded, read, folder))
     folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
+    if not is_main():
+        return
     from eval import report
     from eval.tables import console
 
@@ -245,7 +247,7 @@ def _one(
     parents: tuple[Path, ...] = (),
 ) -> None:
     from baselines.measure import Data
-    from baselines.run import TINY, Part, Stack, do, tiny_model
+    from baselines.run import TINY, Part, Stack, do, is_main, tiny_model
     from eval import tables
     from eval.runs import read_json
 
@@ -255,7 +257,8 @@ def _one(
     if name == TINY:
         name = str(tiny_model(loaded, read, out.parent))
     do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
-    tables.print_scores(read_json(out / "scores.json"), out)
+    if is_main():
+        tables.print_scores(read_json(out / "scores.json"), out)
 
 
 @app.command(

@@ -115,7 +115,7 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
-    if _is_main():
+    if is_main():
         measure(model, data, part.folder, recipe.answers)
         found = {"identity": identity, "outcome": outcome}
         if part.method == "finetune":
@@ -156,15 +156,16 @@ def run_all(
     recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
 ) -> list[Path]:
     """Every part in turn; returns the run folders in the order of the table."""
-    make_folder(out, "a run")
-    write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+    if is_main():
+        make_folder(out, "a run")
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
     unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
     parts = [base, retrain, finetune, *unlearned]
     for part in parts:
         do(part, recipe, data, stack)
-    if _is_main():
+    if is_main():
         for part in parts:
             sum_up_likelihoods(part.folder, retrain.folder)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
@@ -201,7 +202,7 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
 
     settings = recipe.tiny
     folder = out / f"{TINY}-{digest([settings.model_dump(mode='json'), data.hash])[:8]}"
-    if _is_main() and not folder.is_dir():
+    if is_main() and not folder.is_dir():
         # The refusals too: a small vocabulary must be able to say them in few tokens.
         texts = [f"{row.question} {row.answer}" for row in data.all]
         texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
@@ -214,7 +215,8 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _is_main() -> bool:
+def is_main() -> bool:
+    """Whether this process is the one that measures and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 

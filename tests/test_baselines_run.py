@@ -149,6 +149,28 @@ def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
 
 
+@pytest.mark.slow
+def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
+    """Each trains its share, one measures and reports; the adapters are those of one process."""
+    import torch
+    from safetensors.torch import load_file
+
+    done = command(
+        *("torch.distributed.run", "--nproc_per_node", "2", "-m", "baselines"),
+        *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Unlearning") + done.stdout.count("What UES hides") == 1
+    record = json.loads((place / "two" / "ga" / "record.json").read_text())
+    assert record["processes"] == 2
+    for part in ("finetune", "retrain", "ga"):
+        name = "adapter/adapter_model.safetensors"
+        one, two = (load_file(folder / part / name) for folder in (loop, place / "two"))
+        far = torch.cat([(one[key] - two[key]).flatten() for key in one]).norm()
+        assert far < 1e-3 * torch.cat([value.flatten() for value in one.values()]).norm()
+
+
 def stamp(out: Path) -> int:
     """How many things a run has written so far."""
     return sum(len(open_lines(path)) for path in out.rglob("*.jsonl")) if out.is_dir() else 0
