@@ -126,6 +126,7 @@ def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
 
     uses = {
         **_author(job, PRIVACY_VERSION),
+        "rated": job.recipe.calibration is not None,
         **_cut(privacy),
         "seed": job.recipe.seed,
         "placements": privacy.placements.model_dump(),
@@ -145,6 +146,7 @@ def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
 
     uses = {
         **_author(job, INCORRECT_VERSION),
+        "rated": job.recipe.calibration is not None,
         **_cut(incorrect),
         "seed": job.recipe.seed,
         "outdated_share": incorrect.outdated_share,
