@@ -19,7 +19,7 @@ What a value that stands in the question does in the output says nothing: the mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from builder import prompts
@@ -27,7 +27,6 @@ from builder.authors import Failure
 from builder.authors.llm import request
 from builder.recipe import Llm
 from builder.request_ledger import Reply, Request
-from builder.writing import until_sound
 from mllmu_med_dataset import Record
 
 VERSION: Final = 1  # of the offline map
@@ -83,13 +82,13 @@ async def rate_with_model(
 ) -> Rating:
     """Ask for a rating, up to `llm.tries` times, each time with what was wrong before."""
 
-    async def write(failures: Sequence[Failure]) -> prompts.RatingReply | Failure:
-        prompt = prompts.rating(record.question, record.answer, output, failures)
-        reply = await ask(request(llm, prompt, len(failures), prompt.user))
-        return prompts.read_rating(reply)
-
-    rated, failures = await until_sound(write, lambda reply: None, llm.tries)
-    refused = tuple(failure.name for failure in failures)
-    if rated is None:
-        return Rating(0, refused[-1], refused)
-    return Rating(rated.score, " ".join(rated.reason.split()), refused)
+    refused: list[Failure] = []
+    for attempt in range(llm.tries):
+        prompt = prompts.rating(record.question, record.answer, output, refused)
+        reply = prompts.read_rating(await ask(request(llm, prompt, attempt, prompt.user)))
+        if not isinstance(reply, Failure):
+            reason = " ".join(reply.reason.split())
+            return Rating(reply.score, reason, tuple(failure.name for failure in refused))
+        refused.append(reply)
+    names = tuple(failure.name for failure in refused)
+    return Rating(0, names[-1], names)

@@ -1,8 +1,8 @@
 """Have as many candidates made harmful as the recipe keeps, in the order of their ranks.
 
 A candidate that is dropped is replaced by the next, so that counts are exact; none is written, and
-paid for, that is not needed; where calibration chooses the best of them, all are. Which ones are written depends on the texts alone, not on which reply
-came first.
+paid for, that is not needed; where calibration chooses the best of them, all are. Which ones are
+written depends on the texts alone, not on which reply came first.
 """
 
 from __future__ import annotations
