@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from builder import corrupt, inject
+from builder import corrupt, inject, prompts
 from builder.authors import Author
-from builder.authors.llm import LlmAuthor
+from builder.authors.llm import LlmAuthor, request
 from builder.authors.offline import OfflineAuthor
 from builder.batch import run_batch
 from builder.jobs import Job, picture_reader
@@ -274,6 +274,20 @@ def estimate(
     if price is not None and answers is not None:
         cost = (tokens * price.input + answers * price.output) / 1e6
     return Estimate(len(pending), held, tokens, answers, cost)
+
+
+def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
+    """At most what rating a scenario's candidates would ask for: a call for each.
+
+    The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
+    which replies the ledger holds cannot be told.
+    """
+    candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
+    tokens = 0
+    for record in candidates:
+        prompt = prompts.rating(record.question, record.answer, record.answer)
+        tokens += _characters(request(job.recipe.llm, prompt, 0, prompt.user)) // 4
+    return Estimate(len(candidates), 0, tokens, None, None)
 
 
 def _characters(request: Request) -> int:

@@ -57,24 +57,29 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
 
 
 def estimates(job: Job) -> dict[str, Estimate]:
-    """By scenario, what a language model would be asked; changes nothing.
+    """What a language model would be asked, by scenario, and for its ratings; changes nothing.
 
     The stages before the writing run in a folder of their own, which is thrown away.
     """
-    if job.recipe.author != "llm":
+    if not job.recipe.asks_model:
         return {}
-    from builder.desk import estimate
+    from builder.desk import estimate, estimate_ratings
 
+    waiting = stale(plan(job), job)
     price = job.llm.price if job.llm else None
     with tempfile.TemporaryDirectory() as folder:
         trial = replace(job, work=Path(folder))
         say("dry run: reading the sources")
         plans = plan(trial)
         _walk(plans, "profiles", [])
-        return {
-            item.name: estimate(trial, job.requests, item.chain, item.name, item.scenario, price)
-            for item in plans
-        }
+        found = {}
+        for item in plans:
+            given = (item.chain, item.name, item.scenario)
+            if job.recipe.author == "llm":
+                found[item.name] = estimate(trial, job.requests, *given, price)
+            if _model_rates(job) and f"{item.name}/calibrate" in waiting:
+                found[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
+        return found
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
@@ -130,11 +135,15 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
         with RequestLedger(job.requests) as ledger:
             say(f"requests: {ledger.load(job.recorded):,} replies read from {job.recorded}")
     asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
-    if job.recipe.calibration is not None and job.recipe.calibration.rater == "llm":
+    if _model_rates(job):
         asking = (*asking, "/calibrate")
     asks = any(name.endswith(asking) for name in stale(plans, job))
     if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
+
+
+def _model_rates(job: Job) -> bool:
+    return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
 
 
 def _walk(

@@ -156,7 +156,10 @@ _COUNTS = {
     "incorrect.retain": 30,
     "incorrect.test": 12,
     "incorrect.candidates": 6,
+    "calibration": "null",
 }
+#: The demo without its calibration, which takes a minute.
+PLAIN = ["--set", "calibration=null"]
 SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
 
 
