@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 TINY: Final = "tiny"
-_VOCABULARY: Final = 1000  # of the tiny model's tokenizer, at most
+_VOCABULARY: Final = 3000  # of the tiny model's tokenizer, at most
 _DONE: Final = "answered"  # written when the last answer is in
 
 
