@@ -136,7 +136,7 @@ def plot(rated: Mapping[str, Sequence[Rated]]) -> bytes:
     ratings = [1, 2, 3, 4, 5]
     columns = max(sum(group.scenario == name for group in every) for name in rated)
     figure = Figure(figsize=(2.4 * columns + 0.6, 2.4 * len(rated)), dpi=100, layout="constrained")
-    axes = figure.subplots(len(rated), columns, squeeze=False, sharex=True)
+    axes = figure.subplots(len(rated), columns, squeeze=False)
     for line, (name, rows) in zip(axes, rated.items(), strict=True):
         mine = [group for group in every if group.scenario == name]
         for axis in line[len(mine) :]:

@@ -262,7 +262,14 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
             counts = _state_json(state) if state else {}
             stages[key] = {"current": key not in stale, **counts}
     stages["publish"] = {"current": "publish" not in stale}
-    return {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    told = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    rated = [item.name for item in plans if item.chain.state("calibrate")]
+    if job.recipe.calibration is None or not rated:
+        return told
+    from builder import calibration
+
+    found = {name: read_ratings(Chain(job.work / name)) for name in rated}
+    return {**told, "ratings": [group._asdict() for group in calibration.groups(found)]}
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:

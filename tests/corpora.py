@@ -164,14 +164,18 @@ SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={v
 
 
 def builder(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """`python -m builder ...` as a user runs it."""
-    return command("builder", *arguments, cwd=cwd, env=env)
+    return command("builder", *arguments, cwd=cwd, env=env, timeout=timeout)
 
 
 def command(
-    module: str, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    module: str,
+    *arguments: str | Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ...` as a user runs it."""
     return subprocess.run(
@@ -180,7 +184,7 @@ def command(
         env={**os.environ, "COLUMNS": "160", **(env or {})},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
 
