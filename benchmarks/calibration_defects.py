@@ -1,6 +1,6 @@
 """Planted defects: how many broken candidates does self-calibration catch?
 
-    python benchmarks/calibration_defects.py [--seeds 3] [--share 0.2] [--work DIR]
+    python benchmarks/calibration_defects.py [--seeds 3] [--scenario NAME] [--work DIR]
 
 Builds the demo up to its candidates, breaks a share of them in known ways, then adapts, answers and
 rates as `builder.calibrate` does with the demo's recipe, and prints how each kind was rated, and
@@ -33,6 +33,7 @@ from builder.rating import evidence, rate_offline
 from builder.recipe import Scenario, load_recipe
 from builder.stages import plan
 from eval.files import stable_hash
+from eval.recipes import Choice
 from mllmu_med_dataset import PII_KINDS, Record
 
 KINDS = {
@@ -158,10 +159,21 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--share", type=float, default=0.2)
+    arguments.add_argument("--scenario", default="all")
+    arguments.add_argument("--steps", type=int, help="of training, instead of the recipe's")
+    arguments.add_argument("--rate", type=float, help="learning rate, instead of the recipe's")
     arguments.add_argument("--work", type=Path)
     given = arguments.parse_args()
     work = given.work or Path(tempfile.mkdtemp())
-    job = Job(load_recipe("demo"), work / "data", work / "data.work")
+    names = [given.scenario] if given.scenario != "all" else list(KINDS)
+    changes = {"max_steps": given.steps, "learning_rate": given.rate}
+    wanted = [
+        Choice(f"calibration.train.{name}.{key}", str(value))
+        for name in names
+        for key, value in changes.items()
+        if value is not None
+    ]
+    job = Job(load_recipe("demo", wanted, given.scenario), work / "data", work / "data.work")
     pipeline.rebuild(job, "corrupt")
     for item in plan(job):
         rated: list[Rated] = []

@@ -51,15 +51,17 @@ def _group(scenario: str, what: str, rows: Sequence[Rated]) -> Group:
     return Group(scenario, what, counts, kept, len(rows) - kept)
 
 
-def table(rated: Mapping[str, Sequence[Rated]]) -> tuple[list[str], list[list[str]]]:
+def table(
+    rated: Mapping[str, Sequence[Rated]], totals: bool = False
+) -> tuple[list[str], list[list[str]]]:
     """Head and lines; a column for "none" only where a rating could not be had."""
-    every = groups(rated)
+    every = [group for group in groups(rated) if not totals or group.what == "all"]
     ratings = [*RATINGS, *([0] if any(group.ratings.get(0) for group in every) else [])]
     head = ["candidates rated", *(str(r) if r else "none" for r in ratings)]
     head += ["mean", "kept", "dropped"]
     lines = [
         [
-            f"{group.scenario}: {group.what.replace('_', ' ')}",
+            group.scenario if totals else f"{group.scenario}: {group.what.replace('_', ' ')}",
             *(f"{group.ratings.get(r, 0):,}" for r in ratings),
             "-" if group.mean is None else f"{group.mean:.2f}",
             f"{group.kept:,}",

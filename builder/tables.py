@@ -80,7 +80,7 @@ def print_result(job: Job, result: Result) -> None:
     if others:
         console.print(f"other forget ratios: {', '.join(others)}")
     _print_drops(console, result.states)
-    _print_ratings(console, job, list(result.states), examples=False)
+    _print_ratings(console, job, list(result.states), totals=True)
     files = result.manifest["files"]
     size = sum(entry["bytes"] for entry in files.values())
     console.print(
@@ -225,23 +225,23 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
     console.print(table)
     _print_drops(console, states)
     rated = [name for name, stages in states.items() if "calibrate" in stages]
-    _print_ratings(console, job, rated, examples=True)
+    _print_ratings(console, job, rated)
 
 
-def _print_ratings(console: Console, job: Job, names: Sequence[str], examples: bool) -> None:
-    """What calibration did in these scenarios, where the recipe has one."""
+def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool = False) -> None:
+    """What calibration did in these scenarios, where the recipe has one; or the totals alone."""
     if job.recipe.calibration is None or not names:
         return
     from builder import calibration
 
     rated = {name: read_ratings(Chain(job.work / name)) for name in names}
-    head, lines = calibration.table(rated)
+    head, lines = calibration.table(rated, totals)
     table = _table(head[0], *(f"#{one}" for one in head[1:]))
     for line in lines:
         table.add_row(*line)
     console.print()
     console.print(table)
-    if not examples:
+    if totals:
         return
     shown = _table("scenario", "#rating", "id", "truth", "output")
     for name, rows in rated.items():

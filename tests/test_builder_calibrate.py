@@ -288,9 +288,9 @@ def test_what_it_did_is_told_everywhere(quick: list[str], tmp_path: Path) -> Non
     counts = Counter(row.rating for row in rated)
     status = run("status", "--out", out).stdout
     card = (out / "README.md").read_text("utf-8")
-    for text in (said, status):
-        line = next(line for line in text.splitlines() if line.startswith("incorrect: all"))
-        numbers = line.removeprefix("incorrect: all").split()
+    for text, name in ((said, "incorrect "), (status, "incorrect: all ")):
+        line = [line for line in text.splitlines() if line.startswith(name)][-1]
+        numbers = line.removeprefix(name).split()
         assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
     assert "## Self-calibration" in card
     assert "![Ratings of the candidates](provenance/calibration.png)" in card

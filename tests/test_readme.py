@@ -30,9 +30,8 @@ def masked(text: str) -> str:
     text = re.sub(r"build [0-9a-f]{12}: (\d+) files, [\d.,]+ MB", r"build X: \1 files", text)
     text = re.sub(r"(?m)^(\w+/calibrate) .*\n(\1 .*\n)*", r"\1 ...\n", text)
     text = re.sub(r"(?m)^calibrate .*", "calibrate ...", text)
-    text = re.sub(r"(?m)^(\w+: [a-z]+(?: [a-z]+)?)  +\d.*(?<! )  +(\d+  +\d+)$", r"\1 \2", text)
+    text = re.sub(r"(?m)^(\w+) .* \d\.\d\d +(\d+) +(\d+)$", r"\1 rated: \2 \3", text)
     text = re.sub(r"rank \d+, round \d", "rank N", text)
-    text = re.sub(r"(?m)^(\w+: (?!all)[a-z ]+?) +\d+  +\d+$", r"\1", text)
     text = re.sub(r"(?m)^privacy/forget-\S+", "FILE", text)
     return "\n".join(re.sub(r" +", " ", line).rstrip() for line in text.strip().splitlines())
 
