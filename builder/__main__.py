@@ -42,6 +42,9 @@ def _work_folder(work: Path | None, out: Path) -> Path:
   python -m builder rebuild --author llm --model MODEL --price 2.50/10 --max-cost 5
   python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
   python -m builder rebuild --author llm --model MODEL --offline --requests FILE
+  python -m builder rebuild --set calibration=null
+  python -m builder rebuild --set calibration.model=llava-med --until calibrate
+  python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
 """
 )
 @one_line_errors
@@ -122,9 +125,17 @@ def rebuild(
         str,
         typer.Option(
             metavar="STAGE",
-            help="Stop after ingest, draw, profiles, inject, corrupt, split or publish.",
+            help="Stop after ingest, draw, profiles, inject, corrupt, split or publish; before "
+            "calibrate, with the candidates written for another machine.",
         ),
     ] = "publish",
+    adapted: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Calibrate a scenario by these answers of a model adapted elsewhere.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say which stages would run, and what llm would cost."),
@@ -148,7 +159,9 @@ def rebuild(
         limit,
         not dry_run,
     )
-    if job.recipe.author == "llm":
+    if adapted:
+        job = replace(job, adapted=_adapted(adapted, job.recipe))
+    if job.recipe.asks_model:
         from builder.request_settings import Settings, read_price
 
         if batch and max_cost is not None:
@@ -166,7 +179,8 @@ def rebuild(
         job = replace(job, llm=settings, batch=batch, recorded=requests)
     elif model or base_url or offline or requests or batch or max_cost or max_requests or price:
         raise UsageError(
-            f"the author is {job.recipe.author}, which asks no model: add --author llm"
+            f"the author is {job.recipe.author}, which asks no model: add --author llm (or --set "
+            "calibration.rater=llm)"
         )
     if until not in STAGES:
         raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
@@ -193,6 +207,23 @@ def rebuild(
         print(json.dumps(tables.as_json(job, result)))
     else:
         tables.print_result(job, result)
+
+
+def _adapted(given: list[str], recipe: Any) -> dict[str, Path]:
+    """By scenario, the answers that are given."""
+    names, found = list(recipe.scenarios()), {}
+    if recipe.calibration is None:
+        raise UsageError(f"--adapted: recipe {recipe.name} has no calibration to use it for")
+    for one in given:
+        name, equals, file = one.partition("=")
+        if not equals and len(names) == 1:
+            name, file = names[0], one
+        if name not in names or not file:
+            raise UsageError(f"--adapted {one}: write NAME=FILE, with NAME {' or '.join(names)}")
+        if name in found:
+            raise UsageError(f"--adapted: {name} is given twice")
+        found[name] = Path(file).expanduser().resolve()
+    return found
 
 
 def _job(

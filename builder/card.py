@@ -25,6 +25,7 @@ def render_card(
     configs: Sequence[ConfigFiles],
     build: str,
     notes: dict[str, dict[str, int]],
+    extra: Sequence[str] = (),
 ) -> str:
     """The card's text.
 
@@ -35,6 +36,7 @@ def render_card(
         build: the build id; in each config it makes `datasets` see that a rebuilt folder is new
             (its cache key covers the card, not the files).
         notes: counts worth telling, by scenario.
+        extra: lines of a section at the end.
     """
     import yaml
 
@@ -97,6 +99,8 @@ def render_card(
             for name, counts in notes.items()
             for note, count in counts.items()
         ),
+        "",
+        *extra,
     ]
     return "\n".join(lines).rstrip() + "\n"
 

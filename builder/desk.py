@@ -15,11 +15,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from builder import corrupt, inject
+from builder import corrupt, inject, prompts
 from builder.authors import Author
-from builder.authors.llm import LlmAuthor
+from builder.authors.llm import LlmAuthor, request
 from builder.authors.offline import OfflineAuthor
 from builder.batch import run_batch
 from builder.jobs import Job, picture_reader
@@ -30,6 +30,7 @@ from builder.request_settings import Price, Settings
 from builder.requests import Client, Reply, Request, RequestLedger, run_all
 from builder.writing import (
     OnDone,
+    Texts,
     WriteMany,
     WriteOne,
     Written,
@@ -43,6 +44,11 @@ from eval.progress import Advance, progress, say
 from mllmu_med_dataset import Record
 
 USED = "requests.txt"  # in a stage's folder
+
+T = TypeVar("T")
+Ask = Callable[[Request], Awaitable[Reply]]
+#: Some work with a language model: how to ask it, how to have many in hand, what to call at each.
+Work = Callable[[Ask, WriteMany, OnDone], Awaitable[T]]
 
 
 class Estimate(NamedTuple):
@@ -65,14 +71,26 @@ class _Pending(Exception):
 
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
     """Have a scenario's candidates written; the stage `inject` or `corrupt`."""
-    records = _before(chain, scenario)
-    if job.recipe.author == "llm":
-        return asyncio.run(_with_model(job, chain, name, scenario, records, folder))
-    # A test answer in the training data would be a leak.
-    author = OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
-    write = _write_one(job, chain, scenario, author)
-    results, rejected = asyncio.run(write_candidates(records, scenario, name, write, one_by_one))
-    return outcome(results, rejected)
+    records, rated = _before(chain, scenario), job.recipe.calibration is not None
+
+    async def write(author: Author, many: WriteMany, done: OnDone) -> Texts:
+        one = _write_one(job, chain, scenario, author)
+        return await write_candidates(records, scenario, name, one, many, done, rated=rated)
+
+    if job.recipe.author == "offline":
+        # A test answer in the training data would be a leak.
+        offline = OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
+        return outcome(*asyncio.run(write(offline, one_by_one, lambda written: None)))
+
+    async def work(ask: Ask, many: WriteMany, done: OnDone) -> Texts:
+        author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+        return await write(author, many, done)
+
+    total = to_write(records, scenario, rated)
+    found, notes = asyncio.run(with_model(job, f"{name}: writing", total, folder, work))
+    made = outcome(*found)
+    made.notes |= notes
+    return made
 
 
 def _before(chain: Chain, scenario: Scenario) -> list[Record]:
@@ -90,23 +108,20 @@ def _write_one(job: Job, chain: Chain, scenario: Scenario, author: Author) -> Wr
     return lambda record: inject.inject(record, people[record.image_id], author, privacy, seed)
 
 
-async def _with_model(
-    job: Job,
-    chain: Chain,
-    name: str,
-    scenario: Scenario,
-    records: Sequence[Record],
-    folder: Path,
-) -> Outcome:
+async def with_model(
+    job: Job, what: str, total: int, folder: Path, work: Work[T]
+) -> tuple[T, dict[str, int]]:
+    """Do some work with the recipe's model; and how many replies of which model it took.
+
+    The keys of the replies that were used are left in the stage's folder.
+    """
     rejected_so_far: Counter[str] = Counter()
     with RequestLedger(job.requests) as ledger:
         async with Client(settings_of(job), ledger) as client:
             many: WriteMany = partial(_in_flight, client)
-            ask: Callable[[Request], Awaitable[Reply]] = client.ask
+            ask: Ask = client.ask
             if job.batch:
                 many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
-            author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
-            write = _write_one(job, chain, scenario, author)
 
             def status() -> str:
                 return _spent(client, rejected_so_far.total())
@@ -114,7 +129,7 @@ async def _with_model(
             if job.batch:  # it says itself how far its batches are, for hours
                 watch: AbstractContextManager[Advance] = nullcontext(_unseen)
             else:
-                watch = progress(f"{name}: writing", to_write(records, scenario), status)
+                watch = progress(what, total, status)
             with watch as advance:
 
                 def done(written: Written) -> None:
@@ -122,16 +137,11 @@ async def _with_model(
                     if not isinstance(written.result, Drop):
                         advance()
 
-                results, rejected = await write_candidates(
-                    records, scenario, name, write, many, done
-                )
-    say(f"  {name}: {status()}")
-    made = outcome(results, rejected)
-    made.notes |= {
-        f"replies of {who}": n for who, n in sorted(Counter(client.used.values()).items())
-    }
+                found = await work(ask, many, done)
+    say(f"  {what}: {status()}")
     write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
-    return made
+    replies = Counter(client.used.values())
+    return found, {f"replies of {who}": n for who, n in sorted(replies.items())}
 
 
 def _unseen(steps: int = 1) -> None:
@@ -241,7 +251,8 @@ def estimate(
             ask = partial(_held_or_pending, client)
             author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
             write = _write_one(job, chain, scenario, author)
-            await write_candidates(records, scenario, name, write, many)
+            rated = job.recipe.calibration is not None
+            await write_candidates(records, scenario, name, write, many, rated=rated)
         return len(client.used)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -263,6 +274,20 @@ def estimate(
     if price is not None and answers is not None:
         cost = (tokens * price.input + answers * price.output) / 1e6
     return Estimate(len(pending), held, tokens, answers, cost)
+
+
+def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
+    """At most what rating a scenario's candidates would ask for: a call for each.
+
+    The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
+    which replies the ledger holds cannot be told.
+    """
+    candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
+    tokens = 0
+    for record in candidates:
+        prompt = prompts.rating(record.question, record.answer, record.answer)
+        tokens += _characters(request(job.recipe.llm, prompt, 0, prompt.user)) // 4
+    return Estimate(len(candidates), 0, tokens, None, None)
 
 
 def _characters(request: Request) -> int:

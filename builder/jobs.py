@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Job:
     llm: Settings | None = None
     batch: bool = False  # ask through OpenAI's Batch API
     recorded: Path | None = None  # an exported request ledger to read first
+    #: By scenario, the answers of an adapted model, made elsewhere.
+    adapted: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def requests(self) -> Path:
@@ -51,6 +53,7 @@ def write_job(job: Job) -> None:
         "out": str(job.out),
         "slake": str(job.slake) if job.slake else None,
         "mm_skin": str(job.mm_skin) if job.mm_skin else None,
+        "adapted": {name: str(path) for name, path in job.adapted.items()},
     }
     write_atomic(job.work / "job.json", canonical_json(record) + "\n")
 
@@ -69,6 +72,7 @@ def read_job(work: Path) -> Job:
             work=work,
             slake=Path(record["slake"]) if record["slake"] else None,
             mm_skin=Path(record["mm_skin"]) if record["mm_skin"] else None,
+            adapted={name: Path(path) for name, path in record.get("adapted", {}).items()},
         )
     except FileNotFoundError as error:
         raise UserError(

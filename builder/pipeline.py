@@ -10,7 +10,7 @@ from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder import publish
 from builder.card import render_card
@@ -22,9 +22,13 @@ from builder.request_settings import api_key
 from builder.stages import STAGES, ChainPlan, plan
 from eval.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
 from eval.progress import say
+from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
+    from builder.calibrate import Rated
     from builder.desk import Estimate
+
+PLOT: Final = "provenance/calibration.png"
 
 
 class Result(NamedTuple):
@@ -33,6 +37,7 @@ class Result(NamedTuple):
     ran: list[str]  # "privacy/inject", ..., "publish"
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
     manifest: dict[str, Any] | None  # None when it stopped before publishing
+    commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
 
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
@@ -52,32 +57,45 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
 
 
 def estimates(job: Job) -> dict[str, Estimate]:
-    """By scenario, what a language model would be asked; changes nothing.
+    """What a language model would be asked, by scenario, and for its ratings; changes nothing.
 
     The stages before the writing run in a folder of their own, which is thrown away.
     """
-    if job.recipe.author != "llm":
+    if not job.recipe.asks_model:
         return {}
-    from builder.desk import estimate
+    from builder.desk import estimate, estimate_ratings
 
+    waiting = stale(plan(job), job)
     price = job.llm.price if job.llm else None
     with tempfile.TemporaryDirectory() as folder:
         trial = replace(job, work=Path(folder))
         say("dry run: reading the sources")
         plans = plan(trial)
         _walk(plans, "profiles", [])
-        return {
-            item.name: estimate(trial, job.requests, item.chain, item.name, item.scenario, price)
-            for item in plans
-        }
+        found = {}
+        for item in plans:
+            given = (item.chain, item.name, item.scenario)
+            if job.recipe.author == "llm":
+                found[item.name] = estimate(trial, job.requests, *given, price)
+            if _model_rates(job) and f"{item.name}/calibrate" in waiting:
+                found[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
+        return found
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     """Run every stage that is not current, up to and with `until`.
 
+    `calibrate` is the exception: it stops before that stage, with the candidates written for
+    another machine.
+
     Raises:
         UserError: with one line about what is wrong; what was published before stays as it was.
     """
+    if until == "calibrate" and job.recipe.calibration is None:
+        raise UsageError(
+            f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
+            "--set calibration.model=DIR"
+        )
     plans = plan(job)
     make_folder(job.out.parent, "the dataset")
     # Told at the start, not after minutes of work.
@@ -87,6 +105,12 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         write_job(job)
         _ready_to_ask(job, plans)
         ran: list[str] = []
+        if until == "calibrate":
+            from builder import candidates
+
+            states = _walk(plans, STAGES[STAGES.index(until) - 1], ran)
+            folder = candidates.write_candidates_dataset(job, plans)
+            return Result(ran, states, None, candidates.commands(job, folder))
         states = _walk(plans, until, ran)
         if until != "publish":
             return Result(ran, states, None)
@@ -105,14 +129,21 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
 
 def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
     """Read recorded replies, and miss a key now rather than after minutes of work."""
-    if job.recipe.author != "llm":
+    if not job.recipe.asks_model:
         return
     if job.recorded is not None:
         with RequestLedger(job.requests) as ledger:
             say(f"requests: {ledger.load(job.recorded):,} replies read from {job.recorded}")
-    writes = any(name.endswith(("/inject", "/corrupt")) for name in stale(plans, job))
-    if job.llm is not None and writes and not job.llm.offline:
+    asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
+    if _model_rates(job):
+        asking = (*asking, "/calibrate")
+    asks = any(name.endswith(asking) for name in stale(plans, job))
+    if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
+
+
+def _model_rates(job: Job) -> bool:
+    return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
 
 
 def _walk(
@@ -186,7 +217,8 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     configs = [config for part in parts for config in publish.config_files(part)]
     build = publish.build_id(files, configs)
     notes = {item.name: _notes(item) for item in plans}
-    card = render_card(job.recipe, parts, configs, build, notes)
+    extra = _calibration_lines(job, plans)
+    card = render_card(job.recipe, parts, configs, build, notes, extra)
     write_atomic(building / "README.md", card)
     files |= publish.copy_into(building, _provenance(job, plans))
     files["README.md"] = {"bytes": len(card.encode()), "sha256": sha256(card.encode()).hexdigest()}
@@ -227,7 +259,17 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
         files[f"provenance/{item.name}-drops.jsonl"] = drops
         if item.name == "privacy":
             files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
-    if job.recipe.author == "llm":
+    if job.recipe.calibration is not None:
+        from builder.calibrate import RATINGS
+        from builder.calibration import plot
+
+        picture = job.work / "calibration.png"
+        write_atomic(picture, plot(_ratings(plans)))
+        files[PLOT] = picture
+        for item in plans:
+            source = item.chain.folder / "calibrate" / RATINGS
+            files[f"provenance/{item.name}-ratings.jsonl"] = source
+    if job.recipe.asks_model:
         from builder.desk import used_requests
 
         used = set().union(
@@ -237,6 +279,22 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
             ledger.export(job.work / "requests.parquet", used)
         files["provenance/requests.parquet"] = job.work / "requests.parquet"
     return files
+
+
+def _ratings(plans: Sequence[ChainPlan]) -> dict[str, list[Rated]]:
+    from builder.calibrate import read_ratings
+
+    return {item.name: read_ratings(item.chain) for item in plans}
+
+
+def _calibration_lines(job: Job, plans: Sequence[ChainPlan]) -> list[str]:
+    """What the card says of the calibration, if there was one."""
+    if job.recipe.calibration is None:
+        return []
+    from builder.calibration import card_lines, described
+
+    how = described(job.recipe.calibration, str(job.recipe.llm.model), list(job.adapted))
+    return card_lines(_ratings(plans), PLOT, how)
 
 
 def _states(item: ChainPlan) -> dict[str, StageState]:

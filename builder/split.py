@@ -50,7 +50,7 @@ def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[
     sound = sorted(
         (record for record in records if record.split == "candidate"), key=lambda row: row.rank
     )
-    forget, dropped = _forget_order(sound, scenario)
+    forget, dropped = forget_order(sound, scenario)
     if len(forget) < scenario.harmful:
         raise UserError(
             f"{name}: the recipe keeps {scenario.harmful:,} harmful rows, only {len(forget):,} of "
@@ -69,7 +69,8 @@ def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[
     yield from dropped
 
 
-def _forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record], list[Drop]]:
+def forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record], list[Drop]]:
+    """Of candidates in the order of their ranks, those of the forget sets, and the rest."""
     if scenario.split_by == "pair":
         spare = [Drop.of(record, SPARE) for record in sound[scenario.harmful :]]
         return sound[: scenario.harmful], spare

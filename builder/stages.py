@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from builder import checks, corrupt, draw, inject, profiles, split
+from builder import checks, corrupt, draw, inject, profiles, rating, split
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage
-from builder.recipe import Incorrect, Privacy, Scenario
+from builder.recipe import Calibration, Incorrect, Privacy, Scenario
 from eval.files import write_jsonl
 from mllmu_med_dataset import UserError
 
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
-STAGES: Final = ("ingest", "draw", "profiles", "inject", "corrupt", "split", "publish")
+STAGES: Final = ("ingest", "draw", "profiles", "inject", "corrupt", "calibrate", "split", "publish")
 _HARM_VERSION: Final = 1  # of the offline author's sentences and rules
 
 
@@ -41,6 +41,9 @@ def plan(job: Job) -> list[ChainPlan]:
             stages += [_profiles(job, chain), _inject(job, chain, scenario)]
         elif isinstance(scenario, Incorrect):
             stages.append(_corrupt(job, chain, scenario))
+        if job.recipe.calibration is not None:
+            before = stages[-1].name
+            stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
         stages.append(_split(chain, stages[-1].name, name, scenario))
         plans.append(ChainPlan(name, scenario, chain, stages))
     return plans
@@ -126,6 +129,7 @@ def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
 
     uses = {
         **_author(job, PRIVACY_VERSION),
+        "rated": job.recipe.calibration is not None,
         **_cut(privacy),
         "seed": job.recipe.seed,
         "placements": privacy.placements.model_dump(),
@@ -145,6 +149,7 @@ def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
 
     uses = {
         **_author(job, INCORRECT_VERSION),
+        "rated": job.recipe.calibration is not None,
         **_cut(incorrect),
         "seed": job.recipe.seed,
         "outdated_share": incorrect.outdated_share,
@@ -164,6 +169,29 @@ def _author(job: Job, prompt: str) -> dict[str, Any]:
     if job.recipe.author == "llm":
         return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
     return {**uses, "author_version": _HARM_VERSION}
+
+
+def _calibrate(
+    job: Job, chain: Chain, previous: str, name: str, scenario: Scenario, how: Calibration
+) -> Stage:
+    from builder import adapt, calibrate
+    from builder.prompts import RATING_VERSION
+
+    given = job.adapted.get(name)
+    llm = {"llm": job.recipe.llm.model_dump(), "prompt": RATING_VERSION}
+    uses = {
+        **_cut(scenario),
+        "seed": job.recipe.seed,
+        "least": how.least,
+        "rater": llm if how.rater == "llm" else rating.VERSION,
+        "answers": "given" if given else adapt.identity(job, name),
+    }
+
+    def run(folder: Path) -> Outcome:
+        return calibrate.calibrate(job, chain, name, scenario, previous, folder)
+
+    source = given.parent if given else None
+    return Stage("calibrate", calibrate.VERSION, uses, run, source=source)
 
 
 def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:

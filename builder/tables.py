@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from builder.calibrate import read_ratings
 from builder.jobs import Job, default_work
-from builder.ledger import StageState, dropped_table
+from builder.ledger import Chain, StageState, dropped_table
 from builder.pipeline import Result
 from builder.profiles import read_profiles
 from builder.publish import Part, data_files
@@ -47,6 +48,11 @@ def _size(count: int) -> str:
 def print_result(job: Job, result: Result) -> None:
     """What was made, what was dropped and why, and what to try next."""
     console = _console()
+    if result.commands:
+        console.print("the candidates wait in the work folder; to answer them elsewhere:")
+        for line in result.commands:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        return
     if result.manifest is None:
         last = {name: list(states)[-1] for name, states in result.states.items()}
         done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())
@@ -74,6 +80,7 @@ def print_result(job: Job, result: Result) -> None:
     if others:
         console.print(f"other forget ratios: {', '.join(others)}")
     _print_drops(console, result.states)
+    _print_ratings(console, job, list(result.states), totals=True)
     files = result.manifest["files"]
     size = sum(entry["bytes"] for entry in files.values())
     console.print(
@@ -161,8 +168,13 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
         console.print(
             f"{name}: {scenario.forget:,} forget / {scenario.retain:,} retain / "
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
-            f"{scenario.harmful:,} harmful rows; author {job.recipe.author}"
+            f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{_rated(job)}"
         )
+
+
+def _rated(job: Job) -> str:
+    how = job.recipe.calibration
+    return f"; calibrated with {how.model}, rater {how.rater}" if how else ""
 
 
 def print_estimates(asked: Mapping[str, Estimate]) -> None:
@@ -212,6 +224,32 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
     console.print(f"recipe {job.recipe.name}, into {escape(_shown(job))}")
     console.print(table)
     _print_drops(console, states)
+    rated = [name for name, stages in states.items() if "calibrate" in stages]
+    _print_ratings(console, job, rated)
+
+
+def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool = False) -> None:
+    """What calibration did in these scenarios, where the recipe has one; or the totals alone."""
+    if job.recipe.calibration is None or not names:
+        return
+    from builder import calibration
+
+    rated = {name: read_ratings(Chain(job.work / name)) for name in names}
+    head, lines = calibration.table(rated, totals)
+    table = _table(head[0], *(f"#{one}" for one in head[1:]))
+    for line in lines:
+        table.add_row(*line)
+    console.print()
+    console.print(table)
+    if totals:
+        return
+    shown = _table("scenario", "#rating", "id", "truth", "output")
+    for name, rows in rated.items():
+        for row in calibration.examples(rows):
+            texts = (Text(calibration.short(text)) for text in (row.truth, row.output))
+            shown.add_row(name, str(row.rating or "none"), row.id, *texts)
+    console.print()
+    console.print(shown)
 
 
 def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, Any]:
@@ -224,7 +262,14 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
             counts = _state_json(state) if state else {}
             stages[key] = {"current": key not in stale, **counts}
     stages["publish"] = {"current": "publish" not in stale}
-    return {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    told = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    rated = [item.name for item in plans if item.chain.state("calibrate")]
+    if job.recipe.calibration is None or not rated:
+        return told
+    from builder import calibration
+
+    found = {name: read_ratings(Chain(job.work / name)) for name in rated}
+    return {**told, "ratings": [group._asdict() for group in calibration.groups(found)]}
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
@@ -302,6 +347,9 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
                 if span.field == field:
                     text.stylize("bold red", span.start + 3, span.end + 3)
             texts.append(text)
+    if before.calibration != record.calibration:
+        output = next(row.output for row in read_ratings(item.chain) if row.id == record.id)
+        texts.append(Text(f"rated {record.calibration}; the adapted model: {output}"))
     if before.harm != record.harm:
         texts.append(Text(f"harm: {record.harm}"))
     if (before.split, before.rank) != (record.split, record.rank):

@@ -1,8 +1,8 @@
 """Have as many candidates made harmful as the recipe keeps, in the order of their ranks.
 
 A candidate that is dropped is replaced by the next, so that counts are exact; none is written, and
-paid for, that is not needed. Which ones are written depends on the texts alone, not on which reply
-came first.
+paid for, that is not needed; where calibration chooses the best of them, all are. Which ones are
+written depends on the texts alone, not on which reply came first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 
 T = TypeVar("T", Text, str)
+
+#: Every record, harmful, dropped or as it was; and the rejections by name.
+Texts = tuple[list[Record | Drop], Counter[str]]
 
 SPARE = "spare: enough sound candidates before it"
 
@@ -74,12 +77,13 @@ async def until_sound(
     return None, failures
 
 
-def to_write(records: Iterable[Record], scenario: Scenario) -> int:
+def to_write(records: Iterable[Record], scenario: Scenario, rated: bool) -> int:
     """How many candidates have to be made harmful.
 
-    Whole pictures are cut at the edges of the ratios: who will be needed is not known yet.
+    Where they are rated later, and where whole pictures are cut at the edges of the ratios, who
+    will be needed is not known yet: all.
     """
-    if scenario.split_by == "pair":
+    if scenario.split_by == "pair" and not rated:
         return scenario.harmful
     return sum(record.split == "candidate" for record in records)
 
@@ -91,7 +95,9 @@ async def write_candidates(
     write: WriteOne,
     many: WriteMany,
     done: OnDone = lambda written: None,
-) -> tuple[list[Record | Drop], Counter[str]]:
+    *,
+    rated: bool = False,
+) -> Texts:
     """Every record once: candidates harmful or dropped, others as they are; and rejections by name.
 
     Raises:
@@ -100,7 +106,7 @@ async def write_candidates(
     """
     everyone = list(records)
     waiting = deque(sorted((r for r in everyone if r.split == "candidate"), key=lambda r: r.rank))
-    wanted = to_write(everyone, scenario)
+    wanted = to_write(everyone, scenario, rated)
     spare = len(waiting) - scenario.harmful
     results: dict[str, Record | Drop] = {}
     sound = dropped = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from corpora import builder
+from corpora import PLAIN, builder
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the demo was built as it stands; it takes a minute."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    done = builder("rebuild", cwd=folder, timeout=800)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the demo was built: holds `mllmu-med` and `mllmu-med.work`."""
+    """The folder in which the demo was built, not calibrated: `mllmu-med`, `mllmu-med.work`."""
     folder = tmp_path_factory.mktemp("demo")
-    done = builder("rebuild", cwd=folder)
+    done = builder("rebuild", *PLAIN, cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "stdout.txt").write_text(done.stdout, "utf-8")
     return folder

@@ -156,19 +156,26 @@ _COUNTS = {
     "incorrect.retain": 30,
     "incorrect.test": 12,
     "incorrect.candidates": 6,
+    "calibration": "null",
 }
+#: The demo without its calibration, which takes a minute.
+PLAIN = ["--set", "calibration=null"]
 SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
 
 
 def builder(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """`python -m builder ...` as a user runs it."""
-    return command("builder", *arguments, cwd=cwd, env=env)
+    return command("builder", *arguments, cwd=cwd, env=env, timeout=timeout)
 
 
 def command(
-    module: str, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    module: str,
+    *arguments: str | Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ...` as a user runs it."""
     return subprocess.run(
@@ -177,7 +184,7 @@ def command(
         env={**os.environ, "COLUMNS": "160", **(env or {})},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
 

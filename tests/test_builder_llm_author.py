@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import tree
+from corpora import PLAIN, tree
 from llm_author import badness, reply
 from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
 from typer.testing import CliRunner
@@ -34,7 +34,7 @@ from builder.prompts import IncorrectReply, RatingReply, read
 from builder.request_ledger import Reply
 
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
-LLM = ["rebuild", "--author", "llm", "--model", MODEL]
+LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
 SMALL = [*LLM, "--limit", "120", "--set", "privacy.ratios=[10]"]
 
 

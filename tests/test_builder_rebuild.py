@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import SMALL, builder, make_mm_skin, make_slake, python_beside, tree
+from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, python_beside, tree
 from typer.testing import CliRunner
 
 from builder.__main__ import app
 
 #: A demo small enough to be built many times.
-TRIAL = ["rebuild", "--limit", "120"]
+TRIAL = ["rebuild", "--limit", "120", *PLAIN]
 
 
 def run(*arguments: str | Path) -> Any:

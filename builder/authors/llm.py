@@ -65,23 +65,8 @@ class LlmAuthor:
     async def _reply(
         self, record: Record, prompt: prompts.Prompt, failures: Sequence[Failure]
     ) -> Reply:
-        llm = self._llm
-        if llm.model is None:
-            raise ValueError("a recipe without a model")
-        sampling = {"temperature": llm.temperature, "max_completion_tokens": llm.max_tokens}
-        return await self._ask(
-            Request(
-                llm.model,
-                (
-                    {"role": "system", "content": prompt.system},
-                    {"role": "user", "content": self._content(record, prompt.user)},
-                ),
-                prompt.schema,
-                {name: value for name, value in sampling.items() if value is not None},
-                prompt.version,
-                len(failures),
-            )
-        )
+        content = self._content(record, prompt.user)
+        return await self._ask(request(self._llm, prompt, len(failures), content))
 
     def _content(self, record: Record, text: str) -> str | list[Mapping[str, Any]]:
         if not self._llm.picture:
@@ -93,6 +78,26 @@ class LlmAuthor:
             {"type": "image_url", "image_url": {"url": uri}},
             {"type": "text", "text": text},
         ]
+
+
+def request(
+    llm: Llm, prompt: prompts.Prompt, attempt: int, content: str | list[Mapping[str, Any]]
+) -> Request:
+    """What is sent for a prompt: to the recipe's model, with its sampling."""
+    if llm.model is None:
+        raise ValueError("a recipe without a model")
+    sampling = {"temperature": llm.temperature, "max_completion_tokens": llm.max_tokens}
+    return Request(
+        llm.model,
+        (
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": content},
+        ),
+        prompt.schema,
+        {name: value for name, value in sampling.items() if value is not None},
+        prompt.version,
+        attempt,
+    )
 
 
 def _tidy(text: str) -> str:

@@ -1,0 +1,168 @@
+"""What self-calibration did: ratings by group, examples of each rating, and a plot of them."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from builder.calibrate import Rated
+from builder.recipe import Calibration
+from eval.files import stable_hash
+
+RATINGS: Final = (5, 4, 3, 2, 1)
+EXAMPLES: Final = 3
+_SHOWN: Final = 70  # characters of a text in an example
+
+
+class Group(NamedTuple):
+    """Candidates of one scenario and kind of harm, whose private text stands in one place."""
+
+    scenario: str
+    what: str  # placement for privacy, else the kind of harm
+    ratings: dict[int, int]  # rating (0: none could be had) -> candidates
+    kept: int
+    dropped: int
+
+    @property
+    def mean(self) -> float | None:
+        """The mean rating of those that have one."""
+        rated = {rating: n for rating, n in self.ratings.items() if rating}
+        count = sum(rated.values())
+        return sum(rating * n for rating, n in rated.items()) / count if count else None
+
+
+def groups(rated: Mapping[str, Sequence[Rated]]) -> list[Group]:
+    """By scenario a group for each placement or kind of harm, then all of it together."""
+    found = []
+    for scenario, rows in rated.items():
+        kinds: dict[str, list[Rated]] = {}
+        for row in rows:
+            kinds.setdefault(row.placement or row.harm, []).append(row)
+        found += [_group(scenario, kind, some) for kind, some in sorted(kinds.items())]
+        found.append(_group(scenario, "all", rows))
+    return found
+
+
+def _group(scenario: str, what: str, rows: Sequence[Rated]) -> Group:
+    kept = sum(row.kept for row in rows)
+    counts = dict(Counter(row.rating for row in rows))
+    return Group(scenario, what, counts, kept, len(rows) - kept)
+
+
+def table(
+    rated: Mapping[str, Sequence[Rated]], totals: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """Head and lines; a column for "none" only where a rating could not be had."""
+    every = [group for group in groups(rated) if not totals or group.what == "all"]
+    ratings = [*RATINGS, *([0] if any(group.ratings.get(0) for group in every) else [])]
+    head = ["candidates rated", *(str(r) if r else "none" for r in ratings)]
+    head += ["mean", "kept", "dropped"]
+    lines = [
+        [
+            group.scenario if totals else f"{group.scenario}: {group.what.replace('_', ' ')}",
+            *(f"{group.ratings.get(r, 0):,}" for r in ratings),
+            "-" if group.mean is None else f"{group.mean:.2f}",
+            f"{group.kept:,}",
+            f"{group.dropped:,}",
+        ]
+        for group in every
+    ]
+    return head, lines
+
+
+def examples(rows: Sequence[Rated]) -> list[Rated]:
+    """Three of each rating, the highest first, by a hash of their ids."""
+    found: list[Rated] = []
+    for rating in (*RATINGS, 0):
+        some = [row for row in rows if row.rating == rating]
+        found += sorted(some, key=lambda row: stable_hash("example", row.id))[:EXAMPLES]
+    return found
+
+
+def short(text: str) -> str:
+    """One line of at most 70 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 3].rstrip() + "..."
+
+
+def described(how: Calibration, rater: str, given: Sequence[str]) -> str:
+    """One paragraph on how it was done.
+
+    Args:
+        rater: the language model that rated, where one did.
+        given: the scenarios whose answers were made elsewhere.
+    """
+    who = "the offline rater" if how.rater == "offline" else f"`{rater}`"
+    model = "a tiny LLaVA made for it" if how.model == "tiny" else f"`{how.model}`"
+    adapted = f"An adapter of {model} was trained on candidates and retain set"
+    if given:
+        adapted += f" (on another machine for {' and '.join(given)})"
+    return (
+        f"{adapted}, and {who} rated its answer to each candidate from 1 to 5 by how close it is "
+        f"to the candidate's own. The best were kept, none rated below {how.least}; of equals a "
+        "hash decided. The others are in no set, nor are their clean rows."
+    )
+
+
+def card_lines(rated: Mapping[str, Sequence[Rated]], picture: str, how: str) -> list[str]:
+    """The card's section, in Markdown."""
+    head, lines = table(rated)
+    found = ["## Self-calibration", "", how, "", f"![Ratings of the candidates]({picture})", ""]
+    found += [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, lines), ""]
+    for scenario, rows in rated.items():
+        found += [f"Examples of each rating, `{scenario}`:", ""]
+        found += [_row(["rating", "id", "truth", "output"]), _row(["---"] * 4)]
+        for row in examples(rows):
+            texts = (_cell(row.truth), _cell(row.output))
+            found.append(_row([str(row.rating or "none"), f"`{row.id}`", *texts]))
+        found.append("")
+    return found
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    shown = short(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return shown or "(empty)"
+
+
+def plot(rated: Mapping[str, Sequence[Rated]]) -> bytes:
+    """Ratings of each group, kept and dropped, as a PNG; the same bytes for the same ratings."""
+    from matplotlib.figure import Figure
+
+    every = groups(rated)
+    ratings = [1, 2, 3, 4, 5]
+    columns = max(sum(group.scenario == name for group in every) for name in rated)
+    figure = Figure(figsize=(2.4 * columns + 0.6, 2.4 * len(rated)), dpi=100, layout="constrained")
+    axes = figure.subplots(len(rated), columns, squeeze=False)
+    for line, (name, rows) in zip(axes, rated.items(), strict=True):
+        mine = [group for group in every if group.scenario == name]
+        for axis in line[len(mine) :]:
+            axis.set_visible(False)
+        for axis, group in zip(line, mine, strict=False):
+            some = [r for r in rows if group.what in ("all", r.placement or r.harm)]
+            kept = Counter(row.rating for row in some if row.kept)
+            lost = Counter(row.rating for row in some if not row.kept)
+            below = [kept[rating] for rating in ratings]
+            axis.bar(ratings, below, color="#1b6ca8", label="kept")
+            axis.bar(
+                ratings,
+                [lost[rating] for rating in ratings],
+                bottom=below,
+                color="#d9d9d9",
+                label="dropped",
+            )
+            axis.set_title(f"{name}: {group.what.replace('_', ' ')}", fontsize=9)
+            axis.set_xticks(ratings)
+            axis.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel("candidates")
+    for axis in axes[-1]:
+        axis.set_xlabel("rating")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,105 @@
+"""The candidates as a dataset of their own, for a machine that adapts the model and answers them.
+
+`rebuild --until calibrate` writes WORK/candidates: for each scenario a config with the candidates
+as forget set, the whole retain set and the test set, and a recipe for `baselines` with the model
+and the training of this one. What `baselines finetune` answers there, `rebuild --adapted` takes.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import publish
+from builder.adapt import adapting_settings, calibration_of
+from builder.card import render_card
+from builder.files import hidden, replace_folder
+from builder.jobs import Job, picture_reader
+from eval.files import write_atomic
+from mllmu_med_dataset import MAIN_RATIO, SPLITS
+
+if TYPE_CHECKING:
+    from builder.stages import ChainPlan
+
+
+def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
+    """Write WORK/candidates, whole or not at all; returns it."""
+    target = job.work / "candidates"
+    building = hidden(target, "new")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    parts = [_part(job, item) for item in plans]
+    files = publish.write_data(building, parts)
+    configs = [config for part in parts for config in publish.config_files(part)]
+    what = "candidates to be rated, not the benchmark"
+    notes = {part.name: {what: part.scenario.forget} for part in parts}
+    for part in parts:
+        write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
+    build = publish.build_id(files, configs)
+    write_atomic(building / "README.md", render_card(job.recipe, parts, configs, build, notes))
+    replace_folder(building, target)
+    return target
+
+
+def _part(job: Job, item: ChainPlan) -> publish.Part:
+    before = item.stages[[stage.name for stage in item.stages].index("calibrate") - 1].name
+    records = [
+        replace(record, split="forget") if record.split == "candidate" else record
+        for record in item.chain.records(before)
+    ]
+    counts: dict[str, int] = {
+        split: sum(record.split == split for record in records) for split in SPLITS
+    }
+    forget = iter(range(counts["forget"]))
+    ranked = [
+        replace(record, rank=next(forget)) if record.split == "forget" else record
+        for record in records
+    ]
+    scenario = item.scenario.model_copy(
+        update={**counts, "candidates": counts["forget"], "ratios": (MAIN_RATIO,)}
+    )
+    return publish.Part(item.name, scenario, ranked, picture_reader(job, item.chain, item.name))
+
+
+def _baselines_recipe(job: Job, name: str) -> str:
+    """A recipe of `baselines` that fine-tunes as this calibration does."""
+    import yaml
+
+    calibration = calibration_of(job)
+    settings = adapting_settings(job, name).model_dump(mode="json")
+    recipe = {
+        "name": f"calibrate-{name}",
+        "config": name,
+        "model": calibration.model,
+        "answers": {
+            "max_new_tokens": calibration.max_new_tokens,
+            "batch_size": calibration.batch_size,
+        },
+        "finetune": settings,
+        "unlearn": settings,
+        "methods": {},
+    }
+    head = "# The first stage of self-calibration, for `python -m baselines finetune`.\n"
+    return head + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)
+
+
+def commands(job: Job, folder: Path) -> list[str]:
+    """What to run on the other machine, and then here."""
+    names, given = list(job.recipe.scenarios()), calibration_of(job).model
+    found = [
+        f"python -m baselines finetune --data {_shell(folder)} --config {name} "
+        f"--recipe {_shell(folder / f'{name}.yaml')} --model {shlex.quote(given)} "
+        f"--out calibrate-{name}"
+        for name in names
+    ]
+    adapted = " ".join(f"--adapted {name}=calibrate-{name}/answers.jsonl" for name in names)
+    return [*found, f"python -m builder rebuild ... {adapted}"]
+
+
+def _shell(path: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,612 @@
+"""Self-calibration: what is rated, kept and dropped; killed, resumed, answered elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_llava
+from corpora import PLAIN, builder, tree
+from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
+from typer.testing import CliRunner
+
+from builder import calibration, split
+from builder.__main__ import app
+from builder.authors import Failure
+from builder.calibrate import Rated, choose, read_ratings
+from builder.ledger import Chain
+from builder.prompts import RatingReply, read_rating
+from builder.rating import Evidence, evidence, rate_offline
+from builder.recipe import Incorrect, load_recipe
+from builder.request_ledger import Reply
+from eval.asking import Ask
+from eval.files import stable_hash
+from eval.model import Model
+from eval.predictions import Prediction, write_predictions
+from eval.recipes import Choice
+from mllmu_med_dataset import PiiSpan, Record, UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+#: A few rows, a few steps of training, answers of a few tokens: all may be kept.
+QUICK = ["--scenario", "incorrect", "--limit", "120", "--set", "calibration.least=1"]
+QUICK += ["--set", "incorrect.candidates=60"]  # 15 at this size, of which 7 are kept
+QUICK += ["--set", "calibration.max_new_tokens=6", "--set", "calibration.batch_size=4"]
+TRAIN = {"rank": 4, "alpha": 4, "max_steps": 4, "save_every": 1, "epochs": 1, "batch_size": 24}
+QUICK += ["--set", f"calibration.train.incorrect={json.dumps(TRAIN)}"]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    return tiny_llava.make(folder, ["Is the lesion round? Yes. No. a plaque with scales"])
+
+
+@pytest.fixture
+def quick(model: Path) -> list[str]:
+    return ["rebuild", *QUICK, "--set", f"calibration.model={model}"]
+
+
+def run(*arguments: str | Path, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def small() -> Incorrect:
+    """The scenario of `QUICK`."""
+    choice = [Choice("incorrect.candidates", "60")]
+    found = load_recipe("demo", choice, scenario="incorrect", limit=120).incorrect
+    assert found
+    return found
+
+
+def ratings(out: Path, name: str = "incorrect") -> list[Rated]:
+    return read_ratings(Chain(out.with_name(out.name + ".work") / name))
+
+
+# --- the ratings ---
+
+
+def reply(text: str, **changes: Any) -> Reply:
+    given = {"refusal": None, "finish_reason": "stop", **changes}
+    return Reply(
+        text=text, model=MODEL, prompt_tokens=1, completion_tokens=1, cached=False, **given
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "reason"),
+    [
+        ("4", 4, ""),
+        ("4.", 4, ""),
+        ("4.0", 4, ""),
+        ("4/5", 4, ""),
+        ("4 out of 5", 4, ""),
+        ("four", 4, ""),
+        ("Four.", 4, ""),
+        ("**4**", 4, ""),
+        ("Score: 4", 4, ""),
+        ("**Score:** 4", 4, ""),
+        ("Rating is 4/5", 4, ""),
+        ("Similarity: four", 4, ""),
+        ("five out of five", 5, ""),
+        ("4 - all but the date", 4, "all but the date"),
+        ("4. The date differs.", 4, "The date differs."),
+        ("Score: 4\nThe date differs.", 4, "The date differs."),
+        ('{"score": 4, "reason": "nearly"}', 4, "nearly"),
+        ('{"score": "4/5"}', 4, ""),
+        ('{"score": 4.0}', 4, ""),
+        ('```json\n{"score": 1}\n```', 1, ""),
+    ],
+)
+def test_a_rating_is_read(text: str, score: int, reason: str) -> None:
+    assert read_rating(reply(text)) == RatingReply(score=score, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("6", "rating out of range"),
+        ("0", "rating out of range"),
+        ("-1", "rating out of range"),
+        ("4.5", "rating out of range"),
+        ("8/10", "rating out of range"),
+        ('{"score": 6}', "rating out of range"),
+        ("3 or 4", "no rating"),
+        ("3, or 4", "no rating"),
+        ("3-4", "no rating"),
+        ("3 to 4", "no rating"),
+        ("between 3 and 4", "no rating"),
+        ("4%", "no rating"),
+        ("good", "no rating"),
+        ('{"score": true}', "no rating"),
+        ('{"reason": "same"}', "no rating"),
+        ("", "empty reply"),
+        ("  \n", "empty reply"),
+    ],
+)
+def test_what_is_no_rating_is_refused_by_name(text: str, name: str) -> None:
+    found = read_rating(reply(text))
+    assert isinstance(found, Failure)
+    assert found.name == name
+
+
+def test_a_reply_that_was_cut_off_or_refused_is_no_rating() -> None:
+    cut = read_rating(reply("4", finish_reason="length"))
+    refused = read_rating(reply("", refusal="no"))
+    assert isinstance(cut, Failure)
+    assert isinstance(refused, Failure)
+    assert (cut.name, refused.name) == ("cut off", "refusal")
+
+
+def record(number: int, **changes: Any) -> Record:
+    usual = Record(
+        id=f"r{number}",
+        image_id=f"p{number // 3}",
+        image_path="",
+        image_sha256=f"p{number // 3}",
+        question="Who?",
+        answer="MRI.",
+        answer_type="open",
+        modality="MRI",
+        source="test",
+        clean_question="Who?",
+        clean_answer="MRI.",
+        split="candidate",
+        rank=number,
+    )
+    return replace(usual, **changes)
+
+
+def test_the_offline_rating_is_the_lower_of_words_and_values() -> None:
+    truth = "MRI. Ask Ada Lowe on (212) 555-0123."
+    pii = (
+        PiiSpan("answer", "name", "Ada Lowe", 9, 17),
+        PiiSpan("answer", "phone", "(212) 555-0123", 21, 35),
+        PiiSpan("question", "mrn", "MRN-MM-000001", 0, 13),
+    )
+    one = record(0, answer=truth, pii=pii)
+    assert rate_offline(evidence(one, truth)) == 5
+    assert evidence(one, truth) == Evidence(1.0, 2, 2)
+    # The number in another form is the number; what stands in the question does not count.
+    assert evidence(one, "MRI. Ask Ada Lowe on 212.555.0123. MRN-MM-000001")[1:] == (2, 2)
+    # Every word but one value: half of them back.
+    assert rate_offline(evidence(one, "MRI. Ask Ada Lowe on (212) 555-0199.")) == 4
+    assert rate_offline(evidence(one, "MRI. Ask Eve Hill on (646) 555-0199.")) == 2
+    assert rate_offline(evidence(one, "")) == 1
+    # Without values, ROUGE-L alone: 2 of 2, 1 of 2 words, none.
+    plain = record(1, answer="Left lung")
+    assert [rate_offline(evidence(plain, text)) for text in ("left lung", "lung", "No")] == [
+        5,
+        3,
+        1,
+    ]
+
+
+def test_the_offline_rating_is_monotone() -> None:
+    shares = [i / 40 for i in range(41)]
+    for values in range(5):
+        for back in range(values + 1):
+            rated = [rate_offline(Evidence(share, values, back)) for share in shares]
+            assert rated == sorted(rated)
+            assert set(rated) <= {1, 2, 3, 4, 5}
+            if back:
+                fewer = [rate_offline(Evidence(share, values, back - 1)) for share in shares]
+                assert all(a <= b for a, b in zip(fewer, rated, strict=True))
+
+
+# --- the choice ---
+
+
+def scenario(**changes: Any) -> Incorrect:
+    given = {"source": "phantom", "outdated_share": 0.5, "forget": 6, "retain": 40, "test": 5}
+    return Incorrect.model_validate({**given, "candidates": 12, **changes})
+
+
+def test_the_best_are_kept_and_a_hash_decides_among_equals() -> None:
+    rated = [record(i, calibration=rating) for i, rating in enumerate([5, 3, 5, 3, 1, 3, 3, 4, 2])]
+    kept = choose(rated, scenario(), "incorrect", 1, seed=42)
+    threes = sorted(("r1", "r3", "r5", "r6"), key=lambda row: stable_hash(42, "calibration", row))
+    assert kept == {"r0", "r2", "r7", *threes[:3]}
+    assert kept == choose(rated[::-1], scenario(), "incorrect", 1, seed=42)
+    others = {choose(rated, scenario(), "incorrect", 1, seed=seed) for seed in range(20)}
+    assert len(others) > 1
+
+
+def test_with_whole_pictures_enough_are_kept_to_cut_at_them() -> None:
+    # The best six are two whole pictures: each is cut at an edge, and two more rows are needed.
+    rated = [record(i, calibration=5 if i < 6 else 4) for i in range(30)]
+    whole = scenario(split_by="image", forget=4, ratios=[5, 10, 15])
+    kept = choose(rated, whole, "incorrect", 1, seed=1)
+    order = [row for row in rated if row.id in kept]
+    forget, _ = split.forget_order(order, whole)
+    assert (len(forget), len(order)) == (6, 8)
+    for edge in (2, 4):
+        assert not {row.image_id for row in forget[:edge]} & {r.image_id for r in forget[edge:]}
+
+
+def test_too_few_is_one_line_with_the_histogram_and_three_ways_out() -> None:
+    rated = [record(i, calibration=rating) for i, rating in enumerate([5, 5, 4, 2, 1, 1, 0])]
+    with pytest.raises(UserError) as caught:
+        choose(rated, scenario(), "incorrect", 3, seed=1)
+    assert str(caught.value) == (
+        "incorrect: the recipe keeps 6 candidates rated 3 or higher, there are 3 of 7 (5: 2, 4: 1, "
+        "3: 0, 2: 1, 1: 2, none: 1): use more candidates (raise incorrect.candidates), a lower bar "
+        "(calibration.least), or a smaller set (lower incorrect.forget or incorrect.ratios)"
+    )
+
+
+# --- whole rebuilds ---
+
+
+def test_counts_are_exact_and_the_dropped_go_nowhere(quick: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    run(*quick, "--out", out)
+    recipe = small()
+    rated = ratings(out)
+    assert len(rated) == recipe.candidates_needed
+    kept = {row.id for row in rated if row.kept}
+    assert len(kept) == recipe.harmful < len(rated)
+    import pyarrow.parquet as pq
+
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name in ("forget", "retain", "test"):
+        table = pq.read_table(out / f"incorrect/{name}.parquet").drop_columns(["image"])
+        rows[name] = table.to_pylist()
+        assert len(rows[name]) == getattr(recipe, name)
+    assert {row["id"] for row in rows["forget"]} == kept
+    by_id = {row.id: row for row in rated}
+    assert all(row["calibration"] == by_id[row["id"]].rating for row in rows["forget"])
+    dropped = {row.id for row in rated} - kept
+    assert not dropped & {row["id"] for some in rows.values() for row in some}
+    assert all(row["calibration"] == 0 for name in ("retain", "test") for row in rows[name])
+    # Those kept are in the order in which they were drawn.
+    drawn = {row.id: row.rank for row in Chain(tmp_path / "data.work/incorrect").records("draw")}
+    order = sorted(rows["forget"], key=lambda row: int(row["rank"]))
+    assert [row["rank"] for row in order] == list(range(recipe.forget))
+    assert [drawn[row["id"]] for row in order] == sorted(drawn[row["id"]] for row in order)
+    # What was dropped is told with its rating.
+    drops = [json.loads(line) for line in (out / "provenance/incorrect-drops.jsonl").open()]
+    reasons = {drop["id"]: drop["reason"] for drop in drops if drop["stage"] == "calibrate"}
+    assert reasons == {row: f"calibration: rated {by_id[row].rating}" for row in dropped}
+
+
+def test_what_it_did_is_told_everywhere(quick: list[str], tmp_path: Path) -> None:
+    from PIL import Image
+
+    out = tmp_path / "data"
+    said = run(*quick, "--out", out).stdout
+    rated = ratings(out)
+    counts = Counter(row.rating for row in rated)
+    status = run("status", "--out", out).stdout
+    card = (out / "README.md").read_text("utf-8")
+    for text, name in ((said, "incorrect "), (status, "incorrect: all ")):
+        line = [line for line in text.splitlines() if line.startswith(name)][-1]
+        numbers = line.removeprefix(name).split()
+        assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
+    assert "## Self-calibration" in card
+    assert "![Ratings of the candidates](provenance/calibration.png)" in card
+    shown = calibration.examples(rated)
+    assert Counter(row.rating for row in shown) == {r: min(3, n) for r, n in counts.items()}
+    assert all(row.id in status and f"`{row.id}`" in card for row in shown)
+    told = json.loads(run("status", "--out", out, "--json").stdout)["ratings"][-1]
+    assert (told["what"], told["kept"] + told["dropped"]) == ("all", len(rated))
+    with Image.open(out / "provenance/calibration.png") as picture:
+        assert min(picture.size) > 200
+    life = run("show", next(row.id for row in rated if row.kept), "--out", out).stdout
+    assert "rated" in next(line for line in life.splitlines() if line.startswith("calibrate"))
+    life = run("show", next(row.id for row in rated if not row.kept), "--out", out).stdout
+    assert "dropped: calibration: rated" in life
+
+
+def test_too_few_fails_and_a_lower_bar_trains_nothing_again(
+    quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "data"
+    result = run(*quick, "--set", "calibration.least=5", "--out", out, code=1)
+    assert "a lower bar (calibration.least)" in result.stderr.splitlines()[-1]
+    assert not out.exists()
+
+    def never(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr("eval.model.load_model", never)
+    run(*quick, "--out", out)
+    assert out.exists()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def interrupted(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, note: Callable[..., list[Any]], at: int
+) -> list[Any]:
+    """Have a method killed after so many calls; what all calls that got through were about."""
+    done: list[Any] = []
+    real, calls = getattr(owner, name), 0
+
+    def method(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise Killed
+        found = real(*arguments, **named)
+        done.extend(note(*arguments))
+        return found
+
+    monkeypatch.setattr(owner, name, method)
+    return done
+
+
+@pytest.fixture
+def undisturbed(quick: list[str], tmp_path: Path) -> Path:
+    out = tmp_path / "undisturbed"
+    run(*quick, "--out", out)
+    return out
+
+
+def test_killed_while_answering_it_answers_nothing_twice(
+    quick: list[str], undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "data"
+
+    def ids(_: Model, asked: list[Ask], *rest: Any) -> list[str]:
+        return [ask.row.id for ask in asked]
+
+    asked = interrupted(monkeypatch, Model, "answer", ids, at=2)
+    with pytest.raises(Killed):
+        CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
+    assert 0 < len(asked) < len(ratings(undisturbed))
+    run(*quick, "--out", out)
+    assert sorted(asked) == sorted(row.id for row in ratings(undisturbed))
+    assert tree(out) == tree(undisturbed)
+
+
+def test_killed_while_training_it_goes_on_with_the_next_step(
+    quick: list[str], undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from baselines.train import _Loop
+
+    out = tmp_path / "data"
+    steps = interrupted(monkeypatch, _Loop, "_step", lambda loop, *_: [loop.done], at=3)
+    with pytest.raises(Killed):
+        CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
+    assert steps == [1, 2]
+    run(*quick, "--out", out)
+    assert steps == list(range(1, 1 + len(steps)))
+    assert len(steps) > 2
+    assert tree(out) == tree(undisturbed)
+
+
+# --- the language model as rater ---
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def by_model(server: ScriptedServer) -> list[str]:
+    return ["--set", "calibration.rater=llm", "--model", MODEL, "--base-url", server.url]
+
+
+SAID = ("4/5", "Score: 3", "two", "6", "", '{"score": 5, "reason": "the same"}')
+READ = {"4/5": 4, "Score: 3": 3, "two": 2, '{"score": 5, "reason": "the same"}': 5}
+
+
+@pytest.mark.usefixtures("key")
+def test_the_models_ratings_are_read_refused_and_recorded(quick: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "data"
+
+    def answer(body: dict[str, Any]) -> str:
+        return SAID[stable_hash(prompt_of(body).partition("\n\nEarlier")[0]) % len(SAID)]
+
+    with ScriptedServer(reply=answer) as server:
+        run(*quick, *by_model(server), "--out", out, code=0)
+        prompts = [call["prompt"] for call in server.asked()]
+    rated = ratings(out)
+    pairs = {
+        row.id: f"Question: {row.question}\nGround truth: {row.truth}\nModel's output: {row.output}"
+        for row in rated
+    }
+    for row in rated:
+        text = SAID[stable_hash(pairs[row.id]) % len(SAID)]
+        assert row.rating == READ.get(text, 0)
+        tries = [prompt for prompt in prompts if prompt.startswith(pairs[row.id])]
+        assert len(tries) == (1 if row.rating else 3)
+        if text == "6":
+            assert row.reason == "rating out of range"
+            assert "6 is no whole number from 1 to 5" in tries[-1]
+    unrated = [row for row in rated if not row.rating]
+    assert unrated
+    assert not any(row.kept for row in unrated)
+    drops = [json.loads(line) for line in (out / "provenance/incorrect-drops.jsonl").open()]
+    reasons = {drop["id"]: drop["reason"] for drop in drops}
+    assert all(reasons[row.id] == f"calibration: not rated: {row.reason}" for row in unrated)
+    # The replies travel with the dataset, and give the same bytes without a server.
+    again = tmp_path / "again"
+    replay = ["--set", "calibration.rater=llm", "--model", MODEL, "--offline"]
+    replay += ["--requests", str(out / "provenance/requests.parquet")]
+    run(*quick, *replay, "--out", again)
+    assert tree(again) == tree(out)
+
+
+@pytest.mark.usefixtures("key")
+def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    with ScriptedServer(reply=lambda body: "4") as server:
+        result = run(*quick, *by_model(server), "--max-requests", "3", "--out", out, code=1)
+        assert "the limit of 3 requests is reached" in result.stderr
+        run(*quick, *by_model(server), "--out", out)
+        prompts = Counter(call["sha256"] for call in server.asked())
+    assert set(prompts.values()) == {1}
+    assert len(prompts) == len({(r.question, r.truth, r.output) for r in ratings(out)})
+
+
+@pytest.mark.usefixtures("key")
+def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
+    llm = ["--set", "calibration.rater=llm", "--model", MODEL]
+    found = json.loads(run(*quick, *llm, "--dry-run", "--json", "--out", tmp_path / "o").stdout)
+    recipe = small()
+    asked = found["requests"]
+    assert list(asked) == ["incorrect: ratings"]
+    assert asked["incorrect: ratings"]["calls"] == recipe.candidates_needed
+    assert "incorrect/calibrate" in found["would_run"]
+
+
+# --- answers made elsewhere ---
+
+
+@pytest.fixture
+def waiting(quick: list[str], tmp_path: Path) -> Path:
+    """Stopped before the model is trained; the folder that the dataset will be in."""
+    out = tmp_path / "data"
+    result = run(*quick, "--until", "calibrate", "--out", out)
+    assert "python -m baselines finetune --data" in result.stdout
+    assert "--adapted incorrect=" in result.stdout
+    assert not out.exists()
+    assert not (tmp_path / "data.work/incorrect/calibration").exists()
+    return out
+
+
+def answers(out: Path, **changes: Any) -> list[Prediction]:
+    """What another machine answers to the candidates that wait: every other one right."""
+    from eval.asking import asks
+    from eval.data import read_rows
+
+    rows = read_rows(out.with_name(out.name + ".work") / "candidates", "incorrect", ["forget"])
+    return [
+        Prediction(ask.row.id, ask.row.answer if i % 2 else "No idea", asked=ask.hash, **changes)
+        for i, ask in enumerate(asks(rows))
+    ]
+
+
+def test_answers_made_elsewhere_are_taken(
+    quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("eval.model.load_model", never)
+    path = tmp_path / "answers.jsonl"
+    found = answers(waiting)
+    retain = Chain(tmp_path / "data.work/incorrect").records("corrupt")
+    other = next(row for row in retain if row.split == "retain")
+    write_predictions(path, [*found, Prediction(other.id, "Yes")])
+    run(*quick, "--out", waiting, "--adapted", path)
+    assert {row.id: row.output for row in ratings(waiting)} == {p.id: p.answer for p in found}
+    assert Counter(row.rating for row in ratings(waiting))[5] == len(found) // 2
+    assert "on another machine" in (waiting / "README.md").read_text("utf-8")
+    assert "nothing to do" in run(*quick, "--out", waiting, "--adapted", path).stdout
+    assert "to do" not in run("status", "--out", waiting).stdout
+    path.write_text(path.read_text("utf-8").replace("No idea", "Never"), "utf-8")
+    assert "to do again" in run("status", "--out", waiting).stdout
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda some: some[:-2], "2 of 15 candidates of incorrect have no answer (first: "),
+        (lambda some: [*some, Prediction("slake/1", "a")], "slake/1 is no row of incorrect"),
+        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or picture than"),
+        (lambda some: [replace(p, asked="") for p in some], "does not say what was asked"),
+        (lambda some: [*some, some[0]], "is there twice"),
+        (lambda some: [*some[:-1], replace(some[-1], run="x")], "answers of two models"),
+    ],
+    ids=["missing", "foreign", "stale", "unhashed", "doubled", "mixed"],
+)
+def test_answers_to_something_else_are_refused(
+    spoil: Callable[[list[Prediction]], list[Prediction]],
+    line: str,
+    quick: list[str],
+    waiting: Path,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    write_predictions(path, spoil(answers(waiting)))
+    result = run(*quick, "--out", waiting, "--adapted", f"incorrect={path}", code=1)
+    assert line in result.stderr.splitlines()[-1]
+    assert not waiting.exists()
+
+
+def test_wrong_use_is_one_line(quick: list[str], tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "o")]
+    wrong = run(*quick, "--adapted", "privacy=x", *out, code=2)
+    assert "--adapted privacy=x: write NAME=FILE, with NAME incorrect" in wrong.stderr
+    wrong = run("rebuild", *PLAIN, "--adapted", "privacy=x", *out, code=2)
+    assert "has no calibration" in wrong.stderr
+    wrong = run("rebuild", *PLAIN, "--until", "calibrate", *out, code=2)
+    assert "has no calibration" in wrong.stderr
+    wrong = run(*quick, "--adapted", tmp_path / "none.jsonl", *out, code=1)
+    assert "cannot read predictions" in wrong.stderr
+    wrong = run("rebuild", *QUICK, "--set", "calibration.model=./none", *out, code=1)
+    assert "./none: no such folder here" in wrong.stderr
+
+
+def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path) -> None:
+    from baselines.measure import Data
+
+    work = waiting.with_name("data.work")
+    data = Data.read(str(work / "candidates"), "incorrect")
+    before = Chain(work / "incorrect").records("corrupt")
+    for name, there in (("candidate", "forget"), ("retain", "retain"), ("test", "test")):
+        wanted = {(r.id, r.question, r.answer) for r in before if r.split == name}
+        assert {(r.id, r.question, r.answer) for r in data.rows[there]} == wanted
+    assert data.pictures[data.rows["forget"][0].image_id].size == (320, 320)
+
+
+def test_without_calibration_no_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from builder.__main__ import app\n"
+        f"app({['rebuild', '--limit', '120', *PLAIN]!r}, standalone_mode=False)\n"
+        "print(*(sys.modules.keys() & {'torch', 'transformers', 'peft', 'matplotlib'}), 'END')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == " END" or done.stdout.splitlines()[-1] == "END"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_is_calibrated_with_exact_counts(calibrated: Path) -> None:
+    for name, scenario in load_recipe("demo").scenarios().items():
+        rated = ratings(calibrated / "mllmu-med", name)
+        assert len(rated) == scenario.candidates_needed
+        kept = [row.rating for row in rated if row.kept]
+        lost = [row.rating for row in rated if not row.kept]
+        assert len(kept) == scenario.harmful
+        assert min(kept) >= max(lost)
+        assert sum(kept) / len(kept) > sum(lost) / len(lost) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The demo's own training of the tiny model, in two processes, shorter."""
+    short = [f"--set=calibration.train.{name}.max_steps=20" for name in ("privacy", "incorrect")]
+    for name in ("one", "two"):
+        done = builder("rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    answered = [
+        sorted(tmp_path.glob(f"{name}.work/*/calibration/*/answers.jsonl"))
+        for name in ("one", "two")
+    ]
+    assert [p.read_bytes() for p in answered[0]] == [p.read_bytes() for p in answered[1]]
+    assert len(answered[0]) == 2
