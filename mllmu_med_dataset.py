@@ -177,7 +177,7 @@ def load(
         with `streaming`). Columns: `FEATURES`.
 
     Raises:
-        UserError: the folder is not there or holds no such config.
+        UserError: the folder is not there or holds no such config or split.
         UsageError: an unknown config or ratio.
     """
     if config not in CONFIGS:
@@ -199,7 +199,13 @@ def load(
         )
     import datasets
 
-    return datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+    try:
+        return datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+    except ValueError as error:
+        if split is None or f'Unknown split "{split}"' not in str(error):
+            raise
+        reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
+        raise UserError(f"{where}: config {name} holds no {split} set; it has {reason}") from error
 
 
 def _check_folder(folder: Path, name: str) -> None:

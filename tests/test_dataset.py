@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import Dataset, DatasetDict, load_dataset
 from PIL import Image
 
@@ -278,3 +279,20 @@ def test_row_groups_stay_under_two_gigabytes(tmp_path: Path) -> None:
     assert path.stat().st_size < 60_000_000
     assert next(file.iter_batches(batch_size=1)).num_rows == 1
     assert pa.types.is_struct(file.schema_arrow.field("image").type)
+
+
+def test_a_split_that_is_not_there(demo: Path, tmp_path: Path) -> None:
+    """A dataset of somebody else's, without a forget set: one line that says what it has."""
+    folder = tmp_path / "mllmu-med"
+    shutil.copytree(demo / "mllmu-med", folder)
+    _, front, body = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    card = yaml.safe_load(front)
+    for config in card["configs"]:
+        config["data_files"] = [d for d in config["data_files"] if d["split"] != "forget"]
+        config["description"] = "another build"
+    card.pop("dataset_info", None)
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n{body}", "utf-8")
+    said = "config privacy holds no forget set; it has retain, test"
+    with pytest.raises(UserError, match=said):
+        load("privacy", folder, split="forget")
+    assert set(load("privacy", folder)) == {"retain", "test"}

@@ -1,0 +1,93 @@
+"""One copy of a picture for all its questions, beside one copy for each: training and answering.
+
+    python benchmarks/packing.py --data mllmu-med
+
+A small LLaVA with LLaVA-Med's 576 picture tokens, on the privacy retain set of a built dataset. The
+same steps are trained both ways (losses agree to rounding: `tests/test_baselines_batches.py`), and
+the same questions answered both ways (the same texts: `tests/test_eval_answers.py`), in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from baselines import tiny
+from baselines.adapters import take_off
+from baselines.settings import TrainSettings
+from baselines.train import train
+from eval.answer import batches
+from eval.asking import asks
+from eval.data import Pictures, read_rows
+from eval.model import load_model
+
+METHODS = ("finetune", "kl-min", "llmu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="mllmu-med")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    tiny.PIXELS, tiny.PATCH = 336, 14  # 576 picture tokens
+    rows = read_rows(options.data, "privacy")
+    retain = [row for row in rows if row.split == "retain"]
+    forget = [row for row in rows if row.split == "forget"]
+    pictures = Pictures(options.data, "privacy", [])
+    each = len(retain) / len({row.image_id for row in retain})
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        tiny.make_tiny(place / "model", [row.question for row in rows], vocabulary=1000)
+        model = load_model(str(place / "model"), device="cpu")
+        number = 0
+        for _ in range(options.runs):
+            for method in METHODS:
+                seconds: dict[str, float] = {}
+                for packing in ("picture", "none"):
+                    number += 1
+                    settings = TrainSettings(
+                        rank=8, alpha=8, batch_size=32, micro_batch=32, packing=packing,
+                        max_steps=options.steps, learning_rate=1e-4,
+                    )  # fmt: skip
+                    out = place / str(number)
+                    ended = train(model, method, forget, retain, pictures, settings, out)
+                    take_off(model)
+                    seconds[packing] = ended.seconds / options.steps
+                say(method, each, seconds)
+            say("answering", each, answering(model, retain, pictures))
+
+
+def answering(model: Any, rows: Any, pictures: Any) -> dict[str, float]:
+    """Seconds for 96 questions with answers of at most 8 tokens."""
+    import torch
+
+    some = [ask for cut in batches(asks(rows), 32) for ask in cut][:96]
+
+    def picture(ask: Any) -> Any:
+        return pictures[ask.row.image_id]
+
+    started = time.perf_counter()
+    for cut in batches(some, 32):
+        model.answer(cut, picture, 8)
+    between = time.perf_counter()
+    with torch.inference_mode():
+        for ask in some:
+            model.answer_one(ask, picture, 8)
+    return {"picture": between - started, "none": time.perf_counter() - between}
+
+
+def say(what: str, each: float, seconds: dict[str, float]) -> None:
+    found = {name: round(value, 3) for name, value in seconds.items()}
+    ratio = round(seconds["none"] / seconds["picture"], 2)
+    print(
+        json.dumps({"what": what, "questions a picture": round(each, 1), **found, "times": ratio})
+    )
+
+
+if __name__ == "__main__":
+    main()
