@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from corpora import command
+
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -19,6 +23,11 @@ def test_the_demo_learns_and_unlearns(demo: Path, tmp_path: Path) -> None:
         timeout=1400,
     )
     assert done.returncode == 0, done.stderr
+    # The README shows this table; figures may differ on another processor.
+    shown = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    heads = shown.splitlines()[:2]
+    assert heads == printed[printed.index(heads[0]) :][:2]
     rouge = {}
     for name in ("base", "finetune", "ga", "idk", "retrain"):
         scores = json.loads((tmp_path / "run" / name / "scores.json").read_text())
