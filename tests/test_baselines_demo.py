@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from corpora import command
 
-
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 
 
