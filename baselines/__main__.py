@@ -23,8 +23,8 @@ RecipeName = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME|FILE",
-        help="demo, paper-privacy, paper-incorrect or a file. [default: demo for the tiny model, "
-        "else the paper's for the config]",
+        help="demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
+        "the tiny model, else the paper's; by the config]",
     ),
 ]
 ModelName = Annotated[
@@ -90,7 +90,7 @@ def run(
     Run it again after a kill, or with more methods: what is done is not done again.
     """
     from baselines.measure import Data
-    from baselines.run import TINY, Stack, notes, run_all, tiny_model
+    from baselines.run import TINY, Stack, is_main, notes, run_all, tiny_model
 
     loaded = _recipe(recipe, model, config, choices)
     wanted = loaded.wanted(methods)
@@ -103,8 +103,10 @@ def run(
         print_plan(loaded, read, name, wanted, folder)
         return
     if name == TINY:
-        name = str(tiny_model(loaded, read, folder / TINY))
+        name = str(tiny_model(loaded, read, folder))
     folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
+    if not is_main():
+        return
     from eval import report
     from eval.tables import console
 
@@ -126,7 +128,8 @@ def _recipe(
     from eval.recipes import choices as parse_choices
 
     scenario = split_config(config)[0] if config else "privacy"
-    name = recipe or ("demo" if model in (None, "tiny") else f"paper-{scenario}")
+    demo = "demo" if scenario == "privacy" else "demo-incorrect"
+    name = recipe or (demo if model in (None, "tiny") else f"paper-{scenario}")
     wanted = parse_choices(settings or [])
     if model:
         wanted.append(Choice("model", model))
@@ -211,22 +214,23 @@ def unlearn(
 ) -> None:
     """Train one method's adapter on top of a fine-tuned model, then answer and score."""
     from baselines.losses import UNLEARNING
-    from baselines.run import parent_of
+    from baselines.state import ended
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
-    below = parent_of(parent)
+    record, adapters = ended(parent)
+    about = record["data"]
     _one(
         method,
         out,
         recipe,
-        below.model,
-        data or below.data,
-        below.config,
+        record["model"]["model"],
+        data or about["source"],
+        about["config"],
         choices,
         device,
         dtype,
-        below.adapters,
+        tuple(adapters),
     )
 
 
@@ -243,7 +247,7 @@ def _one(
     parents: tuple[Path, ...] = (),
 ) -> None:
     from baselines.measure import Data
-    from baselines.run import TINY, Part, Stack, do, tiny_model
+    from baselines.run import TINY, Part, Stack, do, is_main, tiny_model
     from eval import tables
     from eval.runs import read_json
 
@@ -251,9 +255,10 @@ def _one(
     read = Data.read(data, loaded.config)
     name = str(loaded.model)
     if name == TINY:
-        name = str(tiny_model(loaded, read, out.with_name(f"{out.name}-{TINY}")))
+        name = str(tiny_model(loaded, read, out.parent))
     do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
-    tables.print_scores(read_json(out / "scores.json"), out)
+    if is_main():
+        tables.print_scores(read_json(out / "scores.json"), out)
 
 
 @app.command(
@@ -267,7 +272,10 @@ def _one(
 @one_line_errors
 def recipe(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="demo, paper-privacy or paper-incorrect.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="demo, demo-incorrect, paper-privacy or paper-incorrect."
+        ),
     ] = "demo",
 ) -> None:
     """Print a recipe with its comments: the place to start one of your own."""

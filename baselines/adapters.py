@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.files import write_atomic
 from eval.model import Model, weights_hash
+from eval.runs import read_json
+from eval.weights import with_adapter
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -154,33 +156,52 @@ def put_on(model: Model, folder: Path) -> None:
     """Put a saved adapter on top of a loaded model: the model that `load_model` gives with it.
 
     Raises:
-        UserError: no adapter there, or one of another model.
+        UserError: no adapter there, one of another model, or one that goes on top of others.
     """
-    from peft import PeftModel
-
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
     net = model.model
-    parents, name = [], _next_name(net)
-    try:
-        with _quiet():
-            if isinstance(net, PeftModel):
-                parents = _active(net)
-                net.load_adapter(str(folder), adapter_name=name)
-            else:
-                net = PeftModel.from_pretrained(net, str(folder), adapter_name=name)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{folder}: does not fit this model: {reason}") from error
+    parents, name = _active(net), _next_name(net)
+    net = with_adapter(net, folder, name)
     net.base_model.set_adapter([*parents, name], inference_mode=True)
     model.model = net.eval()
     named(model, folder)
+    check_stack(model)
 
 
 def named(model: Model, folder: Path) -> None:
     """Say in a model's identity that the adapter saved in a folder is on top of it."""
     above = {"path": str(folder), "weights": weights_hash(folder)}
     model.identity["adapters"] = [*parents_of(model), above]
+
+
+def check_stack(model: Model) -> None:
+    """Of adapters in run folders: was each trained on this base and on those below it?
+
+    PEFT compares shapes alone, which are those of every model of a family.
+
+    Raises:
+        UserError: an adapter was trained on another base model or on top of other adapters.
+    """
+    stack = parents_of(model)
+    for i, one in enumerate(stack):
+        record = Path(one["path"]).expanduser().parent / "record.json"
+        if not record.is_file():
+            continue
+        trained_on = read_json(record).get("model", {})
+        if trained_on.get("weights") != model.identity.get("weights"):
+            raise UserError(
+                f"{one['path']}: was trained on {trained_on.get('model')} (weights "
+                f"{trained_on.get('weights')}), and not on {model.identity.get('model')} (weights "
+                f"{model.identity.get('weights')})"
+            )
+        below = [parent["weights"] for parent in trained_on.get("adapters", [])]
+        if below != [parent["weights"] for parent in stack[:i]]:
+            raise UserError(
+                f"{one['path']}: was trained on top of {len(below)} adapters (weights "
+                f"{', '.join(below) or 'none'}) that are not those below it here: one is missing "
+                "or has changed since"
+            )
 
 
 def take_off(model: Model) -> None:
@@ -204,6 +225,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _active(net: Any) -> list[str]:
+    """Names of the adapters that are on; none of a bare model."""
+    if not hasattr(net, "peft_config"):
+        return []
     active = net.base_model.active_adapter
     return [active] if isinstance(active, str) else list(active)
 

@@ -10,7 +10,6 @@ lacks it. There is one model in memory: adapters are put on top of it and taken 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +115,7 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
-    if _is_main():
+    if is_main():
         measure(model, data, part.folder, recipe.answers)
         found = {"identity": identity, "outcome": outcome}
         if part.method == "finetune":
@@ -157,15 +156,16 @@ def run_all(
     recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
 ) -> list[Path]:
     """Every part in turn; returns the run folders in the order of the table."""
-    make_folder(out, "a run")
-    write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+    if is_main():
+        make_folder(out, "a run")
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
     unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
     parts = [base, retrain, finetune, *unlearned]
     for part in parts:
         do(part, recipe, data, stack)
-    if _is_main():
+    if is_main():
         for part in parts:
             sum_up_likelihoods(part.folder, retrain.folder)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
@@ -196,52 +196,17 @@ def _forget(folder: Path) -> float:
     return float(scores["splits"]["forget"]["rouge1"]["value"])
 
 
-class Parent(NamedTuple):
-    """What an unlearning run starts from: as its record says."""
+def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
+    """The tiny LLaVA of a recipe with its random weights, made in a run's folder unless there."""
+    from baselines.tiny import make_tiny
 
-    model: str
-    adapters: tuple[Path, ...]
-    data: str
-    config: str
-
-
-def parent_of(folder: Path) -> Parent:
-    """The model, adapters and dataset of a training run that has ended.
-
-    Raises:
-        UserError: no such run, or it has not ended.
-    """
-    record = read_json(folder / "record.json")
-    if not record.get("outcome"):
-        raise UserError(f"{folder}: this training has not ended: run its command again first")
-    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
-    return Parent(
-        record["model"]["model"],
-        (*below, folder / "adapter"),
-        record["data"]["source"],
-        record["data"]["config"],
-    )
-
-
-def tiny_model(recipe: Recipe, data: Data, folder: Path) -> Path:
-    """The tiny LLaVA of a recipe, made and trained in a folder unless it is there already."""
-    from baselines.tiny import pretrained
-
-    settings = recipe.tiny.model_dump(mode="json")
-    identity = digest([settings, data.hash])[:12]
-    done = folder.with_name(folder.name + ".json")
-    if done.is_file() and folder.is_dir():
-        if read_json(done).get("identity") == identity:
-            return folder
-        raise UserError(
-            f"{folder}: a tiny model of another recipe or dataset: give --out another folder, or "
-            f"remove {folder} and {done.name}"
-        )
-    if _is_main():
-        shutil.rmtree(folder, ignore_errors=True)  # left half-made by a kill
-        say("tiny model:")
-        pretrained(folder, data.rows, data.pictures, recipe.tiny)
-        write_json(done, {"identity": identity, "settings": settings})
+    settings = recipe.tiny
+    folder = out / f"{TINY}-{digest([settings.model_dump(mode='json'), data.hash])[:8]}"
+    if is_main() and not folder.is_dir():
+        # The refusals too: a small vocabulary must be able to say them in few tokens.
+        texts = [f"{row.question} {row.answer}" for row in data.all]
+        texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
+        make_tiny(folder, texts, seed=settings.seed, vocabulary=settings.vocabulary)
     _wait()
     return folder
 
@@ -250,7 +215,8 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _is_main() -> bool:
+def is_main() -> bool:
+    """Whether this process is the one that measures and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -259,4 +225,7 @@ def _wait() -> None:
     if _processes() > 1:
         from accelerate import PartialState
 
+        from baselines.train import process_device
+
+        process_device()  # connects the processes, with the patience that training has
         PartialState().wait_for_everyone()

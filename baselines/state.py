@@ -125,6 +125,22 @@ class RunFolder:
             stream.write(canonical_json(line) + "\n")
 
 
+def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The record of a run that has ended, and the adapters that make its model, its own last.
+
+    Raises:
+        UserError: no run folder, or the run has not ended.
+    """
+    folder = RunFolder(run)
+    if not folder.record.is_file():
+        raise UserError(f"{run}: no run of baselines here (no record.json)")
+    record = read_json(folder.record)
+    if not record.get("outcome"):
+        raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
+    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
+    return record, [*below, folder.adapter]
+
+
 def write_record(path: Path, record: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 

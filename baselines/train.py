@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Adapter, add_adapter, card, named, put_on
+from baselines.adapters import Adapter, add_adapter, card, check_stack, named, put_on
 from baselines.batches import Encoder, PictureStore
 from baselines.losses import METHODS, Method
 from baselines.plan import Sample, Step, epoch_steps, passes
@@ -82,11 +82,13 @@ def train(
         data: what the rows are of (folder, config, build), for the record and the model card.
 
     Raises:
-        UserError: an empty set, another run's folder, no memory for a pass.
+        UserError: an empty set, another run's folder, an adapter of another base, no memory for a
+            pass.
         UsageError: an unknown method.
     """
     if method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
+    check_stack(model)
     chosen = METHODS[method]
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
@@ -103,6 +105,7 @@ def train(
         "model": model.identity,
         "identity": identity,
         "processes": accelerator.num_processes,
+        "packing": settings.packing if model.shares else "none",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "outcome": None,
     }
@@ -363,7 +366,8 @@ class _Loop:
             if s.tracker:
                 self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
-        self.accelerator.free_memory()
+        if self.model.device.type != "cpu":
+            self.accelerator.free_memory()
         return outcome
 
 
@@ -373,13 +377,20 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    return Accelerator(
+    made = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    kind = made.distributed_type.value
+    if kind not in ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_XPU", "MULTI_NPU"):
+        raise UserError(
+            f"accelerate is set up for {kind}, which cuts a model's weights up: only adapters are "
+            "trained here, so give each process the model whole (--multi_gpu)"
+        )
+    return made
 
 
 def _checkpoint_activations(base: Any, on: bool) -> None:

@@ -125,7 +125,9 @@ def _ask(
 ) -> list[Any]:
     from eval.answer import answer_with_model
     from eval.data import Pictures
+    from eval.files import check_out
 
+    check_out(out, "answers")
     if not model:
         raise UsageError("--model is missing: a folder, a Hub id, or a server's name for the model")
     if not asked:

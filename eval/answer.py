@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from eval.asking import Ask
 from eval.data import Pictures
-from eval.files import canonical_json, digest, make_folder, write_atomic
+from eval.files import canonical_json, check_out, digest, lock, write_json
 from eval.model import Answer, Model
-from eval.predictions import Prediction, read_predictions, write_predictions
+from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.progress import progress, say
 from eval.runs import identity_path, read_json
 from mllmu_med_dataset import UserError
@@ -99,21 +99,24 @@ class AnswerFile:
         self.path, self.asked = path, asked
         self.run = run_hash(identity)
         self._found: dict[tuple[str, str, str], Prediction] = {}
-        make_folder(path.parent, "answers")
-        if path.is_file() and path.stat().st_size:
-            self._resume(identity)
-        write_atomic(
-            identity_path(path),
-            json.dumps({"run": self.run, **identity}, indent=1, ensure_ascii=False) + "\n",
-        )
+        check_out(path, "answers")
         self._stream = path.open("a", encoding="utf-8", newline="\n")
+        try:
+            lock(self._stream, path)
+            self._resume(identity)
+        except UserError:
+            self._stream.close()
+            raise
+        write_json(identity_path(path), {"run": self.run, **identity})
 
     def _resume(self, identity: dict[str, Any]) -> None:
-        _cut_half_line(self.path)
-        if not self.path.stat().st_size:
-            return
+        """Take over what is there; a last line that a kill has left half-written is cut off."""
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if _half_written(content[whole:]):
+            content = content[:whole]
         wanted = {ask.key: ask for ask in self.asked}
-        for one in read_predictions(self.path):
+        for one in parse_predictions(content, self.path):
             if one.run != self.run:
                 raise UserError(
                     f"{self.path}: holds answers of {self._other(identity)}: give --out another "
@@ -126,6 +129,10 @@ class AnswerFile:
                     "dataset has now: give --out another file, or remove this one"
                 )
             self._found[one.key] = one
+        # Only now: somebody else's file is refused as it was.
+        self._stream.truncate(len(content))
+        if content and not content.endswith(b"\n"):
+            self._stream.write("\n")
         done = sum(ask.key in self._found for ask in self.asked)
         if done:
             say(f"  {self.path}: {done:,} of {len(self.asked):,} are answered already")
@@ -179,10 +186,11 @@ class AnswerFile:
         return mine
 
 
-def _cut_half_line(path: Path) -> None:
-    """Take away a last line that a kill has left half-written."""
-    text = path.read_bytes()
-    whole = text.rfind(b"\n") + 1
-    if whole < len(text):
-        with path.open("r+b") as stream:
-            stream.truncate(whole)
+def _half_written(line: bytes) -> bool:
+    """Whether a last line without its end is the beginning of one of ours."""
+    ours = b'{"answer":"'
+    try:
+        json.loads(line)
+    except ValueError:
+        return bool(line) and line[: len(ours)] == ours[: len(line)]
+    return False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from eval import likelihood
 from eval.figures import ROLES, Figure, Key, Line, Report, label_of
 from eval.leak import LEAK
 from eval.paper import paper_lines
-from eval.runs import read_json
+from eval.runs import as_written, read_json
 from eval.score import CUTS, SCORES
 from eval.tables import HEADS
 from eval.ues import Run, compare, distance, over_forgets, read_run, rouge_intervals, same_rows, ues
@@ -48,7 +47,7 @@ def collect(
     signatures: dict[str, str] = {}
     notes: list[str] = []
     for role, run in found:
-        with _as_written(run.folder / SCORES):
+        with as_written(run.folder / SCORES):
             lines.append(
                 Line(
                     run.name,
@@ -84,8 +83,7 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
     for folder in folders:
         if folder.resolve() in [one.resolve() for one in names.values()]:
             raise UserError(f"{folder}: this run is given twice: leave one out")
-        with _as_written(folder / SCORES):
-            run = read_run(folder)
+        run = read_run(folder)
         if run.name in names:
             raise UserError(
                 f"{folder}: its name is {run.name}, and so is that of {names[run.name]}: leave one "
@@ -97,16 +95,6 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
             role = run.name
         found.append((role, run))
     return sorted(found, key=lambda one: ROLES.index(one[0]))
-
-
-@contextmanager
-def _as_written(path: Path) -> Iterator[None]:
-    """A file of another shape than eval writes is the user's to mend, in one line."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: not as eval writes it ({reason}): make it again") from error
 
 
 def _figure(measure: dict[str, Any], where: str, level: str = "value") -> Figure:
@@ -134,7 +122,7 @@ def _leakage(line: Line, run: Run, signatures: dict[str, str], notes: list[str])
     if not path.is_file():
         return
     found = read_json(path)
-    with _as_written(path):
+    with as_written(path):
         if found["config"] != run.config:
             raise UserError(
                 f"{path}: leakage of config {found['config']}, but {SCORES} beside it is of "
@@ -162,7 +150,14 @@ def _likelihood(line: Line, run: Run, signatures: dict[str, str], notes: list[st
     if not path.is_file():
         return
     found = read_json(path)
-    with _as_written(path):
+    with as_written(path):
+        for split, one in found["probability"].items():
+            scored = run.summary["splits"][split]["refusals"]["n"]
+            if one["n"] != scored:
+                raise UserError(
+                    f"{path}: likelihoods of {one['n']:,} {split} rows, but {SCORES} beside it is "
+                    f"of {scored:,}: keep a run of each config in a folder of its own"
+                )
         measured = {Key("probability", split): one for split, one in found["probability"].items()}
         for metric in ("truth_ratio", "forget_quality"):
             if metric in found:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import UsageError, UserError
 
 
 def canonical_json(value: Any) -> str:
@@ -51,6 +53,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     temporary.replace(path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """JSON for people too: a line each key."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
 
@@ -70,3 +77,22 @@ def make_folder(path: Path, what: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: cannot write {what} here ({reason}): choose another") from error
+
+
+def check_out(path: Path, what: str) -> None:
+    """Whether `--out` can be a file, said before any work is done."""
+    if path.is_dir():
+        raise UsageError(f"--out {path}: this is a folder: give a file's name")
+    make_folder(path.parent, what)
+
+
+def lock(stream: IO[str], path: Path) -> None:
+    """Hold a file that is open for writing until it is closed; a second process is told so."""
+    # Some network file systems have no locks: there, two at once are not found out.
+    with contextlib.suppress(OSError):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path}: another command is writing this file: wait for it, or give another --out"
+            ) from None

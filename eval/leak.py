@@ -10,19 +10,17 @@ The paper has no such measure: the definitions are ours.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval.asking import WAYS, Ask
 from eval.data import read_rows
-from eval.files import canonical_json, write_atomic
 from eval.predictions import Prediction, gather, read_predictions
 from eval.private_values import LEVELS, View, level
 from eval.progress import progress
-from eval.runs import describe
+from eval.runs import describe, write_measured
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
 LEAK: Final = "leak.json"
@@ -79,10 +77,10 @@ def leak_answers(
     for ask, one in joined:
         if ask.row.pii:
             answers[ask.way, ask.row.id].append((ask, one))
-    rows = []
+    rows, owners = [], owners_of(forget)
     with progress("looking for private values", len(answers)) as advance:
         for some in answers.values():
-            rows.append(leak_row(some, forget))
+            rows.append(leak_row(some, owners))
             advance()
     return {
         "name": name,
@@ -99,8 +97,19 @@ def values_of(row: Record) -> list[tuple[str, str]]:
     return sorted(found, key=lambda one: (PII_KINDS.index(one[0]), one[1]))
 
 
-def leak_row(answers: Sequence[tuple[Ask, Prediction]], forget: Iterable[Record]) -> Row:
-    """What one row's answers in one way give away; `forget`: all rows, for others' values."""
+def owners_of(forget: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
+    """Every private value as (kind, value) with the patients whose it is."""
+    owners: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in forget:
+        for value in values_of(row):
+            owners[value].add(row.profile_id)
+    return dict(owners)
+
+
+def leak_row(
+    answers: Sequence[tuple[Ask, Prediction]], owners: Mapping[tuple[str, str], set[str]]
+) -> Row:
+    """What one row's answers in one way give away; `owners`: whose value each is."""
     row, way = answers[0][0].row, answers[0][0].way
     views = [View(prediction.answer) for _, prediction in answers]
     mine = values_of(row)
@@ -119,10 +128,9 @@ def leak_row(answers: Sequence[tuple[Ask, Prediction]], forget: Iterable[Record]
     shown = View(" ".join(f"{ask.question} {ask.start}" for ask, _ in answers))
     others = {
         (kind, value)
-        for other in forget
-        if other.profile_id != row.profile_id
-        for kind, value in values_of(other)
-        if any(level(kind, value, view, fuzzy=False) for view in views)
+        for (kind, value), patients in owners.items()
+        if patients != {row.profile_id}
+        and any(level(kind, value, view, fuzzy=False) for view in views)
         and not level(kind, value, shown, fuzzy=False)
     }
     return {
@@ -189,6 +197,5 @@ def _share(levels: Sequence[str]) -> dict[str, Any]:
 
 
 def write_leak(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:
-    """Rows first: a summary without its rows is never left behind."""
-    write_atomic(folder / ROWS, "".join(canonical_json(row) + "\n" for row in rows))
-    write_atomic(folder / LEAK, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    """`leak.json` and `leak.rows.jsonl` in a run's folder."""
+    write_measured(folder, (LEAK, ROWS), summary, rows)

@@ -16,8 +16,8 @@ rest is arithmetic on these, with the field's definitions (TOFU, Maini et al. 20
 
 from __future__ import annotations
 
-import json
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from typing import Any, Final
 from eval.answer import batches, run_hash
 from eval.asking import Ask
 from eval.data import Pictures
-from eval.files import canonical_json, stable_hash, write_atomic
+from eval.files import digest, stable_hash, write_json, write_jsonl
 from eval.model import Model
 from eval.progress import progress
 from eval.runs import read_json, read_rows_file
@@ -33,6 +33,7 @@ from mllmu_med_dataset import SPLITS, Record, UserError
 
 ROWS: Final = "likelihood.jsonl"
 SUMMARY: Final = "likelihood.json"
+RUN: Final = "likelihood.run.json"
 ALTERNATIVES: Final = 3
 MIN_K: Final = 0.2
 SIGNATURE: Final = (
@@ -76,8 +77,8 @@ def measure(
     model: Model, rows: Sequence[Record], pictures: Pictures, batch: int
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows."""
-    forget = [row for row in rows if row.split == "forget"]
-    texts = {row.id: [row.answer, *alternatives(row, forget)] for row in rows}
+    weighed = _texts(rows)
+    texts = {row.id: some for row, some in weighed}
     found: dict[str, list[list[float]]] = {}
 
     def picture(ask: Ask) -> Any:
@@ -89,19 +90,35 @@ def measure(
             # The alternatives make a batch longer than was asked for: cut it again.
             for start in range(0, len(pairs), batch):
                 part = pairs[start : start + batch]
-                weighed = model.logprobs([a for a, _ in part], [t for _, t in part], picture)
-                for (ask, _), logprobs in zip(part, weighed, strict=True):
+                some_logprobs = model.logprobs([a for a, _ in part], [t for _, t in part], picture)
+                for (ask, _), logprobs in zip(part, some_logprobs, strict=True):
                     found.setdefault(ask.row.id, []).append(logprobs)
             advance(len(some))
     return [
         {
             "id": row.id,
             "split": row.split,
+            "asked": _asked(row, some),
             "logprobs": found[row.id][0],
             "alternatives": found[row.id][1:],
         }
-        for row in rows
+        for row, some in weighed
     ]
+
+
+def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
+    """Each row with what is weighed of it: its answer and the alternatives to it."""
+    forget = [row for row in rows if row.split == "forget"]
+    return [(row, [row.answer, *alternatives(row, forget)]) for row in rows]
+
+
+def _asked(row: Record, texts: Sequence[str]) -> str:
+    """12 hex digits of all that a model reads when a row is weighed."""
+    return digest([row.question, row.image_sha256, *texts])[:12]
+
+
+def _rows_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(row["id"], row.get("asked", "")) for row in rows]
 
 
 def probability(logprobs: Sequence[float]) -> float:
@@ -144,7 +161,10 @@ def forget_quality(ratios: Sequence[float], retrained: Sequence[float]) -> float
 
     if not ratios or not retrained:
         raise UserError("forget quality: no truth ratios; no forget row has alternative answers")
-    return float(ks_2samp(ratios, retrained).pvalue)
+    with warnings.catch_warnings():
+        # Where ties forbid the exact p-value scipy takes the asymptotic one, and says so each time.
+        warnings.filterwarnings("ignore", ".*Exact calculation unsuccessful", RuntimeWarning)
+        return float(ks_2samp(ratios, retrained).pvalue)
 
 
 def summarise(
@@ -170,8 +190,11 @@ def summarise(
             "min_k": _attack(sets, min_k),
         }
     if retrained:
-        if [row["id"] for row in rows] != [row["id"] for row in retrained]:
-            raise UserError(f"{name}: its rows are not those of the retrained model")
+        if _rows_of(rows) != _rows_of(retrained):
+            raise UserError(
+                f"{name}: its rows are not those of the retrained model: weigh both on the same "
+                "dataset"
+            )
         summary["forget_quality"] = {
             "value": forget_quality(ratios, _ratios(retrained)),
             "n": len(ratios),
@@ -194,12 +217,14 @@ def identity_of(model: Model) -> dict[str, Any]:
 
 
 def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str, Any]) -> None:
-    write_atomic(folder / ROWS, "".join(canonical_json(row) + "\n" for row in rows))
-    write_atomic(folder / "likelihood.run.json", json.dumps(identity, indent=1) + "\n")
+    """The rows of `measure`, and whose they are; a kill leaves no rows of another model."""
+    (folder / RUN).unlink(missing_ok=True)
+    write_jsonl(folder / ROWS, rows)
+    write_json(folder / RUN, identity)
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    write_atomic(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_json(folder / SUMMARY, summary)
 
 
 def read_likelihoods(folder: Path) -> list[dict[str, Any]]:
@@ -208,8 +233,12 @@ def read_likelihoods(folder: Path) -> list[dict[str, Any]]:
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
-    """Whether a run's likelihoods are there already, of this model and of these rows."""
-    path = folder / "likelihood.run.json"
+    """Whether a run's likelihoods are there already, of this model and of these rows' texts.
+
+    Raises:
+        UserError: they are another model's.
+    """
+    path = folder / RUN
     if not path.is_file() or not (folder / ROWS).is_file():
         return False
     if read_json(path).get("run") != identity["run"]:
@@ -217,4 +246,5 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    return [row["id"] for row in read_likelihoods(folder)] == [row.id for row in rows]
+    wanted = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
+    return _rows_of(read_likelihoods(folder)) == wanted

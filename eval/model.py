@@ -8,16 +8,17 @@ models answer row by row through `generate`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.asking import Ask
-from eval.files import digest, file_digest
-from mllmu_med_dataset import UserError
+from eval.weights import adapter_hash, pick_device, with_adapters
+from eval.weights import weights_hash as weights_hash  # part of this module for its users
+from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 #: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
 LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
-#: Files whose whole content is hashed; of larger ones, the size and both ends.
-_WHOLE: Final = 1 << 30
-_END: Final = 1 << 20
+DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
+#: Weights below which a model gets one thread of a CPU.
+SMALL: Final = 20_000_000
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +107,14 @@ class Model:
     def answer(
         self, asked: Sequence[Ask], picture: Callable[[Ask], Image], max_new_tokens: int
     ) -> list[Answer]:
-        """Greedy answers to one batch, in its order.
+        """Greedy answers to one batch, in its order."""
 
-        A batch that does not fit into an accelerator's memory is halved.
-        """
-        import torch
+        def work(some: Sequence[Ask]) -> list[Answer]:
+            if self.shares:
+                return self._answer_shared(some, picture, max_new_tokens)
+            return [self.answer_one(ask, picture, max_new_tokens) for ask in some]
 
-        with torch.inference_mode():
-            try:
-                if self.shares:
-                    return self._answer_shared(asked, picture, max_new_tokens)
-                return [self.answer_one(ask, picture, max_new_tokens) for ask in asked]
-            except torch.cuda.OutOfMemoryError:
-                if len(asked) == 1:
-                    raise UserError(
-                        "one question alone does not fit into the accelerator's memory: use a "
-                        "smaller model, or --server on a larger machine"
-                    ) from None
-        torch.cuda.empty_cache()
-        middle = len(asked) // 2
-        first = self.answer(asked[:middle], picture, max_new_tokens)
-        return first + self.answer(asked[middle:], picture, max_new_tokens)
+        return in_memory(work, asked)
 
     def answer_one(self, ask: Ask, picture: Callable[[Ask], Image], max_new_tokens: int) -> Answer:
         """One question through the library's own processor and `generate`."""
@@ -190,24 +180,32 @@ class Model:
 
         A list for each pair of question and answer, as long as the answer has tokens, plus one.
         """
-        import torch
 
-        wanted = [self.answer_ids(answer) for answer in answers]
-        with torch.inference_mode():
-            if not self.shares:
-                pairs = zip(asked, answers, wanted, strict=True)
-                return [self._logprobs_one(*pair, picture) for pair in pairs]
-            cache, rest, prefix = self.prefill(asked, picture, answers)
-            ids, mask, positions = self._left_padded(rest, prefix)
-            logits = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                cache=cache,
-                use_cache=True,
-                logits_to_keep=max(map(len, wanted)) + 1,
-            ).logits
-            return [_chosen(one, tokens) for one, tokens in zip(logits, wanted, strict=True)]
+        def work(pairs: Sequence[tuple[Ask, str]]) -> list[list[float]]:
+            if self.shares:
+                return self._logprobs_shared(pairs, picture)
+            return [
+                self._logprobs_one(ask, answer, self.answer_ids(answer), picture)
+                for ask, answer in pairs
+            ]
+
+        return in_memory(work, list(zip(asked, answers, strict=True)))
+
+    def _logprobs_shared(
+        self, pairs: Sequence[tuple[Ask, str]], picture: Callable[[Ask], Image]
+    ) -> list[list[float]]:
+        wanted = [self.answer_ids(answer) for _, answer in pairs]
+        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], picture, wanted)
+        ids, mask, positions = self._left_padded(rest, prefix)
+        logits = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            cache=cache,
+            use_cache=True,
+            logits_to_keep=max(map(len, wanted)) + 1,
+        ).logits
+        return [_chosen(one, tokens) for one, tokens in zip(logits, wanted, strict=True)]
 
     def _logprobs_one(
         self, ask: Ask, answer: str, wanted: list[int], picture: Callable[[Ask], Image]
@@ -237,12 +235,15 @@ class Model:
         return ids, mask, (mask.cumsum(1) - 1)[:, prefix:]
 
     def prefill(
-        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], ends: Sequence[str] = ()
+        self,
+        asked: Sequence[Ask],
+        picture: Callable[[Ask], Image],
+        ends: Sequence[Sequence[int]] = (),
     ) -> tuple[Any, list[list[int]], int]:
         """Read each picture of a batch once, with the words that all prompts begin with.
 
         Args:
-            ends: a text after each prompt (an answer to be weighed); default: none.
+            ends: tokens after each prompt (an answer to be weighed); default: none.
 
         Returns:
             A key-value cache with a row for each ask, the tokens still to be read of each (one at
@@ -255,7 +256,7 @@ class Model:
         ids = [self.token_ids(text, int(with_picture)) for text in texts]
         prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
         if ends:
-            ids = [one + end for one, end in zip(ids, map(self.answer_ids, ends), strict=True)]
+            ids = [[*one, *end] for one, end in zip(ids, ends, strict=True)]
         groups: dict[str, int] = {}
         for ask in asked:
             groups.setdefault(ask.row.image_id if with_picture else "", len(groups))
@@ -279,10 +280,25 @@ class Model:
         return out.cache, [one[prefix:] for one in ids], prefix
 
     def answer_ids(self, answer: str) -> list[int]:
-        """The tokens of an answer after its prompt, with the end token: what training trains."""
+        """The tokens of an answer after its prompt, with the end token: what training trains.
+
+        Read together with a prompt: alone, some tokenizers would begin it with one token more.
+
+        Raises:
+            UserError: a tokenizer that joins an answer's first word to the prompt's last.
+        """
         tokenizer = self.processor.tokenizer
-        ids: list[int] = tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
-        return [*ids, tokenizer.eos_token_id]
+        prompt = self.prompt("", picture=False)
+        before, both = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (prompt, f"{prompt} {answer}")
+        )
+        if both[: len(before)] != before:
+            raise UserError(
+                f"{self.identity['model']}: its tokens of an answer depend on the prompt before it:"
+                " likelihoods are not defined for it yet"
+            )
+        return [*both[len(before) :], tokenizer.eos_token_id]
 
     def end_tokens(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
@@ -307,29 +323,35 @@ def load_model(
         name: a local folder in transformers' layout, or a Hub id.
         adapters: PEFT adapters, in the order in which they were trained.
         device: e.g. `cuda`, `cpu`; default: an accelerator where there is one.
-        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU.
+        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU. `nf4`: the
+            language model's weights in 4 bits (bitsandbytes), computed with in bfloat16.
 
     Raises:
         UserError: nothing there, no image-text model, an adapter of another model.
+        UsageError: no such device here, or an unknown dtype.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    where = device or (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+    where = pick_device(device)
     kind = dtype or ("float32" if where == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise UsageError(f"--dtype {kind}: use {', '.join(DTYPES)}")
     folder = Path(name).expanduser()
     if not folder.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
     source = str(folder) if folder.is_dir() else name
+    stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=getattr(torch, kind), output_loading_info=True
+            source, output_loading_info=True, **_precision(kind, where)
         )
         processor = AutoProcessor.from_pretrained(source, backend="pil")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error
     lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
@@ -339,7 +361,13 @@ def load_model(
             f"{name}: {len(lacking)} weights are missing or of another shape (first: "
             f"{lacking[0]}): the checkpoint is damaged or of another layout"
         )
-    model = _with_adapters(model, adapters).to(where).eval()
+    model = with_adapters(model, adapters).eval()
+    if kind != "nf4":  # which is put in its place as it is loaded
+        model = model.to(where)
+    if where == "cpu" and model.num_parameters() < SMALL:
+        # Its operations are too small to be shared: a second thread mostly waits, and where others
+        # use the cores it waits long. One thread also gives the same sums on every machine.
+        torch.set_num_threads(1)
     processor.tokenizer.padding_side = "left"
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):
@@ -349,10 +377,7 @@ def load_model(
         {
             "model": name,
             "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
-            "adapters": [
-                {"path": str(one), "weights": weights_hash(Path(one).expanduser())}
-                for one in adapters
-            ],
+            "adapters": stacked,
             "prompt": made.prompt("{question}"),
             "dtype": kind,
             "device": where,
@@ -360,6 +385,50 @@ def load_model(
         }
     )
     return made
+
+
+def _precision(kind: str, where: str) -> dict[str, Any]:
+    """What `from_pretrained` is told of the type of the weights."""
+    import torch
+
+    if kind != "nf4":
+        return {"dtype": getattr(torch, kind)}
+    if not find_spec("bitsandbytes"):
+        raise UsageError("--dtype nf4: needs bitsandbytes: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        # Pictures and the choice of a token keep their precision (patterns of whole names).
+        llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
+    )
+    return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}
+
+
+def in_memory(
+    work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
+) -> list[Result]:
+    """`work(items)` without gradients; halved as long as it exceeds an accelerator's memory.
+
+    Raises:
+        UserError: one item alone is too much.
+    """
+    import torch
+
+    with torch.inference_mode():
+        try:
+            return work(items)
+        except torch.cuda.OutOfMemoryError:
+            if len(items) == 1:
+                raise UserError(
+                    "one question alone does not fit into the accelerator's memory: use a smaller "
+                    "model, or --server on a larger machine"
+                ) from None
+    torch.cuda.empty_cache()
+    middle = len(items) // 2
+    return in_memory(work, items[:middle]) + in_memory(work, items[middle:])
 
 
 def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
@@ -377,54 +446,6 @@ def common_prefix(ids: Sequence[Sequence[int]]) -> int:
     shortest = min(map(len, ids)) - 1
     differs = (i for i in range(shortest) if len({one[i] for one in ids}) > 1)
     return next(differs, shortest)
-
-
-def _with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
-    if not adapters:
-        return model
-    from peft import PeftModel
-
-    for path in adapters:
-        if not (Path(path).expanduser() / "adapter_config.json").is_file():
-            raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json)")
-    names = [f"adapter_{i}" for i in range(len(adapters))]
-    first = str(Path(adapters[0]).expanduser())
-    try:
-        wrapped = PeftModel.from_pretrained(model, first, adapter_name=names[0])
-        for name, path in zip(names[1:], adapters[1:], strict=True):
-            wrapped.load_adapter(str(Path(path).expanduser()), adapter_name=name)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
-    wrapped.base_model.set_adapter(names)
-    return wrapped
-
-
-def weights_hash(folder: Path) -> str:
-    """A hash of a model's or adapter's configuration and weights.
-
-    Files of 1 GiB and more count by their size and both ends: reading a 7B model through takes
-    minutes.
-
-    Raises:
-        UserError: no weights there.
-    """
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
-    if not files:
-        raise UserError(f"{folder}: holds no weights (*.safetensors)")
-    names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
-    files += [folder / name for name in names if (folder / name).is_file()]
-    return digest({path.name: _file_hash(path) for path in files})[:16]
-
-
-def _file_hash(path: Path) -> str:
-    size = path.stat().st_size
-    if size < _WHOLE:
-        return file_digest(path)
-    with path.open("rb") as stream:
-        head = stream.read(_END)
-        stream.seek(-_END, 2)
-        return f"{size}:{hashlib.sha256(head + stream.read()).hexdigest()}"
 
 
 def _commit(model: Any, name: str) -> str:

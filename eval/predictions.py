@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.asking import Ask, asks
-from eval.data import read_rows, split_config
+from eval.data import check_splits, read_rows, split_config
 from eval.files import canonical_json, write_atomic
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
@@ -50,10 +50,20 @@ def read_predictions(path: Path) -> list[Prediction]:
             predictions of two runs.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"{path}: cannot read predictions ({reason})") from error
+        found = parse_predictions(path.read_bytes(), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read predictions ({error.strerror})") from error
+    if not found:
+        raise UserError(f"{path}: holds no predictions")
+    return found
+
+
+def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
+    """The predictions in a file's content, perhaps none; raises as `read_predictions` does."""
+    try:
+        text = content.decode("utf-8-sig")  # some editors put a mark before the first line
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot read predictions (not UTF-8 text)") from error
     lines = text.split("\n")
     seen: dict[tuple[str, str, str], int] = {}
     found: list[Prediction] = []
@@ -73,8 +83,6 @@ def read_predictions(path: Path) -> list[Prediction]:
             )
         seen[one.key] = number
         found.append(one)
-    if not found:
-        raise UserError(f"{path}: holds no predictions")
     return found
 
 
@@ -125,7 +133,7 @@ def gather(
     Raises:
         UserError: unknown, missing or doubled ids, another dataset's answers, two models.
     """
-    split_config(config)
+    check_splits(splits)
     rows = read_rows(data, config)
     split_of = {row.id: row.split for row in rows}
     found: dict[tuple[str, str, str], Prediction] = {}

@@ -17,9 +17,8 @@ from typing import Any, Final
 
 from eval.collect import collect
 from eval.figures import Report
-from eval.files import make_folder, write_atomic
+from eval.files import check_out, write_atomic
 from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
-from mllmu_med_dataset import UsageError
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
 
@@ -215,7 +214,5 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
 
 def write(report: Report, form: str, path: Path) -> None:
     """A report as a file, all or nothing."""
-    if path.is_dir():
-        raise UsageError(f"--out {path}: this is a folder: give a file's name")
-    make_folder(path.parent, "the report")
+    check_out(path, "the report")
     write_atomic(path, FORMATS[form](report))

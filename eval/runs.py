@@ -10,9 +10,12 @@ RUN/likelihood.jsonl    log-probabilities of answers  (eval likelihood)
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from eval.files import write_json, write_jsonl
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
@@ -47,11 +50,31 @@ def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """A file of another shape than eval writes is the user's to mend, in one line."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: not as eval writes it ({reason}): make it again") from error
+
+
+def write_measured(
+    folder: Path, names: tuple[str, str], summary: dict[str, Any], rows: Iterable[dict[str, Any]]
+) -> None:
+    """A summary and its rows under two names; a kill leaves no summary of other rows."""
+    (folder / names[0]).unlink(missing_ok=True)
+    write_jsonl(folder / names[1], rows)
+    write_json(folder / names[0], summary)
+
+
 def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:
     """The rows beside a summary, e.g. `scores.rows.jsonl`."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        # Not `splitlines`: it also cuts at characters that JSON leaves as they are in a text.
+        lines = path.read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: make it with `python -m eval {made_by}`") from error
     except (OSError, ValueError) as error:

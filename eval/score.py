@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval import metrics
 from eval.asking import Ask
-from eval.files import canonical_json, write_atomic
 from eval.predictions import Prediction, gather
 from eval.progress import progress
-from eval.runs import describe
+from eval.runs import describe, write_measured
 from mllmu_med_dataset import SPLITS, UserError
 
 SCORES: Final = "scores.json"
@@ -140,6 +138,5 @@ def _measures(rows: list[Row]) -> dict[str, Any]:
 
 
 def write_scores(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:
-    """Rows first: a summary without its rows is never left behind."""
-    write_atomic(folder / ROWS, "".join(canonical_json(row) + "\n" for row in rows))
-    write_atomic(folder / SCORES, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    """`scores.json` and `scores.rows.jsonl` in a run's folder."""
+    write_measured(folder, (SCORES, ROWS), summary, rows)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.runs import read_json, read_rows_file
+from eval.files import digest
+from eval.runs import as_written, read_json, read_rows_file
 from eval.score import ROWS, SCORES
 from mllmu_med_dataset import SPLITS, UserError
 
@@ -79,13 +80,17 @@ def _terms(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A scored run: its name and the ROUGE-1 of every open question, by split and id."""
+    """A scored run: its name and the ROUGE-1 of every open question, by split and id.
+
+    `texts`: a hash of all questions with their reference answers.
+    """
 
     name: str
     folder: Path
     config: str
     rouge: dict[str, dict[str, float]]
     summary: dict[str, Any]
+    texts: str
 
     def means(self) -> dict[str, float]:
         return {s: sum(some.values()) / len(some) for s, some in self.rouge.items()}
@@ -93,15 +98,21 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """A run folder that `eval score` has been through."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file, but a run is a folder: leave it out")
     summary = read_json(folder / SCORES, f"score {folder}/answers.jsonl")
     rouge: dict[str, dict[str, float]] = {split: {} for split in SPLITS}
-    for row in read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl"):
-        if "rouge1" in row:
-            rouge[row["split"]][row["id"]] = row["rouge1"]
+    rows = read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
+    with as_written(folder / ROWS):
+        for row in rows:
+            if "rouge1" in row:
+                rouge[row["split"]][row["id"]] = row["rouge1"]
+        texts = digest(sorted([row["id"], row["question"], row["reference"]] for row in rows))
     for split in SPLITS:
         if not rouge[split]:
             raise UserError(f"{folder / ROWS}: no open questions of {split}: UES needs all three")
-    return Run(summary["name"], folder, summary["config"], rouge, summary)
+    with as_written(folder / SCORES):
+        return Run(summary["name"], folder, summary["config"], rouge, summary, texts)
 
 
 def compare(
@@ -143,8 +154,9 @@ def compare(
             "noop": noop,
             "gain": terms.value - noop,
             "gain_interval": _interval(spread - noop_spread),
-            "degenerate": run.summary["splits"]["forget"]["degenerate"]["value"],
         }
+        with as_written(run.folder / SCORES):
+            entry["degenerate"] = run.summary["splits"]["forget"]["degenerate"]["value"]
         if base:
             entry["over_forgetting"] = over_forgets(run, base)
         if retrained:
@@ -208,6 +220,11 @@ def same_rows(runs: Sequence[Run]) -> None:
                     f"{run.folder}: its {split} rows are not those of {first.folder}: score both "
                     "on the same dataset"
                 )
+        if run.texts != first.texts:
+            raise UserError(
+                f"{run.folder}: its rows have other questions or answers than those of "
+                f"{first.folder}: the dataset was another one, answer and score both on the same"
+            )
 
 
 def _draws(run: Run, resamples: int, seed: int) -> dict[str, Array]:

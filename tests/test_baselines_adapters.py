@@ -11,7 +11,6 @@ import small_training as small
 import torch
 
 from baselines.adapters import add_adapter, card, put_on, take_off
-from baselines.plan import samples
 from baselines.train import train
 from eval.model import Model, load_model
 from mllmu_med_dataset import UserError
@@ -165,6 +164,28 @@ def test_saved_apart_and_loaded_together_is_the_same_model(
     assert torch.equal(logits(model), logits(load_model(str(tiny), [tuned])))
 
 
+def test_an_adapter_of_another_base_or_on_other_adapters(
+    tiny: Path, tuned: Path, tmp_path: Path
+) -> None:
+    """Of the same shape, so that PEFT takes it."""
+    first = tmp_path / "first"
+    model = load_model(str(tiny), [tuned])
+    train(model, "gd", small.FORGET, small.RETAIN, small.Pictures(), small.settings(), first)
+    rows = small.FORGET, small.RETAIN, small.Pictures(), small.settings()
+    other = str(small.make(tmp_path / "other", seed=1))
+    with pytest.raises(UserError, match=r"was trained on .*tiny.*, and not on .*other"):
+        put_on(load_model(other), tuned)
+    with pytest.raises(UserError, match=r"was trained on .*tiny.*, and not on .*other"):
+        train(load_model(other, [tuned]), "ga", *rows, tmp_path / "out")
+    with pytest.raises(UserError, match="was trained on top of 1 adapters"):
+        put_on(load_model(str(tiny)), first / "adapter")
+    with pytest.raises(UserError, match="was trained on top of 0 adapters"):
+        train(load_model(str(tiny), [tuned, tuned]), "ga", *rows, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (first / "record.json").unlink()  # an adapter from elsewhere: nothing is known of it
+    put_on(load_model(str(tiny)), first / "adapter")
+
+
 def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -> None:
     model = load_model(str(tiny), [tuned])
     text = card(model, "npo", {"Data": "mllmu-med, build 123"})
@@ -188,14 +209,3 @@ def test_a_folder_without_an_adapter_and_one_of_another_model(
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 5}))
     with pytest.raises(UserError, match="does not fit this model"):
         put_on(model, tmp_path)
-
-
-def test_rows_become_samples() -> None:
-    row = small.FORGET[0]
-    (found,) = samples([row])
-    assert (found.id, found.image_id, found.question, found.answer) == (
-        row.id,
-        row.image_id,
-        row.question,
-        row.answer,
-    )

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from baselines.adapters import take_off
-from baselines.losses import METHODS
+from baselines.losses import UNLEARNING
 from baselines.state import Outcome
 from baselines.train import Verdict, learning_rate, train
 from eval.asking import Ask
@@ -86,9 +86,7 @@ def test_fine_tuning_learns_and_unlearning_goes_its_way(model: Model, tmp_path: 
     assert done.status == "finished"
     assert done.steps == 80 == len(small.log_of(tmp_path / "ft"))
     assert sum(answers(model)) > 40  # of 44
-    for method in METHODS:
-        if METHODS[method].learns:
-            continue
+    for method in UNLEARNING:
         out = tmp_path / method
         run(model, method, out, epochs=4, batch_size=6, learning_rate=1e-3,
             retain_sampling="paired", **how)  # fmt: skip
@@ -375,6 +373,24 @@ def test_the_best_epoch_is_kept_on_request(tiny: Path, tmp_path: Path) -> None:
     ours, theirs = kept.model.state_dict(), again.model.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_best_epoch_is_remembered_over_an_interruption(tiny: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def look(epoch: int) -> Verdict:
+        asked.append(epoch)
+        if asked == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return Verdict({1: 0.9, 2: 0.2, 3: 0.4}[epoch])
+
+    how: dict[str, Any] = {"batch_size": 22, "epochs": 3, "keep": "best"}
+    with pytest.raises(KeyboardInterrupt):
+        run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
+    done = run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
+    assert (asked, done.epoch, done.score) == ([1, 2, 3, 3], 1, 0.9)
+    run(load_model(str(tiny)), "finetune", tmp_path / "b", look, **how)
+    assert apart(tmp_path / "a", tmp_path / "b") == 0
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -18,12 +19,13 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
+from baselines.llava_med import CHAT
 from eval.answer import answer_with_model, batches
 from eval.asking import WAYS, Ask, asks
 from eval.data import Pictures, read_rows
-from eval.model import Model, load_model
+from eval.model import Model, in_memory, load_model
 from eval.predictions import read_predictions
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import UsageError, UserError
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +118,7 @@ def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: 
         patch_size=16,
         num_additional_image_tokens=1,
         vision_feature_select_strategy="default",
-        chat_template=tiny_llava.CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
+        chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
     ).save_pretrained(tmp_path)
     with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, picture):
         loaded = load_model(str(tmp_path))
@@ -231,6 +233,40 @@ def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
         load_model(str(tiny), [tmp_path])
 
 
+def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> None:
+    """Weights without a place, or places without weights: the library goes on without them."""
+    from safetensors.torch import load_file, save_file
+
+    good = tiny_llava.lora(tiny, tmp_path / "good", 1)
+    weights = load_file(good / "adapter_model.safetensors")
+    first = {name for name in weights if "layers.0." in name}
+    assert 0 < len(first) < len(weights)
+
+    def changed(name: str, kept: dict[str, Any] | None) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "adapter_config.json").write_bytes((good / "adapter_config.json").read_bytes())
+        if kept is not None:
+            save_file(kept, folder / "adapter_model.safetensors", {"format": "pt"})
+        return folder
+
+    load_model(str(tiny), [good])
+    elsewhere = {name.replace("layers.0.", "layers.7."): one for name, one in weights.items()}
+    bad = changed("elsewhere", elsewhere)
+    for adapters in ([bad], [good, bad]):
+        with pytest.raises(UserError, match=r"elsewhere: .* weights have no place .*layers\.7\."):
+            load_model(str(tiny), adapters)
+    less = changed("less", {name: one for name, one in weights.items() if name not in first})
+    with pytest.raises(UserError, match=f"{len(first)} weights have no place in it, or are miss"):
+        load_model(str(tiny), [less])
+    with pytest.raises(UserError, match="holds no weights"):
+        load_model(str(tiny), [changed("none", None)])
+    cut = changed("cut", weights) / "adapter_model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"--adapter .*cut: does not fit this model"):
+        load_model(str(tiny), [cut.parent])
+
+
 def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -248,6 +284,38 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
     save_file(weights, damaged / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=r"1 weights are missing .*projector"):
         load_model(str(damaged))
+    (damaged / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
+        load_model(str(damaged))
+    with pytest.raises(UsageError, match="--device nowhere: cannot be used here"):
+        load_model(str(tiny), device="nowhere")
+    with pytest.raises(UsageError, match="--dtype int8: use float32, bfloat16"):
+        load_model(str(tiny), dtype="int8")
+
+
+def test_four_bits(tiny: Path, demo: Path) -> None:
+    """Only the language model's layers are quantized, and the answers stay near."""
+    if not find_spec("bitsandbytes"):
+        with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
+            load_model(str(tiny), dtype="nf4")
+        pytest.skip("bitsandbytes is not installed")
+    with asking(tiny, demo, "privacy") as (full, asked, picture):
+        model = load_model(str(tiny), dtype="nf4", device="cpu")
+        kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
+        small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
+        assert len(small) == 14
+        assert all("language_model.layers" in name for name in small)
+        from bitsandbytes.functional import dequantize_4bit
+
+        for name in small:
+            weight = model.model.get_submodule(name).weight
+            wanted = full.model.get_submodule(name).weight
+            found = dequantize_4bit(weight.data, weight.quant_state).float()
+            assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
+        some = asked[:8]
+        assert len(model.answer(some, picture, 4)) == 8
+        assert len(model.logprobs(some, [ask.row.answer for ask in some], picture)) == 8
+    assert model.identity["dtype"] == "nf4"
 
 
 def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Path) -> None:
@@ -328,7 +396,48 @@ def test_no_server_there(demo: Path, tmp_path: Path) -> None:
     assert "write it as http://HOST:PORT/v1" in said
 
 
+def test_a_batch_that_is_too_large_is_halved() -> None:
+    """Sizes 5, 2, 3, 1, 2: whatever the accelerator cannot hold is tried in two parts."""
+    import torch
+
+    tried = []
+
+    def work(some: Sequence[int]) -> list[int]:
+        tried.append(len(some))
+        if len(some) > room:
+            raise torch.cuda.OutOfMemoryError
+        return [-one for one in some]
+
+    room = 2
+    assert in_memory(work, range(5)) == [0, -1, -2, -3, -4]
+    assert tried == [5, 2, 3, 1, 2]
+    room = 0
+    with pytest.raises(UserError, match="one question alone does not fit"):
+        in_memory(work, range(5))
+
+
 # --- likelihoods ---
+
+
+def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
+    """Mistral's own tokenizer puts a space before all it reads: no token may come from that."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    model = load_model(str(tiny))
+    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    bpe.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
+    trainer = trainers.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
+    bpe.train_from_iterator(["[INST] Is it CT ? [/INST] CT scan"] * 9, trainer)
+    bpe.pre_tokenizer = None
+    like = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    model.processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **like)
+    ids = model.answer_ids("CT scan")
+    assert model.token_ids("[INST] Is it CT ? [/INST] CT scan</s>", 0)[-len(ids) :] == ids
+    assert len(ids) == 3
 
 
 def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> None:

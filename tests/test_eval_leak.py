@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eval.asking import WAYS, Ask, asks
 from eval.data import read_rows
-from eval.leak import leak, leak_row, summarise, values_of, write_leak
+from eval.leak import leak, leak_row, owners_of, summarise, values_of, write_leak
 from eval.metrics import rouge1
 from eval.predictions import Prediction, write_predictions
 from eval.private_values import View, level, nearly
@@ -184,7 +184,7 @@ def answered(row: Record, say: Callable[[Ask], str]) -> list[dict[str, object]]:
     for way in WAYS:
         some = [(ask, Prediction(row.id, say(ask))) for ask in asks([row], [way])]
         if some:
-            rows.append(leak_row(some, [row]))
+            rows.append(leak_row(some, owners_of([row])))
     return rows
 
 
@@ -238,7 +238,7 @@ def test_another_patients_value_counts_apart() -> None:
         pii=(PiiSpan("answer", "phone", "(212) 555-0111", 0, 14),),
     )  # fmt: skip
     (ask,) = asks([record()])
-    row = leak_row([(ask, Prediction("x/1", "212 555 0111"))], [record(), other])
+    row = leak_row([(ask, Prediction("x/1", "212 555 0111"))], owners_of([record(), other]))
     assert [one["level"] for one in row["values"]] == ["", ""]
     assert row["others"] == [{"kind": "phone", "value": "(212) 555-0111"}]
     assert summarise([row])["ways"]["own"]["others"] == {"normalised": 1, "n": 1}

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eval.data import read_rows
+from eval.data import Pictures, read_rows
 from eval.likelihood import (
     alternatives,
     auc,
     forget_quality,
+    kept,
+    measure,
     min_k,
     probability,
     summarise,
     truth_ratio,
+    write_rows,
 )
+from eval.model import Model
 from mllmu_med_dataset import UserError
 
 
@@ -80,6 +85,33 @@ def test_a_summary() -> None:
     assert found["forget_quality"] == {"value": 1, "n": 2}
     with pytest.raises(UserError, match="are not those of the retrained model"):
         summarise("x", rows, rows[:-1])
+    other = [{**rows[0], "asked": "another text"}, *rows[1:]]
+    with pytest.raises(UserError, match="are not those of the retrained model"):
+        summarise("x", rows, other)
+
+
+class Weigher(Model):
+    """The arithmetic of `measure` without weights: each character is one token."""
+
+    def logprobs(self, asked: Any, answers: Any, picture: Any) -> list[list[float]]:
+        return [[-float(len(answer))] * 2 for answer in answers]
+
+
+def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None:
+    """A dataset that was built again keeps its ids: what was weighed then says nothing now."""
+    rows = read_rows(demo / "mllmu-med", "privacy", ["forget"])
+    identity = {"run": "a" * 12}
+    pictures = Pictures(demo / "mllmu-med", "privacy", ["forget"])
+    assert not kept(tmp_path, identity, rows)
+    measured = measure(Weigher(None, None, {}, True), rows, pictures, 4)
+    write_rows(tmp_path, measured, identity)
+    assert [row["logprobs"][0] for row in measured] == [-len(row.answer) for row in rows]
+    assert kept(tmp_path, identity, rows)
+    for change in ({"question": "Why?"}, {"answer": "Another"}, {"image_sha256": "0"}):
+        assert not kept(tmp_path, identity, [replace(rows[0], **change), *rows[1:]])
+    assert not kept(tmp_path, identity, rows[1:])
+    with pytest.raises(UserError, match="holds another model's likelihoods"):
+        kept(tmp_path, {"run": "b" * 12}, rows)
 
 
 def test_alternatives_name_other_patients(demo: Path) -> None:

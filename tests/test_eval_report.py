@@ -46,6 +46,7 @@ def run(
                 "answer_type": "open" if i < 40 else "closed",
                 "refuses": i < more.get("refuses", 0),
                 "degenerate": False,
+                "question": "Which organ?",
                 "reference": "liver",
                 "answer": "liver" if i % 4 else "lung",
             }
@@ -432,6 +433,15 @@ def no_json(runs: list[Path]) -> None:
     (runs[1] / "likelihood.json").write_text("{oh")
 
 
+def likelihood_of_another_config(runs: list[Path]) -> None:
+    path = runs[1] / "likelihood.json"
+    path.write_text(path.read_text().replace('"n": 60', '"n": 30'))
+
+
+def a_file(runs: list[Path]) -> None:
+    runs.append(runs[1] / "scores.json")
+
+
 def twice(runs: list[Path]) -> None:
     runs.append(runs[1])
 
@@ -449,6 +459,8 @@ def twice(runs: list[Path]) -> None:
         (leak_of_another_config, r"idk/leak\.json: leakage of config incorrect"),
         (half_a_leak, r"idk/leak\.json: not as eval writes it \(KeyError: 'rows'\)"),
         (no_json, r"idk/likelihood\.json: cannot be read"),
+        (likelihood_of_another_config, r"likelihoods of 30 forget rows, but scores\.json .* of 60"),
+        (a_file, r"scores\.json: a file, but a run is a folder: leave it out"),
         (list.clear, r"no runs: give the folders that `eval score` wrote"),
     ],
 )

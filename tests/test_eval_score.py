@@ -13,6 +13,7 @@ from corpora import command
 from eval import metrics
 from eval.data import read_rows
 from eval.score import score, summarise, write_scores
+from eval.ues import read_run
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 Predictions = list[dict[str, Any]]
@@ -149,6 +150,19 @@ def test_bad_predictions_are_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_marks_and_line_ends_of_other_editors(data: Path, tmp_path: Path) -> None:
+    """A byte order mark, CRLF, no line end at the end, and characters that end lines elsewhere."""
+    given = [{**row, "answer": "a \u2028 b \x85 c"} for row in perfect(data)]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in given)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    summary, rows = score([path], data, "privacy")
+    assert {row["answer"] for row in rows} == {"a \u2028 b \x85 c"}
+    write_scores(tmp_path, summary, rows)
+    run = read_run(tmp_path)
+    assert sum(map(len, run.rouge.values())) == sum("rouge1" in row for row in rows)
+
+
 def test_a_half_written_last_line(data: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", perfect(data, "privacy", "forget"))
     path.write_bytes(path.read_bytes()[:-9])
@@ -172,6 +186,8 @@ def test_other_files_and_names(data: Path, tmp_path: Path) -> None:
         score([forget], data, "privacy", ["forget", "test"])
     with pytest.raises(UserError, match="cannot read predictions"):
         score([tmp_path / "none.jsonl"], data, "privacy")
+    with pytest.raises(UsageError, match="--split tests: use forget, retain, test"):
+        score([forget], data, "privacy", ["forget", "tests"])
     with pytest.raises(UsageError, match="--config privat: use privacy or incorrect"):
         score([forget], data, "privat")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,13 @@ def run(folder: Path, forget: float, retain: float, test: float, n: int = 40) ->
         for i in range(n):
             score = min(1.0, max(0.0, value * n - i))
             row = {"id": f"{split}/{i}", "split": split, "modality": "CT", "content_type": ""}
-            row |= {"answer_type": "open", "reference": "a", "answer": "a", "refuses": False}
+            row |= {
+                "answer_type": "open",
+                "question": "b",
+                "reference": "a",
+                "answer": "a",
+                "refuses": False,
+            }
             row |= {"rouge1": score, "rouge_l": score, "bleu": score, "degenerate": False}
             rows.append(row)
     summary = {"name": folder.name, "config": "privacy", "splits": summarise(rows)}
@@ -142,3 +149,33 @@ def test_runs_of_other_rows_are_refused(tmp_path: Path) -> None:
         compare([short], finetuned)
     with pytest.raises(UserError, match="no such file: make it with `python -m eval score"):
         read_run(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="a file, but a run is a folder: leave it out"):
+        read_run(tmp_path / "notes.txt")
+
+
+def test_runs_of_another_dataset_are_refused(tmp_path: Path) -> None:
+    """A dataset that was built again keeps its ids, but asks something else."""
+    finetuned = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
+    for column in ("question", "reference"):
+        folder = run(tmp_path / column, 0.7, 0.8, 0.75)
+        path = folder / "scores.rows.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines[3][column] = "another"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(UserError, match="other questions or answers than those of"):
+            compare([read_run(folder)], finetuned)
+
+
+def test_files_of_another_shape_are_one_line(tmp_path: Path) -> None:
+    good = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
+    folder = run(tmp_path / "old", 0.7, 0.8, 0.75)
+    (folder / "scores.json").write_text('{"name": "old", "config": "privacy"}')
+    with pytest.raises(UserError, match=r"old/scores\.json: not as eval writes it .*'splits'"):
+        compare([read_run(folder)], good)
+    (folder / "scores.json").write_text("{}")
+    with pytest.raises(UserError, match=r"old/scores\.json: not as eval writes it .*'name'"):
+        read_run(folder)
+    (folder / "scores.rows.jsonl").write_text('{"rouge1": 1}\n')
+    with pytest.raises(UserError, match=r"scores\.rows\.jsonl: not as eval writes it .*'split'"):
+        read_run(folder)

@@ -40,6 +40,7 @@ def test_imports_point_one_way() -> None:
     ("module", "never"),
     [
         ("mllmu_med_dataset", {"datasets", "pyarrow", "pandas", "numpy", "torch", "PIL", "yaml"}),
+        ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),
         ("builder.pipeline", {"datasets", "pyarrow", "pandas", "torch", "faker", "PIL.Image"}),
     ],

@@ -16,10 +16,11 @@ from eval.predictions import Prediction, write_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = README + "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES, re.MULTILINE | re.DOTALL)
 
 
 def masked(text: str) -> str:
@@ -56,7 +57,8 @@ def test_the_rebuilds_output_is_the_readmes(calibrated: Path) -> None:
 def test_shows_output_is_the_readmes(calibrated: Path) -> None:
     words = next(words for words in commands() if words[3] == "show")
     done = builder(*words[3:], cwd=calibrated)
-    assert masked(done.stdout) == masked(blocks("text")[1])
+    shown = next(block for block in blocks("text") if block.startswith(words[-1]))
+    assert masked(done.stdout) == masked(shown)
 
 
 def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
@@ -69,6 +71,7 @@ def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
 
 def test_the_readme_has_all_the_commands() -> None:
     verbs = {"builder": {"rebuild", "recipe", "status", "show"}}
+    verbs["baselines"] = {"run"}
     verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "report"}
     found: dict[str, set[str]] = {}
     for words in commands():

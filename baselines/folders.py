@@ -1,0 +1,32 @@
+"""A folder of a model is there whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eval.files import make_folder
+from mllmu_med_dataset import UserError
+
+
+@contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """A temporary folder beside `path`, moved there when the block ends well, else removed.
+
+    Raises:
+        UserError: `path` exists already, or its parent cannot be written to.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists already: name a new folder for {what}, or remove this one")
+    make_folder(path.absolute().parent, what)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+    try:
+        made = temporary / path.name  # mkdtemp's own folder is private to its maker
+        made.mkdir()
+        yield made
+        made.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

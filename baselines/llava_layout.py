@@ -1,0 +1,153 @@
+"""LLaVA-Med's original layout and transformers': names of tensors, configuration, shapes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from math import isqrt
+from pathlib import Path
+from typing import Any, Final
+
+from mllmu_med_dataset import UserError
+
+#: Beginnings of names: in the original, in transformers' module tree, and in the files of LLaVA
+#: models on the Hub, which old and new versions of transformers read. The first that fits counts.
+NAMES: Final = (
+    (
+        "model.vision_tower.vision_tower.vision_model.",
+        "model.vision_tower.",
+        "vision_tower.vision_model.",
+    ),
+    (
+        "model.mm_projector.0.",
+        "model.multi_modal_projector.linear_1.",
+        "multi_modal_projector.linear_1.",
+    ),
+    (
+        "model.mm_projector.2.",
+        "model.multi_modal_projector.linear_2.",
+        "multi_modal_projector.linear_2.",
+    ),
+    ("model.", "model.language_model.", "language_model.model."),
+    ("lm_head.", "lm_head.", "language_model.lm_head."),
+)
+TOWER: Final = NAMES[0][1]
+WORDS: Final = ("model.language_model.embed_tokens.weight", "lm_head.weight")
+#: Buffers that are computed anew, and what LLaVA-Med's loader never reads.
+LEFT: Final = ("rotary_emb.inv_freq", "embeddings.position_ids", "model.image_newline")
+#: Of Mistral's configuration: all that decides shapes or values.
+_NEEDED: Final = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "rms_norm_eps"),
+    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "hidden_act"),
+)
+
+
+def read_config(src: Path) -> dict[str, Any]:
+    path = src / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): is this a model?") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: fetch it again") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind == "llava":
+        raise UserError(f"{src}: in transformers' layout already: use it as it is")
+    if kind != "llava_mistral":
+        raise UserError(f"{path}: model_type {kind!r}, not llava_mistral: not LLaVA-Med v1.5")
+    if lacking := [name for name in _NEEDED if name not in config]:
+        raise UserError(f"{path}: does not say {', '.join(lacking)}")
+    for name, known in (
+        ("mm_projector_type", ("mlp2x_gelu",)),
+        ("mm_vision_select_feature", ("patch", "cls_patch", None)),
+    ):
+        if config.get(name) not in known:
+            raise UserError(f"{path}: {name} {config.get(name)!r} cannot be converted")
+    return config
+
+
+def sort_names(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The original names by transformers' ones, and those that are not needed."""
+    found, left = {}, []
+    for name in names:
+        if name.endswith(LEFT):
+            left.append(name)
+            continue
+        ours = next((new + name[len(old) :] for old, new, _ in NAMES if name.startswith(old)), name)
+        found[ours] = name
+    return found, left
+
+
+def original_name(name: str) -> str:
+    return next(old + name[len(new) :] for old, new, _ in NAMES if name.startswith(new))
+
+
+def name_on_disk(name: str) -> str:
+    return next(disk + name[len(new) :] for _, new, disk in NAMES if name.startswith(new))
+
+
+def vision_config_of(shapes: Mapping[str, tuple[int, ...]], src: Path) -> Any:
+    """The tower's configuration from its tensors: the original's `config.json` only names it.
+
+    CLIP's heads are 64 wide at every size; its activation is OpenAI's.
+    """
+    from transformers import CLIPVisionConfig
+
+    def shape(name: str, dimensions: int) -> tuple[int, ...]:
+        found = shapes.get(TOWER + name, ())
+        if len(found) != dimensions:
+            raise UserError(
+                f"{src}: no usable {original_name(TOWER + name)}: fetch the model again"
+            )
+        return found
+
+    hidden, _, _, patch = shape("embeddings.patch_embedding.weight", 4)
+    positions, _ = shape("embeddings.position_embedding.weight", 2)
+    wide, _ = shape("encoder.layers.0.mlp.fc1.weight", 2)
+    layers = {n.split(".")[4] for n in shapes if n.startswith(f"{TOWER}encoder.layers.")}
+    return CLIPVisionConfig(
+        hidden_size=hidden,
+        intermediate_size=wide,
+        num_hidden_layers=len(layers),
+        num_attention_heads=max(1, hidden // 64),
+        image_size=isqrt(positions - 1) * patch,
+        patch_size=patch,
+    )
+
+
+def llava_config(config: Mapping[str, Any], vision: Any, src: Path) -> Any:
+    from transformers import LlavaConfig, MistralConfig
+
+    text = MistralConfig(
+        **{name: config[name] for name in _NEEDED},
+        head_dim=config.get("head_dim"),
+        sliding_window=config.get("sliding_window"),
+        initializer_range=config.get("initializer_range", 0.02),
+        rope_parameters={"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)},
+        bos_token_id=config.get("bos_token_id", 1),
+        eos_token_id=config.get("eos_token_id", 2),
+        tie_word_embeddings=False,
+    )
+    if config.get("rope_scaling"):
+        raise UserError(f"{src / 'config.json'}: rope_scaling cannot be converted")
+    whole = config.get("mm_vision_select_feature") == "cls_patch"
+    patches = (vision.image_size // vision.patch_size) ** 2
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=text.vocab_size,
+        image_seq_length=patches + whole,
+        vision_feature_layer=config.get("mm_vision_select_layer", -2),
+        vision_feature_select_strategy="full" if whole else "default",
+        projector_hidden_act="gelu",
+    )
+
+
+def shapes_of(config: Any) -> dict[str, tuple[int, ...]]:
+    """What transformers' LLaVA of a configuration is made of, without making it."""
+    import torch
+    from transformers import LlavaForConditionalGeneration
+
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}

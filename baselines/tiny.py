@@ -1,0 +1,146 @@
+"""A LLaVA of half a million weights, made from a config: for demos and tests on a CPU.
+
+It has every part of LLaVA-Med (CLIP's vision tower, two-layer projector, Mistral) at a size at
+which two cores train it in seconds, and nothing to download. A folder of `make_tiny` is an ordinary
+checkpoint: `eval.model.load_model` reads it.
+
+Its weights are random and stay so: LoRA alone teaches it a small dataset. Tried with the demo's
+privacy rows and rank 64: after 30 epochs ROUGE-1 is .91 to .95 on forget and .997 to 1.00 on retain
+(three seeds), after 40 it is 1.00 on both. Trained in all its parts on the other scenario first,
+the same LoRA came to .71 on forget after 30: what a small model has learnt leaves it less room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from baselines.folders import new_folder
+from baselines.llava_med import CHAT
+
+SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
+PIXELS: Final = 64
+PATCH: Final = 16
+
+
+class TinySettings(BaseModel):
+    """How the tiny model is made: tokens of its vocabulary, and the seed of its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: Annotated[int, Field(ge=261)] = 1000
+    seed: int = 0
+
+
+def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 400) -> Path:
+    """Write a tiny LLaVA with random weights into a new folder.
+
+    CLIP 2 layers x 64 at 64 x 64 pixels (16 picture tokens), Mistral 2 layers x 128. The weights
+    are wide (standard deviation 0.2): with the usual 0.02 a random model says one thing whatever it
+    is shown, and LoRA over it learns nothing.
+
+    Args:
+        texts: what the byte-level BPE is trained on; any other text can still be written with it.
+        vocabulary: at most so many tokens, the 256 bytes and 5 special ones among them.
+
+    Raises:
+        UserError: the folder is there already.
+    """
+    import torch
+    from transformers import LlavaForConditionalGeneration
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with new_folder(folder, "a tiny model") as made:
+        processor = _processor(texts, vocabulary)
+        torch.manual_seed(seed)
+        model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
+        model.generation_config.pad_token_id = SPECIAL.index("<pad>")
+        model.generation_config.eos_token_id = SPECIAL.index("</s>")
+        model.save_pretrained(made)
+        processor.save_pretrained(made)
+    return folder
+
+
+def _processor(texts: Iterable[str], vocabulary: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import LlavaImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=list(SPECIAL),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", SPECIAL.index("<s>"))]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+        padding_side="left",
+        model_max_length=2048,
+    )
+    images = LlavaImageProcessorPil(
+        size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS}, do_pad=True
+    )
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT,
+    )
+
+
+def config_of_tiny(vocabulary: int = 1000) -> Any:
+    from transformers import CLIPVisionConfig, LlavaConfig, MistralConfig
+
+    vision = CLIPVisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=PIXELS,
+        patch_size=PATCH,
+        projection_dim=64,
+    )
+    text = MistralConfig(
+        vocab_size=vocabulary,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        sliding_window=None,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+        pad_token_id=SPECIAL.index("<pad>"),
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+    )
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=SPECIAL.index("<image>"),
+        image_seq_length=(PIXELS // PATCH) ** 2,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        projector_hidden_act="gelu",
+        initializer_range=0.2,
+    )

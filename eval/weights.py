@@ -1,0 +1,105 @@
+"""Weights on the disk: their hash, LoRA adapters on top of a model, and the device for them."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from eval.files import digest, file_digest
+from mllmu_med_dataset import UsageError, UserError
+
+#: Files whose whole content is hashed; of larger ones, the size and both ends.
+_WHOLE: Final = 1 << 30
+_END: Final = 1 << 20
+
+
+def pick_device(name: str) -> str:
+    """The named device if torch can reach it; without a name the accelerator, or the CPU."""
+    import torch
+
+    if not name:
+        return (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"--device {name}: cannot be used here: {reason}") from error
+    return name
+
+
+def adapter_hash(path: str | Path) -> str:
+    """`weights_hash` of a PEFT adapter's folder; raises where it is none."""
+    folder = Path(path).expanduser()
+    if not (folder / "adapter_config.json").is_file():
+        raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json)")
+    return weights_hash(folder)
+
+
+def with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
+    """The model with LoRA adapters on top, all active together.
+
+    Raises:
+        UserError: an adapter of another model: weights that do not fit, lack, or have no place.
+    """
+    names = [f"adapter_{i}" for i in range(len(adapters))]
+    for name, path in zip(names, adapters, strict=True):
+        model = with_adapter(model, path, name)
+    if names:
+        model.base_model.set_adapter(names)
+    return model
+
+
+def with_adapter(model: Any, path: str | Path, name: str) -> Any:
+    """The model with one more adapter loaded, not active yet; raises as `with_adapters`."""
+    from peft import PeftConfig, PeftModel
+    from safetensors import SafetensorError
+
+    folder = str(Path(path).expanduser())
+    try:
+        with warnings.catch_warnings():
+            # peft calls what transformers deprecates: nothing that a user can mend.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            if not isinstance(model, PeftModel):
+                model = PeftModel(model, PeftConfig.from_pretrained(folder), name)
+            loaded = model.load_adapter(folder, adapter_name=name)
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
+    # The library goes on without them: the adapter would be none, and nobody would know.
+    strange = [*loaded.unexpected_keys, *loaded.missing_keys]
+    if strange:
+        raise UserError(
+            f"--adapter {path}: does not fit this model: {len(strange)} weights have no place "
+            f"in it, or are missing (first: {strange[0]})"
+        )
+    return model
+
+
+def weights_hash(folder: Path) -> str:
+    """A hash of a model's or adapter's configuration and weights.
+
+    Files of 1 GiB and more count by their size and both ends: reading a 7B model through takes
+    minutes.
+
+    Raises:
+        UserError: no weights there.
+    """
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
+    if not files:
+        raise UserError(f"{folder}: holds no weights (*.safetensors)")
+    names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
+    files += [folder / name for name in names if (folder / name).is_file()]
+    return digest({path.name: _file_hash(path) for path in files})[:16]
+
+
+def _file_hash(path: Path) -> str:
+    size = path.stat().st_size
+    if size < _WHOLE:
+        return file_digest(path)
+    with path.open("rb") as stream:
+        head = stream.read(_END)
+        stream.seek(-_END, 2)
+        return f"{size}:{hashlib.sha256(head + stream.read()).hexdigest()}"

@@ -1,0 +1,283 @@
+"""The whole loop on a small dataset and a small random model: parts, resume, refusals, the plan."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+import tiny_llava
+import yaml
+from corpora import builder, command
+
+from baselines.estimate import gigabytes, plan, size_of
+from baselines.measure import Data, rouge_means
+from baselines.recipe import load_recipe
+from eval.data import read_rows
+from eval.model import load_model, weights_hash
+from eval.recipes import Choice, shipped
+from mllmu_med_dataset import SPLITS, UsageError
+
+SMALL = """\
+name: small
+config: privacy
+answers: {max_new_tokens: 6, batch_size: 32}
+watch: 6
+finetune: {rank: 4, alpha: 8, epochs: 2, learning_rate: 2.0e-3, save_every: 2}
+unlearn: {rank: 4, alpha: 8, epochs: 1, learning_rate: 1.0e-3, retain_sampling: paired}
+methods:
+  ga: {epochs: 2}
+  llmu: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small dataset, a small model and a recipe, as a user would have it."""
+    folder = tmp_path_factory.mktemp("loop")
+    done = builder("rebuild", "--limit", "90", "--set", "privacy.ratios=[10]", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
+    tiny_llava.make(folder / "model", texts)
+    (folder / "small.yaml").write_text(SMALL)
+    return folder
+
+
+def run(place: Path, *words: str, ok: bool = True) -> str:
+    done = command("baselines", *words, cwd=place)
+    assert (done.returncode == 0) == ok, done.stderr
+    if not ok:
+        assert done.stderr.count("error:") == 1
+        assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+LOOP = ("run", "--recipe", "small.yaml", "--model", "model")
+
+
+@pytest.fixture(scope="module")
+def loop(place: Path) -> Path:
+    """A whole run, undisturbed."""
+    said = run(place, *LOOP, "--out", "calm")
+    assert "ROUGE" in said
+    assert "With another picture, ROUGE-1" in said
+    return place / "calm"
+
+
+PARTS = ("base", "retrain", "finetune", "ga", "llmu")
+
+
+@pytest.mark.slow
+def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> None:
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    for part in PARTS:
+        folder = loop / part
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {"answers.jsonl", "scores.json", "leak.json", "likelihood.json"}
+        done = json.loads((folder / "done.json").read_text())
+        assert done["identity"]["data"] == data.hash
+        if part == "base":
+            continue
+        record = json.loads((folder / "record.json").read_text())
+        assert record["outcome"]["status"] == "finished"
+        assert record["settings"]["rank"] == 4
+        lines = (folder / "log.jsonl").read_text().splitlines()
+        assert len(lines) == record["outcome"]["steps"]
+        epochs = [json.loads(x) for x in (folder / "trajectory.jsonl").read_text().splitlines()]
+        assert [one["epoch"] for one in epochs] == list(range(1, len(epochs) + 1))
+        assert ("ues" in epochs[0]) == (part in ("ga", "llmu"))
+        assert (folder / "adapter" / "README.md").is_file()
+    page = (loop / "report.html").read_text()
+    assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another picture"))
+    quality = json.loads((loop / "ga" / "likelihood.json").read_text())["forget_quality"]
+    assert 0 <= quality["value"] <= 1
+    swapped = json.loads((loop / "finetune" / "done.json").read_text())["swapped"]
+    assert swapped["n"] > 10
+
+
+@pytest.mark.slow
+def test_the_saved_adapters_are_the_model_that_was_measured(loop: Path, place: Path) -> None:
+    """Loading base, fine-tuned and unlearned adapter gives the answers in the run's folder."""
+    done = command(
+        *("eval", "answer", "--model", "model", "--adapter", loop / "finetune" / "adapter"),
+        *("--adapter", loop / "llmu" / "adapter", "--max-new-tokens", "6"),
+        *("--split", "forget", "--out", place / "again.jsonl"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    again = {r["id"]: r["answer"] for r in map(json.loads, open_lines(place / "again.jsonl"))}
+    measured = map(json.loads, open_lines(loop / "llmu" / "answers.jsonl"))
+    found = {r["id"]: r["answer"] for r in measured if r["id"] in again}
+    assert again == found
+    assert len(again) >= 3
+
+
+def open_lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
+    out = place / "shaken"
+    line = [sys.executable, "-m", "baselines", *LOOP, "--out", "shaken"]
+    for kills in range(60):
+        before = stamp(out)
+        with Popen(line, cwd=place, stdout=PIPE, stderr=PIPE) as process:
+            while process.poll() is None:
+                if kills < 6 and stamp(out) > before + kills % 3:
+                    process.send_signal(signal.SIGKILL)
+                    break
+                time.sleep(0.02)
+        if process.returncode == 0:
+            break
+    assert kills >= 6
+    for part in PARTS:
+        for name in ("answers.jsonl", "scores.json", "leak.json", "likelihood.jsonl"):
+            ours, theirs = (x / part / name for x in (out, loop))
+            assert comparable(ours) == comparable(theirs), (part, name)
+        if part != "base":
+            assert weights_hash(out / part / "adapter") == weights_hash(loop / part / "adapter")
+    # Nothing is done again.
+    changed = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
+    said = run(place, *LOOP, "--out", "shaken")
+    assert said.count("done already") == len(PARTS)
+    assert {path: path.stat().st_mtime_ns for path in changed} == changed
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
+    """Each trains its share, one measures and reports; the adapters are those of one process."""
+    import torch
+    from safetensors.torch import load_file
+
+    done = command(
+        *("torch.distributed.run", "--nproc_per_node", "2", "-m", "baselines"),
+        *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Unlearning") + done.stdout.count("What UES hides") == 1
+    record = json.loads((place / "two" / "ga" / "record.json").read_text())
+    assert record["processes"] == 2
+    for part in ("finetune", "retrain", "ga"):
+        name = "adapter/adapter_model.safetensors"
+        one, two = (load_file(folder / part / name) for folder in (loop, place / "two"))
+        far = torch.cat([(one[key] - two[key]).flatten() for key in one]).norm()
+        assert far < 1e-3 * torch.cat([value.flatten() for value in one.values()]).norm()
+
+
+def stamp(out: Path) -> int:
+    """How many things a run has written so far."""
+    return sum(len(open_lines(path)) for path in out.rglob("*.jsonl")) if out.is_dir() else 0
+
+
+def comparable(path: Path) -> str:
+    return path.read_text("utf-8").replace("shaken", "calm")
+
+
+@pytest.mark.slow
+def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
+    """`unlearn --from` finds model, data and adapters; two unlearned rounds stack."""
+    words = ("--recipe", "small.yaml")
+    run(place, "unlearn", "gd", "--from", "calm/finetune", "--out", "gd", *words)
+    record = json.loads((place / "gd" / "record.json").read_text())
+    assert [Path(one["path"]).parts[-2:] for one in record["model"]["adapters"]] == [
+        ("finetune", "adapter")
+    ]
+    run(place, "unlearn", "idk", "--from", "gd", "--out", "idk", *words)
+    record = json.loads((place / "idk" / "record.json").read_text())
+    assert len(record["model"]["adapters"]) == 2
+    said = run(place, *LOOP, "--out", "calm", "--set", "finetune.epochs=1", ok=False)
+    assert "was run with another settings" in said
+    said = run(place, *LOOP, "--out", "calm", "--config", "incorrect", ok=False)
+    assert "was run with another" in said
+
+
+def test_bad_use_is_one_line(place: Path) -> None:
+    cases = {
+        "method ada: use": ("unlearn", "ada", "--from", "x", "--out", "y"),
+        "x: no run of baselines here": ("unlearn", "ga", "--from", "x", "--out", "y"),
+        "method nope: use ga": (*LOOP, "--methods", "ga,nope"),
+        "--model is missing": ("run", "--recipe", "small.yaml"),
+        "unknown key finetune.epoch (nearest: epochs)": (*LOOP, "--set", "finetune.epoch=1"),
+        "nowhere: no such folder": (*LOOP, "--data", "nowhere"),
+        "use privacy or incorrect": (*LOOP, "--config", "privat"),
+        "neither a file nor one of demo": ("run", "--recipe", "none"),
+        "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
+        "write KEY=VALUE": (*LOOP, "--set", "epochs"),
+    }
+    for wanted, words in cases.items():
+        assert wanted in run(place, *words, ok=False)
+
+
+def test_the_plan_counts_what_would_run(place: Path) -> None:
+    said = run(place, *LOOP, "--plan", "--out", "never")
+    assert not (place / "never").exists()
+    assert "finetune" in said
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    recipe = load_recipe(str(place / "small.yaml"), [Choice("model", "model")])
+    forget, retain = len(data.rows["forget"]), len(data.rows["retain"])
+    size = size_of(str(place / "model"))
+    model = load_model(str(place / "model")).model
+    assert size.weights == sum(p.numel() for p in model.parameters())
+    counted = {one.part: one for one in plan(recipe, data, size, ["ga", "llmu"])}
+    assert counted["finetune"].samples == forget + retain
+    assert counted["retrain"].samples == retain
+    assert counted["ga"].samples == forget
+    assert counted["llmu"].samples == 3 * forget  # forget, its refusal, a retain row
+    assert counted["finetune"].steps == 2 * -(-(forget + retain) // 16)
+
+
+def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
+    """7.57 B weights in bf16 are 15.1 GB; LoRA of rank 128 trains 335.5 M of 16 bytes each."""
+    from baselines.estimate import Size
+
+    size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 576)
+    settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune
+    assert 15.1 + 5.4 < gigabytes(size, settings) < 28
+
+
+@pytest.mark.parametrize("name", shipped("baselines"))
+def test_shipped_recipes_hold_what_the_paper_states(name: str) -> None:
+    recipe = load_recipe(name)
+    assert list(recipe.methods)[:5] == ["ga", "gd", "kl-min", "idk", "llmu"]
+    if name.startswith("paper"):
+        tune = recipe.finetune
+        stated = {"privacy": (128, 256, 3, 2e-4), "incorrect": (128, 256, 2, 2e-5)}
+        assert (tune.rank, tune.alpha, tune.epochs, tune.learning_rate) == stated[recipe.config]
+
+
+def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(SMALL), "methods": {"ga": None, "gd": {}}}))
+    recipe = load_recipe(str(path), [Choice("unlearn.epochs", "7"), Choice("methods.gd.rank", "2")])
+    assert recipe.settings("ga").epochs == recipe.settings("gd").epochs == 7
+    assert (recipe.settings("ga").rank, recipe.settings("gd").rank) == (4, 2)
+    assert recipe.settings("npo").epochs == 7
+    assert recipe.wanted("") == ["ga", "gd"]
+    assert recipe.wanted("npo, ga") == ["npo", "ga"]
+    with pytest.raises(UsageError, match="named twice"):
+        recipe.wanted("ga,ga")
+    with pytest.raises(UsageError, match="no method 'gg'"):
+        load_recipe(str(path), [Choice("methods", "{gg: {}}")])
+
+
+def test_means_are_of_open_questions() -> None:
+    rows = [{"split": s, "rouge1": v} for s in SPLITS for v in (0.0, 1.0)]
+    rows.append({"split": "forget", "correct": True})
+    assert rouge_means(rows) == dict.fromkeys(SPLITS, 0.5)
+
+
+def test_help_is_quick() -> None:
+    best = 9.0
+    for _ in range(4):
+        started = time.perf_counter()
+        done = command("baselines", "--help", cwd=Path(os.sep))
+        best = min(best, time.perf_counter() - started)
+        assert "unlearn" in done.stdout
+    assert best < 0.5
