@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from baselines.settings import TrainSettings
+from baselines.tiny import TinySettings, make_tiny
 from builder.jobs import Job, picture_reader
 from builder.ledger import Chain, Stamp
 from eval.asking import Ask, asks
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 TINY: Final = "tiny"
-_VOCABULARY: Final = 3000  # of the tiny model's tokenizer, at most
+#: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
+#: in two thirds of the steps that a vocabulary of 1,000 takes.
+_VOCABULARY: Final = 3000
 _DONE: Final = "answered"  # written when the last answer is in
 
 
@@ -41,6 +44,11 @@ def adapting_settings(job: Job, name: str) -> TrainSettings:
     """The training of a scenario's throw-away adapter, seeded by the recipe."""
     settings: TrainSettings = getattr(calibration_of(job).train, name)
     return settings.model_copy(update={"seed": job.recipe.seed})
+
+
+def tiny_settings(job: Job) -> TinySettings:
+    """Of the tiny model, where the recipe wants that."""
+    return TinySettings(vocabulary=_VOCABULARY, seed=job.recipe.seed)
 
 
 def calibration_of(job: Job) -> Calibration:
@@ -52,10 +60,14 @@ def calibration_of(job: Job) -> Calibration:
 def identity(job: Job, name: str) -> dict[str, Any]:
     """What of the recipe decides the answers: the model, its training, the length of an answer."""
     calibration = calibration_of(job)
-    folder = Path(calibration.model).expanduser()
+    model: Any = calibration.model
+    if model == TINY:
+        model = tiny_settings(job).model_dump()
+    elif Path(model).expanduser().is_dir():
+        model = weights_hash(Path(model).expanduser())
     return {
         "version": VERSION,
-        "model": weights_hash(folder) if folder.is_dir() else calibration.model,
+        "model": model,
         "train": adapting_settings(job, name).identity(),
         "max_new_tokens": calibration.max_new_tokens,
     }
@@ -159,7 +171,10 @@ def _adapt(
         model_name = calibration.model
         if model_name == TINY:
             model_name = str(folder / TINY)
-            _tiny(folder / TINY, retain, candidates, job.recipe.seed)
+            if not (folder / TINY).is_dir():
+                texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
+                made = tiny_settings(job)
+                make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
         model = load_model(model_name)
         settings = adapting_settings(job, name)
         train(model, "finetune", candidates, retain, store, settings, folder / "adapted")
@@ -171,18 +186,6 @@ def _adapt(
             calibration.max_new_tokens,
             calibration.batch_size,
         )
-
-
-def _tiny(folder: Path, retain: Sequence[Record], candidates: Sequence[Record], seed: int) -> None:
-    """A tiny LLaVA with random weights, whose tokens are made for these rows, unless it is there.
-
-    It has learnt nothing before it is adapted: half a million weights forget all that they knew.
-    """
-    from baselines.tiny import make_tiny
-
-    if not folder.is_dir():
-        texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
-        make_tiny(folder, texts, seed=seed, vocabulary=_VOCABULARY)
 
 
 @contextmanager

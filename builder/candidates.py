@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import publish
-from builder.adapt import adapting_settings, calibration_of
+from builder.adapt import adapting_settings, calibration_of, tiny_settings
 from builder.card import render_card
 from builder.files import hidden, replace_folder
 from builder.jobs import Job, picture_reader
@@ -75,6 +75,7 @@ def _baselines_recipe(job: Job, name: str) -> str:
         "name": f"calibrate-{name}",
         "config": name,
         "model": calibration.model,
+        "tiny": tiny_settings(job).model_dump(),
         "answers": {
             "max_new_tokens": calibration.max_new_tokens,
             "batch_size": calibration.batch_size,
@@ -97,7 +98,7 @@ def commands(job: Job, folder: Path) -> list[str]:
         for name in names
     ]
     adapted = " ".join(f"--adapted {name}=calibrate-{name}/answers.jsonl" for name in names)
-    return [*found, f"python -m builder rebuild ... {adapted}"]
+    return [*found, f"and here, with the options of this command but --until: {adapted}"]
 
 
 def _shell(path: Path) -> str:

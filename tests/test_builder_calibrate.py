@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import tiny_llava
-from corpora import PLAIN, builder, tree
+from corpora import PLAIN, builder, command, tree
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 from typer.testing import CliRunner
 
@@ -30,7 +31,7 @@ from builder.request_ledger import Reply
 from eval.asking import Ask
 from eval.files import stable_hash
 from eval.model import Model
-from eval.predictions import Prediction, write_predictions
+from eval.predictions import Prediction, read_predictions, write_predictions
 from eval.recipes import Choice
 from mllmu_med_dataset import PiiSpan, Record, UserError
 
@@ -565,6 +566,22 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
     assert data.pictures[data.rows["forget"][0].image_id].size == (320, 320)
 
 
+@pytest.mark.slow
+def test_the_printed_commands_do_what_the_rebuild_itself_does(
+    quick: list[str], undisturbed: Path, tmp_path: Path
+) -> None:
+    """The answers of the other machine are those that this one gives, to the letter."""
+    out = tmp_path / "data"
+    said = run(*quick, "--until", "calibrate", "--out", out).stdout.splitlines()
+    line = next(line for line in said if "baselines finetune" in line)
+    done = command("baselines", *shlex.split(line)[3:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    adapted = shlex.split(next(line for line in said if "--adapted" in line))[-1]
+    name, _, file = adapted.partition("=")
+    run(*quick, "--out", out, "--adapted", f"{name}={tmp_path / file}")
+    assert ratings(out) == ratings(undisturbed)
+
+
 def test_without_calibration_no_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from builder.__main__ import app\n"
@@ -604,9 +621,10 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
         done = builder("rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
-    answered = [
-        sorted(tmp_path.glob(f"{name}.work/*/calibration/*/answers.jsonl"))
-        for name in ("one", "two")
-    ]
-    assert [p.read_bytes() for p in answered[0]] == [p.read_bytes() for p in answered[1]]
-    assert len(answered[0]) == 2
+    for path in sorted(tmp_path.glob("one.work/*/calibration/*/answers.jsonl")):
+        other = tmp_path / "two.work" / path.relative_to(tmp_path / "one.work")
+        # Not `run`: an adapter's hash covers its configuration, which names the folder of its base.
+        texts = [[(p.id, p.answer) for p in read_predictions(file)] for file in (path, other)]
+        assert texts[0] == texts[1]
+        weights = "adapted/adapter/adapter_model.safetensors"
+        assert (path.parent / weights).read_bytes() == (other.parent / weights).read_bytes()
