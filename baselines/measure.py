@@ -55,6 +55,11 @@ class Data:
         for split, some in rows.items():
             if not some:
                 raise UserError(f"{source or 'mllmu-med'}: {config}/{split} holds no rows")
+            if all(row.answer_type == "closed" for row in some):
+                raise UserError(
+                    f"{source or 'mllmu-med'}: {config}/{split} holds no open question, which "
+                    "ROUGE-1 and UES need: build a larger dataset"
+                )
         return cls(source, config, rows, Pictures(source, config, ()))
 
     @property
@@ -193,12 +198,12 @@ def watcher(
 
 
 def watched(data: Data, most: int) -> list[Record]:
-    """The rows that are looked at after an epoch: at most so many of a split, by a stable hash."""
-    return [
-        row
-        for split in SPLITS
-        for row in sorted(data.rows[split], key=lambda row: stable_hash("watch", row.id))[:most]
-    ]
+    """The rows looked at after an epoch: at most so many open ones of a split, by a stable hash."""
+    found = []
+    for split in SPLITS:
+        opened = [row for row in data.rows[split] if row.answer_type != "closed"]
+        found += sorted(opened, key=lambda row: stable_hash("watch", row.id))[:most]
+    return found
 
 
 def watched_means(folder: Path, data: Data, most: int) -> dict[str, float]:

@@ -13,15 +13,15 @@ from subprocess import PIPE, Popen
 import pytest
 import tiny_llava
 import yaml
-from corpora import builder, command
+from corpora import PLAIN, builder, command
 
 from baselines.estimate import gigabytes, plan, size_of
-from baselines.measure import Data, rouge_means
+from baselines.measure import Data, rouge_means, watched
 from baselines.recipe import load_recipe
 from eval.data import read_rows
 from eval.model import load_model, weights_hash
 from eval.recipes import Choice, shipped
-from mllmu_med_dataset import SPLITS, UsageError
+from mllmu_med_dataset import SPLITS, UsageError, UserError
 
 SMALL = """\
 name: small
@@ -40,7 +40,8 @@ methods:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small dataset, a small model and a recipe, as a user would have it."""
     folder = tmp_path_factory.mktemp("loop")
-    done = builder("rebuild", "--limit", "90", "--set", "privacy.ratios=[10]", cwd=folder)
+    small = ("--limit", "90", "--set", "privacy.ratios=[10]", *PLAIN)
+    done = builder("rebuild", *small, cwd=folder)
     assert done.returncode == 0, done.stderr
     texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
     tiny_llava.make(folder / "model", texts)
@@ -213,6 +214,17 @@ def test_bad_use_is_one_line(place: Path) -> None:
     }
     for wanted, words in cases.items():
         assert wanted in run(place, *words, ok=False)
+
+
+def test_a_split_without_open_questions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is trained: there would be no ROUGE-1, and so no UES."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    assert all(row.answer_type == "open" for row in watched(data, 50))
+    assert {row.split for row in watched(data, 2)} == set(SPLITS)
+    rows = [row for row in data.all if row.split != "forget" or row.answer_type == "closed"]
+    monkeypatch.setattr("baselines.measure.read_rows", lambda *_: rows)
+    with pytest.raises(UserError, match="privacy/forget holds no open question"):
+        Data.read(str(place / "mllmu-med"), "privacy")
 
 
 def test_the_plan_counts_what_would_run(place: Path) -> None:
