@@ -127,8 +127,9 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     some = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
     other: dict[str, str] = {}
     for row in some:
-        like = [r for r in opened if r.question == row.question and r.answer != row.answer]
-        choice = [r for r in like or opened if r.image_id != row.image_id]
+        others = [r for r in opened if r.image_sha256 != row.image_sha256]
+        like = [r for r in others if r.question == row.question and r.answer != row.answer]
+        choice = like or others
         if not choice:
             raise UserError("the retain set has one picture only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
@@ -193,12 +194,23 @@ def watcher(
 
 
 def watched(data: Data, most: int) -> list[Record]:
-    """The rows that are looked at after an epoch: at most so many of a split, by a stable hash."""
-    return [
-        row
-        for split in SPLITS
-        for row in sorted(data.rows[split], key=lambda row: stable_hash("watch", row.id))[:most]
-    ]
+    """What is asked after an epoch: at most so many open questions of a split, by a stable hash.
+
+    ROUGE-1 is of open questions alone: closed ones would leave a score of few, or of none.
+
+    Raises:
+        UserError: a split has none.
+    """
+    found = []
+    for split in SPLITS:
+        opened = [row for row in data.rows[split] if row.answer_type == "open"]
+        if not opened:
+            raise UserError(
+                f"{data.source or 'mllmu-med'}: {data.config}/{split} has no open questions, of "
+                "which the scores by epoch are: set watch to 0"
+            )
+        found += sorted(opened, key=lambda row: stable_hash("watch", row.id))[:most]
+    return found
 
 
 def watched_means(folder: Path, data: Data, most: int) -> dict[str, float]:

@@ -34,8 +34,8 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
-    watch: rows of each split that are answered at the end of every epoch (UES by epoch, and
-        `keep: best`); 0: none.
+    watch: open questions of each split that are answered at the end of every epoch (UES by epoch,
+        and `keep: best`); 0: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import cast
 
 import pytest
 import tiny_llava
@@ -16,12 +18,13 @@ import yaml
 from corpora import builder, command
 
 from baselines.estimate import gigabytes, plan, size_of
-from baselines.measure import Data, rouge_means
-from baselines.recipe import load_recipe
+from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.recipe import Answers, load_recipe
+from eval.asking import Ask
 from eval.data import read_rows
-from eval.model import load_model, weights_hash
+from eval.model import Answer, Model, load_model, weights_hash
 from eval.recipes import Choice, shipped
-from mllmu_med_dataset import SPLITS, UsageError
+from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 SMALL = """\
 name: small
@@ -40,7 +43,9 @@ methods:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small dataset, a small model and a recipe, as a user would have it."""
     folder = tmp_path_factory.mktemp("loop")
-    done = builder("rebuild", "--limit", "90", "--set", "privacy.ratios=[10]", cwd=folder)
+    # Without calibration, which of so few rows may leave no open question to forget.
+    words = ("--limit", "90", "--set", "privacy.ratios=[10]", "--set", "calibration=null")
+    done = builder("rebuild", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
     texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
     tiny_llava.make(folder / "model", texts)
@@ -198,6 +203,51 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
     assert "was run with another" in said
 
 
+def test_a_watched_row_is_one_that_counts(place: Path) -> None:
+    """However few: closed questions have no ROUGE-1."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    for most in (1, 6):
+        rows = watched(data, most)
+        assert {row.answer_type for row in rows} == {"open"}
+        assert {row.split for row in rows} == set(SPLITS)
+    closed = [row for row in data.rows["retain"] if row.answer_type == "closed"]
+    with pytest.raises(UserError, match="privacy/retain has no open questions"):
+        watched(replace_rows(data, closed), 6)
+
+
+def test_swapped_pictures_are_other_pictures(place: Path) -> None:
+    """Each question is asked with its own picture, then with one of other content."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    row = next(row for row in data.rows["retain"] if row.answer_type == "open")
+    far = next(
+        other
+        for other in data.rows["retain"]
+        if other.answer_type == "open" and other.image_sha256 != row.image_sha256
+    )
+    # The only other answer to the same question is of the same picture: any other picture will do.
+    twin = replace(row, id="twin", answer="something else", question=row.question)
+    copy = replace(row, id="copy", image_id="copy", answer="something else again")
+    far = replace(far, question="Nobody else asks this?")
+    some = replace_rows(data, [row, twin, copy, far])
+    asked: list[tuple[str, str]] = []
+
+    class Seeing:
+        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
+            asked.extend((ask.row.id, ask.row.image_id) for ask in asks)
+            return [Answer("", 0, "eos") for _ in asks]
+
+    found = swapped(cast("Model", Seeing()), some, Answers())
+    assert found["n"] == 4
+    own = {one.id: one.image_id for one in (row, twin, copy, far)}
+    assert dict(asked[:4]) == own
+    same = {row.image_id, "copy"}
+    assert all((image in same) != (own[row_id] in same) for row_id, image in asked[4:])
+
+
+def replace_rows(data: Data, retain: list[Record]) -> Data:
+    return replace(data, rows={**data.rows, "retain": retain})
+
+
 def test_bad_use_is_one_line(place: Path) -> None:
     cases = {
         "method ada: use": ("unlearn", "ada", "--from", "x", "--out", "y"),
@@ -208,9 +258,12 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "nowhere: no such folder": (*LOOP, "--data", "nowhere"),
         "use privacy or incorrect": (*LOOP, "--config", "privat"),
         "neither a file nor one of demo": ("run", "--recipe", "none"),
+        "gpt: its configuration cannot be read: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
         "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
     }
+    (place / "gpt").mkdir()
+    (place / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')
     for wanted, words in cases.items():
         assert wanted in run(place, *words, ok=False)
 
