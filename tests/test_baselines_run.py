@@ -17,13 +17,16 @@ import tiny_llava
 import yaml
 from corpora import builder, command
 
+from baselines.__main__ import _recipe
 from baselines.estimate import gigabytes, plan, size_of
-from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.folders import held, new_folder
+from baselines.measure import Data, rouge_means, swapped, watched, watched_means
 from baselines.recipe import Answers, load_recipe
 from eval.asking import Ask
 from eval.data import read_rows
 from eval.model import Answer, Model, load_model, weights_hash
 from eval.recipes import Choice, shipped
+from eval.ues import ues
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 SMALL = """\
@@ -197,10 +200,56 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
     run(place, "unlearn", "idk", "--from", "gd", "--out", "idk", *words)
     record = json.loads((place / "idk" / "record.json").read_text())
     assert len(record["model"]["adapters"]) == 2
-    said = run(place, *LOOP, "--out", "calm", "--set", "finetune.epochs=1", ok=False)
-    assert "was run with another settings" in said
-    said = run(place, *LOOP, "--out", "calm", "--config", "incorrect", ok=False)
-    assert "was run with another" in said
+    # UES by epoch of the second round is that against the fine-tuned model, as UES is.
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    last = json.loads(open_lines(place / "idk" / "trajectory.jsonl")[-1])
+    means = watched_means(loop / "finetune", data, 6)
+    assert last["ues"] == pytest.approx(ues(last["rouge1"], means).value)
+
+
+@pytest.mark.slow
+def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
+    loop: Path, place: Path
+) -> None:
+    before = {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
+    cases = {
+        "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
+        "was run otherwise (data": "--config=incorrect",
+        "was run otherwise (dtype: 'float32' there, 'bfloat16' now)": "--dtype=bfloat16",
+        "finetune.keep: best needs scores by epoch: set watch": (
+            "--set=watch=0",
+            "--set=finetune.keep=best",
+        ),
+    }
+    for wanted, words in cases.items():
+        added = [words] if isinstance(words, str) else words
+        assert wanted in run(place, *LOOP, "--out", "calm", *added, ok=False)
+    with held(loop):
+        assert "calm: another command is writing here" in run(
+            place, *LOOP, "--out", "calm", ok=False
+        )
+    assert before == {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_unlearning_wants_the_dataset_that_was_learnt(loop: Path, place: Path) -> None:
+    done = builder(
+        *("rebuild", "--limit", "90", "--set", "seed=5", "--set", "calibration=null"),
+        *("--set", "privacy.ratios=[10]", "--out", "other"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    words = ("--recipe", "small.yaml", "--data", "other", "--out", "no")
+    said = run(place, "unlearn", "ga", "--from", "calm/finetune", *words, ok=False)
+    assert "calm/finetune: was trained on another dataset" in said
+    assert not (place / "no").exists()
+
+
+def test_one_command_writes_a_run_folder(place: Path) -> None:
+    with held(place / "busy"):
+        said = run(place, "finetune", *LOOP[1:], "--out", "busy", ok=False)
+    assert "busy: another command is writing here" in said
+    assert not list((place / "busy").iterdir())
 
 
 def test_a_watched_row_is_one_that_counts(place: Path) -> None:
@@ -213,6 +262,27 @@ def test_a_watched_row_is_one_that_counts(place: Path) -> None:
     closed = [row for row in data.rows["retain"] if row.answer_type == "closed"]
     with pytest.raises(UserError, match="privacy/retain has no open questions"):
         watched(replace_rows(data, closed), 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe"),
+    [(None, "demo"), ("tiny", "demo"), ("runs/tiny-342dacb2", "demo"), ("tiny-llava", "paper")],
+)
+def test_a_tiny_model_that_was_made_has_the_demos_recipe(model: str | None, recipe: str) -> None:
+    """Also in `unlearn --from`, which finds the model under its folder's name."""
+    assert _recipe(None, model, None, None).name == recipe
+
+
+def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
+    made = tmp_path / "model"
+    with (
+        pytest.raises(UserError, match="exists already"),
+        new_folder(made, "a model"),
+        new_folder(made, "a model") as first,
+    ):
+        (first / "weights").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (made / "weights").is_file()
 
 
 def test_swapped_pictures_are_other_pictures(place: Path) -> None:
