@@ -5,13 +5,14 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eval.cli import make_app, one_line_errors
-from mllmu_med_dataset import UsageError
+from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
@@ -89,6 +90,7 @@ def run(
 
     Run it again after a kill, or with more methods: what is done is not done again.
     """
+    from baselines.folders import held
     from baselines.measure import Data
     from baselines.run import TINY, Stack, is_main, notes, run_all, tiny_model
 
@@ -102,17 +104,18 @@ def run(
 
         print_plan(loaded, read, name, wanted, folder)
         return
-    if name == TINY:
-        name = str(tiny_model(loaded, read, folder))
-    folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
-    if not is_main():
-        return
-    from eval import report
-    from eval.tables import console
+    with held(folder) if is_main() else nullcontext():
+        if name == TINY:
+            name = str(tiny_model(loaded, read, folder))
+        folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
+        if not is_main():
+            return
+        from eval import report
+        from eval.tables import console
 
-    found = report.collect(folders, intervals=True)
-    found.notes[:0] = notes(folder, wanted)
-    report.write(found, "html", folder / "report.html")
+        found = report.collect(folders, intervals=True)
+        found.notes[:0] = notes(folder, wanted)
+        report.write(found, "html", folder / "report.html")
     report.print_terminal(report.collect(folders), console())
     for note in notes(folder, wanted):
         print(note)
@@ -123,13 +126,14 @@ def _recipe(
     recipe: str | None, model: str | None, config: str | None, settings: list[str] | None
 ) -> Recipe:
     from baselines.recipe import load_recipe
+    from baselines.run import is_tiny
     from eval.data import split_config
     from eval.recipes import Choice
     from eval.recipes import choices as parse_choices
 
     scenario = split_config(config)[0] if config else "privacy"
     demo = "demo" if scenario == "privacy" else "demo-incorrect"
-    name = recipe or (demo if model in (None, "tiny") else f"paper-{scenario}")
+    name = recipe or (demo if is_tiny(model) else f"paper-{scenario}")
     wanted = parse_choices(settings or [])
     if model:
         wanted.append(Choice("model", model))
@@ -220,6 +224,8 @@ def unlearn(
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
     record, adapters = ended(parent)
     about = record["data"]
+    if "hash" not in about:
+        raise UserError(f"{parent}: does not say on which dataset it was trained: fine-tune anew")
     _one(
         method,
         out,
@@ -231,6 +237,7 @@ def unlearn(
         device,
         dtype,
         tuple(adapters),
+        about["hash"],
     )
 
 
@@ -245,6 +252,7 @@ def _one(
     device: str,
     dtype: str,
     parents: tuple[Path, ...] = (),
+    learnt: str = "",
 ) -> None:
     from baselines.measure import Data
     from baselines.run import TINY, Part, Stack, do, is_main, tiny_model
@@ -253,6 +261,12 @@ def _one(
 
     loaded = _recipe(recipe, model, config, settings)
     read = Data.read(data, loaded.config)
+    if learnt and read.hash != learnt:
+        raise UserError(
+            f"{parents[-1].parent}: was trained on another dataset (hash {learnt}, that of "
+            f"{read.source or 'mllmu-med'} is {read.hash}): give --data the one it was trained "
+            "on, or fine-tune anew"
+        )
     name = str(loaded.model)
     if name == TINY:
         name = str(tiny_model(loaded, read, out.parent))

@@ -56,11 +56,11 @@ def size_of(name: str) -> Size:
     folder = Path(name).expanduser()
     try:
         config: Any = config_of_tiny() if name == TINY else AutoConfig.from_pretrained(str(folder))
+        with init_empty_weights():
+            model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name}: its configuration cannot be read: {reason}") from error
-    with init_empty_weights():
-        model = AutoModelForImageTextToText.from_config(config)
     per_rank = sum(
         sum(module.weight.shape)
         for place, module in model.named_modules()

@@ -1,14 +1,15 @@
-"""A folder of a model is there whole or not at all."""
+"""Folders: a model's is there whole or not at all, a run's is written by one command at a time."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eval.files import make_folder
+from eval.files import lock, make_folder
 from mllmu_med_dataset import UserError
 
 
@@ -19,14 +20,36 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
     Raises:
         UserError: `path` exists already, or its parent cannot be written to.
     """
+    exists = f"{path}: exists already: name a new folder for {what}, or remove this one"
     if path.exists():
-        raise UserError(f"{path}: exists already: name a new folder for {what}, or remove this one")
+        raise UserError(exists)
     make_folder(path.absolute().parent, what)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
     try:
         made = temporary / path.name  # mkdtemp's own folder is private to its maker
         made.mkdir()
         yield made
-        made.rename(path)
+        try:
+            made.rename(path)
+        except OSError as error:
+            if not path.exists():
+                raise
+            raise UserError(exists) from error  # made by another command meanwhile
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Make a run's folder and keep other commands out of it while the block lasts.
+
+    Raises:
+        UserError: it cannot be written to, or another command is at work there.
+    """
+    make_folder(path, "a run")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)

@@ -132,8 +132,9 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     some = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
     other: dict[str, str] = {}
     for row in some:
-        like = [r for r in opened if r.question == row.question and r.answer != row.answer]
-        choice = [r for r in like or opened if r.image_id != row.image_id]
+        others = [r for r in opened if r.image_sha256 != row.image_sha256]
+        like = [r for r in others if r.question == row.question and r.answer != row.answer]
+        choice = like or others
         if not choice:
             raise UserError("the retain set has one picture only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from baselines.losses import UNLEARNING
 from baselines.settings import TrainSettings
@@ -34,8 +34,8 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
-    watch: rows of each split that are answered at the end of every epoch (UES by epoch, and
-        `keep: best`); 0: none.
+    watch: open questions of each split that are answered at the end of every epoch (UES by epoch,
+        and `keep: best`); 0: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +57,13 @@ class Recipe(BaseModel):
             if name not in UNLEARNING:
                 raise ValueError(f"no method {name!r}: use {', '.join(UNLEARNING)}")
         return methods
+
+    @model_validator(mode="after")
+    def _scored(self) -> Recipe:
+        for name in ("finetune", *self.methods, "unlearn"):
+            if self.settings(name).keep == "best" and not self.watch:
+                raise ValueError(f"{name}.keep: best needs scores by epoch: set watch, e.g. to 20")
+        return self
 
     def settings(self, part: str) -> TrainSettings:
         """Of `finetune`, `retrain` (the same) or a method."""

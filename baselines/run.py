@@ -10,11 +10,14 @@ lacks it. There is one model in memory: adapters are put on top of it and taken 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from baselines.folders import held
 from baselines.measure import (
     Data,
     measure,
@@ -24,10 +27,11 @@ from baselines.measure import (
     watcher,
     write_json,
 )
-from eval.files import digest, make_folder
-from eval.model import weights_hash
+from eval.files import digest
+from eval.model import pick_dtype, weights_hash
 from eval.progress import say
 from eval.runs import read_json
+from eval.weights import pick_device
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -94,6 +98,12 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
         say(f"{part.folder.name}: done already")
         return
     say(f"{part.folder.name}:")
+    with held(part.folder) if is_main() else nullcontext():
+        _do(part, recipe, data, stack, identity)
+    _wait()
+
+
+def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str, Any]) -> None:
     model = stack.at(part.parents)
     outcome: dict[str, Any] | None = None
     if part.method != "base":
@@ -101,7 +111,8 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
 
         means = None
         if part.parents and recipe.watch:
-            means = watched_means(part.parents[-1].parent, data, recipe.watch)
+            # The first adapter is the fine-tuned model's, also in a second round of unlearning.
+            means = watched_means(part.parents[0].parent, data, recipe.watch)
         ended = train(
             model,
             part.method,
@@ -121,7 +132,6 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
         if part.method == "finetune":
             found["swapped"] = swapped(model, data, recipe.answers)
         write_json(part.folder / DONE, found)
-    _wait()
 
 
 def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
@@ -131,6 +141,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     return {
         "method": part.method,
         "model": weights_hash(model) if model.is_dir() else stack.name,
+        "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
         "parents": [weights_hash(one) for one in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
         "watch": recipe.watch if trains else 0,
@@ -146,23 +157,35 @@ def _is_done(part: Part, identity: dict[str, Any]) -> bool:
     before = read_json(path).get("identity", {})
     if before == identity:
         return True
-    name = next(name for name in identity if before.get(name) != identity[name])
     raise UserError(
-        f"{part.folder}: was run with another {name}: give --out another folder, or remove this one"
+        f"{part.folder}: was run otherwise ({_difference(before, identity)}): give --out another "
+        "folder, or remove this one"
     )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first value that differs, of `settings` and `answers` the key in them."""
+    name = next(name for name in now if before.get(name) != now[name])
+    old, new = before.get(name), now[name]
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+        return f"{name}.{_difference(old, new)}"
+    return f"{name}: {old!r} there, {new!r} now"
 
 
 def run_all(
     recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
 ) -> list[Path]:
     """Every part in turn; returns the run folders in the order of the table."""
-    if is_main():
-        make_folder(out, "a run")
-        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
     unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
     parts = [base, retrain, finetune, *unlearned]
+    # Another recipe is refused before its first word is written, and before any work.
+    for part in parts:
+        if all((parent.parent / DONE).is_file() for parent in part.parents):
+            _is_done(part, _identity(part, recipe, data, stack))
+    if is_main():
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     for part in parts:
         do(part, recipe, data, stack)
     if is_main():
@@ -206,9 +229,19 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
         # The refusals too: a small vocabulary must be able to say them in few tokens.
         texts = [f"{row.question} {row.answer}" for row in data.all]
         texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
-        make_tiny(folder, texts, seed=settings.seed, vocabulary=settings.vocabulary)
+        try:
+            make_tiny(folder, texts, seed=settings.seed, vocabulary=settings.vocabulary)
+        except UserError:
+            if not folder.is_dir():  # else another command has made the same one meanwhile
+                raise
     _wait()
     return folder
+
+
+def is_tiny(model: str | None) -> bool:
+    """Whether a model is the tiny one: not named, called so, or made by `tiny_model`."""
+    name = Path(model or TINY).name
+    return name == TINY or bool(re.fullmatch(f"{TINY}-[0-9a-f]{{8}}", name))
 
 
 def _processes() -> int:

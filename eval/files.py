@@ -86,13 +86,13 @@ def check_out(path: Path, what: str) -> None:
     make_folder(path.parent, what)
 
 
-def lock(stream: IO[str], path: Path) -> None:
-    """Hold a file that is open for writing until it is closed; a second process is told so."""
+def lock(stream: IO[str] | int, path: Path) -> None:
+    """Hold a file or folder that is open until it is closed; a second process is told so."""
     # Some network file systems have no locks: there, two at once are not found out.
     with contextlib.suppress(OSError):
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{path}: another command is writing this file: wait for it, or give another --out"
+                f"{path}: another command is writing here: wait for it, or give another --out"
             ) from None

@@ -338,9 +338,7 @@ def load_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     where = pick_device(device)
-    kind = dtype or ("float32" if where == "cpu" else "bfloat16")
-    if kind not in DTYPES:
-        raise UsageError(f"--dtype {kind}: use {', '.join(DTYPES)}")
+    kind = pick_dtype(dtype, where)
     folder = Path(name).expanduser()
     if not folder.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
@@ -387,14 +385,22 @@ def load_model(
     return made
 
 
+def pick_dtype(name: str, where: str) -> str:
+    """The named type of weights; without a name bfloat16, on a CPU float32."""
+    kind = name or ("float32" if where == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise UsageError(f"--dtype {kind}: use {', '.join(DTYPES)}")
+    if kind == "nf4" and not find_spec("bitsandbytes"):
+        raise UsageError("--dtype nf4: needs bitsandbytes: pip install bitsandbytes")
+    return kind
+
+
 def _precision(kind: str, where: str) -> dict[str, Any]:
     """What `from_pretrained` is told of the type of the weights."""
     import torch
 
     if kind != "nf4":
         return {"dtype": getattr(torch, kind)}
-    if not find_spec("bitsandbytes"):
-        raise UsageError("--dtype nf4: needs bitsandbytes: pip install bitsandbytes")
     from transformers import BitsAndBytesConfig
 
     quantized = BitsAndBytesConfig(

@@ -7,21 +7,28 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import cast
 
 import pytest
 import tiny_llava
 import yaml
 from corpora import PLAIN, builder, command
 
+import baselines.run
+from baselines.__main__ import _recipe
 from baselines.estimate import gigabytes, plan, size_of
-from baselines.measure import Data, rouge_means, watched
-from baselines.recipe import load_recipe
+from baselines.folders import held, new_folder
+from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.recipe import Answers, load_recipe
+from baselines.run import Part, Stack, do
+from eval.asking import Ask
 from eval.data import read_rows
-from eval.model import load_model, weights_hash
+from eval.model import Answer, Model, load_model, weights_hash
 from eval.recipes import Choice, shipped
-from mllmu_med_dataset import SPLITS, UsageError, UserError
+from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 SMALL = """\
 name: small
@@ -193,10 +200,133 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
     run(place, "unlearn", "idk", "--from", "gd", "--out", "idk", *words)
     record = json.loads((place / "idk" / "record.json").read_text())
     assert len(record["model"]["adapters"]) == 2
-    said = run(place, *LOOP, "--out", "calm", "--set", "finetune.epochs=1", ok=False)
-    assert "was run with another settings" in said
-    said = run(place, *LOOP, "--out", "calm", "--config", "incorrect", ok=False)
-    assert "was run with another" in said
+
+
+@pytest.mark.slow
+def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
+    loop: Path, place: Path
+) -> None:
+    before = {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
+    cases = {
+        "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
+        "was run otherwise (data": "--config=incorrect",
+        "was run otherwise (dtype: 'float32' there, 'bfloat16' now)": "--dtype=bfloat16",
+        "finetune.keep: best needs scores by epoch: set watch": (
+            "--set=watch=0",
+            "--set=finetune.keep=best",
+        ),
+    }
+    for wanted, words in cases.items():
+        added = [words] if isinstance(words, str) else words
+        assert wanted in run(place, *LOOP, "--out", "calm", *added, ok=False)
+    with held(loop):
+        assert "calm: another command is writing here" in run(
+            place, *LOOP, "--out", "calm", ok=False
+        )
+    assert before == {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_unlearning_wants_the_dataset_that_was_learnt(loop: Path, place: Path) -> None:
+    done = builder(
+        *("rebuild", "--limit", "90", "--set", "seed=5", "--set", "calibration=null"),
+        *("--set", "privacy.ratios=[10]", "--out", "other"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    words = ("--recipe", "small.yaml", "--data", "other", "--out", "no")
+    said = run(place, "unlearn", "ga", "--from", "calm/finetune", *words, ok=False)
+    assert "calm/finetune: was trained on another dataset" in said
+    assert not (place / "no").exists()
+
+
+def test_one_command_writes_a_run_folder(place: Path) -> None:
+    with held(place / "busy"):
+        said = run(place, "finetune", *LOOP[1:], "--out", "busy", ok=False)
+    assert "busy: another command is writing here" in said
+    assert not list((place / "busy").iterdir())
+
+
+def test_a_second_round_is_scored_against_the_fine_tuned_model(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def means(folder: Path, *_: object) -> None:
+        raise UserError(f"means of {folder.name}")
+
+    monkeypatch.setattr(baselines.run, "watched_means", means)
+    monkeypatch.setattr(Stack, "at", lambda *_: None)
+    below = [tmp_path / name / "adapter" for name in ("finetune", "gd")]
+    for folder in below:
+        folder.mkdir(parents=True)
+        (folder / "adapter_model.safetensors").touch()
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    recipe = load_recipe(str(place / "small.yaml"))
+    part = Part("idk", tmp_path / "idk", tuple(below))
+    with pytest.raises(UserError, match="means of finetune"):
+        do(part, recipe, data, Stack(str(place / "model")))
+
+
+def test_a_watched_row_is_one_that_counts(place: Path) -> None:
+    """However few: closed questions have no ROUGE-1."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    for most in (1, 6):
+        rows = watched(data, most)
+        assert {row.answer_type for row in rows} == {"open"}
+        assert {row.split for row in rows} == set(SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe"),
+    [(None, "demo"), ("tiny", "demo"), ("runs/tiny-342dacb2", "demo"), ("tiny-llava", "paper")],
+)
+def test_a_tiny_model_that_was_made_has_the_demos_recipe(model: str | None, recipe: str) -> None:
+    """Also in `unlearn --from`, which finds the model under its folder's name."""
+    assert _recipe(None, model, None, None).name == recipe
+
+
+def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
+    made = tmp_path / "model"
+    with (
+        pytest.raises(UserError, match="exists already"),
+        new_folder(made, "a model"),
+        new_folder(made, "a model") as first,
+    ):
+        (first / "weights").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (made / "weights").is_file()
+
+
+def test_swapped_pictures_are_other_pictures(place: Path) -> None:
+    """Each question is asked with its own picture, then with one of other content."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    row = next(row for row in data.rows["retain"] if row.answer_type == "open")
+    far = next(
+        other
+        for other in data.rows["retain"]
+        if other.answer_type == "open" and other.image_sha256 != row.image_sha256
+    )
+    # The only other answer to the same question is of the same picture: any other picture will do.
+    twin = replace(row, id="twin", answer="something else", question=row.question)
+    copy = replace(row, id="copy", image_id="copy", answer="something else again")
+    far = replace(far, question="Nobody else asks this?")
+    some = replace_rows(data, [row, twin, copy, far])
+    asked: list[tuple[str, str]] = []
+
+    class Seeing:
+        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
+            asked.extend((ask.row.id, ask.row.image_id) for ask in asks)
+            return [Answer("", 0, "eos") for _ in asks]
+
+    found = swapped(cast("Model", Seeing()), some, Answers())
+    assert found["n"] == 4
+    own = {one.id: one.image_id for one in (row, twin, copy, far)}
+    assert dict(asked[:4]) == own
+    same = {row.image_id, "copy"}
+    assert all((image in same) != (own[row_id] in same) for row_id, image in asked[4:])
+
+
+def replace_rows(data: Data, retain: list[Record]) -> Data:
+    return replace(data, rows={**data.rows, "retain": retain})
 
 
 def test_bad_use_is_one_line(place: Path) -> None:
@@ -209,9 +339,12 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "nowhere: no such folder": (*LOOP, "--data", "nowhere"),
         "use privacy or incorrect": (*LOOP, "--config", "privat"),
         "neither a file nor one of demo": ("run", "--recipe", "none"),
+        "gpt: its configuration cannot be read: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
         "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
     }
+    (place / "gpt").mkdir()
+    (place / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')
     for wanted, words in cases.items():
         assert wanted in run(place, *words, ok=False)
 

@@ -83,7 +83,7 @@ def test_two_at_once_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     with AnswerFile(path, asked(), IDENTITY) as first:
         add(first, asked()[:1])
-        with pytest.raises(UserError, match="another command is writing this file"):
+        with pytest.raises(UserError, match="another command is writing here"):
             AnswerFile(path, asked(), IDENTITY)
         add(first, asked()[1:])
         first.finish()
