@@ -157,9 +157,10 @@ def _walk_or_wait(
     if waiting:
         only = "" if any(one.undecided for one in waiting) else " --conflicts"
         unseen = "" if job.accept_all or only else "; or take them unseen: --review accept-all"
+        export = f"`python -m builder review export{only}{options(job)}`"
         raise review.Waiting(
-            f"{'; '.join(map(str, waiting))}: `python -m builder review export{only}{options(job)}` "
-            f"writes the page to open, `python -m builder review import` takes what it saves{unseen}"
+            f"{'; '.join(map(str, waiting))}: {export} writes the page to open, `python -m builder "
+            f"review import` takes what it saves{unseen}"
         )
     return states
 
