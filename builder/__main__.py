@@ -1,6 +1,6 @@
-"""The builder's commands: rebuild, status, show, recipe. Each says more with --help.
+"""The builder's commands: rebuild, review, status, show, recipe. Each says more with --help.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 used wrongly, 3 waits for people's review.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from builder.review.cli import app as review_app
 from eval.cli import make_app, one_line_errors
 from mllmu_med_dataset import UsageError
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
+app.add_typer(review_app, name="review")
 
 OUT = Path("mllmu-med")
 
@@ -43,6 +45,8 @@ def _work_folder(work: Path | None, out: Path) -> Path:
   python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
   python -m builder rebuild --author llm --model MODEL --offline --requests FILE
   python -m builder rebuild --set calibration=null
+  python -m builder rebuild --set calibration=null --set incorrect.review=true
+  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --review accept-all
   python -m builder rebuild --set calibration.model=llava-med --until calibrate
   python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
 """
@@ -125,8 +129,8 @@ def rebuild(
         str,
         typer.Option(
             metavar="STAGE",
-            help="Stop after ingest, draw, profiles, inject, corrupt, split or publish; before "
-            "calibrate, with the candidates written for another machine.",
+            help="Stop after ingest, draw, profiles, inject, corrupt, review, split or publish; "
+            "before calibrate, with the candidates written for another machine.",
         ),
     ] = "publish",
     adapted: Annotated[
@@ -136,13 +140,24 @@ def rebuild(
             help="Calibrate a scenario by these answers of a model adapted elsewhere.",
         ),
     ] = None,
+    review: Annotated[
+        str | None,
+        typer.Option(
+            metavar="accept-all",
+            help="Take the texts that nobody has reviewed unseen; the dataset says so.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say which stages would run, and what llm would cost."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
-    """Build the dataset, or what has changed of it; run it again after a kill and it goes on."""
+    """Build the dataset, or what has changed of it; run it again after a kill and it goes on.
+
+    Where the recipe wants a review, it stops with exit code 3 until people have decided: see
+    `python -m builder review --help`.
+    """
     from builder import pipeline, tables
     from builder.stages import STAGES, plan
 
@@ -161,6 +176,8 @@ def rebuild(
     )
     if adapted:
         job = replace(job, adapted=_adapted(adapted, job.recipe))
+    if review is not None:
+        job = replace(job, accept_all=_accept_all(review, job.recipe))
     if job.recipe.asks_model:
         from builder.request_settings import Settings, read_price
 
@@ -193,6 +210,7 @@ def rebuild(
                 json.dumps(
                     {
                         "would_run": stale,
+                        "waits": tables.waiting(job, plans, stale),
                         "requests": {name: one._asdict() for name, one in asked.items()},
                         "recipe": job.recipe.model_dump(mode="json"),
                     }
@@ -207,6 +225,20 @@ def rebuild(
         print(json.dumps(tables.as_json(job, result)))
     else:
         tables.print_result(job, result)
+
+
+def _accept_all(review: str, recipe: Any) -> bool:
+    """Whether `--review` says so, of a recipe that wants a review."""
+    if review != "accept-all":
+        raise UsageError(
+            f"--review {review}: use accept-all, or leave it out to have people review"
+        )
+    if not any(scenario.review for scenario in recipe.scenarios().values()):
+        first = next(iter(recipe.scenarios()))
+        raise UsageError(
+            f"--review: recipe {recipe.name} wants no review: add --set {first}.review=true"
+        )
+    return True
 
 
 def _adapted(given: list[str], recipe: Any) -> dict[str, Path]:

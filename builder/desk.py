@@ -71,11 +71,11 @@ class _Pending(Exception):
 
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
     """Have a scenario's candidates written; the stage `inject` or `corrupt`."""
-    records, rated = _before(chain, scenario), job.recipe.calibration is not None
+    records, sifted = _before(chain, scenario), job.recipe.sifts(scenario)
 
     async def write(author: Author, many: WriteMany, done: OnDone) -> Texts:
         one = _write_one(job, chain, scenario, author)
-        return await write_candidates(records, scenario, name, one, many, done, rated=rated)
+        return await write_candidates(records, scenario, name, one, many, done, sifted=sifted)
 
     if job.recipe.author == "offline":
         # A test answer in the training data would be a leak.
@@ -86,7 +86,7 @@ def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: P
         author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
         return await write(author, many, done)
 
-    total = to_write(records, scenario, rated)
+    total = to_write(records, scenario, sifted)
     found, notes = asyncio.run(with_model(job, f"{name}: writing", total, folder, work))
     made = outcome(*found)
     made.notes |= notes
@@ -251,8 +251,8 @@ def estimate(
             ask = partial(_held_or_pending, client)
             author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
             write = _write_one(job, chain, scenario, author)
-            rated = job.recipe.calibration is not None
-            await write_candidates(records, scenario, name, write, many, rated=rated)
+            sifted = job.recipe.sifts(scenario)
+            await write_candidates(records, scenario, name, write, many, sifted=sifted)
         return len(client.used)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,6 +32,8 @@ class Job:
     recorded: Path | None = None  # an exported request ledger to read first
     #: By scenario, the answers of an adapted model, made elsewhere.
     adapted: Mapping[str, Path] = field(default_factory=dict)
+    #: Take the texts that nobody has reviewed as they are, where the recipe wants a review.
+    accept_all: bool = False
 
     @property
     def requests(self) -> Path:
@@ -46,6 +49,20 @@ def default_work(out: Path) -> Path:
     return out.with_name(out.name + ".work")
 
 
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def options(job: Job) -> str:
+    """The options that make the other commands find this build, with a space before each."""
+    out = "" if shown(job.out) == "mllmu-med" else f" --out {shlex.quote(shown(job.out))}"
+    return out + (
+        "" if job.work == default_work(job.out) else f" --work {shlex.quote(str(job.work))}"
+    )
+
+
 def write_job(job: Job) -> None:
     """Keep a job in its work folder."""
     record = {
@@ -54,6 +71,7 @@ def write_job(job: Job) -> None:
         "slake": str(job.slake) if job.slake else None,
         "mm_skin": str(job.mm_skin) if job.mm_skin else None,
         "adapted": {name: str(path) for name, path in job.adapted.items()},
+        "accept_all": job.accept_all,
     }
     write_atomic(job.work / "job.json", canonical_json(record) + "\n")
 
@@ -73,6 +91,7 @@ def read_job(work: Path) -> Job:
             slake=Path(record["slake"]) if record["slake"] else None,
             mm_skin=Path(record["mm_skin"]) if record["mm_skin"] else None,
             adapted={name: Path(path) for name, path in record.get("adapted", {}).items()},
+            accept_all=record.get("accept_all", False),
         )
     except FileNotFoundError as error:
         raise UserError(

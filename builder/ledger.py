@@ -107,13 +107,14 @@ class StageState(NamedTuple):
 class Stage:
     """One step: its identity and the function that does it.
 
-    `uses` are the recipe's values that change its result. `run(folder)` does the work and may
-    leave files of its own in `folder`, such as pictures under `folder/pictures`.
+    `uses` are the recipe's values that change its result; or a function that gives them, where they
+    depend on what the stage before has left: it is called when that is there. `run(folder)` does
+    the work and may leave files of its own in `folder`, such as pictures under `folder/pictures`.
     """
 
     name: str
     version: int
-    uses: Mapping[str, Any]
+    uses: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     run: Callable[[Path], Outcome]
     #: Where the paths of `Outcome.inputs` begin; None when the stage reads nothing from outside.
     source: Path | None = None
@@ -183,7 +184,7 @@ def fingerprint(stage: Stage, previous: str) -> str:
             "format": FORMAT,
             "name": stage.name,
             "version": stage.version,
-            "uses": stage.uses,
+            "uses": stage.uses() if callable(stage.uses) else stage.uses,
             "previous": previous,
         }
     )

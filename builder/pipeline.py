@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from builder import publish
 from builder.card import render_card
 from builder.files import hidden, replace_folder, restore_folder
-from builder.jobs import Job, picture_reader, write_job
+from builder.jobs import Job, options, picture_reader, write_job
 from builder.ledger import StageState, Stamp, locked
 from builder.request_ledger import RequestLedger
 from builder.request_settings import api_key
+from builder.review import stage as review
 from builder.stages import STAGES, ChainPlan, plan
 from eval.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
 from eval.progress import say
@@ -71,7 +72,7 @@ def estimates(job: Job) -> dict[str, Estimate]:
         trial = replace(job, work=Path(folder))
         say("dry run: reading the sources")
         plans = plan(trial)
-        _walk(plans, "profiles", [])
+        _walk(plans, "profiles", [], [])
         found = {}
         for item in plans:
             given = (item.chain, item.name, item.scenario)
@@ -89,6 +90,7 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     another machine.
 
     Raises:
+        Waiting: texts have to be reviewed first; all that does not depend on them is done.
         UserError: with one line about what is wrong; what was published before stays as it was.
     """
     if until == "calibrate" and job.recipe.calibration is None:
@@ -108,10 +110,10 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         if until == "calibrate":
             from builder import candidates
 
-            states = _walk(plans, STAGES[STAGES.index(until) - 1], ran)
+            states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
             folder = candidates.write_candidates_dataset(job, plans)
             return Result(ran, states, None, candidates.commands(job, folder))
-        states = _walk(plans, until, ran)
+        states = _walk_or_wait(job, plans, until, ran)
         if until != "publish":
             return Result(ran, states, None)
         fingerprint = _publish_fingerprint(job, plans)
@@ -146,21 +148,50 @@ def _model_rates(job: Job) -> bool:
     return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
 
 
+def _walk_or_wait(
+    job: Job, plans: Sequence[ChainPlan], until: str, ran: list[str]
+) -> dict[str, dict[str, StageState]]:
+    """Run the chains; where one waits for a review, the others come as far as they can first."""
+    waiting: list[review.Waiting] = []
+    states = _walk(plans, until, ran, waiting)
+    if waiting:
+        only = "" if any(one.undecided for one in waiting) else " --conflicts"
+        unseen = "" if job.accept_all or only else "; or take them unseen: --review accept-all"
+        export = f"`python -m builder review export{only}{options(job)}`"
+        raise review.Waiting(
+            f"{'; '.join(map(str, waiting))}: {export} writes the page to open, `python -m builder "
+            f"review import` takes what it saves{unseen}"
+        )
+    return states
+
+
 def _walk(
-    plans: Sequence[ChainPlan], until: str, ran: list[str]
+    plans: Sequence[ChainPlan],
+    until: str,
+    ran: list[str],
+    waiting: list[review.Waiting],
 ) -> dict[str, dict[str, StageState]]:
     """Run the chains side by side, a stage of each at a time: bad sources are met before any text
-    is written (and paid for)."""
+    is written (and paid for).
+
+    A chain in which a review waits for people goes no further; why is added to `waiting`.
+    """
     states: dict[str, dict[str, StageState]] = {item.name: {} for item in plans}
     previous = {item.name: "" for item in plans}
+    stopped: set[str] = set()
     for name in STAGES[: STAGES.index(until) + 1]:
         for item in plans:
             for stage in item.stages:
-                if stage.name != name:
+                if stage.name != name or item.name in stopped:
                     continue
                 state = item.chain.current(stage, previous[item.name])
                 if state is None:
-                    state = item.chain.run(stage, previous[item.name])
+                    try:
+                        state = item.chain.run(stage, previous[item.name])
+                    except review.Waiting as error:
+                        waiting.append(error)
+                        stopped.add(item.name)
+                        continue
                     ran.append(f"{item.name}/{name}")
                     dropped = sum(state.dropped.values())
                     tail = f", {dropped:,} dropped" if dropped else ""
@@ -228,6 +259,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
         "configs": {config.name: config.files for config in configs},
         "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
         "stages": {item.name: _stage_counts(item) for item in plans},
+        **_reviews(plans),
         "files": dict(sorted(files.items())),
         "versions": {name: version(name) for name in ("mllmu-med", "faker", "pyarrow", "pillow")},
     }
@@ -243,7 +275,8 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
 
 
 def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
-    """What ships beside the data: the fictional patients and every dropped row's id and reason."""
+    """What ships beside the data: the fictional patients, every dropped row's id and reason, what
+    reviewers decided, ratings and the language model's replies."""
     files = {}
     for item in plans:
         folder = job.work / item.name
@@ -257,6 +290,9 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
             ),
         )
         files[f"provenance/{item.name}-drops.jsonl"] = drops
+        if item.scenario.review:
+            decided = folder / "review" / review.DECIDED
+            files[f"provenance/{item.name}-review.jsonl"] = decided
         if item.name == "privacy":
             files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
     if job.recipe.calibration is not None:
@@ -279,6 +315,13 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
             ledger.export(job.work / "requests.parquet", used)
         files["provenance/requests.parquet"] = job.work / "requests.parquet"
     return files
+
+
+def _reviews(plans: Sequence[ChainPlan]) -> dict[str, Any]:
+    """The manifest's entry about the reviews, if there were any."""
+    wanted = [item for item in plans if item.scenario.review]
+    told = {item.name: review.read_summary(item.chain) for item in wanted}
+    return {"review": told} if told else {}
 
 
 def _ratings(plans: Sequence[ChainPlan]) -> dict[str, list[Rated]]:

@@ -64,6 +64,7 @@ class Scenario(_Model):
     ratios: tuple[int, ...] = (MAIN_RATIO,)
     split_by: Literal["pair", "image"] = "pair"
     bad_pictures: Literal["fail", "drop"] = "fail"
+    review: bool = False  # people accept, edit or reject each harmful text
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
@@ -176,6 +177,10 @@ class Recipe(_Model):
         """Whether a language model writes the harmful text, or rates answers."""
         rated = self.calibration is not None and self.calibration.rater == "llm"
         return self.author == "llm" or rated
+
+    def sifts(self, scenario: Scenario) -> bool:
+        """Whether written candidates are chosen among later: rated by calibration, or reviewed."""
+        return self.calibration is not None or scenario.review
 
     def scenarios(self) -> dict[str, Scenario]:
         both: dict[str, Scenario | None] = {"privacy": self.privacy, "incorrect": self.incorrect}

@@ -10,11 +10,22 @@ from builder import checks, corrupt, draw, inject, profiles, rating, split
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage
 from builder.recipe import Calibration, Incorrect, Privacy, Scenario
+from builder.review import stage as review
 from eval.files import write_jsonl
 from mllmu_med_dataset import UserError
 
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
-STAGES: Final = ("ingest", "draw", "profiles", "inject", "corrupt", "calibrate", "split", "publish")
+STAGES: Final = (
+    "ingest",
+    "draw",
+    "profiles",
+    "inject",
+    "corrupt",
+    "review",
+    "calibrate",
+    "split",
+    "publish",
+)
 _HARM_VERSION: Final = 1  # of the offline author's sentences and rules
 
 
@@ -41,6 +52,8 @@ def plan(job: Job) -> list[ChainPlan]:
             stages += [_profiles(job, chain), _inject(job, chain, scenario)]
         elif isinstance(scenario, Incorrect):
             stages.append(_corrupt(job, chain, scenario))
+        if scenario.review:
+            stages.append(_review(job, chain, name, scenario))
         if job.recipe.calibration is not None:
             before = stages[-1].name
             stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
@@ -129,7 +142,7 @@ def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
 
     uses = {
         **_author(job, PRIVACY_VERSION),
-        "rated": job.recipe.calibration is not None,
+        "sifted": job.recipe.sifts(privacy),
         **_cut(privacy),
         "seed": job.recipe.seed,
         "placements": privacy.placements.model_dump(),
@@ -149,7 +162,7 @@ def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
 
     uses = {
         **_author(job, INCORRECT_VERSION),
-        "rated": job.recipe.calibration is not None,
+        "sifted": job.recipe.sifts(incorrect),
         **_cut(incorrect),
         "seed": job.recipe.seed,
         "outdated_share": incorrect.outdated_share,
@@ -169,6 +182,16 @@ def _author(job: Job, prompt: str) -> dict[str, Any]:
     if job.recipe.author == "llm":
         return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
     return {**uses, "author_version": _HARM_VERSION}
+
+
+def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
+    def uses() -> dict[str, Any]:
+        return review.uses(job, chain, name, scenario)
+
+    def run(folder: Path) -> Outcome:
+        return review.review(job, chain, name, scenario, folder)
+
+    return Stage("review", review.VERSION, uses, run)
 
 
 def _calibrate(

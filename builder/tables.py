@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.calibrate import read_ratings
-from builder.jobs import Job, default_work
+from builder.jobs import Job, options, shown
 from builder.ledger import Chain, StageState, dropped_table
 from builder.pipeline import Result
 from builder.profiles import read_profiles
 from builder.publish import Part, data_files
+from builder.review import stage as review
 from builder.stages import ChainPlan
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
     from builder.desk import Estimate
 
 
-def _console() -> Console:
+def make_console() -> Console:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe: do not wrap ids and reasons
         console = Console(highlight=False, width=160)
     return console
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
     """Columns whose name begins with `#` hold numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -47,7 +46,7 @@ def _size(count: int) -> str:
 
 def print_result(job: Job, result: Result) -> None:
     """What was made, what was dropped and why, and what to try next."""
-    console = _console()
+    console = make_console()
     if result.commands:
         console.print("the candidates wait in the work folder; to answer them elsewhere:")
         for line in result.commands:
@@ -57,15 +56,15 @@ def print_result(job: Job, result: Result) -> None:
         last = {name: list(states)[-1] for name, states in result.states.items()}
         done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())
         console.print(
-            f"stopped as asked: {done}; see `python -m builder status{escape(_where(job))}`"
+            f"stopped as asked: {done}; see `python -m builder status{escape(options(job))}`"
         )
         return
     if not result.ran:
         console.print(
-            f"nothing to do: {escape(_shown(job))} is build {result.manifest['build']} already"
+            f"nothing to do: {escape(shown(job.out))} is build {result.manifest['build']} already"
         )
         return
-    table = _table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
+    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
     for name, scenario in job.recipe.scenarios().items():
         table.add_row(
             name,
@@ -85,34 +84,21 @@ def print_result(job: Job, result: Result) -> None:
     size = sum(entry["bytes"] for entry in files.values())
     console.print(
         f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {_size(size)}, in "
-        f"{escape(_shown(job))}"
+        f"{escape(shown(job.out))}"
     )
     first = next(iter(job.recipe.scenarios()))
     console.print("\nnext:")
     console.print(
         escape(
             f"  python -c 'from datasets import load_dataset; "
-            f'print(load_dataset("{_shown(job)}", "{first}"))\''
+            f'print(load_dataset("{shown(job.out)}", "{first}"))\''
         )
     )
-    console.print(escape(f"  python -m builder show ID{_where(job)}      # the life of one row"))
-
-
-def _shown(job: Job) -> str:
-    here = Path.cwd()
-    return str(job.out.relative_to(here) if job.out.is_relative_to(here) else job.out)
-
-
-def _where(job: Job) -> str:
-    """The options that make `status` and `show` find this build."""
-    out = "" if _shown(job) == "mllmu-med" else f" --out {shlex.quote(_shown(job))}"
-    return out + (
-        "" if job.work == default_work(job.out) else f" --work {shlex.quote(str(job.work))}"
-    )
+    console.print(escape(f"  python -m builder show ID{options(job)}      # the life of one row"))
 
 
 def _print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:
-    table = _table("dropped at", "#rows", "reason")
+    table = make_table("dropped at", "#rows", "reason")
     for name, stages in states.items():
         for stage, reason, count in dropped_table(list(stages.items())):
             table.add_row(f"{name}/{stage}", f"{count:,}", reason)
@@ -155,13 +141,15 @@ def _state_json(state: StageState) -> dict[str, Any]:
 
 def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
     """What a rebuild would do."""
-    console = _console()
-    table = _table("stage", "now", "rebuild")
+    console = make_console()
+    table = make_table("stage", "now", "rebuild")
+    waits = waiting(job, plans, stale)
     for item in plans:
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
             there = "done" if item.chain.state(stage.name) else "-"
-            table.add_row(key, there, "would run" if key in stale else "would be skipped")
+            does = "would run" if key in stale else "would be skipped"
+            table.add_row(key, there, f"would wait: {waits[key]}" if key in waits else does)
     table.add_row("publish", "", "would run" if "publish" in stale else "would be skipped")
     console.print(table)
     for name, scenario in job.recipe.scenarios().items():
@@ -170,6 +158,22 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
             f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{_rated(job)}"
         )
+
+
+def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, str]:
+    """The reviews that wait for people, as "incorrect/review", with how far they are.
+
+    Of one whose texts are to be written first nothing can be told.
+    """
+    found = {}
+    for item in plans:
+        key = f"{item.name}/review"
+        if key not in stale or f"{item.name}/{review.before(item.name)}" in stale:
+            continue
+        now = review.read_open(job, item.chain, item.name)
+        if now.waits(job.accept_all):
+            found[key] = review.counts(now)
+    return found
 
 
 def _rated(job: Job) -> str:
@@ -181,8 +185,10 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     """What a language model would be asked, and what that costs as far as it is known."""
     if not asked:
         return
-    console = _console()
-    table = _table("to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD")
+    console = make_console()
+    table = make_table(
+        "to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD"
+    )
     for name, one in asked.items():
         table.add_row(
             name,
@@ -202,14 +208,18 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
 
 def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
     """Every stage with its counts."""
-    console = _console()
-    table = _table("stage", "state", "#kept", "#dropped")
+    console = make_console()
+    table = make_table("stage", "state", "#kept", "#dropped")
+    waits = waiting(job, plans, stale)
     states: dict[str, dict[str, StageState]] = {}
     for item in plans:
         states[item.name] = {}
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
             state = item.chain.state(stage.name)
+            if key in waits:
+                table.add_row(key, waits[key], "", "")
+                continue
             if state is None:
                 table.add_row(key, "to do", "", "")
                 continue
@@ -221,7 +231,7 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
                 f"{sum(state.dropped.values()):,}",
             )
     table.add_row("publish", "to do" if "publish" in stale else "done", "", "")
-    console.print(f"recipe {job.recipe.name}, into {escape(_shown(job))}")
+    console.print(f"recipe {job.recipe.name}, into {escape(shown(job.out))}")
     console.print(table)
     _print_drops(console, states)
     rated = [name for name, stages in states.items() if "calibrate" in stages]
@@ -236,14 +246,14 @@ def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: boo
 
     rated = {name: read_ratings(Chain(job.work / name)) for name in names}
     head, lines = calibration.table(rated, totals)
-    table = _table(head[0], *(f"#{one}" for one in head[1:]))
+    table = make_table(head[0], *(f"#{one}" for one in head[1:]))
     for line in lines:
         table.add_row(*line)
     console.print()
     console.print(table)
     if totals:
         return
-    shown = _table("scenario", "#rating", "id", "truth", "output")
+    shown = make_table("scenario", "#rating", "id", "truth", "output")
     for name, rows in rated.items():
         for row in calibration.examples(rows):
             texts = (Text(calibration.short(text)) for text in (row.truth, row.output))
@@ -254,12 +264,15 @@ def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: boo
 
 def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, Any]:
     """`status` for programs."""
-    stages = {}
+    stages: dict[str, Any] = {}
+    waits = waiting(job, plans, stale)
     for item in plans:
         for stage in item.stages:
             state = item.chain.state(stage.name)
             key = f"{item.name}/{stage.name}"
             counts = _state_json(state) if state else {}
+            if key in waits:
+                counts["waits"] = waits[key]
             stages[key] = {"current": key not in stale, **counts}
     stages["publish"] = {"current": "publish" not in stale}
     told = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
@@ -278,7 +291,7 @@ def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) ->
     Raises:
         UserError: no stage has seen such a row; names the nearest ids.
     """
-    console = _console()
+    console = make_console()
     known: set[str] = set()
     for item in plans:
         lines = _life(item, row_id, known, stale)
@@ -350,6 +363,8 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
     if before.calibration != record.calibration:
         output = next(row.output for row in read_ratings(item.chain) if row.id == record.id)
         texts.append(Text(f"rated {record.calibration}; the adapted model: {output}"))
+    if before.review != record.review:
+        texts.append(Text(f"review: {record.review}"))
     if before.harm != record.harm:
         texts.append(Text(f"harm: {record.harm}"))
     if (before.split, before.rank) != (record.split, record.rank):

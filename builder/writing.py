@@ -1,7 +1,7 @@
 """Have as many candidates made harmful as the recipe keeps, in the order of their ranks.
 
 A candidate that is dropped is replaced by the next, so that counts are exact; none is written, and
-paid for, that is not needed; where calibration chooses the best of them, all are. Which ones are
+paid for, that is not needed; where calibration or people choose among them, all are. Which ones are
 written depends on the texts alone, not on which reply came first.
 """
 
@@ -77,13 +77,13 @@ async def until_sound(
     return None, failures
 
 
-def to_write(records: Iterable[Record], scenario: Scenario, rated: bool) -> int:
+def to_write(records: Iterable[Record], scenario: Scenario, sifted: bool) -> int:
     """How many candidates have to be made harmful.
 
-    Where they are rated later, and where whole pictures are cut at the edges of the ratios, who
-    will be needed is not known yet: all.
+    Where they are rated or reviewed later, and where whole pictures are cut at the edges of the
+    ratios, who will be needed is not known yet: all.
     """
-    if scenario.split_by == "pair" and not rated:
+    if scenario.split_by == "pair" and not sifted:
         return scenario.harmful
     return sum(record.split == "candidate" for record in records)
 
@@ -96,7 +96,7 @@ async def write_candidates(
     many: WriteMany,
     done: OnDone = lambda written: None,
     *,
-    rated: bool = False,
+    sifted: bool = False,
 ) -> Texts:
     """Every record once: candidates harmful or dropped, others as they are; and rejections by name.
 
@@ -106,7 +106,7 @@ async def write_candidates(
     """
     everyone = list(records)
     waiting = deque(sorted((r for r in everyone if r.split == "candidate"), key=lambda r: r.rank))
-    wanted = to_write(everyone, scenario, rated)
+    wanted = to_write(everyone, scenario, sifted)
     spare = len(waiting) - scenario.harmful
     results: dict[str, Record | Drop] = {}
     sound = dropped = 0

@@ -156,6 +156,7 @@ _COUNTS = {
     "incorrect.retain": 30,
     "incorrect.test": 12,
     "incorrect.candidates": 6,
+    "incorrect.review": "false",
     "calibration": "null",
 }
 #: The demo without its calibration, which takes a minute.

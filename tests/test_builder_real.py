@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="no real annotation files here"),
 ]
 COMMAND = ["rebuild", "--recipe", "paper", "--author", "offline", "--slake", "Slake1.0"]
-COMMAND += ["--mm-skin", "MM-Skin", "--set", "privacy.test=1000"]
+COMMAND += ["--mm-skin", "MM-Skin", "--review", "accept-all", "--set", "privacy.test=1000"]
 COMMAND += ["--set", "incorrect.retain=2000", "--set", "incorrect.test=1000"]
 SIZES = {"privacy": (351, 3960, 1000), "incorrect": (300, 2000, 1000)}
 

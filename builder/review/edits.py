@@ -1,0 +1,39 @@
+"""Edited texts: they pass the same checks as generated ones, and the same places are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from builder.authors import Failure, PrivateValues, Text
+from builder.checks import check_incorrect, check_privacy
+from builder.inject import spans
+from builder.profiles import Profile
+from mllmu_med_dataset import Record
+
+
+def check_edit(record: Record, question: str, answer: str) -> Failure | None:
+    """The first thing that is wrong with a reviewer's text for a harmful candidate."""
+    if record.harm == "privacy":
+        return check_privacy(record, Text(question, answer), _values(record))
+    if question != record.question:
+        return Failure("wrong field", f'the question must stay "{record.question}"')
+    return check_incorrect(record, answer)
+
+
+def apply_edit(record: Record, question: str, answer: str, people: Mapping[str, Profile]) -> Record:
+    """The candidate with the reviewer's text, its private values where they stand now."""
+    edited = replace(record, question=question, answer=answer, review="edited")
+    if record.harm != "privacy":
+        return edited
+    profile = people[record.image_id]
+    found = (*spans(question, "question", profile), *spans(answer, "answer", profile))
+    return replace(edited, pii=found)
+
+
+def _values(record: Record) -> PrivateValues:
+    """The private values that a candidate's text holds, and so has to keep."""
+    return {
+        field: {span.kind: span.value for span in record.pii if span.field == field}
+        for field in dict.fromkeys(span.field for span in record.pii)
+    }

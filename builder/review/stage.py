@@ -1,0 +1,240 @@
+"""The stage `review`: what people decided about each harmful candidate takes effect.
+
+All candidates are reviewed, and before calibration and the cutting of the sets, so that a rejected
+one is replaced and the counts stay exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from builder import checks, split
+from builder.jobs import Job
+from builder.ledger import Chain, Drop, Outcome
+from builder.profiles import read_profiles
+from builder.recipe import Scenario
+from builder.review import store
+from builder.review.edits import apply_edit, check_edit
+from builder.review.items import REASONS, Item, item
+from builder.review.merge import Merged, agreement, merge_all, pairs, published_names
+from eval.files import write_json, write_jsonl
+from mllmu_med_dataset import Record, UserError
+
+VERSION: Final = 1
+#: In the stage's folder: how it went, for the manifest; and what was decided about each candidate.
+SUMMARY: Final = "review.json"
+DECIDED: Final = "review.jsonl"
+
+
+class Waiting(UserError):
+    """Texts wait for people: nothing is wrong, and nothing goes on before they are decided."""
+
+    exit_code = 3
+
+    def __init__(self, line: str, undecided: int = 0) -> None:
+        super().__init__(line)
+        self.undecided = undecided  # texts that nobody has decided
+
+
+def before(name: str) -> str:
+    """The stage whose candidates are reviewed."""
+    return "inject" if name == "privacy" else "corrupt"
+
+
+class Open(NamedTuple):
+    """The candidates of a scenario as they are decided so far."""
+
+    name: str
+    records: dict[str, Record]  # the candidates by id, in the order in which they were drawn
+    items: list[Item]
+    merged: dict[str, Merged]
+
+    def undecided(self) -> list[str]:
+        """Nobody has decided these."""
+        return [one for one, found in self.merged.items() if not found.decisions]
+
+    def conflicts(self) -> list[str]:
+        """Reviewers disagree about these."""
+        return [one for one, found in self.merged.items() if found.conflict]
+
+    def waits(self, accept_all: bool) -> bool:
+        """Whether something is left for people. What they disagree about always is."""
+        return bool(self.conflicts() or (self.undecided() and not accept_all))
+
+
+def read_open(job: Job, chain: Chain, name: str, rated: bool = False) -> Open:
+    """The candidates that the stage before has left, with every decision about them.
+
+    rated: also with the rating of the last calibration, where it was of this very text.
+    """
+    records = sorted(
+        (one for one in chain.records(before(name)) if one.split == "candidate"),
+        key=lambda record: record.rank,
+    )
+    ratings = _ratings(chain) if rated else {}
+    items = [item(one, name, ratings.get((one.id, one.question, one.answer), 0)) for one in records]
+    merged = merge_all(items, store.read(job.work, name).values())
+    return Open(name, {one.id: one for one in records}, items, merged)
+
+
+def _ratings(chain: Chain) -> dict[tuple[str, str, str], int]:
+    from builder.calibrate import read_ratings
+
+    if chain.state("calibrate") is None:
+        return {}
+    return {(row.id, row.question, row.truth): row.rating for row in read_ratings(chain)}
+
+
+def uses(job: Job, chain: Chain, name: str, scenario: Scenario) -> dict[str, Any]:
+    """What changes the stage's result: the decisions about the candidates as they are now."""
+    found = read_open(job, chain, name)
+    names = published_names(found.merged)
+    return {
+        "forget": scenario.harmful,
+        "split_by": scenario.split_by,
+        "checks": checks.VERSION,
+        "unseen": job.accept_all and bool(found.undecided()),
+        "decisions": [
+            [
+                [one.content, names[one.reviewer], one.verdict, one.settles],
+                [one.reasons, one.question, one.answer],
+            ]
+            for merged in found.merged.values()
+            for one in merged.decisions
+        ],
+    }
+
+
+def review(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
+    """Keep the accepted and edited candidates, drop the rejected.
+
+    Raises:
+        Waiting: candidates that are undecided, or about which reviewers disagree.
+        UserError: so many are rejected that the rest cannot fill the largest forget set.
+    """
+    found = read_open(job, chain, name)
+    check_enough(found, scenario)
+    if found.waits(job.accept_all):
+        raise Waiting(f"{name}: {counts(found)}", len(found.undecided()))
+    people = {}
+    if name == "privacy":
+        people = {one.image_id: one for one in read_profiles(chain)}
+    decided = {
+        key: _decided(name, record, found.merged[key], people)
+        for key, record in found.records.items()
+    }
+    outcome = Outcome.of(decided.get(one.id, one) for one in chain.records(before(name)))
+    told = _summary(found)
+    write_json(folder / SUMMARY, told)
+    write_jsonl(folder / DECIDED, _published(found))
+    noted = {
+        "accepted": told["accepted"],
+        "edited": told["edited"],
+        "rejected": sum(told["rejected"].values()),
+        "accepted unseen (--review accept-all)": told["unseen"],
+    }
+    outcome.notes = {f"review: {what}": count for what, count in noted.items() if count}
+    return outcome
+
+
+def _decided(name: str, record: Record, merged: Merged, people: Mapping[str, Any]) -> Record | Drop:
+    if merged.verdict is None:
+        return record  # unseen: `review` stays none
+    if merged.verdict == "accept":
+        return replace(record, review="accepted")
+    if merged.verdict == "reject":
+        return Drop.of(record, f"review: rejected ({reasons_text(merged.reasons)})")
+    # Imported edits have passed; checks that have become stricter since, or a hand in the file.
+    failure = check_edit(record, merged.question, merged.answer)
+    if failure:
+        raise UserError(
+            f"{name}: the edited text of {record.id} does not pass the check {failure.name!r}: "
+            f"{failure.problem}: edit it again and import that"
+        )
+    return apply_edit(record, merged.question, merged.answer, people)
+
+
+def reasons_text(reasons: tuple[str, ...]) -> str:
+    return ", ".join(REASONS[reason] for reason in reasons)
+
+
+def check_enough(found: Open, scenario: Scenario) -> None:
+    """Whether what is not rejected can fill the largest forget set.
+
+    Raises:
+        UserError: with the counts and the ways out.
+    """
+    left = [
+        record for key, record in found.records.items() if found.merged[key].verdict != "reject"
+    ]
+    forget, _ = split.forget_order(left, scenario)
+    if len(forget) == scenario.harmful:
+        return
+    name, rejected = found.name, len(found.records) - len(left)
+    cut = f" ({len(forget):,} of them, cut at whole pictures)" if len(forget) < len(left) else ""
+    # As many as the share that was accepted so far asks for.
+    more = -(-scenario.candidates * scenario.harmful // max(1, len(forget)))
+    more = max(more, scenario.candidates + 1)
+    raise UserError(
+        f"{name}: the recipe keeps {scenario.harmful:,} harmful rows, and review leaves "
+        f"{len(left):,}{cut} of {len(found.records):,} candidates ({rejected:,} rejected): raise "
+        f"{name}.candidates, for example --set {name}.candidates={more} (only the new ones then "
+        f"need review), or lower {name}.forget or {name}.ratios"
+    )
+
+
+def counts(found: Open) -> str:
+    """What people still have to decide."""
+    undecided, conflicts = len(found.undecided()), len(found.conflicts())
+    parts = [f"{undecided:,} of {len(found.items):,} texts wait for review"] if undecided else []
+    if conflicts:
+        parts.append(f"reviewers disagree about {conflicts:,} of {len(found.items):,} texts")
+    return " and ".join(parts)
+
+
+def _summary(found: Open) -> dict[str, Any]:
+    """The manifest's entry; no reviewer's name is in it."""
+    verdicts = Counter(one.verdict for one in found.merged.values())
+    rejected = Counter(
+        reasons_text(one.reasons) for one in found.merged.values() if one.verdict == "reject"
+    )
+    between = agreement(pairs(found.merged.values()))
+    return {
+        "mode": "accept-all" if found.undecided() else "people",
+        "reviewers": len(published_names(found.merged)),
+        "items": len(found.items),
+        "accepted": verdicts["accept"],
+        "edited": verdicts["edit"],
+        "rejected": dict(rejected.most_common()),
+        "unseen": len(found.undecided()),
+        "both_decided": between.both,
+        "agreement": None if between.share is None else round(between.share, 4),
+        "kappa": None if between.kappa is None else round(between.kappa, 4),
+    }
+
+
+def _published(found: Open) -> Iterator[dict[str, Any]]:
+    """A line for each candidate; notes and names of people stay in the work folder."""
+    names = published_names(found.merged)
+    words = {"accept": "accepted", "edit": "edited", "reject": "rejected", None: "unseen"}
+    for key, merged in sorted(found.merged.items()):
+        yield {
+            "id": key,
+            "decision": words[merged.verdict],
+            "reasons": [REASONS[reason] for reason in merged.reasons],
+            "reviewers": [
+                {"reviewer": names[one.reviewer], "decision": one.verdict, "settles": one.settles}
+                for one in merged.decisions
+            ],
+        }
+
+
+def read_summary(chain: Chain) -> dict[str, Any]:
+    """The manifest's entry of a scenario whose review is done."""
+    told: dict[str, Any] = json.loads((chain.folder / "review" / SUMMARY).read_text("utf-8"))
+    return told

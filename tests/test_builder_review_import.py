@@ -1,0 +1,278 @@
+"""Reviewers' files come in: what is taken, what is refused and why, and that nothing is lost."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import builder
+from reviews import Build, as_csv, decide, edit, filled, make_corpora, page, reject
+
+from builder.review import store
+from builder.review.items import Item
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Waits for review; not to be decided about."""
+    folder = tmp_path_factory.mktemp("import")
+    build = Build(make_corpora(folder), folder)
+    build.rebuild(code=3)
+    return build
+
+
+@pytest.fixture
+def build(shared: Build, tmp_path: Path) -> Build:
+    return shared.copy(tmp_path)
+
+
+def decisions(build: Build, name: str = "incorrect") -> list[tuple[str, str, str]]:
+    found = store.read(build.work, name).values()
+    return [(one.id, one.reviewer, one.verdict) for one in found]
+
+
+def open_item(build: Build, name: str = "incorrect") -> Item:
+    return next(one for one in build.items(name) if one.answer_type == "open")
+
+
+def files(done: Any) -> dict[str, Any]:
+    (counts,) = json.loads(done.stdout)["files"].values()
+    return dict(counts)
+
+
+def test_a_page_and_a_table_are_taken(build: Build) -> None:
+    first, second, third, *_ = build.items("incorrect")
+    saved = build.page("anna", decide(first), reject(second, "formatting", note="a tab"))
+    cells = {2: {"decision": " REJECT ", "reasons": "Not plausible, reveals itself"}}
+    table = build.save("ben.csv", as_csv(filled(build.items("incorrect"), cells, "ben")))
+    said = build.review("import", saved, table).stdout
+    assert "review-anna.json: 2 new, 0 as before\n" in said
+    assert "ben.csv: 1 new, 0 as before, 8 undecided\n" in said
+    anna, ben = [(first.id, "anna", "accept"), (second.id, "anna", "reject")], "ben"
+    assert decisions(build) == sorted([*anna, (third.id, ben, "reject")])
+    held = {one.id: one for one in store.read(build.work, "incorrect").values()}
+    assert held[second.id].note == "a tab"
+    assert held[third.id].reasons == ("implausible", "reveals")
+
+
+def test_once_more_changes_nothing(build: Build) -> None:
+    saved = build.page("anna", *map(decide, build.items("incorrect")))
+    build.review("import", saved)
+    before = build.stored()
+    assert "0 new, 9 as before" in build.review("import", saved).stdout
+    assert build.stored() == before
+
+
+def test_the_later_decision_wins(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    times = [f"2026-03-0{day}T10:00:00.000Z" for day in (1, 2, 3)]
+
+    def brought(decision: dict[str, Any]) -> dict[str, Any]:
+        return files(build.review("import", build.page("anna", decision), "--json"))
+
+    assert brought(decide(one, decided_at=times[1]))["new"] == 1
+    assert brought(reject(one, decided_at=times[0]))["older"] == 1
+    assert decisions(build) == [(one.id, "anna", "accept")]
+    # The same once more, later: a rejection in between is older now.
+    assert brought(decide(one, decided_at="2026-03-04T12:00:00+02:00"))["same"] == 1
+    assert brought(reject(one, decided_at=times[2]))["older"] == 1
+    # Without a time, the import is the time.
+    assert brought(reject(one))["changed"] == 1
+    assert decisions(build) == [(one.id, "anna", "reject")]
+    assert "1 changed" in build.review("import", build.page("anna", decide(one))).stdout
+
+
+def test_who_it_was(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    said = build.review("import", build.page("", decide(one))).stdout
+    assert "names no reviewer" in said
+    build.review("import", build.page("", decide(one)), "--reviewer", " Dr  Zoe ")
+    assert [who for _, who, _ in decisions(build)] == ["Dr Zoe", "reviewer"]
+
+
+Rows = Callable[[list[Item]], list[dict[str, Any]]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (lambda i: [decide(i[0], "acept")], "the decision “acept” is none of accept, reject, edit"),
+        (lambda i: [reject(i[0], "ugly")], "the reason “ugly” is none of not plausible"),
+        (lambda i: [decide(i[0], "reject")], "reject without a reason"),
+        (lambda i: [decide(i[0], reasons=["reveals"])], "accept with a reason against it"),
+        (lambda i: [edit(i[0], i[0].answer)], "edit, but no text is changed"),
+        (lambda i: [edit(i[0], f" {i[0].answer}\n")], "edit, but no text is changed"),
+        (lambda i: [edit(i[0], "")], "does not pass (empty): the answer is empty"),
+        (lambda i: [edit(i[0], i[0].clean_answer)], "does not pass (says the truth)"),
+        (lambda i: [edit(i[0], "A myth says it is acne.")], "does not pass (gives itself away)"),
+        (lambda i: [edit(i[0], "It is acne.", question="Why?")], "does not pass (wrong field)"),
+        (lambda i: [edit(i[0], "It is acne\x07.")], "does not pass (characters)"),
+        (lambda i: [edit(i[0], "acne \ud800")], "holds half a character"),
+        (lambda i: [decide(i[0], answer="It is acne.")], "accept, but there is an edited text"),
+        (lambda i: [decide(i[0], "", answer="It is acne.")], "has an edited text but no decision"),
+        (lambda i: [decide(i[0], "", reasons=["reveals"])], "has reasons but no decision"),
+        (lambda i: [decide(i[0], decided_at="yesterday")], "its time “yesterday” is none"),
+        (lambda i: [{**decide(i[0]), "id": "skin/none"}], "(skin/none): foreign"),
+        (lambda i: [{**decide(i[0]), "id": "a\x1b[31mb"}], "('a\\x1b[31mb'): foreign"),
+        (lambda i: [{**decide(i[0]), "content": "c-0"}], "stale: the text has changed since"),
+        (lambda i: [decide(i[0]), reject(i[0])], "doubled: decision 2 and decision 3 decide"),
+        (lambda i: [{**decide(i[0]), "note": 7}], "is damaged"),
+        (lambda i: ["accept"], "is damaged"),
+    ],
+)
+def test_refused_by_row_and_the_rest_is_taken(rows: Rows, line: str, build: Build) -> None:
+    opened = open_item(build)
+    other = next(one for one in build.items("incorrect") if one.id != opened.id)
+    path = build.page("anna", decide(other), *rows([opened]))
+    done = build.review("import", path, code=1)
+    refused = [one for one in done.stderr.splitlines() if one.startswith("refused: ")]
+    assert line in refused[0]
+    assert refused[0].startswith(f"refused: {path}, decision 2 (") or "damaged" in line
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert decisions(build) == [(other.id, "anna", "accept")]
+
+
+def test_an_edit_of_private_text_keeps_the_values(build: Build) -> None:
+    one = next(
+        one for one in build.items("privacy") if any(v.field == "answer" for v in one.values)
+    )
+    gone = one.answer.replace(one.values[-1].value, "somebody")
+    done = build.review("import", build.page("anna", edit(one, gone)), code=1)
+    assert "does not pass (value missing)" in done.stderr
+    moved = edit(one, f"Please note: {one.answer}")
+    build.review("import", build.page("anna", moved))
+    assert decisions(build, "privacy") == [(one.id, "anna", "edit")]
+    build.review("import", build.page("ben", reject(one, "not-wrong")), code=1)
+
+
+def test_equal_doubles_are_one(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    saved = build.page("anna", decide(one), decide(one, decided_at="2026-03-01T10:00:00Z"))
+    said = build.review("import", saved).stdout
+    assert "1 new, 0 as before, 1 doubled in it" in said
+
+
+def test_a_text_changed_in_the_wrong_column(build: Build) -> None:
+    items = build.items("incorrect")
+    cells = {0: {"answer": "It is acne."}, 1: {"question": "007", "decision": "accept"}}
+    cells[2] = {"decision": "accept"}
+    path = build.save("t.csv", as_csv(filled(items, cells)))
+    done = build.review("import", path, code=1)
+    first, second, *_ = done.stderr.splitlines()
+    assert f"t.csv, row 2 ({items[0].id}): its answer reads “It is acne.”, ours “" in first
+    assert "write a new text into edited_answer" in first
+    assert f"row 3 ({items[1].id}): its question reads “007”" in second
+    assert decisions(build) == [(items[2].id, "anna", "accept")]
+
+
+def test_many_refused_rows_are_counted_and_all_in_json(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    path = build.page("anna", *[{**decide(one), "id": f"x/{n}"} for n in range(30)])
+    done = build.review("import", path, code=1)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
+    assert len(lines) == 21
+    assert "and 10 more" in lines[-1]
+    assert "error: 30 rows were refused" in done.stderr
+    assert len(files(build.review("import", path, "--json", code=1))["refused"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "is empty"),
+        (b'{"format": "mllmu-med review", "ver', "is cut off or damaged"),
+        (b"[" * 100_000, "is cut off or damaged"),
+        (b'{"a": 1}', "is neither what the review page saves nor a Label Studio export"),
+        (page("a", []).replace('"version": 1', '"version": 2').encode(), "has version 2"),
+        (b"PK\x03\x04xx", "is a workbook: save it as"),
+        (b"<!DOCTYPE html><html>", "is a page: open it in a browser"),
+    ],
+)
+def test_a_file_that_cannot_be_read_changes_nothing(
+    content: bytes, line: str, build: Build
+) -> None:
+    first, second, *_ = build.items("incorrect")
+    build.review("import", build.page("anna", decide(first)))
+    before = build.stored()
+    sound = build.page("ben", decide(second))
+    done = build.review("import", sound, build.save("broken", content), code=1)
+    assert line in done.stderr
+    assert build.stored() == before
+    build.review("import", sound, build.folder / "nowhere.json", code=1)
+    assert build.stored() == before
+
+
+def test_killed_while_it_writes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = build.items("incorrect")
+    build.review("import", build.page("anna", decide(first)))
+    before = build.stored()
+
+    def killed(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    build.review("import", build.page("ben", decide(second)), code=130)
+    monkeypatch.undo()
+    assert build.stored() == before
+    build.review("import", build.page("ben", decide(second)))
+    assert len(decisions(build)) == 2
+
+
+def test_damaged_decisions_are_not_written_over(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    path = store.path(build.work, "incorrect")
+    path.parent.mkdir()
+    path.write_text('{"id": "x"')
+    done = build.review("import", build.page("anna", decide(one)), code=1)
+    assert "holds decisions and cannot be read" in done.stderr
+    assert path.read_text() == '{"id": "x"'
+
+
+def test_a_rebuild_at_work_is_waited_for(build: Build) -> None:
+    one = build.items("incorrect")[0]
+    with (build.work / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = build.review("import", build.page("anna", decide(one)), code=1)
+    assert "is at work here" in done.stderr
+
+
+def test_before_there_is_anything_to_review(tmp_path: Path, shared: Build) -> None:
+    build = Build(shared.corpora, tmp_path)
+    saved = build.page("anna")
+    assert "no rebuild has run here" in build.review("import", saved, code=1).stderr
+    build.rebuild("--until", "draw")
+    assert "no texts to review yet" in build.review("status", code=1).stderr
+    build.rebuild("--set", "incorrect.review=false", "--set", "privacy.review=false")
+    assert "wants no review" in build.review("status", code=1).stderr
+
+
+def test_the_papers_size_in_two_seconds(build: Build) -> None:
+    """660 texts among more than 10,000 rows; the command as a user waits for it."""
+    from builder.ledger import Chain
+    from eval.files import write_jsonl
+
+    records = Chain(build.work / "incorrect").records("corrupt")
+    copies = (replace(one, id=f"{one.id}/{copy}") for copy in range(240) for one in records)
+    rows, left = [], 660
+    for row in copies:
+        if row.split != "candidate" or left:
+            rows.append(row)
+            left -= row.split == "candidate"
+    path = build.work / "incorrect" / "corrupt" / "records.jsonl"
+    write_jsonl(path, (row.to_json() for row in rows))
+    assert len(build.items("incorrect")) == 660
+    assert len(rows) > 10_000
+    saved = build.page("anna", *map(decide, build.items("incorrect")))
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = builder("review", "import", saved, "--out", build.out, cwd=build.folder)
+        seconds.append(time.monotonic() - started)
+        assert done.returncode == 0, done.stderr
+    assert min(seconds) < 2
