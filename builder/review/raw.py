@@ -1,0 +1,24 @@
+"""A decision as a file gives it, before anything of it is checked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RawDecision(NamedTuple):
+    """What every format is parsed into; `builder.review.importing` checks it against the items.
+
+    row: its place in the file, for messages. question, answer: the edited texts, None where the
+    format gives none.
+    """
+
+    row: str
+    id: str
+    content: str
+    reviewer: str
+    verdict: str
+    reasons: tuple[str, ...]
+    note: str
+    question: str | None
+    answer: str | None
+    decided_at: str
