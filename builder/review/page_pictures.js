@@ -3,7 +3,7 @@
 
 const decoded = new Map(); // the shown picture and the next one: [index, <img> source]
 const viewer = { scale: 1, x: 0, y: 0, fingers: new Map() };
-const MOST_ZOOM = 12;
+const MOST_ZOOM = 8; // times the picture's own pixels, or what fits the window if that is more
 
 /** The picture as a data address, or null while the file is still being read. */
 function pictureSource(index) {
@@ -83,8 +83,9 @@ function place() {
 function zoom(factor, point) {
   const { box } = stage();
   const { x, y } = point ?? { x: box.width / 2, y: box.height / 2 };
-  const least = Math.min(1, fitScale());
-  const scale = Math.min(MOST_ZOOM, Math.max(least, viewer.scale * factor));
+  const fits = fitScale();
+  const most = MOST_ZOOM * Math.max(1, fits);
+  const scale = Math.min(most, Math.max(Math.min(1, fits), viewer.scale * factor));
   viewer.x = x - ((x - viewer.x) * scale) / viewer.scale;
   viewer.y = y - ((y - viewer.y) * scale) / viewer.scale;
   viewer.scale = scale;
@@ -133,21 +134,21 @@ function viewerMove(event) {
 }
 
 function startViewer() {
-  const place_ = byId("viewer-stage");
+  const area = byId("viewer-stage");
   byId("viewer").addEventListener("keydown", viewerKey);
-  place_.addEventListener("wheel", (event) => {
+  area.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(Math.exp(-event.deltaY / 400), within(event));
   }, { passive: false });
-  place_.addEventListener("pointerdown", (event) => {
-    place_.setPointerCapture(event.pointerId);
+  area.addEventListener("pointerdown", (event) => {
+    area.setPointerCapture(event.pointerId);
     viewer.fingers.set(event.pointerId, within(event));
   });
-  place_.addEventListener("pointermove", viewerMove);
+  area.addEventListener("pointermove", viewerMove);
   for (const end of ["pointerup", "pointercancel"]) {
-    place_.addEventListener(end, (event) => viewer.fingers.delete(event.pointerId));
+    area.addEventListener(end, (event) => viewer.fingers.delete(event.pointerId));
   }
-  place_.addEventListener("dblclick", (event) => {
+  area.addEventListener("dblclick", (event) => {
     if (viewer.scale > fitScale() * 1.01) fit();
     else zoom(2.5, within(event));
   });

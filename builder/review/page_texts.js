@@ -34,7 +34,7 @@ function codeName(char) {
 function joinsEmoji(text, at) {
   return (
     text[at] === "\u200d" &&
-    /[\p{Extended_Pictographic}\ufe0f\u{1f3fb}-\u{1f3ff}]$/u.test(text.slice(0, at)) &&
+    /(?:\p{Extended_Pictographic}|[\ufe0f\u{1f3fb}-\u{1f3ff}])$/u.test(text.slice(0, at)) &&
     /^\p{Extended_Pictographic}/u.test(text.slice(at + 1))
   );
 }
@@ -104,12 +104,14 @@ function common(before, after) {
   return kept;
 }
 
-/** Where the words that are not kept stand; neighbours join, with the space between them. */
+/** Where the words that are not kept stand; neighbours join, with a space or sign between them. */
 function changedRanges(tokens, kept) {
   const ranges = [];
   let joins = false;
   tokens.forEach((token, index) => {
-    if (kept.has(index)) joins = false;
+    const isSign = !/[\p{L}\p{N}]/u.test(token.text);
+    const within = joins && isSign && index + 1 < tokens.length && !kept.has(index + 1);
+    if (kept.has(index) && !within) joins = false;
     else if (joins) ranges.at(-1).end = token.end;
     else {
       ranges.push({ start: token.start, end: token.end });

@@ -1,4 +1,4 @@
-"""Pictures for the review page: embedded as they are where they fit, as smaller copies otherwise."""
+"""Pictures for the review page: as they are where they fit, as smaller copies otherwise."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
         copy: tuple[int, int] | None = None
         if len(data) > share:
             image.draft("RGB", (STEPS[0][0], STEPS[0][0]))  # a JPEG of that size at the least
-            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share)
+            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share, len(data))
             if smaller is None:
                 return None
             data, copy = smaller
@@ -121,19 +121,34 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
     return Embedded(kind, base64.b64encode(data).decode("ascii"), size, copy)
 
 
-def _shrink(image: Image.Image, share: int) -> tuple[bytes, tuple[int, int]] | None:
+def _shrink(image: Image.Image, share: int, bytes_now: int) -> tuple[bytes, tuple[int, int]] | None:
     """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
+    # Where to begin: bytes go with the area. From there one step after the other.
+    side = max(image.size) * (share / bytes_now) ** 0.5
+    index = next((index for index, step in enumerate(STEPS) if step[0] <= side), len(STEPS) - 1)
+    made = _jpeg(image, *STEPS[index])
+    if len(made[0]) > share:
+        for step in STEPS[index + 1 :]:
+            made = _jpeg(image, *step)
+            if len(made[0]) <= share:
+                return made
+        return None
+    for step in reversed(STEPS[:index]):
+        better = _jpeg(image, *step)
+        if len(better[0]) > share:
+            break
+        made = better
+    return made
+
+
+def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:
     from PIL import Image
 
-    for side, quality in STEPS:
-        if max(image.size) > side:
-            # Every step starts from the one before: quicker, and as good at these ratios.
-            image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=quality)
-        if stream.tell() <= share:
-            return stream.getvalue(), image.size
-    return None
+    copy = image.copy()
+    copy.thumbnail((side, side), Image.Resampling.BICUBIC)
+    stream = io.BytesIO()
+    copy.save(stream, "JPEG", quality=quality)
+    return stream.getvalue(), copy.size
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -143,7 +158,7 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would cut, not scale
         return image.convert("I").point(lambda value: value / 257).convert("L")
     if image.mode in ("L", "RGB"):
-        return image.copy()
+        return image
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
