@@ -10,6 +10,7 @@ const KINDS = {
 };
 const STATES = { undecided: "Undecided", accept: "Accepted", edit: "Edited", reject: "Rejected" };
 const filter = { state: "", kind: "", query: "" };
+const LONG = 350; // characters; longer texts are set smaller, so that less has to be scrolled
 let at = 0; // index of the shown sample in data.items; -1 when the filter leaves none
 
 const current = () => data.items[at];
@@ -53,6 +54,7 @@ function nextUndecided() {
 }
 
 function goTo(index, { focus = false } = {}) {
+  hush();
   closeEditor();
   closeRejecter();
   at = index;
@@ -94,12 +96,13 @@ function showVerdict(item) {
 
 function showChips(item) {
   const chip = (text, kind = "") => make("span", { className: `chip ${kind}` }, ...visible(text));
-  const chips = [chip(KINDS[item.harm] ?? item.harm, "kind"), chip(item.closed ? "closed question" : "open question")];
+  const chips = [chip(KINDS[item.harm] ?? item.harm, "kind")];
+  if (item.closed) chips.push(chip("closed question"));
   if (item.modality) chips.push(chip(item.modality));
   if (item.rating) {
     const dots = make("span", { className: "dots", ariaHidden: "true" }, "\u25cf".repeat(item.rating) + "\u25cb".repeat(5 - item.rating));
-    const rating = chip(`rated ${item.rating} of 5 `, "rating");
-    rating.title = "How close a model's own output came to this text in self-calibration";
+    const rating = chip(`calibration ${item.rating} of 5 `, "rating");
+    rating.title = "How close a trained model\u2019s own answer came to this text";
     rating.append(dots);
     chips.push(rating);
   }
@@ -133,9 +136,11 @@ function showTexts(item) {
   paint(byId("clean-question"), item.clean_question, { ...asked, changes: asked.deleted, tag: "del" });
   paint(byId("clean-answer"), item.clean_answer, { ...said, changes: said.deleted, tag: "del" });
   paint(byId("answer"), answer, { ...said, changes: said.inserted, values: valuesIn(item, "answer", answer) });
-  byId("rewritten").hidden = !said.rewritten;
-  byId("legend").hidden = !changed && answer === item.clean_answer && !item.values.length;
+  const same = answer === item.clean_answer;
+  byId("compared").textContent = same ? "same as the clean answer" : said.rewritten ? "entirely other words" : "";
+  byId("legend").hidden = !changed && (same || said.rewritten) && !item.values.length;
   byId("legend-value").hidden = !item.values.length;
+  for (const box of document.querySelectorAll(".text")) box.classList.toggle("long", box.textContent.length > LONG);
   byId("kept-edit").hidden = !hasKeptEdit(item);
 }
 
@@ -206,6 +211,7 @@ function clearFilter() {
 }
 
 function openStrip(field) {
+  hush();
   byId("strip").hidden = false;
   byId("filter-button").setAttribute("aria-expanded", "true");
   byId(field).focus();
@@ -226,11 +232,16 @@ function say(text, heard = "") {
   toast.textContent = text;
   toast.classList.add("shown");
   clearTimeout(toastEnds);
-  toastEnds = setTimeout(() => toast.classList.remove("shown"), 3500);
+  toastEnds = setTimeout(hush, 3500);
   byId("heard").textContent = heard;
 }
 
+function hush() {
+  byId("toast").classList.remove("shown");
+}
+
 function openDialog(id) {
+  hush();
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
   byId(id).showModal();
   byId(id).scrollTop = 0; // the focus may be on a button at the end of it

@@ -172,6 +172,7 @@ function fillPage() {
   document.title = data.reviewer ? `${title}: review by ${data.reviewer}` : `${title}: review`;
   byId("who").replaceChildren(...visible(data.reviewer ? `reviewer ${data.reviewer}` : ""));
   byId("guide-scenarios").replaceChildren(...scenarios.filter((name) => GUIDE[name]).map(guideFor));
+  byId("guide-rating").hidden = !data.items.some((item) => item.rating);
   byId("keys").replaceChildren(...KEYS.map(keyGroup));
   const option = ([value, text]) => make("option", { value }, text);
   byId("filter-state").replaceChildren(...[["", "any"], ...Object.entries(STATES)].map(option));

@@ -51,8 +51,8 @@ function adopt(kept) {
   const known = ([id, decision]) => itemOf.get(id)?.content === decision.content;
   state.decisions = new Map(kept.decisions.filter(known));
   state.drafts = new Map(kept.drafts.filter(([id]) => itemOf.has(id)));
-  state.undo = kept.undo;
-  for (const name of ["unexported", "at", "guided", "letters"]) state[name] = kept[name];
+  state.undo = kept.undo ?? [];
+  for (const name of ["unexported", "at", "guided", "letters"]) state[name] = kept[name] ?? state[name];
 }
 
 /** What cannot be read is put aside, not overwritten: somebody may still get it back. */
