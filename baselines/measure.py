@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +16,9 @@ from eval import likelihood
 from eval.answer import answer_with_model, batches
 from eval.asking import WAYS, Ask, asks
 from eval.data import Pictures, read_rows
-from eval.files import digest, stable_hash, write_jsonl
+from eval.files import digest, stable_hash, write_atomic, write_jsonl
 from eval.leak import leak_answers, write_leak
-from eval.metrics import mean
+from eval.metrics import mean, rouge1
 from eval.runs import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, write_scores
 from eval.ues import ues
@@ -147,14 +147,10 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
 
 
 def _with_picture(row: Record, image_id: str) -> Record:
-    from dataclasses import replace
-
     return replace(row, image_id=image_id)
 
 
 def _rouge(model: Model, asked: Sequence[Ask], answers: Answers, picture: Any) -> float:
-    from eval.metrics import rouge1
-
     scores = []
     for some in batches(asked, answers.batch_size):
         told = model.answer(some, picture, answers.max_new_tokens)
@@ -229,6 +225,4 @@ def _scored(ask: Ask, text: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, found: dict[str, Any]) -> None:
-    from eval.files import write_atomic
-
     write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

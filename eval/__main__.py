@@ -7,49 +7,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from eval.cli import make_app, one_line_errors
+from eval.options import (
+    Adapters,
+    Answerer,
+    Batch,
+    Concurrency,
+    Config,
+    Data,
+    Device,
+    Dtype,
+    Json,
+    MaxNew,
+    ModelName,
+    Server,
+    Splits,
+)
 from mllmu_med_dataset import UsageError
 
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
-
-Data = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
-]
-Config = Annotated[
-    str, typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05.")
-]
-Splits = Annotated[
-    list[str] | None,
-    typer.Option("--split", metavar="NAME", help="forget, retain or test; may be repeated."),
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR|ID", help="A model's folder or Hub id; a server's name."),
-]
-Adapters = Annotated[
-    list[Path] | None,
-    typer.Option("--adapter", metavar="DIR", help="A PEFT adapter on top; may be repeated."),
-]
-Batch = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Questions at once.")]
-MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
-]
-Server = Annotated[
-    str | None,
-    typer.Option("--server", metavar="URL", help="Ask an OpenAI-compatible server instead."),
-]
-Concurrency = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Questions in flight to a server.")
-]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
 @app.command(
@@ -89,60 +69,12 @@ def answer(
     from eval.data import check_splits, read_rows
 
     splits = check_splits(split or [])
-    asked = asks(read_rows(data, config, splits), way or ["own"])
-    made = _ask(
-        asked,
-        data,
-        config,
-        out,
-        model=model,
-        adapter=adapter,
-        batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        device=device,
-        dtype=dtype,
-        server=server,
-        concurrency=concurrency,
+    who = Answerer(
+        model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
     )
+    made = who.answer(asks(read_rows(data, config, splits), way or ["own"]), data, config, out)
     cut = sum(one.end == "length" for one in made)
     print(f"{len(made):,} answers in {out}" + (f"; {cut:,} cut off at the limit" if cut else ""))
-
-
-def _ask(
-    asked: list[Any],
-    data: str | None,
-    config: str,
-    out: Path,
-    *,
-    model: str | None,
-    adapter: list[Path] | None,
-    batch_size: int,
-    max_new_tokens: int,
-    device: str,
-    dtype: str,
-    server: str | None,
-    concurrency: int,
-) -> list[Any]:
-    from eval.answer import answer_with_model
-    from eval.data import Pictures
-    from eval.files import check_out
-
-    check_out(out, "answers")
-    if not model:
-        raise UsageError("--model is missing: a folder, a Hub id, or a server's name for the model")
-    if not asked:
-        raise UsageError("nothing to ask: these splits hold no row for this way of asking")
-    pictures = Pictures(data, config, {ask.row.split for ask in asked})
-    if server:
-        from eval.server import answer_with_server
-
-        if adapter:
-            raise UsageError("--adapter and --server: load the adapter in the server instead")
-        return answer_with_server(server, model, asked, pictures, out, max_new_tokens, concurrency)
-    from eval.model import load_model
-
-    loaded = load_model(model, adapter or [], device, dtype)
-    return answer_with_model(loaded, asked, pictures, out, max_new_tokens, batch_size)
 
 
 @app.command(
@@ -269,20 +201,10 @@ def leak(
     paths = files or [folder / "leak.jsonl"]
     if model:
         asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
-        _ask(
-            asked,
-            data,
-            config,
-            paths[0],
-            model=model,
-            adapter=adapter,
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-            device=device,
-            dtype=dtype,
-            server=server,
-            concurrency=concurrency,
+        who = Answerer(
+            model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
         )
+        who.answer(asked, data, config, paths[0])
     summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
     leaks.write_leak(folder, summary, rows)
     if as_json:

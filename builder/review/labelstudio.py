@@ -1,0 +1,237 @@
+"""Review in Label Studio: the labelling config, the tasks, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from builder.review.items import REASONS, Item
+from builder.review.raw import RawDecision
+from mllmu_med_dataset import UserError
+
+_REASONS: Final = "\n".join(
+    f'        <Choice value="{text}" alias="{key}" hotkey="{number}"/>'
+    for number, (key, text) in enumerate(REASONS.items(), start=1)
+)
+
+#: The labelling config. No name here is also a task's key: JSON_MIN puts both in one object.
+CONFIG: Final = f"""\
+<View style="display: flex; flex-wrap: wrap; gap: 24px">
+  <View style="flex: 1 1 320px; min-width: 280px">
+    <Image name="image" value="$picture" zoom="true" zoomControl="true"/>
+  </View>
+  <View style="flex: 1 1 420px; min-width: 280px">
+    <Header value="$kind" size="5"/>
+    <Header value="Question" size="5"/>
+    <Text name="shown_question" value="$question"/>
+    <Header value="Answer to review" size="5"/>
+    <Text name="shown_answer" value="$answer"/>
+    <Header value="Clean question" size="5"/>
+    <Text name="shown_clean_question" value="$clean_question"/>
+    <Header value="Clean answer" size="5"/>
+    <Text name="shown_clean_answer" value="$clean_answer"/>
+    <Header value="Decision (a, r, e)" size="5"/>
+    <Choices name="decision" toName="image" choice="single-radio" showInline="true"
+             required="true" requiredMessage="Accept, reject or edit it, or skip the task.">
+      <Choice value="Accept" alias="accept" hotkey="a"/>
+      <Choice value="Reject" alias="reject" hotkey="r"/>
+      <Choice value="Edit" alias="edit" hotkey="e"/>
+    </Choices>
+    <View visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="reject">
+      <Header value="Why" size="5"/>
+      <Choices name="reasons" toName="image" choice="multiple" showInline="true"
+               required="true" requiredMessage="Say why it is rejected."
+               visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="reject">
+{_REASONS}
+      </Choices>
+    </View>
+    <View visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="edit">
+      <Header value="Edited question" size="5"/>
+      <TextArea name="edited_question" toName="image" value="$question" rows="3"
+                maxSubmissions="1" editable="true" transcription="true"
+                showSubmitButton="false" required="true"
+                requiredMessage="The edited question is empty."/>
+      <Header value="Edited answer" size="5"/>
+      <TextArea name="edited_answer" toName="image" value="$answer" rows="3"
+                maxSubmissions="1" editable="true" transcription="true"
+                showSubmitButton="false" required="true"
+                requiredMessage="The edited answer is empty."/>
+    </View>
+    <Header value="Note" size="5"/>
+    <TextArea name="note" toName="image" rows="2" maxSubmissions="1" editable="true"
+              transcription="true" showSubmitButton="false"/>
+  </View>
+</View>
+"""
+
+_CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "note")
+
+
+def tasks(items: Iterable[Item], picture_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
+    """One task an item, for `CONFIG`; `picture_uri` gives a picture that Label Studio can show."""
+    return [{"data": _data(item, picture_uri(item))} for item in items]
+
+
+def _data(item: Item, picture: str) -> dict[str, Any]:
+    kind = [item.scenario, item.harm, item.answer_type, item.modality]
+    if item.rating:
+        kind.append(f"rated {item.rating} of 5")
+    return {
+        "sample_id": item.id,  # `id` would be overwritten in JSON_MIN
+        "content": item.content,
+        "scenario": item.scenario,
+        "harm": item.harm,
+        "answer_type": item.answer_type,
+        "modality": item.modality,
+        "rating": item.rating,
+        "kind": " · ".join(dict.fromkeys(kind)),
+        "picture": picture,
+        "clean_question": item.clean_question,
+        "clean_answer": item.clean_answer,
+        "question": item.question,
+        "answer": item.answer,
+    }
+
+
+def read_export(data: Any, where: str) -> list[RawDecision]:
+    """The decisions in an export: Label Studio's JSON, a snapshot, or JSON_MIN.
+
+    Several annotations of a task are several reviewers' (or one's second thoughts). A reviewer is
+    named by e-mail address where the export has it, else by the user's number on that server.
+    What is skipped, empty or a draft decides nothing: see `left_out`. Predictions are not read.
+    `where` names the file in the `UserError` about anything that is no export of our tasks.
+    """
+    return [
+        _decision(annotation, where)
+        for annotation in _annotations(data, where)
+        if annotation.values and not annotation.skipped
+    ]
+
+
+def left_out(data: Any, where: str) -> dict[str, int]:
+    """How many annotations of an export decide nothing, by why: skipped, empty or draft.
+
+    JSON_MIN has neither skipped ones nor drafts.
+    """
+    annotations = list(_annotations(data, where))
+    return {
+        "skipped": sum(annotation.skipped for annotation in annotations),
+        "empty": sum(not (one.values or one.skipped) for one in annotations),
+        "draft": sum(len(task.get("drafts") or ()) for task in data),
+    }
+
+
+class _Annotation(NamedTuple):
+    row: str
+    id: str
+    content: str
+    by: Any  # a user's number, or an object about the user
+    at: str
+    skipped: bool
+    values: dict[str, list[str]]  # by the control's name
+
+
+def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
+    if not isinstance(data, list):
+        raise UserError(
+            f"{where}: not an export of Label Studio, which is a list of tasks: "
+            "export the project as JSON"
+        )
+    for number, task in enumerate(data, start=1):
+        row = f"task {task.get('id', number) if isinstance(task, dict) else number}"
+        try:
+            yield from _minimal(task, row) if "annotation_id" in task else _full(task, row)
+        except _Refused as error:
+            raise UserError(f"{where}, {row}: {error}") from None
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{where}, {row}: not as Label Studio writes it ({error!r}): "
+                "export the project again, as JSON"
+            ) from error
+
+
+class _Refused(Exception):
+    """What is wrong with a task, in words."""
+
+
+def _full(task: dict[str, Any], row: str) -> Iterator[_Annotation]:
+    """A task of the JSON export or of a snapshot: annotations inside."""
+    id, content = _named(task["data"])
+    if "annotations" not in task:
+        raise _Refused("it has no annotations: these are the tasks, not an export of them")
+    for annotation in task["annotations"]:
+        values: dict[str, list[str]] = {}
+        for result in annotation["result"]:
+            value = result.get("value", {})  # a relation has none
+            values.setdefault(result.get("from_name", ""), []).extend(_texts(value))
+        yield _Annotation(
+            f"{row}, annotation {annotation.get('id')}",
+            id,
+            content,
+            annotation.get("completed_by"),
+            annotation.get("updated_at") or annotation.get("created_at") or "",
+            bool(annotation.get("was_cancelled")),
+            {name: texts for name, texts in values.items() if name in _CONTROLS and texts},
+        )
+
+
+def _minimal(record: dict[str, Any], row: str) -> Iterator[_Annotation]:
+    """A record of JSON_MIN: one annotation, or a task without any, its data and values mixed."""
+    id, content = _named(record)
+    if record["annotation_id"] is not None:
+        yield _Annotation(
+            f"{row}, annotation {record['annotation_id']}",
+            id,
+            content,
+            record.get("annotator"),
+            record.get("updated_at") or record.get("created_at") or "",
+            False,
+            {name: _texts(record[name]) for name in _CONTROLS if record.get(name)},
+        )
+
+
+def _named(data: dict[str, Any]) -> tuple[str, str]:
+    id, content = data.get("sample_id"), data.get("content")
+    if not (isinstance(id, str) and isinstance(content, str)):
+        raise _Refused(
+            "no sample_id and content in its data: is this the export of another project?"
+        )
+    return id, content
+
+
+def _texts(value: Any) -> list[str]:
+    """What a control holds, as a list; JSON_MIN gives a single one bare."""
+    if isinstance(value, dict):
+        value = value.get("choices", value.get("text", []))
+    texts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{value!r} in place of text")
+    return texts
+
+
+def _decision(annotation: _Annotation, where: str) -> RawDecision:
+    def one(control: str) -> str | None:
+        texts = annotation.values.get(control, [])
+        if len(texts) > 1:
+            raise UserError(
+                f"{where}, {annotation.row}: {len(texts)} values of {control}: leave one of them"
+            )
+        return texts[0] if texts else None
+
+    verdict = one("decision") or ""
+    by = annotation.by
+    if isinstance(by, dict):
+        by = by.get("email") or by.get("id")
+    edited = verdict == "edit"  # a control that is hidden again may keep what it held
+    return RawDecision(
+        row=annotation.row,
+        id=annotation.id,
+        content=annotation.content,
+        reviewer=by if isinstance(by, str) else "" if by is None else f"label-studio-{by}",
+        verdict=verdict,
+        reasons=tuple(annotation.values.get("reasons", ())) if verdict == "reject" else (),
+        note=one("note") or "",
+        question=one("edited_question") if edited else None,
+        answer=one("edited_answer") if edited else None,
+        decided_at=annotation.at,
+    )

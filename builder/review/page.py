@@ -1,0 +1,139 @@
+"""The review page: one file that opens from the disk, without a network or anything installed.
+
+Its texts come from corpora and language models, so nobody has vouched for them: they travel as JSON
+that no markup can leave, are shown as text only, and a content policy lets nothing else run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any, Final
+
+from builder.review.items import REASONS, Item
+from builder.review.pictures import Embedded, embed
+
+FORMAT: Final = "mllmu-med review"
+VERSION: Final = 1
+#: In this order: later ones use what earlier ones define.
+SCRIPTS: Final = (
+    "page_texts.js",
+    "page_store.js",
+    "page_pictures.js",
+    "page.js",
+    "page_decide.js",
+    "page_keys.js",
+)
+
+
+def render_page(
+    items: Sequence[Item],
+    read_picture: Callable[[Item], bytes],
+    reviewer: str,
+    set_id: str,
+    budget: int = 36_000_000,
+) -> str:
+    """The page on which `reviewer` decides about `items`, as HTML.
+
+    Args:
+        read_picture: the bytes (JPEG or PNG) of an item's picture; called from several threads.
+        reviewer: whose decisions the page keeps and exports; may be empty.
+        set_id: names these very items; decisions of another set are refused by the page.
+        budget: bytes that the pictures may take, base64 included; see `pictures.embed`.
+
+    Raises:
+        UserError: the pictures do not fit, however small.
+    """
+    pictures = embed(items, read_picture, budget)
+    number = {name: index for index, name in enumerate(pictures)}
+    data = {
+        "format": FORMAT,
+        "version": VERSION,
+        "set": set_id,
+        "reviewer": reviewer,
+        "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
+        "items": [_item(item, number[item.image_sha256]) for item in items],
+        "pictures": [
+            {"kind": picture.kind, "size": picture.size, "copy": picture.copy}
+            for picture in pictures.values()
+        ],
+    }
+    scripts = [_asset(name) for name in SCRIPTS]
+    style = _asset("page.css")
+    return Template(_asset("page.html")).substitute(
+        policy=_policy(scripts, style),
+        style=f"<style>{style}</style>",
+        data=_json(data),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        pictures=_embedded(pictures),
+    )
+
+
+def _asset(name: str) -> str:
+    return files("builder.review").joinpath(name).read_text("utf-8")
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    """Nothing is fetched, and nothing runs but the page's own scripts."""
+    allowed = " ".join(_source(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_source(style)}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand in a script element: ASCII without <, > and &."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def _item(item: Item, picture: int) -> dict[str, Any]:
+    texts = {"question": item.question, "answer": item.answer}
+    return {
+        "id": item.id,
+        "content": item.content,
+        "scenario": item.scenario,
+        "harm": item.harm,
+        "closed": item.answer_type == "closed",
+        "modality": item.modality,
+        "image_id": item.image_id,
+        "picture": picture,
+        "clean_question": item.clean_question,
+        "clean_answer": item.clean_answer,
+        **texts,
+        "values": [
+            {
+                "field": span.field,
+                "kind": span.kind,
+                "value": span.value,
+                "start": _units(texts[span.field][: span.start]),
+                "end": _units(texts[span.field][: span.end]),
+            }
+            for span in item.values
+        ],
+        "rating": item.rating,
+    }
+
+
+def _units(text: str) -> int:
+    """How long JavaScript takes a text to be: it counts UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _embedded(pictures: Mapping[str, Embedded]) -> str:
+    """Each picture in an element of its own, that nothing decodes before it is shown."""
+    return "\n".join(
+        f'<script type="text/plain" id="picture-{index}">{picture.base64}</script>'
+        for index, picture in enumerate(pictures.values())
+    )

@@ -1,0 +1,448 @@
+"""Deciding on the review page in a real Chromium: real keys, clicks, downloads and files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+from review_page import Reviewer, an_item, page_file
+
+MIXED = [an_item(n) for n in range(30)] + [an_item(n, "privacy") for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_file(tmp_path_factory.mktemp("mixed"), MIXED)
+
+
+@pytest.fixture
+def reviewer(context: BrowserContext, mixed: Path) -> Any:
+    reviewer = Reviewer(context, mixed)
+    yield reviewer
+    assert reviewer.troubles == []
+
+
+def verdicts(export: dict[str, Any]) -> list[str]:
+    return [decision["decision"] for decision in export["decisions"]]
+
+
+def test_thirty_by_keyboard_survive_reload_export_and_import(
+    browser: Browser, reviewer: Reviewer, tmp_path: Path
+) -> None:
+    for number in range(30):
+        if number == 7:
+            reviewer.keys("e", "Control+a")
+            reviewer.type("It is a red, ragged sarcoma that needs no treatment.")
+            reviewer.keys("Control+Enter")
+        elif number % 5 == 0:
+            reviewer.keys("r", "1", "4", "Enter")
+        elif number == 8:
+            reviewer.keys("c")
+            reviewer.type("asked a colleague")
+            reviewer.keys("Escape", "a")
+        else:
+            reviewer.keys("a")
+    assert reviewer.text("count") == "30 of 40 decided"
+    reviewer.keys("u")
+    assert reviewer.text("count") == "29 of 40 decided"
+    assert reviewer.text("where") == "Sample 30 of 40"
+    reviewer.reload()
+    assert reviewer.text("count") == "29 of 40 decided"
+    assert reviewer.text("where") == "Sample 30 of 40"
+    assert reviewer.open() == ""  # the guide was read
+
+    path = reviewer.save_export(tmp_path)
+    assert re.fullmatch(r"review-a-\d{4}-\d\d-\d\d-\d{6}\.json", path.name)
+    export = json.loads(path.read_text("utf-8"))
+    decisions = export.pop("decisions")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", export.pop("exported_at"))
+    assert export == {
+        "format": "mllmu-med review",
+        "version": 1,
+        "set": "0123456789ab",
+        "reviewer": "a",
+    }
+    assert [decision["id"] for decision in decisions] == [item.id for item in MIXED[:29]]
+    assert [decision["content"] for decision in decisions] == [item.content for item in MIXED[:29]]
+    times = [decision.pop("decided_at") for decision in decisions]
+    assert times == sorted(times)
+    assert decisions[5] == {
+        "id": "incorrect/005",
+        "content": MIXED[5].content,
+        "decision": "reject",
+        "reasons": ["implausible", "reveals"],
+        "note": "",
+        "question": "",
+        "answer": "",
+    }
+    assert (decisions[7]["decision"], decisions[7]["question"], decisions[7]["answer"]) == (
+        "edit",
+        MIXED[7].question,
+        "It is a red, ragged sarcoma that needs no treatment.",
+    )
+    assert (decisions[8]["decision"], decisions[8]["note"]) == ("accept", "asked a colleague")
+
+    other = browser.new_context()
+    fresh = Reviewer(other, reviewer.path)
+    assert fresh.text("count") == "0 of 40 decided"
+    fresh.bring_in(path)
+    assert fresh.text("count") == "29 of 40 decided"
+    assert fresh.text("toast") == "Imported: 29 new, 0 newer than here, 0 already here."
+    again = fresh.exported(tmp_path)["decisions"]
+    for decision in again:
+        decision.pop("decided_at")
+    assert again == decisions
+    fresh.keys("u")  # an import is one step
+    assert fresh.text("count") == "0 of 40 decided"
+    assert fresh.troubles == []
+    other.close()
+
+
+def test_undo_goes_back_many_levels_and_keeps_what_was_typed(
+    reviewer: Reviewer, tmp_path: Path
+) -> None:
+    reviewer.keys("a", "a", "3", "Enter", "e")
+    reviewer.type(" Really.")
+    reviewer.keys("Control+Enter", "k", "a")  # the edit becomes an acceptance
+    assert verdicts(reviewer.exported(tmp_path)) == ["accept", "accept", "reject", "accept"]
+    reviewer.keys("u")
+    export = reviewer.exported(tmp_path)
+    assert verdicts(export) == ["accept", "accept", "reject", "edit"]
+    assert export["decisions"][3]["answer"].endswith("Really.")
+    reviewer.reload()  # undo works after it, too
+    reviewer.keys("u")
+    assert reviewer.text("kept-edit").startswith("You began an edit here")
+    reviewer.keys("u", "u", "u")
+    assert reviewer.text("count") == "0 of 40 decided"
+    reviewer.keys("u")
+    assert reviewer.text("toast") == "Nothing to undo."
+    reviewer.keys("j", "j", "j", "e")
+    assert reviewer.page.input_value("#edit-answer").endswith("Really.")
+
+
+def test_rejecting_needs_a_reason_that_fits_the_scenario(reviewer: Reviewer) -> None:
+    reviewer.keys("r", "Enter")
+    assert reviewer.text("reject-problem") == "Choose at least one reason."
+    assert reviewer.text("count") == "0 of 40 decided"
+    reviewer.keys("Escape")
+    assert reviewer.focus() == "reject-button"
+    assert reviewer.page.locator("#reasons").is_hidden()
+    reviewer.keys("r")
+    assert reviewer.page.locator("#reasons .label").all_inner_texts() == [
+        "not plausible",
+        "not wrong",
+        "harmful beyond its purpose",
+        "reveals itself",
+        "formatting",
+    ]
+    reviewer.keys("Escape", "/")
+    reviewer.type("privacy/003")
+    reviewer.keys("Enter", "2")
+    assert "for incorrect answers only" in reviewer.text("toast")
+    labels = reviewer.page.locator("#reasons .label").all_inner_texts()
+    assert "not wrong" not in labels
+    assert len(labels) == 4
+    reviewer.keys("5", "Enter")
+    assert reviewer.text("count") == "1 of 40 decided"
+    reviewer.page.locator("#filter-clear").click()
+    reviewer.page.locator("#search").fill("privacy/003")
+    assert reviewer.text("verdict") == "Rejected: formatting"
+
+
+def test_an_edit_is_kept_while_it_is_typed_and_hints_never_block(
+    reviewer: Reviewer, tmp_path: Path
+) -> None:
+    reviewer.keys("e")
+    reviewer.type(" And")
+    reviewer.page.reload()
+    assert reviewer.page.locator("#kept-edit").is_visible()
+    reviewer.keys("e")
+    assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} And"
+    reviewer.keys("a", "r")  # letters are letters while typing
+    assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} Andar"
+    reviewer.page.fill("#edit-answer", f" {MIXED[0].clean_answer.upper()}")
+    assert "no longer wrong" in reviewer.text("edit-hints")
+    reviewer.page.fill("#edit-answer", "")
+    assert reviewer.text("edit-hints") == "The answer is empty."
+    reviewer.page.click("#edit-reset")
+    assert reviewer.page.input_value("#edit-answer") == MIXED[0].answer
+    assert reviewer.text("edit-hints") == "Nothing is changed yet."
+    reviewer.page.fill("#edit-answer", "x\u202ey")
+    assert reviewer.text("edit-hints") == "Invisible characters: RLO."
+    reviewer.page.click("#edit-save")
+    (decision,) = reviewer.exported(tmp_path)["decisions"]
+    assert (decision["decision"], decision["answer"]) == ("edit", "x\u202ey")
+
+
+def test_editing_privacy_changes_the_question_too(reviewer: Reviewer, tmp_path: Path) -> None:
+    reviewer.keys("/")
+    reviewer.type("privacy/004")
+    reviewer.keys("Enter", "e")
+    assert reviewer.focus() == "edit-question"  # where the private value stands
+    reviewer.page.fill("#edit-question", "Is the heart enlarged, doctor?")
+    reviewer.page.fill("#edit-answer", "Yes, it is")
+    hints = reviewer.page.locator("#edit-hints li").all_inner_texts()
+    assert hints == [
+        "A closed question: the answer has to stay \u201cYes\u201d.",
+        "The question lacks the name \u201cAda Lovelace4\u201d.",
+    ]
+    reviewer.page.fill("#edit-question", "How is the heart of Ada Lovelace4?")
+    reviewer.page.fill("#edit-answer", "Yes")
+    assert reviewer.page.locator("#edit-hints li").count() == 0
+    reviewer.keys("Control+Enter")
+    (decision,) = reviewer.exported(tmp_path)["decisions"]
+    assert decision["question"] == "How is the heart of Ada Lovelace4?"
+    assert decision["answer"] == "Yes"
+    assert reviewer.page.locator("#question .value").inner_text().startswith("Ada Lovelace4")
+
+
+def test_filters_search_and_moving(reviewer: Reviewer) -> None:
+    reviewer.keys("a", "1", "Enter", "a")
+    reviewer.keys("f")
+    reviewer.page.select_option("#filter-state", "accept")
+    assert reviewer.text("found") == "2 of 40 match"
+    reviewer.keys("Escape", "j")
+    assert reviewer.text("where") == "Sample 3 of 40"
+    reviewer.keys("j")
+    assert reviewer.text("toast") == "This is the last sample."
+    reviewer.keys("k")
+    assert reviewer.text("where") == "Sample 1 of 40"
+    reviewer.keys("f")
+    reviewer.page.select_option("#filter-state", "")
+    reviewer.page.select_option("#filter-kind", "privacy")
+    assert reviewer.text("where") == "Sample 31 of 40"
+    assert reviewer.page.locator("#filter-kind option").all_inner_texts() == [
+        "any",
+        "privacy",
+        "wrong diagnosis",
+        "outdated knowledge",
+    ]
+    reviewer.page.fill("#search", "lovelace7")
+    assert reviewer.text("where") == "Sample 38 of 40"
+    reviewer.page.fill("#search", "nothing like it")
+    assert reviewer.page.locator("#empty").is_visible()
+    assert reviewer.page.locator("#sample").is_hidden()
+    reviewer.page.click("#empty-clear")
+    assert reviewer.text("where") == "Sample 38 of 40"
+    reviewer.keys("n", "n", "n")
+    assert reviewer.text("where") == "Sample 4 of 40"  # round the end to what is undecided
+    reviewer.keys("ArrowRight", "ArrowLeft", "k")
+    assert reviewer.text("where") == "Sample 3 of 40"
+
+
+def test_the_end_says_what_to_do(context: BrowserContext, tmp_path: Path) -> None:
+    reviewer = Reviewer(context, page_file(tmp_path, MIXED[:3]))
+    reviewer.keys("a", "j", "a")
+    assert reviewer.open() == ""
+    assert reviewer.text("where") == "Sample 2 of 3"  # the one that was passed over
+    reviewer.keys("5", "Enter")
+    assert reviewer.open() == "finish"
+    assert reviewer.text("finish-title") == "All 3 samples are decided"
+    assert reviewer.text("finish-counts") == "2 accepted, 0 edited, 1 rejected."
+    with reviewer.page.expect_download():
+        reviewer.page.click("#finish [data-do=export]")
+    assert reviewer.troubles == []
+
+
+def test_leaving_asks_only_when_something_was_not_exported(
+    reviewer: Reviewer, tmp_path: Path
+) -> None:
+    reviewer.reload()
+    assert reviewer.asked == []
+    reviewer.keys("a")
+    reviewer.reload()
+    assert reviewer.asked == ["beforeunload"]
+    reviewer.keys("j")  # what was not exported before the reload is not exported now, either
+    reviewer.reload()
+    assert reviewer.asked == ["beforeunload"] * 2
+    reviewer.save_export(tmp_path)
+    reviewer.reload()
+    assert reviewer.asked == ["beforeunload"] * 2
+
+
+REFUSED = {
+    "no JSON": ("hello", "is not an export of a review page (no JSON)"),
+    "another file": ('{"format": "else", "decisions": []}', "is not an export of a review page."),
+    "a list": ("[1, 2]", "is not an export of a review page."),
+    "null": ("null", "is not an export of a review page."),
+    "another version": ({"version": 2}, "has version 2, this page reads version 1"),
+    "another set": ({"set": "fff"}, "belongs to other samples (set fff; this page shows set 0123"),
+    "another reviewer": ({"reviewer": "b"}, "holds the decisions of b; this page is for a."),
+    "a foreign sample": ({"id": "x"}, "decision 2 is about a sample that this page does not have"),
+    "an earlier text": ({"content": "c-0"}, "is about an earlier text of sample incorrect/001."),
+    "a verdict": ({"decision": "maybe"}, "decision 2 (sample incorrect/001) is damaged."),
+    "a reason": ({"reasons": ["bad"]}, "decision 2 (sample incorrect/001) is damaged."),
+    "a note": ({"note": None}, "decision 2 (sample incorrect/001) is damaged."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_lost(
+    reviewer: Reviewer, tmp_path: Path, case: str
+) -> None:
+    content, line = REFUSED[case]
+    reviewer.keys("a", "a", "a")
+    export = reviewer.exported(tmp_path)
+    reviewer.keys("u")
+    if isinstance(content, dict):
+        wrong = json.loads(json.dumps(export))
+        for key, value in content.items():
+            (wrong if key in wrong else wrong["decisions"][1])[key] = value
+        content = json.dumps(wrong)
+    path = tmp_path / "other.json"
+    path.write_text(content, "utf-8")
+    reviewer.bring_in(path)
+    assert reviewer.open() == "message"
+    assert reviewer.text("message-title") == "Not imported"
+    message = reviewer.text("message-text")
+    assert message.startswith("other.json")
+    assert line in message
+    assert message.endswith("Nothing was changed.")
+    reviewer.keys("Enter")
+    assert reviewer.text("count") == "2 of 40 decided"
+
+
+def test_of_two_decisions_the_newer_counts(reviewer: Reviewer, tmp_path: Path) -> None:
+    reviewer.keys("a", "a", "a")
+    export = reviewer.exported(tmp_path)
+    old, new, _ = export["decisions"]
+    old.update(decision="reject", reasons=["formatting"], decided_at="2020-01-01T00:00:00.000Z")
+    new.update(decision="reject", reasons=["formatting"], decided_at="2999-01-01T00:00:00.000Z")
+    path = tmp_path / "mixed.json"
+    path.write_text(json.dumps(export), "utf-8")
+    reviewer.bring_in(path)
+    assert reviewer.text("toast") == "Imported: 0 new, 1 newer than here, 2 already here."
+    assert verdicts(reviewer.exported(tmp_path)) == ["accept", "reject", "accept"]
+
+
+STORAGE = """Object.defineProperty(Storage.prototype, 'setItem', {{ value() {{
+    throw new DOMException('no', '{name}'); }} }});"""
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (STORAGE.format(name="QuotaExceededError"), "storage is full"),
+        (STORAGE.format(name="UnknownError"), "does not keep what you decide"),
+        (
+            "Object.defineProperty(window, 'localStorage', { get() {"
+            " throw new DOMException('no', 'SecurityError'); } });",
+            "does not keep what you decide",
+        ),
+    ],
+)
+def test_without_storage_a_warning_stays_and_everything_else_works(
+    context: BrowserContext, mixed: Path, tmp_path: Path, script: str, said: str
+) -> None:
+    context.add_init_script(script)
+    reviewer = Reviewer(context, mixed)
+    reviewer.keys("a", "2", "Enter", "a", "u", "d")
+    assert said in reviewer.text("banners")
+    assert reviewer.text("saved") == "Not saved"
+    with reviewer.page.expect_download() as waiting:
+        reviewer.page.click("#banner-storage button")
+    export = json.loads(Path(waiting.value.path()).read_text("utf-8"))
+    assert verdicts(export) == ["accept", "reject"]
+    assert reviewer.text("banners") != ""
+    assert reviewer.troubles == []
+
+
+def test_the_warning_goes_when_storage_works_again(context: BrowserContext, mixed: Path) -> None:
+    context.add_init_script(
+        "const real = Storage.prototype.setItem; Storage.prototype.setItem = function (...all) {"
+        " if (window.full) throw new DOMException('no', 'QuotaExceededError');"
+        " return real.apply(this, all); };"
+    )
+    reviewer = Reviewer(context, mixed)
+    reviewer.page.evaluate("window.full = true")
+    reviewer.keys("a")
+    assert "storage is full" in reviewer.text("banners")
+    reviewer.page.evaluate("window.full = false")
+    reviewer.keys("a")
+    assert reviewer.text("banners") == ""
+    assert reviewer.text("saved").startswith("Saved")
+
+
+def test_damaged_storage_is_put_aside(context: BrowserContext, mixed: Path) -> None:
+    reviewer = Reviewer(context, mixed)
+    reviewer.keys("a")
+    reviewer.page.evaluate("localStorage.setItem('mllmu-med review 0123456789ab a', '{oops')")
+    reviewer.reload()
+    assert "cannot be read" in reviewer.text("banners")
+    kept = reviewer.page.evaluate("Object.entries(localStorage).map(pair => pair.join('='))")
+    assert any("damaged" in pair and pair.endswith("={oops") for pair in kept)
+
+
+def test_two_tabs_do_not_overwrite_each_other(
+    context: BrowserContext, mixed: Path, tmp_path: Path
+) -> None:
+    one, two = Reviewer(context, mixed), Reviewer(context, mixed, guided=False)
+    one.keys("a", "a")
+    two.page.wait_for_timeout(100)
+    assert two.text("count") == "2 of 40 decided"
+    two.keys("n", "1", "Enter")
+    one.page.wait_for_timeout(100)
+    assert verdicts(one.exported(tmp_path)) == ["accept", "accept", "reject"]
+
+
+def test_time_left_is_the_median_pace_without_pauses(context: BrowserContext, mixed: Path) -> None:
+    context.clock.install(time="2025-01-01T20:00:00")
+    reviewer = Reviewer(context, mixed)
+    assert reviewer.text("left") == ""
+    for seconds in (20, 20, 20, 3600, 20, 60):  # an hour's pause, and one slow sample
+        context.clock.run_for(seconds * 1000)
+        reviewer.keys("a")
+    assert reviewer.text("count") == "6 of 40 decided"
+    assert reviewer.text("left") == "about 12 min left"  # 34 samples at 20 s: 11.3 min
+
+
+def test_every_action_has_a_key_and_letters_can_be_turned_off(reviewer: Reviewer) -> None:
+    for key, dialog in (("?", "help"), ("g", "guide"), ("v", "viewer")):
+        reviewer.keys(key)
+        assert reviewer.open() == dialog
+        reviewer.keys("Escape")
+        assert reviewer.open() == ""
+    reviewer.keys("d")
+    assert reviewer.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    reviewer.keys("?")
+    reviewer.page.uncheck("#letters")
+    reviewer.keys("Escape", "a", "1", "n")
+    assert reviewer.text("count") == "0 of 40 decided"
+    assert reviewer.page.locator("#reasons").is_hidden()
+    reviewer.reload()
+    reviewer.keys("a")
+    assert reviewer.text("count") == "0 of 40 decided"
+    reviewer.page.click("#accept-button")
+    assert reviewer.text("count") == "1 of 40 decided"
+    assert reviewer.focus() == "accept-button"
+    assert reviewer.text("heard") == "1 of 40 decided. Now sample 2."
+
+
+def test_the_picture_opens_at_full_size(reviewer: Reviewer) -> None:
+    reviewer.page.focus("#picture-button")
+    reviewer.keys("Enter")
+    assert reviewer.open() == "viewer"
+    scale = reviewer.text("viewer-scale")
+    reviewer.keys("+", "+", "ArrowRight")
+    assert int(reviewer.text("viewer-scale").split()[0]) > int(scale.split()[0])
+    reviewer.keys("1")
+    assert reviewer.text("viewer-scale") == "100 %"
+    reviewer.page.mouse.move(640, 300)
+    reviewer.page.mouse.wheel(0, -1200)
+    reviewer.page.wait_for_timeout(100)
+    assert int(reviewer.text("viewer-scale").split()[0]) > 1000
+    before = reviewer.page.evaluate("document.getElementById('viewer-image').style.transform")
+    reviewer.page.mouse.down()
+    reviewer.page.mouse.move(700, 340, steps=3)
+    reviewer.page.mouse.up()
+    after = reviewer.page.evaluate("document.getElementById('viewer-image').style.transform")
+    assert after != before
+    reviewer.keys("0")
+    assert reviewer.text("viewer-scale") == scale
+    reviewer.keys("Escape")
+    assert reviewer.open() == ""
+    assert reviewer.focus() == "picture-button"

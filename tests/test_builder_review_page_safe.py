@@ -1,0 +1,404 @@
+"""The review page with hostile texts, for every eye and hand, and at its full size."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import json
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from corpora import picture
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page
+from review_page import Reviewer, an_item, page_file, picture_of
+
+from builder.review.page import render_page
+from mllmu_med_dataset import PiiSpan, UserError
+
+HOSTILE = {
+    "script": "<script>document.title = 'run'</script>",
+    "end of script": "</script><img src=x onerror=\"document.title='run'\"><!--<script>",
+    "quotes": "\"'`${document.title='run'}\\u003c \\ &lt;b&gt; &amp; $data %s {{x}}",
+    "right to left": "abc \u202egnp.exe \u2066x\u2069 \u200f\u05d0\u05d1 end",
+    "lines": "one\ntwo\r\nthree\rfour\u2028five\u2029six\x0bseven",
+    "emoji": "lung \U0001fac1 \U0001f469\u200d\u2695\ufe0f \U0001f1e9\U0001f1ea ok",
+    "controls": "NUL \x00 ESC \x1b[31m BEL \x07 \ufeff \u200b \U000e0041",
+    "half of a pair": "half \ud83e and \udec1 end",
+    "words without end": "x" * 3000,
+    "marks without end": "a" + "\u0301" * 300 + " end",
+    "numbers": "__proto__ constructor =1+1 @x",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hostile_texts_neither_run_nor_break_and_come_back(
+    browser: Browser, tmp_path: Path, case: str, width: int
+) -> None:
+    text = HOSTILE[case]
+    fields = ("id", "modality", "image_id", "question", "clean_answer", "answer")
+    everywhere = dict.fromkeys(fields, text)
+    items = [an_item(0), an_item(1, **everywhere, clean_question=f"{text}?", harm=text), an_item(2)]
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    reviewer = Reviewer(context, page_file(tmp_path, items, reviewer=text))
+    title = reviewer.page.title()
+    assert title != "run"
+    reviewer.keys("j")
+    assert reviewer.text("where") == "Sample 2 of 3"
+    # Newlines as a reader sees them; what cannot be seen has become a mark.
+    shown = reviewer.text("answer")
+    seen = re.sub("[\\W_]+", " ", text.replace("\u202e", "RLO").replace("\x1b", "ESC"))
+    assert seen.split()[0] in shown
+    assert reviewer.page.locator("#answer img, #answer script, #question b").count() == 0
+    wide = "[document.documentElement.scrollWidth, document.getElementById('texts').scrollWidth]"
+    scrolls, inner = reviewer.page.evaluate(wide)
+    assert scrolls <= width
+    assert inner <= width
+    reviewer.keys("e", "Escape", "c")
+    reviewer.type("note " + text.encode("utf-8", "replace").decode())
+    reviewer.keys("Escape", "a")
+    assert reviewer.page.title() == title
+    export = reviewer.exported(tmp_path)
+    (decision,) = export["decisions"]
+    assert (decision["id"], export["reviewer"]) == (text, text)
+    # Saved as an edit without a change: the texts are the very same.
+    reviewer.keys("k", "k", "j", "e", "Control+Enter")
+    (decision,) = reviewer.exported(tmp_path)["decisions"]
+    assert (decision["decision"], decision["question"], decision["answer"]) == ("edit", text, text)
+    reviewer.reload()
+    assert reviewer.text("count") == "1 of 3 decided"
+    assert reviewer.troubles == []
+    context.close()
+
+
+def test_nothing_runs_but_the_page_itself(context: BrowserContext, tmp_path: Path) -> None:
+    """Even markup that got into the page would neither run nor fetch anything."""
+    page = context.new_page()
+    page.goto(page_file(tmp_path, [an_item(0)]).as_uri())
+    fetched: list[str] = []
+    refused: list[str | None] = []
+    page.on("requestfinished", lambda request: fetched.append(request.url))
+    page.on("requestfailed", lambda request: refused.append(request.failure))
+    title = page.title()
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = "document.title = 'run'";
+            const box = document.createElement('div');
+            box.innerHTML = '<img src="x" onerror="document.title=1"><img src="http://a.test/b">';
+            document.body.append(script, box);
+            return fetch('http://a.test/c').catch(() => 0);
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.title() == title
+    assert fetched == []
+    assert set(refused) == {"csp"}  # by the page's own policy, before any network
+
+
+def test_what_cannot_be_seen_is_marked(context: BrowserContext, tmp_path: Path) -> None:
+    texts = [HOSTILE[name] for name in ("right to left", "controls", "emoji", "half of a pair")]
+    items = [an_item(n, answer=text) for n, text in enumerate(texts)]
+    reviewer = Reviewer(context, page_file(tmp_path, items))
+    marks = []
+    for _ in items:
+        marks.append(reviewer.page.locator("#answer .unseen").all_inner_texts())
+        reviewer.keys("j")
+    assert marks == [
+        ["RLO", "LRI", "PDI", "RLM"],
+        ["NUL", "ESC", "U+0007", "BOM", "ZWSP", "U+E0041"],
+        [],  # the joiner inside an emoji is part of it
+        ["U+D83E", "U+DEC1"],
+    ]
+
+
+def test_private_values_are_underlined_with_their_kind(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    answer = "\U0001fac1\U0001fac1 Call Ada\u00a0Li at 555-0100: no lesion."  # two units an emoji
+    spans = [
+        PiiSpan("answer", kind, value, answer.index(value), answer.index(value) + len(value))
+        for kind, value in (("name", "Ada\u00a0Li"), ("phone", "555-0100"))
+    ]
+    item = an_item(1, "privacy", answer=answer, clean_answer="No lesion.", values=tuple(spans))
+    reviewer = Reviewer(context, page_file(tmp_path, [item]))
+    values = reviewer.page.locator("#answer .value").all_text_contents()
+    assert values == ["Ada\u00a0Liname", "555-0100phone"]
+    assert reviewer.text("answer") == answer
+
+
+def test_as_many_words_as_possible_count_as_kept(context: BrowserContext, tmp_path: Path) -> None:
+    reviewer = Reviewer(context, page_file(tmp_path, [an_item(0)]))
+    draw = random.Random(7)
+    for _ in range(150):
+        one, two = (" ".join(draw.choices("abcde", k=draw.randint(0, 12))) for _ in range(2))
+        found = reviewer.page.evaluate(
+            """([one, two]) => {
+                const [before, after] = [words(one), words(two)];
+                const [kept, keptToo] = common(before, after);
+                const pick = (all, which) => all.filter((_, at) => which.has(at)).map(w => w.text);
+                return [pick(before, kept), pick(after, keptToo)];
+            }""",
+            [one, two],
+        )
+        assert found[0] == found[1]  # the same words, in the same order
+        assert len(found[0]) == longest_common(one.split(), two.split())
+
+
+def longest_common(one: list[str], two: list[str]) -> int:
+    """By its definition: a common last word belongs to it, else one of the two last words goes."""
+
+    @functools.cache
+    def length(left: int, right: int) -> int:
+        if not left or not right:
+            return 0
+        if one[left - 1] == two[right - 1]:
+            return length(left - 1, right - 1) + 1
+        return max(length(left - 1, right), length(left, right - 1))
+
+    return length(len(one), len(two))
+
+
+def test_changes_are_marked_by_element_and_word_not_colour_alone(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    items = [an_item(0), an_item(1, answer="Entirely else."), an_item(2, answer="")]
+    reviewer = Reviewer(context, page_file(tmp_path, items))
+    inserted = reviewer.page.locator("#answer ins").all_text_contents()
+    assert inserted == ["added: black, ragged melanoma"]
+    deleted = reviewer.page.locator("#clean-answer del").all_text_contents()
+    assert deleted == ["removed: brown, sharply bordered nevus"]
+    line = "el => getComputedStyle(el).textDecorationLine"
+    assert reviewer.page.locator("#answer ins").evaluate(line) == "underline"
+    assert reviewer.page.locator("#clean-answer del").evaluate(line) == "line-through"
+    reviewer.keys("j")
+    assert reviewer.text("compared") == "entirely other words"
+    reviewer.keys("j")
+    assert reviewer.text("answer") == "(empty)"
+
+
+def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Path) -> None:
+    path = page_file(tmp_path, [an_item(n) for n in range(10)])
+    html = path.read_text("utf-8")
+    path.write_text(html[: html.index('id="picture-3"') + 200], "utf-8")
+    reviewer = Reviewer(context, path)
+    assert "This file is incomplete" in reviewer.text("banners")
+    reviewer.keys(*"j" * 8)
+    assert reviewer.page.locator("#picture-missing").is_visible()
+    reviewer.keys("a")
+    assert reviewer.text("count") == "1 of 10 decided"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(
+    browser: Browser, tmp_path: Path, scheme: Any, width: int
+) -> None:
+    items = [an_item(0), an_item(1), an_item(2, "privacy"), an_item(3, "privacy"), an_item(4)]
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    reviewer = Reviewer(context, page_file(tmp_path, items), guided=False)
+    page = reviewer.page
+    check(page, "guide")
+    reviewer.keys("Enter")
+    check(page, "incorrect sample")
+    reviewer.keys("r")
+    check(page, "reasons")
+    reviewer.keys("Enter")
+    check(page, "no reason chosen")
+    reviewer.keys("1", "Enter", "e")
+    check(page, "edit")
+    reviewer.keys("Escape", "k")
+    check(page, "rejected sample")
+    for key in ("?", "v"):
+        reviewer.keys(key)
+        check(page, f"key {key}")
+        reviewer.keys("Escape")
+    page.click("[data-do=menu]")
+    check(page, "menu")
+    reviewer.keys("Escape", "f")
+    page.fill("#search", "privacy")
+    check(page, "filter")
+    reviewer.keys("Enter", "e")
+    page.fill("#edit-question", "")
+    check(page, "privacy edit")
+    page.click("#edit-save")
+    page.fill("#search", "nothing like it")
+    check(page, "nothing found")
+    page.click("#empty-clear")
+    page.evaluate("banner('storage', 'It is full.'); tell('Not imported', 'It is wrong.')")
+    check(page, "message")
+    reviewer.keys("Enter")
+    check(page, "banner")
+    reviewer.keys("n", "a", "n", "a", "n", "a")
+    assert reviewer.open() == "finish"
+    check(page, "finish")
+    assert reviewer.troubles == []
+    context.close()
+
+
+def check(page: Page, what: str) -> None:
+    page.wait_for_timeout(50)
+    found = Axe().run(page).response["violations"]
+    bad = [
+        (one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert bad == [], f"{what}: {bad}"
+
+
+def test_a_phone_fits_and_has_room_for_thumbs(browser: Browser, tmp_path: Path) -> None:
+    long = "A long answer that says much. " * 40
+    items = [an_item(0, answer=long), an_item(1, "privacy"), an_item(2)]
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    reviewer = Reviewer(context, page_file(tmp_path, items), guided=False)
+    page = reviewer.page
+    page.tap("#guide [data-close]")
+    for name in ("reject-button", "edit-button", "accept-button"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert box["height"] >= 48
+        assert box["width"] >= 60
+        assert box["y"] + box["height"] <= 844  # always in reach
+    page.tap("#reject-button")
+    page.tap(".reason:nth-child(5)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.tap("#reject-save")
+    assert reviewer.text("count") == "1 of 3 decided"
+    assert page.evaluate("scrollY") == 0
+    page.tap("#edit-button")
+    page.fill("#edit-answer", "In the chest of Ada Lovelace1.")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.tap("#edit-save")
+    page.tap("#accept-button")
+    assert reviewer.open() == "finish"
+    page.tap("#finish [data-close]")
+    page.tap("[data-do=menu]")
+    page.tap("#menu [data-do=undo]")
+    assert reviewer.text("count") == "2 of 3 decided"
+    for part in ("filter", "menu"):
+        page.tap(f".tools [data-do={part}]")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+def test_every_key_reaches_and_leaves_everything(context: BrowserContext, tmp_path: Path) -> None:
+    reviewer = Reviewer(context, page_file(tmp_path, [an_item(0), an_item(1)]))
+    reviewer.keys("f", "Escape")
+    seen = Counter()
+    for _ in range(60):
+        reviewer.keys("Tab")
+        seen[reviewer.page.evaluate("document.activeElement.outerHTML.slice(0, 90)")] += 1
+    assert sum("data-do" in html for html in seen) >= 10
+    assert max(seen.values()) <= 5  # round and round, stuck nowhere
+
+
+def pictures_of(html: str) -> list[bytes]:
+    found = re.findall(r'<script type="text/plain" id="picture-\d+">([^<]*)</script>', html)
+    return [base64.b64decode(one) for one in found]
+
+
+def test_each_picture_is_embedded_once_as_it_is_where_it_fits() -> None:
+    items = [an_item(n) for n in range(10)]
+    html = render_page(items, picture_of, "a", "set")
+    assert pictures_of(html) == [picture_of(item) for item in items[::2]]
+
+
+def test_large_pictures_shrink_to_the_budget_and_small_ones_stay() -> None:
+    small, large = picture(1, side=40), picture(2, side=900)
+    wide = io.BytesIO()
+    grey = np.random.default_rng(3).integers(0, 65535, (700, 1400), dtype="uint16")
+    Image.fromarray(grey).save(wide, "PNG")
+    clear = io.BytesIO()
+    Image.new("RGBA", (1200, 900), (255, 0, 0, 0)).save(clear, "PNG", compress_level=0)
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = np.random.default_rng(4).integers(0, 255, (500, 1000, 3), dtype="uint8")
+    Image.fromarray(noise).save(turned, "JPEG", exif=exif)
+    sources = [small, large, wide.getvalue(), clear.getvalue(), turned.getvalue()]
+    items = [an_item(2 * n) for n in range(5)]
+    bytes_of = {item.image_sha256: data for item, data in zip(items, sources, strict=True)}
+    html = render_page(items, lambda item: bytes_of[item.image_sha256], "a", "set", budget=200_000)
+    made = pictures_of(html)
+    assert sum(len(base64.b64encode(data)) for data in made) <= 200_000
+    assert made[0] == small
+    copies = [Image.open(io.BytesIO(data)) for data in made[1:]]
+    assert {copy.format for copy in copies} == {"JPEG"}
+    assert [copy.width / copy.height for copy in copies] == pytest.approx([1, 2, 4 / 3, 0.5], 0.01)
+    assert 110 < np.asarray(copies[1]).mean() < 145  # 16 bits are scaled, not cut to white
+    assert np.asarray(copies[2]).min() > 250  # what is transparent is white, as on a page
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', html)
+    assert match is not None
+    told = json.loads(match.group(1))["pictures"]
+    assert [one["size"] for one in told] == [
+        [40, 40],
+        [900, 900],
+        [1400, 700],
+        [1200, 900],
+        [500, 1000],
+    ]
+    assert told[0]["copy"] is None
+    assert [one["copy"] for one in told[1:]] == [list(copy.size) for copy in copies]
+
+
+def test_too_many_pictures_are_refused_with_a_way_out() -> None:
+    items = [an_item(n) for n in range(20)]
+    with pytest.raises(UserError, match=r"10 pictures are too many .* --scenario .* --reviewers"):
+        render_page(items, picture_of, "a", "set", budget=5_000)
+
+
+@pytest.mark.slow
+def test_660_samples_stay_under_40_mb_and_open_in_two_seconds(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = [textured(number) for number in range(12)]
+    size = sum(map(len, kinds)) / len(kinds)
+    assert 130_000 < size < 170_000
+    items = [an_item(n, image_sha256=f"picture {n}") for n in range(660)]
+    began = time.monotonic()
+    path = page_file(tmp_path, items, read=lambda item: kinds[int(item.id[-3:]) % 12])
+    made = time.monotonic() - began
+    opened = []
+    for _ in range(3):
+        context = browser.new_context(viewport={"width": 1280, "height": 720})
+        page = context.new_page()
+        began = time.monotonic()
+        page.goto(path.as_uri(), wait_until="domcontentloaded")
+        page.locator("#answer").filter(has_text="melanoma").wait_for()
+        while not page.evaluate("document.getElementById('image').naturalWidth > 0"):
+            page.wait_for_timeout(5)
+        opened.append(time.monotonic() - began)
+        context.close()
+    megabytes = path.stat().st_size / 1e6
+    with capsys.disabled():
+        print(
+            f"\n660 samples on 660 pictures of {size / 1e3:.0f} kB: {megabytes:.1f} MB, made in "
+            f"{made:.0f} s, opened in {', '.join(f'{seconds:.2f}' for seconds in opened)} s"
+        )
+    assert megabytes < 40
+    assert min(opened) < 2
+
+
+def textured(number: int) -> bytes:
+    """A photograph's worth of detail: about 150 kB."""
+    draw = np.random.default_rng(number)
+    smooth = Image.fromarray(draw.integers(0, 255, (24, 32, 3), dtype="uint8"))
+    pixels = np.asarray(smooth.resize((1024, 768), Image.Resampling.BICUBIC))
+    noise = draw.normal(0, 8, (768, 1024, 1))
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(pixels + noise, 0, 255).astype("uint8")).save(stream, "JPEG")
+    return stream.getvalue()
