@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -18,7 +18,6 @@ from eval.files import (
     digest,
     make_folder,
     stable_hash,
-    stable_share,
     write_atomic,
     write_json,
 )
@@ -35,11 +34,21 @@ class Team:
     reviewers: tuple[str, ...] = ()
     overlap: float = 0.0
 
-    def of(self, item_id: str) -> tuple[str, ...]:
-        """Who reviews a text. It hangs on the text's id alone: new texts move no others."""
-        if not self.reviewers or stable_share("review overlap", item_id) < self.overlap:
-            return self.reviewers
-        return (self.reviewers[stable_hash("reviewer", item_id) % len(self.reviewers)],)
+    def assigned(self, items: Iterable[Item]) -> dict[str, tuple[str, ...]]:
+        """Who reviews which of a scenario's texts, by id; nobody by name: ().
+
+        Whose a text is hangs on its id alone, so that new texts move no others.
+        """
+        ids = sorted((item.id for item in items), key=lambda key: stable_hash("overlap", key))
+        shared = max(1, round(self.overlap * len(ids))) if self.overlap else 0
+        everybodys = set(ids[:shared])
+        count = len(self.reviewers)
+        return {
+            key: self.reviewers
+            if key in everybodys or not count
+            else (self.reviewers[stable_hash("reviewer", key) % count],)
+            for key in ids
+        }
 
 
 class Exported(NamedTuple):
@@ -116,10 +125,11 @@ def _shares(
     """What each reviewer gets, by name; those who get nothing are left out."""
     shares: dict[str, list[Item]] = {name: [] for name in team.reviewers or ("",)}
     for one in found.values():
+        assigned = team.assigned(one.items)
         for item in one.items:
             merged = one.merged[item.id]
             decided = {decision.reviewer for decision in merged.decisions}
-            for name in (team.reviewers if conflicts else team.of(item.id)) or ("",):
+            for name in (team.reviewers if conflicts else assigned[item.id]) or ("",):
                 done = name in decided if name else bool(decided)
                 if merged.conflict if conflicts else everything or not done:
                     shares[name].append(item)

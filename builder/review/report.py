@@ -77,7 +77,7 @@ def _progress(found: Open, team: Team) -> list[tuple[str, int, int | None]]:
     decided: Counter[str] = Counter()
     for merged in found.merged.values():
         decided.update({one.reviewer for one in merged.decisions})
-    given = Counter(name for item in found.items for name in team.of(item.id))
+    given = Counter(name for names in team.assigned(found.items).values() for name in names)
     names = sorted({*decided, *given})
     return [(name, decided[name], given.get(name)) for name in names]
 
