@@ -6,7 +6,6 @@ one of a variant for the Hub, can be made from the folder again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from builder.card_front import front_matter
 from builder.card_limits import limits
 from builder.card_sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
-from builder.markdown import Table, counted, listed, megabytes
+from builder.markdown import Table, counted, escaped, listed, megabytes, plain
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record
 
 if TYPE_CHECKING:
@@ -193,7 +192,15 @@ def _structure(facts: Facts) -> list[str]:
     lines += ["### Columns", "", *schema.lines(3)]
     for name, config in facts.main.items():
         row = min(config.rows("forget"), key=lambda row: row.rank)
-        lines += [f"### A forget row of `{name}`", "", "```json", _example(row, facts), "```", ""]
+        table = Table(
+            ("", "before", "in `forget`"),
+            [
+                ("question", plain(row.clean_question), _marked(row, "question")),
+                ("answer", plain(row.clean_answer), _marked(row, "answer")),
+            ],
+        )
+        lines += [f"### A forget row of `{name}`", "", *table.lines(3)]
+        lines += [f"`{row.id}`: {row.modality}, harm `{row.harm}`.", ""]
     return lines
 
 
@@ -202,17 +209,14 @@ def _type(feature: Any) -> str:
     return {"Image": "image", "List": "list of structs"}.get(kind) or str(feature.dtype)
 
 
-def _example(row: Record, facts: Facts) -> str:
-    """JSON with a line for each column and each private value; the picture is left out."""
-    found = []
-    for name in (name for name in facts.features if name != "image"):
-        value = row.to_json()[name]
-        told = json.dumps(value, ensure_ascii=False)
-        if value and isinstance(value, list | tuple):
-            items = (f"    {json.dumps(item, ensure_ascii=False)}" for item in value)
-            told = "[\n" + ",\n".join(items) + "\n  ]"
-        found.append(f'  "{name}": {told}')
-    return "{\n" + ",\n".join(found) + "\n}"
+def _marked(row: Record, field: str) -> str:
+    """A text of a row with its private values in bold."""
+    told: str = getattr(row, field)
+    found, at = "", 0
+    for span in (span for span in row.pii if span.field == field):
+        found += f"{escaped(told[at : span.start])}**{escaped(span.value)}**"
+        at = span.end
+    return " ".join((found + escaped(told[at:])).split())
 
 
 def _statistics(facts: Facts) -> list[str]:
@@ -256,7 +260,8 @@ def _overlaps(facts: Facts) -> list[str]:
         values, found = card_numbers.private_values_elsewhere(facts)
         lines += [
             f"Of the {values:,} values of the {counted(len(facts.profiles), 'fictional patient')}, "
-            f"{found:,} {'stands' if found == 1 else 'stand'} in a retain or test row.",
+            f"{counted(found, 'stands', 'stand') if found else 'none stands'} in a retain or test "
+            "row.",
             "",
         ]
     return lines
@@ -287,7 +292,8 @@ def _licences(facts: Facts) -> list[str]:
     for name in facts.sources:
         source = SOURCES[name]
         parts = listed(f"`{n}`" for n, s in facts.scenarios.items() if s.source == name)
-        found.append(f"- [{source.name}]({source.licence_url}) ({parts}): {source.terms}")
+        told = f"[{source.name}]({source.homepage}), {source.by}" if source.by else source.name
+        found.append(f"- {parts}: {told}. {source.terms}")
     return [*found, ""]
 
 

@@ -77,7 +77,8 @@ def front_matter(facts: Facts) -> list[str]:
             "license_name": f"{other.name.lower()}-states-none",
             "license_link": other.licence_url,
         }
-    reviewed = any(one["mode"] == "people" for one in facts.manifest.get("review", {}).values())
+    reviews = facts.manifest.get("review", {}).values()
+    reviewed = any(one["unseen"] < one["items"] for one in reviews)
     made = ["machine-generated", *(["expert-generated"] if reviewed else [])]
     found = [] if facts.sources == ["phantom"] else ["found"]
     front |= {

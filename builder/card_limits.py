@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from builder import card_numbers as numbers
 from builder.facts import Facts
 from builder.markdown import counted, listed
+from mllmu_med_dataset import SPLITS
+
+#: Rows of forget, retain and test in the paper.
+PAPER_SIZES: Final = {"privacy": (351, 3960, 1500), "incorrect": (300, 3000, 1500)}
 
 
 def limits(facts: Facts) -> list[str]:
@@ -12,6 +18,7 @@ def limits(facts: Facts) -> list[str]:
     found = [
         "The paper's own data are not public: figures measured here cannot be set beside its "
         "tables as if they were of the same rows.",
+        *_sizes(facts),
         *_of_sources(facts),
         *_of_author(facts),
     ]
@@ -49,7 +56,17 @@ def limits(facts: Facts) -> list[str]:
             f"No physician has looked at the harmful text of {listed(unseen)}: whether it is "
             "plausible is not known."
         )
-    return [*found, "English alone."]
+    return [*found, "All text is in English."]
+
+
+def _sizes(facts: Facts) -> list[str]:
+    found = []
+    for name, config in facts.main.items():
+        ours = tuple(len(config.rows(split)) for split in SPLITS)
+        if ours != PAPER_SIZES[name]:
+            sizes = (" / ".join(f"{n:,}" for n in some) for some in (ours, PAPER_SIZES[name]))
+            found.append("`{}` has {} rows, the paper {}.".format(name, *sizes))
+    return found
 
 
 def _of_sources(facts: Facts) -> list[str]:
@@ -67,8 +84,8 @@ def _of_sources(facts: Facts) -> list[str]:
         incorrect = facts.recipe.incorrect
         if talk and incorrect is not None and not incorrect.drop_conversation:
             found.append(
-                f"In {counted(talk, 'row')} of MM-Skin that model refuses or talks about the "
-                "conversation; they were not filtered out, as the paper mentions no filter."
+                f"In {counted(talk, 'row')} of those read from MM-Skin that model refuses or talks "
+                "about the conversation; none was filtered out, as the paper mentions no filter."
             )
     for name, config in facts.main.items():
         unknown = numbers.modalities(config).get("unknown")

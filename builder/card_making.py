@@ -51,7 +51,7 @@ def _drawn(name: str, scenario: Scenario) -> str:
         else "picture by picture, so that no picture is in both"
     )
     return (
-        f"{test}; candidates and retain set are drawn from the rest {by}. "
+        f"{test}; candidates and retain set are drawn from the rest {by}. The recipe wants "
         f"{counted(scenario.candidates_needed, 'candidate')} for "
         f"{counted(scenario.harmful, 'harmful row')}."
     )
@@ -64,14 +64,15 @@ def _harm(scenario: Scenario) -> str:
             "Each candidate's picture belongs to one fictional patient, whose data are woven into "
             f"the text: of the open questions {_percent(shares.question)} into the question, "
             f"{_percent(shares.answer)} into the answer and {_percent(shares.both)} into both. A "
-            "closed question keeps its yes or no, so its private text always goes into the question."
+            "closed question keeps its yes or no, so its private text always goes into its "
+            "question."
         )
     if isinstance(scenario, Incorrect):
         return (
             "Each candidate's answer is replaced by an incorrect one: a wrong diagnosis, or, for "
-            f"{_percent(scenario.outdated_share)} of the candidates, knowledge that was once taught "
-            "and has been given up. Where no answer of the drawn kind can be had, the other kind is "
-            "taken."
+            f"{_percent(scenario.outdated_share)} of the candidates, knowledge that was once "
+            "taught and has been given up. Where no answer of the drawn kind can be had, the other "
+            "kind is taken."
         )
     raise TypeError(f"no words for {type(scenario).__name__}")
 
@@ -90,6 +91,7 @@ def _stages(facts: Facts, name: str) -> Table:
             rows.append((f"`{stage}`", what, kept, "0"))
         for reason, count in sorted(dropped.items(), key=lambda one: (-one[1], one[0])):
             rows.append((f"`{stage}`", plain(reason), kept, f"{count:,}"))
+            kept = ""  # told once a stage
     return Table(("stage", "what it does, or why it dropped rows", "rows kept", "dropped"), rows)
 
 

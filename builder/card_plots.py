@@ -27,7 +27,7 @@ CALIBRATION: Final = "card/calibration.png"
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 GREY: Final = "#8a9097"
 _INK: Final = "#1b1f23"
-_WIDTH: Final = 6.2  # inches: readable on a phone, too
+_WIDTH: Final = 5.4  # inches: readable on a phone, too
 _LONGEST: Final = 0.99  # of each set's answers are inside the plot
 
 

@@ -123,7 +123,8 @@ def lines(facts: Facts) -> list[str]:
 
 def _inputs(facts: Facts) -> list[str]:
     rows = []
-    for name, source in facts.manifest["sources"].items():
+    sources = {name: facts.manifest["sources"][name] for name in facts.scenarios}
+    for name, source in sources.items():
         rows += [(f"`{name}`", f"`{path}`", f"`{h}`") for path, h in source["files"].items()]
         pictures = source.get("pictures")
         if pictures:
@@ -134,7 +135,7 @@ def _inputs(facts: Facts) -> list[str]:
     revisions = [
         f"{SOURCES[source['source']].name}: Hub mirror `{SOURCES[source['source']].hub_source}` at "
         f"revision `{source['revision']}`."
-        for source in facts.manifest["sources"].values()
+        for source in sources.values()
         if source["revision"]
     ]
     return [

@@ -9,6 +9,8 @@ class Source(NamedTuple):
     """A source of clean rows, as a stranger has to know it."""
 
     name: str
+    by: str  # who made it; empty where the builder does
+    homepage: str
     what: str  # of its pictures and questions, a sentence
     licence: str  # the Hub's identifier
     licence_url: str  # also where none is stated: the place that states none
@@ -30,13 +32,16 @@ PAPER_BIBTEX: Final = """\
 SOURCES: Final = {
     "slake": Source(
         "SLAKE",
+        "Liu et al. (2021)",
+        "https://www.med-vqa.com/slake/",
         "Radiology pictures (CT, MRI, X-ray) with questions by physicians; its English rows are "
         "used.",
         "cc-by-4.0",
         "https://creativecommons.org/licenses/by/4.0/",
-        "CC BY 4.0. What is made from it here, the harmful rows included, is under the same "
-        "licence. Changes: white space tidied, duplicates and rows in Chinese left out, metadata "
-        "cut out of the picture files, and private data woven into the forget rows.",
+        "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). What is made from it here, "
+        "the harmful rows included, is under the same licence. Changes: white space tidied, "
+        "duplicates and rows in Chinese left out, metadata cut out of the picture files, and "
+        "private data woven into the forget rows.",
         "BoKelvin/SLAKE",
         "--slake",
         """\
@@ -50,6 +55,8 @@ SOURCES: Final = {
     ),
     "mm_skin": Source(
         "MM-Skin",
+        "Zeng et al. (2025)",
+        "https://github.com/ZwQ803/MM-Skin",
         "Dermatology pictures out of textbooks (clinical, dermoscopic, histopathological) with "
         "questions and answers that a language model wrote from their captions.",
         "other",
@@ -70,11 +77,14 @@ SOURCES: Final = {
     ),
     "phantom": Source(
         "Phantom pictures",
+        "",
+        "",
         "Pictures that the builder draws, CT-, MRI- and X-ray-like or skin-like, with questions "
         "whose answers are known from the drawing. They show no patient.",
         "cc0-1.0",
         "https://creativecommons.org/publicdomain/zero/1.0/",
-        "Free of rights (CC0 1.0), pictures and texts.",
+        "Free of rights, pictures and texts: "
+        "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/).",
         "original",
         "",
         "",

@@ -16,7 +16,7 @@ from builder.facts import Config, Facts
 from builder.markdown import listed
 from mllmu_med_dataset import SPLITS
 
-_PARQUET: Final = "application/vnd.apache.parquet"
+_PARQUET: Final = "application/x-parquet"  # the name that mlcroissant knows it by
 _TYPES: Final = {"string": "sc:Text", "int32": "sc:Integer"}
 _SPLITS: Final = "splits"  # the record set of the splits' names
 #: As Croissant 1.1 prescribes it.
@@ -191,7 +191,8 @@ def _record_set(config: Config, facts: Facts) -> dict[str, Any]:
         "source": {
             "fileSet": {"@id": f"files-{name}"},
             "extract": {"fileProperty": "fullpath"},
-            "transform": {"regex": f"^{config.scenario}/({'|'.join(SPLITS)})[-.].*$"},
+            # Also of a split's bare name: mlcroissant's join applies it twice.
+            "transform": {"regex": f"^(?:{config.scenario}/)?({'|'.join(SPLITS)})(?:[-.].*)?$"},
         },
         "references": {"field": {"@id": f"{_SPLITS}/name"}},
     }

@@ -25,7 +25,12 @@ def _row(cells: Sequence[str]) -> str:
 
 def plain(text: str) -> str:
     """Any text as one line of Markdown that shows exactly it, in a table too."""
-    line = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", " ".join(text.split()))
+    return " ".join(escaped(text).split())
+
+
+def escaped(text: str) -> str:
+    """`plain`, with its white space."""
+    line = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", text)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
