@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from builder.card_sources import SOURCES
 from builder.facts import Config, Facts
+from builder.markdown import listed
 from mllmu_med_dataset import SPLITS
 
 #: The Hub's classes of size, by the first number of rows that is too many.
@@ -18,9 +19,12 @@ _SIZES: Final = (
 )
 _DOMAINS: Final = {"privacy": "radiology", "incorrect": "dermatology"}
 #: Asked for only once gating is switched on in the repository's settings.
+_HOLDS: Final = {
+    "privacy": "data of fictional patients",
+    "incorrect": "answers that are medically wrong on purpose",
+}
 _GATE: Final = (
-    "This dataset is made for research on machine unlearning. It holds answers that are medically "
-    "wrong on purpose and data of fictional patients. By asking for access you agree to use it for "
+    "This dataset is made for research on machine unlearning. It holds {holds}. By asking for access you agree to use it for "
     "that research alone, to train no model on it that gives medical advice, and to pass it on "
     "only with this card."
 )
@@ -91,7 +95,7 @@ def front_matter(facts: Facts) -> list[str]:
         "annotations_creators": [*found, *made],
         "language_creators": [*found, "machine-generated"],
         "tags": tags(facts),
-        "extra_gated_prompt": _GATE,
+        "extra_gated_prompt": _GATE.format(holds=listed(_HOLDS[n] for n in facts.scenarios)),
         "extra_gated_fields": _GATE_FIELDS,
         "configs": config_entries(
             {

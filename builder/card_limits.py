@@ -73,7 +73,7 @@ def _of_sources(facts: Facts) -> list[str]:
     found = []
     if "phantom" in facts.sources:
         found.append(
-            "Phantom pictures look like scans or skin from afar only: results on them tell how "
+            "Phantom pictures look like real ones from afar only: results on them tell how "
             "the methods work, not how well they work in medicine."
         )
     if "mm_skin" in facts.sources:

@@ -7,6 +7,7 @@ from typing import Any
 
 from builder import card_text as text
 from builder.card_plots import CALIBRATION
+from builder.card_rebuild import REQUESTS
 from builder.card_sources import SOURCES
 from builder.facts import Facts
 from builder.markdown import Table, counted, listed, plain
@@ -134,8 +135,8 @@ def _model(facts: Facts, author: Mapping[str, Any]) -> str:
         f"and what to write. Prompts {prompts} stand in `builder/prompts.py` of mllmu-med "
         f"{facts.manifest['versions']['mllmu-med']}"
     )
-    if "provenance/requests.parquet" in facts.manifest["files"]:
-        told += ", and every request with its reply in `provenance/requests.parquet`"
+    if REQUESTS in facts.manifest["files"] and REQUESTS not in facts.manifest.get("left_out", {}):
+        told += f", and every request with its reply in `{REQUESTS}`"
     return told + "."
 
 

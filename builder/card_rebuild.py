@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from builder.card_sources import SOURCES
 from builder.facts import Facts
@@ -14,7 +14,8 @@ from builder.recipe import Calibration, load_recipe
 from eval.recipes import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.
-_OPTIONS = {"author": "--author", "llm.model": "--model"}
+_OPTIONS: Final = {"author": "--author", "llm.model": "--model"}
+REQUESTS: Final = "provenance/requests.parquet"
 
 
 def command(facts: Facts) -> list[str]:
@@ -44,8 +45,9 @@ def command(facts: Facts) -> list[str]:
     reviews = facts.manifest.get("review", {}).values()
     if any(one["mode"] == "accept-all" for one in reviews):
         parts.append("--review accept-all")
-    if "provenance/requests.parquet" in facts.manifest["files"]:
-        parts.append("--offline --requests mllmu-med/provenance/requests.parquet")
+    if REQUESTS in facts.manifest["files"]:
+        offline = "" if REQUESTS in facts.manifest.get("left_out", {}) else "--offline "
+        parts.append(f"{offline}--requests mllmu-med/{REQUESTS}")
     elsewhere = facts.manifest.get("calibration", {}).get("elsewhere", [])
     parts += [f"--adapted {name}={name}-answers.jsonl" for name in elsewhere]
     return ["python -m builder rebuild", *parts, "--out again"]
@@ -100,6 +102,25 @@ def lines(facts: Facts) -> list[str]:
         told += [
             f"That folder holds the pictures of {names}; publishing it with their pictures by "
             "reference gives this one.",
+            "",
+        ]
+    missing = facts.manifest.get("left_out", {}).get(REQUESTS)
+    if missing:
+        told += [
+            f"{counted(missing['requests'], 'request')} to the language model and the replies "
+            f"are left out of `{REQUESTS}`, as {missing['why']}: these the command asks for again, "
+            "and texts differ where the model answers otherwise.",
+            "",
+        ]
+    reviews = facts.manifest.get("review", {})
+    decided = [
+        n for n in facts.scenarios if n in reviews and reviews[n]["unseen"] < reviews[n]["items"]
+    ]
+    if decided:
+        told += [
+            f"It stops for the review of {listed(f'`{name}`' for name in decided)} until the "
+            "decisions in "
+            f"{listed(f'`provenance/{name}-review.jsonl`' for name in decided)} are made again.",
             "",
         ]
     given = facts.manifest.get("calibration", {}).get("elsewhere", [])

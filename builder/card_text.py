@@ -49,7 +49,7 @@ COLUMNS: Final = {
     "profile_id": "the fictional patient; empty in clean rows",
     "calibration": "rating of the candidate, 1 to 5; 0: not rated",
     "review": "`none`, `accepted` or `edited` by people",
-    "rank": "place in the forget order, in which the ratios are nested; -1 in `test`",
+    "rank": "place in the forget order, clean rows after it; -1 in `test`",
     "round": "1 to 3: third of the forget set in the sequential ablation; 0 elsewhere",
 }
 RANGES: Final = {
