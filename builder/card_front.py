@@ -24,9 +24,9 @@ _HOLDS: Final = {
     "incorrect": "answers that are medically wrong on purpose",
 }
 _GATE: Final = (
-    "This dataset is made for research on machine unlearning. It holds {holds}. By asking for access you agree to use it for "
-    "that research alone, to train no model on it that gives medical advice, and to pass it on "
-    "only with this card."
+    "This dataset is made for research on machine unlearning. It holds {holds}. By asking for "
+    "access you agree to use it for that research alone, to train no model on it that gives "
+    "medical advice, and to pass it on only with this card."
 )
 _GATE_FIELDS: Final = {
     "Name": "text",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,14 @@ class Folder:
                 split: pd.concat([self.frame(path) for path in paths], ignore_index=True)
                 for split, paths in self.manifest["configs"][name].items()
             }
+
+    @cached_property
+    def tables(self) -> dict[tuple[str, ...], list[list[list[str]]]]:
+        return expected_tables(self)
+
+    @cached_property
+    def fragments(self) -> list[str]:
+        return fragments(self)
 
     def frame(self, path: str) -> pd.DataFrame:
         columns = [name for name in pq.read_schema(self.path / path).names if name != "image"]
@@ -439,7 +448,7 @@ def problems(folder: Folder, card: str, more: list[str] | None = None) -> list[s
     """What is wrong with the numbers of a card; `more`: fragments that this case has besides."""
     text = re.sub(r"```.*?```", "", body(card), flags=re.DOTALL)
     found = []
-    expected = expected_tables(folder)
+    expected = {head: list(some) for head, some in folder.tables.items()}
     for head, rows in tables(text):
         if head in WORDS:
             continue
@@ -456,7 +465,7 @@ def problems(folder: Folder, card: str, more: list[str] | None = None) -> list[s
             found.append(f"{head}: {rows} instead of {right}")
     found += [f"no table {head}" for head, left in expected.items() if left]
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
-    for fragment in sorted([*fragments(folder), *(more or [])], key=len, reverse=True):
+    for fragment in sorted([*folder.fragments, *(more or [])], key=len, reverse=True):
         prose = prose.replace(fragment, "")
     found += [f"unaccounted: {line}" for line in prose.splitlines() if re.search(r"\d", line)]
     return found
