@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import shlex
 from pathlib import Path
@@ -70,7 +72,7 @@ def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_has_all_the_commands() -> None:
-    verbs = {"builder": {"rebuild", "recipe", "status", "show"}}
+    verbs = {"builder": {"rebuild", "recipe", "status", "show", "review", "audit", "publish"}}
     verbs["baselines"] = {"run"}
     verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "report"}
     found: dict[str, set[str]] = {}
@@ -120,6 +122,10 @@ def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None
         pytest.skip("a language model's server: tests/test_builder_llm_author.py")
     if "--adapted" in words:
         pytest.skip("answers made elsewhere: tests/test_builder_calibrate.py")
+    if "review" in words or "incorrect.review=true" in words:
+        pytest.skip("in turn, below")
+    if "publish" in words and "--dry-run" not in words:
+        pytest.skip("the Hub: tests/test_builder_hub_publish.py")
     arguments = list(words[3:])
     folder = demo
     if "--slake" in words:
@@ -136,6 +142,54 @@ def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None
         arguments += ["--limit", "120", *PLAIN]
     done = builder(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_review_runs_in_turn(tmp_path: Path) -> None:
+    """As it stands in docs/review.md, with the files that its reviewers send back."""
+    page = (ROOT / "docs" / "review.md").read_text("utf-8")
+    turns = [words for words in commands() if " ".join(words) in page]
+    assert [words[3] for words in turns] == ["rebuild", *["review"] * 5]
+    for words in turns:
+        for name in words:
+            if re.fullmatch(r"review-\w+\.(json|csv)", name):
+                _sent_back(tmp_path, name)
+        done = builder(*words[3:], cwd=tmp_path)
+        assert done.returncode == (3 if words[3] == "rebuild" else 0), done.stderr
+    done = builder(*turns[0][3:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    forget = read_rows(tmp_path / "mllmu-med", "incorrect", ["forget"])
+    assert {row.review for row in forget} == {"accepted"}
+
+
+def _sent_back(folder: Path, name: str) -> None:
+    """A reviewer's file: anna and carl accept by the page, ben rejects by his table what anna has."""
+    table = max(folder.glob(f"*/{Path(name).stem}.csv"), key=lambda path: path.stat().st_mtime_ns)
+    rows = _table(table)
+    if name.endswith(".csv"):
+        hers = {row["id"] for row in _table(table.with_name("review-anna.csv"))}
+        for row in rows:
+            both = row["id"] in hers
+            row |= {"decision": "reject" if both else "accept", "reasons": "not wrong" * both}
+        with (folder / name).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+        return
+    empty = {"reasons": [], "note": "", "question": "", "answer": ""}
+    decisions = [
+        {"id": row["id"], "content": row["content"], "decision": "accept", **empty}
+        | {"decided_at": "2026-03-01T10:00:00.000Z"}
+        for row in rows
+    ]
+    head = {"format": "mllmu-med review", "version": 1, "set": "", "reviewer": name[7:-5]}
+    told = {**head, "exported_at": "2026-03-01T10:00:00.000Z", "decisions": decisions}
+    (folder / name).write_text(json.dumps(told), "utf-8")
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def test_make_targets_exist() -> None:
