@@ -47,7 +47,8 @@ class Counts:
     """What a file brought, in rows.
 
     same: as decided before. changed: another decision than the reviewer's earlier one. older: an
-    earlier decision than the one that is here, which stays. doubled: once more in the same file.
+    earlier decision than the one that is here, which stays. doubled: once more in the same file,
+    the same or at another time.
     """
 
     new: int = 0
@@ -109,9 +110,10 @@ def import_files(
         held = {name: store.read(job.work, name) for name in found}
         counts: dict[str, Counts] = {}
         changed = set()
-        for file, rows in read:
+        for file, given in read:
             told = counts.setdefault(file, Counts())
-            for name, decision in desk.sound(file, rows, told):
+            told.undecided += given.undecided
+            for name, decision in desk.sound(file, given.rows, told):
                 if _take(held[name], decision, told):
                     changed.add(name)
         for name in sorted(changed):
@@ -166,12 +168,14 @@ class _Desk:
                 counts.undecided += 1
         taken = []
         for raws in decided.values():
-            last = raws[-1]
-            if len({_said(raw) for raw in raws}) > 1:
+            times = {_time(raw.decided_at) for raw in raws}
+            if len({_said(raw) for raw in raws}) > 1 and ({"", None} & times or len(times) == 1):
                 places = " and ".join(raw.row for raw in raws)
                 why = f"doubled: {places} decide differently: keep one of them"
                 counts.refused += [Refused(file, raw.row, raw.id, why) for raw in raws]
                 continue
+            # Second thoughts, each with its time, as Label Studio keeps them: the last one counts.
+            last = max(raws, key=lambda raw: _time(raw.decided_at) or "")
             checked = self._check(last)
             if isinstance(checked, str):
                 counts.refused += [Refused(file, raw.row, raw.id, checked) for raw in raws]
