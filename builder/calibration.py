@@ -109,7 +109,8 @@ def described(how: Calibration, rater: str, given: Sequence[str]) -> str:
 def card_lines(rated: Mapping[str, Sequence[Rated]], picture: str, how: str) -> list[str]:
     """The card's section, in Markdown."""
     head, lines = table(rated)
-    found = ["## Self-calibration", "", how, "", f"![Ratings of the candidates]({picture})", ""]
+    alt = "Bar charts: candidates by rating from 1 to 5, kept and dropped, as in the table below"
+    found = ["### Self-calibration", "", how, "", f"![{alt}]({picture})", ""]
     found += [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, lines), ""]
     for scenario, rows in rated.items():
         found += [f"Examples of each rating, `{scenario}`:", ""]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from builder import publish
 from builder.adapt import adapting_settings, calibration_of, tiny_settings
-from builder.card import render_card
+from builder.card_front import config_entries, dump
 from builder.files import hidden, replace_folder
 from builder.jobs import Job, picture_reader
 from eval.files import write_atomic
@@ -35,14 +35,18 @@ def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
     parts = [_part(job, item) for item in plans]
     files = publish.write_data(building, parts)
     configs = [config for part in parts for config in publish.config_files(part)]
-    what = "candidates to be rated, not the benchmark"
-    notes = {part.name: {what: part.scenario.forget} for part in parts}
     for part in parts:
         write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
     build = publish.build_id(files, configs)
-    write_atomic(building / "README.md", render_card(job.recipe, parts, configs, build, notes))
+    write_atomic(building / "README.md", _card({c.name: c.files for c in configs}, build))
     replace_folder(building, target)
     return target
+
+
+def _card(configs: dict[str, dict[str, list[str]]], build: str) -> str:
+    front = dump({"configs": config_entries(configs, build)})
+    text = "Candidates to be rated, not the benchmark: the forget sets are harmful candidates."
+    return "\n".join([*front, "# Candidates of MLLMU-Med", "", text, ""])
 
 
 def _part(job: Job, item: ChainPlan) -> publish.Part:

@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from builder import manifest as manifests
 from builder import publish
-from builder.card import render_card
+from builder.describe import VERSION as CARD_VERSION
+from builder.describe import describe
 from builder.files import hidden, replace_folder, restore_folder
 from builder.jobs import Job, options, picture_reader, write_job
 from builder.ledger import StageState, Stamp, locked
@@ -26,10 +26,7 @@ from eval.progress import say
 from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
-    from builder.calibrate import Rated
     from builder.desk import Estimate
-
-PLOT: Final = "provenance/calibration.png"
 
 
 class Result(NamedTuple):
@@ -206,7 +203,7 @@ def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
     for item in plans:
         states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
         outputs[item.name] = {name: state.output for name, state in states.items() if state}
-    return digest([publish.VERSION, job.recipe.model_dump(mode="json"), outputs])
+    return digest([publish.VERSION, CARD_VERSION, job.recipe.model_dump(mode="json"), outputs])
 
 
 def _read_manifest(out: Path) -> dict[str, Any] | None:
@@ -247,28 +244,13 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     files = publish.write_data(building, parts)
     configs = [config for part in parts for config in publish.config_files(part)]
     build = publish.build_id(files, configs)
-    notes = {item.name: _notes(item) for item in plans}
-    extra = _calibration_lines(job, plans)
-    card = render_card(job.recipe, parts, configs, build, notes, extra)
-    write_atomic(building / "README.md", card)
     files |= publish.copy_into(building, _provenance(job, plans))
-    files["README.md"] = {"bytes": len(card.encode()), "sha256": sha256(card.encode()).hexdigest()}
-    manifest = {
-        "build": build,
-        "recipe": job.recipe.model_dump(mode="json"),
-        "configs": {config.name: config.files for config in configs},
-        "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
-        "stages": {item.name: _stage_counts(item) for item in plans},
-        **_reviews(plans),
-        "files": dict(sorted(files.items())),
-        "versions": {name: version(name) for name in ("mllmu-med", "faker", "pyarrow", "pillow")},
-    }
-    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomic(building / publish.MANIFEST, text)
+    manifest = describe(building, manifests.draft(job, plans, parts, configs, files, build))
     publish.self_check(building, parts, job.work / "self-check")
     publish.check_target(job.out, _read_manifest(job.out))
     replace_folder(building, job.out)
-    stamps = {name: Stamp.of(job.out / name) for name in [*files, publish.MANIFEST]}
+    names = [*manifest["files"], publish.MANIFEST]
+    stamps = {name: Stamp.of(job.out / name) for name in names}
     record = {"fingerprint": fingerprint, "files": stamps}
     write_atomic(job.work / "publish.json", canonical_json(record) + "\n")
     return manifest
@@ -297,11 +279,7 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
             files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
     if job.recipe.calibration is not None:
         from builder.calibrate import RATINGS
-        from builder.calibration import plot
 
-        picture = job.work / "calibration.png"
-        write_atomic(picture, plot(_ratings(plans)))
-        files[PLOT] = picture
         for item in plans:
             source = item.chain.folder / "calibrate" / RATINGS
             files[f"provenance/{item.name}-ratings.jsonl"] = source
@@ -315,42 +293,3 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
             ledger.export(job.work / "requests.parquet", used)
         files["provenance/requests.parquet"] = job.work / "requests.parquet"
     return files
-
-
-def _reviews(plans: Sequence[ChainPlan]) -> dict[str, Any]:
-    """The manifest's entry about the reviews, if there were any."""
-    wanted = [item for item in plans if item.scenario.review]
-    told = {item.name: review.read_summary(item.chain) for item in wanted}
-    return {"review": told} if told else {}
-
-
-def _ratings(plans: Sequence[ChainPlan]) -> dict[str, list[Rated]]:
-    from builder.calibrate import read_ratings
-
-    return {item.name: read_ratings(item.chain) for item in plans}
-
-
-def _calibration_lines(job: Job, plans: Sequence[ChainPlan]) -> list[str]:
-    """What the card says of the calibration, if there was one."""
-    if job.recipe.calibration is None:
-        return []
-    from builder.calibration import card_lines, described
-
-    how = described(job.recipe.calibration, str(job.recipe.llm.model), list(job.adapted))
-    return card_lines(_ratings(plans), PLOT, how)
-
-
-def _states(item: ChainPlan) -> dict[str, StageState]:
-    states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
-    return {name: state for name, state in states.items() if state is not None}
-
-
-def _stage_counts(item: ChainPlan) -> dict[str, Any]:
-    return {
-        name: {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
-        for name, state in _states(item).items()
-    }
-
-
-def _notes(item: ChainPlan) -> dict[str, int]:
-    return {note: count for state in _states(item).values() for note, count in state.notes.items()}

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from builder import checks, corrupt, draw, inject, profiles, rating, split
 from builder.jobs import Job
-from builder.ledger import Chain, Outcome, Stage
+from builder.ledger import Chain, Outcome, Stage, StageState
 from builder.recipe import Calibration, Incorrect, Privacy, Scenario
 from builder.review import stage as review
 from eval.files import write_jsonl
@@ -36,6 +36,11 @@ class ChainPlan(NamedTuple):
     scenario: Scenario
     chain: Chain
     stages: list[Stage]
+
+    def states(self) -> dict[str, StageState]:
+        """The stages that have run, by name."""
+        found = {stage.name: self.chain.state(stage.name) for stage in self.stages}
+        return {name: state for name, state in found.items() if state is not None}
 
 
 def plan(job: Job) -> list[ChainPlan]:

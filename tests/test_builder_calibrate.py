@@ -295,14 +295,14 @@ def test_what_it_did_is_told_everywhere(quick: list[str], tmp_path: Path) -> Non
         line = [line for line in text.splitlines() if line.startswith(name)][-1]
         numbers = line.removeprefix(name).split()
         assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
-    assert "## Self-calibration" in card
-    assert "![Ratings of the candidates](provenance/calibration.png)" in card
+    assert "### Self-calibration" in card
+    assert "](card/calibration.png)" in card
     shown = calibration.examples(rated)
     assert Counter(row.rating for row in shown) == {r: min(3, n) for r, n in counts.items()}
     assert all(row.id in status and f"`{row.id}`" in card for row in shown)
     told = json.loads(run("status", "--out", out, "--json").stdout)["ratings"][-1]
     assert (told["what"], told["kept"] + told["dropped"]) == ("all", len(rated))
-    with Image.open(out / "provenance/calibration.png") as picture:
+    with Image.open(out / "card/calibration.png") as picture:
         assert min(picture.size) > 200
     life = run("show", next(row.id for row in rated if row.kept), "--out", out).stdout
     assert "rated" in next(line for line in life.splitlines() if line.startswith("calibrate"))

@@ -1,0 +1,592 @@
+"""The dataset's card, Croissant and manifest: every number counted again, whatever was built."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import card_check
+import pytest
+import yaml
+from card_check import Folder, body, front_matter, problems
+from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, tree
+from datasets import load_dataset
+from PIL import Image
+
+from builder.card import render_card
+from builder.card_results import read_results
+from builder.describe import describe
+from builder.facts import Facts, read_facts
+from builder.recipe import Recipe
+from eval.files import file_digest
+from mllmu_med_dataset import FEATURES, SPLITS, UserError
+
+#: What the Hub knows of a card's front matter (its documentation of dataset cards).
+KNOWN_KEYS = set(
+    """annotations_creators configs dataset_info extra_gated_fields extra_gated_prompt language
+    language_creators license license_link license_name multilinguality pretty_name
+    size_categories source_datasets tags task_categories task_ids""".split()
+)
+LEFTOVERS = re.compile(r"\bNone\b|\bnan\b|\[More|TODO|\{\w*\}|<[a-z]+ object|\b([a-z]+) \1\b")
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text("utf-8")
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "provenance/manifest.json").read_text("utf-8"))
+    return found
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to))
+
+
+@pytest.fixture(scope="module")
+def built(demo: Path) -> Path:
+    return demo / "mllmu-med"
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both small corpora and what is built of them, one forget ratio."""
+    folder = tmp_path_factory.mktemp("corpora")
+    make_slake(folder / "SLAKE")
+    make_mm_skin(folder / "MM-Skin")
+    done = builder("rebuild", "--slake", "SLAKE", "--mm-skin", "MM-Skin", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def facts(built: Path) -> Facts:
+    return read_facts(built)
+
+
+def reads_well(card: str) -> None:
+    """No leftovers, no empty section, every plot with words for who cannot see it."""
+    text = re.sub(r"```.*?```", "code", body(card), flags=re.DOTALL)
+    assert not LEFTOVERS.search(text), LEFTOVERS.search(text)
+    assert not re.search(r"^(#+) .*\n+(?=\1 |\Z)", text, re.MULTILINE), "an empty section"
+    assert not re.search(r"\n\n\n", card), "two empty lines"
+    assert not re.search(r"(?<!and )\b1 (?:rows|patients|candidates|values|replies)\b", text)
+    assert not re.search(r"(?<![\d,.a-f/-])\d{4,}(?![\d,.a-f-])", prose(text)), "1000 for 1,000"
+    for alt, _ in re.findall(r"!\[(.*?)\]\((.*?)\)", text):
+        assert len(alt) > 40
+
+
+def prose(text: str) -> str:
+    """Without links, code, dates and years, which have no thousands separator."""
+    text = re.sub(r"\(https?://\S+\)|`[^`]*`|\(\d{4}\)|\w+ \d+, \d{4}", "", text)
+    return re.sub(r"RFC \d+|\b[0-9a-f]{12,}\b|555-\d{4}", "", text)
+
+
+def test_every_number_is_counted_again(built: Path) -> None:
+    assert problems(Folder(built), card_of(built)) == []
+    reads_well(card_of(built))
+
+
+def test_a_wrong_number_is_found_wherever_it_stands(built: Path) -> None:
+    folder, card = Folder(built), card_of(built)
+    start = len(card) - len(body(card))
+    code = [match.span() for match in re.finditer(r"```.*?```", card, re.DOTALL)]
+    words = [card.index("### Columns"), card.index("## How it was made")]  # texts of rows
+    ranges = [card.index("| kind of value | range"), card.index("All 41 fictional")]
+    spans = [*code, (words[0], words[1]), (ranges[0], ranges[1])]
+    planted = 0
+    for match in re.finditer(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?", card):
+        at = match.start()
+        if at < start or any(a <= at < b for a, b in spans):
+            continue
+        digit = str((int(card[at]) + 1) % 10)
+        wrong = card[:at] + digit + card[at + 1 :]
+        assert problems(folder, wrong), card[at - 60 : at + 30]
+        planted += 1
+    assert planted > 300
+
+
+def test_the_card_can_be_rendered_again_from_the_folder(built: Path, tmp_path: Path) -> None:
+    again = copied(built, tmp_path / "again")
+    assert render_card(read_facts(again)) == card_of(built)
+    assert describe(again, manifest_of(again)) == manifest_of(built)
+    assert tree(again) == tree(built)
+
+
+def test_the_front_matter_is_what_the_hub_knows(built: Path, corpora: Path) -> None:
+    from huggingface_hub import DatasetCardData
+
+    for folder in (built, corpora / "mllmu-med"):
+        front = front_matter(card_of(folder))
+        assert set(front) <= KNOWN_KEYS
+        assert not [key for key, value in front.items() if value in (None, "", [])]
+        assert not re.search(r"[&*]id\d+", card_of(folder)), "YAML anchors"
+        data = DatasetCardData(**front)
+        assert yaml.safe_load(data.to_yaml()) == front
+        kinds = set(front["extra_gated_fields"].values())
+        assert kinds <= {"text", "checkbox", "country", "date_picker"}
+    assert front_matter(card_of(built))["license"] == "cc0-1.0"
+    front = front_matter(card_of(corpora / "mllmu-med"))
+    assert front["license"] == ["cc-by-4.0", "other"]
+    assert front["license_link"] == "https://github.com/ZwQ803/MM-Skin"
+    assert re.fullmatch(r"[a-z0-9-]+", front["license_name"])
+
+
+def test_dataset_info_is_right(built: Path, tmp_path: Path) -> None:
+    """What `load_dataset` finds by itself, when the card says nothing, is what the card says."""
+    card = card_of(built)
+    front = front_matter(card)
+    bare = copied(built, tmp_path / "bare")
+    infos = {info["config_name"]: info for info in front.pop("dataset_info")}
+    (bare / "README.md").write_text(f"---\n{yaml.safe_dump(front)}---\n{body(card)}", "utf-8")
+    assert list(infos) == [entry["config_name"] for entry in front["configs"]]
+    for name, told in infos.items():
+        data = load_dataset(str(bare), name, cache_dir=str(tmp_path / "cache"))
+        info = data["test"].info
+        assert told["splits"] == [
+            {"name": s, "num_bytes": info.splits[s].num_bytes, "num_examples": len(data[s])}
+            for s in SPLITS
+        ]
+        assert told["dataset_size"] == info.dataset_size
+        assert told["download_size"] == Folder(built).size(name)
+        assert told["features"] == FEATURES._to_yaml_list()
+
+
+def test_every_config_loads_with_the_card(built: Path, tmp_path: Path) -> None:
+    for entry in front_matter(card_of(built))["configs"]:
+        data = load_dataset(str(built), entry["config_name"], cache_dir=str(tmp_path))
+        assert set(data) == set(SPLITS)
+    assert load_dataset(str(built), cache_dir=str(tmp_path))["forget"].features == FEATURES
+
+
+def test_a_wrong_count_in_dataset_info_would_be_refused(built: Path, tmp_path: Path) -> None:
+    from datasets.exceptions import NonMatchingSplitsSizesError
+
+    folder = copied(built, tmp_path / "wrong")
+    card = re.sub(r"num_examples: 35\n", "num_examples: 36\n", card_of(folder))
+    (folder / "README.md").write_text(card, "utf-8")
+    with pytest.raises(NonMatchingSplitsSizesError):
+        load_dataset(str(folder), "privacy", cache_dir=str(tmp_path / "cache"))
+
+
+def test_the_schema_table_has_every_column(built: Path) -> None:
+    table = dict(card_check.tables(body(card_of(built))))["column", "type", "what it holds"]
+    assert [row[0] for row in table] == [f"`{name}`" for name in FEATURES]
+    assert all(len(row[2]) > 10 for row in table)
+
+
+def test_the_example_is_a_row_of_the_forget_set(built: Path, corpora: Path) -> None:
+    for folder in (built, corpora / "mllmu-med"):
+        shown = [t for head, t in card_check.tables(body(card_of(folder))) if head[0] == ""]
+        assert len(shown) == 2
+        for sets, rows in zip(list(Folder(folder).configs.values())[::6], shown, strict=False):
+            row = sets["forget"].loc[sets["forget"]["rank"].idxmin()]
+            for field, (name, before, after) in zip(("question", "answer"), rows, strict=True):
+                assert name == field
+                assert unmarked(before) == row[f"clean_{field}"]
+                assert unmarked(after.replace("**", "")) == row[field]
+                marked = re.findall(r"\*\*(.*?)\*\*", after)
+                values = [s["value"] for s in row["pii"] if s["field"] == field]
+                assert [unmarked(one) for one in marked] == values
+
+
+def unmarked(cell: str) -> str:
+    cell = re.sub(r"\\(.)", r"\1", cell)
+    return cell.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def test_names_avoid_the_clean_text_as_the_card_says(built: Path) -> None:
+    sets = Folder(built).configs["privacy"]
+    text = " ".join(
+        " ".join([*frame["clean_question"], *frame["clean_answer"]]) for frame in sets.values()
+    )
+    words = set(re.findall(r"[^\W\d_]+", text.casefold()))
+    for one in Folder(built).lines("profiles.jsonl"):
+        assert words.isdisjoint(re.findall(r"[^\W\d_]+", one["name"].casefold()))
+
+
+@pytest.mark.parametrize("name", ["privacy", "incorrect"])
+def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
+    done = builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "mllmu-med"
+    card = card_of(folder)
+    assert problems(Folder(folder), card) == []
+    reads_well(card)
+    absent = {"privacy": "incorrect", "incorrect": "privacy"}[name]
+    traces = {
+        "privacy": r"`privacy`|radiology\b|Faker|fictional|telephone|privacy\.png|patients",
+        "incorrect": r"`incorrect`|dermatolog|skin\b|outdated practice|incorrect\.png",
+    }[absent]
+    # The columns are the same in every config, and so is what may be in them.
+    text = re.sub(r"### Columns.*?(?=\n###)", "", card, flags=re.DOTALL)
+    text = text.replace("patients' data, wrong and outdated facts", "").replace("radiology-", "")
+    text = re.sub(r"```sh.*?```|CT-, MRI- and X-ray-like or skin-like", "", text, flags=re.DOTALL)
+    assert not re.search(traces, text), re.search(traces, text)
+    assert absent not in (folder / "croissant.json").read_text("utf-8").lower().split('"rai:')[0]
+
+
+def test_small_corpora_with_one_ratio(corpora: Path) -> None:
+    folder = corpora / "mllmu-med"
+    card = card_of(folder)
+    assert problems(Folder(folder), card) == []
+    reads_well(card)
+    assert "nested" not in body(card)
+    assert [c["config_name"] for c in front_matter(card)["configs"]] == ["privacy", "incorrect"]
+    assert "CC BY 4.0" in card
+    assert "No licence is stated" in card
+    assert "@inproceedings{liu2021slake" in card
+    assert "@misc{zeng2025mmskin" in card
+    found = manifest_of(folder)["sources"]
+    for name, root, files in (
+        ("privacy", "SLAKE", ["test.json", "train.json"]),
+        ("incorrect", "MM-Skin", ["VQA.csv"]),
+    ):
+        assert sorted(found[name]["files"]) == files
+        for path, digest in found[name]["files"].items():
+            assert digest == file_digest(corpora / root / path)
+            assert f"`{digest}`" in card
+        assert found[name]["pictures"]["files"] == len(list((corpora / root).rglob("*.[jp][pn]g")))
+    assert found["privacy"]["revision"] is None
+
+
+def run_printed(card: str, cwd: Path) -> None:
+    """The card's own command, as a reader would type it."""
+    block = re.search(r"```sh\n(.*?)```", card, re.DOTALL)
+    assert block
+    words = shlex.split(block.group(1).replace("\\\n", " "))
+    assert words[:4] == ["python", "-m", "builder", "rebuild"]
+    subprocess.run([sys.executable, *words[1:]], cwd=cwd, check=True, capture_output=True)
+
+
+def test_the_printed_command_gives_the_same_bytes(corpora: Path, demo: Path) -> None:
+    for folder in (corpora, demo):
+        run_printed(card_of(folder / "mllmu-med"), folder)
+        assert tree(folder / "again") == tree(folder / "mllmu-med")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--set", "privacy.split_by=image", "--set", "seed=7", "--limit", "290"],
+        ["--recipe", "paper", "--set", "privacy.source=phantom", "--scenario", "privacy"],
+        ["--set", "privacy.kinds=[[name], [phone, date]]", "--set", "name=it's mine"],
+        ["--set", "calibration.model=llava", "--set", "calibration.train.privacy.rank=8"],
+        ["--author", "llm", "--model", "gpt 4o", "--set", "llm.temperature=null"],
+        ["--set", "calibration.rater=llm", "--model", "gpt-4o"],
+    ],
+)
+def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) -> None:
+    from dataclasses import replace
+
+    from builder.__main__ import _job
+    from builder.card_rebuild import command
+
+    def recipe(words: list[str]) -> Recipe:
+        given: dict[str, Any] = {"--recipe": "demo", "--scenario": "all", "--set": [], "--limit": 0}
+        for flag, value in zip(words[::2], words[1::2], strict=True):
+            given[flag] = [*given["--set"], value] if flag == "--set" else value
+        sets = given["--set"]
+        if "--model" in given:
+            sets = [*sets, f"llm.model={json.dumps(given['--model'])}"]
+        out = Path("again")
+        found = _job(
+            given["--recipe"], given["--scenario"], None, None, given.get("--author"), out, None,
+            sets, int(given["--limit"]) or None, False,
+        )  # fmt: skip
+        result: Recipe = found.recipe
+        return result
+
+    wanted = recipe(options)
+    sources = {name: {"source": "phantom", "revision": None} for name in wanted.scenarios()}
+    told = {**facts.manifest, "sources": sources}
+    words = shlex.split(" ".join(command(replace(facts, recipe=wanted, manifest=told))))
+    assert words[:4] == ["python", "-m", "builder", "rebuild"]
+    assert recipe(words[4:]) == wanted
+
+
+# --- authors, calibration, review, the Hub's variant, results ---
+
+
+def with_manifest(folder: Path, to: Path, **changes: Any) -> tuple[Folder, str]:
+    """A copy of a folder of which the manifest tells something else, described again."""
+    again = copied(folder, to)
+    describe(again, {**manifest_of(again), **changes})
+    return Folder(again), card_of(again)
+
+
+def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llm_author import reply
+    from scripted_server import KEY, MODEL, ScriptedServer
+    from typer.testing import CliRunner
+
+    from builder.__main__ import app
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer(partial(reply, bad=0.1)) as server:
+        options = ["--author", "llm", "--model", MODEL, "--base-url", server.url, *PLAIN]
+        options += ["--limit", "120", "--set", "privacy.ratios=[10]"]
+        done = CliRunner().invoke(app, ["rebuild", *options])
+    assert done.exit_code == 0, done.output
+    folder, card = Folder(tmp_path / "mllmu-med"), card_of(tmp_path / "mllmu-med")
+    author = folder.manifest["author"]
+    replies = sum(n for some in author["replies"].values() for n in some.values())
+    returned = sorted({name for some in author["replies"].values() for name in some})
+    told = f": {replies:,} replies at temperature 1."
+    versions = "Prompts `incorrect/1` and `privacy/1` stand"
+    names = f"was written by `{returned[0]}`, as the replies name it"
+    assert names in card
+    assert f"(asked for as `{MODEL}`)" in card or returned == [MODEL]
+    assert problems(folder, card, [told, versions, names, f"`{MODEL}`"]) == []
+    reads_well(card)
+    assert "offline author" not in card
+    monkeypatch.delenv("OPENAI_API_KEY")
+    run_printed(card, tmp_path)
+    assert tree(tmp_path / "again") == tree(tmp_path / "mllmu-med")
+
+
+@pytest.mark.slow
+def test_calibrated(tmp_path: Path) -> None:
+    from test_builder_calibrate import QUICK
+    from tiny_llava import make
+
+    model = make(tmp_path / "models" / "tiny-one", ["Is the lesion round? Yes. No. with scales"])
+    done = builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "mllmu-med"
+    card = card_of(out)
+    assert problems(Folder(out), card) == []
+    reads_well(card)
+    assert "`tiny-one`" in card
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+    assert "torch" in manifest_of(out)["versions"]
+    with Image.open(out / "card/calibration.png") as picture:
+        assert picture.width > 400
+    assert "Not self-calibrated" not in card
+
+
+REVIEW = {
+    "mode": "people",
+    "reviewers": 2,
+    "items": 33,
+    "accepted": 24,
+    "edited": 2,
+    "rejected": {"not plausible": 3, "reveals itself": 1},
+    "unseen": 3,
+    "both_decided": 7,
+    "agreement": 0.8571,
+    "kappa": 0.625,
+}
+
+
+def test_reviewed_by_people(built: Path, tmp_path: Path) -> None:
+    folder, card = with_manifest(built, tmp_path / "a", review={"incorrect": REVIEW})
+    told = (
+        "2 people reviewed the 33 harmful texts: 24 accepted, 2 edited, 4 rejected (not plausible "
+        "3, reveals itself 1), 3 accepted unseen (`--review accept-all`). On the 7 texts that two "
+        "decided they agree in 86 % (Cohen's kappa 0.62)."
+    )
+    assert told in card
+    assert problems(folder, card, [told]) == []
+    reads_well(card)
+    assert "expert-generated" in front_matter(card)["annotations_creators"]
+    assert "No physician has looked at the harmful text of `privacy`:" in card
+    one = {**REVIEW, "reviewers": 1, "rejected": {}, "unseen": 0, "both_decided": 0}
+    one |= {"agreement": None, "kappa": None, "items": 26}
+    _, card = with_manifest(built, tmp_path / "b", review={"incorrect": one})
+    assert "1 person reviewed the 26 harmful texts: 24 accepted, 2 edited, 0 rejected.\n" in card
+    reads_well(card)
+
+
+def test_accepted_unseen(built: Path, tmp_path: Path) -> None:
+    nobody = {**REVIEW, "mode": "accept-all", "reviewers": 0, "accepted": 0, "edited": 0}
+    nobody |= {"rejected": {}, "unseen": 33, "both_decided": 0, "agreement": None, "kappa": None}
+    folder, card = with_manifest(built, tmp_path / "a", review={"incorrect": nobody})
+    told = "33 harmful texts were accepted unseen"
+    assert f"- `incorrect`: {told}" in card
+    assert problems(folder, card, [told]) == []
+    assert "--review accept-all" in card.split("```sh")[1]
+    assert "expert-generated" not in card
+    assert "No physician has looked at the harmful text of `privacy` and `incorrect`" in card
+
+
+def without_pictures(folder: Path, scenario: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in (folder / scenario).glob("*.parquet"):
+        table = pq.read_table(path)
+        field = table.schema.field("image")
+        empty = pa.nulls(len(table), field.type)
+        pq.write_table(table.set_column(table.schema.get_field_index("image"), field, empty), path)
+
+
+def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_path: Path) -> None:
+    folder = copied(corpora / "mllmu-med", tmp_path / "hub")
+    without_pictures(folder, "incorrect")
+    told = manifest_of(folder)
+    told["images"] = {"privacy": "embed", "incorrect": "reference"}
+    for path, entry in told["files"].items():
+        if path.endswith(".parquet"):
+            size = (folder / path).stat().st_size
+            entry |= {"bytes": size, "sha256": file_digest(folder / path)}
+    report = tmp_path / "report.csv"
+    report.write_text(
+        "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
+        + "".join(
+            f"ours,privacy,{run},{role},rouge1,{split},,{value},,,{n},rouge-score\n"
+            for run, role, value in (("base", "base", 0.1234), ("ga", "method", 0.5))
+            for split, n in (("forget", 6), ("retain", 40), ("test", 10))
+        ),
+        "utf-8",
+    )
+    results = read_results(report)
+    describe(folder, told, repo="alice/mllmu-med", gated="manual", results=results)
+    card = card_of(folder)
+    reads_well(card.split("## Results")[0])
+    assert 'load_dataset("alice/mllmu-med", "privacy")' in card
+    assert 'load("incorrect", "alice/mllmu-med", images="MM-Skin")' in card
+    assert "given by hand" in card
+    assert "howpublished = {https://huggingface.co/datasets/alice/mllmu-med}" in card
+    assert "publishing it with their pictures by reference gives this one" in card
+    assert "12.34" in card.split("## Results")[1].split("##")[1]
+    assert "GA" in card
+    without = card[: card.index("## Results")] + card[card.index("## Rebuild it") :]
+    assert problems(Folder(folder), without) == []
+    data = load_dataset(str(folder), "incorrect", cache_dir=str(tmp_path / "cache"))
+    assert data["test"][0]["image"] is None
+    croissant = json.loads((folder / "croissant.json").read_text("utf-8"))
+    assert croissant["url"] == "https://huggingface.co/datasets/alice/mllmu-med"
+    # The plain folder says nothing of all that.
+    assert "## Results" not in card_of(corpora / "mllmu-med")
+    assert "## Who may read it" not in card_of(corpora / "mllmu-med")
+
+
+def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    path.write_text("a,b\n1,2\n", "utf-8")
+    with pytest.raises(UserError, match="not the columns of a report"):
+        read_results(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_results(tmp_path / "missing.csv")
+    head = "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
+    path.write_text(head, "utf-8")
+    with pytest.raises(UserError, match="holds no figures"):
+        read_results(path)
+    path.write_text(head + "ours,privacy_r45,a,base,rouge1,test,,0.5,,,1,x\n", "utf-8")
+    with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
+        render_card(facts, results=read_results(path))
+
+
+# --- the manifest ---
+
+
+def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None:
+    for folder in (built, corpora / "mllmu-med"):
+        told = manifest_of(folder)
+        there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        assert set(told["files"]) == there - {"provenance/manifest.json"}
+        for path, entry in told["files"].items():
+            assert entry["bytes"] == (folder / path).stat().st_size
+            assert entry["sha256"] == file_digest(folder / path)
+        text = json.dumps(told)
+        assert str(folder.parent) not in text
+        assert str(Path.home()) not in text
+        assert socket.gethostname() not in text
+        assert Recipe.model_validate(told["recipe"])
+
+
+def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+    """The plots too, whatever settings of matplotlib the machine has."""
+    (tmp_path / "rc").mkdir()
+    (tmp_path / "rc/matplotlibrc").write_text("font.size: 20\nfigure.facecolor: red\n")
+    env = {"MATPLOTLIBRC": str(tmp_path / "rc/matplotlibrc"), "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    done = builder("rebuild", *PLAIN, "--out", "other-name", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "other-name") == tree(demo / "mllmu-med")
+
+
+def test_facts_of_no_dataset(tmp_path: Path, built: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read as a published dataset"):
+        read_facts(tmp_path)
+    folder = copied(built, tmp_path / "cut")
+    (folder / "privacy/test.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="cannot be read as a published dataset"):
+        read_facts(folder)
+
+
+# --- Croissant ---
+
+
+def no_network(*_: Any, **__: Any) -> None:
+    raise AssertionError("the network was used")
+
+
+def test_croissant_is_valid_and_reads_records(
+    built: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import mlcroissant
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    for folder in (built, corpora / "mllmu-med"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            found = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+        issues = found.metadata.ctx.issues
+        assert not issues.errors
+        # Equal builds are equal bytes, so there is no date; nothing else is missed.
+        assert len(issues.warnings) == 1
+        assert "datePublished" in next(iter(issues.warnings))
+        files = {one.id: one.sha256 for one in found.metadata.file_objects}
+        assert files == {
+            path: entry["sha256"]
+            for path, entry in manifest_of(folder)["files"].items()
+            if path.startswith(("privacy/", "incorrect/"))
+        }
+        caplog.clear()
+        for name, sets in Folder(folder).configs.items():
+            records = list(found.records(name))
+            assert len(records) == sum(map(len, sets.values()))
+            for split, frame in sets.items():
+                mine = [one for one in records if one[f"{name}/split"].decode() == split]
+                assert sorted(one[f"{name}/id"].decode() for one in mine) == sorted(frame["id"])
+            row = sets["forget"].iloc[0]
+            first = next(one for one in records if one[f"{name}/id"].decode() == row["id"])
+            assert first[f"{name}/answer"].decode() == row["answer"]
+            assert first[f"{name}/rank"] == row["rank"]
+            assert first[f"{name}/image"].width > 10
+            spans = [
+                {key.rpartition("/")[2]: value for key, value in span.items()}
+                for span in first[f"{name}/pii"]
+            ]
+            plain = [
+                {k: v.decode() if isinstance(v, bytes) else v for k, v in span.items()}
+                for span in spans
+            ]
+            assert plain == row["pii"]
+        assert "Could not match" not in caplog.text
+
+
+def test_croissant_says_what_the_card_says(built: Path) -> None:
+    told = json.loads((built / "croissant.json").read_text("utf-8"))
+    assert told["license"] == ["https://creativecommons.org/publicdomain/zero/1.0/"]
+    assert "xu2025learning" in told["citeAs"]
+    assert all(limit.replace("`", "") in told["rai:dataLimitations"] for limit in limits(built))
+    assert "555-0100" in told["rai:personalSensitiveInformation"]
+
+
+def limits(folder: Path) -> list[str]:
+    section = card_of(folder).split("## Limits and known flaws\n\n")[1].split("\n\n")[0]
+    return [line.removeprefix("- ") for line in section.splitlines()]
