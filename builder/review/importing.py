@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -16,7 +15,16 @@ from builder.jobs import Job
 from builder.ledger import Chain, locked
 from builder.review import store
 from builder.review.edits import check_edit
-from builder.review.items import REASONS, VERDICTS, Decision, Item, Verdict
+from builder.review.given import (
+    edited_text,
+    mistake,
+    our_lines,
+    quoted,
+    reason_key,
+    said,
+    utc_time,
+)
+from builder.review.items import REASONS, Decision, Verdict
 from builder.review.merge import merge_all
 from builder.review.raw import RawDecision
 from builder.review.reading import read_file
@@ -26,7 +34,6 @@ from mllmu_med_dataset import UserError
 
 #: Whose decisions they are where neither a file nor `--reviewer` says it.
 NOBODY: Final = "reviewer"
-_REASON_KEYS: Final = {text: key for key, text in REASONS.items()} | {key: key for key in REASONS}
 
 
 class Refused(NamedTuple):
@@ -47,7 +54,8 @@ class Counts:
     """What a file brought, in rows.
 
     same: as decided before. changed: another decision than the reviewer's earlier one. older: an
-    earlier decision than the one that is here, which stays. doubled: once more in the same file.
+    earlier decision than the one that is here, which stays. doubled: once more in the same file,
+    the same or at another time.
     """
 
     new: int = 0
@@ -109,9 +117,10 @@ def import_files(
         held = {name: store.read(job.work, name) for name in found}
         counts: dict[str, Counts] = {}
         changed = set()
-        for file, rows in read:
+        for file, given in read:
             told = counts.setdefault(file, Counts())
-            for name, decision in desk.sound(file, rows, told):
+            told.undecided += given.undecided
+            for name, decision in desk.sound(file, given.rows, told):
                 if _take(held[name], decision, told):
                     changed.add(name)
         for name in sorted(changed):
@@ -166,12 +175,14 @@ class _Desk:
                 counts.undecided += 1
         taken = []
         for raws in decided.values():
-            last = raws[-1]
-            if len({_said(raw) for raw in raws}) > 1:
+            times = {utc_time(raw.decided_at) for raw in raws}
+            if len({said(raw) for raw in raws}) > 1 and ({"", None} & times or len(times) == 1):
                 places = " and ".join(raw.row for raw in raws)
                 why = f"doubled: {places} decide differently: keep one of them"
                 counts.refused += [Refused(file, raw.row, raw.id, why) for raw in raws]
                 continue
+            # Second thoughts, each with its time, as Label Studio keeps them: the last one counts.
+            last = max(raws, key=lambda raw: utc_time(raw.decided_at) or "")
             checked = self._check(last)
             if isinstance(checked, str):
                 counts.refused += [Refused(file, raw.row, raw.id, checked) for raw in raws]
@@ -188,7 +199,7 @@ class _Desk:
         return raw._replace(
             reviewer=name or NOBODY,
             verdict=raw.verdict.strip().lower(),
-            reasons=tuple(sorted({_reason(one) for one in raw.reasons})),
+            reasons=tuple(sorted({reason_key(one) for one in raw.reasons})),
             note=raw.note.strip(),
         )
 
@@ -199,9 +210,9 @@ class _Desk:
             return ""  # said otherwise
         for name, text in row.shown.items():
             ours = getattr(item, name)
-            if _lines(text) != _lines(ours):
+            if our_lines(text) != our_lines(ours):
                 return (
-                    f"its {name} reads {_short(text)}, ours {_short(ours)}: a spreadsheet changed "
+                    f"its {name} reads {quoted(text)}, ours {quoted(ours)}: a spreadsheet changed "
                     f"it, or it was edited there: restore it, and write a new text into "
                     f"edited_{name} with the decision edit"
                 )
@@ -214,13 +225,13 @@ class _Desk:
             return "foreign: this build has no such text to review: was it exported from another?"
         if raw.content != item.content:
             return "stale: the text has changed since this was exported: export and decide it again"
-        problem = _mistake(raw, item)
+        problem = mistake(raw, item)
         if problem:
             return problem
         question, answer = "", ""
         if raw.verdict == "edit":
-            question = _edited(raw.question, item.question)
-            answer = _edited(raw.answer, item.answer)
+            question = edited_text(raw.question, item.question)
+            answer = edited_text(raw.answer, item.answer)
             if (question, answer) == (item.question, item.answer):
                 return "edit, but no text is changed: edit it, or accept it"
             failure = check_edit(self.found[item.scenario].records[item.id], question, answer)
@@ -235,85 +246,6 @@ class _Desk:
             note=raw.note,
             question=question,
             answer=answer,
-            decided_at=_time(raw.decided_at) or "",
+            decided_at=utc_time(raw.decided_at) or "",
             settles=self.settles,
         )
-
-
-def _mistake(raw: RawDecision, item: Item) -> str:
-    """What is wrong with a decision itself; empty when nothing is."""
-    edited = any(
-        text and _edited(text, ours) != ours
-        for text, ours in ((raw.question, item.question), (raw.answer, item.answer))
-    )
-    unknown = [one for one in raw.reasons if one not in REASONS]
-    if not raw.verdict:
-        what = "an edited text" if edited else "reasons"
-        return f"has {what} but no decision: write {'edit' if edited else 'reject'} as its decision"
-    if raw.verdict not in VERDICTS:
-        return f"the decision {_short(raw.verdict)} is none of {', '.join(VERDICTS)}"
-    if unknown:
-        return f"the reason {_short(unknown[0])} is none of {', '.join(REASONS.values())}"
-    if raw.verdict == "reject" and not raw.reasons:
-        return f"reject without a reason: give one or more of {', '.join(REASONS.values())}"
-    if raw.verdict == "accept" and raw.reasons:
-        return "accept with a reason against it: decide reject, or leave the reason out"
-    if raw.verdict != "edit" and edited:
-        return f"{raw.verdict}, but there is an edited text: decide edit, or leave the text out"
-    if "not-wrong" in raw.reasons and item.scenario != "incorrect":
-        return f"the reason {REASONS['not-wrong']!r} is for incorrect answers only"
-    if _time(raw.decided_at) is None:
-        return f"its time {_short(raw.decided_at)} is none: export the file again"
-    if not raw.reviewer.isprintable():
-        return f"the reviewer's name {_short(raw.reviewer)} cannot be shown: give --reviewer NAME"
-    if not all(_writable(text) for text in (raw.note, raw.question, raw.answer)):
-        return "holds half a character, which no file can keep: write that text again"
-    return ""
-
-
-def _said(raw: RawDecision) -> tuple[object, ...]:
-    return (raw.verdict, raw.reasons, raw.note, raw.question, raw.answer)
-
-
-def _reason(given: str) -> str:
-    """The key of a reason that is given as key or in words."""
-    plain = " ".join(given.split()).lower()
-    return _REASON_KEYS.get(plain, given)
-
-
-def _edited(given: str | None, ours: str) -> str:
-    """The text of an edit: ours where it was left alone, or but for spaces around it."""
-    if given is None or given.strip() == ours.strip():
-        return ours
-    return _lines(given).strip()
-
-
-def _time(given: str) -> str | None:
-    """A time in UTC as it is kept, comparable as text; empty stays empty, None for no time."""
-    if not given:
-        return ""
-    try:
-        time = datetime.fromisoformat(given)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _lines(text: str) -> str:
-    """Line ends as we write them: spreadsheets change them."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _short(text: str) -> str:
-    """A text in quotes, fit for a line."""
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return f"“{shown}”" if shown.isprintable() else ascii(shown)
-
-
-def _writable(text: str | None) -> bool:
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError:
-        return False
-    return True

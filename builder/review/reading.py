@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from builder.review.raw import RawDecision
 from builder.review.table import Row, read_table
@@ -15,7 +15,14 @@ PAGE_VERSION: Final = 1
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
 
 
-def read_file(path: Path) -> list[Row]:
+class Given(NamedTuple):
+    """The rows of a file, and how many more it has that decide nothing."""
+
+    rows: list[Row]
+    undecided: int = 0
+
+
+def read_file(path: Path) -> Given:
     """The decisions in a file, recognised by what is in it.
 
     Raises:
@@ -36,7 +43,7 @@ def read_file(path: Path) -> list[Row]:
             f"{where}: is a page: open it in a browser, export there, and import what it saves"
         )
     if not begin.startswith((b"{", b"[")):
-        return read_table(data, where)
+        return Given(read_table(data, where))
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -46,8 +53,9 @@ def read_file(path: Path) -> list[Row]:
     if isinstance(value, list):
         from builder.review import labelstudio
 
-        return [Row(raw, {}) for raw in labelstudio.read_export(value, where)]
-    return _read_page(value, where)
+        rows = [Row(raw, {}) for raw in labelstudio.read_export(value, where)]
+        return Given(rows, sum(labelstudio.left_out(value, where).values()))
+    return Given(_read_page(value, where))
 
 
 def _read_page(value: dict[str, Any], where: str) -> list[Row]:
