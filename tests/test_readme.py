@@ -163,7 +163,7 @@ def test_the_review_runs_in_turn(tmp_path: Path) -> None:
 
 
 def _sent_back(folder: Path, name: str) -> None:
-    """A reviewer's file: anna and carl accept by the page, ben rejects by his table what anna has."""
+    """A reviewer's file: anna and carl accept by the page, ben rejects what she has, too."""
     table = max(folder.glob(f"*/{Path(name).stem}.csv"), key=lambda path: path.stat().st_mtime_ns)
     rows = _table(table)
     if name.endswith(".csv"):
