@@ -1,4 +1,4 @@
-"""The builder's commands: rebuild, status, show, recipe. Each says more with --help.
+"""The builder's commands: rebuild, status, show, recipe, audit. Each says more with --help.
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.
 """
@@ -12,12 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
+from builder.audit import cli as audit_cli
 from eval.cli import make_app, one_line_errors
 from mllmu_med_dataset import UsageError
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
 
 OUT = Path("mllmu-med")
+
+app.command(epilog=audit_cli.EPILOG)(audit_cli.audit)
 
 
 def _work_folder(work: Path | None, out: Path) -> Path:
