@@ -110,10 +110,10 @@ def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[
     where: dict[str, list[str]] = {}
     for scenario in ("privacy", "incorrect"):
         for row in folder.rows(scenario):
-            clean = {row.clean_question: "clean_question", row.clean_answer: "clean_answer"}
+            fields = {row.clean_question: "clean_question", row.clean_answer: "clean_answer"}
             if (scenario, row.split) != ("privacy", "forget"):
-                clean = {row.question: "question", row.answer: "answer"} | clean
-            for text, field in clean.items():
+                fields |= {row.question: "question", row.answer: "answer"}
+            for text, field in fields.items():
                 where.setdefault(text, []).append(f"{row.id}: its {field} in {row.split}")
     texts = list(where)
     hay = Haystack(texts)
