@@ -126,16 +126,17 @@ def altered(value: str, how: random.Random) -> str:
 
 def test_the_search_finds_what_comparing_each_text_finds(demo: Path) -> None:
     how = random.Random(5)
-    people = list(read_jsonl(demo / "mllmu-med/provenance/profiles.jsonl"))[:12]
+    people = list(read_jsonl(demo / "mllmu-med/provenance/profiles.jsonl"))[:9]
     values = [(kind, person[kind]) for person in people for kind in PII_KINDS]
     words = "the left lung is normal and there was no mass on march 5 or 200000 cells".split()
     texts = []
-    for kind, value in values * 3:
-        about = how.sample(words, 6)
-        about.insert(how.randrange(7), altered(value, how))
-        if kind == "date" and how.random() < 0.5:
-            about.append("2022-05-13")
-        texts.append(" ".join(about))
+    for kind, value in values:
+        forms = [altered(value, how), altered(value, how), f"{value[:1]}zz{value[1:]}"]
+        forms += [value.partition(",")[0]] * (kind == "address") + ["2022-05-13"] * (kind == "date")
+        for form in forms:
+            about = how.sample(words, 6)
+            about.insert(how.randrange(7), form)
+            texts.append(" ".join(about))
     hay = Haystack(texts)
     views = [View(text) for text in texts]
     count = 0
@@ -145,7 +146,7 @@ def test_the_search_finds_what_comparing_each_text_finds(demo: Path) -> None:
             wanted = [one for one in every if one[1]]
             assert hay.search(kind, value, fuzzy) == wanted, (kind, value)
             count += len(wanted)
-    assert count > 200
+    assert count > 150
 
 
 @pytest.mark.parametrize(

@@ -388,16 +388,24 @@ def two_pictures(p: Planted) -> str:
 # Patients.
 
 
+#: Somebody whom no row leaks.
+SPARE = {
+    "id": "patient-0123456789abcdef",
+    "image_id": "phantom/none",
+    "name": "Zelda Quarles",
+    "phone": "(212) 555-0123",
+    "email": "zelda.quarles12@example.com",
+    "address": "12 Quarry Ridge, Zellport",
+    "date": "May 13, 2022",
+    "mrn": "MRN-MM-999999",
+}
+
+
 def _spare_patient(p: Planted, **to: str) -> str:
-    """Change a patient whom no row leaks."""
-    lines = p.lines("profiles.jsonl")
-    used = {row["profile_id"] for name in p.manifest["files"] if name.startswith("privacy/forget")
-            for row in p.rows(name)}  # fmt: skip
-    one = next(line for line in lines if line["id"] not in used)
-    one.update(to)
-    p.write_lines("profiles.jsonl", lines)
+    p.write_lines("profiles.jsonl", [*p.lines("profiles.jsonl"), {**SPARE, **to}])
+    p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] += 1
     p.settle()
-    return str(one["id"])
+    return SPARE["id"]
 
 
 def assigned_phone(p: Planted) -> str:
@@ -432,12 +440,11 @@ def same_phone(p: Planted) -> str:
     return f"{_spare_patient(p, phone=p.lines('profiles.jsonl')[0]['phone'])}: phone"
 
 
-def lost_patient(p: Planted) -> str:
-    spare = _spare_patient(p)
-    lines = p.lines("profiles.jsonl")
-    p.write_lines("profiles.jsonl", [line for line in lines if line["id"] != spare])
+def one_patient_more(p: Planted) -> str:
+    _spare_patient(p)
+    p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] -= 1
     p.settle()
-    return "provenance/profiles.jsonl: 10 patients"
+    return "provenance/profiles.jsonl: "
 
 
 def _leak(p: Planted, name: str, text: Callable[[dict[str, str]], str]) -> str:
@@ -634,7 +641,7 @@ def lost_ratings(p: Planted) -> str:
 def other_rating(p: Planted) -> str:
     p.manifest["recipe"]["calibration"] = {"model": "tiny"}
     found = ""
-    for name, files in (("privacy", p.manifest["configs"]["privacy_r20"]["forget"]),
+    for name, files in (("privacy", p.manifest["configs"]["privacy"]["forget"]),
                         ("incorrect", [WRONG])):  # fmt: skip
         rated = []
         for file in files:
@@ -794,7 +801,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (a_sunday, RANGES),
     (other_prefix, RANGES),
     (same_phone, RANGES, OTHERS),
-    (lost_patient, "patients are those of the manifest"),
+    (one_patient_more, "patients are those of the manifest"),
     (name_in_retain, EXACT),
     (mail_in_test, EXACT, NEARLY),
     (patient_in_incorrect, EXACT),
@@ -848,10 +855,10 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small build with a ratio study: 5, 10 and 20 %."""
+    """A small build with a ratio study: 5 and 10 %."""
     folder = tmp_path_factory.mktemp("audit")
-    ratios = "privacy.ratios=[5,10,20]"
-    done = builder("rebuild", *PLAIN, "--limit", "150", "--set", ratios, cwd=folder)
+    ratios = "privacy.ratios=[5,10]"
+    done = builder("rebuild", *PLAIN, "--limit", "100", "--set", ratios, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "mllmu-med"
 
