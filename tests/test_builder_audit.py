@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from corpora import builder
+import yaml
+from corpora import PLAIN, builder
 from fakehub import FakeHub, serve
+from llm_author import reply
 from planted import Planted
+from scripted_server import KEY, MODEL, ScriptedServer
 
 from builder.audit import Check, run
 from builder.audit.values import Haystack
@@ -73,6 +78,21 @@ def test_a_build_split_by_picture_passes(tmp_path: Path) -> None:
     checks = run(tmp_path / "mllmu-med")
     assert failed(checks) == {}
     assert by_name(checks)["forget pictures are not in retain (split_by: image)"].checked
+
+
+def test_a_build_by_a_language_model_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    options = ["--limit", "120", "--set", "privacy.ratios=[10]", *PLAIN]
+    with ScriptedServer(reply=reply) as server:
+        options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
+        done = builder("rebuild", *options, cwd=tmp_path)
+        asked = len(server.asked())
+    assert done.returncode == 0, done.stderr
+    checks = run(tmp_path / "mllmu-med")
+    assert failed(checks) == {}
+    assert by_name(checks)["recorded requests can be replayed"].checked == asked > 10
 
 
 def test_pictures_by_reference(demo: Path, folder: Path, tmp_path: Path) -> None:
@@ -249,6 +269,49 @@ def test_damage_never_ends_in_a_traceback(folder: Path, name: str, damage: str) 
     else:
         noise = random.Random(3).randbytes(len(data))
         path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "noise": noise}[damage])
+    assert failed(run(folder))
+
+
+JUNK = [None, -1, 1.5, "", "../x", [], {}, [1], {"a": 1}, True, [None], ["x"]]
+
+
+def places(tree: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a JSON or YAML tree."""
+    for key in (
+        tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    ):
+        yield (*above, key)
+        yield from places(tree[key], (*above, key))
+
+
+def put(tree: Any, place: tuple[Any, ...], value: Any) -> str:
+    changed = inner = json.loads(json.dumps(tree))
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_a_value_of_another_type_never_ends_in_a_traceback(folder: Path, seed: int) -> None:
+    how = random.Random(seed)
+    planted = Planted(folder)
+    _, head, text = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    front = yaml.safe_load(head)
+    splits = [{"name": "test", "num_examples": 150, "num_bytes": 1}]
+    front["dataset_info"] = [{"config_name": "privacy", "splits": splits}]
+    changed = put(front, how.choice([*places(front)]), how.choice(JUNK))
+    (folder / "README.md").write_text(f"---\n{changed}\n---\n{text}", "utf-8")
+    assert failed(run(folder))
+    for name in ("profiles.jsonl", "privacy-drops.jsonl"):
+        lines = planted.lines(name)
+        planted.write_lines(
+            name, json.loads(put(lines, how.choice([*places(lines)]), how.choice(JUNK)))
+        )
+    assert failed(run(folder))
+    changed = put(planted.manifest, how.choice([*places(planted.manifest)]), how.choice(JUNK))
+    (folder / MANIFEST).write_text(changed, "utf-8")
     assert failed(run(folder))
 
 

@@ -17,8 +17,10 @@ from eval.files import file_digest
 _HUB: Final = (".gitattributes", ".cache/")
 #: No pickle, script or archive: opening this dataset runs nobody's code.
 _DATA: Final = frozenset({".parquet", ".json", ".jsonl", ".md", ".png"})
+#: What `datasets` raises besides its own errors at a card that it cannot use.
+_UNUSABLE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _LEFTOVER: Final = re.compile(
-    r"\[More Information Needed\]|\bTODO\b|\bFIXME\b|\bTBD\b|\{\{|\{%|\blorem ipsum\b|"
+    r"\[More Information Needed\]|\bTODO\b|\bFIXME\b|\bTBD\b|\{\{ [a-z_]+|\{% |\blorem ipsum\b|"
     r"<!--|\[(?:insert|your|name of)\b[^\]]*\]",
     re.IGNORECASE,
 )
@@ -38,7 +40,9 @@ def contents(path: Path, manifest: Manifest) -> Iterator[Check]:
     yield Check("hashes match the manifest", len(manifest.files), failed)
     there = sorted(
         name
-        for name in (file.relative_to(path).as_posix() for file in path.rglob("*") if not _is(file))
+        for name in (
+            file.relative_to(path).as_posix() for file in path.rglob("*") if not _is_folder(file)
+        )
         if not name.startswith(_HUB)
     )
     named = {*manifest.files, publish.MANIFEST}
@@ -48,7 +52,7 @@ def contents(path: Path, manifest: Manifest) -> Iterator[Check]:
     yield Check("files are data, no code", len(there), code)
 
 
-def _is(file: Path) -> bool:
+def _is_folder(file: Path) -> bool:
     return file.is_dir() and not file.is_symlink()
 
 
@@ -148,12 +152,15 @@ def _split_files(listed: Any) -> dict[str, list[str]]:
 
 def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
     """`dataset_info`, where the card has one, must count what is there."""
-    for one in info if isinstance(info, list) else [info] if isinstance(info, dict) else []:
-        name = str(one.get("config_name", "default"))
+    for one in info if isinstance(info, list) else [info] if info else []:
+        name = str(one.get("config_name")) if isinstance(one, dict) else ""
+        if name not in folder.manifest.configs:
+            yield f"README.md: dataset_info of no config: {name or one!r}"
+            continue
         for split in one.get("splits") or []:
-            if name not in folder.manifest.configs or "num_examples" not in split:
+            if not isinstance(split, dict) or "num_examples" not in split:
                 continue
-            there = len(folder.config(name, split.get("name", "")))
+            there = len(folder.config(name, str(split.get("name"))))
             if split["num_examples"] != there:
                 yield f"{name}: dataset_info counts {split['num_examples']}, there are {there}"
 
@@ -190,7 +197,7 @@ def _loads(folder: Folder, front: dict[str, Any]) -> Check:
                     datasets.exceptions.DatasetsError,
                     pa.ArrowException,
                     yaml.YAMLError,
-                    *(OSError, ValueError, KeyError, TypeError),
+                    *_UNUSABLE,
                 ) as error:
                     reason = str(error).strip().splitlines() or [type(error).__name__]
                     failed.append(f"{name}: does not load ({reason[0]})")

@@ -17,7 +17,7 @@ from builder.pictures import PictureError, check_relative
 from builder.recipe import Recipe, Scenario
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record
 
-#: A set of one scenario; a row of the forget file is in it whatever the ratio.
+#: A published row; `split` is the set that its file belongs to.
 Row = Record
 
 

@@ -47,8 +47,9 @@ def checks(folder: Folder) -> Iterator[Check]:
     people = folder.profiles
     yield Check("patients lie in the reserved ranges", len(people), list(_ranges(people)))
     yield _ledger(folder)
-    known = [one for one in people if all(isinstance(one.get(kind), str) for kind in PII_KINDS)]
-    values = {(kind, one[kind]): str(one.get("id")) for one in known for kind in PII_KINDS}
+    texts = ("id", *PII_KINDS)
+    known = [one for one in people if all(isinstance(one.get(key), str) for key in texts)]
+    values = {(kind, one[kind]): one["id"] for one in known for kind in PII_KINDS}
     yield from _outside(folder, values)
     yield _others(folder, known)
 
