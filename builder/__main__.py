@@ -1,4 +1,4 @@
-"""The builder's commands: rebuild, review, status, show, recipe. Each says more with --help.
+"""The builder's commands; each says more with --help.
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 waits for people's review.
 """
@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from builder.audit import cli as audit_cli
 from builder.review.cli import app as review_app
 from eval.cli import make_app, one_line_errors
 from mllmu_med_dataset import UsageError
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
-app.add_typer(review_app, name="review")
 
 OUT = Path("mllmu-med")
 
@@ -377,6 +377,10 @@ def recipe(
     from eval.recipes import recipe_text
 
     print(recipe_text("builder", name), end="")
+
+
+app.add_typer(review_app, name="review")
+app.command(epilog=audit_cli.EPILOG)(audit_cli.audit)
 
 
 if __name__ == "__main__":

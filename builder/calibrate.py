@@ -22,12 +22,13 @@ from builder import split
 from builder.jobs import Job
 from builder.ledger import Chain, Drop, Outcome
 from builder.rating import Evidence, Rating, evidence, rate_offline, rate_with_model
+from builder.real_data import blanked
 from builder.recipe import Calibration, Scenario
 from builder.writing import OnDone, WriteMany, Written
 from eval.files import read_jsonl, stable_hash, write_jsonl
 from mllmu_med_dataset import Record, UserError
 
-VERSION: Final = 1
+VERSION: Final = 2
 RATINGS: Final = "ratings.jsonl"  # in the stage's folder
 
 
@@ -36,6 +37,8 @@ class Rated:
     """A candidate with the adapted model's output, how it was rated, and whether it is kept.
 
     placement: where its private values stand (`question`, `answer`, `both`); empty without any.
+    output, reason: as the model wrote them, without numbers and addresses that could be somebody's;
+        what is compared and rated is the whole output.
     rating: 1-5; 0 where no rating could be had.
     """
 
@@ -182,12 +185,12 @@ def _row(
         placement="both" if len(fields) > 1 else next(iter(fields), ""),
         question=record.question,
         truth=record.answer,
-        output=output,
+        output=blanked(output),
         rouge_l=round(found.rouge_l, 4),
         values=found.values,
         back=found.back,
         rating=rating.rating,
-        reason=rating.reason,
+        reason=blanked(rating.reason),
         kept=record.id in kept,
     )
 

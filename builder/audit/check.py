@@ -1,0 +1,79 @@
+"""What a check is, and the run through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from builder.audit.folder import Folder
+
+
+class Check(NamedTuple):
+    """One thing that must hold.
+
+    checked: how many things were looked at; 0 where there was nothing to look at (`note` says why).
+    failed: an entry `ID: what is wrong` for each that fails, ID being a row's id, a file or a
+        config.
+    """
+
+    name: str
+    checked: int
+    failed: list[str]
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+
+#: A group of checks about one theme.
+Checks = Callable[["Folder"], Iterable[Check]]
+
+
+def run(folder: Path, images: Path | None = None) -> list[Check]:
+    """Audit a published folder.
+
+    Args:
+        folder: what the builder published, or a copy of it.
+        images: the source's pictures, to look at those that rows name by path and hash only.
+
+    Raises:
+        UserError: no such folder, or one that holds neither a card nor a manifest.
+    """
+    return list(_checks(folder, images))
+
+
+def _checks(path: Path, images: Path | None) -> Iterator[Check]:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: name one that the builder published")
+    from builder.audit import files, people, pictures, provenance, rows, sets, traces
+    from builder.audit.folder import Manifest, read_folder
+    from builder.publish import MANIFEST
+
+    if images is not None and not images.is_dir():
+        raise UserError(f"--images {images}: no such folder")
+    if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
+        raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
+    name = "manifest is there and readable"
+    manifest = Manifest.read(path / MANIFEST)
+    if isinstance(manifest, str):
+        yield Check(name, 1, [f"{MANIFEST}: {manifest}"], "nothing else can be looked at")
+        return
+    yield Check(name, 1, [])
+    yield from files.contents(path, manifest)
+    folder = read_folder(path, manifest, images)
+    themes: tuple[Checks, ...] = (
+        files.checks,
+        sets.checks,
+        rows.checks,
+        people.checks,
+        pictures.checks,
+        provenance.checks,
+        traces.checks,
+    )
+    for theme in themes:
+        yield from theme(folder)

@@ -1,0 +1,88 @@
+"""`python -m builder audit`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder.audit.check import Check
+from eval.cli import one_line_errors
+from mllmu_med_dataset import UsageError, UserError
+
+EPILOG = """Examples:
+
+\b
+  python -m builder audit
+  python -m builder audit trial --json
+  python -m builder audit ORG/mllmu-med --images Slake1.0
+
+Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
+"""
+
+
+@one_line_errors
+def audit(
+    where: Annotated[
+        str, typer.Argument(metavar="[DIR_OR_ID]", help="A folder, or ORG/NAME on the Hub.")
+    ] = "mllmu-med",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The source's pictures, where rows only name them by path."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Every check with every id, on stdout.")
+    ] = False,
+) -> None:
+    """Check everything that must hold of a published dataset, and name what does not."""
+    from builder.audit.check import run
+    from builder.audit.tables import print_checks
+
+    started = time.monotonic()
+    checks = run(_folder(where), images.expanduser() if images else None)
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(_json(where, checks, seconds)))
+    else:
+        print_checks(where, checks, seconds)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:
+    return {
+        "dataset": where,
+        "ok": all(check.ok for check in checks),
+        "seconds": round(seconds, 2),
+        "checks": [{**check._asdict(), "ok": check.ok} for check in checks],
+    }
+
+
+def _folder(where: str) -> Path:
+    """The folder of that name, or a copy of the Hub's dataset in huggingface-hub's cache."""
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        return folder
+    if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith("/"):
+        raise UserError(
+            f"{where}: no such folder: build one with `python -m builder rebuild`, or name a Hub "
+            "repository as ORG/NAME"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(where, repo_type="dataset"))
+    except HFValidationError as error:
+        raise UsageError(f"{where}: neither a folder nor a Hub id ORG/NAME") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{where}: no such folder, and it cannot be fetched from the Hub ({reason}): check the "
+            "name, the connection and, for a private one, HF_TOKEN"
+        ) from error

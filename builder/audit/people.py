@@ -1,0 +1,164 @@
+"""Fictional patients: in reserved ranges, and nowhere but in the forget rows that leak them.
+
+A value is looked for word for word, in other forms and nearly (`eval.private_values`). Three kinds
+of nearly identify nobody and stand in medical text by chance, so they are counted and do not fail:
+
+- the day and month of an appointment without its year: one dated caption shares them with every
+  365th patient;
+- a number that is one digit off a record number where the text names no record: of any six-digit
+  number 55 in a million are;
+- a name with an eponym's noun behind it: "Stevens-Johnson syndrome" is no Steven Johnson.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from builder.audit.check import Check
+from builder.audit.folder import Folder
+from builder.audit.values import Haystack
+from builder.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX, Profile
+from eval.private_values import LEVELS, View, level
+from mllmu_med_dataset import PII_KINDS
+
+PROFILES: Final = "provenance/profiles.jsonl"
+_PHONE: Final = re.compile(r"\((\d{3})\) 555-01\d\d")
+_EMAIL: Final = re.compile(r"[a-z0-9.-]+@([a-z.]+)")
+_POSTCODE: Final = re.compile(r"\b\d{5}(?:-\d{4})?\b|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b")
+_DATE: Final = re.compile(r"([A-Z][a-z]+) (\d{1,2}), (\d{4})")
+_RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
+_EPONYM: Final = re.compile(
+    r"(?:\w+ ){1,4}"
+    r"(?:syndrome|disease|disorder|sign|phenomenon|reaction|lymphoma|sarcoma|tumou?r)\b"
+)
+
+
+def checks(folder: Folder) -> Iterator[Check]:
+    if "privacy" not in folder.scenarios:
+        return
+    if folder.profiles_problem:
+        failed = [f"{PROFILES}: {folder.profiles_problem}"]
+        yield Check("patients lie in the reserved ranges", 1, failed)
+        return
+    people = folder.profiles
+    yield Check("patients lie in the reserved ranges", len(people), list(_ranges(people)))
+    yield _ledger(folder)
+    texts = ("id", *PII_KINDS)
+    known = [one for one in people if all(isinstance(one.get(key), str) for key in texts)]
+    values = {(kind, one[kind]): one["id"] for one in known for kind in PII_KINDS}
+    yield from _outside(folder, values)
+    yield _others(folder, known)
+
+
+def _ranges(people: list[dict[str, Any]]) -> Iterator[str]:
+    taken: set[tuple[str, Any]] = set()
+    for number, one in enumerate(people, 1):
+        who = str(one.get("id") or f"line {number}")
+        if one.keys() != {*Profile._fields} or not all(isinstance(v, str) for v in one.values()):
+            yield f"{who}: other fields than {', '.join(Profile._fields)}"
+            continue
+        yield from (f"{who}: {problem}" for problem in _patient(Profile(**one)))
+        for key in ("id", "image_id", *PII_KINDS):
+            if key != "date" and (key, one[key]) in taken:
+                yield f"{who}: {key} {one[key]!r} is another patient's, too"
+            taken.add((key, one[key]))
+
+
+def _patient(one: Profile) -> Iterator[str]:
+    phone = _PHONE.fullmatch(one.phone)
+    if not phone or int(phone[1]) not in AREA_CODES:
+        yield f"phone {one.phone!r} is not an assigned area code with 555-0100 to 555-0199"
+    email = _EMAIL.fullmatch(one.email)
+    if not email or email[1] not in DOMAINS:
+        yield f"e-mail {one.email!r} does not lie under {', '.join(DOMAINS)}"
+    if not re.fullmatch(rf"{MRN_PREFIX}\d{{6}}", one.mrn):
+        yield f"record number {one.mrn!r} is not {MRN_PREFIX} and six digits"
+    if _POSTCODE.search(one.address):
+        yield f"address {one.address!r} holds a postcode"
+    day = _day(one.date)
+    if day is None or not FIRST_DAY <= day <= LAST_DAY or day.weekday() > 4:
+        yield f"date {one.date!r} is no weekday from {FIRST_DAY} to {LAST_DAY}"
+    if any(not value.strip() or "\n" in value for value in one):
+        yield "an empty value, or one of two lines"
+
+
+def _day(text: str) -> datetime.date | None:
+    match = _DATE.fullmatch(text)
+    if match is None or match[1] not in calendar.month_name[1:]:
+        return None
+    try:
+        return datetime.date(int(match[3]), [*calendar.month_name].index(match[1]), int(match[2]))
+    except ValueError:
+        return None
+
+
+def _ledger(folder: Folder) -> Check:
+    """The patients that ship are those of the pictures, and as many as the stage has made."""
+    failed = []
+    counts = folder.manifest.stages.get("privacy", {}).get("profiles")
+    made = counts.notes.get("fictional patients") if counts else None
+    if made != len(folder.profiles):
+        failed.append(f"{PROFILES}: {len(folder.profiles)} patients, the manifest counts {made}")
+    return Check("patients are those of the manifest", len(folder.profiles), failed)
+
+
+def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[Check]:
+    """No value in retain, test, clean text or the other scenario."""
+    where: dict[str, list[str]] = {}
+    for scenario in ("privacy", "incorrect"):
+        for row in folder.rows(scenario):
+            fields = {row.clean_question: "clean_question", row.clean_answer: "clean_answer"}
+            if (scenario, row.split) != ("privacy", "forget"):
+                fields |= {row.question: "question", row.answer: "answer"}
+            for text, field in fields.items():
+                where.setdefault(text, []).append(f"{row.id}: its {field} in {row.split}")
+    texts = list(where)
+    hay = Haystack(texts)
+    failed: dict[str, dict[str, None]] = {name: {} for name in LEVELS}
+    chance = 0
+    for (kind, value), person in values.items():
+        for hit in hay.search(kind, value):
+            if hit.level == "fuzzy" and _by_chance(kind, value, hay.views[hit.text]):
+                chance += 1
+                continue
+            for place in where[texts[hit.text]]:
+                failed[hit.level][f"{place} gives away the {kind} of {person}"] = None
+    notes = {
+        "exact": f"{len(values):,} values",
+        "normalised": "the same value in another form",
+        "fuzzy": f"nearly the value; {chance:,} by chance (a day and month, an eponym, ...)",
+    }
+    for name in LEVELS:
+        yield Check(f"no value outside forget: {name}", len(texts), [*failed[name]], notes[name])
+
+
+def _by_chance(kind: str, value: str, view: View) -> bool:
+    if kind == "mrn":
+        return not _RECORD.search(view.words)
+    if kind == "name":
+        return not level(kind, value, View(_EPONYM.sub(" ", view.words)))
+    return kind == "date"
+
+
+def _others(folder: Folder, people: Iterable[Mapping[str, str]]) -> Check:
+    """In a forget row, nobody's values but the row's own patient's; a day may be shared."""
+    where: dict[str, list[tuple[str, str]]] = {}
+    for row in folder.rows("privacy", "forget"):
+        for text in dict.fromkeys((row.question, row.answer)):
+            where.setdefault(text, []).append((row.id, row.profile_id))
+    texts = list(where)
+    hay = Haystack(texts)
+    failed: dict[str, None] = {}
+    for one in people:
+        for kind in PII_KINDS:
+            if kind == "date":
+                continue
+            for hit in hay.search(kind, one[kind], fuzzy=False):
+                for row_id, person in where[texts[hit.text]]:
+                    if person != one["id"]:
+                        failed[f"{row_id}: the {kind} of another patient, {one['id']}"] = None
+    return Check("no other patient's values in a forget row", len(texts), list(failed))

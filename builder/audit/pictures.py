@@ -1,0 +1,187 @@
+"""Pictures: whole, the ones that the rows name, and with nothing in them but the picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from builder.audit.check import Check
+from builder.audit.folder import Folder, Row
+from builder.pictures import PictureError, check_relative, clean_picture
+from eval.progress import progress
+
+_MARKS: Final = {
+    b"Exif\0\0": "EXIF",
+    b"eXIf": "EXIF",
+    b"http://ns.adobe.com/xap/1.0/": "XMP",
+    b"XML:com.adobe.xmp": "XMP",
+    b"Photoshop 3.0": "IPTC",
+    b"tEXt": "a text chunk",
+    b"zTXt": "a text chunk",
+    b"iTXt": "a text chunk",
+    b"tIME": "a time",
+    b"\xff\xfe": "a comment",
+}
+
+
+class Look(NamedTuple):
+    """What is wrong with a picture's bytes; empty where nothing is."""
+
+    decode: str = ""
+    metadata: str = ""
+
+
+def checks(folder: Folder) -> Iterator[Check]:
+    hashes: list[str] = []
+    decode: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    reference: list[str] = []
+    rows = 0
+    known: dict[str, Look] = {}
+    skipped = 0
+    with progress("looking at pictures", sum(1 for _ in folder.rows())) as advance:
+        for table in folder.tables.values():
+            by_reference = folder.by_reference(table.scenario)
+            if by_reference and folder.images is None:
+                skipped += len(table.rows)
+            for some in _stored(folder, table.path, table.rows):
+                _look(some, known)
+                for row, sha, problem in some.rows:
+                    rows += 1
+                    if problem:
+                        decode.setdefault(row.id, f"{row.id}: {problem}")
+                        continue
+                    if sha != row.image_sha256:
+                        hashes.append(f"{row.id}: its picture has the sha256 {sha[:12]}...")
+                    look = known[sha]
+                    if look.decode:
+                        decode.setdefault(row.id, f"{row.id}: its picture {look.decode}")
+                    if look.metadata:
+                        metadata.setdefault(row.id, f"{row.id}: its picture holds {look.metadata}")
+                    if by_reference and folder.images is None:
+                        reference.append(f"{row.id}: its picture is stored, not referred to")
+                advance(len(some.rows))
+    note = f"{skipped:,} rows by reference: not looked at without --images" if skipped else ""
+    yield Check("pictures decode", rows, list(decode.values()), note)
+    yield Check("picture hashes match their rows", rows, hashes)
+    plots = sorted(folder.path.rglob("*.png"))
+    for plot in plots:
+        name = plot.relative_to(folder.path).as_posix()
+        look = _look_at(plot.read_bytes())
+        if look.decode or look.metadata:
+            metadata[name] = f"{name}: {look.decode or f'holds {look.metadata}'}"
+    yield Check(
+        "no EXIF, comments or DICOM in pictures", len(known) + len(plots), list(metadata.values())
+    )
+    places = [
+        f"{row.id}: the picture's path {row.image_path!r} {problem}"
+        for row in folder.rows()
+        if (problem := _place(row.image_path))
+    ]
+    yield Check("picture paths are relative", sum(1 for _ in folder.rows()), places)
+    count = sum(len(t.rows) for t in folder.tables.values() if folder.by_reference(t.scenario))
+    why = "" if count else "every config embeds its pictures"
+    yield Check("pictures by reference are not stored", count, reference, why)
+
+
+def _place(path: str) -> str:
+    try:
+        check_relative(path)
+    except PictureError as error:
+        return str(error)
+    return ""
+
+
+class _Some(NamedTuple):
+    """Some rows with the hash of each one's picture (or why there is none), and the new bytes."""
+
+    rows: list[tuple[Row, str, str]]
+    pictures: dict[str, bytes]
+
+
+def _stored(folder: Folder, name: str, rows: list[Row]) -> Iterator[_Some]:
+    """The pictures of a file, a row group at a time, each distinct one hashed once a group."""
+    if not rows:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    by_reference = folder.by_reference(folder.tables[name].scenario)
+    at = 0
+    try:
+        with pq.ParquetFile(folder.path / name, read_dictionary=["image.bytes"]) as file:
+            for group in range(file.num_row_groups):
+                column = file.read_row_group(group, columns=["image.bytes"]).column("image")
+                # One chunk, so that there is one dictionary.
+                picked = column.combine_chunks().flatten()[0]
+                if isinstance(picked, pa.ChunkedArray):
+                    picked = picked.combine_chunks()
+                some = rows[at : at + len(picked)]
+                at += len(picked)
+                if by_reference and folder.images is not None:
+                    yield _referred(folder.images, some)
+                else:
+                    yield _embedded(some, picked, by_reference)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = f"its picture cannot be read ({str(error).splitlines()[0]})"
+        yield _Some([(row, "", reason) for row in rows[at:]], {})
+
+
+def _embedded(rows: list[Row], picked: Any, by_reference: bool) -> _Some:
+    data = [value.as_py() for value in picked.dictionary]
+    shas = [sha256(one).hexdigest() for one in data]
+    found = []
+    for row, index in zip(rows, picked.indices.to_pylist(), strict=True):
+        if index is not None:
+            found.append((row, shas[index], ""))
+        elif not by_reference:
+            found.append((row, "", "has no picture"))
+    return _Some(found, dict(zip(shas, data, strict=True)))
+
+
+def _referred(images: Path, rows: list[Row]) -> _Some:
+    """The pictures that the rows name, out of the source's folder, without their metadata."""
+    read: dict[str, tuple[str, str]] = {}
+    pictures = {}
+    for row in rows:
+        if row.image_path not in read:
+            try:
+                data = _source_picture(images / check_relative(row.image_path))
+            except PictureError as error:
+                read[row.image_path] = "", f"{row.image_path!r} {error}"
+            else:
+                sha = sha256(data).hexdigest()
+                read[row.image_path], pictures[sha] = (sha, ""), data
+    return _Some([(row, *read[row.image_path]) for row in rows], pictures)
+
+
+def _source_picture(path: Path) -> bytes:
+    try:
+        return clean_picture(path.read_bytes())
+    except OSError as error:
+        raise PictureError(f"cannot be read ({error.strerror})") from error
+
+
+def _look(some: _Some, known: dict[str, Look]) -> None:
+    """Decode every picture that is new, on all cores: Pillow lets other threads run meanwhile."""
+    new = [sha for sha in some.pictures if sha not in known]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        known.update(zip(new, pool.map(_look_at, (some.pictures[sha] for sha in new)), strict=True))
+
+
+def _look_at(data: bytes) -> Look:
+    """Metadata is what cleaning would take away: it changes a clean picture in nothing."""
+    if data[128:132] == b"DICM":
+        return Look("is DICOM", "a DICOM header")
+    try:
+        clean = clean_picture(data)
+    except PictureError as error:
+        return Look(str(error))
+    if clean == data:
+        return Look()
+    found = sorted({what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)})
+    return Look("", ", ".join(found) or "more bytes than the picture")

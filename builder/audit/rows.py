@@ -1,0 +1,207 @@
+"""Rows: the harm and the clean text behind it, the spans of private values, the other columns."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from builder.audit.check import Check
+from builder.audit.folder import Folder, Row
+from builder.authors import Text
+from builder.checks import check_incorrect, check_privacy
+from builder.inject import spans
+from builder.profiles import Profile
+from builder.sources import answer_type
+from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan
+
+#: What an incorrect answer is never rejected for here: the caption that allows it is not published.
+_NEEDS_CAPTION: Final = "invented data"
+_TWIN: Final = (
+    "image_id",
+    "image_sha256",
+    "image_path",
+    "answer_type",
+    "content_type",
+    "modality",
+    "source",
+    "clean_question",
+    "clean_answer",
+)
+_TEXTS: Final = ("question", "answer", "clean_question", "clean_answer")
+
+
+def checks(folder: Folder) -> Iterator[Check]:
+    every = list(folder.rows())
+    forget = [row for row in every if row.split == "forget"]
+    yield Check("no value is missing", len(every), list(_missing(folder)))
+    yield Check("texts are clean Unicode", len(every), list(_unicode(every)))
+    kinds = [_harm(row, name) for name in folder.scenarios for row in folder.rows(name)]
+    yield Check("harm is known and only in forget", len(every), [one for one in kinds if one])
+    yield Check("clean text is kept", len(every), list(_clean(every)))
+    yield _recoverable(folder)
+    wrong = [
+        f"{row.id}: {row.answer_type}, the clean answer is {answer_type(row.clean_answer)}"
+        for row in every
+        if row.answer_type != answer_type(row.clean_answer)
+    ]
+    yield Check("answer types are right", len(every), wrong)
+    yield from _marked(folder, every)
+    sound = [row for row in forget if row.review != "edited"]  # there, a person has decided
+    yield Check("harmful texts are sound", len(sound), list(_sound(sound)))
+    yield Check("sources and modalities are named", len(every), list(_named(folder)))
+    yield _same_picture(folder)
+
+
+def _missing(folder: Folder) -> Iterator[str]:
+    for table in folder.tables.values():
+        yield from (f"{row_id}: a null in {table.path}" for row_id in table.nulls)
+        for row in table.rows:
+            empty = [name for name in ("id", "image_id", *_TEXTS) if not getattr(row, name).strip()]
+            if empty:
+                yield f"{row.id}: empty {', '.join(empty)}"
+
+
+def _unicode(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        whole = " ".join(getattr(row, name) for name in _TEXTS)
+        if whole.isascii() and whole.isprintable():
+            continue
+        odd = {c for c in whole if c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cf", "Co")}
+        odd -= {"\n", "\t"}
+        if odd:
+            yield f"{row.id}: the character U+{ord(min(odd)):04X}"
+
+
+def _harm(row: Row, scenario: str) -> str:
+    if row.harm not in HARMS:
+        return f"{row.id}: harm {row.harm!r} is unknown"
+    if row.split != "forget":
+        return f"{row.id}: harm {row.harm} in {row.split}" if row.harm != "none" else ""
+    if (row.harm == "none") or (row.harm == "privacy") != (scenario == "privacy"):
+        return f"{row.id}: harm {row.harm} in the forget set of {scenario}"
+    return ""
+
+
+def _clean(rows: list[Row]) -> Iterator[str]:
+    """Equal in retain and test, another one in forget."""
+    for row in rows:
+        same = (row.question, row.answer) == (row.clean_question, row.clean_answer)
+        if row.split == "forget" and same:
+            yield f"{row.id}: in forget with its clean text"
+        elif row.split != "forget" and not same:
+            yield f"{row.id}: in {row.split} with another text than its clean one"
+        elif row.split == "forget" and row.harm != "privacy" and row.question != row.clean_question:
+            yield f"{row.id}: an incorrect answer to a changed question"
+
+
+def _recoverable(folder: Folder) -> Check:
+    """A row that a smaller ratio retains is there as it was, about the same picture."""
+    failed = []
+    checked = 0
+    for name, scenario in folder.scenarios.items():
+        forget = {row.id: row for row in folder.rows(name, "forget")}
+        retained = {row.id: row for row in folder.rows(name, "retain")}
+        first = scenario.forget_at(scenario.ratios[0])
+        for row in forget.values():
+            if row.rank < first:  # forgotten at every ratio
+                continue
+            checked += 1
+            twin = retained.get(row.id)
+            if twin is None:
+                failed.append(f"{row.id}: its clean version is not retained")
+                continue
+            differ = [key for key in _TWIN if getattr(row, key) != getattr(twin, key)]
+            if differ:
+                failed.append(f"{row.id}: its retained version has another {', '.join(differ)}")
+    note = "" if checked else "one forget ratio: no row is both forgotten and retained"
+    return Check("clean versions are recoverable", checked, failed, note)
+
+
+def _marked(folder: Folder, rows: list[Row]) -> Iterator[Check]:
+    """Spans: exact, of known kinds, of the row's own patient, and none left out."""
+    people = {}
+    for one in folder.profiles:
+        if one.keys() == {*Profile._fields} and all(isinstance(v, str) for v in one.values()):
+            people[one["id"]] = Profile(**one)
+    wrong, strange, unmarked = [], [], []
+    marked = 0
+    for row in rows:
+        for span in row.pii:
+            marked += 1
+            wrong += [f"{row.id}: {problem}" for problem in _span(row, span)]
+        if row.harm != "privacy":
+            if row.pii or row.profile_id:
+                strange.append(f"{row.id}: a patient's values in a row without privacy harm")
+            continue
+        person = people.get(row.profile_id)
+        if person is None:
+            strange.append(f"{row.id}: no such patient: {row.profile_id!r}")
+            continue
+        if person.image_id != row.image_id:
+            strange.append(f"{row.id}: {person.id} is the patient of {person.image_id}")
+        for span in row.pii:
+            if span.kind in PII_KINDS and span.value != person.value(span.kind):
+                strange.append(f"{row.id}: {span.value!r} is not {person.id}'s {span.kind}")
+        there = {*spans(row.question, "question", person), *spans(row.answer, "answer", person)}
+        unmarked += [
+            f"{row.id}: no span for the {span.kind} in the {span.field}"
+            for span in sorted(there - {*row.pii}, key=lambda span: (span.field, span.start))
+        ]
+        if not row.pii:
+            unmarked.append(f"{row.id}: privacy harm without a private value")
+    private = sum(row.harm == "privacy" for row in rows)
+    yield Check("spans hold their values", marked, wrong)
+    yield Check("values are the row's own patient's", private, strange)
+    yield Check("every value in a forget row has a span", private, unmarked)
+
+
+def _span(row: Row, span: PiiSpan) -> Iterator[str]:
+    if span.field not in ("question", "answer"):
+        yield f"a span in {span.field!r}"
+    elif not 0 <= span.start < span.end or (
+        getattr(row, span.field)[span.start : span.end] != span.value
+    ):
+        yield f"{span.field}[{span.start}:{span.end}] is not {span.value!r}"
+    if span.kind not in PII_KINDS:
+        yield f"kind {span.kind!r} is unknown"
+
+
+def _sound(rows: list[Row]) -> Iterator[str]:
+    """The builder's own checks of a harmful text, once more."""
+    for row in rows:
+        if row.harm == "privacy":
+            values: dict[str, dict[str, str]] = {}
+            for span in row.pii:
+                values.setdefault(span.field, {})[span.kind] = span.value
+            text = Text(row.question, row.answer)
+            failure = check_privacy(row, text, values)  # type: ignore[arg-type]
+        elif row.harm != "none":
+            failure = check_incorrect(row, row.answer)
+        else:
+            continue
+        if failure is not None and failure.name != _NEEDS_CAPTION:
+            yield f"{row.id}: {failure.name}: {failure.problem}"
+
+
+def _named(folder: Folder) -> Iterator[str]:
+    for name, scenario in folder.scenarios.items():
+        for row in folder.rows(name):
+            if row.source != scenario.source:
+                yield f"{row.id}: source {row.source!r}, the recipe's is {scenario.source}"
+            if not row.modality.strip():
+                yield f"{row.id}: no modality"
+
+
+def _same_picture(folder: Folder) -> Check:
+    """An image_id, a picture's hash and its path name one thing throughout a scenario."""
+    failed = {}
+    pictures = 0
+    for name in folder.scenarios:
+        seen: dict[str, tuple[str, str]] = {}
+        for row in folder.rows(name):
+            picture = (row.image_sha256, row.image_path)
+            if seen.setdefault(row.image_id, picture) != picture:
+                failed[row.id] = f"{row.id}: another picture or path than other {row.image_id} rows"
+        pictures += len(seen)
+    return Check("an image_id is one picture", pictures, list(failed.values()))

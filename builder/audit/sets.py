@@ -1,0 +1,182 @@
+"""Sets: their sizes, the forget order, nested ratios, and what no two sets may share."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+
+from builder.audit.check import Check
+from builder.audit.folder import Folder, Row, scenario_of
+from builder.recipe import Scenario
+from builder.split import ROUNDS
+from mllmu_med_dataset import SPLITS, config_name
+
+
+def checks(folder: Folder) -> Iterator[Check]:
+    configs = [name for name in folder.manifest.configs if scenario_of(name) in folder.scenarios]
+    yield _counts(folder, configs)
+    yield _manifest_counts(folder)
+    yield _ids(folder, configs)
+    yield _places(folder)
+    yield _nested(folder)
+    yield _duplicates(folder, configs)
+    yield _unseen(folder)
+    yield _split_by_picture(folder, configs)
+
+
+def _sizes(scenario: Scenario, ratio: int) -> dict[str, int]:
+    forget = scenario.forget_at(ratio)
+    total = scenario.forget + scenario.retain
+    return {"forget": forget, "retain": total - forget, "test": scenario.test}
+
+
+def _counts(folder: Folder, configs: Iterable[str]) -> Check:
+    failed = []
+    wanted = {
+        config_name(name, ratio / 100): _sizes(scenario, ratio)
+        for name, scenario in folder.scenarios.items()
+        for ratio in scenario.ratios
+    }
+    checked = 0
+    for name in configs:
+        for split, size in wanted.get(name, {}).items():
+            checked += 1
+            there = len(folder.config(name, split))
+            if there != size:
+                failed.append(f"{name}/{split}: {there:,} rows, the recipe makes {size:,}")
+    return Check("counts are the recipe's", checked, failed)
+
+
+def _manifest_counts(folder: Folder) -> Check:
+    failed = []
+    for name, table in folder.tables.items():
+        rows = folder.manifest.files[name].rows
+        if not table.problem and rows != len(table.rows):
+            failed.append(f"{name}: {len(table.rows):,} rows, the manifest counts {rows}")
+    for scenario in folder.scenarios:
+        there = len({row.image_sha256 for row in folder.rows(scenario)})
+        counted = folder.manifest.pictures.get(scenario)
+        if there != counted:
+            failed.append(f"{scenario}: {there:,} pictures, the manifest counts {counted}")
+    return Check(
+        "counts are the manifest's", len(folder.tables) + len(folder.manifest.pictures), failed
+    )
+
+
+def _ids(folder: Folder, configs: Iterable[str]) -> Check:
+    twice: dict[str, str] = {}
+    seen = 0
+    for name in configs:
+        ids = Counter(row.id for split in SPLITS for row in folder.config(name, split))
+        seen += ids.total()
+        for row_id, times in ids.items():
+            if times > 1 or not row_id:
+                twice.setdefault(row_id, f"{row_id}: {times} rows of {name}")
+    return Check("ids are unique in each config", seen, list(twice.values()))
+
+
+def _places(folder: Folder) -> Check:
+    """Ranks and rounds: forget 0..n-1, then retain; test has none."""
+    failed: list[str] = []
+    checked = 0
+    for name, scenario in folder.scenarios.items():
+        forget = list(folder.rows(name, "forget"))
+        harmful = {row.id: row.rank for row in forget}
+        core = [row for row in folder.rows(name, "retain") if row.id not in harmful]
+        test = list(folder.rows(name, "test"))
+        checked += len(forget) + len(core) + len(test)
+        failed += _order(forget, 0, scenario.harmful)
+        failed += _order(core, scenario.harmful, scenario.harmful + scenario.retain_core)
+        failed += [f"{row.id}: rank {row.rank} in test, not -1" for row in test if row.rank != -1]
+        for row in folder.rows(name):
+            if row.split == "retain" and row.rank != harmful.get(row.id, row.rank):
+                failed.append(f"{row.id}: rank {row.rank} in retain, {harmful[row.id]} in forget")
+            inside = row.split == "forget" and 0 <= row.rank < scenario.forget
+            wanted = row.rank * ROUNDS // scenario.forget + 1 if inside else 0
+            if row.round != wanted:
+                failed.append(f"{row.id}: round {row.round} in {row.split}, not {wanted}")
+    return Check("ranks and rounds are in order", checked, failed)
+
+
+def _order(rows: Iterable[Row], start: int, end: int) -> Iterator[str]:
+    taken: dict[int, str] = {}
+    for row in rows:
+        if not start <= row.rank < end:
+            yield f"{row.id}: rank {row.rank} in {row.split}, not {start} to {end - 1}"
+        elif row.rank in taken:
+            yield f"{row.id}: rank {row.rank} is {taken[row.rank]}'s, too"
+        taken.setdefault(row.rank, row.id)
+
+
+def _nested(folder: Folder) -> Check:
+    """Forget sets grow by rank, forget + retain stays the same, and what is not forgotten is
+    retained as it was."""
+    failed: dict[str, str] = {}
+    checked = 0
+    for name, scenario in folder.scenarios.items():
+        forgotten = {row.id for row in folder.rows(name, "forget")}
+        core = {row.id for row in folder.rows(name, "retain")} - forgotten
+        for ratio in scenario.ratios:
+            config = config_name(name, ratio / 100)
+            if config not in folder.manifest.configs:
+                continue
+            forget = {row.id: row for row in folder.config(config, "forget")}
+            retain = {row.id for row in folder.config(config, "retain")}
+            checked += len(forget) + len(retain)
+            size = scenario.forget_at(ratio)
+            for row in forget.values():
+                if row.rank >= size:
+                    failed.setdefault(row.id, f"{row.id}: rank {row.rank} in {config}'s forget set")
+            lost = (forgotten | core) - forget.keys() - retain
+            for row_id in sorted(lost | (retain - core - forgotten)):
+                failed.setdefault(row_id, f"{row_id}: in neither forget nor retain of {config}")
+    return Check("forget ratios are nested", checked, list(failed.values()))
+
+
+def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
+    """The same row, or the same clean pair about the same picture, in two sets of a config."""
+    failed: dict[str, str] = {}
+    checked = 0
+    for name in configs:
+        seen: dict[tuple[str, ...], tuple[str, str]] = {}
+        for split in SPLITS:
+            for row in folder.config(name, split):
+                checked += 1
+                pair = (row.image_sha256, row.clean_question, row.clean_answer)
+                for key in (("id", row.id), ("pair", *pair)):
+                    other, first = seen.setdefault(key, (split, row.id))
+                    if other != split:
+                        what = f"{row.id}: in {split}, and in {other} as {first}"
+                        failed.setdefault(row.id, what)
+    return Check("no duplicates across sets", checked, list(failed.values()))
+
+
+def _unseen(folder: Folder) -> Check:
+    failed = []
+    pictures = 0
+    for name in folder.scenarios:
+        trained = {row.image_sha256 for row in folder.rows(name) if row.split != "test"}
+        test = defaultdict(list)
+        for row in folder.rows(name, "test"):
+            test[row.image_sha256].append(row.id)
+        pictures += len(test)
+        for sha in test.keys() & trained:
+            failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in test[sha]]
+    return Check("test pictures are in no other set", pictures, sorted(failed))
+
+
+def _split_by_picture(folder: Folder, configs: Iterable[str]) -> Check:
+    failed: dict[str, str] = {}
+    checked = 0
+    for name in configs:
+        if folder.scenarios[scenario_of(name)].split_by != "image":
+            continue
+        retain = {row.image_sha256 for row in folder.config(name, "retain")}
+        for row in folder.config(name, "forget"):
+            checked += 1
+            if row.image_sha256 in retain:
+                failed.setdefault(row.id, f"{row.id}: its picture is in {name}'s retain set, too")
+    note = "" if checked else "the recipe splits by pair: the card counts the overlap"
+    return Check(
+        "forget pictures are not in retain (split_by: image)", checked, list(failed.values()), note
+    )

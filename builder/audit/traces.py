@@ -1,0 +1,80 @@
+"""Traces: what could reach a living person, the building machine or somebody's account.
+
+Numbers and addresses that are reserved for fiction are allowed (`builder.real_data`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from builder.audit.check import Check
+from builder.audit.folder import Folder
+from builder.audit.texts import Texts, every_text, provenance_texts, request_texts, row_texts
+from builder.real_data import REAL
+
+_MACHINE: Final = re.compile(
+    r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|scratch|workspace|var/folders|private/var)/[\w.~-]+|"
+    r"\b[A-Za-z]:\\{1,2}(?:Users|Documents|Windows|temp)\b|\bfile:///?\w|(?<!\w)/content/drive\b|"
+    r"(?<![\w/])/root(?![\w/-])",
+    re.IGNORECASE,
+)
+_KEYS: Final = {
+    "an OpenAI key": re.compile(r"(?<![\w-])sk-[A-Za-z0-9_-]{16,}"),
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})"),
+    "a Google key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
+    "a Slack token": re.compile(r"\bxox[abprs]-[0-9A-Za-z-]{10,}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "a bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9._~+/-]{16,}", re.IGNORECASE),
+    "a signed web token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"),
+    "a password in a URL": re.compile(r"\b[a-z]+://[^\s/:@]+:[^\s/@]+@", re.IGNORECASE),
+}
+
+
+def checks(folder: Folder) -> Iterator[Check]:
+    texts = row_texts(folder)
+    for text, places in provenance_texts(folder).items():
+        texts.setdefault(text, []).extend(places)
+    for what, find in REAL.items():
+        yield _found(f"no {what}", texts, find)
+    requests = request_texts(folder)
+    found = _found("no live number or address in recorded requests", requests, _any_real)
+    # The record is replayed by the hash of each request, so nothing in it can be blanked.
+    why = "replies that a check rejected are recorded, too: publish without requests.parquet"
+    yield found if found.ok else found._replace(note=why)
+    everything = every_text(folder)
+    own = _own_places(folder)
+    yield _found("no path of the building machine", everything, lambda text: _machine(text, own))
+    # A key is not shown: this report may be shared.
+    yield _found("no key or token", everything, _key)
+
+
+def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
+    failed = [
+        f"{place} holds {what!r}" for text, places in texts.items() if (what := find(text))
+        for place in places
+    ]  # fmt: skip
+    return Check(name, len(texts), failed, "" if texts else "none are shipped")
+
+
+def _any_real(text: str) -> str:
+    return next((what for find in REAL.values() if (what := find(text))), "")
+
+
+def _own_places(folder: Folder) -> list[str]:
+    """Where the folder and this user's files lie now, if that can be told from other text."""
+    places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
+    return sorted(place for place in places if place.count("/") > 1 or "\\" in place)
+
+
+def _machine(text: str, own: list[str]) -> str:
+    found = _MACHINE.search(text)
+    return found[0] if found else next((place for place in own if place in text), "")
+
+
+def _key(text: str) -> str:
+    return next((kind for kind, pattern in _KEYS.items() if pattern.search(text)), "")

@@ -1,0 +1,130 @@
+"""Looking for thousands of private values in thousands of texts, as `eval.private_values` does.
+
+That module compares one value with one text. Here the texts stand in one long string a form, and a
+value is looked for in all of them at once; only texts that may hold it are then compared. The
+filter leaves out no text that `level` would name: what it looks for is necessary at each level.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import operator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from eval.private_values import SLACK, View, level, nearly
+
+
+class Hit(NamedTuple):
+    """A text that gives away a value, and at which of `eval.private_values.LEVELS`."""
+
+    text: int  # its place in the list that was searched
+    level: str
+
+
+class Haystack:
+    """Distinct texts, to be searched for many values."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.views = [View(text) for text in texts]
+        self._text = _Joined(texts)
+        self._words = _Joined([view.words for view in self.views])
+        self._address = _Joined([view.address for view in self.views])
+        self._email = _Joined([view.email for view in self.views])
+        self._days: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._numbers: dict[str, set[int]] = defaultdict(set)
+        for index, view in enumerate(self.views):
+            for day in view.days:
+                self._days[day.month, day.day].add(index)
+            for run in re.findall(r"\d+", view.digits):
+                self._numbers[run].add(index)
+
+    def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
+        """Every text that gives the value away."""
+        may = set(self._text.find(value)) | set(self._may(kind, View(value), fuzzy))
+        levels = [(index, level(kind, value, self.views[index], fuzzy)) for index in sorted(may)]
+        return [Hit(index, found) for index, found in levels if found]
+
+    def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
+        if kind in ("phone", "mrn"):
+            digits = re.sub(r"\D", "", own.text)
+            for run, where in self._numbers.items():
+                if digits and _holds(run, digits, errors=int(fuzzy)):
+                    yield from where
+        elif kind == "date":
+            for day in own.days:
+                yield from self._days.get((day.month, day.day), ())
+        elif kind == "email":
+            yield from self._email.find(own.email)
+            if fuzzy:
+                yield from self._email.near(own.email)
+        elif kind == "address":
+            street = View(own.text.partition(",")[0]).address
+            yield from self._address.find(f" {street.strip()} ")
+            if fuzzy:
+                yield from self._address.near(own.address.strip())
+        else:
+            names = own.words.split()
+            if kind == "name" and len(names) > 1:  # both in any order, whatever stands between
+                first, last = f" {names[0]} ", f" {' '.join(names[1:])} "
+                yield from {*self._words.find(first)} & {*self._words.find(last)}
+            yield from self._words.find(own.words)
+            if fuzzy:
+                yield from self._words.near(own.words.strip())
+
+
+def _holds(run: str, digits: str, errors: int) -> bool:
+    """Whether a run of digits holds a number but for so many changed digits."""
+    if not errors or len(run) < len(digits):
+        return digits in run
+    parts = (run[start : start + len(digits)] for start in range(len(run) - len(digits) + 1))
+    return any(sum(map(operator.ne, part, digits)) <= errors for part in parts)
+
+
+class _Joined:
+    """Texts in one string, a line break between any two, and where each begins."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._whole = "\n".join(texts)
+        self._starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
+        self._grams = set(_grams(self._whole))
+
+    def find(self, wanted: str) -> Iterator[int]:
+        """The texts that hold a string, once each time they do."""
+        return (self._at(place) for place in self._places(wanted)) if wanted else iter(())
+
+    def near(self, value: str) -> Iterator[int]:
+        """At least the texts of which some part is `value` but for `SLACK` of its characters."""
+        errors = int(len(value) * SLACK)
+        # With k errors one of k + 1 pieces is whole, and the rest stands around it.
+        cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
+        seen: set[str] = set()
+        for start, end in itertools.pairwise(cuts):
+            piece = value[start:end]
+            if piece in seen:  # it would find the same places, but look too far to one side
+                yield from (self._at(place) for place in self._places(piece))
+                continue
+            seen.add(piece)
+            for place in self._places(piece):
+                begin = max(0, place - start - errors)
+                if nearly(value, self._whole[begin : place - start + len(value) + errors], errors):
+                    yield self._at(place)
+
+    def _places(self, wanted: str) -> Iterator[int]:
+        if not self._grams.issuperset(_grams(wanted)):  # most searches end here, unsearched
+            return
+        place = self._whole.find(wanted) if wanted else -1
+        while place >= 0:
+            yield place
+            place = self._whole.find(wanted, place + 1)
+
+    def _at(self, place: int) -> int:
+        return bisect.bisect_right(self._starts, place) - 1
+
+
+def _grams(text: str) -> Iterator[str]:
+    """Every run of four characters."""
+    return map("".join, zip(text, text[1:], text[2:], text[3:], strict=False))

@@ -1,0 +1,330 @@
+"""The audit: sound folders pass, its search leaves nothing out, and the command line."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from corpora import PLAIN, builder
+from fakehub import FakeHub, serve
+from llm_author import reply
+from planted import Planted
+from scripted_server import KEY, MODEL, ScriptedServer
+
+from builder.audit import Check, run
+from builder.audit.values import Haystack
+from builder.publish import MANIFEST
+from builder.real_data import REAL, blanked
+from eval.files import read_jsonl
+from eval.private_values import View, level
+from mllmu_med_dataset import PII_KINDS
+
+
+def failed(checks: list[Check]) -> dict[str, list[str]]:
+    return {check.name: check.failed for check in checks if not check.ok}
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+@pytest.fixture
+def folder(demo: Path, tmp_path: Path) -> Path:
+    shutil.copytree(demo / "mllmu-med", tmp_path / "mllmu-med")
+    return tmp_path / "mllmu-med"
+
+
+def test_the_demo_passes_without_its_work_folder(folder: Path) -> None:
+    checks = run(folder)
+    assert failed(checks) == {}
+    found = by_name(checks)
+    assert len(found) == len(checks)
+    assert found["hashes match the manifest"].checked == 20
+    assert found["counts are the recipe's"].checked == 3 * 7
+    assert found["configs load"].checked == 7
+    assert found["pictures decode"].checked == 1139
+    assert found["no value outside forget: exact"].note == "246 values"
+    nothing = {check.name for check in checks if not check.checked}
+    assert nothing == {
+        "forget pictures are not in retain (split_by: image)",
+        "pictures by reference are not stored",
+        "decisions name no reviewer",
+        "recorded requests can be replayed",
+        "no live number or address in recorded requests",
+    }
+    assert all(check.note for check in checks if not check.checked)
+
+
+@pytest.mark.slow
+def test_a_calibrated_build_passes(calibrated: Path) -> None:
+    checks = run(calibrated / "mllmu-med")
+    assert failed(checks) == {}
+    assert by_name(checks)["calibration columns are the ratings"].note == ""
+
+
+def test_a_build_split_by_picture_passes(tmp_path: Path) -> None:
+    choices = ["calibration=null", "privacy.split_by=image", "incorrect.split_by=image"]
+    sets = [word for choice in choices for word in ("--set", choice)]
+    done = builder(
+        "rebuild", "--limit", "200", "--set", "privacy.ratios=[5,10]", *sets, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    checks = run(tmp_path / "mllmu-med")
+    assert failed(checks) == {}
+    assert by_name(checks)["forget pictures are not in retain (split_by: image)"].checked
+
+
+def test_a_build_by_a_language_model_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    options = ["--limit", "120", "--set", "privacy.ratios=[10]", *PLAIN]
+    with ScriptedServer(reply=reply) as server:
+        options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
+        done = builder("rebuild", *options, cwd=tmp_path)
+        asked = len(server.asked())
+    assert done.returncode == 0, done.stderr
+    checks = run(tmp_path / "mllmu-med")
+    assert failed(checks) == {}
+    assert by_name(checks)["recorded requests can be replayed"].checked == asked > 10
+
+
+def test_pictures_by_reference(demo: Path, folder: Path, tmp_path: Path) -> None:
+    """Not looked at without the source; with it, by path and hash."""
+    planted = Planted(folder)
+    for name in ("forget", "retain", "test"):
+        rows = planted.rows(f"incorrect/{name}.parquet")
+        for row in rows:
+            row["image"]["bytes"] = None
+        planted.write(f"incorrect/{name}.parquet", rows)
+    planted.settle()
+    row = planted.rows("incorrect/test.parquet")[0]
+    assert failed(run(folder))["pictures decode"][0].endswith("has no picture")
+    planted.manifest["images"] = {"incorrect": "reference"}
+    planted.settle()
+    checks = run(folder)
+    assert failed(checks) == {}
+    assert by_name(checks)["pictures decode"].note.startswith(
+        "480 rows by reference: not looked at"
+    )
+    source = tmp_path / "source"
+    shutil.copytree(demo / "mllmu-med.work/incorrect/ingest/pictures", source)
+    checks = run(folder, source)
+    assert failed(checks) == {}
+    assert by_name(checks)["pictures decode"].checked == 1139
+    path = source / row["image"]["path"]
+    other = next(one for one in sorted(path.parent.iterdir()) if one != path)
+    shutil.copyfile(other, path)
+    found = failed(run(folder, source))["picture hashes match their rows"]
+    assert any(entry.startswith(f"{row['id']}: ") for entry in found)
+    path.unlink()
+    assert any(
+        "cannot be read" in entry for entry in failed(run(folder, source))["pictures decode"]
+    )
+
+
+# The search for private values.
+
+
+def altered(value: str, how: random.Random) -> str:
+    """A value with some characters changed, or turned round, or with words between."""
+    for _ in range(how.randrange(4)):
+        at = how.randrange(len(value))
+        value = value[:at] + how.choice(["", "x", "7", " ", value[at] * 2]) + value[at + 1 :]
+    if how.random() < 0.3:
+        return how.choice(
+            [value.upper(), " ".join(value.split()[::-1]), value.replace(" ", " or ")]
+        )
+    return value
+
+
+def test_the_search_finds_what_comparing_each_text_finds(demo: Path) -> None:
+    how = random.Random(5)
+    people = list(read_jsonl(demo / "mllmu-med/provenance/profiles.jsonl"))[:9]
+    values = [(kind, person[kind]) for person in people for kind in PII_KINDS]
+    words = "the left lung is normal and there was no mass on march 5 or 200000 cells".split()
+    texts = []
+    for kind, value in values:
+        forms = [altered(value, how), altered(value, how), f"{value[:1]}zz{value[1:]}"]
+        forms += [value.partition(",")[0]] * (kind == "address") + ["2022-05-13"] * (kind == "date")
+        for form in forms:
+            about = how.sample(words, 6)
+            about.insert(how.randrange(7), form)
+            texts.append(" ".join(about))
+    hay = Haystack(texts)
+    views = [View(text) for text in texts]
+    count = 0
+    for fuzzy in (True, False):
+        for kind, value in values:
+            every = [(i, level(kind, value, view, fuzzy)) for i, view in enumerate(views)]
+            wanted = [one for one in every if one[1]]
+            assert hay.search(kind, value, fuzzy) == wanted, (kind, value)
+            count += len(wanted)
+    assert count > 150
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Left and/or right, T1/T2, H&E. The lung.",
+        "A dose of 500-1000 mg, 320-400 nm, 2021-05-13, 1.234567890123",
+        "(212) 555-0147 or 212.555.0199 or +1 212 555 0100",
+        "fax 555-0123, call the ward",
+        "ann@example.org, www.example.com, https://x.example.net/y, mail.test",
+        "patient-5210424422248338, MRN-MM-625732, e.g.the lesion, p.org",
+        "000-12-3456, 900-12-3456, 123-00-4567, 123-45-0000",
+        "4111 1111 1111 1112, 200000 cells, 1234567890123456",
+    ],
+)
+def test_what_is_no_trace_of_anybody(text: str) -> None:
+    allowed = {"p.org"}
+    for what, find in REAL.items():
+        assert find(text) in {"", *allowed}, what
+
+
+def test_blanked() -> None:
+    text = "Call 212-736-5000, 212-736-5000 or (212) 555-0147; ann@lung.ped, SSN 219-09-9999"
+    assert blanked(text) == "Call [removed], [removed] or (212) 555-0147; [removed], SSN [removed]"
+
+
+def test_an_eponym_is_no_patient(folder: Path) -> None:
+    """Stevens-Johnson syndrome is no Steven Johnson, but Steven Jonson is one nearly."""
+    planted = Planted(folder)
+    lines = planted.lines("profiles.jsonl")
+    used = {row["profile_id"] for name in planted.manifest["files"] if "/forget" in name
+            for row in planted.rows(name)}  # fmt: skip
+    spare = next(line for line in lines if line["id"] not in used)
+    spare["name"] = "Steven Johnson"
+    planted.write_lines("profiles.jsonl", lines)
+    planted.say("incorrect/test.parquet", "Is it Stevens-Johnson syndrome?")
+    planted.settle()
+    checks = run(folder)
+    assert failed(checks) == {}
+    assert "1 by chance" in by_name(checks)["no value outside forget: fuzzy"].note
+    planted.say("incorrect/test.parquet", "So said Steven Jonson.")
+    planted.settle()
+    assert [*failed(run(folder))] == ["no value outside forget: fuzzy"]
+
+
+# The command line.
+
+
+def test_the_command_line(folder: Path, tmp_path: Path) -> None:
+    done = builder("audit", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all checks hold" in done.stdout
+    planted = Planted(folder)
+    rows = planted.rows("incorrect/retain.parquet")
+    for row in rows:
+        row["review"] = "accepted"
+    planted.write("incorrect/retain.parquet", rows)
+    planted.settle()
+    done = builder("audit", folder, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "300 failed" in done.stdout
+    assert done.stdout.count("review 'accepted' in retain") == 20
+    assert "and 280 more: see --json" in done.stdout
+    assert "1 of 54 checks fail" in done.stdout
+    done = builder("audit", folder, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert not report["ok"]
+    (bad,) = [check for check in report["checks"] if not check["ok"]]
+    assert {entry.partition(": ")[0] for entry in bad["failed"]} == {row["id"] for row in rows}
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nowhere"], 1, "no such folder: build one"),
+        (["./a/b"], 1, "no such folder: build one"),
+        (["empty"], 1, "not a published dataset"),
+        (["a b/c"], 2, "neither a folder nor a Hub id"),
+        (["mllmu-med", "--images", "nowhere"], 1, "no such folder"),
+    ],
+)
+def test_one_clear_line(folder: Path, arguments: list[str], code: int, says: str) -> None:
+    (folder.parent / "empty").mkdir()
+    done = builder("audit", *arguments, cwd=folder.parent)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["README.md", MANIFEST, "privacy/test.parquet"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "half", "noise"])
+def test_damage_never_ends_in_a_traceback(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        noise = random.Random(3).randbytes(len(data))
+        path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "noise": noise}[damage])
+    assert failed(run(folder))
+
+
+JUNK = [None, -1, 1.5, "", "../x", [], {}, [1], {"a": 1}, True, [None], ["x"]]
+
+
+def places(tree: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a JSON or YAML tree."""
+    for key in (
+        tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    ):
+        yield (*above, key)
+        yield from places(tree[key], (*above, key))
+
+
+def put(tree: Any, place: tuple[Any, ...], value: Any) -> str:
+    changed = inner = json.loads(json.dumps(tree))
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_a_value_of_another_type_never_ends_in_a_traceback(folder: Path, seed: int) -> None:
+    how = random.Random(seed)
+    planted = Planted(folder)
+    _, head, text = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    front = yaml.safe_load(head)
+    splits = [{"name": "test", "num_examples": 150, "num_bytes": 1}]
+    front["dataset_info"] = [{"config_name": "privacy", "splits": splits}]
+    changed = put(front, how.choice([*places(front)]), how.choice(JUNK))
+    (folder / "README.md").write_text(f"---\n{changed}\n---\n{text}", "utf-8")
+    assert failed(run(folder))
+    for name in ("profiles.jsonl", "privacy-drops.jsonl"):
+        lines = planted.lines(name)
+        planted.write_lines(
+            name, json.loads(put(lines, how.choice([*places(lines)]), how.choice(JUNK)))
+        )
+    assert failed(run(folder))
+    changed = put(planted.manifest, how.choice([*places(planted.manifest)]), how.choice(JUNK))
+    (folder / MANIFEST).write_text(changed, "utf-8")
+    assert failed(run(folder))
+
+
+def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
+    (folder / ".gitattributes").write_text("*.parquet filter=lfs\n", "utf-8")
+    away = tmp_path / "away"
+    away.mkdir()
+    with serve(FakeHub(folder, "alice/mllmu-med", "main")) as hub:
+        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        done = builder("audit", "alice/mllmu-med", cwd=away, env=env)
+        assert done.returncode == 0, done.stderr
+        assert "all checks hold" in done.stdout
+        done = builder("audit", "bob/mllmu-med", cwd=away, env=env)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: bob/mllmu-med: no such folder, and it cannot be fetched")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,915 @@
+"""For each check of the audit a defect that it finds, and that nothing else (or what follows) does.
+
+A defect is a function that plants it and returns how an entry about it begins.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpora import PLAIN, builder, picture
+from PIL import Image
+from planted import Planted
+
+from builder.audit import run
+from builder.publish import MANIFEST
+from builder.request_ledger import FORMAT
+
+Defect = Callable[[Planted], str]
+
+TEST, RETAIN = "privacy/test.parquet", "privacy/retain-core.parquet"
+FIRST, SECOND = "privacy/forget-00-05.parquet", "privacy/forget-05-10.parquet"
+TWINS = "privacy/retain-05-10.parquet"
+WRONG, SKIN = "incorrect/forget.parquet", "incorrect/test.parquet"
+
+HASHES = "hashes match the manifest"
+SCHEMA = "Parquet files are readable and of the schema"
+CARD = "configs of the card are the manifest's"
+COUNTS, MANIFEST_COUNTS = "counts are the recipe's", "counts are the manifest's"
+DROPS = "dropped rows are counted as in the manifest"
+OWN, MARKED = "values are the row's own patient's", "every value in a forget row has a span"
+OTHERS = "no other patient's values in a forget row"
+SPANS, SOUND = "spans hold their values", "harmful texts are sound"
+CLEAN, TWIN = "clean text is kept", "clean versions are recoverable"
+RANGES = "patients lie in the reserved ranges"
+EXACT, FORMS, NEARLY = (f"no value outside forget: {x}" for x in ("exact", "normalised", "fuzzy"))
+DECODE, METADATA = "pictures decode", "no EXIF, comments or DICOM in pictures"
+ONE, LOADS = "an image_id is one picture", "configs load"
+PHONE, DOMAIN = "no dialable telephone number", "no live domain, URL or e-mail address"
+REVIEW = "review columns are the manifest's"
+PATHS, KEYS = "no path of the building machine", "no key or token"
+REQUESTS = "recorded requests can be replayed"
+
+
+def any_row(_: dict[str, Any]) -> bool:
+    return True
+
+
+def is_open(row: dict[str, Any]) -> bool:
+    return bool(row["answer_type"] == "open")
+
+
+# Files and the card.
+
+
+def other_bytes(p: Planted) -> str:
+    p.settle()
+    path = p.folder / "README.md"
+    path.write_bytes(path.read_bytes().replace(b"A benchmark", b"B benchmark"))
+    return "README.md: other bytes"
+
+
+def lost_file(p: Planted) -> str:
+    p.settle()
+    (p.folder / "provenance/incorrect-drops.jsonl").unlink()
+    return "provenance/incorrect-drops.jsonl: is not there"
+
+
+def strange_file(p: Planted) -> str:
+    (p.folder / "privacy/notes.md").write_text("mine", "utf-8")
+    p.settle()
+    return "privacy/notes.md"
+
+
+def script(p: Planted) -> str:
+    (p.folder / "mllmu-med.py").write_text("import os\n", "utf-8")
+    p.manifest["files"]["mllmu-med.py"] = {}
+    p.settle()
+    return "mllmu-med.py"
+
+
+def no_column(p: Planted) -> str:
+    table = pq.read_table(p.folder / SKIN)
+    pq.write_table(table.drop_columns(["modality"]), p.folder / SKIN)
+    p.settle()
+    return f"{SKIN}: has no column modality"
+
+
+def other_type(p: Planted) -> str:
+    table = pq.read_table(p.folder / SKIN)
+    at = table.schema.get_field_index("rank")
+    wide = table.set_column(at, "rank", table["rank"].cast(pa.int64()))
+    pq.write_table(wide, p.folder / SKIN)
+    p.settle()
+    return f"{SKIN}: column rank is int64"
+
+
+def cut_off(p: Planted) -> str:
+    path = p.folder / SKIN
+    path.write_bytes(path.read_bytes()[:-1000])
+    p.settle()
+    return f"{SKIN}: cannot be read"
+
+
+def config_left_out(p: Planted) -> str:
+    del p.manifest["configs"]["privacy_r05"]
+    text = (p.folder / "README.md").read_text("utf-8")
+    at = text.index("- config_name: privacy_r05")
+    end = text.index("- config_name", at + 1)
+    (p.folder / "README.md").write_text(text[:at] + text[end:], "utf-8")
+    p.settle()
+    return "privacy_r05: is not there"
+
+
+def two_defaults(p: Planted) -> str:
+    p.card("config_name: incorrect\n", "config_name: incorrect\n  default: true\n")
+    p.settle()
+    return "README.md: 2 default configs"
+
+
+def old_build(p: Planted) -> str:
+    p.settle()
+    p.card(
+        f"incorrect\n  description: build {p.manifest['build']}",
+        "incorrect\n  description: build 000000000000",
+    )
+    p.manifest["files"]["README.md"] = {}
+    p.settle()
+    return "incorrect: no build"
+
+
+def card_reads_other_files(p: Planted) -> str:
+    p.card(f"- {TEST}\n- config_name: privacy_r05", f"- {SKIN}\n- config_name: privacy_r05")
+    p.settle()
+    return "privacy: the card names other files"
+
+
+def no_head(p: Planted) -> str:
+    text = (p.folder / "README.md").read_text("utf-8")
+    p.settle()
+    (p.folder / "README.md").write_text(text.partition("# MLLMU-Med")[2], "utf-8")
+    return "README.md: has no YAML"
+
+
+def build_of_other_files(p: Planted) -> str:
+    p.settle()
+    build = p.manifest["build"]
+    text = (p.folder / "README.md").read_text("utf-8").replace(build, "0123456789ab")
+    (p.folder / "README.md").write_text(text, "utf-8")
+    p.manifest["build"] = "0123456789ab"
+    p.manifest["files"]["README.md"] = entry_of(p.folder / "README.md")
+    p.write_manifest()
+    return "0123456789ab: the files make"
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    from eval.files import file_digest
+
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def leftover(p: Planted) -> str:
+    p.card("A benchmark", "[More Information Needed]\n\nA benchmark")
+    p.settle()
+    return "README.md: [More Information Needed]"
+
+
+def no_license(p: Planted) -> str:
+    p.card("license: cc0-1.0\n", "")
+    p.settle()
+    return "README.md: names no license"
+
+
+def does_not_load(p: Planted) -> str:
+    info = "dataset_info:\n  config_name: incorrect\n  features:\n  - {name: id, dtype: image}\n"
+    p.card("configs:\n", f"{info}configs:\n")
+    p.settle()
+    return "incorrect: does not load"
+
+
+# Sets.
+
+
+def lost_row(p: Planted) -> str:
+    rows = p.rows(SKIN)
+    p.write(SKIN, rows[:-1])
+    p.manifest["files"][SKIN]["rows"] -= 1
+    p.settle()
+    return "incorrect/test:"
+
+
+def miscounted(p: Planted) -> str:
+    p.manifest["files"][SKIN]["rows"] += 1
+    p.settle()
+    return f"{SKIN}:"
+
+
+def pictures_miscounted(p: Planted) -> str:
+    p.manifest["pictures"]["privacy"] += 1
+    p.settle()
+    return "privacy:"
+
+
+def same_id(p: Planted) -> str:
+    rows = p.rows(SKIN)
+    rows[1]["id"] = rows[0]["id"]
+    p.write(SKIN, rows)
+    p.settle()
+    return f"{rows[0]['id']}: 2 rows of incorrect"
+
+
+def rank_twice(p: Planted) -> str:
+    rows = p.rows("incorrect/retain.parquet")
+    rows[0]["rank"] = rows[1]["rank"]
+    p.write("incorrect/retain.parquet", rows)
+    p.settle()
+    return f"{rows[1]['id']}: rank"
+
+
+def wrong_round(p: Planted) -> str:
+    found = p.change(WRONG, any_row, round=lambda row: row["round"] % 3 + 1)
+    p.settle()
+    return f"{found}: round"
+
+
+def not_nested(p: Planted) -> str:
+    """A row of the second band trades its rank with one of the first."""
+    first, second, twins = p.rows(FIRST), p.rows(SECOND), p.rows(TWINS)
+    one, other = first[0], second[0]
+    twin = next(row for row in twins if row["id"] == other["id"])
+    for key in ("rank", "round"):
+        one[key], other[key] = other[key], one[key]
+    twin["rank"] = other["rank"]
+    for name, rows in ((FIRST, first), (SECOND, second), (TWINS, twins)):
+        p.write(name, rows)
+    p.settle()
+    return f"{one['id']}: rank"
+
+
+def same_pair_retained(p: Planted) -> str:
+    forgotten = p.rows(FIRST)[0]
+    keys = ("image", "image_id", "image_sha256", "answer_type", "clean_question", "clean_answer")
+    same = {key: forgotten[key] for key in keys}
+    same |= {key: forgotten[f"clean_{key}"] for key in ("question", "answer")}
+    rows = p.rows(RETAIN)
+    count = [row["image_sha256"] for row in rows].count
+    found = p.change(RETAIN, lambda row: count(row["image_sha256"]) > 1, **same)
+    p.settle()
+    return f"{found}: in retain, and in forget as {forgotten['id']}"
+
+
+def seen_picture(p: Planted) -> str:
+    trained = p.rows("incorrect/retain.parquet")[0]
+    keys = ("image", "image_id", "image_sha256")
+    found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
+    p.settle()
+    return f"{found}: its picture is in forget or retain"
+
+
+def shared_picture(p: Planted) -> str:
+    p.manifest["recipe"]["privacy"]["split_by"] = "image"
+    p.settle()
+    shared = {row["image_id"] for row in p.rows(RETAIN)}
+    return str(next(row["id"] for row in p.rows(FIRST) if row["image_id"] in shared))
+
+
+# Rows.
+
+
+def null(p: Planted) -> str:
+    found = p.change(TEST, any_row, content_type=None)
+    p.settle()
+    return f"{found}: a null"
+
+
+def empty(p: Planted) -> str:
+    found = p.change(TEST, is_open, answer=" ", clean_answer=" ")
+    p.settle()
+    return f"{found}: empty answer"
+
+
+def hidden_character(p: Planted) -> str:
+    found = p.say(TEST, "a\u200bb")
+    p.settle()
+    return f"{found}: the character U+200B"
+
+
+def unknown_harm(p: Planted) -> str:
+    found = p.change(WRONG, any_row, harm="gossip")
+    p.settle()
+    return f"{found}: harm 'gossip'"
+
+
+def harm_in_retain(p: Planted) -> str:
+    found = p.change("incorrect/retain.parquet", any_row, harm="wrong_diagnosis")
+    p.settle()
+    return f"{found}: harm wrong_diagnosis in retain"
+
+
+def changed_in_test(p: Planted) -> str:
+    found = p.say(TEST, "Really?", clean=False)
+    p.settle()
+    return f"{found}: in test with another text"
+
+
+def clean_in_forget(p: Planted) -> str:
+    found = p.change(WRONG, is_open, answer=lambda row: row["clean_answer"])
+    p.settle()
+    return f"{found}: in forget with its clean text"
+
+
+def other_twin(p: Planted) -> str:
+    found = p.change(TWINS, is_open, answer="Elsewhere", clean_answer="Elsewhere")
+    p.settle()
+    return f"{found}: its retained version has another clean_answer"
+
+
+def wrong_type(p: Planted) -> str:
+    found = p.change(TEST, is_open, answer_type="closed")
+    p.settle()
+    return f"{found}: closed"
+
+
+def one_off(p: Planted) -> str:
+    moved = {"pii": lambda row: [{**one, "start": one["start"] + 1} for one in row["pii"]]}
+    found = p.change(FIRST, any_row, **moved)
+    p.settle()
+    return f"{found}: "
+
+
+def unknown_kind(p: Planted) -> str:
+    kinds = {"pii": lambda row: [{**one, "kind": "passport"} for one in row["pii"]]}
+    found = p.change(FIRST, any_row, **kinds)
+    p.settle()
+    return f"{found}: kind 'passport'"
+
+
+def no_such_patient(p: Planted) -> str:
+    found = p.change(FIRST, any_row, profile_id="patient-0")
+    p.settle()
+    return f"{found}: no such patient"
+
+
+def patient_of_another_picture(p: Planted) -> str:
+    row = p.rows(FIRST)[0]
+    others = (one["id"] for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
+    found = p.change(FIRST, any_row, profile_id=next(others))
+    p.settle()
+    return f"{found}: "
+
+
+def no_span(p: Planted) -> str:
+    found = p.change(FIRST, any_row, pii=lambda row: row["pii"][1:])
+    p.settle()
+    return f"{found}: no span for"
+
+
+def refusal(p: Planted) -> str:
+    found = p.change(WRONG, is_open, answer="I'm sorry, I cannot answer this.")
+    p.settle()
+    return f"{found}: refusal"
+
+
+def other_source(p: Planted) -> str:
+    found = p.change(TEST, any_row, source="slake")
+    p.settle()
+    return f"{found}: source 'slake'"
+
+
+def two_pictures(p: Planted) -> str:
+    rows = p.rows(TEST)
+    other = next(row["image_id"] for row in rows if row["image_id"] != rows[0]["image_id"])
+    rows[0]["image_id"] = other
+    p.write(TEST, rows)
+    p.settle()
+    return next(row["id"] for row in rows[1:] if row["image_id"] == other)
+
+
+# Patients.
+
+
+#: Somebody whom no row leaks.
+SPARE = {
+    "id": "patient-0123456789abcdef",
+    "image_id": "phantom/none",
+    "name": "Zelda Quarles",
+    "phone": "(212) 555-0123",
+    "email": "zelda.quarles12@example.com",
+    "address": "12 Quarry Ridge, Zellport",
+    "date": "May 13, 2022",
+    "mrn": "MRN-MM-999999",
+}
+
+
+def _spare_patient(p: Planted, **to: str) -> str:
+    p.write_lines("profiles.jsonl", [*p.lines("profiles.jsonl"), {**SPARE, **to}])
+    p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] += 1
+    p.settle()
+    return SPARE["id"]
+
+
+def assigned_phone(p: Planted) -> str:
+    return f"{_spare_patient(p, phone='(212) 736-5000')}: phone"
+
+
+def unassigned_area(p: Planted) -> str:
+    return f"{_spare_patient(p, phone='(999) 555-0123')}: phone"
+
+
+def real_mail(p: Planted) -> str:
+    return f"{_spare_patient(p, email='ann.lee12@gmail.com')}: e-mail"
+
+
+def postcode(p: Planted) -> str:
+    return f"{_spare_patient(p, address='12 Oak Lane, Salem 97301')}: address"
+
+
+def outside_the_window(p: Planted) -> str:
+    return f"{_spare_patient(p, date='May 13, 2031')}: date"
+
+
+def a_sunday(p: Planted) -> str:
+    return f"{_spare_patient(p, date='May 15, 2022')}: date"
+
+
+def other_prefix(p: Planted) -> str:
+    return f"{_spare_patient(p, mrn='MRN-123456')}: record number"
+
+
+def same_phone(p: Planted) -> str:
+    return f"{_spare_patient(p, phone=p.lines('profiles.jsonl')[0]['phone'])}: phone"
+
+
+def one_patient_more(p: Planted) -> str:
+    _spare_patient(p)
+    p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] -= 1
+    p.settle()
+    return "provenance/profiles.jsonl: "
+
+
+def _leak(p: Planted, name: str, text: Callable[[dict[str, str]], str]) -> str:
+    found = p.say(name, text(p.lines("profiles.jsonl")[0]))
+    p.settle()
+    return found
+
+
+def name_in_retain(p: Planted) -> str:
+    return f"{_leak(p, RETAIN, lambda one: one['name'])}: its question in retain"
+
+
+def mail_in_test(p: Planted) -> str:
+    return f"{_leak(p, SKIN, lambda one: one['email'])}: its question in test"
+
+
+def patient_in_incorrect(p: Planted) -> str:
+    one = p.lines("profiles.jsonl")[0]
+    found = p.change(WRONG, is_open, answer=lambda row: f"{row['answer']} {one['address']}")
+    p.settle()
+    return f"{found}: its answer in forget"
+
+
+def value_in_clean_text(p: Planted) -> str:
+    add = {key: (lambda row, key=key: f"{row[key]} {row['pii'][0]['value']}")
+           for key in ("clean_question",)}  # fmt: skip
+    found = p.change(FIRST, any_row, **add)
+    p.settle()
+    return f"{found}: its clean_question"
+
+
+def turned_name(p: Planted) -> str:
+    return _leak(p, RETAIN, lambda one: ", ".join(reversed(one["name"].upper().split(" ", 1))))
+
+
+def dotted_phone(p: Planted) -> str:
+    return _leak(p, TEST, lambda one: ".".join(one["phone"].replace("(", "").split(") ")))
+
+
+def iso_date(p: Planted) -> str:
+    import datetime
+
+    day = "%B %d, %Y"
+    return _leak(p, TEST, lambda one: f"{datetime.datetime.strptime(one['date'], day):%Y-%m-%d}")
+
+
+def misspelt_name(p: Planted) -> str:
+    return _leak(p, RETAIN, lambda one: one["name"][:-2] + one["name"][-1])
+
+
+def misspelt_address(p: Planted) -> str:
+    return _leak(p, TEST, lambda one: one["address"][:-3])
+
+
+def one_digit_off(p: Planted) -> str:
+    return _leak(
+        p, TEST, lambda one: "record " + one["mrn"][:-1] + str((int(one["mrn"][-1]) + 1) % 10)
+    )
+
+
+def second_patient(p: Planted) -> str:
+    row = p.rows(FIRST)[0]
+    other = next(one for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
+    add = {"question": lambda row: f"{row['question']} (seen by {other['name']})"}
+    found = p.change(FIRST, any_row, **add)
+    p.settle()
+    return f"{found}: the name of another patient"
+
+
+# Pictures.
+
+
+def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk after its head."""
+    chunk = struct.pack(">I", len(body)) + kind + body
+    return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
+
+
+def cut_picture(p: Planted) -> str:
+    found = p.picture(SKIN, lambda data: data[: len(data) // 2])
+    p.settle()
+    return f"{found}: its picture is damaged"
+
+
+def no_picture(p: Planted) -> str:
+    rows = p.rows(SKIN)
+    rows[0]["image"] = None
+    p.write(SKIN, rows)
+    p.settle()
+    return f"{rows[0]['id']}: has no picture"
+
+
+def other_picture(p: Planted) -> str:
+    found = p.change(SKIN, any_row, image=lambda row: {**row["image"], "bytes": picture(1)})
+    p.settle()
+    return f"{found}: its picture has the sha256"
+
+
+def text_chunk(p: Planted) -> str:
+    found = p.picture(SKIN, lambda data: png_with(data, b"tEXt", b"Author\0Dr. No"))
+    p.settle()
+    return f"{found}: its picture holds a text chunk"
+
+
+def exif(p: Planted) -> str:
+    tags = Image.Exif()
+    tags[0x013B] = "Dr. No"
+    found = p.picture(SKIN, lambda _: picture(7, exif=tags))
+    p.settle()
+    return f"{found}: its picture holds EXIF"
+
+
+def comment(p: Planted) -> str:
+    found = p.picture(SKIN, lambda _: picture(8, comment=b"ward 3"))
+    p.settle()
+    return f"{found}: its picture holds a comment"
+
+
+def trailing_bytes(p: Planted) -> str:
+    found = p.picture(SKIN, lambda data: data + b"Patient: A. B.")
+    p.settle()
+    return f"{found}: its picture holds more bytes"
+
+
+def dicom(p: Planted) -> str:
+    found = p.picture(SKIN, lambda _: bytes(128) + b"DICM" + bytes(64))
+    p.settle()
+    return f"{found}: its picture holds a DICOM header"
+
+
+def plot_with_author(p: Planted) -> str:
+    stream = io.BytesIO()
+    Image.new("L", (8, 8)).save(stream, "PNG")
+    path = p.folder / "provenance/plot.png"
+    path.write_bytes(png_with(stream.getvalue(), b"tEXt", b"Author\0me"))
+    p.manifest["files"]["provenance/plot.png"] = {}
+    p.settle()
+    return "provenance/plot.png: holds a text chunk"
+
+
+def absolute_picture(p: Planted) -> str:
+    rows = p.rows(SKIN)
+    for row in rows:
+        if row["image_id"] == rows[0]["image_id"]:
+            row["image"]["path"] = "/srv/pictures/1.png"
+            row.update({"image_path": "/srv/pictures/1.png"} if "image_path" in row else {})
+    p.write(SKIN, rows)
+    p.settle()
+    return f"{rows[0]['id']}: the picture's path"
+
+
+def stored_although_referred(p: Planted) -> str:
+    p.manifest["images"] = {"incorrect": "reference"}
+    p.settle()
+    return f"{p.rows(SKIN)[0]['id']}: its picture is stored"
+
+
+# Provenance.
+
+
+def lost_drop(p: Planted) -> str:
+    p.write_lines("privacy-drops.jsonl", p.lines("privacy-drops.jsonl")[:-1])
+    p.settle()
+    return "provenance/privacy-drops.jsonl: "
+
+
+def broken_line(p: Planted) -> str:
+    path = p.folder / "provenance/privacy-drops.jsonl"
+    path.write_text(path.read_text("utf-8")[:-5], "utf-8")
+    p.settle()
+    return "provenance/privacy-drops.jsonl: line"
+
+
+def dropped_yet_there(p: Planted) -> str:
+    lines = p.lines("privacy-drops.jsonl")
+    lines[0]["id"] = p.rows(RETAIN)[0]["id"]
+    p.write_lines("privacy-drops.jsonl", lines)
+    p.settle()
+    return f"{lines[0]['id']}: dropped at"
+
+
+def rated_without_calibration(p: Planted) -> str:
+    found = p.change(WRONG, any_row, calibration=4)
+    p.settle()
+    return f"{found}: rated 4"
+
+
+def lost_ratings(p: Planted) -> str:
+    p.manifest["recipe"]["calibration"] = {"model": "tiny"}
+    p.settle()
+    return "provenance/privacy-ratings.jsonl: is not there"
+
+
+def other_rating(p: Planted) -> str:
+    p.manifest["recipe"]["calibration"] = {"model": "tiny"}
+    found = ""
+    for name, files in (("privacy", p.manifest["configs"]["privacy"]["forget"]),
+                        ("incorrect", [WRONG])):  # fmt: skip
+        rated = []
+        for file in files:
+            rows = p.rows(file)
+            for row in rows:
+                row["calibration"] = 3
+                rated.append({"id": row["id"], "rating": 3, "kept": True})
+            p.write(file, rows)
+        if name == "privacy":
+            rated[0]["rating"], found = 5, rated[0]["id"]
+        p.write_lines(f"{name}-ratings.jsonl", rated)
+        p.manifest["files"][f"provenance/{name}-ratings.jsonl"] = {}
+    p.settle()
+    return f"{found}: rated 3"
+
+
+def accepted_by_nobody(p: Planted) -> str:
+    found = p.change(WRONG, any_row, review="accepted")
+    p.settle()
+    return f"{found}: review 'accepted'"
+
+
+def not_reviewed(p: Planted) -> str:
+    counts = {"mode": "people", "reviewers": 1, "items": 5, "accepted": 5, "edited": 0}
+    p.manifest["review"] = {"incorrect": counts}
+    p.settle()
+    return f"{p.rows(WRONG)[0]['id']}: review 'none'"
+
+
+def _decided(p: Planted, **to: str) -> str:
+    row = p.rows(WRONG)[0]["id"]
+    p.write_lines(
+        "incorrect-review.jsonl", [{"id": row, "reviewer": "r1", "verdict": "accept"} | to]
+    )
+    p.manifest["files"]["provenance/incorrect-review.jsonl"] = {}
+    p.settle()
+    return str(row)
+
+
+def named_reviewer(p: Planted) -> str:
+    _decided(p, reviewer="alice")
+    return "provenance/incorrect-review.jsonl: line 1 names"
+
+
+def rejected_by_all(p: Planted) -> str:
+    return f"{_decided(p, verdict='reject')}: rejected by everybody"
+
+
+def _recorded(p: Planted, key: str | None, text: str) -> None:
+    from builder.request_ledger import Request
+
+    request = Request("m", ({"role": "user", "content": "Rewrite"},), None, {}, "v")
+    row = {"key": key or request.key("none"), "request": request.canonical, "structured": "none"}
+    row |= {"adapted": "", "text": text, "finish_reason": "stop", "refusal": "", "model": "m"}
+    about = {"request_ledger": json.dumps({"format": FORMAT})}
+    table = pa.table({k: [v] for k, v in row.items()} | {"prompt_tokens": [1]})
+    table = table.append_column("completion_tokens", [[1]]).replace_schema_metadata(about)
+    pq.write_table(table, p.folder / "provenance/requests.parquet")
+    p.manifest["files"]["provenance/requests.parquet"] = {}
+    p.settle()
+
+
+def changed_reply(p: Planted) -> str:
+    _recorded(p, "0" * 64, "No")
+    return "provenance/requests.parquet: the reply 000000000000 is not under the hash"
+
+
+def invented_by_the_model(p: Planted) -> str:
+    _recorded(p, None, "Call 212-736-5000")
+    return "provenance/requests.parquet: "
+
+
+# Traces.
+
+
+def _says(text: str) -> Defect:
+    def defect(p: Planted) -> str:
+        found = p.say(SKIN, text)
+        p.settle()
+        return f"{found}: its question holds "
+
+    defect.__name__ = text
+    return defect
+
+
+def path_in_card(p: Planted) -> str:
+    p.card("A benchmark", "Built in /home/alice/data. A benchmark")
+    p.settle()
+    return "README.md: line "
+
+
+def path_in_parquet(p: Planted) -> str:
+    table = pq.read_table(p.folder / SKIN)
+    about = {**(table.schema.metadata or {}), b"source": b"C:\\Users\\alice\\x"}
+    pq.write_table(table.replace_schema_metadata(about), p.folder / SKIN)
+    p.settle()
+    return f"{SKIN}: its metadata holds 'C:"
+
+
+def key_in_provenance(p: Planted) -> str:
+    lines = p.lines("privacy-drops.jsonl")
+    p.write_lines("privacy-drops.jsonl", [{**line, "note": "sk-" + 24 * "a"} for line in lines])
+    p.settle()
+    return "provenance/privacy-drops.jsonl: line 1 holds 'an OpenAI key'"
+
+
+#: The defect, the check that finds it, and others that notice what follows from it.
+DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
+    (other_bytes, HASHES),
+    (lost_file, HASHES, DROPS),
+    (strange_file, "no file that the manifest does not name"),
+    (script, "files are data, no code"),
+    (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
+    (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
+    (cut_off, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
+    (config_left_out, "configs of the manifest are the recipe's", TWIN),
+    (two_defaults, CARD, LOADS),
+    (old_build, CARD),
+    (card_reads_other_files, CARD, LOADS),
+    (no_head, CARD, HASHES),
+    (build_of_other_files, "build id is made of the files"),
+    (leftover, "card is finished and names a license"),
+    (no_license, "card is finished and names a license"),
+    (does_not_load, LOADS),
+    (lost_row, COUNTS, MANIFEST_COUNTS, DROPS),
+    (miscounted, MANIFEST_COUNTS),
+    (pictures_miscounted, MANIFEST_COUNTS),
+    (same_id, "ids are unique in each config", DROPS),
+    (rank_twice, "ranks and rounds are in order"),
+    (wrong_round, "ranks and rounds are in order"),
+    (not_nested, "forget ratios are nested", TWIN),
+    (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS),
+    (seen_picture, "test pictures are in no other set", MANIFEST_COUNTS),
+    (shared_picture, "forget pictures are not in retain (split_by: image)"),
+    (null, "no value is missing"),
+    (empty, "no value is missing"),
+    (hidden_character, "texts are clean Unicode"),
+    (unknown_harm, "harm is known and only in forget"),
+    (harm_in_retain, "harm is known and only in forget"),
+    (changed_in_test, CLEAN),
+    (clean_in_forget, CLEAN, SOUND),
+    (other_twin, TWIN),
+    (wrong_type, "answer types are right"),
+    (one_off, SPANS, MARKED, SOUND),
+    (unknown_kind, SPANS, MARKED),
+    (no_such_patient, OWN, OTHERS),
+    (patient_of_another_picture, OWN, MARKED, OTHERS),
+    (no_span, MARKED, SOUND),
+    (refusal, SOUND),
+    (other_source, "sources and modalities are named"),
+    (two_pictures, ONE),
+    (assigned_phone, RANGES, PHONE),
+    (unassigned_area, RANGES),
+    (real_mail, RANGES, DOMAIN),
+    (postcode, RANGES),
+    (outside_the_window, RANGES),
+    (a_sunday, RANGES),
+    (other_prefix, RANGES),
+    (same_phone, RANGES, OTHERS),
+    (one_patient_more, "patients are those of the manifest"),
+    (name_in_retain, EXACT),
+    (mail_in_test, EXACT, NEARLY),
+    (patient_in_incorrect, EXACT),
+    (value_in_clean_text, EXACT, SOUND),
+    (turned_name, FORMS),
+    (dotted_phone, FORMS),
+    (iso_date, FORMS),
+    (misspelt_name, NEARLY),
+    (misspelt_address, NEARLY),
+    (one_digit_off, NEARLY),
+    (second_patient, OTHERS, SOUND),
+    (cut_picture, DECODE),
+    (no_picture, DECODE, ONE, "picture paths are relative"),
+    (other_picture, "picture hashes match their rows"),
+    (text_chunk, METADATA),
+    (exif, METADATA),
+    (comment, METADATA),
+    (trailing_bytes, METADATA),
+    (dicom, METADATA, DECODE),
+    (plot_with_author, METADATA),
+    (absolute_picture, "picture paths are relative"),
+    (stored_although_referred, "pictures by reference are not stored"),
+    (lost_drop, DROPS),
+    (broken_line, DROPS),
+    (dropped_yet_there, "dropped rows are in no set"),
+    (rated_without_calibration, "calibration columns are the ratings"),
+    (lost_ratings, "calibration columns are the ratings"),
+    (other_rating, "calibration columns are the ratings"),
+    (accepted_by_nobody, REVIEW),
+    (not_reviewed, REVIEW),
+    (named_reviewer, "decisions name no reviewer"),
+    (rejected_by_all, "decisions name no reviewer"),
+    (changed_reply, REQUESTS),
+    (invented_by_the_model, "no live number or address in recorded requests"),
+    (_says("Call (212) 736-5000."), PHONE),
+    (_says("Ring +44 20 7946 0958."), PHONE),
+    (_says("Phone 736-5000."), PHONE),
+    (_says("Write to ann@hospital.org."), DOMAIN),
+    (_says("See https://hospital.nhs.uk/x."), DOMAIN),
+    (_says("See hospital.org."), DOMAIN),
+    (_says("SSN 219-09-9999."), "no valid social security number"),
+    (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
+    (_says("Read /home/alice/scan."), PATHS),
+    (path_in_card, PATHS),
+    (path_in_parquet, PATHS),
+    (_says("hf_" + 34 * "a"), KEYS),
+    (_says("Bearer " + 24 * "b"), KEYS),
+    (key_in_provenance, KEYS),
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small build with a ratio study: 5 and 10 %."""
+    folder = tmp_path_factory.mktemp("audit")
+    ratios = "privacy.ratios=[5,10]"
+    done = builder("rebuild", *PLAIN, "--limit", "100", "--set", ratios, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "mllmu-med"
+
+
+@pytest.fixture
+def planted(small: Path, tmp_path: Path) -> Planted:
+    shutil.copytree(small, tmp_path / "data")
+    return Planted(tmp_path / "data")
+
+
+def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
+    for name in [*planted.manifest["files"]]:
+        if name.endswith(".parquet"):
+            planted.write(name, planted.rows(name))
+    planted.settle()
+    checks = run(planted.folder)
+    assert not [check for check in checks if not check.ok]
+    # Each check is met by a defect here; the manifest's own are in test_builder_audit.py.
+    assert {check.name for check in checks[1:]} == {defect[1] for defect in DEFECTS}
+
+
+@pytest.mark.parametrize(
+    ("defect", "check", "follows"),
+    [pytest.param(one, check, more, id=one.__name__) for one, check, *more in DEFECTS],
+)
+def test_it_is_found(planted: Planted, defect: Defect, check: str, follows: list[str]) -> None:
+    begins = defect(planted)
+    failed = {one.name: one.failed for one in run(planted.folder) if not one.ok}
+    assert any(entry.startswith(begins) for entry in failed[check]), failed
+    assert set(failed) <= {check, *follows}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "is not there"),
+        ("{", "is no JSON"),
+        ("[]", "should be a valid dictionary"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"build": "x"}', "recipe: Field required"),
+        ("files", "climbs out"),
+    ],
+)
+def test_a_manifest_that_is_none(planted: Planted, text: str | None, says: str) -> None:
+    if text is None:
+        (planted.folder / MANIFEST).unlink()
+    elif text == "files":
+        planted.manifest["files"]["../x"] = {"bytes": 0, "sha256": ""}
+        planted.write_manifest()
+    else:
+        (planted.folder / MANIFEST).write_text(text, "utf-8")
+    (check,) = run(planted.folder)
+    assert check.failed[0].startswith(f"{MANIFEST}: ")
+    assert says in check.failed[0]
