@@ -268,6 +268,7 @@ def run_printed(card: str, cwd: Path) -> None:
     subprocess.run([sys.executable, *words[1:]], cwd=cwd, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_printed_command_gives_the_same_bytes(corpora: Path, demo: Path) -> None:
     for folder in (corpora, demo):
         run_printed(card_of(folder / "mllmu-med"), folder)
@@ -324,6 +325,7 @@ def with_manifest(folder: Path, to: Path, **changes: Any) -> tuple[Folder, str]:
     return Folder(again), card_of(again)
 
 
+@pytest.mark.slow
 def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from llm_author import reply
     from scripted_server import KEY, MODEL, ScriptedServer
@@ -508,6 +510,7 @@ def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None
         assert Recipe.model_validate(told["recipe"])
 
 
+@pytest.mark.slow
 def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     """The plots too, whatever settings of matplotlib the machine has."""
     (tmp_path / "rc").mkdir()
