@@ -26,6 +26,7 @@ from builder.card import render_card
 from builder.card_results import read_results
 from builder.describe import describe
 from builder.facts import Facts, read_facts
+from builder.ledger import read_state
 from builder.recipe import Recipe
 from eval.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
@@ -593,3 +594,20 @@ def test_croissant_says_what_the_card_says(built: Path) -> None:
 def limits(folder: Path) -> list[str]:
     section = card_of(folder).split("## Limits and known flaws\n\n")[1].split("\n\n")[0]
     return [line.removeprefix("- ") for line in section.splitlines()]
+
+
+def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Path) -> None:
+    from builder.manifest import _source
+    from builder.sources.slake import HUB_REVISION
+
+    told = manifest_of(corpora / "mllmu-med")
+    recipe, ingest = Recipe.model_validate(told["recipe"]), ("privacy", "ingest")
+    state = read_state(corpora.joinpath("mllmu-med.work", *ingest))
+    assert recipe.privacy
+    assert state
+    source = _source(recipe.privacy, state, tmp_path / "snapshots" / HUB_REVISION)
+    assert source == {**told["sources"]["privacy"], "revision": HUB_REVISION}
+    sources = {**told["sources"], "privacy": source}
+    _, card = with_manifest(corpora / "mllmu-med", tmp_path / "a", sources=sources)
+    assert "--slake hub" in card
+    assert f"SLAKE: Hub mirror `BoKelvin/SLAKE` at revision `{HUB_REVISION}`." in card
