@@ -1,8 +1,7 @@
-"""What self-calibration did: ratings by group, examples of each rating, and a plot of them."""
+"""What self-calibration did: ratings by group, and examples of each rating."""
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -107,10 +106,9 @@ def described(how: Calibration, rater: str, given: Sequence[str]) -> str:
 
 
 def card_lines(rated: Mapping[str, Sequence[Rated]], picture: str, how: str) -> list[str]:
-    """The card's section, in Markdown."""
+    """The card's section, in Markdown; `picture`: the plot, as Markdown."""
     head, lines = table(rated)
-    alt = "Bar charts: candidates by rating from 1 to 5, kept and dropped, as in the table below"
-    found = ["### Self-calibration", "", how, "", f"![{alt}]({picture})", ""]
+    found = ["### Self-calibration", "", how, "", picture, ""]
     found += [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, lines), ""]
     for scenario, rows in rated.items():
         found += [f"Examples of each rating, `{scenario}`:", ""]
@@ -129,41 +127,3 @@ def _row(cells: Sequence[str]) -> str:
 def _cell(text: str) -> str:
     shown = short(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return shown or "(empty)"
-
-
-def plot(rated: Mapping[str, Sequence[Rated]]) -> bytes:
-    """Ratings of each group, kept and dropped, as a PNG; the same bytes for the same ratings."""
-    from matplotlib.figure import Figure
-
-    every = groups(rated)
-    ratings = [1, 2, 3, 4, 5]
-    columns = max(sum(group.scenario == name for group in every) for name in rated)
-    figure = Figure(figsize=(2.4 * columns + 0.6, 2.4 * len(rated)), dpi=100, layout="constrained")
-    axes = figure.subplots(len(rated), columns, squeeze=False)
-    for line, (name, rows) in zip(axes, rated.items(), strict=True):
-        mine = [group for group in every if group.scenario == name]
-        for axis in line[len(mine) :]:
-            axis.set_visible(False)
-        for axis, group in zip(line, mine, strict=False):
-            some = [r for r in rows if group.what in ("all", r.placement or r.harm)]
-            kept = Counter(row.rating for row in some if row.kept)
-            lost = Counter(row.rating for row in some if not row.kept)
-            below = [kept[rating] for rating in ratings]
-            axis.bar(ratings, below, color="#1b6ca8", label="kept")
-            axis.bar(
-                ratings,
-                [lost[rating] for rating in ratings],
-                bottom=below,
-                color="#d9d9d9",
-                label="dropped",
-            )
-            axis.set_title(f"{name}: {group.what.replace('_', ' ')}", fontsize=9)
-            axis.set_xticks(ratings)
-            axis.spines[["top", "right"]].set_visible(False)
-        line[0].set_ylabel("candidates")
-    for axis in axes[-1]:
-        axis.set_xlabel("rating")
-    axes[0][0].legend(frameon=False, fontsize=8)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()

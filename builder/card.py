@@ -7,16 +7,16 @@ one of a variant for the Hub, can be made from the folder again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from builder import card_making, card_numbers, card_plots, card_rebuild, card_results
+from builder import card_contents, card_making, card_numbers, card_rebuild, card_results
 from builder import card_text as text
 from builder.card_front import front_matter
 from builder.card_limits import limits
 from builder.card_sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
-from builder.markdown import Table, counted, escaped, listed, megabytes, plain
-from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record
+from builder.markdown import Table, counted, listed
+from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:
     from eval.figures import Report
@@ -42,10 +42,10 @@ def render_card(
         "Load it": _loading(facts, repo),
         "Who may read it": _access(gated),
         "What it is for": _uses(facts),
-        "What is in it": _structure(facts),
+        "What is in it": card_contents.structure(facts),
         "How it was made": card_making.lines(facts),
-        "Statistics": _statistics(facts),
-        "What the sets share": _overlaps(facts),
+        "Statistics": card_contents.statistics(facts),
+        "What the sets share": card_contents.overlaps(facts),
         "Fictional people": _fiction(facts),
         "Licences": _licences(facts),
         "Limits and known flaws": [*(f"- {one}" for one in limits(facts)), ""],
@@ -155,116 +155,6 @@ def _uses(facts: Facts) -> list[str]:
         *(f"- {use}" for use in forbidden),
         "",
     ]
-
-
-def _structure(facts: Facts) -> list[str]:
-    rows = []
-    for config in facts.configs:
-        size = megabytes(sum(file.size for file in config.every_file()))
-        sizes = (f"{len(config.rows(split)):,}" for split in SPLITS)
-        rows.append((f"`{config.name}`", f"{config.ratio} %", *sizes, size))
-    table = Table(("config", "forget ratio", *SPLITS, "download"), rows)
-    lines = [
-        "Each config has the splits `forget`, `retain` and `test`.",
-        "",
-        *table.lines(),
-    ]
-    if len(facts.configs) > len(facts.main):
-        lines += [
-            "A forget ratio is |forget| over |retain|, with the sum of both fixed. Forget sets are "
-            f"nested: a smaller one is part of each larger one. The configs of about {MAIN_RATIO} "
-            "% are the paper's main sets.",
-            "",
-        ]
-    rounds = []
-    for name, config in facts.main.items():
-        parts = [sum(row.round == r for row in config.rows("forget")) for r in (1, 2, 3)]
-        rounds.append(f"that of `{name}` into {listed(f'{size:,}' for size in parts)} rows")
-    lines += [
-        "For unlearning requests that arrive one after another, the column `round` cuts the "
-        f"forget set in three: {listed(rounds)}.",
-        "",
-    ]
-    schema = Table(
-        ("column", "type", "what it holds"),
-        [(f"`{c}`", _type(f), text.COLUMNS[c]) for c, f in facts.features.items()],
-    )
-    lines += ["### Columns", "", *schema.lines(3)]
-    for name, config in facts.main.items():
-        row = min(config.rows("forget"), key=lambda row: row.rank)
-        table = Table(
-            ("", "before", "in `forget`"),
-            [
-                ("question", plain(row.clean_question), _marked(row, "question")),
-                ("answer", plain(row.clean_answer), _marked(row, "answer")),
-            ],
-        )
-        lines += [f"### A forget row of `{name}`", "", *table.lines(3)]
-        lines += [f"`{row.id}`: {row.modality}, harm `{row.harm}`.", ""]
-    return lines
-
-
-def _type(feature: Any) -> str:
-    kind = type(feature).__name__
-    return {"Image": "image", "List": "list of structs"}.get(kind) or str(feature.dtype)
-
-
-def _marked(row: Record, field: str) -> str:
-    """A text of a row with its private values in bold."""
-    told: str = getattr(row, field)
-    found, at = "", 0
-    for span in (span for span in row.pii if span.field == field):
-        found += f"{escaped(told[at : span.start])}**{escaped(span.value)}**"
-        at = span.end
-    return " ".join((found + escaped(told[at:])).split())
-
-
-def _statistics(facts: Facts) -> list[str]:
-    alt = card_plots.alt_texts(facts)
-    lines = ["Of the main configs; the plots show what the tables hold.", ""]
-    if "privacy" in facts.main:
-        lines += ["### Private values", "", f"![{alt['privacy']}](card/privacy.png)", ""]
-        lines += [*card_numbers.placement_table(facts).lines()]
-        lines += [*card_numbers.kinds_table(facts).lines()]
-        lines += [f"The forget set of `privacy`: {card_numbers.patients(facts)}.", ""]
-    if "incorrect" in facts.main:
-        lines += ["### Incorrect answers", "", f"![{alt['incorrect']}](card/incorrect.png)", ""]
-        lines += [*card_numbers.harm_table(facts).lines()]
-    lines += ["### Pictures and questions", ""]
-    if "modalities" in alt:
-        lines += [f"![{alt['modalities']}](card/modalities.png)", ""]
-    for name, config in facts.main.items():
-        lines += [f"`{name}`:", "", *card_numbers.modality_table(config).lines()]
-        lines += card_numbers.set_table(config).lines()
-        content = card_numbers.content_table(config)
-        lines += content.lines() if content else []
-    lines += ["### Lengths", "", f"![{alt['answer-lengths']}](card/answer-lengths.png)", ""]
-    for name, config in facts.main.items():
-        lines += [f"`{name}`:", "", *card_numbers.length_table(config).lines()]
-    return lines
-
-
-def _overlaps(facts: Facts) -> list[str]:
-    lines = [*card_numbers.overlap_table(facts).lines()]
-    asked = sum(card_numbers.overlap(config).questions for config in facts.configs)
-    lines += [
-        "Pictures are compared by the sha256 of their bytes. "
-        + (
-            f"{counted(asked, 'test row')} asks the same of the same picture as another set."
-            if asked
-            else "No test row asks the same of the same picture as a row of another set."
-        ),
-        "",
-    ]
-    if facts.profiles:
-        values, found = card_numbers.private_values_elsewhere(facts)
-        lines += [
-            f"Of the {values:,} values of the {counted(len(facts.profiles), 'fictional patient')}, "
-            f"{counted(found, 'stands', 'stand') if found else 'none stands'} in a retain or test "
-            "row.",
-            "",
-        ]
-    return lines
 
 
 def _fiction(facts: Facts) -> list[str]:

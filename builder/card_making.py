@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from builder import card_text as text
-from builder.card_plots import CALIBRATION
+from builder.card_alt import alt_texts
 from builder.card_rebuild import REQUESTS
 from builder.card_sources import SOURCES
 from builder.facts import Facts
@@ -36,7 +36,8 @@ def lines(facts: Facts) -> list[str]:
         told = facts.manifest["calibration"]
         rater = listed(told["replies"] or [told["rater"]])
         how = described(facts.calibration, rater, told["elsewhere"])
-        found += card_lines(facts.ratings, CALIBRATION, how)
+        picture = f"![{alt_texts(facts)['calibration']}](card/calibration.png)"
+        found += card_lines(facts.ratings, picture, how)
     return [*found, *_review(facts)]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import mean, median
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.facts import Config, Facts
 from builder.markdown import Table, counted, plain, share
 from mllmu_med_dataset import PII_KINDS, SPLITS, Record
+
+if TYPE_CHECKING:
+    from builder.calibrate import Rated
 
 PLACES: Final = ("question", "answer", "both")
 HARMS: Final = {
@@ -98,6 +101,15 @@ def _by_set(config: Config, key: Callable[[Record], str]) -> dict[str, dict[str,
     total: Counter[str] = sum(sets.values(), Counter())
     values = sorted(total, key=lambda value: (-total[value], value))
     return {value: {split: sets[split][value] for split in SPLITS} for value in values}
+
+
+def with_modality(facts: Facts) -> dict[str, Config]:
+    """The main configs whose source tells the kind of any picture."""
+    return {
+        name: config
+        for name, config in facts.main.items()
+        if set(modalities(config)) != {"unknown"}
+    }
 
 
 def modality_table(config: Config) -> Table:
@@ -234,3 +246,9 @@ def patients(facts: Facts) -> str:
     most = counted(max(met.values()), "row")
     people = counted(len(met), "fictional patient")
     return f"{counted(len(rows), 'row')} of {people}, at most {most} of one"
+
+
+def by_rating(rows: Sequence[Rated], kept: bool) -> list[int]:
+    """How many candidates have each rating, 5 to 1 and 0 for none, of those kept or not."""
+    found = Counter(row.rating for row in rows if row.kept == kept)
+    return [found[rating] for rating in range(5, -1, -1)]

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from builder import card_numbers as numbers
-from builder.facts import Config, Facts
-from builder.markdown import listed, share
+from builder.facts import Facts
+from builder.markdown import share
 from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CALIBRATION: Final = "card/calibration.png"
+
 #: Okabe and Ito's colours, as in eval's plots; every bar is labelled as well.
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 GREY: Final = "#8a9097"
@@ -35,11 +35,6 @@ def plots(facts: Facts) -> dict[str, bytes]:
     """Every plot of the card by its path in the folder."""
     with _style():
         found = {f"card/{name}.png": _png(make(facts)) for name, make in _makers(facts).items()}
-    if facts.ratings:
-        from builder.calibration import plot
-
-        with _style():
-            found[CALIBRATION] = plot(facts.ratings)
     return found
 
 
@@ -47,53 +42,10 @@ def _makers(facts: Facts) -> dict[str, Any]:
     return {
         **({"privacy": _privacy} if "privacy" in facts.scenarios else {}),
         **({"incorrect": _incorrect} if "incorrect" in facts.scenarios else {}),
-        **({"modalities": _modalities} if _with_modality(facts) else {}),
+        **({"modalities": _modalities} if numbers.with_modality(facts) else {}),
         "answer-lengths": _answer_lengths,
+        **({"calibration": _calibration} if facts.ratings else {}),
     }
-
-
-def alt_texts(facts: Facts) -> dict[str, str]:
-    """What each plot shows, for who cannot see it."""
-    found = {}
-    if "privacy" in facts.scenarios:
-        places = numbers.placements(facts)
-        kinds = numbers.kinds(facts)
-        whole = sum(places.values())
-        found["privacy"] = (
-            f"Two bar charts of the {whole:,} forget rows of privacy. Place of the private values: "
-            f"question {places['question']:,}, answer {places['answer']:,}, both "
-            f"{places['both']:,}. Rows with each kind of value: "
-            + listed(f"{numbers.KINDS[kind]} {n[0]:,}" for kind, n in kinds.items())
-            + "."
-        )
-    if "incorrect" in facts.scenarios:
-        harms = numbers.harms(facts)
-        found["incorrect"] = (
-            f"Bar chart of the {sum(harms.values()):,} forget rows of incorrect: "
-            + listed(f"{numbers.HARMS[harm]} {n:,}" for harm, n in harms.items())
-            + "."
-        )
-    told = []
-    for name, config in _with_modality(facts).items():
-        counts = numbers.modalities(config)
-        whole = sum(sum(some.values()) for some in counts.values())
-        shares = (f"{value} {share(sum(some.values()), whole)}" for value, some in counts.items())
-        told.append(f"{name}: {listed(shares)}")
-    if told:
-        found["modalities"] = (
-            "Stacked bars: share of each kind of picture by set. All sets together, "
-            f"{'; '.join(told)}."
-        )
-    medians = []
-    for name, config in facts.main.items():
-        rows = numbers.length_table(config).rows
-        medians.append(f"{name}: {listed(f'{row[0]} {row[2]}' for row in rows)}")
-    found["answer-lengths"] = (
-        "Lines: share of the answers with at most so many words, by set. Medians, "
-        + "; ".join(medians)
-        + "."
-    )
-    return found
 
 
 def _privacy(facts: Facts) -> Figure:
@@ -130,17 +82,8 @@ def _bars(axes: Axes, names: list[str], values: Sequence[int], whole: int, colou
     axes.grid(axis="y", visible=False)
 
 
-def _with_modality(facts: Facts) -> dict[str, Config]:
-    """The main configs whose source tells the kind of any picture."""
-    return {
-        name: config
-        for name, config in facts.main.items()
-        if set(numbers.modalities(config)) != {"unknown"}
-    }
-
-
 def _modalities(facts: Facts) -> Figure:
-    shown = _with_modality(facts)
+    shown = numbers.with_modality(facts)
     figure = _figure(1.9 * len(shown) + 0.2)
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axes, (name, config) in zip(panels, shown.items(), strict=True):
@@ -196,6 +139,30 @@ def _answer_lengths(facts: Facts) -> Figure:
     figure.supylabel("answers with at most so many words (%)", fontsize=9.5)
     panels[0].legend(frameon=False, loc="lower right")
     panels[-1].set_xlabel("words")
+    return figure
+
+
+def _calibration(facts: Facts) -> Figure:
+    figure = _figure(2.0 * len(facts.ratings) + 0.4)
+    panels = figure.subplots(len(facts.ratings), 1, squeeze=False)[:, 0]
+    for axes, (name, rows) in zip(panels, facts.ratings.items(), strict=True):
+        kept, lost = numbers.by_rating(rows, True), numbers.by_rating(rows, False)
+        names = ["5", "4", "3", "2", "1", *(["none"] if kept[5] or lost[5] else [])]
+        places = range(len(names))
+        kept, lost = kept[: len(names)], lost[: len(names)]
+        axes.barh(places, kept, height=0.7, color=COLOURS[0], label="kept")
+        drawn = axes.barh(places, lost, left=kept, height=0.7, color="#c9ced3", label="dropped")
+        told = [f"{a + b:,}" for a, b in zip(kept, lost, strict=True)]
+        axes.bar_label(drawn, told, padding=4, fontsize=9)
+        axes.set_yticks(places, names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(a + b for a, b in zip(kept, lost, strict=True)) * 1.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y", visible=False)
+        axes.set_ylabel("rating")
+        axes.set_title(f"{name}: ratings of {len(rows):,} candidates", loc="left")
+    panels[0].legend(frameon=False, loc="lower right")
+    panels[-1].set_xlabel("candidates")
     return figure
 
 

@@ -42,7 +42,6 @@ CONSTANTS = [
     "compared by the sha256 of",
     "and the sha256 of every file",
     "rated its answer to each candidate from 1 to 5 by",
-    "candidates by rating from 1 to 5, kept",
 ]
 
 
@@ -393,6 +392,17 @@ def fragments(folder: Folder) -> list[str]:
         count = talk.get("refusals or about the conversation", 0)
         found.append(f"In {rows(count)} of those read from MM-Skin")
     if recipe["calibration"]:
+        told = []
+        for name in folder.names:
+            some = folder.lines(f"{name}-ratings.jsonl")
+            counts = Counter((row["rating"], row["kept"]) for row in some)
+            each = [
+                f"rating {r or 'none'}: {counts[r, True]:,} kept, {counts[r, False]:,} dropped"
+                for r in (5, 4, 3, 2, 1, 0)
+                if counts[r, True] + counts[r, False]
+            ]
+            told.append(f"{name}: {', '.join(each)}")
+        found.append(f"kept and dropped. {'; '.join(told)}.]")
         found.append(f"none rated below {recipe['calibration']['least']};")
     return found
 

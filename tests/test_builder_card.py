@@ -26,6 +26,7 @@ from builder.card import render_card
 from builder.card_results import read_results
 from builder.describe import describe
 from builder.facts import Facts, read_facts
+from builder.ledger import read_state
 from builder.recipe import Recipe
 from eval.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
@@ -268,6 +269,7 @@ def run_printed(card: str, cwd: Path) -> None:
     subprocess.run([sys.executable, *words[1:]], cwd=cwd, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_printed_command_gives_the_same_bytes(corpora: Path, demo: Path) -> None:
     for folder in (corpora, demo):
         run_printed(card_of(folder / "mllmu-med"), folder)
@@ -324,6 +326,7 @@ def with_manifest(folder: Path, to: Path, **changes: Any) -> tuple[Folder, str]:
     return Folder(again), card_of(again)
 
 
+@pytest.mark.slow
 def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from llm_author import reply
     from scripted_server import KEY, MODEL, ScriptedServer
@@ -508,6 +511,7 @@ def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None
         assert Recipe.model_validate(told["recipe"])
 
 
+@pytest.mark.slow
 def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     """The plots too, whatever settings of matplotlib the machine has."""
     (tmp_path / "rc").mkdir()
@@ -590,3 +594,20 @@ def test_croissant_says_what_the_card_says(built: Path) -> None:
 def limits(folder: Path) -> list[str]:
     section = card_of(folder).split("## Limits and known flaws\n\n")[1].split("\n\n")[0]
     return [line.removeprefix("- ") for line in section.splitlines()]
+
+
+def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Path) -> None:
+    from builder.manifest import _source
+    from builder.sources.slake import HUB_REVISION
+
+    told = manifest_of(corpora / "mllmu-med")
+    recipe, ingest = Recipe.model_validate(told["recipe"]), ("privacy", "ingest")
+    state = read_state(corpora.joinpath("mllmu-med.work", *ingest))
+    assert recipe.privacy
+    assert state
+    source = _source(recipe.privacy, state, tmp_path / "snapshots" / HUB_REVISION)
+    assert source == {**told["sources"]["privacy"], "revision": HUB_REVISION}
+    sources = {**told["sources"], "privacy": source}
+    _, card = with_manifest(corpora / "mllmu-med", tmp_path / "a", sources=sources)
+    assert "--slake hub" in card
+    assert f"SLAKE: Hub mirror `BoKelvin/SLAKE` at revision `{HUB_REVISION}`." in card
