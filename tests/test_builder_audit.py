@@ -45,7 +45,7 @@ def test_the_demo_passes_without_its_work_folder(folder: Path) -> None:
     assert failed(checks) == {}
     found = by_name(checks)
     assert len(found) == len(checks)
-    assert found["hashes match the manifest"].checked == 20
+    assert found["hashes match the manifest"].checked == 25
     assert found["counts are the recipe's"].checked == 3 * 7
     assert found["configs load"].checked == 7
     assert found["pictures decode"].checked == 1139

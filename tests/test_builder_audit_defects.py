@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from corpora import PLAIN, builder, picture
 from PIL import Image
 from planted import Planted
@@ -181,8 +182,12 @@ def no_license(p: Planted) -> str:
 
 
 def does_not_load(p: Planted) -> str:
-    info = "dataset_info:\n  config_name: incorrect\n  features:\n  - {name: id, dtype: image}\n"
-    p.card("configs:\n", f"{info}configs:\n")
+    path = p.folder / "README.md"
+    _, head, text = path.read_text("utf-8").split("---\n", 2)
+    front = yaml.safe_load(head)
+    info = next(one for one in front["dataset_info"] if one["config_name"] == "incorrect")
+    next(one for one in info["features"] if one["name"] == "id")["dtype"] = "image"
+    path.write_text(f"---\n{yaml.safe_dump(front)}---\n{text}", "utf-8")
     p.settle()
     return "incorrect: does not load"
 
@@ -754,10 +759,10 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (lost_file, HASHES, DROPS),
     (strange_file, "no file that the manifest does not name"),
     (script, "files are data, no code"),
-    (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
-    (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
-    (cut_off, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
-    (config_left_out, "configs of the manifest are the recipe's", TWIN),
+    (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
+    (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
+    (cut_off, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
+    (config_left_out, "configs of the manifest are the recipe's", TWIN, CARD),
     (two_defaults, CARD, LOADS),
     (old_build, CARD),
     (card_reads_other_files, CARD, LOADS),
@@ -766,7 +771,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (leftover, "card is finished and names a license"),
     (no_license, "card is finished and names a license"),
     (does_not_load, LOADS),
-    (lost_row, COUNTS, MANIFEST_COUNTS, DROPS),
+    (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, CARD, LOADS),
     (miscounted, MANIFEST_COUNTS),
     (pictures_miscounted, MANIFEST_COUNTS),
     (same_id, "ids are unique in each config", DROPS),
