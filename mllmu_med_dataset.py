@@ -7,6 +7,7 @@ everything that reads one. It imports nothing heavy until a dataset is really lo
 
     data = load("privacy")                        # ./mllmu-med, the paper's forget ratio
     data = load("privacy", forget_ratio=0.05)     # a smaller forget set, more retain rows
+    data = load("incorrect", "ORG/mllmu-med", images="MM-Skin")  # rows that only name pictures
     for picture in by_picture(data["forget"]):
         print(picture.image_id, picture.image.size, len(picture.rows))
 
@@ -16,7 +17,7 @@ It is not a loading script: `load_dataset("mllmu-med")` reads the same folder wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -88,9 +89,9 @@ class PiiSpan:
 class Record:
     """One question about one picture, clean or harmful.
 
-    The published columns are those of `FEATURES`. Besides, a record travels through the builder
-    with `image_path` (relative to its source's folder; the bytes are read at publishing),
-    `context` (the picture's caption, for authors) and `split` (the set it belongs to).
+    The published columns are those of `FEATURES`; the picture's bytes are read at publishing.
+    Besides, a record travels through the builder with `context` (the picture's caption, for
+    authors) and `split` (the set it belongs to).
     """
 
     id: str
@@ -158,6 +159,7 @@ def load(
     forget_ratio: float | None = None,
     split: str | None = None,
     streaming: bool = False,
+    images: str | Path | Mapping[str, str | Path] | None = None,
     **kwargs: Any,
 ) -> Any:
     """Load one scenario.
@@ -170,6 +172,11 @@ def load(
             paper's Figure 4). Default: the main set (351 / 3,960 at the paper's size).
         split: `forget`, `retain` or `test`. Default: all three.
         streaming: read while iterating, without a copy in the cache.
+        images: where the pictures are that rows only name (`image` is None, `image_path` and
+            `image_sha256` are set): the folder of their source, with SLAKE's `imgs.zip` packed or
+            not; or a folder for each config. Every distinct picture is checked against its hash.
+            Rows that hold their picture keep it. Default: the folder that the environment variable
+            MLLMU_MED_IMAGES names; without it, such rows have no picture.
         **kwargs: passed on to `datasets.load_dataset` (`cache_dir`, `revision`, `token`, ...).
 
     Returns:
@@ -177,7 +184,8 @@ def load(
         with `streaming`). Columns: `FEATURES`.
 
     Raises:
-        UserError: the folder is not there or holds no such config or split.
+        UserError: the folder is not there or holds no such config or split; pictures are missing in
+            `images` or are others than the dataset was built from.
         UsageError: an unknown config or ratio.
     """
     if config not in CONFIGS:
@@ -199,13 +207,17 @@ def load(
         )
     import datasets
 
+    from mllmu_med_images import images_folder, put_back
+
+    pictures = images_folder(images, config)
     try:
-        return datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+        data = datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
     except ValueError as error:
         if split is None or f'Unknown split "{split}"' not in str(error):
             raise
         reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
         raise UserError(f"{where}: config {name} holds no {split} set; it has {reason}") from error
+    return put_back(data, pictures, f"{where}: config {name}") if pictures else data
 
 
 def _check_folder(folder: Path, name: str) -> None:
@@ -245,6 +257,10 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
+    from mllmu_med_images import lacks_pictures, no_pictures
+
+    if lacks_pictures(dataset):
+        raise no_pictures("by_picture")
     texts = dataset.select_columns([name for name in dataset.column_names if name != "image"])
     pictures = dataset.select_columns(["image"])
     groups: dict[str, list[int]] = {}
@@ -271,9 +287,10 @@ def __getattr__(name: str) -> Any:
     features = Features(
         {
             "id": Value("string"),  # from the source's own ids; equal in every build and ratio
-            "image": Image(),  # the source's own bytes, metadata removed
+            "image": Image(),  # the source's own bytes, metadata removed; null: see image_path
+            "image_path": Value("string"),  # inside the source's folder: see load(images=...)
             "image_id": Value("string"),  # groups the questions of one picture
-            "image_sha256": Value("string"),  # of the picture's bytes in this row
+            "image_sha256": Value("string"),  # of the picture's bytes, without metadata
             "question": Value("string"),  # what a model trains on
             "answer": Value("string"),
             "answer_type": Value("string"),  # closed: the clean answer is yes or no; else open

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from builder.audit import cli as audit_cli
+from builder.hub import cli as hub_cli
 from builder.review.cli import app as review_app
 from eval.cli import make_app, one_line_errors
 from mllmu_med_dataset import UsageError
@@ -381,6 +382,7 @@ def recipe(
 
 app.add_typer(review_app, name="review")
 app.command(epilog=audit_cli.EPILOG)(audit_cli.audit)
+app.command(epilog=hub_cli.EPILOG)(hub_cli.publish)
 
 
 if __name__ == "__main__":

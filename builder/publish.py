@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.recipe import Scenario
 from builder.split import Band, bands
@@ -24,7 +24,11 @@ from mllmu_med_dataset import (
     config_name,
 )
 
-VERSION: Final = 1
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+VERSION: Final = 2
 ROW_GROUP_ROWS: Final = 500
 # A row group of 2 GiB of logical bytes is written without complaint and can then not be loaded.
 ROW_GROUP_BYTES: Final = 256 * 2**20
@@ -128,17 +132,27 @@ def _write_parquet(
     advance: Callable[[int], None],
 ) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from mllmu_med_dataset import FEATURES
 
     schema = FEATURES.arrow_schema
+    with parquet_writer(path, schema) as writer:
+        for rows in _row_groups(records, read_picture):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
+            advance(len(rows))
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes rows as every data file holds them: each picture once for all its rows of a group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), sink)
     # The leaf columns, e.g. pii.list.element.kind, as Parquet names them.
     leaves = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
     names = [leaves.column(index).path for index in range(len(leaves.names))]
-    with pq.ParquetWriter(
+    return pq.ParquetWriter(
         path,
         schema,
         use_dictionary=True,
@@ -147,10 +161,7 @@ def _write_parquet(
         # storage that stores equal chunks once.
         compression={name: "none" if name == "image.bytes" else "zstd" for name in names},
         write_page_index=True,
-    ) as writer:
-        for rows in _row_groups(records, read_picture):
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
-            advance(len(rows))
+    )
 
 
 def _row_groups(

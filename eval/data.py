@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record, UsageError, config_name, load
+from mllmu_med_images import lacks_pictures, no_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Columns that hold no picture: reading them alone leaves the pictures on the disk.
 TEXT_COLUMNS: Final = [
-    *("id", "image_id", "image_sha256", "question", "answer", "answer_type", "content_type"),
+    *(
+        "id",
+        "image_path",
+        "image_id",
+        "image_sha256",
+        "question",
+        "answer",
+        "answer_type",
+        "content_type",
+    ),
     *("modality", "source", "clean_question", "clean_answer", "harm", "pii", "profile_id"),
     *("calibration", "review", "rank", "round"),
 ]
@@ -56,7 +66,7 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
 
 def _record(row: dict[str, Any], split: str) -> Record:
     pii = tuple(PiiSpan(**span) for span in row["pii"])
-    return Record(**{**row, "pii": pii}, image_path="", split=split)
+    return Record(**{**row, "pii": pii}, split=split)
 
 
 def _quiet() -> None:
@@ -70,11 +80,17 @@ class Pictures:
     """The pictures of a config's splits by `image_id`, each decoded when asked for."""
 
     def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
+        """
+        Raises:
+            UserError: no such dataset, config or split; rows only name their pictures.
+        """
         name, ratio = split_config(config)
         _quiet()
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
             found = load(name, source, forget_ratio=ratio, split=split)
+            if lacks_pictures(found):
+                raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
             pictures = found.select_columns(["image"])
             for index, image_id in enumerate(found["image_id"]):
                 self._where.setdefault(image_id, (pictures, index))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from corpora import PLAIN, builder
+from hubsite import site, small_build
+
+__all__ = ["site", "small_build"]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext

@@ -1,46 +1,101 @@
-"""A Hub on the loopback that serves one dataset repository to huggingface-hub's own client."""
+"""A Hub on the loopback for huggingface-hub's own client: real sockets, and faults on demand."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
+
+from fakehub_base import NO_TOKEN, Answer, Call, User, refuse
+from fakehub_reads import Reads
+from fakehub_repo import Repo
+from fakehub_writes import Writes
+
+__all__ = ["FakeHub", "Fault", "Repo", "User", "serve"]
 
 
-class FakeHub:
-    """Answers for `repo` at `revision` only; every other question is a 404 as the Hub gives it."""
+@dataclass
+class Fault:
+    """What goes wrong with requests `METHOD PATH` that match: an error status, or a cut line.
 
-    def __init__(self, folder: Path, repo: str, revision: str) -> None:
-        self.folder, self.repo, self.revision = folder, repo, revision
-        self.requests: list[str] = []
-        self.url = ""
+    meanwhile: what happens on the Hub just before the request is carried out.
 
-    def answer(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
-        self.requests.append(f"{method} {path}")
-        names = [p.relative_to(self.folder).as_posix() for p in self.folder.rglob("*")]
-        files = sorted(name for name in names if (self.folder / name).is_file())
-        if path == f"/api/datasets/{self.repo}/revision/{self.revision}":
-            siblings = [{"rfilename": name} for name in files]
-            info = {"id": self.repo, "sha": self.revision, "siblings": siblings}
-            return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
-        if path.startswith(f"/api/datasets/{self.repo}/tree/{self.revision}"):
-            entries = [
-                {"type": "file", "path": name, "size": (self.folder / name).stat().st_size}
-                | {"oid": sha256((self.folder / name).read_bytes()).hexdigest()[:40]}
-                for name in files
-            ]
-            return 200, {"Content-Type": "application/json"}, json.dumps(entries).encode()
-        prefix = f"/datasets/{self.repo}/resolve/{self.revision}/"
-        name = path.removeprefix(prefix)
-        if path.startswith(prefix) and name in files:
-            data = (self.folder / name).read_bytes()
-            etag = f'"{sha256(data).hexdigest()}"'
-            return 200, {"ETag": etag, "X-Repo-Commit": self.revision}, data
-        return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
+    cut: "before" the request is looked at, "mid" in its body, or "after" it was carried out.
+    times: how often; -1 for always.
+    """
+
+    pattern: str
+    status: int = 0
+    cut: str = ""
+    times: int = -1
+    meanwhile: Callable[[], object] | None = None
+    retry_after: int | None = 0  # the client waits a second more than this, not longer and longer
+
+    def strikes(self, call: str) -> bool:
+        if self.times == 0 or not re.search(self.pattern, call):
+            return False
+        self.times -= 1
+        return True
+
+
+class FakeHub(Reads, Writes):
+    """A Hub with these repositories; `requests` are those that it got."""
+
+    def __init__(self, *repos: Repo) -> None:
+        super().__init__()
+        self.repos = {repo.name: repo for repo in repos}
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []  # "METHOD /path"
+        self.lock = Lock()
+        repo = r"(?P<repo>[\w.-]+/[\w.-]+)"
+        self._routes: list[tuple[str, str, Callable[..., Answer]]] = [
+            ("GET", r"/api/whoami-v2", self._whoami),
+            ("POST", r"/api/repos/create", self._create),
+            ("POST", r"/api/validate-yaml", self._validate),
+            ("GET", rf"/api/datasets/{repo}(?:/revision/(?P<revision>[^/]+))?", self._info),
+            (
+                "GET",
+                rf"/api/datasets/{repo}/tree/(?P<revision>[^/]+)(?:/(?P<under>.+))?",
+                self._tree,
+            ),
+            ("GET", rf"/api/datasets/{repo}/refs", self._refs),
+            ("POST", rf"/api/datasets/{repo}/preupload/main", self._preupload),
+            ("POST", rf"/datasets/{repo}\.git/info/lfs/objects/batch", self._batch),
+            ("PUT", r"/lfs/(?P<oid>\w{64})", self._put),
+            ("POST", rf"/lfs/{repo}/verify", self._verify),
+            ("POST", rf"/api/datasets/{repo}/commit/main", self._commit),
+            ("PUT", rf"/api/datasets/{repo}/settings", self._settings),
+            ("POST", rf"/api/datasets/{repo}/tag/(?P<revision>[^/]+)", self._tag),
+            ("GET", rf"/datasets/{repo}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", self._resolve),
+            ("GET", r"/cdn/(?P<oid>\w{64})", self._cdn),
+        ]
+
+    def answer(self, call: Call) -> Answer:
+        token = call.headers.get("authorization", "").removeprefix("Bearer ")
+        if token and token not in self.users and not call.path.startswith(("/cdn", "/lfs/")):
+            return NO_TOKEN
+        method = "GET" if call.method == "HEAD" else call.method
+        for wanted, pattern, route in self._routes:
+            found = re.fullmatch(pattern, call.path)
+            if found and method == wanted:
+                return route(call, self.users.get(token), **found.groupdict())
+        return refuse(404, "no such endpoint", "RepoNotFound")
+
+    def count(self, pattern: str) -> int:
+        return sum(bool(re.search(pattern, line)) for line in self.requests)
+
+    def changes(self) -> list[str]:
+        """The requests that changed something for others to see, in order."""
+        calls = (line.partition("/datasets/")[2] for line in self.requests)
+        words = (line.split("/") for line in calls)
+        return [
+            part[2] for part in words if len(part) > 2 and part[2] in ("commit", "settings", "tag")
+        ]
 
 
 @contextmanager
@@ -49,22 +104,67 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            status, headers, body = hub.answer(self.command, self.path.partition("?")[0])
-            self.send_response(status)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
+            name = f"{self.command} {self.path.partition('?')[0]}"
+            with hub.lock:
+                hub.requests.append(name)
+                fault = next((one for one in hub.faults if one.strikes(name)), None)
+            if fault and fault.cut == "before":
+                return self._cut()
+            if fault and fault.cut == "mid":
+                self.rfile.read(min(1000, self._length()))
+                return self._cut()
+            body = self._body()
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            call = Call.of(self.command, self.path, headers, body)
+            if fault and fault.status:
+                answer = refuse(fault.status, f"told to say {fault.status}")
+                if fault.retry_after is not None:
+                    answer.headers["Retry-After"] = str(fault.retry_after)
+                return self._send(answer)
+            with hub.lock:
+                if fault and fault.meanwhile:
+                    fault.meanwhile()
+                answer = hub.answer(call)
+            if fault and fault.cut == "after":
+                return self._cut()
+            return self._send(answer)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_PUT = do_GET
+
+        def _length(self) -> int:
+            return int(self.headers.get("Content-Length") or 0)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(self._length())
+            found = b""
+            while size := int(self.rfile.readline(), 16):
+                found += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return found
+
+        def _send(self, answer: Answer) -> None:
+            self.send_response(answer.status)
+            for key, value in answer.headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
+
+        def _cut(self) -> None:
+            self.close_connection = True
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server.daemon_threads = True
+    port = server.server_address[1]
+    hub.url, hub.cdn = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -73,3 +173,8 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def folder_hub(folder: Path, repo: str, revision: str) -> FakeHub:
+    """A Hub with one public repository that holds a folder at one revision."""
+    return FakeHub(Repo.of_folder(repo, folder, revision))

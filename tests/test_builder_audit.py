@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from corpora import PLAIN, builder
-from fakehub import FakeHub, serve
+from fakehub import FakeHub, Repo, serve
 from llm_author import reply
 from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer
@@ -319,7 +319,7 @@ def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
     (folder / ".gitattributes").write_text("*.parquet filter=lfs\n", "utf-8")
     away = tmp_path / "away"
     away.mkdir()
-    with serve(FakeHub(folder, "alice/mllmu-med", "main")) as hub:
+    with serve(FakeHub(Repo.of_folder("alice/mllmu-med", folder))) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         done = builder("audit", "alice/mllmu-med", cwd=away, env=env)
         assert done.returncode == 0, done.stderr

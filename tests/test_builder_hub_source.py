@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from corpora import SMALL, builder, make_slake, slake_rows, zip_pictures
-from fakehub import FakeHub, serve
+from fakehub import folder_hub, serve
 
 from builder.sources.slake import HUB_ID, HUB_REVISION
 
@@ -17,17 +17,18 @@ COMMAND = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", "
 def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> None:
     files = zip_pictures(make_slake(tmp_path / "mirror", validate=slake_rows(70, 1)))
     (files / "KG.zip").write_bytes(b"not wanted")
-    with serve(FakeHub(files, HUB_ID, HUB_REVISION)) as hub:
+    with serve(folder_hub(files, HUB_ID, HUB_REVISION)) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         done = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["sets"]["privacy"]["retain"] == 40
-        fetched = [line for line in hub.requests if line.startswith("GET /datasets/")]
+        fetched = [line for line in hub.requests if line.startswith(("GET /datasets/", "GET /cdn"))]
         names = sorted(line.rpartition("/")[2] for line in fetched)
-        assert names == ["imgs.zip", "test.json", "train.json", "validation.json"]
+        packed = hub.repos[HUB_ID].files["imgs.zip"].sha256  # a large file lies elsewhere
+        assert names == sorted([packed, "test.json", "train.json", "validation.json"])
         again = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
         assert json.loads(again.stdout)["ran"] == []
-        assert [line for line in hub.requests if line.startswith("GET /datasets/")] == fetched
+        assert hub.count("^GET /(datasets|cdn)/") == len(fetched)
     # The Hub is gone; what was fetched serves.
     hub.requests.clear()
     offline = builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path, env=env)
@@ -47,7 +48,7 @@ def test_no_hub_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_hub_without_the_repository_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
-    with serve(FakeHub(tmp_path / "files", "somebody/else", "0" * 40)) as hub:
+    with serve(folder_hub(tmp_path / "files", "somebody/else", "0" * 40)) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         done = builder(*COMMAND, cwd=tmp_path, env=env)
     assert done.returncode == 1

@@ -17,6 +17,7 @@ from eval.data import TEXT_COLUMNS
 from eval.predictions import Prediction
 from eval.score import score_row
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
+from mllmu_med_images import row_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,7 @@ def _dataset_path(config: str) -> str:
 
 def doc_to_visual(doc: Doc) -> list[Image]:
     """The row's picture in RGB, as `eval answer` shows it."""
-    return [doc["image"].convert("RGB")]
+    return [(doc["image"] or row_picture(doc)).convert("RGB")]
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     reference: it only exists for a whole set. `id` and `answer` are no metrics: with them, the
     lines that `--log_samples` writes are predictions which `eval score` and its kin read.
     """
-    record = Record.from_json({name: doc[name] for name in TEXT_COLUMNS} | {"image_path": ""})
+    record = Record.from_json({name: doc[name] for name in TEXT_COLUMNS})
     row = score_row(Ask(record, record.question), Prediction(record.id, results[0]))
     found = {name: row[name] for name in ("id", "answer")}
     found |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}

@@ -1,0 +1,214 @@
+"""Publishing to the Hub: one commit of what changed, restrictions before it, openness after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+
+from builder.hub.errors import lost_answer, told
+from builder.hub.remote import Changes, Remote, read_files, wanted
+from eval.progress import say
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+TYPE: Final = "dataset"
+#: Seconds that the Hub may be silent: it takes long over a large commit, but not for ever.
+_PATIENCE: Final = 300.0
+
+
+class Wish(NamedTuple):
+    """How the repository is to be; None leaves it as it is (a new one is private)."""
+
+    repo: str
+    private: bool | None
+    gated: str | None  # auto or manual
+    tag: str | None
+
+
+class Account(NamedTuple):
+    """Whose token it is."""
+
+    api: HfApi
+    name: str
+
+
+class Done(NamedTuple):
+    """What publishing did."""
+
+    commit: str
+    committed: bool
+    created: bool
+    settings: list[str]  # that were changed
+    tagged: bool
+
+
+def log_in(repo: str) -> Account:
+    """Ask the Hub whose token the environment or huggingface-hub's own store holds.
+
+    Raises:
+        UserError: there is none, the Hub does not know it, or it may only read.
+    """
+    from huggingface_hub import HfApi, get_session, get_token
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    if not get_token():
+        raise UserError(f"{repo}: not logged in: run `hf auth login` or set HF_TOKEN")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    get_session().timeout = _PATIENCE
+    api = HfApi(library_name="mllmu-med")
+    with told(repo, "logging in"):
+        found = api.whoami()
+    name = str(found.get("name", ""))
+    access = found.get("auth", {}).get("accessToken", {})
+    if access.get("role") == "read":
+        raise UserError(
+            f"{repo}: the token of user {name} may only read: make one with write access on the "
+            "Hub and run `hf auth login`, or set HF_TOKEN"
+        )
+    return Account(api, name)
+
+
+def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
+    """Refuse a tag that stands on another commit than the one it would be set on.
+
+    Raises:
+        UserError: names that commit.
+    """
+    if wish.tag is None or remote is None or wish.tag not in remote.tags:
+        return
+    stands = remote.tags[wish.tag]
+    if changes.add or changes.delete or stands != remote.head:
+        what = (
+            "this is a new one" if changes.add or changes.delete else f"not on {remote.head[:12]}"
+        )
+        raise UserError(
+            f"{wish.repo}: tag {wish.tag} stands on commit {stands[:12]}, {what}: choose another "
+            "--tag, or delete that one on the Hub"
+        )
+
+
+def push(
+    account: Account,
+    wish: Wish,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    remote: Remote | None,
+    changes: Changes,
+) -> Done:
+    """Make the repository hold the folder: create it, close it, commit, open it, tag it.
+
+    A failure leaves the last commit as it was; what has been uploaded is not uploaded again.
+
+    Raises:
+        UserError: what the Hub refused, or where the connection failed.
+    """
+    api, repo = account.api, wish.repo
+    if remote is None:
+        with told(repo, "creating the repository", account.name):
+            api.create_repo(repo, repo_type=TYPE, private=True)
+        say(f"created {repo}, private")
+    private = remote.private if remote is not None else True
+    gated = remote.gated if remote is not None else None
+    settings = []
+    if wish.gated is not None and wish.gated != gated:
+        _set(account, repo, gated=wish.gated)
+        settings.append(f"gated {wish.gated}")
+    if wish.private and not private:
+        _set(account, repo, private=True)
+        settings.append("private")
+    head, committed = remote.head if remote is not None else "", False
+    if changes.add or changes.delete:
+        head, committed = _commit(account, repo, folder, manifest, remote, changes), True
+    if wish.private is False and private:
+        _set(account, repo, private=False)
+        settings.append("public")
+    tagged = wish.tag is not None and (remote is None or wish.tag not in remote.tags)
+    if wish.tag is not None and tagged:
+        with told(repo, f"setting tag {wish.tag}", account.name):
+            api.create_tag(repo, tag=wish.tag, revision=head, repo_type=TYPE)
+    return Done(head, committed, remote is None, settings, tagged)
+
+
+def _set(
+    account: Account, repo: str, *, gated: str | None = None, private: bool | None = None
+) -> None:
+    with told(repo, "changing its settings", account.name):
+        account.api.update_repo_settings(
+            repo,
+            gated=cast("Literal['auto', 'manual'] | None", gated),
+            private=private,
+            repo_type=TYPE,
+        )
+
+
+def _commit(
+    account: Account,
+    repo: str,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    remote: Remote | None,
+    changes: Changes,
+) -> str:
+    """One commit; the id of what then stands on the Hub, looked at."""
+    import httpx2
+    from huggingface_hub import CommitOperation, CommitOperationAdd, CommitOperationDelete
+
+    api = account.api
+    with told(repo, "looking at the repository", account.name):
+        parent = remote.head if remote is not None else api.dataset_info(repo).sha
+    say(f"uploading {len(changes.add):,} files ({changes.size / 1e6:,.1f} MB)")
+    with told(repo, "uploading", account.name):
+        operations: list[CommitOperation] = [
+            *(CommitOperationAdd(name, str(folder / name)) for name in changes.add),
+            *(CommitOperationDelete(name, is_folder=False) for name in changes.delete),
+        ]
+        try:
+            info = api.create_commit(
+                repo,
+                operations,
+                commit_message=f"Publish build {manifest['build']}",
+                repo_type=TYPE,
+                parent_commit=parent,
+            )
+            head = info.oid
+        except httpx2.HTTPError as error:
+            # The answer may be lost of a commit that was taken: look before saying so.
+            if not lost_answer(error):
+                raise
+            try:
+                head = str(api.dataset_info(repo).sha)
+            except httpx2.HTTPError:
+                raise error from None
+            if head == parent or _wrong(api, repo, head, folder, manifest, changes):
+                raise
+        wrong = _wrong(api, repo, head, folder, manifest, changes)
+    if wrong:
+        raise UserError(
+            f"{repo}: commit {head[:12]} does not hold {wrong[0]} as it was sent (a .gitignore "
+            "in the repository keeps files out): see the repository on the Hub"
+        )
+    return head
+
+
+def _wrong(
+    api: HfApi,
+    repo: str,
+    head: str,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    changes: Changes,
+) -> list[str]:
+    """Files that a commit holds otherwise than they were sent."""
+    there = read_files(api, repo, head)
+    entries = wanted(folder, manifest)
+    differs = [
+        name
+        for name, entry in entries.items()
+        if name not in there or not there[name].holds(folder / name, entry)
+    ]
+    return differs + [name for name in changes.delete if name in there]

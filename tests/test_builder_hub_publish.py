@@ -1,0 +1,180 @@
+"""`publish` against a Hub on the loopback: what it commits, and how others load it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from corpora import mm_skin_rows, tree
+from fakehub_repo import Blob
+from hubsite import REPO, Site, build
+
+pytestmark = pytest.mark.slow  # a command takes some seconds, most of them for the audit
+
+
+def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:
+    before = tree(site.folder / "mllmu-med")
+    done = site.publish()
+    assert done.returncode == 0, done.stderr
+    assert [commit.summary.split()[0] for commit in site.repo.commits] == ["initial", "Publish"]
+    assert site.repo.private
+    assert not site.repo.gated
+    assert site.hub.changes() == ["commit"]
+    assert f"{site.hub.url}/datasets/{REPO} (private)" in done.stdout
+    assert f"commit {site.repo.head.oid}" in done.stdout
+    assert f'load_dataset("{REPO}", "privacy")' in done.stdout
+    manifest = json.loads(site.repo.files["provenance/manifest.json"].data)
+    held = {name: blob.sha256 for name, blob in site.repo.files.items() if name[0] != "."}
+    held.pop("provenance/manifest.json")
+    assert held == {name: entry["sha256"] for name, entry in manifest["files"].items()}
+    assert f'load_dataset("{REPO}"' in site.repo.files["README.md"].data.decode()
+    assert tree(site.folder / "mllmu-med") == before  # what is here stays as it was
+
+    uploads = site.hub.count("^PUT /lfs/")
+    again = site.publish()
+    assert again.returncode == 0, again.stderr
+    assert "nothing to commit" in again.stdout
+    assert f"commit {site.repo.head.oid}" in again.stdout
+    assert len(site.repo.commits) == 2
+    assert site.hub.changes() == ["commit"]
+    assert site.hub.count("^PUT /lfs/") == uploads
+
+
+def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
+    site.publish()
+    first = site.repo.files
+    site.folder = tmp_path / "changed"
+    rows = mm_skin_rows(60)
+    for row in rows:
+        row["question"] = row["question"].replace("What type of", "What kind of")
+    build(site.folder, rows)
+    site.hub.requests.clear()
+    site.hub.repos[REPO].commit("by hand", {**first, "NOTES.md": first["README.md"]})
+    found = site.json()
+    data = [name for name in found["uploaded"] if name.endswith(".parquet")]
+    assert data == [f"incorrect/{name}.parquet" for name in ("forget", "retain", "test")]
+    assert found["foreign"] == ["NOTES.md"]
+    assert "NOTES.md" in site.repo.files
+    assert site.hub.changes() == ["commit"]
+    assert site.hub.count("^PUT /lfs/") <= 3 + sum("card/" in n for n in found["uploaded"])
+    same = [name for name in first if name.startswith("privacy/")]
+    assert same
+    assert all(site.repo.files[name] == first[name] for name in same)
+
+
+def test_gating_comes_before_openness_and_the_tag_last(site: Site) -> None:
+    found = site.json("--public", "--gated", "manual", "--tag", "v1.0")
+    assert (site.repo.private, site.repo.gated) == (False, "manual")
+    assert site.repo.tags == {"v1.0": site.repo.head.oid}
+    assert site.hub.changes() == ["settings", "commit", "settings", "tag"]
+    assert found["settings"] == ["gated manual", "public"]
+    card = site.repo.files["README.md"].data.decode()
+    assert "extra_gated_prompt" in card
+    # What is not asked for stays: gated, public, and the card says so still.
+    again = site.json("--tag", "v1.0")
+    assert (again["committed"], again["settings"], again["tagged"]) == (False, [], False)
+    assert (again["private"], again["gated"]) == (False, "manual")
+    assert len(site.hub.changes()) == 4
+    closed = site.json("--private", "--gated", "auto")
+    assert closed["settings"] == ["gated auto", "private"]
+    assert (site.repo.private, site.repo.gated) == (True, "auto")
+    # The card tells how access is given: a new commit, so the tag stands elsewhere.
+    assert closed["committed"]
+    line = site.fails("--tag", "v1.0")
+    assert f"tag v1.0 stands on commit {site.repo.tags['v1.0'][:12]}" in line
+    assert "choose another --tag" in line
+
+
+LOAD = """
+from datasets import load_dataset
+for streaming in (False, True):
+    data = load_dataset("alice/mllmu-med", "privacy", streaming=streaming)
+    for split, rows in data.items():
+        seen = [(row["id"], row["image"].size) for row in rows]
+        print(split, len(seen), len(set(seen)), {size for _, size in seen})
+"""
+
+
+def test_who_has_only_the_hub_loads_it(site: Site) -> None:
+    site.publish()
+    lines = site.load(LOAD).splitlines()
+    assert (
+        lines
+        == [
+            "forget 6 6 {(48, 48)}",
+            "retain 40 40 {(48, 48)}",
+            "test 10 10 {(48, 48)}",
+        ]
+        * 2
+    )
+    assert site.hub.count("^GET /cdn/") > 3
+
+
+def test_pictures_by_reference_are_put_back(site: Site) -> None:
+    """MM-Skin's by default; SLAKE's on demand, its pictures still packed."""
+    site.publish("--images", "privacy=reference")
+    manifest = json.loads(site.repo.files["provenance/manifest.json"].data)
+    assert manifest["images"] == {"privacy": "reference", "incorrect": "reference"}
+    local = json.loads((site.folder / "mllmu-med/provenance/manifest.json").read_text("utf-8"))
+    assert manifest["build"] != local["build"]
+    for name, blob in site.repo.files.items():
+        assert b"\xff\xd8\xff" not in blob.data or name.startswith("card/"), name
+    code = f"""
+from hashlib import sha256
+from mllmu_med_dataset import load
+for config, images in (("privacy", "slake"), ("incorrect", "mm_skin")):
+    local = load(config, {str(site.folder / "mllmu-med")!r})
+    images = {str(site.folder)!r} + "/" + images
+    assert {{row["image"] for row in load(config, "{REPO}")["test"]}} == {{None}}
+    for streaming in (False, True):
+        data = load(config, "{REPO}", images=images, streaming=streaming)
+        for split, rows in local.items():
+            for ours, theirs in zip(rows, data[split], strict=True):
+                assert ours["image"].tobytes() == theirs["image"].tobytes()
+                assert {{**ours, "image": 0}} == {{**theirs, "image": 0}}
+        print(config, streaming, [s.features == local["test"].features for s in data.values()])
+"""
+    assert site.load(code).splitlines() == [
+        f"{config} {streaming} [True, True, True]"
+        for config in ("privacy", "incorrect")
+        for streaming in (False, True)
+    ]
+
+
+def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
+    site.publish()
+    old = dict(site.repo.files)
+    manifest = json.loads(old["provenance/manifest.json"].data)
+    manifest["files"]["privacy/old.parquet"] = {"bytes": 5, "sha256": ""}
+    data = json.dumps(manifest).encode()
+    more = {
+        "privacy/old.parquet": Blob(b"PAR1", large=True),
+        "provenance/manifest.json": Blob(data),
+        "README.md": Blob(b"---\na: 1\n---\nedited by hand"),
+    }
+    site.repo.commit("an earlier build", {**old, **more})
+    done = site.publish()
+    assert done.returncode == 0, done.stderr
+    assert set(site.repo.files) == set(old)
+    assert len(site.repo.commits) == 4
+    assert "README.md: was edited on the Hub, replaced" in done.stderr
+    assert "deleted 1" in done.stdout
+
+
+def test_dry_run_asks_no_network(site: Site) -> None:
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
+    done = site.publish("--dry-run", "--public", "--gated", "auto", **closed)
+    assert done.returncode == 0, done.stderr
+    assert "incorrect/forget.parquet" in done.stdout
+    assert "by reference" in done.stdout
+    assert "visibility: public" in done.stdout
+    assert "gated: auto" in done.stdout
+    found = json.loads(site.publish("--dry-run", "--json").stdout)  # a Hub that listens
+    assert found["images"] == {"privacy": "embed", "incorrect": "reference"}
+    assert found["bytes"] == sum(found["files"].values())
+    assert site.hub.requests == []
+    # What was announced is what goes.
+    site.publish()
+    sizes = {name: len(blob.data) for name, blob in site.repo.files.items() if name[0] != "."}
+    assert sizes == found["files"]

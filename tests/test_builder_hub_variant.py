@@ -1,0 +1,113 @@
+"""The folder as it goes to the Hub: what of the build is kept, named only, or left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from corpora import tree
+
+from builder.audit import run
+from builder.hub.variant import make_variant, picture_modes, without_captions, without_pictures
+from builder.prompts import incorrect
+from builder.request_ledger import Request, RequestLedger
+from eval.files import file_digest
+from mllmu_med_dataset import FEATURES, Record, UsageError
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "provenance/manifest.json").read_text("utf-8"))
+    return found
+
+
+def variant(folder: Path, target: Path, modes: str | None) -> dict[str, Any]:
+    target.mkdir()
+    manifest = manifest_of(folder)
+    chosen = picture_modes(modes, manifest)
+    given: dict[str, Any] = {"repo": "alice/set", "gated": None, "results": None}
+    return make_variant(folder, manifest, target, chosen, **given)
+
+
+def test_pictures_without_a_licence_are_named_only() -> None:
+    recipe = {"privacy": {"source": "slake"}, "incorrect": {"source": "mm_skin"}}
+    manifest: dict[str, Any] = {"recipe": recipe}
+    default = {"privacy": "embed", "incorrect": "reference"}
+    assert picture_modes(None, manifest) == default
+    assert picture_modes("incorrect=embed", manifest) == {**default, "incorrect": "embed"}
+    both = picture_modes(" privacy=reference , incorrect=embed", manifest)
+    assert both == {"privacy": "reference", "incorrect": "embed"}
+    alone = {"recipe": {"privacy": None, "incorrect": {"source": "phantom"}}}
+    assert picture_modes(None, alone) == {"incorrect": "embed"}
+    with pytest.raises(UsageError, match="SCENARIO incorrect and MODE"):
+        picture_modes("privacy=embed", alone)
+    named = {**manifest, "images": {"privacy": "reference", "incorrect": "embed"}}
+    assert picture_modes(None, named)["privacy"] == "reference"
+    with pytest.raises(UsageError, match="build it again from their source"):
+        picture_modes("privacy=embed", named)
+
+
+def test_the_variant_is_whole_and_the_build_stays(small_build: Path, tmp_path: Path) -> None:
+    folder = small_build / "mllmu-med"
+    before = tree(folder)
+    made = variant(folder, tmp_path / "hub", None)
+    assert tree(folder) == before
+    files = {name for name in tree(tmp_path / "hub") if name != "provenance/manifest.json"}
+    assert files == set(made["files"])
+    for name, entry in made["files"].items():
+        path = tmp_path / "hub" / name
+        assert (path.stat().st_size, file_digest(path)) == (entry["bytes"], entry["sha256"])
+    assert manifest_of(tmp_path / "hub") == made
+    assert made["images"] == {"privacy": "embed", "incorrect": "reference"}
+    for name in files:
+        if name.startswith("privacy/"):
+            assert (tmp_path / "hub" / name).samefile(folder / name)
+    assert [check for check in run(tmp_path / "hub") if not check.ok] == []
+    card = (tmp_path / "hub/README.md").read_text("utf-8")
+    assert f"build {made['build']}" in card
+    assert manifest_of(folder)["build"] not in card
+    assert "alice/set" in (tmp_path / "hub/croissant.json").read_text("utf-8")
+    again = variant(folder, tmp_path / "again", None)
+    assert again == made
+    assert tree(tmp_path / "again") == tree(tmp_path / "hub")
+    embedded = variant(folder, tmp_path / "embedded", "incorrect=embed")
+    assert embedded["build"] == manifest_of(folder)["build"]
+    assert [check for check in run(tmp_path / "embedded") if not check.ok] == []
+
+
+def test_rows_without_their_pictures_are_the_same_rows(demo: Path, tmp_path: Path) -> None:
+    source, target = demo / "mllmu-med/privacy/retain-core.parquet", tmp_path / "rows.parquet"
+    without_pictures(source, target)
+    whole, bare = pq.read_table(source), pq.read_table(target)
+    assert bare.schema.equals(whole.schema, check_metadata=True)
+    assert list(bare.schema.names) == list(FEATURES)
+    assert bare["image"].null_count == bare.num_rows
+    assert bare.drop_columns("image").equals(whole.drop_columns("image"))
+    paths = [row["path"] for row in whole["image"].to_pylist()]
+    assert bare["image_path"].to_pylist() == paths
+    groups = pq.ParquetFile(source).metadata, pq.ParquetFile(target).metadata
+    assert groups[0].num_row_groups == groups[1].num_row_groups
+    assert target.stat().st_size < source.stat().st_size / 10
+
+
+def test_captions_of_named_pictures_are_left_out(tmp_path: Path) -> None:
+    base = {"image_id": "a", "image_path": "a", "image_sha256": "", "question": "q", "answer": "a"}
+    base |= {"modality": "clinical", "source": "mm_skin", "answer_type": "open"}
+    base |= {"clean_question": "q", "clean_answer": "a"}
+    raw = json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]})
+    with RequestLedger(tmp_path / "l") as ledger:
+        for number, context in enumerate(("", "Words of a textbook", "")):
+            prompt = incorrect(Record(id=str(number), context=context, **base), "wrong_diagnosis")
+            messages = ({"role": "user", "content": prompt.user + f" {number}"},)
+            asked = Request("m", messages, None, {}, prompt.version)
+            ledger.put(asked, "none", raw).result()
+        assert ledger.export(tmp_path / "all.parquet") == 3
+    assert without_captions(tmp_path / "all.parquet", tmp_path / "some.parquet") == 1
+    assert b"textbook" not in (tmp_path / "some.parquet").read_bytes()
+    assert "textbook" not in str(pq.read_table(tmp_path / "some.parquet").to_pylist())
+    with RequestLedger(tmp_path / "other") as ledger:
+        assert ledger.load(tmp_path / "some.parquet") == 2
+    assert without_captions(tmp_path / "some.parquet", tmp_path / "same.parquet") == 0
+    assert (tmp_path / "same.parquet").read_bytes() == (tmp_path / "some.parquet").read_bytes()
