@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from builder import publish
 from builder.adapt import adapting_settings, calibration_of, tiny_settings
-from builder.card_front import config_entries, dump
+from builder.card.front import config_entries, dump
 from builder.files import hidden, replace_folder
 from builder.jobs import Job, picture_reader
 from eval.files import write_atomic

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from builder.card import render_card
+from builder.card.render import render_card
 from builder.facts import read_facts
 from builder.publish import MANIFEST
 from eval.files import file_digest, write_atomic
@@ -41,8 +41,8 @@ def describe(
     Returns:
         The manifest as it is written: with the hashes of every other file.
     """
-    from builder.card_plots import plots
-    from builder.croissant import render_croissant
+    from builder.card.croissant import render_croissant
+    from builder.card.plots import plots
 
     made = {CARD, CROISSANT}
     files = {

@@ -22,8 +22,8 @@ from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, tree
 from datasets import load_dataset
 from PIL import Image
 
-from builder.card import render_card
-from builder.card_results import read_results
+from builder.card.render import render_card
+from builder.card.results import read_results
 from builder.describe import describe
 from builder.facts import Facts, read_facts
 from builder.ledger import read_state
@@ -291,7 +291,7 @@ def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) 
     from dataclasses import replace
 
     from builder.__main__ import _job
-    from builder.card_rebuild import command
+    from builder.card.rebuild import command
 
     def recipe(words: list[str]) -> Recipe:
         given: dict[str, Any] = {"--recipe": "demo", "--scenario": "all", "--set": [], "--limit": 0}

@@ -215,7 +215,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _results(path: Path | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
-    from builder.card_results import read_results
+    from builder.card.results import read_results
 
     return read_results(path.expanduser())
 

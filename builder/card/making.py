@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from builder import card_text as text
-from builder.card_alt import alt_texts
-from builder.card_rebuild import REQUESTS
-from builder.card_sources import SOURCES
+from builder.card import text
+from builder.card.alt import alt_texts
+from builder.card.markdown import Table, counted, listed, plain
+from builder.card.rebuild import REQUESTS
+from builder.card.sources import SOURCES
 from builder.facts import Facts
-from builder.markdown import Table, counted, listed, plain
 from builder.recipe import Incorrect, Privacy, Scenario
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from builder import card_numbers as numbers
+from builder.card import numbers
+from builder.card.markdown import share
 from builder.facts import Facts
-from builder.markdown import share
 from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder import card_numbers as numbers
-from builder import card_text as text
-from builder.card_alt import alt_texts
+from builder.card import numbers, text
+from builder.card.alt import alt_texts
+from builder.card.markdown import Table, counted, escaped, listed, megabytes, plain
 from builder.facts import Facts
-from builder.markdown import Table, counted, escaped, listed, megabytes, plain
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record
 
 

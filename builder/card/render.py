@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from builder import card_contents, card_making, card_numbers, card_rebuild, card_results
-from builder import card_text as text
-from builder.card_front import front_matter
-from builder.card_limits import limits
-from builder.card_sources import PAPER_BIBTEX, SOURCES
+from builder.card import contents, making, numbers, rebuild, text
+from builder.card import results as measured
+from builder.card.front import front_matter
+from builder.card.limits import limits
+from builder.card.markdown import Table, counted, listed
+from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
-from builder.markdown import Table, counted, listed
 from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:
@@ -35,22 +35,22 @@ def render_card(
         facts: of the folder (`builder.facts.read_facts`).
         repo: the Hub repository it will lie in, ORG/NAME; None for a folder on a disk.
         gated: how access is given there, `auto` or `manual`; None where anybody may read it.
-        results: reports of runs by config (`builder.card_results.read_results`).
+        results: reports of runs by config (`builder.card.results.read_results`).
     """
     sections: dict[str, list[str]] = {
         "": _head(facts),
         "Load it": _loading(facts, repo),
         "Who may read it": _access(gated),
         "What it is for": _uses(facts),
-        "What is in it": card_contents.structure(facts),
-        "How it was made": card_making.lines(facts),
-        "Statistics": card_contents.statistics(facts),
-        "What the sets share": card_contents.overlaps(facts),
+        "What is in it": contents.structure(facts),
+        "How it was made": making.lines(facts),
+        "Statistics": contents.statistics(facts),
+        "What the sets share": contents.overlaps(facts),
         "Fictional people": _fiction(facts),
         "Licences": _licences(facts),
         "Limits and known flaws": [*(f"- {one}" for one in limits(facts)), ""],
-        "Results": card_results.lines(facts, results) if results else [],
-        "Rebuild it": card_rebuild.lines(facts),
+        "Results": measured.lines(facts, results) if results else [],
+        "Rebuild it": rebuild.lines(facts),
         "Citation": _citation(facts, repo),
     }
     found = front_matter(facts)
@@ -163,7 +163,7 @@ def _fiction(facts: Facts) -> list[str]:
     used = {kind for kinds in facts.privacy.kinds for kind in kinds}
     table = Table(
         ("kind of value", "range it comes from"),
-        [(card_numbers.KINDS[kind], text.RANGES[kind]) for kind in text.RANGES if kind in used],
+        [(numbers.KINDS[kind], text.RANGES[kind]) for kind in text.RANGES if kind in used],
     )
     return [
         "No value in this dataset belongs to a real person. All private data are made by a program "

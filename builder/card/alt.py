@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from builder import card_numbers as numbers
+from builder.card import numbers
+from builder.card.markdown import listed, share
 from builder.facts import Facts
-from builder.markdown import listed, share
 
 if TYPE_CHECKING:
     from builder.calibrate import Rated

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from builder.card_sources import SOURCES
+from builder.card.markdown import Table, counted, listed
+from builder.card.sources import SOURCES
 from builder.facts import Facts
-from builder.markdown import Table, counted, listed
 from builder.recipe import Calibration, load_recipe
 from eval.recipes import shipped
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from builder import card_numbers as numbers
+from builder.card import numbers
+from builder.card.markdown import counted, listed
 from builder.facts import Facts
-from builder.markdown import counted, listed
 from mllmu_med_dataset import SPLITS
 
 #: Rows of forget, retain and test in the paper.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from builder import card_text as text
-from builder.card_limits import limits
-from builder.card_sources import PAPER_BIBTEX, SOURCES
+from builder.card import text
+from builder.card.limits import limits
+from builder.card.markdown import listed
+from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Config, Facts
-from builder.markdown import listed
 from mllmu_med_dataset import SPLITS
 
 _PARQUET: Final = "application/x-parquet"  # the name that mlcroissant knows it by

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from builder.card_sources import SOURCES
+from builder.card.markdown import listed
+from builder.card.sources import SOURCES
 from builder.facts import Config, Facts
-from builder.markdown import listed
 from mllmu_med_dataset import SPLITS
 
 #: The Hub's classes of size, by the first number of rows that is too many.
