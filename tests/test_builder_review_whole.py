@@ -71,3 +71,5 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     assert "anna" not in "".join(path.read_text("utf-8") for path in provenance.glob("*.json*"))
     card = (tmp_path / "mllmu-med" / "README.md").read_text("utf-8")
     assert "30 accepted" in card
+    done = builder("audit", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
