@@ -428,7 +428,9 @@ def test_two_annotation_files_are_no_reason_to_read_again(tmp_path: Path) -> Non
     make_slake(tmp_path / "slake")
     make_mm_skin(tmp_path / "skin")
     make_mm_skin(tmp_path / "skin", mm_skin_rows(3), name="MM-Skin_test.csv")
-    assert json.loads(rebuild(tmp_path, "--json").stdout)["stages"]["incorrect"]
+    first = rebuild(tmp_path, "--json")
+    assert first.exit_code == 0, (first.output, first.exception)
+    assert json.loads(first.stdout)["stages"]["incorrect"]
     assert json.loads(rebuild(tmp_path, "--json").stdout)["ran"] == []
 
 

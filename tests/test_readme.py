@@ -133,6 +133,8 @@ def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None
         make_slake(tmp_path / "Slake1.0")
         make_mm_skin(tmp_path / "MM-Skin")
         arguments += [*SMALL, "--out", "out"]
+        if "--review" in words:
+            arguments += ["--set", "incorrect.review=true"]
         if "--limit" in arguments:
             arguments[arguments.index("--limit") + 1] = "45"
     elif "--until" in words:
