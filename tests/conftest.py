@@ -57,7 +57,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip("no chromium here: the review page is tried in it (apt-get install chromium)")
     with sync_playwright() as playwright:
         # Chromium's own sandbox needs rights that containers do not give.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield browser
         browser.close()
 
