@@ -153,6 +153,17 @@ def test_rejecting_needs_a_reason_that_fits_the_scenario(reviewer: Reviewer) -> 
     assert reviewer.text("verdict") == "Rejected: formatting"
 
 
+def test_undo_brings_back_an_edit_that_was_typed_and_not_saved(reviewer: Reviewer) -> None:
+    reviewer.keys("e")
+    reviewer.type(" Really.")
+    reviewer.keys("Escape", "a")  # the wrong key
+    reviewer.reload()
+    reviewer.keys("u")
+    assert reviewer.text("kept-edit").startswith("You began an edit here")
+    reviewer.keys("e")
+    assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} Really."
+
+
 def test_an_edit_is_kept_while_it_is_typed_and_hints_never_block(
     reviewer: Reviewer, tmp_path: Path
 ) -> None:

@@ -37,8 +37,7 @@ function decide(verdict, { reasons = [], question = "", answer = "" } = {}, focu
   }
   const note = byId("note").value;
   const decided_at = new Date().toISOString();
-  state.drafts.delete(item.id);
-  change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]]);
+  change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]], true);
   const number = at + 1;
   const isLeft = (other) => stateOf(other) === "undecided" && matches(other, false);
   const wantsLeft = !filter.state || filter.state === "undecided";
