@@ -274,6 +274,22 @@ def test_status_tells_how_far_it_is(build: Build) -> None:
     assert "review export --conflicts" in " ".join(told["next"])
 
 
+def test_who_settles_sees_the_edits_and_the_notes(build: Build) -> None:
+    one = next(one for one in build.items("incorrect") if one.answer_type == "open")
+    first, second = "It is a harmless birthmark.", "It is an old scar."
+    build.review("import", build.page("anna", edit(one, first, note="see\nSmith 2019")))
+    build.review("import", build.page("ben", edit(one, second)))
+    said = build.review("status").stdout
+    assert (
+        f"{one.id}: anna: edit: answer “It is a harmless birthmark.” (note: see Smith 2019); "
+        f"ben: edit: answer “{second}”\n"
+    ) in said
+    (told,) = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"][
+        "conflicts"
+    ]
+    assert first in told["decisions"]["anna"]
+
+
 def test_an_edit_that_passes_no_more_is_not_published(build: Build) -> None:
     """Stricter checks, or a hand in the file."""
     build.accept("privacy", "incorrect")
