@@ -15,6 +15,7 @@ from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, make_corpora, page, reject
 
 from builder.review import store
+from builder.review.given import quoted_apart
 from builder.review.items import Item
 
 
@@ -312,3 +313,16 @@ def test_the_papers_size_in_two_seconds(build: Build) -> None:
         seconds.append(time.monotonic() - started)
         assert done.returncode == 0, done.stderr
     assert min(seconds) < 2
+
+
+def test_a_text_that_changed_far_from_its_beginning_is_shown_where_it_did(build: Build) -> None:
+    one = open_item(build)
+    (row,) = filled([one], {0: {"decision": "accept"}})
+    long = one.answer + " and so on" * 9
+    mine, ours = quoted_apart(long, long + " or so")
+    assert mine.startswith("“...")
+    assert ours == mine.replace("”", " or so”")
+    row["answer"] += "!"
+    table = build.save("a.csv", as_csv([row]))
+    (refused,) = files(build.review("import", "--json", table, code=1))["refused"]
+    assert "!”, ours “" in refused["why"]
