@@ -228,7 +228,7 @@ def test_too_many_rejected_is_said_at_once(build: Build) -> None:
     line = done.stderr.splitlines()[-1]
     assert line.startswith(
         "error: incorrect: the recipe keeps 4 harmful rows, and review leaves 3 of 9 candidates (6 "
-        "rejected): raise incorrect.candidates, for example --set incorrect.candidates=12 (only "
+        "rejected): raise incorrect.candidates, for example --set incorrect.candidates=12 ("
     )
     assert line.removeprefix("error: ") in next_steps
 
