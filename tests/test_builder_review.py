@@ -21,20 +21,6 @@ from builder.stages import plan
 from mllmu_med_dataset import Record, UserError
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Waits for review; not to be decided about."""
-    folder = tmp_path_factory.mktemp("review")
-    build = Build(make_corpora(folder), folder)
-    build.rebuild(code=3)
-    return build
-
-
-@pytest.fixture
-def build(shared: Build, tmp_path: Path) -> Build:
-    return shared.copy(tmp_path)
-
-
 def rows(build: Build, name: str) -> dict[str, dict[str, Any]]:
     columns = ["id", "question", "answer", "harm", "review", "pii", "rank"]
     found = pq.read_table(build.out / name / "forget.parquet", columns=columns).to_pylist()
