@@ -211,6 +211,19 @@ def test_editing_privacy_changes_the_question_too(reviewer: Reviewer, tmp_path: 
     assert reviewer.page.locator("#question .value").inner_text().startswith("Ada Lovelace4")
 
 
+def test_a_hint_that_a_text_without_private_values_stays(reviewer: Reviewer) -> None:
+    reviewer.keys("/")
+    reviewer.type("privacy/005")  # its answer has the name
+    reviewer.keys("Enter", "e")
+    reviewer.page.fill("#edit-question", "Where is the liver?")
+    assert reviewer.text("edit-hints") == (
+        "The question holds no private value: it has to stay “Where is the heart?”."
+    )
+    reviewer.page.fill("#edit-question", "Where is the heart? ")
+    reviewer.page.fill("#edit-answer", "In the chest of Ada Lovelace5, left of its middle.")
+    assert reviewer.text("edit-hints") == ""
+
+
 def test_filters_search_and_moving(reviewer: Reviewer) -> None:
     reviewer.keys("a", "1", "Enter", "a")
     reviewer.keys("f")
