@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from corpora import PLAIN, builder
 from hubsite import site, small_build
+from reviews import Build, make_corpora
 
 __all__ = ["site", "small_build"]
 
@@ -45,6 +46,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (folder / "stdout.txt").write_text(done.stdout, "utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def waiting_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Waits for review; not to be decided about: see `build`."""
+    folder = tmp_path_factory.mktemp("review")
+    build = Build(make_corpora(folder), folder)
+    build.rebuild(code=3)
+    return build
+
+
+@pytest.fixture
+def build(waiting_build: Build, tmp_path: Path) -> Build:
+    """A build that waits for review, of the test's own."""
+    return waiting_build.copy(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -21,20 +21,6 @@ from builder.stages import plan
 from mllmu_med_dataset import Record, UserError
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Waits for review; not to be decided about."""
-    folder = tmp_path_factory.mktemp("review")
-    build = Build(make_corpora(folder), folder)
-    build.rebuild(code=3)
-    return build
-
-
-@pytest.fixture
-def build(shared: Build, tmp_path: Path) -> Build:
-    return shared.copy(tmp_path)
-
-
 def rows(build: Build, name: str) -> dict[str, dict[str, Any]]:
     columns = ["id", "question", "answer", "harm", "review", "pii", "rank"]
     found = pq.read_table(build.out / name / "forget.parquet", columns=columns).to_pylist()
@@ -228,7 +214,7 @@ def test_too_many_rejected_is_said_at_once(build: Build) -> None:
     line = done.stderr.splitlines()[-1]
     assert line.startswith(
         "error: incorrect: the recipe keeps 4 harmful rows, and review leaves 3 of 9 candidates (6 "
-        "rejected): raise incorrect.candidates, for example --set incorrect.candidates=12 (only "
+        "rejected): raise incorrect.candidates, for example --set incorrect.candidates=12 ("
     )
     assert line.removeprefix("error: ") in next_steps
 
@@ -272,6 +258,22 @@ def test_status_tells_how_far_it_is(build: Build) -> None:
     assert [one["decided"] for one in told["scenarios"]["incorrect"]["reviewers"]] == [3, 3]
     assert told["scenarios"]["privacy"]["undecided"] == 8
     assert "review export --conflicts" in " ".join(told["next"])
+
+
+def test_who_settles_sees_the_edits_and_the_notes(build: Build) -> None:
+    one = next(one for one in build.items("incorrect") if one.answer_type == "open")
+    first, second = "It is a harmless birthmark.", "It is an old scar."
+    build.review("import", build.page("anna", edit(one, first, note="see\nSmith 2019")))
+    build.review("import", build.page("ben", edit(one, second)))
+    said = build.review("status").stdout
+    assert (
+        f"{one.id}: anna: edit: answer “It is a harmless birthmark.” (note: see Smith 2019); "
+        f"ben: edit: answer “{second}”\n"
+    ) in said
+    (told,) = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"][
+        "conflicts"
+    ]
+    assert first in told["decisions"]["anna"]
 
 
 def test_an_edit_that_passes_no_more_is_not_published(build: Build) -> None:

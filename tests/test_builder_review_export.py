@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from corpora import tree
-from reviews import Build, decide, make_corpora, reject
+from reviews import Build, decide, reject
 
 from builder.jobs import read_job
 from builder.review.export import Team, default_folder, read_team
@@ -18,20 +18,6 @@ from builder.review.items import Item
 from builder.review.table import read_table
 
 TEAM = ["--reviewers", "anna,ben"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Waits for review; not to be decided about."""
-    folder = tmp_path_factory.mktemp("export")
-    build = Build(make_corpora(folder), folder)
-    build.rebuild(code=3)
-    return build
-
-
-@pytest.fixture
-def build(shared: Build, tmp_path: Path) -> Build:
-    return shared.copy(tmp_path)
 
 
 def ids(path: Path) -> list[str]:

@@ -12,24 +12,11 @@ from typing import Any
 
 import pytest
 from corpora import builder
-from reviews import Build, as_csv, decide, edit, filled, make_corpora, page, reject
+from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import store
+from builder.review.given import quoted_apart
 from builder.review.items import Item
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Waits for review; not to be decided about."""
-    folder = tmp_path_factory.mktemp("import")
-    build = Build(make_corpora(folder), folder)
-    build.rebuild(code=3)
-    return build
-
-
-@pytest.fixture
-def build(shared: Build, tmp_path: Path) -> Build:
-    return shared.copy(tmp_path)
 
 
 def decisions(build: Build, name: str = "incorrect") -> list[tuple[str, str, str]]:
@@ -278,8 +265,8 @@ def test_a_rebuild_at_work_is_waited_for(build: Build) -> None:
     assert "is at work here" in done.stderr
 
 
-def test_before_there_is_anything_to_review(tmp_path: Path, shared: Build) -> None:
-    build = Build(shared.corpora, tmp_path)
+def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build) -> None:
+    build = Build(waiting_build.corpora, tmp_path)
     saved = build.page("anna")
     assert "no rebuild has run here" in build.review("import", saved, code=1).stderr
     build.rebuild("--until", "draw")
@@ -312,3 +299,16 @@ def test_the_papers_size_in_two_seconds(build: Build) -> None:
         seconds.append(time.monotonic() - started)
         assert done.returncode == 0, done.stderr
     assert min(seconds) < 2
+
+
+def test_a_text_that_changed_far_from_its_beginning_is_shown_where_it_did(build: Build) -> None:
+    one = open_item(build)
+    (row,) = filled([one], {0: {"decision": "accept"}})
+    long = one.answer + " and so on" * 9
+    mine, ours = quoted_apart(long, long + " or so")
+    assert mine.startswith("“...")
+    assert ours == mine.replace("”", " or so”")
+    row["answer"] += "!"
+    table = build.save("a.csv", as_csv([row]))
+    (refused,) = files(build.review("import", "--json", table, code=1))["refused"]
+    assert "!”, ours “" in refused["why"]

@@ -153,6 +153,17 @@ def test_rejecting_needs_a_reason_that_fits_the_scenario(reviewer: Reviewer) -> 
     assert reviewer.text("verdict") == "Rejected: formatting"
 
 
+def test_undo_brings_back_an_edit_that_was_typed_and_not_saved(reviewer: Reviewer) -> None:
+    reviewer.keys("e")
+    reviewer.type(" Really.")
+    reviewer.keys("Escape", "a")  # the wrong key
+    reviewer.reload()
+    reviewer.keys("u")
+    assert reviewer.text("kept-edit").startswith("You began an edit here")
+    reviewer.keys("e")
+    assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} Really."
+
+
 def test_an_edit_is_kept_while_it_is_typed_and_hints_never_block(
     reviewer: Reviewer, tmp_path: Path
 ) -> None:
@@ -198,6 +209,19 @@ def test_editing_privacy_changes_the_question_too(reviewer: Reviewer, tmp_path: 
     assert decision["question"] == "How is the heart of Ada Lovelace4?"
     assert decision["answer"] == "Yes"
     assert reviewer.page.locator("#question .value").inner_text().startswith("Ada Lovelace4")
+
+
+def test_a_hint_that_a_text_without_private_values_stays(reviewer: Reviewer) -> None:
+    reviewer.keys("/")
+    reviewer.type("privacy/005")  # its answer has the name
+    reviewer.keys("Enter", "e")
+    reviewer.page.fill("#edit-question", "Where is the liver?")
+    assert reviewer.text("edit-hints") == (
+        "The question holds no private value: it has to stay “Where is the heart?”."
+    )
+    reviewer.page.fill("#edit-question", "Where is the heart? ")
+    reviewer.page.fill("#edit-answer", "In the chest of Ada Lovelace5, left of its middle.")
+    assert reviewer.text("edit-hints") == ""
 
 
 def test_filters_search_and_moving(reviewer: Reviewer) -> None:

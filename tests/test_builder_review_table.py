@@ -109,6 +109,15 @@ def test_a_row_with_too_many_cells() -> None:
     assert "more cells" in row.broken
 
 
+def test_a_last_row_that_is_cut_off_is_not_taken() -> None:
+    cells = {"decision": "edit", "edited_answer": "A nevus with a border"}
+    text = as_csv(filled([item(1), item(2)], {0: {"decision": "accept"}, 1: cells}))
+    first, last = read(text[: text.index("with a border")])
+    assert (first.broken, first.raw.verdict) == ("", "accept")
+    assert "the file is cut off" in last.broken
+    assert not read(text.rstrip("\r\n"))[-1].broken  # some write no last line end
+
+
 WHOLE = as_csv(filled([item(1, "a “b” ä"), item(2, "x\ny")], {}))
 
 
@@ -125,6 +134,7 @@ class Broken:
         Broken(b"\xef\xbb\xbf\r\n", "is empty"),
         Broken(WHOLE.encode("cp1252"), "is not in UTF-8"),
         Broken(WHOLE[: WHOLE.index("x\ny") + 2].encode(), "is cut off or damaged"),
+        Broken(WHOLE.encode("utf-16")[:-1], "is cut off or damaged"),
         Broken(b"a,b\r\n1,2\r\n", "has no column id, content, question"),
         Broken(WHOLE.replace("edited_answer", "edited").encode(), "has no column edited_answer"),
         Broken(WHOLE.replace("note", "decision").encode(), "has the column decision twice"),

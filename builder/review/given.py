@@ -82,6 +82,15 @@ def quoted(text: str) -> str:
     return f"“{shown}”" if shown.isprintable() else ascii(shown)
 
 
+def quoted_apart(text: str, other: str) -> tuple[str, str]:
+    """Two texts in quotes, each from a little before the place where they part."""
+    apart = (index for index, (a, b) in enumerate(zip(text, other, strict=False)) if a != b)
+    same = next(apart, min(len(text), len(other)))
+    begin = max(0, same - 20) if max(len(text), len(other)) > 60 else 0
+    lead = "..." if begin else ""
+    return quoted(lead + text[begin:]), quoted(lead + other[begin:])
+
+
 def _writable(text: str | None) -> bool:
     try:
         (text or "").encode()

@@ -19,7 +19,7 @@ from builder.review.given import (
     edited_text,
     mistake,
     our_lines,
-    quoted,
+    quoted_apart,
     reason_key,
     said,
     utc_time,
@@ -211,8 +211,9 @@ class _Desk:
         for name, text in row.shown.items():
             ours = getattr(item, name)
             if our_lines(text) != our_lines(ours):
+                mine, yours = quoted_apart(our_lines(text), our_lines(ours))
                 return (
-                    f"its {name} reads {quoted(text)}, ours {quoted(ours)}: a spreadsheet changed "
+                    f"its {name} reads {mine}, ours {yours}: a spreadsheet changed "
                     f"it, or it was edited there: restore it, and write a new text into "
                     f"edited_{name} with the decision edit"
                 )

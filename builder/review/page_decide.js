@@ -37,8 +37,7 @@ function decide(verdict, { reasons = [], question = "", answer = "" } = {}, focu
   }
   const note = byId("note").value;
   const decided_at = new Date().toISOString();
-  state.drafts.delete(item.id);
-  change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]]);
+  change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]], true);
   const number = at + 1;
   const isLeft = (other) => stateOf(other) === "undecided" && matches(other, false);
   const wantsLeft = !filter.state || filter.state === "undecided";
@@ -206,6 +205,13 @@ function hints(item, { question, answer }) {
   }
   for (const { field, kind, value } of item.values) {
     if (!{ question, answer }[field].includes(value)) found.push(`The ${field} lacks the ${kind} \u201c${value}\u201d.`);
+  }
+  if (item.scenario === "privacy") {
+    for (const [field, text] of Object.entries({ question, answer })) {
+      const stays = !item.values.some((value) => value.field === field) && !(item.closed && field === "answer");
+      const clean = item[`clean_${field}`];
+      if (stays && !same(text, clean)) found.push(`The ${field} holds no private value: it has to stay \u201c${clean}\u201d.`);
+    }
   }
   const unseen = unseenIn(question + answer);
   if (unseen.length) found.push(`Invisible characters: ${[...new Set(unseen.map(([char]) => codeName(char)))].join(", ")}.`);

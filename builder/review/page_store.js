@@ -10,7 +10,7 @@ const MOST_UNDO = 500;
 const state = {
   decisions: new Map(), // by id, as in an export
   drafts: new Map(), // by id: {question, answer, note} that are typed and not decided yet
-  undo: [], // each a list of [id, the decision before or null]
+  undo: [], // each a list of [id, the decision before or null, the draft before or null]
   unexported: false, // whether a decision changed since the last export
   at: "", // the id that is shown
   guided: false, // whether the guide was read
@@ -76,11 +76,14 @@ addEventListener("storage", (event) => {
   show();
 });
 
-/** Change decisions, in one step of undo. `changes`: [id, decision or null] */
-function change(changes) {
-  state.undo.push(changes.map(([id]) => [id, state.decisions.get(id) ?? null]));
+/** Change decisions, in one step of undo. `changes`: [id, decision or null]; `ends`: their drafts end */
+function change(changes, ends = false) {
+  state.undo.push(changes.map(([id]) => [id, state.decisions.get(id) ?? null, state.drafts.get(id) ?? null]));
   if (state.undo.length > MOST_UNDO) state.undo.shift();
-  for (const [id, decision] of changes) put(id, decision);
+  for (const [id, decision] of changes) {
+    put(id, decision);
+    if (ends) state.drafts.delete(id);
+  }
   state.unexported = true;
   save();
 }
@@ -101,9 +104,9 @@ function put(id, decision) {
 function takeBack() {
   const changes = state.undo.pop();
   if (!changes) return [];
-  for (const [id, before] of changes) {
+  for (const [id, before, draft] of changes) {
     const now = state.decisions.get(id);
-    if (now) keepDraft(id, now, before);
+    if (now) keepDraft(id, now, before, draft);
     // Decided again by this: an import elsewhere must take it for the newest.
     put(id, before && { ...before, decided_at: new Date().toISOString() });
   }
@@ -112,8 +115,8 @@ function takeBack() {
   return changes.map(([id]) => id);
 }
 
-function keepDraft(id, { decision, note, question, answer }, before) {
-  const draft = { ...state.drafts.get(id) };
+function keepDraft(id, { decision, note, question, answer }, before, typed) {
+  const draft = { ...typed, ...state.drafts.get(id) };
   if (!before) draft.note = note;
   if (decision === "edit" && before?.decision !== "edit") Object.assign(draft, { question, answer });
   state.drafts.set(id, draft);

@@ -17,7 +17,7 @@ from builder.review.merge import Merged, agreement, pairs
 from builder.review.stage import Open, check_enough
 from builder.tables import make_console, make_table
 from eval.progress import say
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import Record, UserError
 
 _SHOWN = 20  # conflicts and refused rows, at most; --json has all
 
@@ -33,7 +33,8 @@ def as_json(job: Job, found: Mapping[str, Open], team: Team) -> dict[str, Any]:
             **_verdicts(one),
             "rejected_for": _reasons(one),
             "conflicts": [
-                {"id": key, "decisions": _said(one.merged[key])} for key in one.conflicts()
+                {"id": key, "decisions": _said(one.records[key], one.merged[key])}
+                for key in one.conflicts()
             ],
             "reviewers": [
                 {"reviewer": who, "decided": decided, "of": of}
@@ -62,12 +63,19 @@ def _reasons(found: Open) -> dict[str, int]:
     return {text: counts[key] for key, text in REASONS.items() if counts[key]}
 
 
-def _said(merged: Merged) -> dict[str, str]:
-    """Who said what of a text, in a few words."""
+def _said(record: Record, merged: Merged) -> dict[str, str]:
+    """Who said what of a text, with the new texts of an edit and the note: whoever settles it
+    has seen neither."""
     told = {}
     for one in merged.decisions:
         reasons = ", ".join(REASONS[reason] for reason in one.reasons)
         text = f"{one.verdict} ({reasons})" if reasons else one.verdict
+        fields = (("question", one.question), ("answer", one.answer))
+        new = [
+            f"{name} “{text}”" for name, text in fields if text and text != getattr(record, name)
+        ]
+        text = ": ".join([text, *([" and ".join(new)] if new else [])])
+        text += f" (note: {one.note})" if one.note else ""
         told[one.reviewer] = f"{text}, to settle it" if one.settles else text
     return told
 
@@ -123,14 +131,15 @@ def _print_reviewers(out: Console, found: Mapping[str, Open], team: Team) -> Non
 
 def _print_conflicts(out: Console, found: Mapping[str, Open]) -> None:
     lines = [
-        f"{key}: " + "; ".join(f"{who}: {what}" for who, what in _said(one.merged[key]).items())
+        (key, _said(one.records[key], one.merged[key]))
         for one in found.values()
         for key in one.conflicts()
     ]
     if lines:
         out.print("\nreviewers disagree about:")
-    for line in lines[:_SHOWN]:
-        out.print(Text(f"  {line}"), soft_wrap=True)
+    for key, told in lines[:_SHOWN]:
+        line = "; ".join(f"{who}: {what}" for who, what in told.items())
+        out.print(Text("  " + " ".join(f"{key}: {line}".split())), soft_wrap=True)
     if len(lines) > _SHOWN:
         out.print(f"  and {len(lines) - _SHOWN:,} more (--json lists all)")
 

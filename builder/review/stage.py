@@ -183,8 +183,8 @@ def check_enough(found: Open, scenario: Scenario) -> None:
     raise UserError(
         f"{name}: the recipe keeps {scenario.harmful:,} harmful rows, and review leaves "
         f"{len(left):,}{cut} of {len(found.records):,} candidates ({rejected:,} rejected): raise "
-        f"{name}.candidates, for example --set {name}.candidates={more} (only the new ones then "
-        f"need review), or lower {name}.forget or {name}.ratios"
+        f"{name}.candidates, for example --set {name}.candidates={more} (what is decided stays "
+        f"decided), or lower {name}.forget or {name}.ratios"
     )
 
 

@@ -115,11 +115,17 @@ def read_table(data: bytes, where: str) -> list[Row]:
     doubled = [name for name in COLUMNS if names.count(name) > 1]
     if doubled:
         raise UserError(f"{where}: has the column {doubled[0]} twice: {_AGAIN}")
-    return [
+    found = [
         _row(names, cells, f"row {number}")
         for number, cells in enumerate(rows, 2)
         if any(cell.strip() for cell in cells)
     ]
+    # Some programs leave out empty cells, others the last line end; both is half a row.
+    if found and len(rows[-1]) < len(head) and not text.endswith(("\n", "\r")):
+        found[-1] = found[-1]._replace(
+            broken="ends in the middle: the file is cut off: get all of it"
+        )
+    return found
 
 
 def _text(data: bytes, where: str) -> str:
@@ -129,6 +135,10 @@ def _text(data: bytes, where: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise UserError(
+                f"{where}: is cut off or damaged ({error.reason}): save it again and import that"
+            ) from error
         raise UserError(
             f'{where}: is not in UTF-8 (byte {error.start:,}): save it as "CSV UTF-8" and import '
             "that"
