@@ -66,6 +66,8 @@ def every_text(folder: Folder) -> Texts:
     for table in folder.tables.values():
         for text in table.metadata:
             found.setdefault(text, []).append(f"{table.path}: its metadata")
+        for text in table.pictures:
+            found.setdefault(text, []).append(f"{table.path}: a picture's path")
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()

@@ -16,7 +16,8 @@ from builder.audit.texts import Texts, every_text, provenance_texts, request_tex
 from builder.real_data import REAL, real
 
 _MACHINE: Final = re.compile(
-    r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|scratch|workspace|var/folders|private/var)/[\w.~-]+|"
+    r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|Volumes|scratch|workspace|work|data|datasets|"
+    r"srv|opt|nfs|net|gpfs|lustre|storage|usr|var|private/var)/[\w.~-]+|"
     r"\b[A-Za-z]:\\{1,2}(?:Users|Documents|Windows|temp)\b|\bfile:///?\w|(?<!\w)/content/drive\b|"
     r"(?<![\w/])/root(?![\w/-])",
     re.IGNORECASE,
