@@ -56,7 +56,7 @@ def test_the_demo_passes_without_its_work_folder(folder: Path) -> None:
     assert nothing == {
         "forget pictures are not in retain (split_by: image)",
         "pictures by reference are not stored",
-        "decisions name no reviewer",
+        "decisions are the rows' own and name nobody",
         "recorded requests can be replayed",
         "no live number or address in recorded requests",
     }

@@ -48,6 +48,7 @@ DECODE, METADATA = "pictures decode", "no EXIF, comments or DICOM in pictures"
 ONE, LOADS = "an image_id is one picture", "configs load"
 PHONE, DOMAIN = "no dialable telephone number", "no live domain, URL or e-mail address"
 REVIEW = "review columns are the manifest's"
+DECISIONS = "decisions are the rows' own and name nobody"
 PATHS, KEYS = "no path of the building machine", "no key or token"
 REQUESTS = "recorded requests can be replayed"
 
@@ -686,14 +687,31 @@ def not_reviewed(p: Planted) -> str:
     return f"{p.rows(WRONG)[0]['id']}: review 'none'"
 
 
-def _decided(p: Planted, **to: str) -> str:
-    row = p.rows(WRONG)[0]["id"]
-    p.write_lines(
-        "incorrect-review.jsonl", [{"id": row, "reviewer": "r1", "verdict": "accept"} | to]
-    )
+def _decided(p: Planted, number: int = 0, reviewer: str = "r1", decision: str = "accepted") -> str:
+    """A review of all rows in which one is decided as said."""
+    rows = p.rows(WRONG)
+    said = [decision if i == number else "accepted" for i in range(len(rows))]
+    verdict = {"accepted": "accept", "edited": "edit", "rejected": "reject"}
+    lines = [
+        {
+            "id": row["id"],
+            "decision": one,
+            "reasons": [],
+            "reviewers": [{"reviewer": reviewer, "decision": verdict[one], "settles": False}],
+        }
+        for row, one in zip(rows, said, strict=True)
+    ]
+    p.write_lines("incorrect-review.jsonl", lines)
+    for row in rows:
+        row["review"] = "accepted"
+    p.write(WRONG, rows)
+    counts = {"accepted": said.count("accepted"), "edited": said.count("edited")}
+    rejected = {"not wrong": said.count("rejected")}
+    told = {"mode": "people", "reviewers": 1, "items": len(rows), "rejected": rejected, **counts}
+    p.manifest["review"] = {"incorrect": told}
     p.manifest["files"]["provenance/incorrect-review.jsonl"] = {}
     p.settle()
-    return str(row)
+    return str(rows[number]["id"])
 
 
 def named_reviewer(p: Planted) -> str:
@@ -701,8 +719,19 @@ def named_reviewer(p: Planted) -> str:
     return "provenance/incorrect-review.jsonl: line 1 names"
 
 
-def rejected_by_all(p: Planted) -> str:
-    return f"{_decided(p, verdict='reject')}: rejected by everybody"
+def rejected_yet_published(p: Planted) -> str:
+    return f"{_decided(p, decision='rejected')}: decided 'rejected', its row says 'accepted'"
+
+
+def edited_yet_unmarked(p: Planted) -> str:
+    return f"{_decided(p, 3, decision='edited')}: decided 'edited', its row says 'accepted'"
+
+
+def miscounted_decisions(p: Planted) -> str:
+    _decided(p)
+    p.manifest["review"]["incorrect"]["edited"] = 2
+    p.settle()
+    return "provenance/incorrect-review.jsonl: 0 edited, the manifest counts 2"
 
 
 def _recorded(p: Planted, key: str | None, text: str) -> None:
@@ -855,9 +884,11 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (lost_ratings, "calibration columns are the ratings"),
     (other_rating, "calibration columns are the ratings"),
     (accepted_by_nobody, REVIEW),
-    (not_reviewed, REVIEW),
-    (named_reviewer, "decisions name no reviewer"),
-    (rejected_by_all, "decisions name no reviewer"),
+    (not_reviewed, REVIEW, DECISIONS),
+    (named_reviewer, DECISIONS),
+    (rejected_yet_published, DECISIONS),
+    (edited_yet_unmarked, DECISIONS),
+    (miscounted_decisions, DECISIONS),
     (changed_reply, REQUESTS),
     (invented_by_the_model, "no live number or address in recorded requests"),
     (_says("Call (212) 736-5000."), PHONE),

@@ -21,6 +21,8 @@ from mllmu_med_dataset import UserError
 
 _RATED: Final = {"id": str, "rating": int, "kept": bool}
 _PSEUDONYM: Final = re.compile(r"r\d+")
+#: What was decided about a candidate that is kept, and what its row's column then says.
+_COLUMN: Final = {"accepted": "accepted", "edited": "edited", "unseen": "none"}
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -169,25 +171,53 @@ def _review(folder: Folder) -> Iterator[Check]:
         found = folder.jsonl(file)
         if isinstance(found, str):
             decisions.append(f"provenance/{file}: {found}")
+        elif found is None and done is not None:
+            decisions.append(f"provenance/{file}: is not there")
         elif found is not None:
             seen += len(found)
             decisions += _decisions(folder, name, found, f"provenance/{file}")
     note = "" if folder.manifest.review else "no review: all none"
     yield Check("review columns are the manifest's", checked, columns, note)
-    yield Check("decisions name no reviewer", seen, decisions, "" if seen else "no decisions")
+    yield Check(
+        "decisions are the rows' own and name nobody",
+        seen,
+        decisions,
+        "" if seen else "no decisions",
+    )
 
 
 def _decisions(folder: Folder, name: str, found: list[dict[str, Any]], file: str) -> Iterator[str]:
-    verdicts: dict[str, set[str]] = {}
+    decided: dict[str, str] = {}
     for number, one in enumerate(found, 1):
-        if not _PSEUDONYM.fullmatch(str(one.get("reviewer"))):
+        decision, reviewers = str(one.get("decision")), one.get("reviewers")
+        if decision not in (*_COLUMN, "rejected"):
+            yield f"{file}: line {number} has no decision"
+        if not isinstance(reviewers, list) or not all(map(_is_nameless, reviewers)):
             yield f"{file}: line {number} names a reviewer other than r1, r2, ..."
-        if one.get("verdict") not in VERDICTS:
-            yield f"{file}: line {number} has no verdict"
-        verdicts.setdefault(str(one.get("id")), set()).add(str(one.get("verdict")))
+        decided[str(one.get("id"))] = decision
     for row in folder.rows(name, "forget"):
-        if verdicts.get(row.id) == {"reject"}:
-            yield f"{row.id}: rejected by everybody, yet published"
+        decision = decided.get(row.id, "not")
+        if _COLUMN.get(decision) != row.review:
+            yield f"{row.id}: decided {decision!r}, its row says {row.review!r}"
+    told = folder.manifest.review.get(name)
+    if told is None:
+        return
+    rejected = sum(told.rejected.values())
+    counts = {"accepted": told.accepted, "edited": told.edited, "rejected": rejected}
+    ours = Counter(decided.values())
+    for what, count in {**counts, "unseen": told.unseen}.items():
+        if ours[what] != count:
+            yield f"{file}: {ours[what]:,} {what}, the manifest counts {count:,}"
+
+
+def _is_nameless(one: Any) -> bool:
+    """A reviewer's decision under a pseudonym, and nothing besides."""
+    return (
+        isinstance(one, dict)
+        and one.keys() == {"reviewer", "decision", "settles"}
+        and bool(_PSEUDONYM.fullmatch(str(one["reviewer"])))
+        and one["decision"] in VERDICTS
+    )
 
 
 def _requests(folder: Folder) -> Check:
