@@ -489,7 +489,11 @@ def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> Non
     path.write_text(head, "utf-8")
     with pytest.raises(UserError, match="holds no figures"):
         read_results(path)
-    path.write_text(head + "ours,privacy_r45,a,base,rouge1,test,,0.5,,,1,x\n", "utf-8")
+    one = "ours,privacy_r45,a,base,rouge1,{},,0.5,,,1,x\n"
+    path.write_text(head + one.format("test"), "utf-8")
+    with pytest.raises(UserError, match="no rouge1 of a on forget: lines are missing"):
+        read_results(path)
+    path.write_text(head + "".join(map(one.format, SPLITS)), "utf-8")
     with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
         render_card(facts, results=read_results(path))
 

@@ -92,7 +92,7 @@ def test_the_same_pair_in_another_form_or_file_is_a_duplicate(tmp_path: Path) ->
         slake_row(1, 9003, "Is the lung healthy?", "Yes"),
         slake_row(1, 9004, "Is the liver healthy?", "Yes"),
     ]
-    root = make_slake(tmp_path / "s", train)
+    root = make_slake(tmp_path / "s", train, test=[])
     one, two = (root / "imgs" / row["img_name"] for row in (train[0], train[2]))
     two.write_bytes(one.read_bytes())
     outcome = read_slake(root, tmp_path / "work")

@@ -59,6 +59,29 @@ def picture_modes(given: str | None, manifest: Mapping[str, Any]) -> dict[str, s
     return modes
 
 
+def check_kept_back(modes: Mapping[str, str], chosen: str, there: Mapping[str, Any] | None) -> None:
+    """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
+
+    What has been handed on cannot be taken back: an option that was left out this time must not
+    do it.
+
+    Args:
+        chosen: `--images` as it was given.
+        there: the manifest of the build that the repository holds.
+
+    Raises:
+        UserError: names the scenario and both ways on.
+    """
+    held = (there or {}).get("images", {})
+    said = {one.partition("=")[0].strip() for one in chosen.split(",")}
+    for name, mode in modes.items():
+        if mode == "embed" and held.get(name) == "reference" and name not in said:
+            raise UserError(
+                f"{name}: the Hub's build names its pictures by reference, this would hand them "
+                f"on: say --images {name}=reference to keep it so, or --images {name}=embed"
+            )
+
+
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
     """An empty hidden folder beside a dataset's, for one command at a time, gone afterwards."""
