@@ -244,8 +244,16 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     files = publish.write_data(building, parts)
     configs = [config for part in parts for config in publish.config_files(part)]
     build = publish.build_id(files, configs)
-    files |= publish.copy_into(building, _provenance(job, plans))
-    manifest = describe(building, manifests.draft(job, plans, parts, configs, files, build))
+    provenance = _provenance(job, plans)
+    left_out: dict[str, Any] = {}
+    if job.recipe.asks_model:
+        from builder import recorded
+
+        provenance[recorded.REQUESTS], count = _requests(job, plans)
+        left_out = recorded.told({}, count, recorded.REAL)
+    files |= publish.copy_into(building, provenance)
+    draft = manifests.draft(job, plans, parts, configs, files, build)
+    manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
     publish.self_check(building, parts, job.work / "self-check")
     publish.check_target(job.out, _read_manifest(job.out))
     replace_folder(building, job.out)
@@ -258,7 +266,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
 
 def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
     """What ships beside the data: the fictional patients, every dropped row's id and reason, what
-    reviewers decided, ratings and the language model's replies."""
+    reviewers decided, and ratings."""
     files = {}
     for item in plans:
         folder = job.work / item.name
@@ -283,13 +291,21 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
         for item in plans:
             source = item.chain.folder / "calibrate" / RATINGS
             files[f"provenance/{item.name}-ratings.jsonl"] = source
-    if job.recipe.asks_model:
-        from builder.desk import used_requests
-
-        used = set().union(
-            *(used_requests(p.chain.folder / stage.name) for p in plans for stage in p.stages)
-        )
-        with RequestLedger(job.requests) as ledger:
-            ledger.export(job.work / "requests.parquet", used)
-        files["provenance/requests.parquet"] = job.work / "requests.parquet"
     return files
+
+
+def _requests(job: Job, plans: Sequence[ChainPlan]) -> tuple[Path, int]:
+    """The requests that made the rows, with their replies; how many of them may not ship."""
+    from builder import recorded
+    from builder.desk import used_requests
+
+    used = set().union(
+        *(used_requests(p.chain.folder / stage.name) for p in plans for stage in p.stages)
+    )
+    exported = job.work / "requests.parquet"
+    with RequestLedger(job.requests) as ledger:
+        ledger.export(exported, used)
+    left_out = recorded.leave_out(exported, exported, recorded.holds_real)
+    if left_out:
+        say(f"{recorded.REQUESTS}: {left_out:,} requests left out: {recorded.REAL}")
+    return exported, left_out

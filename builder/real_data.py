@@ -95,6 +95,11 @@ REAL: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
+def real(text: str) -> str:
+    """The first of any kind in a text; empty where there is none."""
+    return next((what for find in REAL.values() if (what := find(text))), "")
+
+
 def blanked(text: str) -> str:
     """A text that a model made up, with `[removed]` for what could be a living person's."""
     for find in REAL.values():

@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from corpora import PLAIN, builder
 from fakehub import FakeHub, Repo, serve
 from llm_author import reply
 from planted import Planted
-from scripted_server import KEY, MODEL, ScriptedServer
+from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import Check, run
 from builder.audit.values import Haystack
 from builder.publish import MANIFEST
 from builder.real_data import REAL, blanked
+from builder.recorded import REQUESTS
 from eval.files import read_jsonl
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS
@@ -93,6 +95,40 @@ def test_a_build_by_a_language_model_passes(
     checks = run(tmp_path / "mllmu-med")
     assert failed(checks) == {}
     assert by_name(checks)["recorded requests can be replayed"].checked == asked > 10
+
+
+def test_replies_with_what_could_be_somebodys_do_not_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rejected reply with a live number is left out with the request that quotes it, and told."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    asked: set[str] = set()
+
+    def invents(body: dict[str, Any]) -> str:
+        prompt = prompt_of(body)
+        if "True answer" in prompt and len(asked) < 2 and "736-5000" not in prompt:
+            asked.add(prompt)
+            return json.dumps({"answer": "Call 212-736-5000 about this foreign body."})
+        return reply(body)
+
+    options = ["--limit", "120", "--set", "privacy.ratios=[10]", *PLAIN]
+    with ScriptedServer(reply=invents) as server:
+        options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
+        done = builder("rebuild", *options, cwd=tmp_path)
+        sent = len(server.asked())
+    assert done.returncode == 0, done.stderr
+    assert len(asked) == 2
+    folder = tmp_path / "mllmu-med"
+    checks = run(folder)
+    assert failed(checks) == {}
+    left = json.loads((folder / MANIFEST).read_text("utf-8"))["left_out"][REQUESTS]
+    assert left["requests"] == 4
+    assert f"{REQUESTS}: 4 requests left out" in done.stderr
+    assert by_name(checks)["recorded requests can be replayed"].checked == sent - 4
+    assert "736-5000" not in str(pq.read_table(folder / REQUESTS).to_pylist())
+    card = (folder / "README.md").read_text("utf-8")
+    assert f"4 requests to the language model and the replies are left out of `{REQUESTS}`" in card
+    assert "--offline" not in card
 
 
 def test_pictures_by_reference(demo: Path, folder: Path, tmp_path: Path) -> None:

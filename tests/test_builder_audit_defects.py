@@ -253,10 +253,20 @@ def not_nested(p: Planted) -> str:
 
 
 def same_pair_retained(p: Planted) -> str:
+    return _retained(p, str)
+
+
+def pair_in_other_words_only_by_form(p: Planted) -> str:
+    """White space and case make no other question."""
+    return _retained(p, lambda text: text.upper().replace(" ", "  "))
+
+
+def _retained(p: Planted, form: Callable[[str], str]) -> str:
     forgotten = p.rows(FIRST)[0]
-    keys = ("image", "image_id", "image_sha256", "answer_type", "clean_question", "clean_answer")
+    keys = ("image", "image_id", "image_path", "image_sha256", "answer_type")
     same = {key: forgotten[key] for key in keys}
-    same |= {key: forgotten[f"clean_{key}"] for key in ("question", "answer")}
+    texts = {key: form(forgotten[f"clean_{key}"]) for key in ("question", "answer")}
+    same |= texts | {f"clean_{key}": text for key, text in texts.items()}
     rows = p.rows(RETAIN)
     count = [row["image_sha256"] for row in rows].count
     found = p.change(RETAIN, lambda row: count(row["image_sha256"]) > 1, **same)
@@ -266,7 +276,7 @@ def same_pair_retained(p: Planted) -> str:
 
 def seen_picture(p: Planted) -> str:
     trained = p.rows("incorrect/retain.parquet")[0]
-    keys = ("image", "image_id", "image_sha256")
+    keys = ("image", "image_id", "image_path", "image_sha256")
     found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
     p.settle()
     return f"{found}: its picture is in forget or retain"
@@ -775,6 +785,14 @@ def path_in_parquet(p: Planted) -> str:
     return f"{SKIN}: its metadata holds 'C:"
 
 
+def path_beside_a_picture(p: Planted) -> str:
+    rows = p.rows(SKIN)
+    rows[0]["image"]["path"] = "/home/alice/x.png"
+    p.write(SKIN, rows)
+    p.settle()
+    return f"{SKIN}: a picture's path"
+
+
 def key_in_provenance(p: Planted) -> str:
     lines = p.lines("privacy-drops.jsonl")
     p.write_lines("privacy-drops.jsonl", [{**line, "note": "sk-" + 24 * "a"} for line in lines])
@@ -808,6 +826,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (wrong_round, "ranks and rounds are in order"),
     (not_nested, "forget ratios are nested", TWIN),
     (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS, ONE),
+    (pair_in_other_words_only_by_form, "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (seen_picture, "test pictures are in no other set", MANIFEST_COUNTS, ONE),
     (shared_picture, "forget pictures are not in retain (split_by: image)"),
     (null, "no value is missing"),
@@ -856,7 +875,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (trailing_bytes, METADATA),
     (dicom, METADATA, DECODE),
     (plot_with_author, METADATA),
-    (absolute_picture, "picture paths are relative"),
+    (absolute_picture, "picture paths are relative", PATHS),
     (stored_although_referred, "pictures by reference are not stored"),
     (lost_drop, DROPS),
     (broken_line, DROPS),
@@ -883,6 +902,9 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_says("Read /home/alice/scan."), PATHS),
     (path_in_card, PATHS),
     (path_in_parquet, PATHS),
+    (path_beside_a_picture, PATHS, "picture paths are relative"),
+    (_says("Read from /data/slake/imgs."), PATHS),
+    (_says("Read from /Volumes/scans/x."), PATHS),
     (_says("hf_" + 34 * "a"), KEYS),
     (_says("Bearer " + 24 * "b"), KEYS),
     (key_in_provenance, KEYS),

@@ -470,6 +470,7 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
     assert problems(Folder(folder), without) == []
     data = load_dataset(str(folder), "incorrect", cache_dir=str(tmp_path / "cache"))
     assert data["test"][0]["image"] is None
+    assert "https://huggingface.co/datasets/alice/mllmu-med/discussions" in card
     croissant = json.loads((folder / "croissant.json").read_text("utf-8"))
     assert croissant["url"] == "https://huggingface.co/datasets/alice/mllmu-med"
     # The plain folder says nothing of all that.
@@ -488,7 +489,11 @@ def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> Non
     path.write_text(head, "utf-8")
     with pytest.raises(UserError, match="holds no figures"):
         read_results(path)
-    path.write_text(head + "ours,privacy_r45,a,base,rouge1,test,,0.5,,,1,x\n", "utf-8")
+    one = "ours,privacy_r45,a,base,rouge1,{},,0.5,,,1,x\n"
+    path.write_text(head + one.format("test"), "utf-8")
+    with pytest.raises(UserError, match="no rouge1 of a on forget: lines are missing"):
+        read_results(path)
+    path.write_text(head + "".join(map(one.format, SPLITS)), "utf-8")
     with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
         render_card(facts, results=read_results(path))
 
@@ -589,6 +594,25 @@ def test_croissant_says_what_the_card_says(built: Path) -> None:
     assert "xu2025learning" in told["citeAs"]
     assert all(limit.replace("`", "") in told["rai:dataLimitations"] for limit in limits(built))
     assert "555-0100" in told["rai:personalSensitiveInformation"]
+
+
+def test_who_the_pictures_show_is_told(built: Path, corpora: Path) -> None:
+    """Text is fictional; patients on SLAKE's and MM-Skin's pictures are not."""
+    real, drawn = card_of(corpora / "mllmu-med"), card_of(built)
+    for card in (real, drawn):
+        assert "Every person in it is fictional" not in card
+        assert "All personal data in the text are fictional" in card
+    for told in (
+        "SLAKE's pictures are of real patients",
+        "MM-Skin's pictures are of real patients",
+        "are not those of the patient in its picture",
+    ):
+        assert told in real.split("## Personal data")[1].split("\n## ")[0]
+        croissant = json.loads((corpora / "mllmu-med/croissant.json").read_text("utf-8"))
+        assert told in croissant["rai:personalSensitiveInformation"]
+        assert told not in drawn
+    assert "real patients" not in drawn
+    assert "/discussions" not in real
 
 
 def limits(folder: Path) -> list[str]:

@@ -162,6 +162,34 @@ def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
     assert "deleted 1" in done.stdout
 
 
+def test_pictures_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
+    site.publish("--images", "privacy=reference")
+    head = site.repo.head.oid
+    said = site.fails()
+    assert "--images privacy=reference to keep it so" in said
+    assert site.repo.head.oid == head
+    assert "nothing to commit" in site.publish("--images", "privacy=reference").stdout
+    assert site.publish("--images", "privacy=embed").returncode == 0
+    assert site.repo.head.oid != head
+
+
+def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
+    """A run's name is a folder's, and may tell whose."""
+    report = tmp_path / "report.csv"
+    report.write_text(
+        "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
+        + "".join(
+            f"ours,privacy,/home/alice/runs/ga,method,rouge1,{split},,0.5,,,6,rouge-score\n"
+            for split in ("forget", "retain", "test")
+        ),
+        "utf-8",
+    )
+    for more in ([], ["--dry-run"]):
+        said = site.fails("--results", str(report), *more)
+        assert "no path of the building machine" in said
+    assert site.hub.changes() == []
+
+
 def test_dry_run_asks_no_network(site: Site) -> None:
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
     done = site.publish("--dry-run", "--public", "--gated", "auto", **closed)

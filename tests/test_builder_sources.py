@@ -84,6 +84,24 @@ def test_slake_drops_with_reasons(tmp_path: Path) -> None:
     assert outcome.notes == {"white space tidied": 1}
 
 
+def test_the_same_pair_in_another_form_or_file_is_a_duplicate(tmp_path: Path) -> None:
+    """By the picture's bytes and the words, whatever their case: sets would share the row."""
+    train = [
+        slake_row(0, 9001, "Is the lung healthy?", "Yes"),
+        slake_row(0, 9002, "is the  Lung healthy?", "yes"),
+        slake_row(1, 9003, "Is the lung healthy?", "Yes"),
+        slake_row(1, 9004, "Is the liver healthy?", "Yes"),
+    ]
+    root = make_slake(tmp_path / "s", train, test=[])
+    one, two = (root / "imgs" / row["img_name"] for row in (train[0], train[2]))
+    two.write_bytes(one.read_bytes())
+    outcome = read_slake(root, tmp_path / "work")
+    assert [row.id.rpartition("/")[2] for row in outcome.kept] == ["9001", "9004"]
+    assert {drop.reason for drop in outcome.drops} == {
+        "the same picture, question and answer as another row"
+    }
+
+
 @pytest.mark.parametrize("answer", ["None", "NA", "nan", "null", "0012", "2", "#N/A", "TRUE"])
 def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: Path) -> None:
     train = [*slake_rows(0, 1), slake_row(0, 9001, "How many?", answer)]

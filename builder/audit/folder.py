@@ -112,6 +112,7 @@ class Table:
     problem: str = ""
     nulls: list[str] = field(default_factory=list)  # ids of rows in which a value is missing
     metadata: list[str] = field(default_factory=list)  # texts of the file's own metadata
+    pictures: set[str] = field(default_factory=set)  # paths inside the column `image`
 
 
 @dataclass
@@ -208,18 +209,17 @@ def _read_table(path: Path, name: str, scenario: str, split: str) -> Table:
         table.problem = f"cannot be read ({str(error).splitlines()[0]})"
     else:
         for row, picture in zip(read, paths, strict=True):
-            named = row.get("image_path") or (picture or {}).get("path") or ""
-            table.rows.append(_record(row, named, table))
+            table.rows.append(_record(row, table))
+            table.pictures |= {str((picture or {}).get("path") or "")} - {""}
     return table
 
 
-def _record(row: dict[str, Any], picture: str, table: Table) -> Row:
+def _record(row: dict[str, Any], table: Table) -> Row:
     whole = {name: _filled(name, value) for name, value in row.items()}
     spans = [span for span in whole["pii"] if span and None not in span.values()]
     if None in row.values() or len(spans) < len(whole["pii"]):
         table.nulls.append(str(row["id"]))
     whole["pii"] = tuple(PiiSpan(**span) for span in spans)
-    whole["image_path"] = picture
     return Record(**whole, split=table.split)
 
 

@@ -82,6 +82,12 @@ def checks(folder: Folder) -> Iterator[Check]:
         for row in folder.rows()
         if (problem := _place(row.image_path))
     ]
+    places += [
+        f"{table.path}: a picture's path {path!r} {problem}"
+        for table in folder.tables.values()
+        for path in sorted(table.pictures)
+        if (problem := _place(path))
+    ]
     yield Check("picture paths are relative", sum(1 for _ in folder.rows()), places)
     count = sum(len(t.rows) for t in folder.tables.values() if folder.by_reference(t.scenario))
     why = "" if count else "every config embeds its pictures"

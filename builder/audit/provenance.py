@@ -13,12 +13,12 @@ from typing import Any, Final
 from builder.audit.check import Check
 from builder.audit.folder import Folder
 from builder.recipe import Calibration
+from builder.recorded import REQUESTS
 from builder.request_ledger import RequestLedger
 from builder.review.items import VERDICTS
 from builder.stages import STAGES
 from mllmu_med_dataset import UserError
 
-REQUESTS: Final = "provenance/requests.parquet"
 _RATED: Final = {"id": str, "rating": int, "kept": bool}
 _PSEUDONYM: Final = re.compile(r"r\d+")
 #: What was decided about a candidate that is kept, and what its row's column then says.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from builder.audit.check import Check
 from builder.audit.folder import Folder, Row, scenario_of
 from builder.recipe import Scenario
+from builder.sources import alike
 from builder.split import ROUNDS
 from mllmu_med_dataset import SPLITS, config_name
 
@@ -134,7 +135,10 @@ def _nested(folder: Folder) -> Check:
 
 
 def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
-    """The same row, or the same clean pair about the same picture, in two sets of a config."""
+    """The same row, or the same clean pair about the same picture, in two sets of a config.
+
+    White space and case make no other pair, as in `builder.sources.drop_duplicates`.
+    """
     failed: dict[str, str] = {}
     checked = 0
     for name in configs:
@@ -142,7 +146,7 @@ def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
         for split in SPLITS:
             for row in folder.config(name, split):
                 checked += 1
-                pair = (row.image_sha256, row.clean_question, row.clean_answer)
+                pair = (row.image_sha256, alike(row.clean_question), alike(row.clean_answer))
                 for key in (("id", row.id), ("pair", *pair)):
                     other, first = seen.setdefault(key, (split, row.id))
                     if other != split:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.audit.folder import Folder, Row, read_objects
+from builder.recorded import REQUESTS
 
 #: What people read; the other columns hold ids, hashes and names of our own.
 _WORDS: Final = ("question", "answer", "clean_question", "clean_answer", "content_type", "modality")
@@ -41,7 +42,7 @@ def request_texts(folder: Folder) -> Texts:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = folder.path / "provenance/requests.parquet"
+    path = folder.path / REQUESTS
     found: Texts = {}
     if not path.is_file():
         return found
@@ -52,7 +53,7 @@ def request_texts(folder: Folder) -> Texts:
     for row in rows:
         for name, text in row.items():
             if isinstance(text, str) and name not in _IDS:
-                where = f"provenance/requests.parquet: {str(row.get('key'))[:12]}, its {name}"
+                where = f"{REQUESTS}: {str(row.get('key'))[:12]}, its {name}"
                 found.setdefault(text, []).append(where)
     return found
 
@@ -65,6 +66,8 @@ def every_text(folder: Folder) -> Texts:
     for table in folder.tables.values():
         for text in table.metadata:
             found.setdefault(text, []).append(f"{table.path}: its metadata")
+        for text in table.pictures:
+            found.setdefault(text, []).append(f"{table.path}: a picture's path")
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()

@@ -10,7 +10,7 @@ import json
 from typing import Any, Final
 
 from builder.card import text
-from builder.card.limits import limits
+from builder.card.limits import limits, people_shown
 from builder.card.markdown import listed
 from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Config, Facts
@@ -103,12 +103,11 @@ def _responsible(facts: Facts) -> dict[str, Any]:
     wrote = "the builder's offline author (fixed rules)"
     if author["author"] == "llm":
         wrote = listed(sorted({name for some in author["replies"].values() for name in some}))
-    private = {}
+    private = people_shown(facts)
     if "privacy" in facts.scenarios:
-        private["rai:personalSensitiveInformation"] = (
-            "All personal data are fictional and lie in reserved ranges: "
-            + "; ".join(f"{kind}: {_words(told)}" for kind, told in text.RANGES.items())
-            + "."
+        ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in text.RANGES.items())
+        private.insert(
+            0, f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
         )
     return {
         "rai:dataCollection": " ".join(
@@ -123,7 +122,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
             for name, use in text.FORBIDDEN.items()
             if not name.strip() or name in facts.scenarios
         ),
-        **private,
+        **({"rai:personalSensitiveInformation": " ".join(private)} if private else {}),
     }
 
 

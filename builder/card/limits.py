@@ -6,6 +6,7 @@ from typing import Final
 
 from builder.card import numbers
 from builder.card.markdown import counted, listed
+from builder.card.sources import SOURCES
 from builder.facts import Facts
 from mllmu_med_dataset import SPLITS
 
@@ -57,6 +58,22 @@ def limits(facts: Facts) -> list[str]:
             "plausible is not known."
         )
     return [*found, "All text is in English."]
+
+
+def people_shown(facts: Facts) -> list[str]:
+    """What the pictures can tell of real patients; empty where a program drew all of them."""
+    found = [SOURCES[name].people for name in facts.sources if SOURCES[name].people]
+    if found:
+        given = (
+            ""
+            if "privacy" not in facts.scenarios
+            else (" The fictional data of a row are not those of the patient in its picture.")
+        )
+        found.append(
+            "Metadata are cut out of the picture files; nobody has looked for names or numbers "
+            f"inside the pictures.{given}"
+        )
+    return found
 
 
 def _sizes(facts: Facts) -> list[str]:

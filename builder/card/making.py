@@ -8,10 +8,10 @@ from typing import Any
 from builder.card import text
 from builder.card.alt import alt_texts
 from builder.card.markdown import Table, counted, listed, plain
-from builder.card.rebuild import REQUESTS
 from builder.card.sources import SOURCES
 from builder.facts import Facts
 from builder.recipe import Incorrect, Privacy, Scenario
+from builder.recorded import REQUESTS
 
 
 def lines(facts: Facts) -> list[str]:

@@ -11,11 +11,11 @@ from builder.card.markdown import Table, counted, listed
 from builder.card.sources import SOURCES
 from builder.facts import Facts
 from builder.recipe import Calibration, load_recipe
+from builder.recorded import REQUESTS
 from eval.recipes import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.
 _OPTIONS: Final = {"author": "--author", "llm.model": "--model"}
-REQUESTS: Final = "provenance/requests.parquet"
 
 
 def command(facts: Facts) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from builder.card import contents, making, numbers, rebuild, text
 from builder.card import results as measured
 from builder.card.front import front_matter
-from builder.card.limits import limits
+from builder.card.limits import limits, people_shown
 from builder.card.markdown import Table, counted, listed
 from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
@@ -46,11 +46,12 @@ def render_card(
         "How it was made": making.lines(facts),
         "Statistics": contents.statistics(facts),
         "What the sets share": contents.overlaps(facts),
-        "Fictional people": _fiction(facts),
+        "Personal data": [*_fiction(facts), *_patients(facts)],
         "Licences": _licences(facts),
         "Limits and known flaws": [*(f"- {one}" for one in limits(facts)), ""],
         "Results": measured.lines(facts, results) if results else [],
         "Rebuild it": rebuild.lines(facts),
+        "Questions and corrections": _contact(repo),
         "Citation": _citation(facts, repo),
     }
     found = front_matter(facts)
@@ -91,7 +92,7 @@ def _head(facts: Facts) -> list[str]:
 
 def _warning(facts: Facts) -> str:
     told = {
-        "privacy": "Every person in it is fictional.",
+        "privacy": "All personal data in the text are fictional.",
         "incorrect": "Answers marked `wrong_diagnosis` or `outdated_knowledge` are wrong on "
         "purpose: never use them as medical advice.",
     }
@@ -166,13 +167,31 @@ def _fiction(facts: Facts) -> list[str]:
         [(numbers.KINDS[kind], text.RANGES[kind]) for kind in text.RANGES if kind in used],
     )
     return [
-        "No value in this dataset belongs to a real person. All private data are made by a program "
-        "and lie in ranges that are kept for fiction or lead nowhere; there are no social security "
-        "numbers and no payment data. A name can equal a living person's by chance.",
+        "No private value in the text belongs to a real person. All are made by a program and lie "
+        "in ranges that are kept for fiction or lead nowhere; there are no social security numbers "
+        "and no payment data. A name can equal a living person's by chance.",
         "",
         *table.lines(2),
         f"All {counted(len(facts.profiles), 'fictional patient')}, those of dropped candidates "
         "included, are in `provenance/profiles.jsonl`.",
+        "",
+    ]
+
+
+def _patients(facts: Facts) -> list[str]:
+    """Whom the pictures show, which no fiction changes."""
+    shown = people_shown(facts)
+    return [*(f"- {one}" for one in shown), ""] if shown else []
+
+
+def _contact(repo: str | None) -> list[str]:
+    if repo is None:
+        return []
+    return [
+        "Questions, mistakes, and pictures or rows that should not be here: in the repository's "
+        f"[discussions](https://huggingface.co/datasets/{repo}/discussions). A correction comes "
+        "with a new build id; earlier builds stay in the repository's history until its owners "
+        "remove them.",
         "",
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from builder.facts import Facts
 from eval.figures import Figure, Key, Line, Report, label_of
 from eval.report import CSV_COLUMNS, to_markdown
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import SPLITS, UserError
 
 
 def read_results(path: Path) -> dict[str, Report]:
@@ -48,6 +48,14 @@ def read_results(path: Path) -> dict[str, Report]:
         raise UserError(f"{path}: cannot be read as a report's CSV: {error}") from error
     if not found:
         raise UserError(f"{path}: holds no figures: write it with `eval report --format csv`")
+    for report in found.values():
+        line = report.lines[0]  # of which the table's head tells the counts
+        for split in SPLITS:
+            if Key("rouge1", split) not in line.figures:
+                raise UserError(
+                    f"{path}: no rouge1 of {line.name} on {split}: lines are missing: write it "
+                    "again with `eval report --format csv`"
+                )
     return found
 
 

@@ -18,6 +18,7 @@ class Source(NamedTuple):
     hub_source: str  # for `source_datasets`
     flag: str  # the option that gives it to `rebuild`; empty where the builder draws it
     bibtex: str
+    people: str  # whom the pictures show; empty where nobody
 
 
 PAPER_BIBTEX: Final = """\
@@ -52,6 +53,8 @@ SOURCES: Final = {
   pages = {1650--1654},
   year = {2021}
 }""",  # noqa: E501
+        "SLAKE's pictures are of real patients; it took them from public collections without "
+        "their names.",
     ),
     "mm_skin": Source(
         "MM-Skin",
@@ -74,6 +77,8 @@ SOURCES: Final = {
   eprint = {2505.06152},
   archivePrefix = {arXiv}
 }""",  # noqa: E501
+        "MM-Skin's pictures are of real patients, out of textbooks; a face or a mark on the skin "
+        "can show who somebody is.",
     ),
     "phantom": Source(
         "Phantom pictures",
@@ -86,6 +91,7 @@ SOURCES: Final = {
         "Free of rights, pictures and texts: "
         "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/).",
         "original",
+        "",
         "",
         "",
     ),

@@ -83,7 +83,7 @@ def publish(
     with variant.workplace(folder) as place:
         _audit(folder, str(out), as_json)
         given = (folder, manifest, place, modes, wish, reports)
-        found = _dry_run(*given) if dry_run else _publish(*given)
+        found = _dry_run(*given) if dry_run else _publish(*given, images or "")
     if as_json:
         print(json.dumps(found))
     elif dry_run:
@@ -99,6 +99,7 @@ def _publish(
     modes: Mapping[str, str],
     wish: Any,
     reports: Mapping[str, Any] | None,
+    chosen: str,
 ) -> dict[str, Any]:
     from builder.hub import push, remote, variant
 
@@ -108,10 +109,12 @@ def _publish(
         remote.check_ours(wish.repo, found)
     gated = wish.gated or (found.gated if found is not None else None)
     files = place / "files"
+    if found is not None:
+        variant.check_kept_back(modes, chosen, found.manifest)
     made = variant.make_variant(
         folder, manifest, files, modes, repo=wish.repo, gated=gated, results=reports
     )
-    if made["build"] != manifest["build"]:  # other rows than were audited
+    if made["build"] != manifest["build"] or reports:  # other rows or text than were audited
         _audit(files, "what goes to the Hub", False)
     changes = remote.compare(files, made, found)
     push.check_tag(wish, found, changes)
@@ -157,7 +160,7 @@ def _dry_run(
     made = variant.make_variant(
         folder, manifest, place, modes, repo=wish.repo, gated=wish.gated, results=reports
     )
-    if made["build"] != manifest["build"]:
+    if made["build"] != manifest["build"] or reports:
         _audit(place, "what would go to the Hub", False)
     files = remote.wanted(place, made)
     return {

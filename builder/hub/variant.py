@@ -7,24 +7,19 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml
 
 from builder.files import hidden
-from builder.prompts import ABOUT_PICTURE
 from builder.publish import ConfigFiles, build_id, parquet_writer
+from builder.recorded import CAPTIONS, REQUESTS, leave_out, tells_caption, told
 from eval.files import file_digest, lock, make_folder
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MODES: Final = ("embed", "reference")
 #: MM-Skin states no licence and its pictures come from textbooks; the others may be handed on.
 DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
-REQUESTS: Final = "provenance/requests.parquet"
-CAPTIONS: Final = "they tell captions of pictures that are published by reference only"
 
 
 def picture_modes(given: str | None, manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -62,6 +57,29 @@ def picture_modes(given: str | None, manifest: Mapping[str, Any]) -> dict[str, s
         chosen.add(name)
         modes[name] = mode
     return modes
+
+
+def check_kept_back(modes: Mapping[str, str], chosen: str, there: Mapping[str, Any] | None) -> None:
+    """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
+
+    What has been handed on cannot be taken back: an option that was left out this time must not
+    do it.
+
+    Args:
+        chosen: `--images` as it was given.
+        there: the manifest of the build that the repository holds.
+
+    Raises:
+        UserError: names the scenario and both ways on.
+    """
+    held = (there or {}).get("images", {})
+    said = {one.partition("=")[0].strip() for one in chosen.split(",")}
+    for name, mode in modes.items():
+        if mode == "embed" and held.get(name) == "reference" and name not in said:
+            raise UserError(
+                f"{name}: the Hub's build names its pictures by reference, this would hand them "
+                f"on: say --images {name}=reference to keep it so, or --images {name}=embed"
+            )
 
 
 @contextmanager
@@ -115,7 +133,9 @@ def make_variant(
             without_pictures(source, place)
             files[name] = {**entry, **_entry(place)}
         elif name == REQUESTS and "reference" in modes.values():
-            left_out = without_captions(source, place)
+            left_out = leave_out(source, place, tells_caption)
+            if not left_out:
+                _share(source, place)
             files[name] = {**entry, **_entry(place)}
         else:
             _share(source, place)
@@ -128,7 +148,7 @@ def make_variant(
         "files": files,
     }
     if left_out:
-        made["left_out"] = {REQUESTS: {"requests": left_out, "why": CAPTIONS}}
+        made["left_out"] = told(manifest, left_out, CAPTIONS)
     return describe(target, made, repo=repo, gated=gated, results=results)
 
 
@@ -148,23 +168,6 @@ def without_pictures(source: Path, target: Path) -> None:
             column = pa.nulls(rows.num_rows, schema.field("image").type)
             table = rows.append_column("image", column).select(schema.names)
             writer.write_table(table.cast(schema), row_group_size=rows.num_rows)
-
-
-def without_captions(source: Path, target: Path) -> int:
-    """The request ledger without requests that tell a picture's caption; how many are left out.
-
-    Captions of a source whose pictures may not be handed on are no more free than they are. A
-    request counts by the hash of its whole text, so it goes as a whole, with its reply.
-    """
-    import pyarrow.parquet as pq
-
-    table: pa.Table = pq.read_table(source)
-    keep = [ABOUT_PICTURE not in request for request in table["request"].to_pylist()]
-    if all(keep):
-        _share(source, target)
-        return 0
-    pq.write_table(table.filter(keep), target, compression="zstd")
-    return keep.count(False)
 
 
 def _configs(folder: Path, manifest: Mapping[str, Any]) -> list[ConfigFiles]:

@@ -54,12 +54,21 @@ def answer_type(answer: str) -> Literal["open", "closed"]:
     return "closed" if answer.strip(" .!").lower() in ("yes", "no") else "open"
 
 
+def alike(text: str) -> str:
+    """Equal for texts that differ in white space or case alone."""
+    return tidy(text).casefold()
+
+
 def drop_duplicates(rows: Rows) -> None:
-    """Of rows that say the same of the same picture, keep the first and drop the others."""
+    """Of rows that say the same of the same picture, keep the first and drop the others.
+
+    Pictures are the same by their bytes, or, before anybody has looked at them, by their id.
+    """
     seen: set[tuple[str, str, str]] = set()
     kept = []
     for record in rows.records:
-        key = (record.image_id, record.question, record.answer)
+        picture = record.image_sha256 or record.image_id
+        key = (picture, alike(record.question), alike(record.answer))
         if key in seen:
             rows.drops.append(Drop.of(record, DUPLICATE))
         else:
@@ -162,15 +171,16 @@ def collect(
             f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}{more}: "
             f"restore it, or leave its rows out with --set {key}=drop"
         )
-    kept = []
-    drops = list(rows.drops)
+    kept = Rows(drops=list(rows.drops))
     for record in rows.records:
         if record.image_path in bad:
-            drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))
+            kept.drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))
         else:
             path_name, seen = found[record.image_path]
-            kept.append(replace(record, image_path=path_name, image_sha256=seen.clean_sha256))
-    return Outcome(kept, drops, rows.notes, inputs)
+            whole = replace(record, image_path=path_name, image_sha256=seen.clean_sha256)
+            kept.records.append(whole)
+    drop_duplicates(kept)  # once more: two files can hold one picture
+    return Outcome(kept.records, kept.drops, rows.notes, inputs)
 
 
 def _inside(path: Path, root: Path) -> str:

@@ -34,7 +34,7 @@ from eval.files import canonical_json
 from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 
-VERSION: Final = 1
+VERSION: Final = 2
 HUB_ID: Final = "BoKelvin/SLAKE"
 HUB_REVISION: Final = "a9083ce6c34ac3ffb17671a605962924d8a8f9e9"
 HUB_FILES: Final = ("train.json", "validation.json", "test.json", "imgs.zip")
