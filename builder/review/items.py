@@ -61,6 +61,13 @@ class Decision:
     settles: bool = False
 
 
+def in_words(decision: Decision) -> str:
+    """What was decided, in a few words."""
+    reasons = ", ".join(REASONS[reason] for reason in decision.reasons)
+    text = f"{decision.verdict} ({reasons})" if reasons else decision.verdict
+    return f"{text}, to settle it" if decision.settles else text
+
+
 def content_hash(record: Record) -> str:
     """A name for exactly this text about exactly this picture.
 
