@@ -154,6 +154,37 @@ def test_only_what_reviewers_disagree_about_is_settled(build: Build) -> None:
     assert "1 changed" in done.stdout
 
 
+def test_a_decision_can_be_withdrawn(build: Build) -> None:
+    one, two, *_ = build.items("incorrect")
+    times = [f"2026-03-0{day}T10:00:00.000Z" for day in (1, 2, 3)]
+    first = build.page("anna", *(decide(item, decided_at=times[0]) for item in (one, two)))
+    build.review("import", first)
+    second = build.page("anna", decide(one, "withdraw", decided_at=times[1]), name="second.json")
+    done = build.review("import", second)
+    assert f"second.json ({one.id}): anna had accept, now no decision" in done.stderr
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["accepted"], status["undecided"]) == (1, 8)
+    # The older file does not bring it back.
+    assert files(build.review("import", first, "--json"))["older"] == 1
+    assert files(build.review("import", second, "--json"))["same"] == 1
+    table = build.save("a.csv", as_csv(filled([two], {0: {"decision": "Withdraw"}})))
+    build.review("import", table)
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["accepted"], status["undecided"]) == (0, 9)
+    # So are those that settle, and what was decided under a wrong name.
+    build.review("import", build.page("ben", decide(two)))
+    build.review("import", build.page("anna", reject(two)))
+    build.review("import", "--settle", build.page("carl", decide(two)))
+    withdrawn = build.page("carl", decide(two, "withdraw"))
+    for _ in range(2):
+        build.review("import", "--settle", withdrawn)
+        status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+        assert [one["id"] for one in status["conflicts"]] == [two.id]
+    build.review("import", build.page("ben", decide(two, "withdraw")))
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["rejected"], status["conflicts"], status["pairs"]) == (1, [], [])
+
+
 Rows = Callable[[list[Item]], list[dict[str, Any]]]
 
 

@@ -19,7 +19,7 @@ from builder.review.given import (
     said,
     utc_time,
 )
-from builder.review.items import REASONS, Decision, Verdict, in_words
+from builder.review.items import REASONS, WITHDRAW, Decision, Verdict, in_words
 from builder.review.raw import RawDecision
 from builder.review.stage import Open
 from builder.review.table import Row
@@ -166,7 +166,7 @@ class Desk:
         """Rows that are not taken; an earlier decision that goes on counting is told."""
         last = raws[-1]
         before = self.held.get(store.Key(last.id, last.content, last.reviewer, self.settles))
-        if before:
+        if before and before.verdict != WITHDRAW:
             why = (
                 f"{why}; until then {before.reviewer}'s earlier decision counts: {in_words(before)}"
             )
@@ -198,7 +198,8 @@ class Desk:
         if problem:
             return problem
         merged = self.found[item.scenario].merged[item.id]
-        if self.settles and not (merged.conflict or merged.settled):
+        settled = raw.verdict == WITHDRAW or merged.conflict or merged.settled
+        if self.settles and not settled:
             return "nothing to settle: reviewers do not disagree here: import it without --settle"
         question, answer = "", ""
         if raw.verdict == "edit":

@@ -15,7 +15,7 @@ from builder.ledger import Chain, locked
 from builder.review import store
 from builder.review.checking import Changed, Counts, Desk, Names, Refused
 from builder.review.export import read_team
-from builder.review.items import Decision
+from builder.review.items import WITHDRAW, Decision
 from builder.review.merge import merge_all
 from builder.review.reading import read_file
 from builder.review.stage import Open, read_open
@@ -99,7 +99,10 @@ def _take(held: dict[store.Key, Decision], new: Decision, file: str, counts: Cou
     key = store.key(new)
     old = held.get(key)
     if old is None:
-        counts.new += 1
+        if new.verdict == WITHDRAW:  # kept, so that no older file brings the decision in
+            counts.undecided += 1
+        else:
+            counts.new += 1
     elif replace(old, decided_at="") == replace(new, decided_at=""):
         counts.same += 1
         new = replace(new, decided_at=max(old.decided_at, new.decided_at))
