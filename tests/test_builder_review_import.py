@@ -70,9 +70,15 @@ def test_the_later_decision_wins(build: Build) -> None:
     assert brought(decide(one, decided_at="2026-03-04T12:00:00+02:00"))["same"] == 1
     assert brought(reject(one, decided_at=times[2]))["older"] == 1
     # Without a time, the import is the time.
-    assert brought(reject(one))["changed"] == 1
+    changed = {"id": one.id, "reviewer": "anna", "before": "accept"}
+    assert brought(reject(one))["changed"] == [{**changed, "now": "reject (not plausible)"}]
     assert decisions(build) == [(one.id, "anna", "reject")]
-    assert "1 changed" in build.review("import", build.page("anna", decide(one))).stdout
+    done = build.review("import", build.page("anna", decide(one)))
+    assert "1 changed" in done.stdout
+    line = f"review-anna.json ({one.id}): anna had reject (not plausible), now accept"
+    assert line in done.stderr
+    done = build.review("import", build.page("anna", decide(one, note="Sure?")))
+    assert "anna had accept, now another note" in done.stderr
 
 
 def test_who_it_was(build: Build) -> None:
@@ -81,6 +87,89 @@ def test_who_it_was(build: Build) -> None:
     assert "names no reviewer" in said
     build.review("import", build.page("", decide(one)), "--reviewer", " Dr  Zoe ")
     assert [who for _, who, _ in decisions(build)] == ["Dr Zoe", "reviewer"]
+
+
+def test_a_name_in_another_case_or_encoding_is_the_same_person(build: Build) -> None:
+    one, two, *_ = build.items("incorrect")
+    build.review("import", build.page("Zo\u00eb", decide(one)))
+    assert "1 as before" in build.review("import", build.page("ZOE\u0308", decide(one))).stdout
+    build.review("import", build.page("", decide(two)), "--reviewer", "zo\u00eb")
+    assert {who for _, who, _ in decisions(build)} == {"Zo\u00eb"}
+    # The spelling of the export goes before the one in a file.
+    build.review("export", "--reviewers", "anna,ben")
+    build.review("import", build.page("Anna", decide(one)))
+    assert {who for _, who, _ in decisions(build)} == {"Zo\u00eb", "anna"}
+
+
+def test_a_file_without_a_name_is_nobodys_where_others_have_names(build: Build) -> None:
+    build.accept("incorrect")
+    before = build.stored()
+    saved = build.page("", *map(decide, build.items("incorrect")), name="nameless.json")
+    refused = build.review("import", saved, code=1).stderr
+    assert "nameless.json: names no reviewer, and this review has anna: say whose" in refused
+    assert len(refused.splitlines()) == 1
+    assert build.stored() == before
+    assert "9 as before" in build.review("import", saved, "--reviewer", "anna").stdout
+    # One that decides nothing needs no name.
+    table = build.save("empty.csv", as_csv(filled(build.items("incorrect"), {}, "")))
+    assert "9 undecided" in build.review("import", table).stdout
+
+
+def test_a_refused_row_tells_which_decision_goes_on_counting(build: Build) -> None:
+    one = open_item(build)
+    build.review("import", build.page("anna", decide(one)))
+    refused = build.review("import", build.page("anna", edit(one, "")), code=1).stderr
+    assert "the answer is empty; until then anna's earlier decision counts: accept" in refused
+    assert decisions(build) == [(one.id, "anna", "accept")]
+
+
+def test_only_what_reviewers_disagree_about_is_settled(build: Build) -> None:
+    """A whole file that is imported with --settle by mistake overrules nobody."""
+    one, two, three, *_ = build.items("incorrect")
+    build.review("import", build.page("anna", decide(one), decide(two)))
+    build.review("import", build.page("ben", reject(one)))
+    saved = build.page("carl", decide(one), reject(two), reject(three))
+    done = build.review("import", "--settle", saved, code=1)
+    assert "1 new, 0 as before, 2 refused" in done.stdout
+    assert f"({two.id}): nothing to settle: reviewers do not disagree here" in done.stderr
+    held = store.read(build.work, "incorrect").values()
+    assert [item.id for item in held if item.settles] == [one.id]
+    # Again, and on second thoughts.
+    done = build.review("import", "--settle", build.page("carl", decide(one)))
+    assert "1 as before" in done.stdout
+    done = build.review("import", "--settle", build.page("carl", reject(one, "reveals")))
+    assert "1 changed" in done.stdout
+
+
+def test_a_decision_can_be_withdrawn(build: Build) -> None:
+    one, two, *_ = build.items("incorrect")
+    times = [f"2026-03-0{day}T10:00:00.000Z" for day in (1, 2, 3)]
+    first = build.page("anna", *(decide(item, decided_at=times[0]) for item in (one, two)))
+    build.review("import", first)
+    second = build.page("anna", decide(one, "withdraw", decided_at=times[1]), name="second.json")
+    done = build.review("import", second)
+    assert f"second.json ({one.id}): anna had accept, now no decision" in done.stderr
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["accepted"], status["undecided"]) == (1, 8)
+    # The older file does not bring it back.
+    assert files(build.review("import", first, "--json"))["older"] == 1
+    assert files(build.review("import", second, "--json"))["same"] == 1
+    table = build.save("a.csv", as_csv(filled([two], {0: {"decision": "Withdraw"}})))
+    build.review("import", table)
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["accepted"], status["undecided"]) == (0, 9)
+    # So are those that settle, and what was decided under a wrong name.
+    build.review("import", build.page("ben", decide(two)))
+    build.review("import", build.page("anna", reject(two)))
+    build.review("import", "--settle", build.page("carl", decide(two)))
+    withdrawn = build.page("carl", decide(two, "withdraw"))
+    for _ in range(2):
+        build.review("import", "--settle", withdrawn)
+        status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+        assert [one["id"] for one in status["conflicts"]] == [two.id]
+    build.review("import", build.page("ben", decide(two, "withdraw")))
+    status = json.loads(build.review("status", "--json").stdout)["scenarios"]["incorrect"]
+    assert (status["rejected"], status["conflicts"], status["pairs"]) == (1, [], [])
 
 
 Rows = Callable[[list[Item]], list[dict[str, Any]]]

@@ -124,6 +124,22 @@ def test_undo_goes_back_many_levels_and_keeps_what_was_typed(
     assert reviewer.page.input_value("#edit-answer").endswith("Really.")
 
 
+def test_what_was_sent_and_undone_since_is_withdrawn(reviewer: Reviewer, tmp_path: Path) -> None:
+    reviewer.keys("a", "a")
+    first = reviewer.save_export(tmp_path).rename(tmp_path / "first.json")
+    reviewer.keys("a", "u", "u")
+    reviewer.reload()
+    second = reviewer.exported(tmp_path)
+    # The third was never sent: nobody has to hear of it.
+    assert verdicts(second) == ["accept", "withdraw"]
+    assert second["decisions"][1]["decided_at"] > json.loads(first.read_text())["exported_at"]
+    # An older export does not bring it back; another decision does.
+    reviewer.bring_in(first)
+    assert reviewer.text("count") == "1 of 40 decided"
+    reviewer.keys("1", "Enter")
+    assert verdicts(reviewer.exported(tmp_path)) == ["accept", "reject"]
+
+
 def test_rejecting_needs_a_reason_that_fits_the_scenario(reviewer: Reviewer) -> None:
     reviewer.keys("r", "Enter")
     assert reviewer.text("reject-problem") == "Choose at least one reason."

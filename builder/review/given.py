@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from builder.review.items import REASONS, VERDICTS, Item
+from builder.review.items import REASONS, VERDICTS, WITHDRAW, Item
 from builder.review.raw import RawDecision
 
 _REASON_KEYS: Final = {text: key for key, text in REASONS.items()} | {key: key for key in REASONS}
@@ -21,7 +21,7 @@ def mistake(raw: RawDecision, item: Item) -> str:
     if not raw.verdict:
         what = "an edited text" if edited else "reasons"
         return f"has {what} but no decision: write {'edit' if edited else 'reject'} as its decision"
-    if raw.verdict not in VERDICTS:
+    if raw.verdict not in (*VERDICTS, WITHDRAW):
         return f"the decision {quoted(raw.verdict)} is none of {', '.join(VERDICTS)}"
     if unknown:
         return f"the reason {quoted(unknown[0])} is none of {', '.join(REASONS.values())}"

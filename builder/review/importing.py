@@ -6,66 +6,21 @@ that cannot be read changes nothing, and a refused row leaves the reviewer's ear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple, cast
 
 from builder.jobs import Job
 from builder.ledger import Chain, locked
 from builder.review import store
-from builder.review.edits import check_edit
-from builder.review.given import (
-    edited_text,
-    mistake,
-    our_lines,
-    quoted_apart,
-    reason_key,
-    said,
-    utc_time,
-)
-from builder.review.items import REASONS, Decision, Verdict
+from builder.review.checking import Changed, Counts, Desk, Names, Refused
+from builder.review.export import read_team
+from builder.review.items import WITHDRAW, Decision
 from builder.review.merge import merge_all
-from builder.review.raw import RawDecision
 from builder.review.reading import read_file
-from builder.review.stage import Open, before, read_open
-from builder.review.table import Row
+from builder.review.stage import Open, read_open
+from builder.review.stage import before as stage_before
 from mllmu_med_dataset import UserError
-
-#: Whose decisions they are where neither a file nor `--reviewer` says it.
-NOBODY: Final = "reviewer"
-
-
-class Refused(NamedTuple):
-    """A row that was not taken."""
-
-    file: str
-    row: str
-    id: str
-    why: str
-
-    def __str__(self) -> str:
-        row = self.id if self.id.isprintable() else ascii(self.id)
-        return f"{self.file}, {self.row}" + (f" ({row})" if row else "") + f": {self.why}"
-
-
-@dataclass
-class Counts:
-    """What a file brought, in rows.
-
-    same: as decided before. changed: another decision than the reviewer's earlier one. older: an
-    earlier decision than the one that is here, which stays. doubled: once more in the same file,
-    the same or at another time.
-    """
-
-    new: int = 0
-    same: int = 0
-    changed: int = 0
-    older: int = 0
-    doubled: int = 0
-    undecided: int = 0
-    refused: list[Refused] = field(default_factory=list)
-    nameless: bool = False  # counted as `NOBODY`'s
 
 
 @dataclass
@@ -78,6 +33,10 @@ class Imported:
     @property
     def refused(self) -> list[Refused]:
         return [one for counts in self.files.values() for one in counts.refused]
+
+    @property
+    def changed(self) -> list[Changed]:
+        return [one for counts in self.files.values() for one in counts.changed]
 
 
 def reviewed(job: Job) -> list[str]:
@@ -92,7 +51,7 @@ def reviewed(job: Job) -> list[str]:
         raise UserError(
             f"recipe {job.recipe.name} wants no review: rebuild it with --set {first}.review=true"
         )
-    ready = [name for name in wanted if Chain(job.work / name).state(before(name))]
+    ready = [name for name in wanted if Chain(job.work / name).state(stage_before(name))]
     if not ready:
         raise UserError(f"{job.work}: no texts to review yet: run `python -m builder rebuild`")
     return ready
@@ -108,20 +67,23 @@ def import_files(
         settles: they settle conflicts: each counts alone.
 
     Raises:
-        UserError: a file cannot be read: nothing of any file is taken.
+        UserError: a file cannot be read, or does not say whose it is where that is asked: nothing
+            of any file is taken.
     """
     read = [(str(path), read_file(path)) for path in files]
     with locked(job.work):
         found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
-        desk = _Desk(found, " ".join(reviewer.split()), settles)
         held = {name: store.read(job.work, name) for name in found}
+        before = {key: one for decided in held.values() for key, one in decided.items()}
+        known = (*read_team(job.work).reviewers, *(key.reviewer for key in before))
+        desk = Desk(found, before, Names(known), reviewer.strip(), settles)
         counts: dict[str, Counts] = {}
         changed = set()
         for file, given in read:
             told = counts.setdefault(file, Counts())
             told.undecided += given.undecided
             for name, decision in desk.sound(file, given.rows, told):
-                if _take(held[name], decision, told):
+                if _take(held[name], decision, file, told):
                     changed.add(name)
         for name in sorted(changed):
             store.write(job.work, name, held[name].values())
@@ -132,12 +94,15 @@ def import_files(
         return Imported(counts, now)
 
 
-def _take(held: dict[store.Key, Decision], new: Decision, counts: Counts) -> bool:
+def _take(held: dict[store.Key, Decision], new: Decision, file: str, counts: Counts) -> bool:
     """Keep the later of two decisions of a reviewer; whether that changes anything."""
     key = store.key(new)
     old = held.get(key)
     if old is None:
-        counts.new += 1
+        if new.verdict == WITHDRAW:  # kept, so that no older file brings the decision in
+            counts.undecided += 1
+        else:
+            counts.new += 1
     elif replace(old, decided_at="") == replace(new, decided_at=""):
         counts.same += 1
         new = replace(new, decided_at=max(old.decided_at, new.decided_at))
@@ -147,106 +112,6 @@ def _take(held: dict[store.Key, Decision], new: Decision, counts: Counts) -> boo
         counts.older += 1
         return False
     else:
-        counts.changed += 1
+        counts.changed.append(Changed(file, old, new))
     held[key] = new
     return True
-
-
-class _Desk:
-    """Checks rows against the texts as they are now."""
-
-    def __init__(self, found: dict[str, Open], reviewer: str, settles: bool) -> None:
-        self.found = found
-        self.items = {item.id: item for one in found.values() for item in one.items}
-        self.reviewer = reviewer
-        self.settles = settles
-
-    def sound(self, file: str, rows: Iterable[Row], counts: Counts) -> list[tuple[str, Decision]]:
-        """The decisions that can be taken, with their scenarios; the rest is counted."""
-        decided: dict[tuple[str, str, str], list[RawDecision]] = {}
-        for row in rows:
-            raw = self._named(row.raw, counts)
-            why = row.broken or self._seen(row)
-            if why:
-                counts.refused.append(Refused(file, raw.row, raw.id, why))
-            elif raw.verdict or raw.reasons or raw.question or raw.answer:
-                decided.setdefault((raw.id, raw.content, raw.reviewer), []).append(raw)
-            else:
-                counts.undecided += 1
-        taken = []
-        for raws in decided.values():
-            times = {utc_time(raw.decided_at) for raw in raws}
-            if len({said(raw) for raw in raws}) > 1 and ({"", None} & times or len(times) == 1):
-                places = " and ".join(raw.row for raw in raws)
-                why = f"doubled: {places} decide differently: keep one of them"
-                counts.refused += [Refused(file, raw.row, raw.id, why) for raw in raws]
-                continue
-            # Second thoughts, each with its time, as Label Studio keeps them: the last one counts.
-            last = max(raws, key=lambda raw: utc_time(raw.decided_at) or "")
-            checked = self._check(last)
-            if isinstance(checked, str):
-                counts.refused += [Refused(file, raw.row, raw.id, checked) for raw in raws]
-                continue
-            counts.doubled += len(raws) - 1
-            taken.append((self.items[last.id].scenario, checked))
-        return taken
-
-    def _named(self, raw: RawDecision, counts: Counts) -> RawDecision:
-        """With the reviewer's name as it is kept, and without spaces around words."""
-        name = self.reviewer or " ".join(raw.reviewer.split())
-        if not name:
-            counts.nameless = True
-        return raw._replace(
-            reviewer=name or NOBODY,
-            verdict=raw.verdict.strip().lower(),
-            reasons=tuple(sorted({reason_key(one) for one in raw.reasons})),
-            note=raw.note.strip(),
-        )
-
-    def _seen(self, row: Row) -> str:
-        """Whether the table still shows what was decided about."""
-        item = self.items.get(row.raw.id)
-        if item is None or item.content != row.raw.content:
-            return ""  # said otherwise
-        for name, text in row.shown.items():
-            ours = getattr(item, name)
-            if our_lines(text) != our_lines(ours):
-                mine, yours = quoted_apart(our_lines(text), our_lines(ours))
-                return (
-                    f"its {name} reads {mine}, ours {yours}: a spreadsheet changed "
-                    f"it, or it was edited there: restore it, and write a new text into "
-                    f"edited_{name} with the decision edit"
-                )
-        return ""
-
-    def _check(self, raw: RawDecision) -> Decision | str:
-        """The decision, or why it cannot be taken."""
-        item = self.items.get(raw.id)
-        if item is None:
-            return "foreign: this build has no such text to review: was it exported from another?"
-        if raw.content != item.content:
-            return "stale: the text has changed since this was exported: export and decide it again"
-        problem = mistake(raw, item)
-        if problem:
-            return problem
-        question, answer = "", ""
-        if raw.verdict == "edit":
-            question = edited_text(raw.question, item.question)
-            answer = edited_text(raw.answer, item.answer)
-            if (question, answer) == (item.question, item.answer):
-                return "edit, but no text is changed: edit it, or accept it"
-            failure = check_edit(self.found[item.scenario].records[item.id], question, answer)
-            if failure:
-                return f"the edited text does not pass ({failure.name}): {failure.problem}"
-        return Decision(
-            id=raw.id,
-            content=raw.content,
-            reviewer=raw.reviewer,
-            verdict=cast("Verdict", raw.verdict),
-            reasons=tuple(key for key in REASONS if key in raw.reasons),
-            note=raw.note,
-            question=question,
-            answer=answer,
-            decided_at=utc_time(raw.decided_at) or "",
-            settles=self.settles,
-        )

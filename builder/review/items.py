@@ -8,8 +8,10 @@ from typing import Final, Literal, NamedTuple
 from eval.files import digest
 from mllmu_med_dataset import PiiSpan, Record
 
-Verdict = Literal["accept", "reject", "edit"]
+Verdict = Literal["accept", "reject", "edit", "withdraw"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("accept", "reject", "edit")
+#: Takes the reviewer's earlier decision back: as if there were none.
+WITHDRAW: Final = "withdraw"
 
 #: Why a text is rejected: the paper wants "plausible yet medically inaccurate"; the rest is ours.
 REASONS: Final = {
@@ -42,7 +44,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one reviewer decided about one item.
+    """What one reviewer decided about one item, or that an earlier decision is withdrawn.
 
     question, answer: the edited texts, both in full; empty unless `verdict` is edit.
     decided_at: ISO 8601 in UTC, as the reviewer's side gives it; empty where it gives none.
@@ -59,6 +61,15 @@ class Decision:
     answer: str = ""
     decided_at: str = ""
     settles: bool = False
+
+
+def in_words(decision: Decision) -> str:
+    """What was decided, in a few words."""
+    if decision.verdict == WITHDRAW:
+        return "no decision"
+    reasons = ", ".join(REASONS[reason] for reason in decision.reasons)
+    text = f"{decision.verdict} ({reasons})" if reasons else decision.verdict
+    return f"{text}, to settle it" if decision.settles else text
 
 
 def content_hash(record: Record) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from builder.review.items import REASONS, Decision, Item, Verdict
+from builder.review.items import REASONS, WITHDRAW, Decision, Item, Verdict
 
 
 class Merged(NamedTuple):
@@ -36,12 +36,17 @@ class Merged(NamedTuple):
 def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
     """What the decisions about `item` come to.
 
-    Only those about its text as it is now count. One that settles counts alone; otherwise all have
-    to agree on the verdict and the edited text, or the item stays undecided.
+    Only those about its text as it is now count, and none that was withdrawn. One that settles
+    counts alone; otherwise all have to agree on the verdict and the edited text, or the item stays
+    undecided.
     """
     current = tuple(
         sorted(
-            (one for one in decisions if (one.id, one.content) == (item.id, item.content)),
+            (
+                one
+                for one in decisions
+                if (one.id, one.content) == (item.id, item.content) and one.verdict != WITHDRAW
+            ),
             key=lambda one: (one.reviewer, one.settles),
         )
     )

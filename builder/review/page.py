@@ -16,9 +16,8 @@ from typing import Any, Final
 
 from builder.review.items import REASONS, Item
 from builder.review.pictures import Embedded, embed
+from builder.review.raw import PAGE_FORMAT, PAGE_VERSION
 
-FORMAT: Final = "mllmu-med review"
-VERSION: Final = 1
 #: In this order: later ones use what earlier ones define.
 SCRIPTS: Final = (
     "page_texts.js",
@@ -51,8 +50,8 @@ def render_page(
     pictures = embed(items, read_picture, budget)
     number = {name: index for index, name in enumerate(pictures)}
     data = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": PAGE_FORMAT,
+        "version": PAGE_VERSION,
         "set": set_id,
         "reviewer": reviewer,
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],

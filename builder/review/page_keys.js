@@ -99,20 +99,21 @@ function exportFile() {
   const address = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  markExported(`Exported ${file.decisions.length} decisions: ${name}`);
+  markExported(`Exported ${state.decisions.size} decisions: ${name}`);
 }
 
 async function copyExport() {
   const file = exported();
   try {
     await navigator.clipboard.writeText(JSON.stringify(file));
-    markExported(`Copied ${file.decisions.length} decisions: paste them into a file or a message.`);
+    markExported(`Copied ${state.decisions.size} decisions: paste them into a file or a message.`);
   } catch {
     tell("Not copied", "This browser does not let the page copy. Use Export instead.");
   }
 }
 
 function markExported(text) {
+  for (const id of state.decisions.keys()) state.sent.add(id);
   state.unexported = false;
   save();
   say(text);

@@ -5,12 +5,15 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const itemOf = new Map(data.items.map((item) => [item.id, item]));
 const STORE = `mllmu-med review ${data.set} ${data.reviewer}`;
 const VERDICTS = ["accept", "reject", "edit"];
+const WITHDRAW = "withdraw"; // in an export: an earlier export had a decision that was undone since
 const MOST_UNDO = 500;
 
 const state = {
   decisions: new Map(), // by id, as in an export
   drafts: new Map(), // by id: {question, answer, note} that are typed and not decided yet
   undo: [], // each a list of [id, the decision before or null, the draft before or null]
+  sent: new Set(), // the ids that an export holds a decision about
+  withdrawn: new Map(), // by id, as in an export: sent, and undone since
   unexported: false, // whether a decision changed since the last export
   at: "", // the id that is shown
   guided: false, // whether the guide was read
@@ -21,7 +24,8 @@ const storage = { problem: "", savedAt: null };
 
 /** The whole state in the browser's storage; what goes wrong is shown until it works again. */
 function save() {
-  const kept = { ...state, decisions: [...state.decisions], drafts: [...state.drafts] };
+  const kept = { ...state };
+  for (const name of ["decisions", "drafts", "sent", "withdrawn"]) kept[name] = [...state[name]];
   try {
     localStorage.setItem(STORE, JSON.stringify(kept));
     storage.problem = "";
@@ -51,6 +55,8 @@ function adopt(kept) {
   const known = ([id, decision]) => itemOf.get(id)?.content === decision.content;
   state.decisions = new Map(kept.decisions.filter(known));
   state.drafts = new Map(kept.drafts.filter(([id]) => itemOf.has(id)));
+  state.sent = new Set(kept.sent);
+  state.withdrawn = new Map((kept.withdrawn ?? []).filter(known));
   state.undo = kept.undo ?? [];
   for (const name of ["unexported", "at", "guided", "letters"]) state[name] = kept[name] ?? state[name];
 }
@@ -96,8 +102,19 @@ function replace(id, decision) {
 }
 
 function put(id, decision) {
-  if (decision) state.decisions.set(id, decision);
-  else state.decisions.delete(id);
+  if (decision && decision.decision !== WITHDRAW) {
+    state.decisions.set(id, decision);
+    state.withdrawn.delete(id);
+    return;
+  }
+  const there = state.decisions.get(id);
+  state.decisions.delete(id);
+  if (decision) state.withdrawn.set(id, decision);
+  else if (there && state.sent.has(id)) state.withdrawn.set(id, withdrawal(there));
+}
+
+function withdrawal({ id, content }) {
+  return { id, content, decision: WITHDRAW, reasons: [], note: "", question: "", answer: "", decided_at: new Date().toISOString() };
 }
 
 /** Take the latest change back; what was typed in an edit becomes a draft. Returns its ids. */
@@ -129,7 +146,7 @@ function exported() {
     set: data.set,
     reviewer: data.reviewer,
     exported_at: new Date().toISOString(),
-    decisions: data.items.flatMap((item) => state.decisions.get(item.id) ?? []),
+    decisions: data.items.flatMap((item) => state.decisions.get(item.id) ?? state.withdrawn.get(item.id) ?? []),
   };
 }
 
@@ -176,7 +193,7 @@ function checkDecision(decision, where) {
   if (decision.content !== item.content) throw new Refused(`${where} is about an earlier text of sample ${item.id}.`);
   const texts = ["note", "question", "answer", "decided_at"];
   const sound =
-    VERDICTS.includes(decision.decision) &&
+    [...VERDICTS, WITHDRAW].includes(decision.decision) &&
     Array.isArray(decision.reasons) &&
     decision.reasons.every((key) => data.reasons.some((reason) => reason.key === key)) &&
     texts.every((field) => typeof decision[field] === "string");
@@ -192,7 +209,7 @@ function merge(decisions) {
   const counts = { fresh: 0, newer: 0, left: 0 };
   const changes = new Map();
   for (const decision of decisions) {
-    const mine = changes.get(decision.id) ?? state.decisions.get(decision.id);
+    const mine = changes.get(decision.id) ?? state.decisions.get(decision.id) ?? state.withdrawn.get(decision.id);
     if (mine && !(Date.parse(decision.decided_at) > Date.parse(mine.decided_at))) counts.left++;
     else {
       counts[mine ? "newer" : "fresh"]++;
@@ -200,6 +217,7 @@ function merge(decisions) {
     }
   }
   const { unexported } = state; // what comes from a file is in a file
+  for (const { id } of decisions) state.sent.add(id);
   if (changes.size) change([...changes]);
   state.unexported = unexported;
   save();

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: What the page's exports say of themselves.
+PAGE_FORMAT: Final = "mllmu-med review"
+PAGE_VERSION: Final = 1
 
 
 class RawDecision(NamedTuple):

@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder.review.raw import RawDecision
+from builder.review.raw import PAGE_FORMAT, PAGE_VERSION, RawDecision
 from builder.review.table import Row, read_table
 from mllmu_med_dataset import UserError
 
-PAGE_FORMAT: Final = "mllmu-med review"
-PAGE_VERSION: Final = 1
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from builder.jobs import Job, options
 from builder.review.export import Team
 from builder.review.importing import Imported
-from builder.review.items import REASONS
+from builder.review.items import REASONS, in_words
 from builder.review.merge import Merged, agreement, pairs
 from builder.review.stage import Open, check_enough
 from builder.tables import make_console, make_table
@@ -68,15 +68,12 @@ def _said(record: Record, merged: Merged) -> dict[str, str]:
     has seen neither."""
     told = {}
     for one in merged.decisions:
-        reasons = ", ".join(REASONS[reason] for reason in one.reasons)
-        text = f"{one.verdict} ({reasons})" if reasons else one.verdict
         fields = (("question", one.question), ("answer", one.answer))
         new = [
             f"{name} “{text}”" for name, text in fields if text and text != getattr(record, name)
         ]
-        text = ": ".join([text, *([" and ".join(new)] if new else [])])
-        text += f" (note: {one.note})" if one.note else ""
-        told[one.reviewer] = f"{text}, to settle it" if one.settles else text
+        text = ": ".join([in_words(one), *([" and ".join(new)] if new else [])])
+        told[one.reviewer] = text + (f" (note: {one.note})" if one.note else "")
     return told
 
 
@@ -165,11 +162,11 @@ def next_steps(job: Job, found: Mapping[str, Open]) -> list[str]:
 
 
 def print_import(done: Imported) -> None:
-    """What each file brought, and the rows that were refused, on stderr."""
+    """What each file brought, and on stderr what was changed and refused, by name."""
     for file, counts in done.files.items():
         parts = [f"{counts.new:,} new", f"{counts.same:,} as before"]
         more = {
-            "changed": counts.changed,
+            "changed": len(counts.changed),
             "older than what is here": counts.older,
             "doubled in it": counts.doubled,
             "undecided": counts.undecided,
@@ -178,19 +175,28 @@ def print_import(done: Imported) -> None:
         parts += [f"{count:,} {what}" for what, count in more.items() if count]
         nameless = "; it names no reviewer: give --reviewer NAME where there are several"
         print(f"{file}: {', '.join(parts)}" + (nameless if counts.nameless else ""))
-    refused = done.refused
-    for one in refused[:_SHOWN]:
-        say(f"refused: {one}")
-    if len(refused) > _SHOWN:
-        say(f"refused: and {len(refused) - _SHOWN:,} more (--json lists all)")
+    for what, told in (("changed", done.changed), ("refused", done.refused)):
+        for one in told[:_SHOWN]:
+            say(f"{what}: {one}")
+        if len(told) > _SHOWN:
+            say(f"{what}: and {len(told) - _SHOWN:,} more (--json lists all)")
 
 
 def import_json(job: Job, done: Imported, team: Team) -> dict[str, Any]:
     """An import for programs."""
     files = {}
     for file, counts in done.files.items():
-        told = {name: getattr(counts, name) for name in vars(counts) if name != "refused"}
-        files[file] = {**told, "refused": [one._asdict() for one in counts.refused]}
+        changed = [
+            {
+                "id": one.now.id,
+                "reviewer": one.now.reviewer,
+                "before": in_words(one.before),
+                "now": in_words(one.now),
+            }
+            for one in counts.changed
+        ]
+        refused = [one._asdict() for one in counts.refused]
+        files[file] = {**vars(counts), "changed": changed, "refused": refused}
     return {"files": files, **as_json(job, done.now, team)}
 
 
