@@ -123,6 +123,9 @@ class Reviewer:
         return str(self.page.evaluate("document.activeElement.id"))
 
     def reload(self) -> None:
+        """Load the page again, no faster than a hand: the browser stores what it keeps elsewhere,
+        and on a busy machine a page that comes at once reads what was there before."""
+        self.page.wait_for_timeout(300)
         self.page.reload()
 
     def save_export(self, folder: Path) -> Path:

@@ -185,7 +185,7 @@ def test_an_edit_is_kept_while_it_is_typed_and_hints_never_block(
 ) -> None:
     reviewer.keys("e")
     reviewer.type(" And")
-    reviewer.page.reload()
+    reviewer.reload()
     assert reviewer.page.locator("#kept-edit").is_visible()
     reviewer.keys("e")
     assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} And"

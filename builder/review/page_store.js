@@ -43,8 +43,14 @@ function load() {
   let text = null;
   try {
     text = localStorage.getItem(STORE);
-    if (text !== null) adopt(JSON.parse(text));
-    save();
+    if (text !== null) {
+      adopt(JSON.parse(text));
+      save();
+    } else {
+      // Nothing is written over yet: after a quick reload a slow storage brings it a moment later.
+      localStorage.setItem(`${STORE} probe`, "");
+      localStorage.removeItem(`${STORE} probe`);
+    }
   } catch (error) {
     if (text === null) save(); // no storage: says so
     else keepDamaged(text, error);
