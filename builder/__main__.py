@@ -23,15 +23,6 @@ app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multim
 OUT = Path("mllmu-med")
 
 
-def _work_folder(work: Path | None, out: Path) -> Path:
-    from builder.jobs import default_work
-
-    target = out.expanduser().resolve()
-    if not target.name:
-        raise UsageError(f"--out {out}: name a folder")
-    return (work or default_work(target)).expanduser().resolve()
-
-
 @app.command(
     epilog="""Examples:
 
@@ -271,7 +262,7 @@ def _job(
     limit: int | None,
     fetch: bool,
 ) -> Any:
-    from builder.jobs import Job
+    from builder.jobs import Job, work_folder
     from builder.recipe import load_recipe
     from eval.recipes import Choice
     from eval.recipes import choices as parse_choices
@@ -294,13 +285,13 @@ def _job(
         slake_folder = download(fetch)
     elif slake is not None:
         slake_folder = Path(slake).expanduser().resolve()
-    target, work_folder = out.expanduser().resolve(), _work_folder(work, out)
-    if target.is_relative_to(work_folder) or work_folder.is_relative_to(target):
-        raise UsageError(f"--out {target} and --work {work_folder}: one is inside the other")
+    target, place = out.expanduser().resolve(), work_folder(work, out)
+    if target.is_relative_to(place) or place.is_relative_to(target):
+        raise UsageError(f"--out {target} and --work {place}: one is inside the other")
     return Job(
         recipe=loaded,
         out=target,
-        work=work_folder,
+        work=place,
         slake=slake_folder,
         mm_skin=mm_skin.expanduser().resolve() if mm_skin else None,
     )
@@ -324,10 +315,10 @@ def status(
 ) -> None:
     """Which stages are done, how many rows each kept, and what was dropped and why."""
     from builder import pipeline, tables
-    from builder.jobs import read_job
+    from builder.jobs import read_job, work_folder
     from builder.stages import plan
 
-    job = read_job(_work_folder(work, out))
+    job = read_job(work_folder(work, out))
     plans = plan(job)
     stale = pipeline.stale(plans, job)
     if as_json:
@@ -354,10 +345,10 @@ def show(
 ) -> None:
     """The life of one row: what each stage made of it, or why it was dropped."""
     from builder import pipeline, tables
-    from builder.jobs import read_job
+    from builder.jobs import read_job, work_folder
     from builder.stages import plan
 
-    job = read_job(_work_folder(work, out))
+    job = read_job(work_folder(work, out))
     plans = plan(job)
     tables.print_life(plans, row_id, pipeline.stale(plans, job))
 

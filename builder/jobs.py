@@ -10,11 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from builder.ledger import Chain
-from builder.pictures import PictureError, clean_picture
 from builder.recipe import Recipe
 from builder.request_settings import Settings
 from eval.files import canonical_json, write_atomic
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import Record, UsageError, UserError
+from mllmu_med_pictures import PictureError, clean_picture
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ class Job:
 def default_work(out: Path) -> Path:
     """The work folder of a dataset's folder when none is named: OUT.work beside it."""
     return out.with_name(out.name + ".work")
+
+
+def work_folder(work: Path | None, out: Path) -> Path:
+    """The work folder that --work and --out mean.
+
+    Raises:
+        UsageError: `out` names no folder.
+    """
+    target = out.expanduser().resolve()
+    if not target.name:
+        raise UsageError(f"--out {out}: name a folder")
+    return (work or default_work(target)).expanduser().resolve()
 
 
 def shown(path: Path) -> str:

@@ -13,9 +13,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ValidationError, field_validator
 
-from builder.pictures import PictureError, check_relative
 from builder.recipe import Recipe, Scenario
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record
+from mllmu_med_pictures import PictureError, check_relative
 
 #: A published row; `split` is the set that its file belongs to.
 Row = Record

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from builder.audit.check import Check
 from builder.audit.folder import Folder, Row
-from builder.pictures import PictureError, check_relative, clean_picture
 from eval.progress import progress
+from mllmu_med_pictures import PictureError, check_relative, clean_picture
 
 _MARKS: Final = {
     b"Exif\0\0": "EXIF",

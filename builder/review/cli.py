@@ -185,12 +185,9 @@ def status(out: _Out = _OUT, work: _Work = None, as_json: _Json = False) -> None
 
 
 def _job(out: Path, work: Path | None) -> Any:
-    from builder.jobs import default_work, read_job
+    from builder.jobs import read_job, work_folder
 
-    target = out.expanduser().resolve()
-    if not target.name:
-        raise UsageError(f"--out {out}: name a folder")
-    return read_job((work or default_work(target)).expanduser().resolve())
+    return read_job(work_folder(work, out))
 
 
 def _scenarios(given: str, ready: list[str]) -> list[str]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from builder.ledger import Drop, Outcome, Stamp
-from builder.pictures import MAX_BYTES, PictureError, check_relative, clean_picture
 from eval.progress import progress
 from mllmu_med_dataset import Record, UserError
+from mllmu_med_pictures import MAX_BYTES, PictureError, check_relative, clean_picture
 
 EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"

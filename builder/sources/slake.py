@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builder.ledger import Drop, Outcome, Stamp
-from builder.pictures import MAX_BYTES, PictureError, check_relative
 from builder.sources import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
@@ -33,6 +32,7 @@ from builder.sources import (
 from eval.files import canonical_json
 from eval.progress import say
 from mllmu_med_dataset import Record, UserError
+from mllmu_med_pictures import MAX_BYTES, PictureError, check_relative
 
 VERSION: Final = 2
 HUB_ID: Final = "BoKelvin/SLAKE"
