@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -82,8 +82,8 @@ def publish(
     reports = _results(results)
     with variant.workplace(folder) as place:
         _audit(folder, str(out), as_json)
-        given = (folder, manifest, place, modes, wish, reports)
-        found = _dry_run(*given) if dry_run else _publish(*given, images or "")
+        order = _Order(folder, manifest, place, modes, wish, reports)
+        found = _dry_run(order) if dry_run else _publish(order, images or "")
     if as_json:
         print(json.dumps(found))
     elif dry_run:
@@ -92,17 +92,39 @@ def publish(
         tables.print_done(found)
 
 
-def _publish(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    place: Path,
-    modes: Mapping[str, str],
-    wish: Any,
-    reports: Mapping[str, Any] | None,
-    chosen: str,
-) -> dict[str, Any]:
+class _Order(NamedTuple):
+    """What is to be published, and how."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    place: Path  # empty, for what is made on the way
+    modes: Mapping[str, str]
+    wish: Any
+    reports: Mapping[str, Any] | None
+
+    def make(self, target: Path, gated: str | None, shown: str) -> dict[str, Any]:
+        """Make the folder that goes to the Hub, audited where it says what the built one does not:
+        other rows, or results. Its manifest."""
+        from builder.hub.variant import make_variant
+
+        made = make_variant(
+            self.folder,
+            self.manifest,
+            target,
+            self.modes,
+            repo=self.wish.repo,
+            gated=gated,
+            results=self.reports,
+        )
+        if made["build"] != self.manifest["build"] or self.reports:
+            _audit(target, shown, False)
+        return made
+
+
+def _publish(order: _Order, chosen: str) -> dict[str, Any]:
     from builder.hub import push, remote, variant
 
+    wish, place, modes = order.wish, order.place, order.modes
     account = push.log_in(wish.repo)
     found = remote.read_remote(account.api, wish.repo, account.name, place / "there")
     if found is not None:
@@ -111,11 +133,7 @@ def _publish(
     files = place / "files"
     if found is not None:
         variant.check_kept_back(modes, chosen, found.manifest)
-    made = variant.make_variant(
-        folder, manifest, files, modes, repo=wish.repo, gated=gated, results=reports
-    )
-    if made["build"] != manifest["build"] or reports:  # other rows or text than were audited
-        _audit(files, "what goes to the Hub", False)
+    made = order.make(files, gated, "what goes to the Hub")
     changes = remote.compare(files, made, found)
     push.check_tag(wish, found, changes)
     for name in changes.foreign:
@@ -147,29 +165,19 @@ def _publish(
     }
 
 
-def _dry_run(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    place: Path,
-    modes: Mapping[str, str],
-    wish: Any,
-    reports: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    from builder.hub import remote, variant
+def _dry_run(order: _Order) -> dict[str, Any]:
+    from builder.hub import remote
 
-    made = variant.make_variant(
-        folder, manifest, place, modes, repo=wish.repo, gated=wish.gated, results=reports
-    )
-    if made["build"] != manifest["build"] or reports:
-        _audit(place, "what would go to the Hub", False)
-    files = remote.wanted(place, made)
+    wish = order.wish
+    made = order.make(order.place, wish.gated, "what would go to the Hub")
+    files = remote.wanted(order.place, made)
     return {
         "repo": wish.repo,
         "build": made["build"],
         "files": {name: entry["bytes"] for name, entry in sorted(files.items())},
         "bytes": sum(entry["bytes"] for entry in files.values()),
-        "images": dict(modes),
-        "pictures": manifest["pictures"],
+        "images": dict(order.modes),
+        "pictures": order.manifest["pictures"],
         "left_out": made.get("left_out", {}),
         "private": wish.private,
         "gated": wish.gated,
