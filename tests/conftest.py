@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# One thread a worker: tiny tensors gain nothing from more, and the cores are taken. Before torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
-from corpora import PLAIN, builder
+from corpora import PLAIN, TRIAL, builder, once
 from hubsite import site, small_build
 from reviews import Build, make_corpora
 
@@ -31,30 +35,47 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the demo was built as it stands; it takes a minute."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    done = builder("rebuild", cwd=folder, timeout=800)
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
-    return folder
+
+    def make(folder: Path) -> None:
+        done = builder("rebuild", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+
+    return once(tmp_path_factory, "calibrated", make)
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the demo was built, not calibrated: `mllmu-med`, `mllmu-med.work`."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = builder("rebuild", *PLAIN, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
-    return folder
+
+    def make(folder: Path) -> None:
+        done = builder("rebuild", *PLAIN, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+
+    return once(tmp_path_factory, "demo", make)
+
+
+@pytest.fixture(scope="session")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small build that `TRIAL` makes: to look at only, see `copy_build`."""
+
+    def make(folder: Path) -> None:
+        done = builder(*TRIAL, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "limited", make)
 
 
 @pytest.fixture(scope="session")
 def waiting_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Waits for review; not to be decided about: see `build`."""
-    folder = tmp_path_factory.mktemp("review")
-    build = Build(make_corpora(folder), folder)
-    build.rebuild(code=3)
-    return build
+
+    def make(folder: Path) -> None:
+        Build(make_corpora(folder), folder).rebuild(code=3)
+
+    folder = once(tmp_path_factory, "review", make)
+    return Build(folder, folder)
 
 
 @pytest.fixture

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib
 import io
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
+import traceback
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from filelock import FileLock
 from PIL import Image
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -161,13 +170,15 @@ _COUNTS = {
 }
 #: The demo without its calibration, which takes a minute.
 PLAIN = ["--set", "calibration=null"]
+#: A demo small enough to be built many times, with a ratio study.
+TRIAL = ["rebuild", *PLAIN, "--limit", "120", "--set", "privacy.ratios=[5,10]"]
 SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
 
 
 def builder(
     *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m builder ...` as a user runs it."""
+    """`python -m builder ...` as a user runs it: see `command`."""
     return command("builder", *arguments, cwd=cwd, env=env, timeout=timeout)
 
 
@@ -178,7 +189,42 @@ def command(
     env: dict[str, str] | None = None,
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE ...` as a user runs it."""
+    """`python -m MODULE ...` in this process, which has its imports; its output as a process'.
+
+    With `env` in a process of its own: libraries read such settings once, when they are imported.
+    """
+    if env is not None:
+        return process(module, *arguments, cwd=cwd, env=env, timeout=timeout)
+    app = importlib.import_module(f"{module}.__main__").app
+    words = [str(argument) for argument in arguments]
+    with contextlib.chdir(cwd):
+        done = CliRunner().invoke(
+            app, words, env={"COLUMNS": "160"}, prog_name=f"python -m {module}"
+        )
+    _keep_logging()
+    error = done.stderr
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        error += "".join(traceback.format_exception(done.exception))
+    return subprocess.CompletedProcess([module, *words], done.exit_code, done.stdout, error)
+
+
+def _keep_logging() -> None:
+    """Libraries first imported by a command log to what was then stderr, which is closed now."""
+    for logger in [*logging.Logger.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            stream = getattr(handler, "stream", None)
+            if isinstance(handler, logging.StreamHandler) and stream and stream.closed:
+                handler.stream = sys.__stderr__  # setStream would flush it
+
+
+def process(
+    module: str,
+    *arguments: str | Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    timeout: float = 300,
+) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE ...` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
@@ -188,6 +234,30 @@ def command(
         timeout=timeout,
         check=False,
     )
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills, once for all of pytest-xdist's workers: to look at only."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # half made, by a worker that failed
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
+def copy_build(out: Path, to: Path) -> Path:
+    """Copy a dataset and its work folder beside it, as if it had been built there."""
+    if out.exists():
+        shutil.copytree(out, to)
+    work = shutil.copytree(out.with_name(out.name + ".work"), to.with_name(to.name + ".work"))
+    job = (work / "job.json").read_text("utf-8")
+    (work / "job.json").write_text(job.replace(json.dumps(str(out)), json.dumps(str(to))), "utf-8")
+    return to
 
 
 def python_beside(folder: Path, code: str, home: Path) -> subprocess.CompletedProcess[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpora import SMALL, make_mm_skin, make_slake
+from corpora import SMALL, copy_build, make_mm_skin, make_slake
 from typer.testing import CliRunner
 
 from builder.__main__ import app
@@ -41,9 +40,7 @@ class Build:
     def copy(self, folder: Path) -> Build:
         """The same build in another folder."""
         other = Build(self.corpora, folder)
-        shutil.copytree(self.work, other.work)
-        job = (other.work / "job.json").read_text("utf-8")
-        (other.work / "job.json").write_text(job.replace(str(self.out), str(other.out)), "utf-8")
+        copy_build(self.out, other.out)
         return other
 
     def rebuild(self, *more: str, code: int = 0) -> Any:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpora import PLAIN, builder, picture
+from corpora import picture
 from PIL import Image
 from planted import Planted
 
@@ -911,19 +911,9 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small build with a ratio study: 5 and 10 %."""
-    folder = tmp_path_factory.mktemp("audit")
-    ratios = "privacy.ratios=[5,10]"
-    done = builder("rebuild", *PLAIN, "--limit", "100", "--set", ratios, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "mllmu-med"
-
-
 @pytest.fixture
-def planted(small: Path, tmp_path: Path) -> Planted:
-    shutil.copytree(small, tmp_path / "data")
+def planted(limited: Path, tmp_path: Path) -> Planted:
+    shutil.copytree(limited / "mllmu-med", tmp_path / "data")
     return Planted(tmp_path / "data")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 import tiny_llava
-from corpora import PLAIN, builder, command, tree
+from corpora import PLAIN, command, process, tree
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 from typer.testing import CliRunner
 
@@ -52,9 +53,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llava.make(folder, ["Is the lesion round? Yes. No. a plaque with scales"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick(model: Path) -> list[str]:
     return ["rebuild", *QUICK, "--set", f"calibration.model={model}"]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of `quick` and what was said; to look at only."""
+    out = tmp_path_factory.mktemp("undisturbed") / "undisturbed"
+    (out.parent / "stdout.txt").write_text(run(*quick, "--out", out).stdout, "utf-8")
+    return out
+
+
+@pytest.fixture
+def out(undisturbed: Path, tmp_path: Path) -> Path:
+    """Where to build `quick`: what comes before the calibration is done."""
+    work = shutil.copytree(undisturbed.with_name("undisturbed.work"), tmp_path / "data.work")
+    for later in ("calibration", "calibrate", "split"):
+        shutil.rmtree(work / "incorrect" / later)
+    (work / "publish.json").unlink()
+    return tmp_path / "data"
 
 
 def run(*arguments: str | Path, code: int = 0) -> Any:
@@ -250,9 +269,8 @@ def test_too_few_is_one_line_with_the_histogram_and_three_ways_out() -> None:
 # --- whole rebuilds ---
 
 
-def test_counts_are_exact_and_the_dropped_go_nowhere(quick: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "data"
-    run(*quick, "--out", out)
+def test_counts_are_exact_and_the_dropped_go_nowhere(undisturbed: Path) -> None:
+    out = undisturbed
     recipe = small()
     rated = ratings(out)
     assert len(rated) == recipe.candidates_needed
@@ -272,7 +290,10 @@ def test_counts_are_exact_and_the_dropped_go_nowhere(quick: list[str], tmp_path:
     assert not dropped & {row["id"] for some in rows.values() for row in some}
     assert all(row["calibration"] == 0 for name in ("retain", "test") for row in rows[name])
     # Those kept are in the order in which they were drawn.
-    drawn = {row.id: row.rank for row in Chain(tmp_path / "data.work/incorrect").records("draw")}
+    drawn = {
+        row.id: row.rank
+        for row in Chain(out.with_name("undisturbed.work") / "incorrect").records("draw")
+    }
     order = sorted(rows["forget"], key=lambda row: int(row["rank"]))
     assert [row["rank"] for row in order] == list(range(recipe.forget))
     assert [drawn[row["id"]] for row in order] == sorted(drawn[row["id"]] for row in order)
@@ -282,11 +303,11 @@ def test_counts_are_exact_and_the_dropped_go_nowhere(quick: list[str], tmp_path:
     assert reasons == {row: f"calibration: rated {by_id[row].rating}" for row in dropped}
 
 
-def test_what_it_did_is_told_everywhere(quick: list[str], tmp_path: Path) -> None:
+def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
     from PIL import Image
 
-    out = tmp_path / "data"
-    said = run(*quick, "--out", out).stdout
+    out = undisturbed
+    said = (out.parent / "stdout.txt").read_text("utf-8")
     rated = ratings(out)
     counts = Counter(row.rating for row in rated)
     status = run("status", "--out", out).stdout
@@ -311,9 +332,8 @@ def test_what_it_did_is_told_everywhere(quick: list[str], tmp_path: Path) -> Non
 
 
 def test_too_few_fails_and_a_lower_bar_trains_nothing_again(
-    quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "data"
     result = run(*quick, "--set", "calibration.least=5", "--out", out, code=1)
     assert "a lower bar (calibration.least)" in result.stderr.splitlines()[-1]
     assert not out.exists()
@@ -350,17 +370,9 @@ def interrupted(
     return done
 
 
-@pytest.fixture
-def undisturbed(quick: list[str], tmp_path: Path) -> Path:
-    out = tmp_path / "undisturbed"
-    run(*quick, "--out", out)
-    return out
-
-
 def test_killed_while_answering_it_answers_nothing_twice(
-    quick: list[str], undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "data"
 
     def ids(_: Model, asked: list[Ask], *rest: Any) -> list[str]:
         return [ask.row.id for ask in asked]
@@ -375,11 +387,10 @@ def test_killed_while_answering_it_answers_nothing_twice(
 
 
 def test_killed_while_training_it_goes_on_with_the_next_step(
-    quick: list[str], undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from baselines.train import _Loop
 
-    out = tmp_path / "data"
     steps = interrupted(monkeypatch, _Loop, "_step", lambda loop, *_: [loop.done], at=3)
     with pytest.raises(Killed):
         CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
@@ -440,8 +451,9 @@ READ = {"4/5": 4, "Score: 3": 3, "two": 2, '{"score": 5, "reason": "the same"}':
 
 
 @pytest.mark.usefixtures("key")
-def test_the_models_ratings_are_read_refused_and_recorded(quick: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "data"
+def test_the_models_ratings_are_read_refused_and_recorded(
+    quick: list[str], out: Path, tmp_path: Path
+) -> None:
 
     def answer(body: dict[str, Any]) -> str:
         return SAID[stable_hash(prompt_of(body).partition("\n\nEarlier")[0]) % len(SAID)]
@@ -477,8 +489,7 @@ def test_the_models_ratings_are_read_refused_and_recorded(quick: list[str], tmp_
 
 
 @pytest.mark.usefixtures("key")
-def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "data"
+def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], out: Path) -> None:
     with ScriptedServer(reply=lambda body: "4") as server:
         result = run(*quick, *by_model(server), "--max-requests", "3", "--out", out, code=1)
         assert "the limit of 3 requests is reached" in result.stderr
@@ -602,10 +613,9 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
 
 @pytest.mark.slow
 def test_the_printed_commands_do_what_the_rebuild_itself_does(
-    quick: list[str], undisturbed: Path, tmp_path: Path
+    quick: list[str], undisturbed: Path, out: Path, tmp_path: Path
 ) -> None:
     """The answers of the other machine are those that this one gives, to the letter."""
-    out = tmp_path / "data"
     said = run(*quick, "--until", "calibrate", "--out", out).stdout.splitlines()
     line = next(line for line in said if "baselines finetune" in line)
     done = command("baselines", *shlex.split(line)[3:], cwd=tmp_path)
@@ -652,7 +662,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     """The demo's own training of the tiny model, in two processes, shorter."""
     short = [f"--set=calibration.train.{name}.max_steps=20" for name in ("privacy", "incorrect")]
     for name in ("one", "two"):
-        done = builder("rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
+        done = process("builder", "rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     for path in sorted(tmp_path.glob("one.work/*/calibration/*/answers.jsonl")):

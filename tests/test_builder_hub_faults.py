@@ -11,7 +11,11 @@ from fakehub import Fault, Repo, User
 from fakehub_repo import Blob
 from hubsite import REPO, TOKEN, Site
 
-pytestmark = pytest.mark.slow  # a command takes some seconds, and the client waits between tries
+
+@pytest.fixture
+def unaudited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish without the audits before it, where what comes after them is tried."""
+    monkeypatch.setattr("builder.audit.run", lambda folder: [])
 
 
 def whole(site: Site) -> bool:
@@ -42,6 +46,7 @@ def whole(site: Site) -> bool:
     ],
     ids=lambda one: f"{one.pattern[:24]} {one.status}" if isinstance(one, Fault) else "",
 )
+@pytest.mark.usefixtures("unaudited")
 def test_a_refusal_is_one_line_and_the_same_command_finishes(
     site: Site, fault: Fault, said: str
 ) -> None:
@@ -62,11 +67,13 @@ def test_a_refusal_is_one_line_and_the_same_command_finishes(
     assert site.repo.tags == {"v1": site.repo.head.oid}
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_no_hub_is_one_line(site: Site) -> None:
     line = site.fails(HF_ENDPOINT="http://127.0.0.1:9")
     assert f"{REPO}: logging in: the connection failed" in line
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_a_line_that_is_cut_in_an_upload_is_taken_up_again(site: Site) -> None:
     site.hub.faults.append(Fault("PUT /lfs/", cut="mid", times=2))
     done = site.publish()
@@ -74,6 +81,7 @@ def test_a_line_that_is_cut_in_an_upload_is_taken_up_again(site: Site) -> None:
     assert whole(site)
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_a_line_that_stays_cut_is_one_line(site: Site) -> None:
     """After tries for 23 s; what was uploaded before is not uploaded again (a misuse)."""
     first = Fault("PUT /lfs/", times=3)
@@ -87,6 +95,7 @@ def test_a_line_that_stays_cut_is_one_line(site: Site) -> None:
     assert whole(site)
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_a_commit_whose_answer_is_lost_is_seen(site: Site) -> None:
     site.hub.faults.append(Fault("POST .*/commit/main", cut="after"))
     done = site.publish("--tag", "v1")
@@ -96,6 +105,7 @@ def test_a_commit_whose_answer_is_lost_is_seen(site: Site) -> None:
     assert site.repo.tags == {"v1": site.repo.head.oid}
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_a_hub_that_dies_with_the_commit_is_one_line(site: Site) -> None:
     def die() -> None:
         site.hub.faults.append(Fault("GET /api/datasets/", cut="before"))
@@ -110,6 +120,7 @@ def test_a_hub_that_dies_with_the_commit_is_one_line(site: Site) -> None:
     assert site.repo.tags == {"v1": site.repo.head.oid}
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_a_commit_of_somebody_else_meanwhile(site: Site) -> None:
     def other() -> None:
         site.repo.commit("by hand", {**site.repo.files, "notes.txt": Blob(b"mine")})
@@ -121,6 +132,7 @@ def test_a_commit_of_somebody_else_meanwhile(site: Site) -> None:
     assert f"{REPO}: holds notes.txt and no build of ours" in line
 
 
+@pytest.mark.usefixtures("unaudited")
 def test_who_may_not(site: Site) -> None:
     site.hub.users["hf_reader"] = User("alice", role="read")
     site.hub.users["hf_bob"] = User("bob")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from corpora import mm_skin_rows, tree
 from fakehub_repo import Blob
 from hubsite import REPO, Site, build
-
-pytestmark = pytest.mark.slow  # a command takes some seconds, most of them for the audit
 
 
 def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:

@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, python_beside, tree
+from corpora import (
+    SMALL,
+    TRIAL,
+    builder,
+    copy_build,
+    make_mm_skin,
+    make_slake,
+    process,
+    python_beside,
+    tree,
+)
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-
-#: A demo small enough to be built many times.
-TRIAL = ["rebuild", "--limit", "120", *PLAIN]
 
 
 def run(*arguments: str | Path) -> Any:
@@ -28,12 +35,9 @@ def run(*arguments: str | Path) -> Any:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Path:
-    """A small build; its folder."""
-    out = tmp_path / "mllmu-med"
-    result = run(*TRIAL, "--out", out)
-    assert result.exit_code == 0, result.output
-    return out
+def trial(limited: Path, tmp_path: Path) -> Path:
+    """The folder of a small build of the test's own, out of `TRIAL`."""
+    return copy_build(limited / "mllmu-med", tmp_path / "mllmu-med")
 
 
 def load_ids(folder: Path, config: str) -> dict[str, list[str]]:
@@ -333,7 +337,7 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
     make_mm_skin(tmp_path / "skin")
     command = ["rebuild", "--recipe", "paper", *SMALL, "--slake", "slake", "--mm-skin", "skin"]
     started = time.monotonic()
-    done = builder(*command, "--out", "whole", cwd=tmp_path)
+    done = process("builder", *command, "--out", "whole", cwd=tmp_path)
     whole = time.monotonic() - started
     assert done.returncode == 0, done.stderr
     moments = random.Random(0)
