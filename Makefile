@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := $(VENV)/wheels/mistral_common-1.13.1-py3-none-any.whl
 
-.PHONY: rebuild table test test-fast check format venv clean
+# As many workers as cores, at most eight; a file's tests stay together.
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
+
+.PHONY: rebuild table test check format venv clean
 
 rebuild: venv  ## build the demo dataset into ./mllmu-med
 	$(BIN)/python -m builder rebuild
@@ -12,17 +15,14 @@ rebuild: venv  ## build the demo dataset into ./mllmu-med
 table: rebuild  ## fine-tune, unlearn and measure a tiny model on it: the paper's Table 1
 	$(BIN)/python -m baselines run
 
-test: venv $(WHEEL)  ## every test
-	$(BIN)/python -m pytest -q
+test: venv $(WHEEL)  ## the quick tier: minutes
+	$(PYTEST)
 
-test-fast: venv  ## without the slow ones
-	$(BIN)/python -m pytest -q -m 'not slow'
-
-check: venv $(WHEEL)  ## what CI runs: format, lint, types, tests
+check: venv $(WHEEL)  ## what CI runs: format, lint, types, both tiers of tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -m ''
 
 format: venv
 	$(BIN)/ruff format .

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from corpora import PLAIN, TRIAL, builder, once
+from corpora import PLAIN, TRIAL, builder, once, process
 from hubsite import site, small_build
 from reviews import Build, make_corpora
 
@@ -20,6 +20,18 @@ __all__ = ["site", "small_build"]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For pytest-xdist: a file's tests to one worker, all that open a browser to one; and what
+    needs the calibrated demo, which takes a minute, to the slow tier."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        group = "browser" if "browser" in fixtures else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+        if "calibrated" in fixtures:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +73,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the small build that `TRIAL` makes: to look at only, see `copy_build`."""
 
     def make(folder: Path) -> None:
-        done = builder(*TRIAL, cwd=folder)
+        done = process("builder", *TRIAL, cwd=folder)  # one real process a verb
         assert done.returncode == 0, done.stderr
 
     return once(tmp_path_factory, "limited", make)

@@ -418,6 +418,7 @@ def test_means_are_of_open_questions() -> None:
     assert rouge_means(rows) == dict.fromkeys(SPLITS, 0.5)
 
 
+@pytest.mark.slow
 def test_help_is_quick() -> None:
     best = 9.0
     for _ in range(4):

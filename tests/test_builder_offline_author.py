@@ -783,6 +783,7 @@ def test_mm_skin_outdated_knowledge(skin: list[Record]) -> None:
     assert max(used.values()) < 0.15 * used.total()
 
 
+@pytest.mark.slow
 def test_400_records_against_the_corpus_take_seconds(skin: list[Record]) -> None:
     started = time.process_time()  # not the clock's: other work on the machine does not count
     index = WrongAnswers(skin)

@@ -140,6 +140,7 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: str) -> None:
     assert row.fetchone() == (2, json.dumps(completion("echo: question 0")), server.url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "trickle"])
 def test_no_answer_in_time_is_asked_again(tmp_path: Path, fault: str) -> None:
     with ScriptedServer(fault=lambda call: None if call.again else fault) as server:
@@ -256,6 +257,7 @@ def test_a_first_call_that_cannot_pass_is_the_only_one(tmp_path: Path) -> None:
     assert len(server.asked()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_an_unreachable_server(tmp_path: Path, host: str) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
@@ -526,6 +528,7 @@ def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) ->
 # --- pace and limits ---
 
 
+@pytest.mark.slow
 def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None:
     flights: list[int] = []
     burst: list[float] = []
@@ -803,6 +806,7 @@ async def busy(client, request):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True], ids=["in a call", "elsewhere"])
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, busy: bool) -> None:
     code = BUSY + CAUGHT if busy else CAUGHT

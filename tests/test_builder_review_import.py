@@ -364,6 +364,7 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
     assert "wants no review" in build.review("status", code=1).stderr
 
 
+@pytest.mark.slow
 def test_the_papers_size_in_two_seconds(build: Build) -> None:
     """660 texts among more than 10,000 rows; the command as a user waits for it."""
     from builder.ledger import Chain

@@ -462,6 +462,7 @@ def test_every_action_has_a_key_and_letters_can_be_turned_off(reviewer: Reviewer
     assert reviewer.text("heard") == "1 of 40 decided. Now sample 2."
 
 
+@pytest.mark.slow
 def test_the_picture_opens_at_full_size(reviewer: Reviewer) -> None:
     reviewer.page.focus("#picture-button")
     reviewer.keys("Enter")

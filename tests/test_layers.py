@@ -57,6 +57,7 @@ def test_heavy_imports_wait(module: str, never: set[str]) -> None:
     assert not never & set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_contract_imports_quickly() -> None:
     """Under 0.3 s on an idle machine; the best of five, so that a busy one does not fail it."""
     code = "import time; t = time.perf_counter(); import mllmu_med_dataset; "
