@@ -22,7 +22,7 @@ from corpora import picture
 from PIL import Image
 from planted import Planted
 
-from builder.audit import run
+from builder.audit import Check, run
 from builder.publish import MANIFEST
 from builder.request_ledger import FORMAT
 
@@ -932,7 +932,15 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     ("defect", "check", "follows"),
     [pytest.param(one, check, more, id=one.__name__) for one, check, *more in DEFECTS],
 )
-def test_it_is_found(planted: Planted, defect: Defect, check: str, follows: list[str]) -> None:
+def test_it_is_found(
+    planted: Planted,
+    defect: Defect,
+    check: str,
+    follows: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if LOADS not in (check, *follows):  # half of an audit's time, where nothing touches it
+        monkeypatch.setattr("builder.audit.files._loads", lambda *_: Check(LOADS, 0, []))
     begins = defect(planted)
     failed = {one.name: one.failed for one in run(planted.folder) if not one.ok}
     assert any(entry.startswith(begins) for entry in failed[check]), failed
