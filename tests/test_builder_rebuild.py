@@ -120,7 +120,7 @@ def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path)
     command[command.index(root)] = moved
     assert json.loads(run(*command).stdout)["ran"] == []
     text = (moved / "train.json").read_text("utf-8")
-    (moved / "train.json").write_text(text.replace("liver", "aorta"), "utf-8")
+    (moved / "train.json").write_text(text.replace("spleen", "aorta"), "utf-8")
     assert json.loads(run(*command).stdout)["ran"][0] == "privacy/ingest"
     (moved / "validate.json").write_text("[]", "utf-8")
     assert json.loads(run(*command).stdout)["ran"] == ["privacy/ingest"]
