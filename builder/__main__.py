@@ -147,10 +147,12 @@ def rebuild(
 ) -> None:
     """Build the dataset, or what has changed of it; run it again after a kill and it goes on.
 
+    At the end it audits the folder and says whether it may be published; exit code 1 if not.
     Where the recipe wants a review, it stops with exit code 3 until people have decided: see
     `python -m builder review --help`.
     """
     from builder import pipeline, tables
+    from builder.audit.verdict import insist
     from builder.stages import STAGES, plan
 
     wanted = [f"llm.model={json.dumps(model)}"] if model is not None else []
@@ -217,6 +219,7 @@ def rebuild(
         print(json.dumps(tables.as_json(job, result)))
     else:
         tables.print_result(job, result)
+    insist(job.out, result.checks)
 
 
 def _accept_all(review: str, recipe: Any) -> bool:

@@ -67,10 +67,15 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def out_option(out: Path) -> str:
+    """The option that makes other commands find a folder, with a space before it; none if they do
+    without."""
+    return "" if shown(out) == "mllmu-med" else f" --out {shlex.quote(shown(out))}"
+
+
 def options(job: Job) -> str:
     """The options that make the other commands find this build, with a space before each."""
-    out = "" if shown(job.out) == "mllmu-med" else f" --out {shlex.quote(shown(job.out))}"
-    return out + (
+    return out_option(job.out) + (
         "" if job.work == default_work(job.out) else f" --work {shlex.quote(str(job.work))}"
     )
 

@@ -154,6 +154,7 @@ class Chain:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         outcome = stage.run(building)
+        _check_ids(stage.name, outcome)
         write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
         write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
         state = StageState(
@@ -167,6 +168,14 @@ class Chain:
         _write_state(building, state)
         replace_folder(building, target)
         return state
+
+
+def _check_ids(stage: str, outcome: Outcome) -> None:
+    """An id names one row, dropped ones included: a stage that breaks this has a bug."""
+    times = Counter([row.id for row in outcome.kept] + [drop.id for drop in outcome.drops])
+    twice = [row_id for row_id, count in times.items() if count > 1]
+    if twice:
+        raise RuntimeError(f"{stage}: {len(twice)} ids name two rows, the first is {twice[0]}")
 
 
 def _inputs_match(source: Path | None, inputs: Mapping[str, Stamp | None]) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder import manifest as manifests
 from builder import publish
+from builder.audit import verdict
 from builder.describe import VERSION as CARD_VERSION
 from builder.describe import describe
 from builder.files import hidden, replace_folder, restore_folder
@@ -26,6 +27,7 @@ from eval.progress import say
 from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
+    from builder.audit import Check
     from builder.desk import Estimate
 
 
@@ -35,6 +37,7 @@ class Result(NamedTuple):
     ran: list[str]  # "privacy/inject", ..., "publish"
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
     manifest: dict[str, Any] | None  # None when it stopped before publishing
+    checks: Sequence[Check] = ()  # of the audit, where it published or was published already
     commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
 
@@ -81,7 +84,7 @@ def estimates(job: Job) -> dict[str, Estimate]:
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
-    """Run every stage that is not current, up to and with `until`.
+    """Run every stage that is not current, up to and with `until`; audit what is published.
 
     `calibrate` is the exception: it stops before that stage, with the candidates written for
     another machine.
@@ -109,21 +112,22 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
 
             states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
             folder = candidates.write_candidates_dataset(job, plans)
-            return Result(ran, states, None, candidates.commands(job, folder))
+            return Result(ran, states, None, commands=candidates.commands(job, folder))
         states = _walk_or_wait(job, plans, until, ran)
         if until != "publish":
             return Result(ran, states, None)
         fingerprint = _publish_fingerprint(job, plans)
         manifest = _published(job, fingerprint)
         if manifest is None:
-            say("publish: writing and loading it back")
+            say("publish: writing rows and card")
             before = _read_manifest(job.out)
             if before is not None:
                 configs = ", ".join(before["configs"])
                 say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
             manifest = _publish(job, plans, fingerprint)
             ran.append("publish")
-        return Result(ran, states, manifest)
+        checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
+        return Result(ran, states, manifest, checks)
 
 
 def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
@@ -254,7 +258,6 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     files |= publish.copy_into(building, provenance)
     draft = manifests.draft(job, plans, parts, configs, files, build)
     manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
-    publish.self_check(building, parts, job.work / "self-check")
     publish.check_target(job.out, _read_manifest(job.out))
     replace_folder(building, job.out)
     names = [*manifest["files"], publish.MANIFEST]

@@ -192,45 +192,6 @@ def build_id(entries: dict[str, dict[str, Any]], configs: Sequence[ConfigFiles])
     return digest([VERSION, hashes, [config._asdict() for config in configs]])[:12]
 
 
-def self_check(folder: Path, parts: Sequence[Part], cache: Path) -> None:
-    """Load every config of the folder with `load_dataset` in an empty cache and compare the ids;
-    decode the first picture of every file.
-
-    Raises:
-        RuntimeError: what comes back is not what was written (a bug, not a user's mistake).
-    """
-    import datasets
-    import pyarrow.parquet as pq
-
-    written = {
-        file.path: [record.id for record in file.records]
-        for part in parts
-        for file in data_files(part)
-    }
-    configs = [config for part in parts for config in config_files(part)]
-    shutil.rmtree(cache, ignore_errors=True)
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        with progress("loading it back", len(configs)) as advance:
-            for config in configs:
-                data = datasets.load_dataset(
-                    str(folder), config.name, cache_dir=str(cache), columns=["id"]
-                )
-                for split, paths in config.files.items():
-                    expected = [row_id for path in paths for row_id in written[path]]
-                    if list(data[split]["id"]) != expected:
-                        raise RuntimeError(f"{config.name}/{split}: other rows than were written")
-                advance()
-        for path in written:
-            batch = next(pq.ParquetFile(folder / path).iter_batches(1, columns=["image"]))
-            datasets.Image().decode_example(batch["image"][0].as_py())
-    finally:
-        shutil.rmtree(cache, ignore_errors=True)
-        if not bars:
-            datasets.enable_progress_bars()
-
-
 def check_target(out: Path, manifest: dict[str, Any] | None) -> None:
     """Refuse a target that holds anything the builder did not write.
 

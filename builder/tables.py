@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from builder.audit import verdict
 from builder.calibrate import read_ratings
 from builder.jobs import Job, options, shown
 from builder.ledger import Chain, StageState, dropped_table
@@ -63,6 +64,7 @@ def print_result(job: Job, result: Result) -> None:
         console.print(
             f"nothing to do: {escape(shown(job.out))} is build {result.manifest['build']} already"
         )
+        console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
         return
     table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
     for name, scenario in job.recipe.scenarios().items():
@@ -86,6 +88,7 @@ def print_result(job: Job, result: Result) -> None:
         f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {_size(size)}, in "
         f"{escape(shown(job.out))}"
     )
+    console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
     first = next(iter(job.recipe.scenarios()))
     console.print("\nnext:")
     console.print(
@@ -127,6 +130,7 @@ def as_json(job: Job, result: Result) -> dict[str, Any]:
             name: {"forget": s.forget, "retain": s.retain, "test": s.test}
             for name, s in job.recipe.scenarios().items()
         },
+        "audit": verdict.as_json(result.checks),
         "bytes": sum(entry["bytes"] for entry in manifest["files"].values()) if manifest else 0,
         "stages": {
             name: {stage: _state_json(state) for stage, state in states.items()}

@@ -69,16 +69,33 @@ def slake_rows(first: int, pictures: int, each: int = 6) -> list[dict[str, Any]]
     return rows
 
 
+def slake_repeats() -> list[dict[str, Any]]:
+    """Rows of the first picture in each way in which a row can repeat another: all are dropped."""
+    closed, opened = slake_rows(0, 1, 2)
+    chinese = slake_row(0, 90_010, "Shi shenme?", "Gan", q_lang="zh")
+    unasked, unanswered = slake_row(0, 90_011, " ", "Yes"), slake_row(0, 90_012, "Is it?", " ")
+    return [
+        closed,  # the whole row
+        {**closed, "qid": 90_001},
+        {**opened, "qid": 90_002, "question": opened["question"].upper()},
+        {**opened, "qid": 90_003, "answer": f" {opened['answer']}  "},
+        {**opened, "answer": opened["answer"].lower()},  # under its own qid
+        {**closed, "qid": 90_004, "img_name": "xmlab9000/source.jpg"},  # the same bytes
+        *2 * [chinese, {**chinese, "question": "Shi  shenme?"}, unasked, unanswered],
+    ]
+
+
 def make_slake(
     root: Path,
     train: list[dict[str, Any]] | None = None,
     test: list[dict[str, Any]] | None = None,
     validate: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """The official layout with 12 training and 4 test pictures of 6 questions each."""
+    """The official layout with 12 training and 4 test pictures of 6 questions each, and repeats."""
+    again = [*slake_rows(50, 1, 1), *(slake_rows(0, 1, 1) if train is None else [])]
     splits = {
-        "train": slake_rows(0, 12) if train is None else train,
-        "test": slake_rows(50, 4) if test is None else test,
+        "train": [*slake_rows(0, 12), *slake_repeats()] if train is None else train,
+        "test": [*slake_rows(50, 4), *again] if test is None else test,
         "validate": validate,
     }
     root.mkdir(parents=True, exist_ok=True)
@@ -136,21 +153,46 @@ def mm_skin_rows(pictures: int) -> list[dict[str, str]]:
     return rows
 
 
+#: A picture, the same file by a shorter name, and another file with its bytes.
+_FIRST, _SHORT, _COPY = "dataset/bk0_0.png", "bk0_0.png", "dataset/zz_copy.png"
+
+
+def mm_skin_repeats() -> list[dict[str, str]]:
+    """Rows of the first picture in each way in which a row can repeat another: all are dropped.
+
+    But for the last two, which are kept: they only share the digits that their ids are made of.
+    """
+    row, other = mm_skin_rows(1)
+    figure = {"image": "dataset/bk1_1.png", "question": "Which atlas shows this lesion?"}
+    return [
+        *2 * [row],
+        {**row, "question": row["question"].upper()},
+        *2 * [{**row, "answer": f" {row['answer']}  "}],
+        {**other, "image": _SHORT},
+        {**other, "image": _COPY},
+        *2 * [{**row, "question": ""}, {**row, "answer": " "}, {**row, "answer": ""}],
+        {**figure, "answer": "Figure 19558 of the atlas shows it."},
+        {**figure, "answer": "Figure 50254 of the atlas shows it."},
+    ]
+
+
 def make_mm_skin(
     root: Path, rows: list[dict[str, str]] | None = None, name: str = "VQA.csv"
 ) -> Path:
-    rows = mm_skin_rows(60) if rows is None else rows
+    rows = [*mm_skin_rows(60), *mm_skin_repeats()] if rows is None else rows
     root.mkdir(parents=True, exist_ok=True)
     with (root / name).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, ["image", "question", "answer"])
         writer.writeheader()
         writer.writerows(rows)
-    for number, image in enumerate(sorted({row["image"] for row in rows})):
+    images = {row["image"] for row in rows} - {_SHORT}
+    numbers = {image: number for number, image in enumerate(sorted(images - {_COPY}), 1000)}
+    for image in images:
         if ".." in image or image.startswith("/"):
             continue
         path = root / image
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(1000 + number, kind="PNG"))
+        path.write_bytes(picture(numbers[_FIRST if image == _COPY else image], kind="PNG"))
     return root
 
 

@@ -269,7 +269,7 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert f"{len(rows)} failed" in done.stdout
     assert done.stdout.count("review 'accepted' in retain") == 20
     assert f"and {len(rows) - 20} more: see --json" in done.stdout
-    assert "1 of 54 checks fail" in done.stdout
+    assert "1 of 55 checks fail" in done.stdout
     done = builder("audit", folder, "--json", cwd=tmp_path)
     assert done.returncode == 1
     report = json.loads(done.stdout)

@@ -642,6 +642,22 @@ def dropped_yet_there(p: Planted) -> str:
     return f"{lines[0]['id']}: dropped at"
 
 
+def dropped_twice(p: Planted) -> str:
+    lines = p.lines("privacy-drops.jsonl")
+    lines[1]["id"] = lines[0]["id"]
+    p.write_lines("privacy-drops.jsonl", lines)
+    p.settle()
+    return f"{lines[0]['id']}: dropped at privacy/"
+
+
+def dropped_here_and_published_there(p: Planted) -> str:
+    lines = p.lines("privacy-drops.jsonl")
+    lines[0]["id"] = p.rows(SKIN)[0]["id"]
+    p.write_lines("privacy-drops.jsonl", lines)
+    p.settle()
+    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and published in incorrect"
+
+
 def rated_without_calibration(p: Planted) -> str:
     found = p.change(WRONG, any_row, calibration=4)
     p.settle()
@@ -880,6 +896,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (lost_drop, DROPS),
     (broken_line, DROPS),
     (dropped_yet_there, "dropped rows are in no set"),
+    (dropped_twice, "an id names one row, dropped or not"),
+    (dropped_here_and_published_there, "an id names one row, dropped or not"),
     (rated_without_calibration, "calibration columns are the ratings"),
     (lost_ratings, "calibration columns are the ratings"),
     (other_rating, "calibration columns are the ratings"),

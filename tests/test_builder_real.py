@@ -16,9 +16,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from corpora import SHARED, builder
+from corpora import ROOT, SHARED, builder
 from datasets import load_dataset
 
+from builder.audit import failing
+from builder.ledger import Chain
 from mllmu_med_dataset import FORGET_RATIOS, PII_KINDS, SPLITS, config_name
 
 pytestmark = [
@@ -47,6 +49,23 @@ def built(corpora: Path) -> Path:
     done = builder(*COMMAND, cwd=corpora)
     assert done.returncode == 0, done.stderr
     return corpora / "mllmu-med"
+
+
+def test_builds_with_repeated_rows_pass_the_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of those that `benchmarks/audited_builds.py` makes: five rows of each file twice."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from audited_builds import builds, make_corpora
+
+    make_corpora(SHARED / "data", tmp_path, 5)
+    for built in builds(tmp_path, [1]):
+        assert failing(built.checks) == "", built.split_by
+        assert len(built.checks) == 55
+        for name, files in (("privacy", 2), ("incorrect", 1)):
+            drops = Chain(tmp_path / "mllmu-med.work" / name).drops("ingest")
+            repeats = [drop.id for drop in drops if drop.id.endswith("-2")]
+            assert len(repeats) == len(set(repeats)) == 5 * files
 
 
 def ids_of(folder: Path, name: str, cache: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from corpora import (
     make_slake,
     process,
     python_beside,
+    slake_rows,
     tree,
 )
 from typer.testing import CliRunner
@@ -51,6 +52,8 @@ def test_the_demo_says_what_it_made(demo: Path) -> None:
     said = (demo / "stdout.txt").read_text("utf-8")
     for part in ("privacy", "396", "incorrect", "300", "spare", "load_dataset", "build "):
         assert part in said
+    publish = "python -m builder publish ORG/NAME"
+    assert f"audit: all 55 checks hold; to publish it: {publish}\n" in said
     assert str(demo) not in said
 
 
@@ -74,8 +77,45 @@ def test_a_second_run_does_nothing_and_says_so(trial: Path) -> None:
     result = run(*TRIAL, "--out", trial)
     assert result.exit_code == 0
     assert "nothing to do" in result.stdout
+    assert "audit: all 55 checks hold" in result.stdout
+    assert result.stderr == ""  # the audit is remembered
     assert tree(trial) == before
     assert {path: path.stat().st_mtime_ns for path in trial.rglob("*")} == times
+
+
+@pytest.mark.parametrize("lost", [None, "", '{"checks": []}', '{"manifest": "", "checks": []}'])
+def test_an_audit_that_was_cut_off_is_made_up_for(lost: str | None, trial: Path) -> None:
+    record = trial.with_name("mllmu-med.work") / "audit.json"
+    before = record.read_bytes()
+    record.unlink() if lost is None else record.write_text(lost)
+    result = run(*TRIAL, "--out", trial, "--json")
+    assert result.stderr == "audit: looking at every file and row\n"
+    told = json.loads(result.stdout)
+    assert (told["ran"], told["audit"]) == ([], {"ok": True, "checks": 55, "failed": {}})
+    assert record.read_bytes() == before
+
+
+def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -> None:
+    """A number that could be somebody's stands in the corpus itself."""
+    called = [{**row, "answer": "Ring (212) 736-5000."} for row in slake_rows(50, 4)]
+    root = make_slake(tmp_path / "slake", test=called)
+    command = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", root]
+    command += [*SMALL[:10], "--out", tmp_path / "out"]
+    first = run(*command)
+    assert first.exit_code == 1
+    assert "audit: 54 of 55 checks hold: not to be published\n" in first.stdout
+    assert "ORG/NAME" not in first.stdout
+    before = tree(tmp_path / "out")
+    second = run(*command, "--json")
+    assert second.exit_code == 1
+    told = json.loads(second.stdout)
+    assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 55)
+    ((name, failed),) = told["audit"]["failed"].items()
+    assert (name, len(failed)) == ("no dialable telephone number", 20)
+    assert second.stderr == first.stderr.splitlines(keepends=True)[-1]
+    assert f"out: 1 of 55 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
+    assert " and 7 more): the folder stays, but is not to be published" in second.stderr
+    assert tree(tmp_path / "out") == before
 
 
 def test_two_folders_hold_the_same_bytes(trial: Path, tmp_path: Path) -> None:
@@ -124,7 +164,7 @@ def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path)
     command[command.index(root)] = moved
     assert json.loads(run(*command).stdout)["ran"] == []
     text = (moved / "train.json").read_text("utf-8")
-    (moved / "train.json").write_text(text.replace("liver", "aorta"), "utf-8")
+    (moved / "train.json").write_text(text.replace("spleen", "aorta"), "utf-8")
     assert json.loads(run(*command).stdout)["ran"][0] == "privacy/ingest"
     (moved / "validate.json").write_text("[]", "utf-8")
     assert json.loads(run(*command).stdout)["ran"] == ["privacy/ingest"]
@@ -158,6 +198,7 @@ def test_stopping_early_and_going_on(tmp_path: Path) -> None:
     result = run(*TRIAL, "--until", "inject", "--out", out)
     assert result.exit_code == 0
     assert "stopped as asked" in result.stdout
+    assert "audit" not in result.stdout + result.stderr
     assert not out.exists()
     ran = json.loads(run(*TRIAL, "--out", out, "--json").stdout)["ran"]
     assert ran == ["incorrect/corrupt", "privacy/split", "incorrect/split", "publish"]

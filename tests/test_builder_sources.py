@@ -7,6 +7,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from corpora import (
     SMALL,
     make_mm_skin,
     make_slake,
+    mm_skin_repeats,
     mm_skin_rows,
     picture,
     slake_row,
@@ -24,8 +26,8 @@ from corpora import (
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.ledger import Outcome
-from builder.sources import mm_skin, slake
+from builder.ledger import Chain, Drop, Outcome, Stage
+from builder.sources import Rows, mm_skin, name_apart, slake
 from mllmu_med_dataset import UserError
 
 
@@ -78,6 +80,7 @@ def test_slake_drops_with_reasons(tmp_path: Path) -> None:
         ("9002", "empty answer"),
         ("9003", "empty question"),
         ("9005", "the same picture, question and answer as another row"),
+        ("5000-2", "the same picture, question and answer as another row"),
     ]
     kept = next(row for row in outcome.kept if row.id.endswith("/9004"))
     assert kept.answer == "Transverse Plane"
@@ -102,6 +105,82 @@ def test_the_same_pair_in_another_form_or_file_is_a_duplicate(tmp_path: Path) ->
     }
 
 
+def ids_apart(outcome: Outcome) -> list[str]:
+    """The ids of an outcome, kept ones first; no two are the same."""
+    ids = [row.id for row in outcome.kept] + [drop.id for drop in outcome.drops]
+    assert len(set(ids)) == len(ids)
+    return ids
+
+
+def test_no_two_rows_of_slake_share_an_id(tmp_path: Path) -> None:
+    """The kept ones are those of a corpus without repeats."""
+    clean = read_slake(make_slake(tmp_path / "a", slake_rows(0, 12), slake_rows(50, 4)), tmp_path)
+    assert [*clean.drops] == []
+    repeated = read_slake(make_slake(tmp_path / "b"), tmp_path)
+    assert repeated.kept == clean.kept
+    ids = ids_apart(repeated)
+    assert {"slake/xmlab0/0-2", "slake/xmlab0/0-3", "slake/xmlab50/5000-2"} < {*ids}
+    assert {"slake/xmlab0/90010", *(f"slake/xmlab0/90010-{n}" for n in (2, 3, 4))} < {*ids}
+
+
+def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
+    clean = mm_skin.read(make_mm_skin(tmp_path / "a", mm_skin_rows(60)), "fail", False)
+    repeated = mm_skin.read(make_mm_skin(tmp_path / "b"), "fail", False)
+    assert repeated.kept[: len(clean.kept)] == clean.kept
+    one, two = (row.id for row in repeated.kept[len(clean.kept) :])
+    assert (one, two) == ("mm_skin/bk1_1.png/a95a37e7", "mm_skin/bk1_1.png/a95a37e7-2")
+    assert {f"{clean.kept[0].id}-2", f"{clean.kept[0].id}-3"} < {*ids_apart(repeated)}
+
+
+def test_ids_of_rows_that_share_their_digits_do_not_depend_on_the_order(tmp_path: Path) -> None:
+    rows = [*mm_skin_rows(3), *mm_skin_repeats()]
+    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), "fail", False)
+    there = mm_skin.read(make_mm_skin(tmp_path / "b", [*rows[:5], *rows[:4:-1]]), "fail", False)
+    assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
+    assert sorted(ids_apart(here)) == sorted(ids_apart(there))
+
+
+def test_repeats_of_rows_that_are_left_out_have_ids_of_their_own(tmp_path: Path) -> None:
+    """Rows with a picture that cannot be used, and rows about the conversation."""
+    talk = {"image": "dataset/bk1_1.png", "question": "Any other questions?", "answer": "No."}
+    root = make_mm_skin(tmp_path / "m", [*mm_skin_rows(9), *mm_skin_repeats(), talk, talk])
+    for name in ("dataset/bk0_0.png", "dataset/zz_copy.png"):
+        (root / name).write_bytes(b"x")
+    outcome = mm_skin.read(root, "drop", True)
+    assert {drop.reason for drop in outcome.drops} == {
+        "empty question",
+        "empty answer",
+        "the same picture, question and answer as another row",
+        "a refusal or about the conversation",
+        "its picture is no picture",
+    }
+    ids_apart(outcome)
+
+
+def test_a_made_id_is_nobody_elses(tmp_path: Path) -> None:
+    """A row's own id may look like one that a repeat would be given."""
+    record = read_slake(make_slake(tmp_path / "s", slake_rows(1, 1, 1), []), tmp_path).kept[0]
+    twin = replace(record, id=f"{record.id}-2", question="Is it there?")
+    found = Rows([record, twin], [Drop.of(record, "again"), Drop.of(record, "and again")])
+    name_apart(found)
+    assert found.records == [record, twin]
+    assert [drop.id for drop in found.drops] == [f"{record.id}-3", f"{record.id}-4"]
+
+
+def test_a_stage_that_gives_two_rows_one_id_is_stopped(tmp_path: Path) -> None:
+    record = read_slake(make_slake(tmp_path / "s", slake_rows(1, 1, 1), []), tmp_path).kept[0]
+    outcomes = (
+        Outcome([record, record], []),
+        Outcome([record], [Drop.of(record, "a repeat")]),
+        Outcome([], [Drop.of(record, "one"), Drop.of(record, "two")]),
+    )
+    for outcome in outcomes:
+        stage = Stage("ingest", 1, {}, lambda _, made=outcome: made)
+        with pytest.raises(RuntimeError, match="ingest: 1 ids name two rows, the first is slake/"):
+            Chain(tmp_path / "work").run(stage, "")
+    assert Chain(tmp_path / "work").state("ingest") is None
+
+
 @pytest.mark.parametrize("answer", ["None", "NA", "nan", "null", "0012", "2", "#N/A", "TRUE"])
 def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: Path) -> None:
     train = [*slake_rows(0, 1), slake_row(0, 9001, "How many?", answer)]
@@ -123,7 +202,7 @@ def test_closed_means_yes_or_no(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["VQA.csv", "vqa.csv", "MM-Skin_test.csv"])
 def test_mm_skin_names(name: str, tmp_path: Path) -> None:
     outcome = mm_skin.read(make_mm_skin(tmp_path / "m", name=name), "fail", False)
-    assert len(outcome.kept) == 80
+    assert len(outcome.kept) == 82
     record = outcome.kept[0]
     assert record.image_id == "mm_skin/bk0_0.png"
     assert record.id.startswith("mm_skin/bk0_0.png/")
@@ -257,7 +336,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "a doubled qid": (
         edit_row("test.json", 0, qid=3),
-        ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4"],
+        ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4", "another picture"],
     ),
     "an absolute picture path": (
         edit_row("train.json", 1, img_name="/etc/passwd"),
@@ -419,11 +498,12 @@ def test_bad_pictures_can_be_dropped(tmp_path: Path) -> None:
     (root / "imgs/xmlab3/source.jpg").write_bytes(b"x")
     (tmp_path / "work").mkdir()
     outcome = slake.read(root, tmp_path / "work", "drop")
-    assert sorted({(drop.id.split("/")[1], drop.reason) for drop in outcome.drops}) == [
+    bad = [drop for drop in outcome.drops if drop.reason.startswith("its picture")]
+    assert sorted({(drop.id.split("/")[1], drop.reason) for drop in bad}) == [
         ("xmlab2", "its picture is not there"),
         ("xmlab3", "its picture is no picture"),
     ]
-    assert len(outcome.drops) == 12
+    assert len(bad) == 12
 
 
 def test_a_restored_picture_is_noticed(tmp_path: Path) -> None:

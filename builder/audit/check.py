@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from builder.audit.folder import Folder
+
+SHOWN_IDS: Final = 3  # of each failing check, on one line
 
 
 class Check(NamedTuple):
@@ -45,6 +47,19 @@ def run(folder: Path, images: Path | None = None) -> list[Check]:
         UserError: no such folder, or one that holds neither a card nor a manifest.
     """
     return list(_checks(folder, images))
+
+
+def failing(checks: Sequence[Check]) -> str:
+    """Which checks fail, each with the first ids, on one line; empty where all hold."""
+    told = []
+    for check in checks:
+        ids = [*dict.fromkeys(entry.partition(": ")[0] for entry in check.failed)]
+        more = f" and {len(ids) - SHOWN_IDS:,} more" if len(ids) > SHOWN_IDS else ""
+        if ids:
+            told.append(f"{check.name} ({', '.join(ids[:SHOWN_IDS])}{more})")
+    return (
+        f"{len(told)} of {len(checks)} checks of the audit fail: {'; '.join(told)}" if told else ""
+    )
 
 
 def _checks(path: Path, images: Path | None) -> Iterator[Check]:

@@ -29,6 +29,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     dropped = {name: _dropped(folder, name) for name in folder.scenarios}
     yield _drops(folder, dropped)
     yield _in_no_set(folder, dropped)
+    yield _one_row(folder, dropped)
     yield _ratings(folder, dropped)
     yield from _review(folder)
     yield _requests(folder)
@@ -94,6 +95,20 @@ def _in_no_set(folder: Folder, dropped: Mapping[str, list[dict[str, Any]] | str]
             if row["id"] in published
         ]
     return Check("dropped rows are in no set", checked, failed)
+
+
+def _one_row(folder: Folder, dropped: Mapping[str, list[dict[str, Any]] | str]) -> Check:
+    """No id was dropped twice, and the scenarios share none, dropped or published."""
+    where: dict[str, list[str]] = {}
+    for name, rows in dropped.items():
+        published = {row.id for row in folder.rows(name)}
+        for row_id in published:
+            where.setdefault(row_id, []).append(f"published in {name}")
+        for row in rows if isinstance(rows, list) else []:
+            if row["id"] not in published:  # else the check above says so
+                where.setdefault(row["id"], []).append(f"dropped at {name}/{row['stage']}")
+    failed = [f"{row_id}: {' and '.join(names)}" for row_id, names in where.items() if names[1:]]
+    return Check("an id names one row, dropped or not", len(where), failed)
 
 
 def _ratings(folder: Folder, dropped: Mapping[str, list[dict[str, Any]] | str]) -> Check:

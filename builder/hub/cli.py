@@ -195,16 +195,13 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     started = time.monotonic()
     say(f"audit: {shown}")
     checks = audit.run(folder)
-    failed = [check.name for check in checks if not check.ok]
+    failed = audit.failing(checks)
     if not failed:
         say(f"audit: all {len(checks)} checks hold")
         return
     if not as_json:
         print_checks(shown, checks, time.monotonic() - started)
-    raise UserError(
-        f"{shown}: {len(failed)} of {len(checks)} checks of the audit fail ({failed[0]}): nothing "
-        "is published"
-    )
+    raise UserError(f"{shown}: {failed}: nothing is published")
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

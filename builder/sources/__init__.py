@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from builder.ledger import Drop, Outcome, Stamp
+from eval.files import canonical_json
 from eval.progress import progress
 from mllmu_med_dataset import Record, UserError
 from mllmu_med_pictures import MAX_BYTES, PictureError, check_relative, clean_picture
@@ -75,6 +77,34 @@ def drop_duplicates(rows: Rows) -> None:
             kept.append(record)
         seen.add(key)
     rows.records = kept
+
+
+def name_apart(rows: Rows) -> None:
+    """Of rows that share an id the first keeps it, the others become `ID-2`, `ID-3`, ...
+
+    Kept rows come before dropped ones, so that no repeat changes an id in a set; after that the
+    rows' own text decides, never their place in the file.
+    """
+    records, drops = rows.records, rows.drops
+    taken = {record.id for record in records} | {drop.id for drop in drops}
+    given: set[str] = set()
+
+    def own(row_id: str) -> str:
+        if row_id in given:
+            names = (f"{row_id}-{number}" for number in count(2))
+            row_id = next(name for name in names if name not in taken)
+        taken.add(row_id)
+        given.add(row_id)
+        return row_id
+
+    def text(index: int) -> tuple[str, str, str]:
+        record = records[index]
+        return record.question, record.answer, record.image_path
+
+    for i in sorted(range(len(records)), key=text):
+        records[i] = replace(records[i], id=own(records[i].id))
+    for i in sorted(range(len(drops)), key=lambda i: canonical_json(drops[i].row)):
+        drops[i] = drops[i]._replace(id=own(drops[i].id))
 
 
 def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:
@@ -180,6 +210,7 @@ def collect(
             whole = replace(record, image_path=path_name, image_sha256=seen.clean_sha256)
             kept.records.append(whole)
     drop_duplicates(kept)  # once more: two files can hold one picture
+    name_apart(kept)
     return Outcome(kept.records, kept.drops, rows.notes, inputs)
 
 

@@ -33,7 +33,7 @@ from builder.sources import (
 from eval.files import digest
 from mllmu_med_dataset import Record, UserError
 
-VERSION: Final = 2
+VERSION: Final = 3
 ANNOTATIONS: Final = ("VQA.csv", "vqa.csv", "MM-Skin_test.csv")
 CAPTIONS: Final = "caption.csv"
 

@@ -20,6 +20,7 @@ from builder.sources import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
     Rows,
+    alike,
     annotation,
     annotation_inputs,
     answer_type,
@@ -34,7 +35,7 @@ from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 from mllmu_med_pictures import MAX_BYTES, PictureError, check_relative
 
-VERSION: Final = 2
+VERSION: Final = 3
 HUB_ID: Final = "BoKelvin/SLAKE"
 HUB_REVISION: Final = "a9083ce6c34ac3ffb17671a605962924d8a8f9e9"
 HUB_FILES: Final = ("train.json", "validation.json", "test.json", "imgs.zip")
@@ -111,12 +112,12 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
         UserError: a file is missing, broken or holds rows of another form.
     """
     rows = Rows()
-    seen_ids: dict[int, str] = {}
+    seen: dict[int, tuple[str, str]] = {}
     for split, names in SPLITS.items():
         path = annotation(root, names, "SLAKE's train.json")
         rows.inputs |= annotation_inputs(path, names)
         if path is not None:
-            _read_split(path, split, rows, seen_ids)
+            _read_split(path, split, rows, seen)
         elif split == "train":
             raise UserError(f"{root}: holds no train.json: give SLAKE's folder (Slake1.0)")
         else:
@@ -143,7 +144,8 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     return outcome
 
 
-def _read_split(path: Path, split: str, rows: Rows, seen_ids: dict[int, str]) -> None:
+def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, str]]) -> None:
+    """Read a file; `seen` holds what each qid asks of which picture, and where."""
     try:
         raw = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -159,13 +161,17 @@ def _read_split(path: Path, split: str, rows: Rows, seen_ids: dict[int, str]) ->
         where = f"{path}, row {number}"
         row = _parse(item, where)
         where += f" (qid {row.qid})"
-        if row.qid in seen_ids:
-            raise UserError(f"{where}: the qid stands in {seen_ids[row.qid]} already: remove one")
-        seen_ids[row.qid] = where
         name = picture_path(row.img_name, where)
         picture = name.rpartition("/")[0] or name
         row_id = f"slake/{picture}/{row.qid}"
         question, answer = tidy(row.question), tidy(row.answer)
+        asked = canonical_json([name, row.q_lang, alike(question), alike(answer)])
+        same, first = seen.setdefault(row.qid, (asked, where))
+        if same != asked:
+            raise UserError(
+                f"{where}: the qid stands in {first} already, with another picture, question or "
+                "answer: remove one"
+            )
         if row.q_lang != "en":
             rows.drops.append(Drop(row_id, NOT_ENGLISH, item))
         elif not question:

@@ -1,0 +1,63 @@
+"""The audit at the end of a rebuild: whether the folder may be published, in a line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from builder.audit.check import Check, failing, run
+from builder.jobs import out_option, shown
+from builder.publish import MANIFEST
+from eval.files import canonical_json, file_digest, write_atomic
+from eval.progress import say
+from mllmu_med_dataset import UserError
+
+
+def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
+    """The checks of a folder whose files are those of its manifest.
+
+    Args:
+        record: where they are remembered, so that a rebuild which changes nothing takes no time.
+        changed: look again, whatever is remembered.
+    """
+    manifest = file_digest(folder / MANIFEST)
+    try:
+        found = json.loads(record.read_text("utf-8"))
+        if not changed and found["manifest"] == manifest:
+            return [Check(**one) for one in found["checks"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not ours: look
+    say("audit: looking at every file and row")
+    checks = run(folder)
+    kept = {"manifest": manifest, "checks": [check._asdict() for check in checks]}
+    write_atomic(record, canonical_json(kept) + "\n")
+    return checks
+
+
+def line(out: Path, checks: Sequence[Check]) -> str:
+    """How many checks hold, and the command that publishes a folder in which all do."""
+    held = sum(check.ok for check in checks)
+    if held < len(checks):
+        return f"audit: {held} of {len(checks)} checks hold: not to be published"
+    publish = f"python -m builder publish ORG/NAME{out_option(out)}"
+    return f"audit: all {held} checks hold; to publish it: {publish}"
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any] | None:
+    """The verdict for programs; None where nothing has been audited."""
+    if not checks:
+        return None
+    failed = {check.name: check.failed for check in checks if not check.ok}
+    return {"ok": not failed, "checks": len(checks), "failed": failed}
+
+
+def insist(out: Path, checks: Sequence[Check]) -> None:
+    """Raise UserError where a check fails; the folder stays as it is."""
+    if failed := failing(checks):
+        raise UserError(
+            f"{shown(out)}: {failed}: the folder stays, but is not to be published; all of them: "
+            f"`python -m builder audit {shlex.quote(shown(out))}`"
+        )
