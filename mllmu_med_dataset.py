@@ -66,6 +66,7 @@ class UserError(Exception):
     """A mistake that the user can mend: shown as one line (what, where, what to do next)."""
 
     exit_code = 1
+    label = "error"  # heads the line
 
 
 class UsageError(UserError):

@@ -90,9 +90,9 @@ def run(
 
     Run it again after a kill, or with more methods: what is done is not done again.
     """
-    from baselines.folders import held
     from baselines.measure import Data
     from baselines.run import TINY, Stack, is_main, notes, run_all, tiny_model
+    from eval.locks import held
 
     loaded = _recipe(recipe, model, config, choices)
     wanted = loaded.wanted(methods)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.disk import writing
 from eval.files import write_atomic
 from eval.model import Model, weights_hash
 from eval.runs import read_json
@@ -65,15 +66,16 @@ class Adapter:
 
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
         state = get_peft_model_state_dict(
             self.net, adapter_name=self.name, save_embedding_layers=False
         )
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        save_file(state, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         config = self.net.peft_config[self.name]
         trains, config.inference_mode = config.inference_mode, True
-        config.save_pretrained(str(temporary))
+        with writing(folder, sum(value.nbytes for value in state.values()), half=temporary):
+            temporary.mkdir(parents=True)
+            save_file(state, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+            config.save_pretrained(str(temporary))
         config.inference_mode = trains
         write_atomic(temporary / "README.md", card)
         old = folder.with_name(folder.name + ".old")

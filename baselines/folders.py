@@ -1,15 +1,14 @@
-"""Folders: a model's is there whole or not at all, a run's is written by one command at a time."""
+"""Folders: a model's is there whole or not at all."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eval.files import lock, make_folder
+from eval.files import make_folder
 from mllmu_med_dataset import UserError
 
 
@@ -37,19 +36,3 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
             raise UserError(exists) from error  # made by another command meanwhile
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Make a run's folder and keep other commands out of it while the block lasts.
-
-    Raises:
-        UserError: it cannot be written to, or another command is at work there.
-    """
-    make_folder(path, "a run")
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        lock(descriptor, path)
-        yield
-    finally:
-        os.close(descriptor)

@@ -30,6 +30,7 @@ from baselines.llava_layout import (
     vision_config_of,
 )
 from baselines.pieces import read_pieces
+from eval.disk import writing
 from eval.files import write_atomic
 from eval.progress import progress
 from mllmu_med_dataset import UserError
@@ -135,12 +136,14 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
                     value = checkpoint.read(original).to(head.dtype)
                     shard[name] = _grown(value, written[name].shape[0]).contiguous()
                     advance()
-                save_file(shard, made / file, metadata={"format": "pt"})
+                with writing(dst / file, sum(value.nbytes for value in shard.values())):
+                    save_file(shard, made / file, metadata={"format": "pt"})
         if plan.is_sharded:
             index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
             write_atomic(made / "model.safetensors.index.json", json.dumps(index, indent=2))
-        _write_config(made, llava, processor, rows, report.dtype)
-        processor.save_pretrained(made)
+        with writing(dst):
+            _write_config(made, llava, processor, rows, report.dtype)
+            processor.save_pretrained(made)
         write_atomic(made / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
     return report
 

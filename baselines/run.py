@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.folders import held
 from baselines.measure import (
     Data,
     measure,
@@ -28,6 +27,7 @@ from baselines.measure import (
     write_json,
 )
 from eval.files import digest
+from eval.locks import held
 from eval.model import pick_dtype, weights_hash
 from eval.progress import say
 from eval.runs import read_json

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.disk import writing
 from eval.files import canonical_json, digest, write_atomic
 from eval.runs import read_json
 from mllmu_med_dataset import UserError
@@ -94,11 +95,12 @@ class RunFolder:
         import torch
 
         temporary = self.checkpoint.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.checkpoint)
+        with writing(self.checkpoint, half=temporary):
+            with temporary.open("wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.checkpoint)
 
     def load(self, run: str) -> dict[str, Any] | None:
         """The checkpoint, if there is one."""
@@ -121,7 +123,10 @@ class RunFolder:
             write_atomic(self.log, "".join(line + "\n" for line in lines))
 
     def add(self, line: dict[str, Any]) -> None:
-        with self.log.open("a", encoding="utf-8", newline="\n") as stream:
+        with (
+            writing(self.log),
+            self.log.open("a", encoding="utf-8", newline="\n") as stream,
+        ):
             stream.write(canonical_json(line) + "\n")
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.folders import new_folder
 from baselines.llava_med import CHAT
+from eval.disk import writing
 
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 PIXELS: Final = 64
@@ -60,8 +61,9 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
         model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
         model.generation_config.pad_token_id = SPECIAL.index("<pad>")
         model.generation_config.eos_token_id = SPECIAL.index("</s>")
-        model.save_pretrained(made)
-        processor.save_pretrained(made)
+        with writing(folder, 4 * model.num_parameters()):
+            model.save_pretrained(made)
+            processor.save_pretrained(made)
     return folder
 
 

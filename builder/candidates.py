@@ -8,7 +8,6 @@ and the training of this one. What `baselines finetune` answers there, `rebuild 
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from builder import publish
 from builder.adapt import adapting_settings, calibration_of, tiny_settings
 from builder.card.front import config_entries, dump
-from builder.files import hidden, replace_folder
+from builder.files import folder_beside, replace_folder
 from builder.jobs import Job, picture_reader
 from eval.files import write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
@@ -29,17 +28,15 @@ if TYPE_CHECKING:
 def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
     """Write WORK/candidates, whole or not at all; returns it."""
     target = job.work / "candidates"
-    building = hidden(target, "new")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    parts = [_part(job, item) for item in plans]
-    files = publish.write_data(building, parts)
-    configs = [config for part in parts for config in publish.config_files(part)]
-    for part in parts:
-        write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
-    build = publish.build_id(files, configs)
-    write_atomic(building / "README.md", _card({c.name: c.files for c in configs}, build))
-    replace_folder(building, target)
+    with folder_beside(target) as building:
+        parts = [_part(job, item) for item in plans]
+        files = publish.write_data(building, parts)
+        configs = [config for part in parts for config in publish.config_files(part)]
+        for part in parts:
+            write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
+        build = publish.build_id(files, configs)
+        write_atomic(building / "README.md", _card({c.name: c.files for c in configs}, build))
+        replace_folder(building, target)
     return target
 
 

@@ -124,7 +124,7 @@ async def with_model(
                 many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
 
             def status() -> str:
-                return _spent(client, rejected_so_far.total())
+                return spent(client, rejected_so_far.total())
 
             if job.batch:  # it says itself how far its batches are, for hours
                 watch: AbstractContextManager[Advance] = nullcontext(_unseen)
@@ -161,12 +161,13 @@ def used_requests(stage_folder: Path) -> set[str]:
     return set()
 
 
-def _spent(client: Client, rejected: int) -> str:
+def spent(client: Client, rejected: int) -> str:
     stats = client.stats
     cost = "cost unknown" if stats.cost is None else f"{stats.cost:.4f} USD"
+    why = f" (last: {stats.why_again})" if stats.why_again else ""
     return (
         f"{stats.replies:,} asked, {stats.from_ledger:,} from the ledger, {stats.retried:,} "
-        f"retried, {rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
+        f"retried{why}, {rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
         f"{stats.completion_tokens:,} tokens, {cost}"
     )
 

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from eval.disk import remove, writing
 
 
 def hidden(target: Path, what: str) -> Path:
     """A place beside a folder that nobody else uses: `.mllmu-med.builder-old`."""
     return target.with_name(f".{target.name}.builder-{what}")
+
+
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """An empty folder for what `replace_folder` puts in a target's place; gone if that fails."""
+    building = hidden(target, "new")
+    remove(building)  # of a run that was killed
+    try:
+        building.mkdir(parents=True)
+        yield building
+    finally:
+        remove(building)
 
 
 def replace_folder(new: Path, target: Path) -> None:
@@ -18,9 +34,14 @@ def replace_folder(new: Path, target: Path) -> None:
     """
     old = hidden(target, "old")
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
+    with writing(target):
+        try:
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+        except OSError:
+            restore_folder(target)
+            raise
     shutil.rmtree(old, ignore_errors=True)
 
 

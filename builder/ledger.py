@@ -9,10 +9,7 @@ stage before it: never of time, of paths or of source code.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from builder.files import hidden, replace_folder, restore_folder
+from builder.files import folder_beside, replace_folder, restore_folder
 from eval.files import (
     canonical_json,
     digest,
@@ -30,9 +27,11 @@ from eval.files import (
     write_atomic,
     write_jsonl,
 )
+from eval.locks import lock_file
 from mllmu_med_dataset import Record, UserError
 
 FORMAT = 1  # of stage.json
+AT_WORK = "another rebuild is at work here"
 
 
 class Drop(NamedTuple):
@@ -150,9 +149,12 @@ class Chain:
         """Run a stage in a folder beside its own and put that in place when it is whole."""
         target = self.folder / stage.name
         restore_folder(target)
-        building = hidden(target, "new")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
+        with folder_beside(target) as building:
+            state = self._run(stage, previous, building)
+            replace_folder(building, target)
+        return state
+
+    def _run(self, stage: Stage, previous: str, building: Path) -> StageState:
         outcome = stage.run(building)
         _check_ids(stage.name, outcome)
         write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
@@ -166,7 +168,6 @@ class Chain:
             inputs=outcome.inputs,
         )
         _write_state(building, state)
-        replace_folder(building, target)
         return state
 
 
@@ -229,26 +230,14 @@ def _output(folder: Path) -> str:
 def locked(work: Path) -> Iterator[None]:
     """Hold a work folder; a second run in it is told so instead of mixing with the first."""
     if work.is_dir() and not (work / "job.json").is_file():
-        foreign = sorted(path.name for path in work.iterdir() if path.name != ".lock")
+        ours = {".lock", "job.json.tmp"}  # of a run that was killed as it began
+        foreign = sorted(path.name for path in work.iterdir() if path.name not in ours)
         if foreign:
             raise UserError(
                 f"{work}: holds {foreign[0]} and is no work folder of ours: choose another --work"
             )
     make_folder(work, "the work folder")
-    lock = work / ".lock"
-    with lock.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
-            owner = stream.read().strip() or "unknown"
-            raise UserError(
-                f"{work}: another rebuild is at work here (process {owner}): wait for it, or use "
-                "another --work"
-            ) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    with lock_file(work / ".lock", work, AT_WORK, "use another --work"):
         yield
 
 

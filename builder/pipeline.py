@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,14 +14,15 @@ from builder import publish
 from builder.audit import verdict
 from builder.describe import VERSION as CARD_VERSION
 from builder.describe import describe
-from builder.files import hidden, replace_folder, restore_folder
+from builder.files import folder_beside, hidden, replace_folder, restore_folder
 from builder.jobs import Job, options, picture_reader, write_job
-from builder.ledger import StageState, Stamp, locked
+from builder.ledger import AT_WORK, StageState, Stamp, locked
 from builder.request_ledger import RequestLedger
 from builder.request_settings import api_key
 from builder.review import stage as review
 from builder.stages import STAGES, ChainPlan, plan
 from eval.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
+from eval.locks import lock_file
 from eval.progress import say
 from mllmu_med_dataset import UsageError
 
@@ -100,34 +100,39 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         )
     plans = plan(job)
     make_folder(job.out.parent, "the dataset")
-    # Told at the start, not after minutes of work.
-    publish.check_target(job.out, _read_manifest(job.out))
-    with locked(job.work):
-        restore_folder(job.out)
-        write_job(job)
-        _ready_to_ask(job, plans)
-        ran: list[str] = []
-        if until == "calibrate":
-            from builder import candidates
+    with lock_file(hidden(job.out, "lock"), job.out, AT_WORK, "use another --out"):
+        # Told at the start, not after minutes of work.
+        publish.check_target(job.out, _read_manifest(job.out))
+        with locked(job.work):
+            restore_folder(job.out)
+            write_job(job)
+            _ready_to_ask(job, plans)
+            return _rebuild(job, plans, until)
 
-            states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
-            folder = candidates.write_candidates_dataset(job, plans)
-            return Result(ran, states, None, commands=candidates.commands(job, folder))
-        states = _walk_or_wait(job, plans, until, ran)
-        if until != "publish":
-            return Result(ran, states, None)
-        fingerprint = _publish_fingerprint(job, plans)
-        manifest = _published(job, fingerprint)
-        if manifest is None:
-            say("publish: writing rows and card")
-            before = _read_manifest(job.out)
-            if before is not None:
-                configs = ", ".join(before["configs"])
-                say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
-            manifest = _publish(job, plans, fingerprint)
-            ran.append("publish")
-        checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
-        return Result(ran, states, manifest, checks)
+
+def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str) -> Result:
+    ran: list[str] = []
+    if until == "calibrate":
+        from builder import candidates
+
+        states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
+        folder = candidates.write_candidates_dataset(job, plans)
+        return Result(ran, states, None, commands=candidates.commands(job, folder))
+    states = _walk_or_wait(job, plans, until, ran)
+    if until != "publish":
+        return Result(ran, states, None)
+    fingerprint = _publish_fingerprint(job, plans)
+    manifest = _published(job, fingerprint)
+    if manifest is None:
+        say("publish: writing rows and card")
+        before = _read_manifest(job.out)
+        if before is not None:
+            configs = ", ".join(before["configs"])
+            say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
+        manifest = _publish(job, plans, fingerprint)
+        ran.append("publish")
+    checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
+    return Result(ran, states, manifest, checks)
 
 
 def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
@@ -242,24 +247,22 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
         )
         for item in plans
     ]
-    building = hidden(job.out, "new")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    files = publish.write_data(building, parts)
-    configs = [config for part in parts for config in publish.config_files(part)]
-    build = publish.build_id(files, configs)
-    provenance = _provenance(job, plans)
-    left_out: dict[str, Any] = {}
-    if job.recipe.asks_model:
-        from builder import recorded
+    with folder_beside(job.out) as building:
+        files = publish.write_data(building, parts)
+        configs = [config for part in parts for config in publish.config_files(part)]
+        build = publish.build_id(files, configs)
+        provenance = _provenance(job, plans)
+        left_out: dict[str, Any] = {}
+        if job.recipe.asks_model:
+            from builder import recorded
 
-        provenance[recorded.REQUESTS], count = _requests(job, plans)
-        left_out = recorded.told({}, count, recorded.REAL)
-    files |= publish.copy_into(building, provenance)
-    draft = manifests.draft(job, plans, parts, configs, files, build)
-    manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
-    publish.check_target(job.out, _read_manifest(job.out))
-    replace_folder(building, job.out)
+            provenance[recorded.REQUESTS], count = _requests(job, plans)
+            left_out = recorded.told({}, count, recorded.REAL)
+        files |= publish.copy_into(building, provenance)
+        draft = manifests.draft(job, plans, parts, configs, files, build)
+        manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
+        publish.check_target(job.out, _read_manifest(job.out))
+        replace_folder(building, job.out)
     names = [*manifest["files"], publish.MANIFEST]
     stamps = {name: Stamp.of(job.out / name) for name in names}
     record = {"fingerprint": fingerprint, "files": stamps}

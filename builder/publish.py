@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.recipe import Scenario
 from builder.split import Band, bands
+from eval.disk import writing
 from eval.files import digest, file_digest
 from eval.progress import progress
 from mllmu_med_dataset import (
@@ -136,8 +137,10 @@ def _write_parquet(
     from mllmu_med_dataset import FEATURES
 
     schema = FEATURES.arrow_schema
-    with parquet_writer(path, schema) as writer:
+    with writing(path, half=path) as asked, parquet_writer(path, schema) as writer:
         for rows in _row_groups(records, read_picture):
+            pictures = {row["image"]["path"]: len(row["image"]["bytes"]) for row in rows}
+            asked.append(sum(pictures.values()))  # each once; texts are few beside them
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
             advance(len(rows))
 
@@ -200,6 +203,10 @@ def check_target(out: Path, manifest: dict[str, Any] | None) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file: choose another --out")
+    if out.is_mount():  # it cannot be moved away for the new folder
+        raise UserError(
+            f"{out}: a file system is mounted here: name a folder in it, e.g. --out {out / 'data'}"
+        )
     if not out.exists():
         return
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
@@ -221,6 +228,7 @@ def copy_into(folder: Path, files: dict[str, Path]) -> dict[str, dict[str, Any]]
     for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        with writing(target, source.stat().st_size):
+            shutil.copyfile(source, target)
         entries[name] = {"bytes": target.stat().st_size, "sha256": file_digest(target)}
     return entries

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from builder.prompts import ABOUT_PICTURE
 from builder.real_data import real
+from eval.disk import writing
 
 REQUESTS: Final = "provenance/requests.parquet"
 #: Columns of hashes and settings: runs of digits there are no numbers.
@@ -40,7 +41,10 @@ def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]]
     table = pq.read_table(source)
     keep = [not unwanted(request) for request in table.to_pylist()]
     if not all(keep):
-        pq.write_table(table.filter(keep), target, compression="zstd")
+        temporary = target.with_name(target.name + ".tmp")
+        with writing(target, table.nbytes, half=temporary):
+            pq.write_table(table.filter(keep), temporary, compression="zstd")
+            temporary.replace(target)
     return keep.count(False)
 
 

@@ -63,19 +63,22 @@ class _Complaint(NamedTuple):
     param: str
 
 
-def meaning(error: Exception, wants: Set[str], where: str, model: str) -> Exception:
+def meaning(
+    error: Exception, wants: Set[str], where: str, model: str, patience: str = "no answer in time"
+) -> Exception:
     """Which of the above an error of `openai` is; a UserError when the run must stop.
 
-    `wants` are the parameters in the request that could be done without.
+    `wants` are the parameters in the request that could be done without; `patience` is what to
+    say when no answer has come in time.
     """
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return _refusal(error, wants, where, model)
-    return _failure(error, where)
+    return _failure(error, where, patience)
 
 
-def _failure(error: Exception, where: str) -> Exception:
+def _failure(error: Exception, where: str, patience: str) -> Exception:
     """No whole HTTP response came."""
     import httpx2
 
@@ -95,7 +98,7 @@ def _failure(error: Exception, where: str) -> Exception:
         unknown = any(isinstance(c, socket.gaierror) for c in causes)
         return Unreachable("the name is not known" if unknown else _line(str(causes[-1])))
     if any(isinstance(c, TimeoutError | httpx2.TimeoutException) for c in causes):
-        return Again("no answer in time")
+        return Again(patience)
     if isinstance(error, UnicodeDecodeError):
         return Again("an answer that is no text")
     return Again(f"connection lost ({_line(str(causes[-1]))})")

@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, NamedTuple
 
+from eval.disk import free, readable, refused, writing
 from eval.files import canonical_json
 from mllmu_med_dataset import UserError
 
@@ -209,7 +210,10 @@ class RequestLedger:
                 raise UserError(f"{path}: a database of something else: choose another path")
             self._db.executescript(f"{_TABLES} PRAGMA user_version = {FORMAT};")
         except (sqlite3.Error, OSError) as error:
-            raise UserError(f"{path}: cannot be used as a request ledger ({error})") from error
+            space = f"; {free(path)}" if refused(error) else ""
+            raise UserError(
+                f"{path}: cannot be used as a request ledger ({error}{space})"
+            ) from error
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._writer = Thread(target=self._write_all, name="request-ledger", daemon=True)
         self._writer.start()
@@ -358,7 +362,10 @@ class RequestLedger:
         path.parent.mkdir(parents=True, exist_ok=True)
         count = 0
         cursor = self._db.execute(f"SELECT {','.join(_EXPORTED)} FROM replies ORDER BY key")
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with (
+            writing(path, half=temporary) as asked,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
             while rows := cursor.fetchmany(1000):
                 if keys is not None:
                     rows = [row for row in rows if row[0] in keys]
@@ -368,7 +375,9 @@ class RequestLedger:
                     pa.array(column, field[1])
                     for column, field in zip(zip(*rows, strict=True), fields, strict=True)
                 ]
-                writer.write_table(pa.table(columns, schema=schema))
+                table = pa.table(columns, schema=schema)
+                asked.append(table.nbytes)
+                writer.write_table(table)
                 count += len(rows)
         temporary.replace(path)
         return count
@@ -418,7 +427,12 @@ class RequestLedger:
                     for write in writes:
                         db.executemany(write.sql, write.rows)
             except (sqlite3.Error, ValueError, OverflowError) as error:
-                failure = UserError(f"{self.path}: cannot keep a reply ({error}): make room first")
+                size = sum(len(str(row)) for write in writes for row in write.rows)
+                failure = UserError(
+                    f"{self.path}: cannot keep a reply ({error}; about {readable(size)} asked for, "
+                    f"{free(self.path)}): make room first, then run the same command again: the "
+                    "replies before it are kept"
+                )
                 for write in writes:
                     write.done.set_exception(failure)
             else:

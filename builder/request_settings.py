@@ -86,6 +86,7 @@ class Stats:
     replies: int = 0  # answered and kept
     from_ledger: int = 0
     retried: int = 0
+    why_again: str = ""  # the last of these was sent again
     prompt_tokens: int = 0
     completion_tokens: int = 0
     without_usage: int = 0  # replies whose server did not tell their tokens

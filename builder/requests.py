@@ -303,7 +303,11 @@ class Client:
                 async with asyncio.timeout(timeout or self.settings.timeout):
                     answer = await post()
             except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as error:
-                problem = meaning(error, wants, self.settings.where, self.settings.model)
+                patience = f"timed out after {self.settings.timeout:g} s; see --timeout"
+                if timeout and isinstance(error, TimeoutError):  # ours, not the connection's
+                    patience = f"timed out after {timeout:g} s"
+                where, model = self.settings.where, self.settings.model
+                problem = meaning(error, wants, where, model, patience)
                 self._contact = self._contact or isinstance(error, openai.APIStatusError)
                 self._note(problem, sent_at)
             else:
@@ -484,6 +488,7 @@ class Client:
     def _wait(self, state: Any) -> float:
         """Seconds before the next try: what the server asked for, else longer each time."""
         again = state.outcome.exception()
+        self.stats.why_again = self.hide(str(again))
         backoff: float = min(
             LONGEST_BACKOFF, self.settings.backoff * 2 ** (state.attempt_number - 1)
         )

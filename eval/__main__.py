@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from eval.cli import make_app, one_line_errors
+from eval.locks import held
 from eval.options import (
     Adapters,
     Answerer,
@@ -106,8 +107,9 @@ def score(
     from eval.score import write_scores
 
     folder = out or files[0].parent
-    summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
-    write_scores(folder, summary, rows)
+    with held(folder):
+        summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
+        write_scores(folder, summary, rows)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -199,14 +201,15 @@ def leak(
     if folder is None:
         raise UsageError("--out is missing: the run's folder, e.g. runs/ga")
     paths = files or [folder / "leak.jsonl"]
-    if model:
-        asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
-        who = Answerer(
-            model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
-        )
-        who.answer(asked, data, config, paths[0])
-    summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
-    leaks.write_leak(folder, summary, rows)
+    with held(folder):
+        if model:
+            asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
+            who = Answerer(
+                model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
+            )
+            who.answer(asked, data, config, paths[0])
+        summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
+        leaks.write_leak(folder, summary, rows)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -244,23 +247,24 @@ def likelihood(
     from eval import likelihood as likelihoods
     from eval import tables
 
-    if model:
-        from eval.data import Pictures, read_rows
-        from eval.model import load_model
+    with held(out):
+        if model:
+            from eval.data import Pictures, read_rows
+            from eval.model import load_model
 
-        rows = read_rows(data, config)
-        loaded = load_model(model, adapter or [], device, dtype)
-        identity = likelihoods.identity_of(loaded)
-        if not likelihoods.kept(out, identity, rows):
-            pictures = Pictures(data, config, [])
-            measured = likelihoods.measure(loaded, rows, pictures, batch_size)
-            likelihoods.write_rows(out, measured, identity)
-    summary = likelihoods.summarise(
-        out.resolve().name,
-        likelihoods.read_likelihoods(out),
-        likelihoods.read_likelihoods(retrain) if retrain else (),
-    )
-    likelihoods.write_summary(out, summary)
+            rows = read_rows(data, config)
+            loaded = load_model(model, adapter or [], device, dtype)
+            identity = likelihoods.identity_of(loaded)
+            if not likelihoods.kept(out, identity, rows):
+                pictures = Pictures(data, config, [])
+                measured = likelihoods.measure(loaded, rows, pictures, batch_size)
+                likelihoods.write_rows(out, measured, identity)
+        summary = likelihoods.summarise(
+            out.resolve().name,
+            likelihoods.read_likelihoods(out),
+            likelihoods.read_likelihoods(retrain) if retrain else (),
+        )
+        likelihoods.write_summary(out, summary)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -323,7 +327,8 @@ def report(
     if plots:
         from eval.plots import write_plots
 
-        write_plots(found, plots)
+        with held(plots, "the plots"):
+            write_plots(found, plots)
     if out:
         reports.write(found, form, out)
     elif form == "terminal":

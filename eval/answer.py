@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from eval.asking import Ask
 from eval.data import Pictures
-from eval.files import canonical_json, check_out, digest, lock, write_json
+from eval.disk import writing
+from eval.files import canonical_json, check_out, digest, write_json
+from eval.locks import lock
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.progress import progress, say
@@ -171,9 +174,17 @@ class AnswerFile:
             for ask, answer in zip(asked, answers, strict=True)
             if not self.has(ask)
         ]
-        self._stream.write("".join(canonical_json(one.to_json()) + "\n" for one in new))
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        lines = "".join(canonical_json(one.to_json()) + "\n" for one in new)
+        # Closed when it fails: what a stream still holds it would write, and fail, once more.
+        with writing(self.path, len(lines.encode())):
+            try:
+                self._stream.write(lines)
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            except OSError:
+                with suppress(OSError):
+                    self._stream.close()
+                raise
         self._found.update((one.key, one) for one in new)
 
     def finish(self) -> list[Prediction]:

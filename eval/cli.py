@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from eval.disk import STDOUT, refused, told
 from mllmu_med_dataset import UserError
 
 
@@ -25,17 +26,34 @@ def make_app(purpose: str) -> typer.Typer:
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake ends in one line on stderr; a bug keeps its traceback."""
+    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+            _flush()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"{error.label}: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            found = refused(error)
+            if found is None:
+                raise
+            print(f"error: {told(found.name, found.number)}", file=sys.stderr)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             print("stopped: the same command goes on from here", file=sys.stderr)
             raise typer.Exit(130) from None
 
     return run
+
+
+def _flush() -> None:
+    """What stdout does not take is told here: as the process ends it would be a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if refused(error) is None or error.errno is None:
+            raise
+        raise UserError(told(STDOUT, error.errno)) from error

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record, UsageError, config_name, load
+from eval.disk import refused, told
+from mllmu_med_dataset import (
+    CONFIGS,
+    SPLITS,
+    PiiSpan,
+    Record,
+    UsageError,
+    UserError,
+    config_name,
+    load,
+)
 from mllmu_med_images import lacks_pictures, no_pictures
 
 if TYPE_CHECKING:
@@ -59,7 +70,8 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
     _quiet()
     rows = []
     for split in check_splits(list(splits)):
-        found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
+        with _caching():
+            found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
         rows += [_record(row, split) for row in found.to_list()]
     return rows
 
@@ -67,6 +79,20 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
 def _record(row: dict[str, Any], split: str) -> Record:
     pii = tuple(PiiSpan(**span) for span in row["pii"])
     return Record(**{**row, "pii": pii}, split=split)
+
+
+@contextmanager
+def _caching() -> Iterator[None]:
+    """A disk that has no room for the library's copy is told in one line."""
+    try:
+        yield
+    except Exception as error:
+        from datasets import config
+
+        found = refused(error)
+        if found is None:
+            raise
+        raise UserError(told(found.name or config.HF_DATASETS_CACHE, found.number)) from error
 
 
 def _quiet() -> None:
@@ -88,7 +114,8 @@ class Pictures:
         _quiet()
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
-            found = load(name, source, forget_ratio=ratio, split=split)
+            with _caching():
+                found = load(name, source, forget_ratio=ratio, split=split)
             if lacks_pictures(found):
                 raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
             pictures = found.select_columns(["image"])

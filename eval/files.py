@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from eval.disk import free, refused, writing
 from mllmu_med_dataset import UsageError, UserError
 
 
@@ -44,13 +43,21 @@ def stable_share(*parts: object) -> float:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file (text as UTF-8) under a temporary name, flush it to disk, move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    with writing(path, len(data), half=temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write one of many files of a folder that is replaced as a whole."""
+    with writing(path, len(content), half=path):
+        path.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -76,7 +83,10 @@ def make_folder(path: Path, what: str) -> None:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"{path}: cannot write {what} here ({reason}): choose another") from error
+        space = f"; {free(path)}" if refused(error) else ""
+        raise UserError(
+            f"{path}: cannot write {what} here ({reason}{space}): choose another"
+        ) from error
 
 
 def check_out(path: Path, what: str) -> None:
@@ -84,15 +94,3 @@ def check_out(path: Path, what: str) -> None:
     if path.is_dir():
         raise UsageError(f"--out {path}: this is a folder: give a file's name")
     make_folder(path.parent, what)
-
-
-def lock(stream: IO[str] | int, path: Path) -> None:
-    """Hold a file or folder that is open until it is closed; a second process is told so."""
-    # Some network file systems have no locks: there, two at once are not found out.
-    with contextlib.suppress(OSError):
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{path}: another command is writing here: wait for it, or give another --out"
-            ) from None

@@ -18,6 +18,7 @@ from typing import Any, Final
 from eval.collect import collect
 from eval.figures import Report
 from eval.files import check_out, write_atomic
+from eval.locks import lock_file
 from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
@@ -215,4 +216,5 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
 def write(report: Report, form: str, path: Path) -> None:
     """A report as a file, all or nothing."""
     check_out(path, "the report")
-    write_atomic(path, FORMATS[form](report))
+    with lock_file(path.with_name(f".{path.name}.lock"), path):
+        write_atomic(path, FORMATS[form](report))

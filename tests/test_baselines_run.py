@@ -20,12 +20,13 @@ from corpora import PLAIN, builder, command
 import baselines.run
 from baselines.__main__ import _recipe
 from baselines.estimate import gigabytes, plan, size_of
-from baselines.folders import held, new_folder
+from baselines.folders import new_folder
 from baselines.measure import Data, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from eval.asking import Ask
 from eval.data import read_rows
+from eval.locks import held
 from eval.model import Answer, Model, load_model, weights_hash
 from eval.recipes import Choice, shipped
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, completion, refusing, shares
 
+from builder.desk import spent
 from builder.requests import (
     Client,
     GaveUp,
@@ -145,8 +146,13 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: str) -> None:
 def test_no_answer_in_time_is_asked_again(tmp_path: Path, fault: str) -> None:
     with ScriptedServer(fault=lambda call: None if call.again else fault) as server:
         started = time.monotonic()
-        ask(tmp_path / "l", settings(server, timeout=0.5), request())
+        _, client = go(
+            tmp_path / "l",
+            settings(server, timeout=0.5),
+            lambda c: run_all(c, c.ask, [request()]),
+        )
         assert time.monotonic() - started < 5
+    assert ", 1 retried (last: timed out after 0.5 s; see --timeout), " in spent(client, 0)
     assert len(server.asked()) == 2
 
 

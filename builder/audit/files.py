@@ -11,6 +11,7 @@ from typing import Any, Final
 from builder import publish
 from builder.audit.check import Check
 from builder.audit.folder import Folder, Manifest
+from eval.disk import refused
 from eval.files import file_digest
 
 #: What the Hub and its client put beside the files.
@@ -199,6 +200,8 @@ def _loads(folder: Folder, front: dict[str, Any]) -> Check:
                     yaml.YAMLError,
                     *_UNUSABLE,
                 ) as error:
+                    if refused(error):  # the disk of the cache: nothing is wrong with the folder
+                        raise
                     reason = str(error).strip().splitlines() or [type(error).__name__]
                     failed.append(f"{name}: does not load ({reason[0]})")
                     continue

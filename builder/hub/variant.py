@@ -14,7 +14,9 @@ import yaml
 from builder.files import hidden
 from builder.publish import ConfigFiles, build_id, parquet_writer
 from builder.recorded import CAPTIONS, REQUESTS, leave_out, tells_caption, told
-from eval.files import file_digest, lock, make_folder
+from eval.disk import writing
+from eval.files import file_digest, make_folder
+from eval.locks import lock_file
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
 
 MODES: Final = ("embed", "reference")
@@ -87,17 +89,13 @@ def workplace(folder: Path) -> Iterator[Path]:
     """An empty hidden folder beside a dataset's, for one command at a time, gone afterwards."""
     place = hidden(folder, "hub")
     make_folder(folder.parent, "the folder that goes to the Hub")
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        lock(held, folder)
+    with lock_file(hidden(folder, "lock"), folder, instead="publish another folder"):
         shutil.rmtree(place, ignore_errors=True)  # of a publishing that was killed
-        place.mkdir()
         try:
+            place.mkdir()
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    finally:
-        os.close(held)
 
 
 def make_variant(
@@ -162,11 +160,12 @@ def without_pictures(source: Path, target: Path) -> None:
     others = [name for name in schema.names if name != "image"]
     if "image_path" not in others:
         raise UserError(f"{source}: has no column image_path: build the dataset again")
-    with parquet_writer(target, schema) as writer:
+    with writing(target, half=target) as asked, parquet_writer(target, schema) as writer:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=others)
             column = pa.nulls(rows.num_rows, schema.field("image").type)
             table = rows.append_column("image", column).select(schema.names)
+            asked.append(table.nbytes)
             writer.write_table(table.cast(schema), row_group_size=rows.num_rows)
 
 
@@ -185,4 +184,5 @@ def _share(source: Path, place: Path) -> None:
     try:
         os.link(source, place)
     except OSError:  # a file system without hard links
-        shutil.copyfile(source, place)
+        with writing(place, source.stat().st_size, half=place):
+            shutil.copyfile(source, place)

@@ -35,6 +35,7 @@ class Waiting(UserError):
     """Texts wait for people: nothing is wrong, and nothing goes on before they are decided."""
 
     exit_code = 3
+    label = "waiting"
 
     def __init__(self, line: str, undecided: int = 0) -> None:
         super().__init__(line)

@@ -18,6 +18,7 @@ from builder.phantoms.draw import PhantomPicture
 from builder.phantoms.radiology import draw_radiology
 from builder.phantoms.skin import draw_skin
 from builder.sources import answer_type
+from eval.files import write_bytes
 from eval.progress import progress
 from mllmu_med_dataset import Record
 
@@ -74,7 +75,7 @@ def _records(
 ) -> list[Record]:
     name = f"{part}-{split}-{number:04d}"
     path = f"{part}/{name}.png"
-    (pictures / path).write_bytes(picture.png)
+    write_bytes(pictures / path, picture.png)
     return [
         Record(
             id=f"phantom/{name}/q{index:02d}",

@@ -30,6 +30,7 @@ from builder.sources import (
     read_text,
     tidy,
 )
+from eval.disk import writing
 from eval.files import canonical_json
 from eval.progress import say
 from mllmu_med_dataset import Record, UserError
@@ -230,8 +231,10 @@ def _unpack(archive: Path, names: set[str], target: Path) -> None:
                 members[name.removeprefix("imgs/").removeprefix("imgs/")] = member
             for name in sorted(names & members.keys()):
                 place = target / "imgs" / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(packed.read(members[name]))
+                data = packed.read(members[name])
+                with writing(place, len(data)):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(data)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
 
