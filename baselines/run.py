@@ -27,6 +27,7 @@ from baselines.measure import (
     watcher,
     write_json,
 )
+from baselines.tiny import TINY
 from eval.files import digest
 from eval.model import pick_dtype, weights_hash
 from eval.progress import say
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from eval.model import Model
 
 DONE: Final = "done.json"
-TINY: Final = "tiny"
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ def run_all(
         if all((parent.parent / DONE).is_file() for parent in part.parents):
             _is_done(part, _identity(part, recipe, data, stack))
     if is_main():
-        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+        write_json(out / "recipe.json", recipe.to_json())
     for part in parts:
         do(part, recipe, data, stack)
     if is_main():

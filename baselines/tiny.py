@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from baselines.folders import new_folder
 from baselines.llava_med import CHAT
 
+TINY: Final = "tiny"  # what a recipe and --model call it
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 PIXELS: Final = 64
 PATCH: Final = 16

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from baselines.settings import TrainSettings
-from baselines.tiny import TinySettings, make_tiny
+from baselines.tiny import TINY, TinySettings, make_tiny
 from builder.jobs import Job, picture_reader
 from builder.ledger import Chain, Stamp
 from eval.asking import Ask, asks
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from eval.data import Pictures
 
 VERSION: Final = 1
-TINY: Final = "tiny"
 #: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
 #: in two thirds of the steps that a vocabulary of 1,000 takes.
 _VOCABULARY: Final = 3000
