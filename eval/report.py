@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from eval.collect import collect
 from eval.figures import Report
-from eval.files import check_out, write_atomic
+from eval.files import check_out, text_lines, write_atomic
 from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
@@ -67,7 +67,7 @@ def to_terminal(report: Report) -> str:
 
     stream = io.StringIO()
     print_terminal(report, Console(file=stream, width=160, highlight=False, color_system=None))
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text_lines(stream.getvalue()))
 
 
 def to_markdown(report: Report) -> str:

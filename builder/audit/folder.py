@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ValidationError, field_validator
 
 from builder.recipe import Recipe, Scenario
+from eval.files import text_lines
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record
 from mllmu_med_pictures import PictureError, check_relative
 
@@ -150,7 +151,7 @@ class Folder:
 def read_objects(path: Path) -> list[dict[str, Any]] | str | None:
     """The objects of a JSON lines file, None when it is not there, or what is wrong with it."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = text_lines(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from builder.card.sources import SOURCES
 from builder.facts import Facts
 from builder.recipe import Calibration, load_recipe
 from builder.recorded import REQUESTS
+from eval.files import text_lines
 from eval.recipes import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.
@@ -90,7 +91,7 @@ def lines(facts: Facts) -> list[str]:
         "this folder: every choice comes from a hash of the seed and a row's own id.",
         "",
         "```sh",
-        *" \\\n  ".join(parts).splitlines(),
+        *text_lines(" \\\n  ".join(parts)),
         "```",
         "",
         f"Recipe `{facts.recipe.name}`, seed {facts.recipe.seed}, build `{facts.build}`. "

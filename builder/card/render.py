@@ -16,6 +16,7 @@ from builder.card.limits import limits, people_shown
 from builder.card.markdown import Table, counted, listed
 from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
+from eval.files import text_lines
 from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _citation(facts: Facts, repo: str | None) -> list[str]:
         "The benchmark, its sources, and this build:",
         "",
         "```bibtex",
-        *"\n\n".join([one for one in bibtex if one] + ["\n".join(build)]).splitlines(),
+        *text_lines("\n\n".join([one for one in bibtex if one] + ["\n".join(build)])),
         "```",
         "",
     ]
