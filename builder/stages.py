@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from builder import checks, corrupt, draw, inject, profiles, rating, split
+from builder import checks, corrupt, draw, inject, phantoms, profiles, rating, split
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage, StageState
 from builder.recipe import Calibration, Incorrect, Privacy, Scenario
@@ -105,6 +105,7 @@ def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {
         "source": "phantom",
+        "version": phantoms.VERSION,  # of what is drawn and asked
         "part": part,
         "seed": job.recipe.seed,
         "train": train,
