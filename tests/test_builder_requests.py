@@ -499,7 +499,7 @@ def test_a_refusal_that_comes_later_asks_nothing_answered_again(tmp_path: Path) 
 def test_a_form_that_was_chosen_is_not_left(tmp_path: Path) -> None:
     with ScriptedServer(fault=refusing("json_schema")) as server:
         how = settings(server, structured="json_schema")
-        with pytest.raises(UserError, match="does not take json_schema: use --structured auto"):
+        with pytest.raises(UserError, match="does not take json_schema: ask with structured=auto"):
             ask(tmp_path / "l", how, request(schema=SCHEMA))
 
 
