@@ -11,15 +11,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from baselines.settings import TrainSettings
 from baselines.tiny import TINY, TinySettings, make_tiny
 from builder.jobs import Job, picture_reader
 from builder.ledger import Chain, Stamp
 from eval.asking import Ask, asks
+from eval.data import Decoded
 from eval.files import digest, write_atomic
 from eval.model import weights_hash
 from eval.predictions import Prediction, read_predictions
@@ -27,10 +27,7 @@ from eval.progress import say
 from mllmu_med_dataset import Record, UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from builder.recipe import Calibration
-    from eval.data import Pictures
 
 VERSION: Final = 1
 #: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
@@ -133,19 +130,12 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
     return {row_id: one.answer for row_id, one in found.items()}
 
 
-@dataclass(slots=True)
-class _Store:
-    """A scenario's pictures by `image_id`, in RGB, each decoded once."""
+def pictures_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
+    """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
+    from PIL import Image
 
-    read: Callable[[Record], bytes]
-    rows: dict[str, Record]
-    _seen: dict[str, Image] = field(default_factory=dict)
-
-    def __getitem__(self, image_id: str, /) -> Image:
-        from PIL import Image as images
-
-        with images.open(io.BytesIO(self.read(self.rows[image_id]))) as image:
-            return image.convert("RGB")
+    rows = {record.image_id: record for record in records}
+    return Decoded(lambda image_id: Image.open(io.BytesIO(read(rows[image_id]))))
 
 
 def _adapt(
@@ -164,7 +154,7 @@ def _adapt(
     calibration = calibration_of(job)
     retain = [record for record in records if record.split == "retain"]
     candidates = [ask.row for ask in asked]
-    store = _Store(picture_reader(job, chain, name), {r.image_id: r for r in records})
+    pictures = pictures_of(picture_reader(job, chain, name), records)
     say(f"{name}/calibrate: adapting {calibration.model}")
     with _reproducible(calibration.model == TINY):
         model_name = calibration.model
@@ -176,11 +166,11 @@ def _adapt(
                 make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
         model = load_model(model_name)
         settings = adapting_settings(job, name)
-        train(model, "finetune", candidates, retain, store, settings, folder / "adapted")
+        train(model, "finetune", candidates, retain, pictures, settings, folder / "adapted")
         answer_with_model(
             model,
             asked,
-            cast("Pictures", store),
+            pictures,
             out,
             calibration.max_new_tokens,
             calibration.batch_size,
