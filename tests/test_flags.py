@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 from corpora import ROOT
 
@@ -25,7 +25,7 @@ OTHERS = {"--multi_gpu", "--config_file", "--num_processes", "--log_samples"}
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
-def commands(name: str, group: click.Command) -> Iterator[tuple[str, set[str]]]:
+def commands(name: str, group: Any) -> Iterator[tuple[str, set[str]]]:
     """Each command as it is typed, with its options."""
     yield (
         name,
