@@ -21,9 +21,9 @@ from builder.ledger import Chain, Stamp
 from eval.asking import Ask, asks
 from eval.data import Decoded
 from eval.files import digest, write_atomic
-from eval.model import weights_hash
 from eval.predictions import Prediction, read_predictions
 from eval.progress import say
+from eval.weights import hub_commit, is_hub_id, weights_hash
 from mllmu_med_dataset import Record, UserError
 
 if TYPE_CHECKING:
@@ -53,14 +53,19 @@ def calibration_of(job: Job) -> Calibration:
     return job.recipe.calibration
 
 
-def identity(job: Job, name: str) -> dict[str, Any]:
-    """What of the recipe decides the answers: the model, its training, the length of an answer."""
+def identity(job: Job, name: str, *, fetch: bool = False) -> dict[str, Any]:
+    """What of the recipe decides the answers: the model, its training, the length of an answer.
+
+    A model of the Hub is its commit; `fetch`: see `eval.weights.hub_commit`.
+    """
     calibration = calibration_of(job)
     model: Any = calibration.model
     if model == TINY:
         model = tiny_settings(job).model_dump()
     elif Path(model).expanduser().is_dir():
         model = weights_hash(Path(model).expanduser())
+    elif is_hub_id(model):
+        model = {"hub": model, "revision": hub_commit(model, fetch=fetch)}
     return {
         "version": VERSION,
         "model": model,
@@ -83,7 +88,7 @@ def adapted_answers(
         found = given_answers(given, name, records)
         return found, {given.name: Stamp.of(given)}
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
-    key = digest([identity(job, name), [row for row in rows if row[-1] != "test"]])[:12]
+    key = digest([identity(job, name, fetch=True), [row for row in rows if row[-1] != "test"]])[:12]
     folder = chain.folder / "calibration" / key
     answers = folder / "answers.jsonl"
     if not (folder / _DONE).is_file():

@@ -208,13 +208,15 @@ def _calibrate(
 
     given = job.adapted.get(name)
     llm = {"llm": job.recipe.llm.model_dump(), "prompt": RATING_VERSION}
-    uses = {
-        **_cut(scenario),
-        "seed": job.recipe.seed,
-        "least": how.least,
-        "rater": llm if how.rater == "llm" else rating.VERSION,
-        "answers": "given" if given else adapt.identity(job, name),
-    }
+
+    def uses() -> dict[str, Any]:  # a model that is fetched meanwhile may have another commit
+        return {
+            **_cut(scenario),
+            "seed": job.recipe.seed,
+            "least": how.least,
+            "rater": llm if how.rater == "llm" else rating.VERSION,
+            "answers": "given" if given else adapt.identity(job, name),
+        }
 
     def run(folder: Path) -> Outcome:
         return calibrate.calibrate(job, chain, name, scenario, previous, folder)
