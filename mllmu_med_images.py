@@ -30,6 +30,14 @@ ARCHIVE: Final = "imgs.zip"  # as SLAKE's Hub mirror packs them
 _TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their pictures
 
 
+class OtherPictureError(PictureError):
+    """A file of that name is another picture; `digest` is the sha256 of its bytes."""
+
+    def __init__(self, place: str, digest: str) -> None:
+        super().__init__(f"{place}: another picture than the dataset was built from")
+        self.digest = digest
+
+
 class Found(NamedTuple):
     """A picture in its place: where `datasets` can open it, and its bytes without metadata."""
 
@@ -65,17 +73,18 @@ class Images:
         Raises:
             PictureError: it is not there, or no file of that name is that picture.
         """
-        problem = "is not there"
+        problem = PictureError("is not there")
         for place, data in self._candidates(name):
             try:
                 clean = clean_picture(data)
             except PictureError as error:
-                problem = f"{place}: {error}"
+                problem = PictureError(f"{place}: {error}")
                 continue
-            if sha256(clean).hexdigest() == digest:
+            found = sha256(clean).hexdigest()
+            if found == digest:
                 return Found(place, clean)
-            problem = f"{place}: another picture than the dataset was built from"
-        raise PictureError(problem)
+            problem = OtherPictureError(place, found)
+        raise problem
 
     def _candidates(self, name: str) -> Iterator[tuple[str, bytes]]:
         path = check_relative(name)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,10 +92,11 @@ def run(
     Run it again after a kill, or with more methods: what is done is not done again.
     """
     from baselines.measure import Data
-    from baselines.run import TINY, Stack, is_main, notes, run_all, tiny_model
+    from baselines.run import Stack, is_main, notes, run_all, tiny_model
+    from baselines.tiny import TINY
     from eval.locks import held
 
-    loaded = _recipe(recipe, model, config, choices)
+    loaded = _recipe(recipe, model, config, choices, ["finetune", "retrain"], methods)
     wanted = loaded.wanted(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     read = Data.read(data, loaded.config)
@@ -123,9 +125,18 @@ def run(
 
 
 def _recipe(
-    recipe: str | None, model: str | None, config: str | None, settings: list[str] | None
+    recipe: str | None,
+    model: str | None,
+    config: str | None,
+    settings: list[str] | None,
+    parts: Sequence[str],
+    methods: str | None = None,
 ) -> Recipe:
-    from baselines.recipe import load_recipe
+    """The recipe of a command that trains some parts, and the methods of a list (empty: its own).
+
+    Every `--set` has to decide something of them.
+    """
+    from baselines.recipe import check_read, load_recipe
     from baselines.run import is_tiny
     from eval.data import split_config
     from eval.recipes import Choice
@@ -134,17 +145,15 @@ def _recipe(
     scenario = split_config(config)[0] if config else "privacy"
     demo = "demo" if scenario == "privacy" else "demo-incorrect"
     name = recipe or (demo if is_tiny(model) else f"paper-{scenario}")
-    wanted = parse_choices(settings or [])
-    if model:
-        wanted.append(Choice("model", model))
-    if config:
-        wanted.append(Choice("config", config))
-    loaded = load_recipe(name, wanted)
+    typed = parse_choices(settings or [])
+    named = {"model": model, "config": config}
+    loaded = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
     if not loaded.model:
         raise UsageError(
             f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
             "`python -m baselines convert-llava-med`), or tiny"
         )
+    check_read(loaded, typed, [*parts, *([] if methods is None else loaded.wanted(methods))])
     return loaded
 
 
@@ -193,12 +202,27 @@ def retrain(
     _one("retrain", out, recipe, model, data, config, choices, device, dtype)
 
 
+def _who_takes() -> str:
+    from baselines.losses import UNLEARNING, who_reads
+
+    lines = []
+    for key, names in who_reads().items():
+        takers = [name for name in names if name in UNLEARNING]
+        lines.append(f"  {key:16} {'all' if takers == [*UNLEARNING] else ', '.join(takers)}")
+    return "\n".join(lines)
+
+
 @app.command(
-    epilog="""Examples:
+    epilog=f"""Examples:
 
 \b
   python -m baselines unlearn ga --from runs/finetune --out runs/ga
-  python -m baselines unlearn idk --from runs/finetune --set unlearn.epochs=5 --out runs/idk-5
+  python -m baselines unlearn idk --from runs/finetune --set methods.idk.epochs=5 --out runs/idk-5
+
+Settings that only some methods take; one that a method does not take is refused:
+
+\b
+{_who_takes()}
 """
 )
 @one_line_errors
@@ -255,11 +279,12 @@ def _one(
     learnt: str = "",
 ) -> None:
     from baselines.measure import Data
-    from baselines.run import TINY, Part, Stack, do, is_main, tiny_model
+    from baselines.run import Part, Stack, do, is_main, tiny_model
+    from baselines.tiny import TINY
     from eval import tables
     from eval.runs import read_json
 
-    loaded = _recipe(recipe, model, config, settings)
+    loaded = _recipe(recipe, model, config, settings, [method])
     read = Data.read(data, loaded.config)
     if learnt and read.hash != learnt:
         raise UserError(

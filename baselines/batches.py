@@ -10,21 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from baselines.plan import Sample
+from eval.data import PictureStore
 from eval.model import Model
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
-
-
-class PictureStore(Protocol):
-    """Pictures by `image_id`, as `eval.data.Pictures`."""
-
-    def __getitem__(self, image_id: str, /) -> Image: ...
 
 
 @dataclass(slots=True)

@@ -50,8 +50,7 @@ def size_of(name: str) -> Size:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from baselines.adapters import LANGUAGE
-    from baselines.run import TINY
-    from baselines.tiny import config_of_tiny
+    from baselines.tiny import TINY, config_of_tiny
 
     folder = Path(name).expanduser()
     try:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.batches import Batch, PictureStore
+from baselines.batches import Batch
+from eval.data import PictureStore
 from eval.model import Model
 
 

@@ -169,6 +169,12 @@ def _given(values: Tensor | None) -> Tensor:
     return values
 
 
+#: Settings that not every method reads; all the others are read by all.
+SOME_READ: Final = tuple(
+    "beta collapse gamma reduction refusals retain_sampling retain_weight".split()
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """How a method uses its rows.
@@ -191,6 +197,21 @@ class Method:
     def parts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.forget + self.retain))
 
+    def draws(self, retain_weight: float) -> bool:
+        """Whether it trains on retain rows: not where their loss has no weight."""
+        return bool(self.retain) and (retain_weight > 0 or "retain_weight" not in self.options)
+
+    def reads(self, retain_weight: float = 1.0) -> frozenset[str]:
+        """Of `SOME_READ`, the settings that decide this method's result."""
+        draws = self.draws(retain_weight)
+        found = {
+            "refusals": "refused" in self.parts,
+            "retain_sampling": draws and not self.learns,
+            "collapse": "forget" in self.parts,
+            "reduction": draws or not self.options,  # the losses with options have means of theirs
+        }
+        return frozenset(self.options) | {name for name, read in found.items() if read}
+
     @property
     def learns(self) -> bool:
         """Fine-tuning and retraining: the rows of both sets are learnt alike."""
@@ -211,5 +232,15 @@ METHODS: Final = {
     "simnpo": Method(simnpo, _FORGET, options=("beta", "gamma", "retain_weight")),
     "dpo": Method(dpo, _BOTH, reference=_BOTH, options=("beta", "retain_weight")),
 }
+
+
+def who_reads() -> dict[str, list[str]]:
+    """The methods that read each of `SOME_READ`."""
+    return {
+        key: [name for name, method in METHODS.items() if key in method.reads()]
+        for key in SOME_READ
+    }
+
+
 #: Those that need a fine-tuned model to start from.
 UNLEARNING: Final = tuple(name for name, method in METHODS.items() if not method.learns)

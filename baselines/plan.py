@@ -85,9 +85,7 @@ def epoch_steps(
     Raises:
         UserError: a set that the method needs is empty.
     """
-    draws = bool(method.retain) and (
-        settings.retain_weight > 0 or "retain_weight" not in method.options
-    )
+    draws = method.draws(settings.retain_weight)
     for name, rows, needed in (("forget", forget, method.forget), ("retain", retain, draws)):
         if needed and not rows:
             raise UserError(f"the {name} set is empty: this method trains on it")

@@ -1,19 +1,21 @@
 """Recipes of the learning-to-unlearning loop: model, training of each part, answers.
 
 A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours). What stands under `unlearn`
-holds for every method unless `methods` says otherwise for one of them.
+holds for every method that reads it unless `methods` says otherwise for one of them. A setting that
+nothing reads is an error: under a method that does not take it, or given by `--set` to a command
+that runs nothing it is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from baselines.losses import UNLEARNING
+from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
 from baselines.settings import TrainSettings
-from baselines.tiny import TinySettings
+from baselines.tiny import TINY, TinySettings
 from eval.recipes import Choice, checked, recipe_tree
 from mllmu_med_dataset import UsageError
 
@@ -59,9 +61,18 @@ class Recipe(BaseModel):
         return methods
 
     @model_validator(mode="after")
+    def _read(self) -> Recipe:
+        for name, own in (("finetune", self.finetune), *self.methods.items()):
+            where = name if name == "finetune" else f"methods.{name}"
+            for key in unread(name, self.settings(name)) & own.model_fields_set:
+                raise ValueError(f"{where}.{key}: {_not_taken(name, key)}")
+        return self
+
+    @model_validator(mode="after")
     def _scored(self) -> Recipe:
-        for name in ("finetune", *self.methods, "unlearn"):
-            if self.settings(name).keep == "best" and not self.watch:
+        parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
+        for name, settings in {**parts, "unlearn": self.unlearn}.items():
+            if settings.keep == "best" and not self.watch:
                 raise ValueError(f"{name}.keep: best needs scores by epoch: set watch, e.g. to 20")
         return self
 
@@ -69,7 +80,19 @@ class Recipe(BaseModel):
         """Of `finetune`, `retrain` (the same) or a method."""
         if part in ("finetune", "retrain"):
             return self.finetune
-        return self.methods.get(part, self.unlearn)
+        own = _given(self.methods[part]) if part in self.methods else {}
+        both = TrainSettings(**{**_given(self.unlearn), **own})
+        left = unread(part, both) - own.keys()
+        return TrainSettings(**{k: v for k, v in _given(both).items() if k not in left})
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe in full, each method with all that it reads; itself a recipe."""
+        parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
+        full = {
+            name: one.model_dump(mode="json", exclude=unread(name, one))
+            for name, one in parts.items()
+        }
+        return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 
     def wanted(self, methods: str) -> list[str]:
         """The methods of a comma-separated list; default: the recipe's own, in its order.
@@ -86,19 +109,71 @@ class Recipe(BaseModel):
         return names or list(self.methods)
 
 
+def unread(part: str, settings: TrainSettings) -> set[str]:
+    """The settings that do not decide a part's result; `part`: of `METHODS`."""
+    return {*SOME_READ} - METHODS[part].reads(settings.retain_weight)
+
+
+def _given(settings: TrainSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.model_fields_set}
+
+
+def _not_taken(part: str, key: str) -> str:
+    taken = sorted(METHODS[part].reads())
+    if key in taken:
+        return f"{part} with retain_weight 0 does not read it: leave it out"
+    others = [name for name in who_reads()[key] if name in UNLEARNING]
+    return f"{part} does not take it, {', '.join(others)} do; {part} takes {', '.join(taken)}"
+
+
 def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
     """Read a recipe and apply `--set`.
 
     Raises:
-        UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
+        UsageError: unknown or wrong keys, or one that its method does not take, in the file or in a
+            choice: one line that names them.
     """
     sections = ["tiny", "answers", "methods", *(f"methods.{name}" for name in UNLEARNING)]
     tree = recipe_tree("baselines", name_or_file, settings, optional=sections)
-    common = tree.get("unlearn")
     methods: Any = tree.setdefault("methods", {})
-    if isinstance(common, dict) and isinstance(methods, dict):
-        tree["methods"] = {
-            name: {**common, **(own or {})} if isinstance(own or {}, dict) else own
-            for name, own in methods.items()
-        }
+    if isinstance(methods, dict):
+        tree["methods"] = {name: {} if own is None else own for name, own in methods.items()}
     return checked(Recipe, tree, name_or_file)
+
+
+def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str]) -> None:
+    """That what was set is read by one of the parts that a command runs.
+
+    Raises:
+        UsageError: one that is not: which, and why.
+    """
+    methods = [part for part in parts if part in UNLEARNING]
+    tiny = recipe.model == TINY
+    for choice in settings:
+        head, *path = choice.key.split(".")
+        key = path[0] if path else ""
+        why = ""
+        if head == "tiny" and not tiny:
+            why = f"the model is {recipe.model}, not one made on the spot"
+        elif head == "finetune" and not {"finetune", "retrain"} & {*parts}:
+            why = f"{', '.join(parts)} trains on top of a model that is fine-tuned already"
+        elif head == "methods" and path and key not in methods:
+            why = f"{key} is not run here"
+        elif head == "unlearn" and not (tiny and key == "refusals"):  # its vocabulary holds them
+            why = _unread_by_all(recipe, methods, key)
+        if why:
+            raise UsageError(f"--set {choice.key}: nothing reads it: {why}")
+
+
+def _unread_by_all(recipe: Recipe, methods: Sequence[str], key: str) -> str:
+    """Why none of the methods takes a value from under `unlearn`; empty if one does."""
+    why = "no method is run here"
+    for name in methods:
+        own = recipe.methods[name].model_fields_set if name in recipe.methods else set()
+        if key in own:
+            why = f"the recipe has methods.{name}.{key}, set that"
+        elif key in unread(name, recipe.settings(name)):
+            why = _not_taken(name, key)
+        else:
+            return ""
+    return why

@@ -26,12 +26,13 @@ from baselines.measure import (
     watcher,
     write_json,
 )
+from baselines.tiny import TINY
 from eval.files import digest
 from eval.locks import held
-from eval.model import pick_dtype, weights_hash
+from eval.model import pick_dtype
 from eval.progress import say
 from eval.runs import read_json
-from eval.weights import pick_device
+from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from eval.model import Model
 
 DONE: Final = "done.json"
-TINY: Final = "tiny"
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     trains = part.method != "base"
     return {
         "method": part.method,
-        "model": weights_hash(model) if model.is_dir() else stack.name,
+        "model": weights_hash(model) if model.is_dir() else _of_hub(stack.name),
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
         "parents": [weights_hash(one) for one in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
@@ -148,6 +148,12 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
     }
+
+
+def _of_hub(name: str) -> str:
+    """A Hub's model with its commit, as far as that is known before it is loaded."""
+    commit = hub_commit(name, fetch=True) if is_hub_id(name) else None
+    return f"{name}@{commit}" if commit else name
 
 
 def _is_done(part: Part, identity: dict[str, Any]) -> bool:
@@ -185,7 +191,7 @@ def run_all(
         if all((parent.parent / DONE).is_file() for parent in part.parents):
             _is_done(part, _identity(part, recipe, data, stack))
     if is_main():
-        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+        write_json(out / "recipe.json", recipe.to_json())
     for part in parts:
         do(part, recipe, data, stack)
     if is_main():

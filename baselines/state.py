@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eval.disk import writing
-from eval.files import canonical_json, digest, write_atomic
+from eval.files import canonical_json, digest, text_lines, write_atomic
 from eval.runs import read_json
 from mllmu_med_dataset import UserError
 
@@ -119,7 +119,7 @@ class RunFolder:
         if state is None:
             self.log.unlink(missing_ok=True)
         elif self.log.is_file():
-            lines = self.log.read_text("utf-8").splitlines()[: state["step"]]
+            lines = text_lines(self.log.read_text("utf-8"))[: state["step"]]
             write_atomic(self.log, "".join(line + "\n" for line in lines))
 
     def add(self, line: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from baselines.folders import new_folder
 from baselines.llava_med import CHAT
 from eval.disk import writing
 
+TINY: Final = "tiny"  # what a recipe and --model call it
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 PIXELS: Final = 64
 PATCH: Final = 16

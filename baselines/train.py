@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import Adapter, add_adapter, card, check_stack, named, put_on
-from baselines.batches import Encoder, PictureStore
+from baselines.batches import Encoder
 from baselines.losses import METHODS, Method
 from baselines.plan import Sample, Step, epoch_steps, passes
 from baselines.plan import samples as samples_of
 from baselines.settings import TrainSettings
 from baselines.state import Outcome, RunFolder, run_digest, run_identity
 from baselines.steps import run_pass
+from eval.data import PictureStore
 from eval.files import digest, make_folder
 from eval.model import Model
 from eval.progress import progress, say

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 waits for people's review.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,14 +185,22 @@ def rebuild(
             timeout=timeout,
             max_requests=max_requests,
             max_cost=max_cost,
-            price=read_price(price) if price else None,
+            price=read_price(price) if price is not None else None,
             offline=offline,
         )
         job = replace(job, llm=settings, batch=batch, recorded=requests)
-    elif model or base_url or offline or requests or batch or max_cost or max_requests or price:
-        raise UsageError(
-            f"the author is {job.recipe.author}, which asks no model: add --author llm (or --set "
-            "calibration.rater=llm)"
+    else:
+        _refuse_for_llm(
+            job.recipe.author,
+            {
+                "--base-url": base_url,
+                "--offline": offline or None,
+                "--requests": requests,
+                "--batch": batch or None,
+                "--max-requests": max_requests,
+                "--max-cost": max_cost,
+                "--price": price,
+            },
         )
     if until not in STAGES:
         raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
@@ -220,6 +229,16 @@ def rebuild(
     else:
         tables.print_result(job, result)
     insist(job.out, result.checks)
+
+
+def _refuse_for_llm(author: str, given: Mapping[str, object]) -> None:
+    """Refuse what is for a language model, a limit of 0 included, where none is asked."""
+    for flag, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{flag}: the author is {author}, which asks no model: add --author llm (or --set "
+                "calibration.rater=llm)"
+            )
 
 
 def _accept_all(review: str, recipe: Any) -> bool:

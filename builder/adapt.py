@@ -11,29 +11,25 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from baselines.settings import TrainSettings
-from baselines.tiny import TinySettings, make_tiny
+from baselines.tiny import TINY, TinySettings, make_tiny
 from builder.jobs import Job, picture_reader
 from builder.ledger import Chain, Stamp
 from eval.asking import Ask, asks
+from eval.data import Decoded
 from eval.files import digest, write_atomic
-from eval.model import weights_hash
 from eval.predictions import Prediction, read_predictions
 from eval.progress import say
+from eval.weights import hub_commit, is_hub_id, weights_hash
 from mllmu_med_dataset import Record, UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from builder.recipe import Calibration
-    from eval.data import Pictures
 
 VERSION: Final = 1
-TINY: Final = "tiny"
 #: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
 #: in two thirds of the steps that a vocabulary of 1,000 takes.
 _VOCABULARY: Final = 3000
@@ -57,14 +53,19 @@ def calibration_of(job: Job) -> Calibration:
     return job.recipe.calibration
 
 
-def identity(job: Job, name: str) -> dict[str, Any]:
-    """What of the recipe decides the answers: the model, its training, the length of an answer."""
+def identity(job: Job, name: str, *, fetch: bool = False) -> dict[str, Any]:
+    """What of the recipe decides the answers: the model, its training, the length of an answer.
+
+    A model of the Hub is its commit; `fetch`: see `eval.weights.hub_commit`.
+    """
     calibration = calibration_of(job)
     model: Any = calibration.model
     if model == TINY:
         model = tiny_settings(job).model_dump()
     elif Path(model).expanduser().is_dir():
         model = weights_hash(Path(model).expanduser())
+    elif is_hub_id(model):
+        model = {"hub": model, "revision": hub_commit(model, fetch=fetch)}
     return {
         "version": VERSION,
         "model": model,
@@ -87,7 +88,7 @@ def adapted_answers(
         found = given_answers(given, name, records)
         return found, {given.name: Stamp.of(given)}
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
-    key = digest([identity(job, name), [row for row in rows if row[-1] != "test"]])[:12]
+    key = digest([identity(job, name, fetch=True), [row for row in rows if row[-1] != "test"]])[:12]
     folder = chain.folder / "calibration" / key
     answers = folder / "answers.jsonl"
     if not (folder / _DONE).is_file():
@@ -134,19 +135,12 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
     return {row_id: one.answer for row_id, one in found.items()}
 
 
-@dataclass(slots=True)
-class _Store:
-    """A scenario's pictures by `image_id`, in RGB, each decoded once."""
+def pictures_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
+    """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
+    from PIL import Image
 
-    read: Callable[[Record], bytes]
-    rows: dict[str, Record]
-    _seen: dict[str, Image] = field(default_factory=dict)
-
-    def __getitem__(self, image_id: str, /) -> Image:
-        from PIL import Image as images
-
-        with images.open(io.BytesIO(self.read(self.rows[image_id]))) as image:
-            return image.convert("RGB")
+    rows = {record.image_id: record for record in records}
+    return Decoded(lambda image_id: Image.open(io.BytesIO(read(rows[image_id]))))
 
 
 def _adapt(
@@ -165,7 +159,7 @@ def _adapt(
     calibration = calibration_of(job)
     retain = [record for record in records if record.split == "retain"]
     candidates = [ask.row for ask in asked]
-    store = _Store(picture_reader(job, chain, name), {r.image_id: r for r in records})
+    pictures = pictures_of(picture_reader(job, chain, name), records)
     say(f"{name}/calibrate: adapting {calibration.model}")
     with _reproducible(calibration.model == TINY):
         model_name = calibration.model
@@ -177,11 +171,11 @@ def _adapt(
                 make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
         model = load_model(model_name)
         settings = adapting_settings(job, name)
-        train(model, "finetune", candidates, retain, store, settings, folder / "adapted")
+        train(model, "finetune", candidates, retain, pictures, settings, folder / "adapted")
         answer_with_model(
             model,
             asked,
-            cast("Pictures", store),
+            pictures,
             out,
             calibration.max_new_tokens,
             calibration.batch_size,

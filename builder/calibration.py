@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from builder.calibrate import Rated
 from builder.recipe import Calibration
 from eval.files import stable_hash
+from eval.markdown import code, plain
 
 RATINGS: Final = (5, 4, 3, 2, 1)
 EXAMPLES: Final = 3
@@ -90,11 +91,11 @@ def described(how: Calibration, rater: str, given: Sequence[str]) -> str:
     """One paragraph on how it was done.
 
     Args:
-        rater: the language model that rated, where one did.
+        rater: the language models that rated, in Markdown, where any did.
         given: the scenarios whose answers were made elsewhere.
     """
-    who = "the offline rater" if how.rater == "offline" else f"`{rater}`"
-    model = "a tiny LLaVA made for it" if how.model == "tiny" else f"`{how.model}`"
+    who = "the offline rater" if how.rater == "offline" else rater
+    model = "a tiny LLaVA made for it" if how.model == "tiny" else code(how.model)
     adapted = f"An adapter of {model} was trained on candidates and retain set"
     if given:
         adapted += f" (on another machine for {' and '.join(given)})"
@@ -114,16 +115,11 @@ def card_lines(rated: Mapping[str, Sequence[Rated]], picture: str, how: str) -> 
         found += [f"Examples of each rating, `{scenario}`:", ""]
         found += [_row(["rating", "id", "truth", "output"]), _row(["---"] * 4)]
         for row in examples(rows):
-            texts = (_cell(row.truth), _cell(row.output))
-            found.append(_row([str(row.rating or "none"), f"`{row.id}`", *texts]))
+            texts = (plain(short(text)) or "(empty)" for text in (row.truth, row.output))
+            found.append(_row([str(row.rating or "none"), code(row.id), *texts]))
         found.append("")
     return found
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    shown = short(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return shown or "(empty)"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baselines.recipe import unread
 from builder import publish
 from builder.adapt import adapting_settings, calibration_of, tiny_settings
 from builder.card.front import config_entries, dump
@@ -71,7 +72,8 @@ def _baselines_recipe(job: Job, name: str) -> str:
     import yaml
 
     calibration = calibration_of(job)
-    settings = adapting_settings(job, name).model_dump(mode="json")
+    given = adapting_settings(job, name)
+    settings = given.model_dump(mode="json", exclude=unread("finetune", given))
     recipe = {
         "name": f"calibrate-{name}",
         "config": name,

@@ -16,7 +16,7 @@ from eval.files import file_digest, write_atomic
 if TYPE_CHECKING:
     from eval.figures import Report
 
-VERSION: Final = 2  # of what describes a build; the rows have a version of their own
+VERSION: Final = 3  # of what describes a build; the rows have a version of their own
 CARD: Final = "README.md"
 CROISSANT: Final = "croissant.json"
 _PLOTS: Final = "card"

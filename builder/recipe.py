@@ -8,13 +8,15 @@ threads read it and where the result goes are no part of a recipe: they do not c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from baselines.recipe import unread
 from baselines.settings import TrainSettings
+from eval.progress import say
 from eval.recipes import Choice, checked, recipe_tree
 from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError
 
@@ -198,7 +200,9 @@ def load_recipe(
     Raises:
         UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
     """
+    choices = list(choices)
     tree = recipe_tree("builder", name_or_file, choices, optional=_OPTIONAL)
+    whole = tree
     if scenario != "all":
         if not isinstance(tree.get(scenario), dict):
             raise UsageError(f"recipe {name_or_file}: has no scenario {scenario!r}")
@@ -206,7 +210,71 @@ def load_recipe(
     recipe = checked(Recipe, tree, name_or_file)
     if not recipe.scenarios():
         raise UsageError(f"recipe {name_or_file}: has neither privacy nor incorrect: nothing to do")
+    _check_read(recipe, whole, name_or_file, [choice.key for choice in choices])
     return recipe if limit is None else _scaled(recipe, limit)
+
+
+def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[str]) -> None:
+    """Refuse what nothing ever reads and `--set` that nothing reads here; tell of the rest."""
+    for key, why in _never_read():
+        if _holds(tree, key):
+            raise UsageError(f"recipe {name}: {key}: nothing reads it: {why}")
+    for key, why in _unread(recipe):
+        found = [one for one in typed if f"{one}.".startswith(f"{key}.")]
+        if found:
+            raise UsageError(f"{found[0]}: nothing reads it: {why}")
+        if _holds(tree, key) and _differs(recipe, key):
+            say(f"recipe {name}: {key} is not read: {why}")
+    for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
+        places = (f"{left_out}.", f"calibration.train.{left_out}.")
+        ignored = [one for one in typed if f"{one}.".startswith(places)]
+        if ignored:
+            say(f"--set {', '.join(ignored)}: not read: {left_out} is left out")
+
+
+def _never_read() -> Iterator[tuple[str, str]]:
+    """Keys that no recipe needs, and why."""
+    for name in ("privacy", "incorrect"):
+        at = f"calibration.train.{name}"
+        yield f"{at}.seed", "the recipe's seed holds for the training, too"
+        yield f"{at}.keep", "no epoch is scored here"
+        for key in sorted(unread("finetune", TrainSettings())):
+            yield f"{at}.{key}", "fine-tuning does not take it"
+
+
+def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Keys that nothing reads beside the recipe's other values, and why."""
+    if not recipe.asks_model:
+        yield (
+            "llm",
+            f"the author is {recipe.author}, which asks no model: add --author llm (or --set "
+            "calibration.rater=llm)",
+        )
+    elif recipe.author != "llm":
+        yield "llm.picture", "a rater is shown no pictures, only the author llm is"
+    for name, scenario in recipe.scenarios().items():
+        if scenario.source == "phantom":
+            yield f"{name}.bad_pictures", "phantom pictures are drawn, not read"
+    if recipe.incorrect is not None and recipe.incorrect.source == "phantom":
+        yield "incorrect.drop_conversation", "only MM-Skin has such rows"
+
+
+def _holds(tree: Any, key: str) -> bool:
+    """Whether plain values hold something under a dotted key."""
+    for part in key.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _differs(recipe: Recipe, key: str) -> bool:
+    """Whether a key's value is another than its default."""
+    *path, last = key.split(".")
+    node: Any = recipe
+    for part in path:
+        node = getattr(node, part)
+    return bool(getattr(node, last) != type(node).model_fields[last].default)
 
 
 def _scaled(recipe: Recipe, limit: int) -> Recipe:

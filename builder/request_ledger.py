@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final, NamedTuple
 
 from eval.disk import free, readable, refused, writing
@@ -215,6 +216,8 @@ class RequestLedger:
                 f"{path}: cannot be used as a request ledger ({error}{space})"
             ) from error
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
+        self._ending = Lock()  # nothing is queued once the writer has ended
+        self._ended: BaseException | None = None
         self._writer = Thread(target=self._write_all, name="request-ledger", daemon=True)
         self._writer.start()
 
@@ -226,10 +229,9 @@ class RequestLedger:
 
     def close(self) -> None:
         """Wait for every write, then close. May be called twice."""
-        if self._writer.is_alive():
-            self._queue.put(None)
-            self._writer.join()
-            self._db.close()
+        self._queue.put(None)
+        self._writer.join()
+        self._db.close()
 
     def get(self, key: str) -> Reply | None:
         row = self._db.execute(
@@ -402,7 +404,11 @@ class RequestLedger:
 
     def _write(self, sql: str, rows: list[tuple[Any, ...]]) -> Future[None]:
         done: Future[None] = Future()
-        self._queue.put(_Write(sql, rows, done))
+        with self._ending:
+            if self._ended is None:
+                self._queue.put(_Write(sql, rows, done))
+            else:
+                done.set_exception(self._ended)
         return done
 
     def _connect(self) -> sqlite3.Connection:
@@ -412,6 +418,25 @@ class RequestLedger:
         return db
 
     def _write_all(self) -> None:
+        """Write what is queued; whatever ends this, nobody waits for it in vain."""
+        taken: list[_Write] = []
+        why: BaseException = RuntimeError(f"{self.path}: this ledger is closed")
+        try:
+            self._serve(taken)
+        except sqlite3.Error as error:
+            why = self._failure(error)
+        finally:
+            why = sys.exception() or why
+            with self._ending:
+                self._ended = why
+                while not self._queue.empty():
+                    taken += [write for write in [self._queue.get()] if write is not None]
+            for write in taken:
+                if not write.done.done():
+                    write.done.set_exception(why)
+
+    def _serve(self, taken: list[_Write]) -> None:
+        """Write until the queue is closed; `taken` holds what has left it and is not done with."""
         db = self._connect()
         going = True
         while going:
@@ -421,24 +446,28 @@ class RequestLedger:
                     waiting.append(self._queue.get_nowait())
             except Empty:
                 going = None not in waiting
-            writes = [write for write in waiting if write is not None]
+            taken[:] = [write for write in waiting if write is not None]
+            # A reply that nobody waits for any more is kept, too: it has been paid for.
+            told = [write for write in taken if write.done.set_running_or_notify_cancel()]
             try:
                 with db:
-                    for write in writes:
+                    for write in taken:
                         db.executemany(write.sql, write.rows)
             except (sqlite3.Error, ValueError, OverflowError) as error:
-                size = sum(len(str(row)) for write in writes for row in write.rows)
-                failure = UserError(
-                    f"{self.path}: cannot keep a reply ({error}; about {readable(size)} asked for, "
-                    f"{free(self.path)}): make room first, then run the same command again: the "
-                    "replies before it are kept"
-                )
-                for write in writes:
-                    write.done.set_exception(failure)
+                size = sum(len(str(row)) for write in taken for row in write.rows)
+                for write in told:
+                    write.done.set_exception(self._failure(error, size))
             else:
-                for write in writes:
+                for write in told:
                     write.done.set_result(None)
         db.close()
+
+    def _failure(self, error: Exception, size: int = 0) -> UserError:
+        asked = f"about {readable(size)} asked for, " if size else ""
+        return UserError(
+            f"{self.path}: cannot keep a reply ({error}; {asked}{free(self.path)}): make room "
+            "first, then run the same command again: the replies before it are kept"
+        )
 
 
 def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:

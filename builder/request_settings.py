@@ -54,10 +54,12 @@ class Settings:
     backoff: float = 1.0  # seconds before the second try; doubles with each
 
     def __post_init__(self) -> None:
-        if self.concurrency < 1 or self.attempts < 1 or self.timeout <= 0:
+        if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:  # nor "nan"
             raise UsageError("concurrency, attempts and timeout must be above 0")
         if self.structured not in ("auto", *STRUCTURED):
             raise UsageError(f"structured {self.structured!r}: use auto or {', '.join(STRUCTURED)}")
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise UsageError(f"a cost limit of {self.max_cost} is none: give USD, e.g. 5")
         if self.max_cost is not None and self.price is None:
             raise UsageError(
                 "a cost limit needs the model's price: --price IN/OUT, USD per million tokens"

@@ -445,7 +445,7 @@ class Client:
     def _go_without(self, name: str) -> None:
         if name in STRUCTURED and self.settings.structured != "auto":
             raise self._halt(
-                UserError(f"{self.settings.where}: does not take {name}: use --structured auto")
+                UserError(f"{self.settings.where}: does not take {name}: ask with structured=auto")
             )
         if name not in self._refused:
             self._refused.add(name)

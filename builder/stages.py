@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from builder import checks, corrupt, draw, inject, profiles, rating, split
+from builder import checks, corrupt, draw, inject, phantoms, profiles, rating, split
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage, StageState
 from builder.recipe import Calibration, Incorrect, Privacy, Scenario
@@ -105,6 +105,7 @@ def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {
         "source": "phantom",
+        "version": phantoms.VERSION,  # of what is drawn and asked
         "part": part,
         "seed": job.recipe.seed,
         "train": train,
@@ -207,13 +208,15 @@ def _calibrate(
 
     given = job.adapted.get(name)
     llm = {"llm": job.recipe.llm.model_dump(), "prompt": RATING_VERSION}
-    uses = {
-        **_cut(scenario),
-        "seed": job.recipe.seed,
-        "least": how.least,
-        "rater": llm if how.rater == "llm" else rating.VERSION,
-        "answers": "given" if given else adapt.identity(job, name),
-    }
+
+    def uses() -> dict[str, Any]:  # a model that is fetched meanwhile may have another commit
+        return {
+            **_cut(scenario),
+            "seed": job.recipe.seed,
+            "least": how.least,
+            "rater": llm if how.rater == "llm" else rating.VERSION,
+            "answers": "given" if given else adapt.identity(job, name),
+        }
 
     def run(folder: Path) -> Outcome:
         return calibrate.calibrate(job, chain, name, scenario, previous, folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.asking import Ask
-from eval.data import Pictures
+from eval.data import PictureStore
 from eval.disk import writing
 from eval.files import canonical_json, check_out, digest, write_json
 from eval.locks import lock
@@ -39,7 +39,7 @@ def run_hash(identity: dict[str, Any]) -> str:
 def answer_with_model(
     model: Model,
     asked: Sequence[Ask],
-    pictures: Pictures,
+    pictures: PictureStore,
     out: Path,
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch: int = BATCH,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from eval.disk import STDOUT, refused, told
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import UsageError, UserError
 
 
 def make_app(purpose: str) -> typer.Typer:
@@ -31,6 +33,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
+            _check_given(command, kwargs)
             command(*args, **kwargs)
             _flush()
         except UserError as error:
@@ -57,3 +60,20 @@ def _flush() -> None:
         if refused(error) is None or error.errno is None:
             raise
         raise UserError(told(STDOUT, error.errno)) from error
+
+
+def _check_given(command: Callable[..., None], given: Mapping[str, Any]) -> None:
+    """Refuse an option without a value: a script's variable that is not set is no default."""
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        value = given.get(name)
+        empty = value == "" or (isinstance(value, list | tuple) and "" in value)
+        if not empty or value == parameter.default:
+            continue
+        for option in get_args(hints[name])[1:]:
+            if isinstance(option, OptionInfo):
+                # Its flags; beside `Annotated`, typer has taken the first for a default.
+                names = [option.default, *(option.param_decls or ())]
+                flags = [one for one in names if isinstance(one, str) and one.startswith("--")]
+                flag = flags[0] if flags else f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag}: is empty: give a value, or leave the option out")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from eval.disk import refused, told
 from mllmu_med_dataset import (
@@ -102,8 +102,39 @@ def _quiet() -> None:
     disable_progress_bar()
 
 
-class Pictures:
-    """The pictures of a config's splits by `image_id`, each decoded when asked for."""
+class PictureStore(Protocol):
+    """Pictures in RGB by `image_id`."""
+
+    def __getitem__(self, image_id: str, /) -> Image: ...
+
+
+class Decoded:
+    """Pictures in RGB by `image_id`, each decoded once.
+
+    They are kept in memory as far as they fit into `most` bytes; the others are decoded again
+    whenever they are asked for.
+    """
+
+    def __init__(self, read: Callable[[str], Image], most: int = 2**30) -> None:
+        """`read`: opens the picture of an `image_id`; most: 1 GiB holds SLAKE's twice."""
+        self._read, self._left = read, most
+        self._kept: dict[str, Image] = {}
+
+    def __getitem__(self, image_id: str, /) -> Image:
+        kept = self._kept.get(image_id)
+        if kept is not None:
+            return kept
+        with self._read(image_id) as opened:
+            image = opened.convert("RGB")
+        size = 3 * image.width * image.height
+        if size <= self._left:
+            self._left -= size
+            self._kept[image_id] = image
+        return image
+
+
+class Pictures(Decoded):
+    """The pictures of a config's splits."""
 
     def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
         """
@@ -121,9 +152,9 @@ class Pictures:
             pictures = found.select_columns(["image"])
             for index, image_id in enumerate(found["image_id"]):
                 self._where.setdefault(image_id, (pictures, index))
+        super().__init__(self._open)
 
-    def __getitem__(self, image_id: str) -> Image:
-        """The picture in RGB."""
+    def _open(self, image_id: str) -> Image:
         pictures, index = self._where[image_id]
         image: Image = pictures[index]["image"]
-        return image.convert("RGB")
+        return image

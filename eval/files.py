@@ -69,6 +69,14 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
 
 
+def text_lines(text: str) -> list[str]:
+    """A text's lines, cut at line feeds alone, as every file of ours is written.
+
+    `str.splitlines` also cuts at U+2028 and its like, which JSON leaves as they are in a text.
+    """
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as stream:
         for line in stream:

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from eval.answer import batches, run_hash
 from eval.asking import Ask
-from eval.data import Pictures
+from eval.data import PictureStore
 from eval.files import digest, stable_hash, write_json, write_jsonl
 from eval.model import Model
 from eval.progress import progress
@@ -74,7 +74,7 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
 
 
 def measure(
-    model: Model, rows: Sequence[Record], pictures: Pictures, batch: int
+    model: Model, rows: Sequence[Record], pictures: PictureStore, batch: int
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows."""
     weighed = _texts(rows)

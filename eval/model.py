@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.asking import Ask
-from eval.weights import adapter_hash, pick_device, with_adapters
+from eval.weights import adapter_hash, is_hub_id, pick_device, with_adapters
 from eval.weights import weights_hash as weights_hash  # part of this module for its users
 from mllmu_med_dataset import UsageError, UserError
 
@@ -340,7 +340,7 @@ def load_model(
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     folder = Path(name).expanduser()
-    if not folder.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+    if not folder.is_dir() and not is_hub_id(name):
         raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
     source = str(folder) if folder.is_dir() else name
     stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]

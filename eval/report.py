@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from eval.collect import collect
 from eval.figures import Report
-from eval.files import check_out, write_atomic
+from eval.files import check_out, text_lines, write_atomic
 from eval.locks import lock_file
+from eval.markdown import code, plain
 from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
@@ -68,7 +69,7 @@ def to_terminal(report: Report) -> str:
 
     stream = io.StringIO()
     print_terminal(report, Console(file=stream, width=160, highlight=False, color_system=None))
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text_lines(stream.getvalue()))
 
 
 def to_markdown(report: Report) -> str:
@@ -79,31 +80,22 @@ def to_markdown(report: Report) -> str:
         heads = [
             f"{column.group} {column.head} {arrow(column)}".strip() for column in table.columns
         ]
-        text += f"{_markdown(table.caption)}\n\n| Method | {' | '.join(map(_markdown, heads))} |\n"
+        text += f"{plain(table.caption)}\n\n| Method | {' | '.join(map(plain, heads))} |\n"
         text += f"| --- |{' ---: |' * len(heads)}\n"
         for section in table.sections:
             if section.head:
-                text += f"| *{_markdown(section.head)}* |{'  |' * len(heads)}\n"
+                text += f"| *{plain(section.head)}* |{'  |' * len(heads)}\n"
             for line, cells in table.rows(section):
                 shown = [
                     (f"**{cell.text}**" if cell.best else cell.text)
                     + (f"<br>{cell.interval}" if cell.interval else "")
                     for cell in cells
                 ]
-                text += f"| {_markdown(line.label)} | {' | '.join(shown)} |\n"
+                text += f"| {plain(line.label)} | {' | '.join(shown)} |\n"
         text += "\n"
     for note in [*([f"Bold: {BEST}."] if has_best(made) else []), *report.notes]:
-        text += f"- {_markdown(note)}\n"
-    return (
-        text
-        + "\n"
-        + "".join(f"- `{one.replace('`', ' ')}`\n" for one in signature_lines(report, made))
-    )
-
-
-def _markdown(text: str) -> str:
-    text = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|<>#~$])", r"\\\1", text).replace("&", "&amp;")
+        text += f"- {plain(note)}\n"
+    return text + "\n" + "".join(f"- {code(one)}\n" for one in signature_lines(report, made))
 
 
 _LATEX: Final = {

@@ -95,6 +95,29 @@ def weights_hash(folder: Path) -> str:
     return digest({path.name: _file_hash(path) for path in files})[:16]
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is one of the Hub, and no folder here."""
+    local = Path(name).expanduser().is_dir() or name.startswith((".", "/", "~"))
+    return not local and name.count("/") == 1
+
+
+def hub_commit(name: str, *, fetch: bool) -> str | None:
+    """The commit of the Hub's model that is loaded under a name; None where nobody here knows it.
+
+    Args:
+        fetch: ask the Hub, as loading does, which may fetch a newer one; else, and without a
+            network, it is the one in huggingface-hub's cache.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        found = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
+    except (HfHubHTTPError, HFValidationError, OSError):  # loading will say what is wrong
+        return None
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
 def _file_hash(path: Path) -> str:
     size = path.stat().st_size
     if size < _WHOLE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -21,9 +22,11 @@ import baselines.run
 from baselines.__main__ import _recipe
 from baselines.estimate import gigabytes, plan, size_of
 from baselines.folders import new_folder
+from baselines.losses import METHODS
 from baselines.measure import Data, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
+from baselines.settings import TrainSettings
 from eval.asking import Ask
 from eval.data import read_rows
 from eval.locks import held
@@ -282,7 +285,7 @@ def test_a_watched_row_is_one_that_counts(place: Path) -> None:
 )
 def test_a_tiny_model_that_was_made_has_the_demos_recipe(model: str | None, recipe: str) -> None:
     """Also in `unlearn --from`, which finds the model under its folder's name."""
-    assert _recipe(None, model, None, None).name == recipe
+    assert _recipe(None, model, None, None, ["finetune"]).name == recipe
 
 
 def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
@@ -411,6 +414,98 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
         recipe.wanted("ga,ga")
     with pytest.raises(UsageError, match="no method 'gg'"):
         load_recipe(str(path), [Choice("methods", "{gg: {}}")])
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (
+            "methods.gd.retain_weight=0.3",
+            "methods.gd.retain_weight: gd does not take it, npo, simnpo, dpo do; gd takes "
+            "collapse, reduction, retain_sampling",
+        ),
+        ("methods.ga.retain_weight=1.0", "ga does not take it"),
+        ("methods.ga.retain_sampling=paired", "ga does not take it"),
+        ("methods.gd.beta=2", "gd does not take it, npo, simnpo, dpo do"),
+        ("methods.idk.gamma=2", "idk does not take it, simnpo do"),
+        ("methods.llmu.retain_weight=0.5", "llmu does not take it"),
+        ("methods.idk.collapse=9", "idk does not take it"),
+        ("methods.npo.refusals=[No.]", "npo does not take it, idk, llmu, dpo do"),
+        ("methods.npo={retain_weight: 0, reduction: token}", "npo with retain_weight 0 does not"),
+        ("methods.simnpo={retain_weight: 0, retain_sampling: paired}", "simnpo with retain_weight"),
+        ("finetune.refusals=[No.]", "finetune.refusals: finetune does not take it"),
+        ("finetune.collapse=4", "finetune.collapse: finetune does not take it"),
+    ],
+)
+def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: str) -> None:
+    key, _, value = choice.partition("=")
+    with pytest.raises(UsageError) as error:
+        load_recipe("demo", [Choice(key, value)])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("choice", "parts", "said"),
+    [
+        ("methods.ga.epochs=2", ["gd"], "ga is not run here"),
+        ("methods.npo.beta=2", ["finetune", "retrain", "ga"], "npo is not run here"),
+        ("finetune.epochs=2", ["gd"], "gd trains on top of a model that is fine-tuned already"),
+        ("unlearn.epochs=2", ["finetune"], "no method is run here"),
+        ("unlearn.retain_weight=0.3", ["gd"], "gd does not take it, npo, simnpo, dpo do"),
+        ("unlearn.beta=0.3", ["ga", "gd"], "gd does not take it"),
+        ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
+        ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
+    ],
+)
+def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
+    model = "llava" if choice.startswith("tiny") else None
+    with pytest.raises(UsageError) as error:
+        _recipe("demo", model, None, [choice], parts)
+    assert f"--set {choice.partition('=')[0]}: nothing reads it: " in str(error.value)
+    assert said in str(error.value)
+
+
+def test_what_is_read_is_taken() -> None:
+    for choice, parts in {
+        "methods.npo.retain_weight=0.3": ["npo"],
+        "methods.dpo.refusals=[No.]": ["dpo"],
+        "unlearn.refusals=[No.]": ["finetune"],  # the tiny model's vocabulary holds them
+        "unlearn.epochs=5": ["idk", "gd"],
+        "unlearn.beta=0.3": ["gd", "npo"],
+        "finetune.epochs=2": ["retrain"],
+        "tiny.seed=5": ["finetune"],
+        "answers.batch_size=5": ["ga"],
+        "watch=5": ["ga"],
+    }.items():
+        assert _recipe("demo", None, None, [choice], parts)
+
+
+def test_a_method_has_of_unlearn_what_it_reads() -> None:
+    recipe = load_recipe("demo", [Choice("unlearn.retain_weight", "0.3")])
+    assert recipe.settings("npo").retain_weight == 0.3
+    assert recipe.settings("gd") == load_recipe("demo").settings("gd")
+    assert recipe.settings("ga").retain_sampling == "union"  # no retain row is drawn
+
+
+@pytest.mark.parametrize("name", shipped("baselines"))
+def test_what_a_run_keeps_of_its_recipe_is_that_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_json()), "utf-8")
+    again = load_recipe(str(tmp_path / "recipe.json"))
+    for part in ("finetune", *recipe.methods):
+        assert again.settings(part) == recipe.settings(part)
+
+
+def test_every_setting_is_read() -> None:
+    """By the source that trains: a field that nothing looks at is no setting."""
+    source = "".join(
+        path.read_text("utf-8") for path in Path(baselines.run.__file__).parent.glob("*.py")
+    )
+    for key in TrainSettings.model_fields:
+        assert re.search(rf"(settings|recipe\.\w+|\bs|self)\.{key}\b", source) or any(
+            key in method.options for method in METHODS.values()
+        ), key
 
 
 def test_means_are_of_open_questions() -> None:

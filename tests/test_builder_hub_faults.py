@@ -191,7 +191,8 @@ def test_what_the_audit_refuses_is_not_published(site: Site, tmp_path: Path) -> 
     [
         (["--images", "privat=embed"], "write SCENARIO=MODE with SCENARIO privacy or incorrect"),
         (["--images", "privacy=link"], "MODE embed or reference"),
-        (["--images", ""], "write SCENARIO=MODE"),
+        (["--images", ""], "--images: is empty"),
+        (["--images", ","], "write SCENARIO=MODE"),
         (["--images", "privacy=embed,privacy=embed"], "privacy is given twice"),
         (["--gated", "open"], "use auto or manual"),
         (["--tag", "v 1"], "e.g. v1.0"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from builder.recipe import load_recipe
+import builder.recipe
+from builder.recipe import Calibration, Incorrect, Llm, Privacy, Recipe, load_recipe
 from eval.recipes import Choice, recipe_text, shipped
 from mllmu_med_dataset import UsageError, UserError
 
@@ -90,6 +92,70 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
         load_recipe("demo", [Choice(key, value)])
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        ("llm.tries=3", "the author is offline, which asks no model: add --author llm"),
+        ("llm={tries: 3}", "asks no model"),
+        ("llm.model=gpt", "asks no model"),
+        ("privacy.bad_pictures=drop", "phantom pictures are drawn, not read"),
+        ("incorrect.drop_conversation=true", "only MM-Skin has such rows"),
+        ("calibration.train.privacy.seed=7", "the recipe's seed holds for the training, too"),
+        ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),
+        ("calibration.train.incorrect.collapse=2", "fine-tuning does not take it"),
+        ("calibration.train.incorrect={retain_sampling: paired}", "does not take it"),
+        ("calibration.train.incorrect.keep=best", "no epoch is scored here"),
+    ],
+)
+def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
+    key, _, value = choice.partition("=")
+    with pytest.raises(UsageError) as error:
+        load_recipe("demo", [Choice(key, value)])
+    assert key in str(error.value)
+    assert why in str(error.value)
+
+
+def test_the_rater_is_shown_no_picture() -> None:
+    rated = [Choice("calibration.rater", "llm"), Choice("llm.model", "m")]
+    assert load_recipe("demo", [*rated, Choice("llm.tries", "5")]).llm.tries == 5
+    with pytest.raises(UsageError, match=r"llm.picture: nothing reads it: a rater is shown no"):
+        load_recipe("demo", [*rated, Choice("llm.picture", "true")])
+    author = [*rated, Choice("author", "llm"), Choice("llm.picture", "true")]
+    assert load_recipe("demo", author).llm.picture
+
+
+def test_a_file_is_told_what_is_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file serves several builds: what this one does not read is said, once a key."""
+    path = tmp_path / "mine.yaml"
+    text = recipe_text("builder", "paper").replace("  tries: 3 ", "  tries: 5 ")
+    path.write_text(text.replace("drop_conversation: false", "drop_conversation: true"), "utf-8")
+    load_recipe(str(path), [Choice("incorrect.source", "phantom")])
+    said = capsys.readouterr().err
+    assert "llm is not read: the author is offline" in said
+    assert "incorrect.drop_conversation is not read: only MM-Skin" in said
+    load_recipe(str(path), [Choice("author", "llm"), Choice("llm.model", "m")])
+    assert capsys.readouterr().err == ""
+    load_recipe("demo", [Choice("incorrect.forget", "20")], scenario="privacy")
+    assert "incorrect.forget: not read: incorrect is left out" in capsys.readouterr().err
+    for name in shipped("builder"):
+        load_recipe(name)
+    assert capsys.readouterr().err == ""
+
+
+def test_every_key_is_read() -> None:
+    """By the source that builds: a field that nothing looks at is no key of a recipe."""
+    root = Path(builder.recipe.__file__).parent
+    source = "".join(
+        path.read_text("utf-8") for path in root.rglob("*.py") if path.name != "recipe.py"
+    )
+    cut = set(source.split("keys = (")[1].split(")")[0].replace('"', "").split(", "))
+    models = (Recipe, Privacy, Incorrect, Llm, Calibration)
+    for key in {key for model in models for key in model.model_fields} - cut:
+        assert re.search(rf"\.{key}\b", source), key
 
 
 @pytest.mark.parametrize(

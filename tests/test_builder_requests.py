@@ -507,7 +507,7 @@ def test_a_refusal_that_comes_later_asks_nothing_answered_again(tmp_path: Path) 
 def test_a_form_that_was_chosen_is_not_left(tmp_path: Path) -> None:
     with ScriptedServer(fault=refusing("json_schema")) as server:
         how = settings(server, structured="json_schema")
-        with pytest.raises(UserError, match="does not take json_schema: use --structured auto"):
+        with pytest.raises(UserError, match="does not take json_schema: ask with structured=auto"):
             ask(tmp_path / "l", how, request(schema=SCHEMA))
 
 
@@ -882,3 +882,71 @@ def test_a_kill_at_any_moment_asks_nothing_kept_again(tmp_path: Path) -> None:
     answered = Counter(line["prompt"] for line in log if line["event"] == "answered")
     # An answer that came in the very moment of a kill is asked for again: 8 at most.
     assert sum(n - 1 for n in answered.values()) <= 20 * 8
+
+
+WAIT = 20  # seconds: a wait that would hang for ever ends the test instead
+
+
+def put(ledger: RequestLedger, number: int) -> Any:
+    return ledger.put(request(number), "none", json.dumps(completion("yes")))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_cannot_begin_fails_every_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = RequestLedger._connect
+    opened: list[object] = []
+
+    def connect(self: RequestLedger) -> sqlite3.Connection:
+        opened.append(self)
+        if len(opened) == 2:  # the thread's own
+            raise sqlite3.OperationalError("unable to open database file")
+        return real(self)
+
+    monkeypatch.setattr(RequestLedger, "_connect", connect)
+    with RequestLedger(tmp_path / "l") as ledger:
+        for number in range(3):
+            with pytest.raises(UserError, match=r"cannot keep a reply \(unable to open"):
+                put(ledger, number).result(WAIT)
+        with pytest.raises(UserError, match="cannot keep"):
+            ledger.set_meta("a", "b")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_dies_says_why_to_all_that_wait(tmp_path: Path) -> None:
+    with RequestLedger(tmp_path / "l") as ledger:
+        put(ledger, 1).result(WAIT)
+        broken = ledger._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", None)  # type: ignore[arg-type]
+        later = put(ledger, 2)
+        for one in (broken, later, put(ledger, 3)):
+            with pytest.raises(TypeError):
+                one.result(WAIT)
+    with RequestLedger(tmp_path / "l") as ledger:
+        assert len(ledger) == 1
+    with pytest.raises(RuntimeError, match="closed"):
+        put(ledger, 4).result(WAIT)
+
+
+def test_a_wait_that_is_given_up_stops_no_other(tmp_path: Path) -> None:
+    """asyncio cancels the future of a task that it cancels; the paid reply is kept all the same."""
+    with RequestLedger(tmp_path / "l") as ledger:
+        lock = sqlite3.connect(tmp_path / "l")
+        lock.execute("BEGIN IMMEDIATE")  # so that the writer has not done with it
+        given_up = put(ledger, 1)
+        assert given_up.cancel() or given_up.running()
+        other = put(ledger, 2)
+        lock.rollback()
+        lock.close()
+        other.result(WAIT)
+        assert ledger.get(request(1).key("none")) is not None
+        assert put(ledger, 3).result(WAIT) is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_many_waits_given_up_at_any_moment(tmp_path: Path) -> None:
+    with RequestLedger(tmp_path / "l") as ledger:
+        for number in range(60):
+            put(ledger, number).cancel()
+        put(ledger, 60).result(WAIT)
+        assert len(ledger) == 61

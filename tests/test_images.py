@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from corpora import command, picture
 from PIL import Image
+from typer.testing import CliRunner
 
+from builder.__main__ import app
+from builder.audit.check import run
 from builder.hub.variant import make_variant
 from eval.data import Pictures, read_rows
 from eval.lmms_tasks.functions import doc_to_visual
@@ -80,6 +83,47 @@ def test_they_are_found_however_they_lie(
         assert {**one, "image": 0} == {**other, "image": 0} == {**ours, "image": 0}
         assert one["image"].tobytes() == other["image"].tobytes() == ours["image"].tobytes()
     assert len(list(by_picture(mapped))) == len(set(mapped["image_id"]))
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda root, _: {"privacy": root / "slake", "incorrect": root / "mm_skin"},
+        lambda root, place: {
+            "privacy": unpacked(root / "slake", place) / "imgs",
+            "incorrect": flat(root / "mm_skin", place / "flat"),
+        },
+    ],
+    ids=["packed and as built", "inside imgs and flat"],
+)
+def test_the_audit_takes_what_load_takes(
+    arrange: Callable[[Path, Path], dict[str, Path]],
+    references: Path,
+    small_build: Path,
+    tmp_path: Path,
+) -> None:
+    images = arrange(small_build, tmp_path / "images")
+    looked = {check.name: check for check in run(references, images)}
+    for name in ("pictures decode", "picture hashes match their rows"):
+        assert (looked[name].failed, looked[name].note) == ([], "")
+        assert looked[name].checked > 50
+
+
+def test_the_audit_takes_a_folder_for_all_or_one_for_each(
+    references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def audit(*words: str, code: int) -> str:
+        found = CliRunner().invoke(app, ["audit", str(references), *words])
+        assert found.exit_code == code, found.output
+        return str(found.output)
+
+    each = [f"--images=privacy={small_build}/slake", f"--images=incorrect={small_build}/mm_skin"]
+    assert "not looked at" not in audit(*each, code=0)
+    assert "rows by reference: not looked at" in audit(each[0], code=0)
+    assert "is not there" in audit("--images", f"{small_build}/slake", code=1)
+    assert "one folder for all, or one NAME=DIR" in audit(each[0], "--images=.", code=2)
+    monkeypatch.setenv(VARIABLE, f"{small_build}/slake")
+    assert "is not there" in audit(code=1)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import CONFIGS, UserError
+from mllmu_med_images import Images, images_folder
 
 if TYPE_CHECKING:
     from builder.audit.folder import Folder
@@ -32,16 +33,19 @@ class Check(NamedTuple):
         return not self.failed
 
 
+#: Folders with pictures: one for all scenarios, or one for each.
+Given = str | Path | Mapping[str, str | Path] | None
 #: A group of checks about one theme.
 Checks = Callable[["Folder"], Iterable[Check]]
 
 
-def run(folder: Path, images: Path | None = None) -> list[Check]:
+def run(folder: Path, images: Given = None) -> list[Check]:
     """Audit a published folder.
 
     Args:
         folder: what the builder published, or a copy of it.
-        images: the source's pictures, to look at those that rows name by path and hash only.
+        images: the source's pictures, as `load(images=...)` takes them, to look at those that rows
+            name by path and hash only.
 
     Raises:
         UserError: no such folder, or one that holds neither a card nor a manifest.
@@ -62,15 +66,14 @@ def failing(checks: Sequence[Check]) -> str:
     )
 
 
-def _checks(path: Path, images: Path | None) -> Iterator[Check]:
+def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: name one that the builder published")
     from builder.audit import files, people, pictures, provenance, rows, sets, traces
     from builder.audit.folder import Manifest, read_folder
     from builder.publish import MANIFEST
 
-    if images is not None and not images.is_dir():
-        raise UserError(f"--images {images}: no such folder")
+    found = {name: images_folder(images, name) for name in CONFIGS} if images else {}
     if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
         raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
     name = "manifest is there and readable"
@@ -80,7 +83,8 @@ def _checks(path: Path, images: Path | None) -> Iterator[Check]:
         return
     yield Check(name, 1, [])
     yield from files.contents(path, manifest)
-    folder = read_folder(path, manifest, images)
+    given: dict[str, Images] = {name: one for name, one in found.items() if one is not None}
+    folder = read_folder(path, manifest, given)
     themes: tuple[Checks, ...] = (
         files.checks,
         sets.checks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ import typer
 
 from builder.audit.check import Check
 from eval.cli import one_line_errors
-from mllmu_med_dataset import UsageError, UserError
+from mllmu_med_dataset import CONFIGS, UsageError, UserError
+from mllmu_med_images import VARIABLE
 
 EPILOG = """Examples:
 
@@ -19,6 +21,7 @@ EPILOG = """Examples:
   python -m builder audit
   python -m builder audit trial --json
   python -m builder audit ORG/mllmu-med --images Slake1.0
+  python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
 
 Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
 """
@@ -30,9 +33,11 @@ def audit(
         str, typer.Argument(metavar="[DIR_OR_ID]", help="A folder, or ORG/NAME on the Hub.")
     ] = "mllmu-med",
     images: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            metavar="DIR", help="The source's pictures, where rows only name them by path."
+            metavar="[NAME=]DIR",
+            help="The folder of a source's pictures, where rows only name them by path; NAME: "
+            "privacy or incorrect. [default: MLLMU_MED_IMAGES]",
         ),
     ] = None,
     as_json: Annotated[
@@ -44,7 +49,7 @@ def audit(
     from builder.audit.tables import print_checks
 
     started = time.monotonic()
-    checks = run(_folder(where), images.expanduser() if images else None)
+    checks = run(_folder(where), _images(images or []) or os.environ.get(VARIABLE))
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_json(where, checks, seconds)))
@@ -52,6 +57,20 @@ def audit(
         print_checks(where, checks, seconds)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+def _images(given: list[str]) -> dict[str, str]:
+    """The folder of each scenario's pictures."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, _, place = one.partition("=")
+        names: dict[str, str] = (
+            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, one)
+        )
+        if found.keys() & names.keys():
+            raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
+        found |= names
+    return found
 
 
 def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:

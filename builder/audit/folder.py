@@ -6,7 +6,7 @@ Nothing here trusts the folder: what cannot be read is kept as a problem, which 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +14,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ValidationError, field_validator
 
 from builder.recipe import Recipe, Scenario
+from eval.files import text_lines
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record
+from mllmu_med_images import Images
 from mllmu_med_pictures import PictureError, check_relative
 
 #: A published row; `split` is the set that its file belongs to.
@@ -119,7 +121,7 @@ class Table:
 class Folder:
     path: Path
     manifest: Manifest
-    images: Path | None
+    images: Mapping[str, Images]  # by scenario: the source's pictures, where they are given
     tables: dict[str, Table]
     profiles: list[dict[str, Any]]
     profiles_problem: str
@@ -150,7 +152,7 @@ class Folder:
 def read_objects(path: Path) -> list[dict[str, Any]] | str | None:
     """The objects of a JSON lines file, None when it is not there, or what is wrong with it."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = text_lines(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -167,7 +169,7 @@ def read_objects(path: Path) -> list[dict[str, Any]] | str | None:
     return rows
 
 
-def read_folder(path: Path, manifest: Manifest, images: Path | None) -> Folder:
+def read_folder(path: Path, manifest: Manifest, images: Mapping[str, Images]) -> Folder:
     """Read everything but the pictures."""
     tables: dict[str, Table] = {}
     for config, splits in manifest.configs.items():

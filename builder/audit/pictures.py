@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from builder.audit.check import Check
 from builder.audit.folder import Folder, Row
 from eval.progress import progress
+from mllmu_med_images import Images, OtherPictureError
 from mllmu_med_pictures import PictureError, check_relative, clean_picture
 
 _MARKS: Final = {
@@ -45,8 +45,8 @@ def checks(folder: Folder) -> Iterator[Check]:
     skipped = 0
     with progress("looking at pictures", sum(1 for _ in folder.rows())) as advance:
         for table in folder.tables.values():
-            by_reference = folder.by_reference(table.scenario)
-            if by_reference and folder.images is None:
+            unseen = folder.by_reference(table.scenario) and table.scenario not in folder.images
+            if unseen:
                 skipped += len(table.rows)
             for some in _stored(folder, table.path, table.rows):
                 _look(some, known)
@@ -57,12 +57,12 @@ def checks(folder: Folder) -> Iterator[Check]:
                         continue
                     if sha != row.image_sha256:
                         hashes.append(f"{row.id}: its picture has the sha256 {sha[:12]}...")
-                    look = known[sha]
+                    look = known.get(sha, Look())
                     if look.decode:
                         decode.setdefault(row.id, f"{row.id}: its picture {look.decode}")
                     if look.metadata:
                         metadata.setdefault(row.id, f"{row.id}: its picture holds {look.metadata}")
-                    if by_reference and folder.images is None:
+                    if unseen:
                         reference.append(f"{row.id}: its picture is stored, not referred to")
                 advance(len(some.rows))
     note = f"{skipped:,} rows by reference: not looked at without --images" if skipped else ""
@@ -116,7 +116,8 @@ def _stored(folder: Folder, name: str, rows: list[Row]) -> Iterator[_Some]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    by_reference = folder.by_reference(folder.tables[name].scenario)
+    scenario = folder.tables[name].scenario
+    by_reference = folder.by_reference(scenario)
     at = 0
     try:
         with pq.ParquetFile(folder.path / name, read_dictionary=["image.bytes"]) as file:
@@ -128,8 +129,8 @@ def _stored(folder: Folder, name: str, rows: list[Row]) -> Iterator[_Some]:
                     picked = picked.combine_chunks()
                 some = rows[at : at + len(picked)]
                 at += len(picked)
-                if by_reference and folder.images is not None:
-                    yield _referred(folder.images, some)
+                if by_reference and scenario in folder.images:
+                    yield _referred(folder.images[scenario], some)
                 else:
                     yield _embedded(some, picked, by_reference)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -149,27 +150,24 @@ def _embedded(rows: list[Row], picked: Any, by_reference: bool) -> _Some:
     return _Some(found, dict(zip(shas, data, strict=True)))
 
 
-def _referred(images: Path, rows: list[Row]) -> _Some:
+def _referred(images: Images, rows: list[Row]) -> _Some:
     """The pictures that the rows name, out of the source's folder, without their metadata."""
-    read: dict[str, tuple[str, str]] = {}
+    read: dict[tuple[str, str], tuple[str, str]] = {}
     pictures = {}
     for row in rows:
-        if row.image_path not in read:
+        key = (row.image_path, row.image_sha256)
+        if key not in read:
             try:
-                data = _source_picture(images / check_relative(row.image_path))
+                pictures[row.image_sha256] = images.find(*key).data
+            except OtherPictureError as error:
+                read[key] = error.digest, ""
             except PictureError as error:
-                read[row.image_path] = "", f"{row.image_path!r} {error}"
+                read[key] = "", f"{row.image_path!r} {error}"
+            except OSError as error:
+                read[key] = "", f"{row.image_path!r} cannot be read ({error.strerror})"
             else:
-                sha = sha256(data).hexdigest()
-                read[row.image_path], pictures[sha] = (sha, ""), data
-    return _Some([(row, *read[row.image_path]) for row in rows], pictures)
-
-
-def _source_picture(path: Path) -> bytes:
-    try:
-        return clean_picture(path.read_bytes())
-    except OSError as error:
-        raise PictureError(f"cannot be read ({error.strerror})") from error
+                read[key] = row.image_sha256, ""
+    return _Some([(row, *read[row.image_path, row.image_sha256]) for row in rows], pictures)
 
 
 def _look(some: _Some, known: dict[str, Look]) -> None:

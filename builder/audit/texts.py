@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from builder.audit.folder import Folder, Row, read_objects
 from builder.recorded import REQUESTS
+from eval.files import text_lines
 
 #: What people read; the other columns hold ids, hashes and names of our own.
 _WORDS: Final = ("question", "answer", "clean_question", "clean_answer", "content_type", "modality")
@@ -71,7 +72,7 @@ def every_text(folder: Folder) -> Texts:
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()
-            for number, line in enumerate(_read(path).splitlines(), 1):
+            for number, line in enumerate(text_lines(_read(path)), 1):
                 found.setdefault(line, []).append(f"{name}: line {number}")
     return found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from builder.card import numbers
 from builder.card.markdown import listed, share
 from builder.facts import Facts
+from eval.markdown import plain
 
 if TYPE_CHECKING:
     from builder.calibrate import Rated
@@ -38,7 +39,9 @@ def alt_texts(facts: Facts) -> dict[str, str]:
     for name, config in numbers.with_modality(facts).items():
         counts = numbers.modalities(config)
         whole = sum(sum(some.values()) for some in counts.values())
-        shares = (f"{value} {share(sum(some.values()), whole)}" for value, some in counts.items())
+        shares = (
+            f"{plain(value)} {share(sum(some.values()), whole)}" for value, some in counts.items()
+        )
         told.append(f"{name}: {listed(shares)}")
     if told:
         found["modalities"] = (

@@ -6,8 +6,9 @@ from typing import Any
 
 from builder.card import numbers, text
 from builder.card.alt import alt_texts
-from builder.card.markdown import Table, counted, escaped, listed, megabytes, plain
+from builder.card.markdown import Table, counted, listed, megabytes
 from builder.facts import Facts
+from eval.markdown import code, escaped, plain
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record
 
 
@@ -55,7 +56,7 @@ def structure(facts: Facts) -> list[str]:
             ],
         )
         lines += [f"### A forget row of `{name}`", "", *table.lines(3)]
-        lines += [f"`{row.id}`: {row.modality}, harm `{row.harm}`.", ""]
+        lines += [f"{code(row.id)}: {plain(row.modality)}, harm `{row.harm}`.", ""]
     return lines
 
 

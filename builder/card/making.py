@@ -7,11 +7,12 @@ from typing import Any
 
 from builder.card import text
 from builder.card.alt import alt_texts
-from builder.card.markdown import Table, counted, listed, plain
+from builder.card.markdown import Table, counted, listed
 from builder.card.sources import SOURCES
 from builder.facts import Facts
 from builder.recipe import Incorrect, Privacy, Scenario
 from builder.recorded import REQUESTS
+from eval.markdown import code, plain
 
 
 def lines(facts: Facts) -> list[str]:
@@ -34,7 +35,7 @@ def lines(facts: Facts) -> list[str]:
         from builder.calibration import card_lines, described
 
         told = facts.manifest["calibration"]
-        rater = listed(told["replies"] or [told["rater"]])
+        rater = listed(code(name) for name in told["replies"] or [told["rater"]])
         how = described(facts.calibration, rater, told["elsewhere"])
         picture = f"![{alt_texts(facts)['calibration']}](card/calibration.png)"
         found += card_lines(facts.ratings, picture, how)
@@ -121,10 +122,10 @@ def _author(facts: Facts) -> list[str]:
 def _model(facts: Facts, author: Mapping[str, Any]) -> str:
     asked = author["model"]
     returned = {n for some in author["replies"].values() for n in some}
-    who = listed(f"`{name}`" for name in sorted(returned))
+    who = listed(code(name) for name in sorted(returned))
     told = f"The harmful text was written by {who}, as the replies name it"
     if returned != {asked}:
-        told += f" (asked for as `{asked}`)"
+        told += f" (asked for as {code(asked)})"
     count = sum(n for some in author["replies"].values() for n in some.values())
     settings = facts.recipe.llm
     temperature = settings.temperature

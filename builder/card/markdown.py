@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -21,17 +20,6 @@ class Table(NamedTuple):
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def plain(text: str) -> str:
-    """Any text as one line of Markdown that shows exactly it, in a table too."""
-    return " ".join(escaped(text).split())
-
-
-def escaped(text: str) -> str:
-    """`plain`, with its white space."""
-    line = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", text)
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

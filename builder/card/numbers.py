@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from statistics import mean, median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from builder.card.markdown import Table, counted, plain, share
+from builder.card.markdown import Table, counted, share
 from builder.facts import Config, Facts
+from eval.markdown import plain
 from mllmu_med_dataset import PII_KINDS, SPLITS, Record
 
 if TYPE_CHECKING:

@@ -203,5 +203,5 @@ def _style() -> Iterator[None]:
     }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(settings)
+        matplotlib.rcParams.update({**settings, "text.parse_math": False})
         yield

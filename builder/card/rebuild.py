@@ -12,6 +12,8 @@ from builder.card.sources import SOURCES
 from builder.facts import Facts
 from builder.recipe import Calibration, load_recipe
 from builder.recorded import REQUESTS
+from eval.files import text_lines
+from eval.markdown import code, fenced
 from eval.recipes import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.
@@ -89,11 +91,9 @@ def lines(facts: Facts) -> list[str]:
         "With the versions and the inputs below, this command gives the same bytes again, beside "
         "this folder: every choice comes from a hash of the seed and a row's own id.",
         "",
-        "```sh",
-        *" \\\n  ".join(parts).splitlines(),
-        "```",
+        *fenced(text_lines(" \\\n  ".join(parts)), "sh"),
         "",
-        f"Recipe `{facts.recipe.name}`, seed {facts.recipe.seed}, build `{facts.build}`. "
+        f"Recipe {code(facts.recipe.name)}, seed {facts.recipe.seed}, build `{facts.build}`. "
         "`provenance/manifest.json` holds the recipe in full and the sha256 of every file.",
         "",
     ]
@@ -146,7 +146,7 @@ def _inputs(facts: Facts) -> list[str]:
     rows = []
     sources = {name: facts.manifest["sources"][name] for name in facts.scenarios}
     for name, source in sources.items():
-        rows += [(f"`{name}`", f"`{path}`", f"`{h}`") for path, h in source["files"].items()]
+        rows += [(f"`{name}`", code(path), f"`{h}`") for path, h in source["files"].items()]
         pictures = source.get("pictures")
         if pictures:
             what = counted(pictures["files"], "picture file")

@@ -16,6 +16,8 @@ from builder.card.limits import limits, people_shown
 from builder.card.markdown import Table, counted, listed
 from builder.card.sources import PAPER_BIBTEX, SOURCES
 from builder.facts import Facts
+from eval.files import text_lines
+from eval.markdown import code, fenced
 from mllmu_med_dataset import SPLITS
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def _head(facts: Facts) -> list[str]:
         "A benchmark for machine unlearning in biomedical vision-language models: a `forget` set "
         f"of harmful rows, a `retain` set of clean rows from the same source, and a `test` set of "
         f"unseen pictures. Harmful are, {what}. It follows {text.PAPER}, whose authors published "
-        f"no data: this is a rebuild by recipe `{facts.recipe.name}`, build `{facts.build}`.",
+        f"no data: this is a rebuild by recipe {code(facts.recipe.name)}, build `{facts.build}`.",
         "",
         *table.lines(2),
         *phantom,
@@ -219,8 +221,8 @@ def _citation(facts: Facts, repo: str | None) -> list[str]:
     return [
         "The benchmark, its sources, and this build:",
         "",
-        "```bibtex",
-        *"\n\n".join([one for one in bibtex if one] + ["\n".join(build)]).splitlines(),
-        "```",
+        *fenced(
+            text_lines("\n\n".join([one for one in bibtex if one] + ["\n".join(build)])), "bibtex"
+        ),
         "",
     ]

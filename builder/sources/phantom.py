@@ -22,7 +22,6 @@ from eval.files import write_bytes
 from eval.progress import progress
 from mllmu_med_dataset import Record
 
-VERSION: Final = 1
 _TEST_FROM: Final = 1_000_000  # pictures of the test set are numbered from here
 
 _DRAW: Final[dict[str, Callable[[int, int], PhantomPicture]]] = {

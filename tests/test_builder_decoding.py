@@ -1,0 +1,93 @@
+"""A calibration decodes each picture once, however often it is trained on and asked about."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import small_training as small
+from corpora import picture
+
+from baselines.train import train
+from builder.adapt import pictures_of
+from builder.jobs import Job, picture_reader
+from builder.ledger import Chain
+from builder.recipe import load_recipe
+from eval.answer import answer_with_model
+from eval.asking import asks
+from eval.data import Decoded
+from eval.files import stable_hash
+from eval.model import load_model
+from mllmu_med_dataset import Record, UserError
+
+
+def stored(row: Record) -> bytes:
+    return picture(stable_hash(row.image_id) % 1000)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+    """How often each picture is opened, by its bytes."""
+    counts: Counter[bytes] = Counter()
+    real = PIL.Image.open
+
+    def opened(file: Any, *given: Any, **named: Any) -> Any:
+        counts[file.getvalue() if isinstance(file, io.BytesIO) else file] += 1
+        return real(file, *given, **named)
+
+    monkeypatch.setattr(PIL.Image, "open", opened)
+    return counts
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_training_and_answering_decode_a_picture_once(
+    shares: bool, tmp_path: Path, decoded: Counter[bytes]
+) -> None:
+    model = load_model(str(small.make(tmp_path / "tiny")))
+    model.shares = shares
+    rows = [*small.FORGET, *small.RETAIN]
+    pictures = pictures_of(stored, rows)
+    decoded.clear()
+    how = small.settings(epochs=2, rank=2)
+    train(model, "finetune", small.FORGET, small.RETAIN, pictures, how, tmp_path / "run")
+    answer_with_model(model, asks(rows), pictures, tmp_path / "a.jsonl", 2, 4)
+    assert len(decoded) == len({row.image_id for row in rows})
+    assert set(decoded.values()) == {1}
+
+
+def test_pictures_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> None:
+    data = {name: picture(number) for number, name in enumerate("ab")}
+    pictures = Decoded(lambda name: PIL.Image.open(io.BytesIO(data[name])), most=3 * 48 * 48)
+    decoded.clear()
+    seen = [pictures[name].tobytes() for name in "abab"]
+    assert seen[:2] == seen[2:]
+    assert [decoded[data[name]] for name in "ab"] == [1, 2]
+
+
+def test_a_picture_that_is_as_it_was_is_not_decoded_to_be_read(
+    tmp_path: Path, decoded: Counter[bytes]
+) -> None:
+    from hashlib import sha256
+
+    folder = tmp_path / "privacy" / "ingest" / "pictures"
+    folder.mkdir(parents=True)
+    data = picture(1)
+    (folder / "a.jpg").write_bytes(data)
+    (folder / "b.jpg").write_bytes(picture(2))
+    job = Job(load_recipe("demo"), tmp_path / "out", tmp_path)
+    read = picture_reader(job, Chain(tmp_path / "privacy"), "privacy")
+    row = small.FORGET[0]
+    digest = sha256(data).hexdigest()
+    decoded.clear()
+    assert read(Record(**{**fields(row), "image_path": "a.jpg", "image_sha256": digest})) == data
+    assert not decoded
+    with pytest.raises(UserError, match=r"b.jpg: was changed while the dataset was built"):
+        read(Record(**{**fields(row), "image_path": "b.jpg", "image_sha256": digest}))
+
+
+def fields(row: Record) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}

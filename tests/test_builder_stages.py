@@ -1,0 +1,49 @@
+"""A stage runs again when what makes its rows has another version."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from builder.jobs import Job
+from builder.ledger import fingerprint
+from builder.recipe import load_recipe
+from builder.stages import plan
+
+
+def fingerprints(work: Path, recipe: str) -> dict[str, str]:
+    job = Job(load_recipe(recipe), work / "out", work, slake=work, mm_skin=work)
+    return {
+        f"{item.name}/{stage.name}": fingerprint(stage, "before")
+        for item in plan(job)
+        for stage in item.stages
+        if stage.name != "review"
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "recipe", "stages"),
+    [
+        ("builder.phantoms", "demo", {"privacy/ingest", "incorrect/ingest"}),
+        ("builder.sources.slake", "paper", {"privacy/ingest"}),
+        ("builder.sources.mm_skin", "paper", {"incorrect/ingest"}),
+        ("builder.draw", "demo", {"privacy/draw", "incorrect/draw"}),
+        ("builder.profiles", "demo", {"privacy/profiles"}),
+        ("builder.inject", "demo", {"privacy/inject"}),
+        ("builder.corrupt", "demo", {"incorrect/corrupt"}),
+        ("builder.checks", "demo", {"privacy/inject", "incorrect/corrupt"}),
+        ("builder.rating", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.adapt", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.calibrate", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.split", "demo", {"privacy/split", "incorrect/split"}),
+    ],
+)
+def test_another_version_is_another_fingerprint(
+    module: str, recipe: str, stages: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprints(tmp_path, recipe)
+    monkeypatch.setattr(importlib.import_module(module), "VERSION", 99)
+    after = fingerprints(tmp_path, recipe)
+    assert {name for name in before if before[name] != after[name]} == stages

@@ -1,0 +1,78 @@
+"""A Hub id is no identity of a model: the commit that it stands for is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from baselines.recipe import load_recipe as load_baseline
+from baselines.run import Part, Stack, _identity
+from builder.adapt import identity
+from builder.jobs import Job
+from builder.ledger import fingerprint
+from builder.recipe import load_recipe
+from builder.stages import plan
+from eval.recipes import Choice
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hub's cache on a machine without a network; no model in it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub" / "models--lab--llava"
+
+
+def fetched(cache: Path, commit: str) -> None:
+    """As huggingface_hub leaves a model that was fetched."""
+    for path, text in {f"snapshots/{commit}/config.json": "{}", "refs/main": commit}.items():
+        (cache / path).parent.mkdir(parents=True, exist_ok=True)
+        (cache / path).write_text(text)
+
+
+def job(work: Path) -> Job:
+    recipe = load_recipe("demo", [Choice("calibration.model", "lab/llava")])
+    return Job(recipe, work / "out", work)
+
+
+@pytest.mark.parametrize("fetch", [False, True])
+def test_a_calibrations_identity_has_the_commit(cache: Path, tmp_path: Path, fetch: bool) -> None:
+    def model() -> Any:
+        return identity(job(tmp_path), "privacy", fetch=fetch)["model"]
+
+    assert model() == {"hub": "lab/llava", "revision": None}
+    fetched(cache, OLD)
+    assert model() == {"hub": "lab/llava", "revision": OLD}
+    fetched(cache, NEW)
+    assert model() == {"hub": "lab/llava", "revision": NEW}
+
+
+def test_the_stage_is_stale_when_the_model_has_moved_on(cache: Path, tmp_path: Path) -> None:
+    stage = next(s for s in plan(job(tmp_path))[0].stages if s.name == "calibrate")
+    fetched(cache, OLD)
+    before = fingerprint(stage, "x")
+    assert fingerprint(stage, "x") == before
+    fetched(cache, NEW)  # as the stage's own run may do: what it leaves is of the new one
+    assert fingerprint(stage, "x") != before
+
+
+def test_a_run_of_baselines_is_done_for_its_commit_only(cache: Path, tmp_path: Path) -> None:
+    recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
+
+    def model() -> object:
+        data = cast(Any, SimpleNamespace(hash="h"))
+        part = Part("base", tmp_path / "base")
+        return _identity(part, recipe, data, Stack("lab/llava"))["model"]
+
+    fetched(cache, OLD)
+    before = model()
+    assert OLD in str(before)
+    fetched(cache, NEW)
+    assert model() != before

@@ -1,0 +1,135 @@
+"""What we have not written ourselves shows in a card as it is, and does nothing there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from planted import Planted
+
+from builder.audit.check import run
+from builder.audit.files import _LEFTOVER
+from builder.calibrate import Rated
+from builder.calibration import card_lines, described
+from builder.card.plots import plots
+from builder.describe import describe
+from builder.facts import read_facts
+from builder.recipe import Calibration
+from eval.figures import Figure, Key, Line, Report
+from eval.markdown import code, fenced, plain
+from eval.report import to_markdown
+
+NASTY = [
+    "**bold** _it_ ~~gone~~ `code` a|b # head",
+    "[click](http://evil.example/x) ![see](https://evil.example/p.png)",
+    "<script>alert(1)</script> <img src=x onerror=y> <!-- hidden -->",
+    "see https://evil.example/a, www.evil.example or ftp://evil.example",
+    "&lt;b&gt; &amp; &#42;x&#42; $x^2$ \\*not\\*",
+    "TBD: todo FIXME lorem ipsum {{ name }} {% if %} [your name] [More Information Needed]",
+    "<https://evil.example> [1]: http://evil.example <a href='javascript:x'>y</a>",
+    "```\nfence\n``` | --- |",
+    "one\u2028two\n# three\n- four\n\n> five",
+]
+MD = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def shown(markdown: str) -> str:
+    """What a reader sees of Markdown that must not hold a live thing."""
+    page = MD.render(markdown)
+    tags = set(re.findall(r"</?([a-z0-9]+|!--)", page))
+    assert tags <= {"p", "span", "code", "table", "thead", "tbody", "tr", "th", "td"}, page
+    outside = re.sub(r"<code>[^<]*</code>", "", page)
+    assert not re.search(r"(?:https?|ftp)://|www\.", outside), "an address that becomes a link"
+    return unescape(re.sub(r"<[^>]*>", "", page)).strip()
+
+
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("write", [plain, code])
+def test_any_text_is_shown_as_it_is(text: str, write: object) -> None:
+    assert callable(write)
+    line = " ".join(text.split())
+    written = write(text)
+    assert shown(f"x {written}").removeprefix("x ") == line
+    cells = shown(f"| a | b |\n| --- | --- |\n| {written} | end |").split("\n")
+    assert line in cells
+    assert "end" in cells
+    assert not _LEFTOVER.search(written)
+
+
+def test_a_name_is_in_the_type_of_code() -> None:
+    assert code("phantom/radiology-train-0034/q04") == "`phantom/radiology-train-0034/q04`"
+    assert code("a`b") == "<code>a\\`b</code>"
+
+
+def test_a_block_of_code_is_not_ended_by_what_is_in_it() -> None:
+    lines = ["a", "````", "# head"]
+    page = MD.render("\n".join(fenced(lines, "sh")))
+    assert "<h1>" not in page
+    assert page.count("<pre>") == 1
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_models_output_is_dead_in_the_card(text: str) -> None:
+    row = Rated(
+        id=f"mm_skin/{text}/1",
+        harm="wrong_diagnosis",
+        placement="",
+        question="q",
+        truth=text,
+        output=text,
+        rouge_l=0.0,
+        values=0,
+        back=0,
+        rating=1,
+        reason="",
+        kept=True,
+    )
+    how = described(Calibration(model=text, rater="llm"), code(text), [])
+    card = "\n".join(card_lines({"incorrect": [row]}, "", how))
+    page = MD.render(card)
+    assert not re.search(r"<(script|img|a|strong|em|s|h1|h2|ul|pre|blockquote|!--)\b", page)
+    assert page.count("<tr>") == 2 + 2 + 1  # two heads, two groups, one example
+    assert not _LEFTOVER.search(card)
+
+
+def test_the_name_of_a_run_is_dead_in_the_table_of_results() -> None:
+    figures = {Key("rouge1", split): Figure(0.5, 3) for split in ("forget", "retain", "test")}
+    lines = [
+        Line("base", "Base", "base", figures),
+        Line("x", NASTY[1] + NASTY[2], "method", figures),
+    ]
+    report = Report("privacy", lines, [], {"rouge1": "s`<!-- -->|x"}, [])
+    page = MD.render(to_markdown(report))
+    assert not re.search(r"<(script|img|a|!--)\b", page)
+
+
+def test_a_corpus_that_says_tbd_can_be_published(demo: Path, tmp_path: Path) -> None:
+    """The audit looks for what we left open in the card, not for words of the rows."""
+    folder = tmp_path / "mllmu-med"
+    shutil.copytree(demo / "mllmu-med", folder)
+    planted = Planted(folder)
+    said = "TBD <!-- x --> {{ y }} **b** $x^$"
+    for name in planted.manifest["files"]:
+        if name.endswith(".parquet") and name.startswith("incorrect"):
+            rows = planted.rows(name)
+            for row in rows:
+                row["modality"] = row["content_type"] = said
+                row["clean_question"] = f"{row['clean_question']} {said}"
+                row["question"] = f"{row['question']} {said}"
+            planted.write(name, rows)
+    planted.settle()
+    assert plots(read_facts(folder))
+    planted.manifest = describe(folder, planted.manifest)
+    planted.settle()
+    failed = {check.name: check.failed for check in run(folder) if not check.ok}
+    assert "card is finished and names a license" not in failed
+    card = (folder / "README.md").read_text("utf-8")
+    assert "TBD" in unescape(card)
+    planted.card("## Licences", "TBD\n\n## Licences")
+    planted.settle()
+    failed = {check.name: check.failed for check in run(folder) if not check.ok}
+    assert failed["card is finished and names a license"] == ["README.md: TBD"]
