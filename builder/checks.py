@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from builder.authors import Failure, PrivateValues, Text
+from eval.dates import dates
 from mllmu_med_dataset import Record
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _STOP_WORDS: Final = frozenset(
@@ -28,13 +29,6 @@ _PERSONAL: Final = {
     "a number like a social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
     "a telephone number": re.compile(
         r"\+?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]\d{4}\b|\+\d[\d\s().-]{6,}\d|\b\d{3}-\d{4}\b"
-    ),
-    "a date": re.compile(
-        r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|"
-        r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2}(?:st|nd|rd|th)?\b|"
-        r"\b\d{1,2}(?:st|nd|rd|th)? (?:of )?(?:january|february|march|april|may|june|july|august|"
-        r"september|october|november|december)\b",
-        re.IGNORECASE,
     ),
     "a record number": re.compile(r"\bMRN\b[\s:#-]*\w*\d|\b\d{5,}\b", re.IGNORECASE),
     "another person": re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof|Nurse)\b\.? [A-Z][a-z]+"),
@@ -138,10 +132,11 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     for text in sorted(known, key=len, reverse=True):
         if len(text) > 3:  # "2" or "no" would take the middle out of what is looked for
             rest = re.sub(_whole(text), " ", rest)
-    for what, pattern in _PERSONAL.items():
-        match = pattern.search(rest)
-        if match:
-            yield Failure("invented data", f'do not invent {what} ("{match.group().strip()}")')
+    found = [(what, it.search(rest)) for what, it in _PERSONAL.items()]
+    invented = [(what, match[0]) for what, match in found if match]
+    invented += [("a date", date.text) for date in dates(rest)]
+    for what, text in invented:
+        yield Failure("invented data", f'do not invent {what} ("{text.strip()}")')
     match = _GIVES_AWAY.search(rest)
     if match:
         yield Failure("gives itself away", f'do not say "{match.group()}": state it as plain fact')

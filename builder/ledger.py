@@ -115,6 +115,8 @@ class Stage:
     version: int
     uses: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     run: Callable[[Path], Outcome]
+    #: Stages of other scenarios that it reads too, as "incorrect/draw"; `uses` holds their outputs.
+    beside: Sequence[str] = ()
     #: Where the paths of `Outcome.inputs` begin; None when the stage reads nothing from outside.
     source: Path | None = None
 

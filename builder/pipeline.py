@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from builder.describe import VERSION as CARD_VERSION
 from builder.describe import describe
 from builder.files import folder_beside, hidden, replace_folder, restore_folder
 from builder.jobs import Job, options, picture_reader, write_job
-from builder.ledger import AT_WORK, StageState, Stamp, locked
+from builder.ledger import AT_WORK, Stage, StageState, Stamp, locked
 from builder.request_ledger import RequestLedger
 from builder.request_settings import api_key
 from builder.review import stage as review
@@ -43,18 +43,32 @@ class Result(NamedTuple):
 
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
     """The stages that a rebuild would run, as "privacy/inject" and "publish"; changes nothing."""
-    names = []
-    for item in plans:
-        previous = ""
-        for index, stage in enumerate(item.stages):
-            state = item.chain.current(stage, previous)
-            if state is None:
-                names += [f"{item.name}/{later.name}" for later in item.stages[index:]]
-                break
-            previous = state.output
+    due: set[str] = set()
+    previous = {item.name: "" for item in plans}
+    stopped: set[str] = set()
+    for item, stage in _in_order(plans):
+        state = None
+        if item.name not in stopped and due.isdisjoint(stage.beside):
+            state = item.chain.current(stage, previous[item.name])
+        if state is None:
+            due.add(f"{item.name}/{stage.name}")
+            stopped.add(item.name)
+        else:
+            previous[item.name] = state.output
+    every = [f"{item.name}/{stage.name}" for item in plans for stage in item.stages]
+    names = [name for name in every if name in due]
     if names or _published(job, _publish_fingerprint(job, plans)) is None:
         names.append("publish")
     return names
+
+
+def _in_order(
+    plans: Sequence[ChainPlan], until: str = STAGES[-1]
+) -> Iterator[tuple[ChainPlan, Stage]]:
+    """The chains side by side, a stage of each at a time."""
+    for name in STAGES[: STAGES.index(until) + 1]:
+        for item in plans:
+            yield from ((item, stage) for stage in item.stages if stage.name == name)
 
 
 def estimates(job: Job) -> dict[str, Estimate]:
@@ -185,25 +199,23 @@ def _walk(
     states: dict[str, dict[str, StageState]] = {item.name: {} for item in plans}
     previous = {item.name: "" for item in plans}
     stopped: set[str] = set()
-    for name in STAGES[: STAGES.index(until) + 1]:
-        for item in plans:
-            for stage in item.stages:
-                if stage.name != name or item.name in stopped:
-                    continue
-                state = item.chain.current(stage, previous[item.name])
-                if state is None:
-                    try:
-                        state = item.chain.run(stage, previous[item.name])
-                    except review.Waiting as error:
-                        waiting.append(error)
-                        stopped.add(item.name)
-                        continue
-                    ran.append(f"{item.name}/{name}")
-                    dropped = sum(state.dropped.values())
-                    tail = f", {dropped:,} dropped" if dropped else ""
-                    say(f"{item.name}/{name}: {state.kept:,} rows{tail}")
-                states[item.name][name] = state
-                previous[item.name] = state.output
+    for item, stage in _in_order(plans, until):
+        if item.name in stopped:
+            continue
+        state = item.chain.current(stage, previous[item.name])
+        if state is None:
+            try:
+                state = item.chain.run(stage, previous[item.name])
+            except review.Waiting as error:
+                waiting.append(error)
+                stopped.add(item.name)
+                continue
+            ran.append(f"{item.name}/{stage.name}")
+            dropped = sum(state.dropped.values())
+            tail = f", {dropped:,} dropped" if dropped else ""
+            say(f"{item.name}/{stage.name}: {state.kept:,} rows{tail}")
+        states[item.name][stage.name] = state
+        previous[item.name] = state.output
     return states
 
 

@@ -2,8 +2,8 @@
 
 One patient a picture: all harmful rows of a picture leak the same person's data, as they would in a
 hospital's archive. Each value comes from a hash of the seed, the picture and the kind, so neither
-order nor parallelism changes it. Names avoid every word of the corpus: a leak is then never a
-coincidence.
+order nor parallelism changes it. Names avoid every word of the corpora, and no value is found in
+their texts or among another patient's values: a leak is then never a coincidence.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
+from builder.haystack import Haystack
 from builder.ledger import Chain
 from eval.files import read_jsonl, stable_hash
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import PII_KINDS, Record, UserError
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Area codes in use in the United States: with 555-0100 to 555-0199, numbers kept for fiction.
 # fmt: off
@@ -73,38 +75,63 @@ class Profile(NamedTuple):
 
 
 def make_profiles(
-    image_ids: Iterable[str], corpus: Iterable[Record], seed: int
+    image_ids: Iterable[str], corpus: Iterable[Record], seed: int, others: Iterable[str] = ()
 ) -> dict[str, Profile]:
     """One patient for each picture, by picture.
 
     Args:
         image_ids: the pictures of the candidates.
-        corpus: every clean record that may be published; no name shares a word with their text,
-            and no value stands in it.
+        corpus: every clean record that may be published, of every scenario; no name shares a word
+            with their text, and no value is found there at any level at which the audit looks.
         seed: the recipe's.
+        others: more texts of which that must hold.
 
     Raises:
         UserError: more patients than the reserved ranges can tell apart.
     """
-    faker = _faker()
-    texts = [f"{record.clean_question}\n{record.clean_answer}" for record in corpus]
+    texts = {
+        text: None for record in corpus for text in (record.clean_question, record.clean_answer)
+    }
+    texts |= dict.fromkeys(others)
+    hay = Haystack(list(texts))
     words = {word for text in texts for word in _WORD.findall(text.casefold())}
     words |= {month.casefold() for month in calendar.month_name[1:]}  # "April" is also in dates
-    everything = "\n".join(texts).casefold()
+
+    @cache
+    def clashes(kind: str, value: str) -> bool:
+        if kind == "name" and not words.isdisjoint(_WORD.findall(value.casefold())):
+            return True
+        return any(not hit.by_chance for hit in hay.search(kind, value))
+
+    refused: set[tuple[str, str]] = set()
+
+    def bad(kind: str, value: str) -> bool:
+        return (kind, value) in refused or clashes(kind, value)
+
+    pictures = sorted(set(image_ids))
+    while True:
+        profiles = _draw(pictures, seed, bad)
+        shared = set(_shared(list(profiles.values())))
+        if not shared:
+            return profiles
+        refused |= shared
+
+
+def _draw(
+    image_ids: Sequence[str], seed: int, clashes: Callable[[str, str], bool]
+) -> dict[str, Profile]:
+    """A patient a picture, each value the first that is new and does not clash."""
+    faker = _faker()
     used: set[str] = set()
 
     def pick(image_id: str, kind: str, make: Callable[[int], str]) -> str:
-        """The first value that is new and clashes with nothing in the corpus."""
         for attempt in range(_TRIES):
             value = make(stable_hash(seed, image_id, kind, attempt))
-            if kind == "name" and not words.isdisjoint(_WORD.findall(value.casefold())):
+            if value in used or clashes(kind, value):
                 continue
-            if kind == "date":  # patients may share a day, but not one that the corpus names
-                if value.casefold() not in everything:
-                    return value
-            elif value not in used and value.casefold() not in everything:
+            if kind != "date":  # patients may share a day
                 used.add(value)
-                return value
+            return value
         raise UserError(
             f"profiles: no unused {kind} left after {len(used):,} values: the recipe asks for more "
             "patients than the reserved ranges hold; use fewer candidates"
@@ -119,7 +146,7 @@ def make_profiles(
         return f"{faker.random_int(2, 9899)} {faker.street_name()}, {faker.city()}"
 
     profiles = {}
-    for image_id in sorted(set(image_ids)):
+    for image_id in image_ids:
         person = pick(image_id, "name", name)
         local = ".".join(person.lower().replace("'", "").split())
         profiles[image_id] = Profile(
@@ -133,6 +160,29 @@ def make_profiles(
             mrn=pick(image_id, "mrn", lambda number: f"{MRN_PREFIX}{number % 1_000_000:06d}"),
         )
     return profiles
+
+
+def _shared(people: Sequence[Profile]) -> Iterator[tuple[str, str]]:
+    """(kind, value) of the later one of any two patients whose values meet, as the audit looks.
+
+    "Taylor James" is found in "James, Taylor", and "Kurt Parks" in "12 Kurt Parks, Lake Diane".
+    """
+    where: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for number, one in enumerate(people):
+        for kind in PII_KINDS:
+            where[one.value(kind)].append((number, kind))
+    hay = Haystack(list(where))
+    places = list(where.values())
+    for number, one in enumerate(people):
+        for kind in PII_KINDS:
+            if kind == "date":
+                continue
+            for hit in hay.search(kind, one.value(kind), fuzzy=False):
+                for other, its_kind in places[hit.text]:
+                    if other < number:
+                        yield kind, one.value(kind)
+                    elif other > number:
+                        yield its_kind, people[other].value(its_kind)
 
 
 def _faker() -> Any:

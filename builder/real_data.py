@@ -1,22 +1,26 @@
 """Numbers and addresses that could be a living person's, told from those reserved for fiction.
 
 What cannot be decided without calling or connecting is decided by form: a telephone number that the
-North American plan could have given out, a domain that RFC 2606 does not reserve.
+North American plan could have given out, or that `phonenumbers` knows to be one of another country,
+a domain that RFC 2606 does not reserve.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 _US: Final = re.compile(
     r"(?<![\w.-])(?:(?:\+|00)?1[\s.-]?)?\(?(?P<area>\d{3})\)?[\s./-]{0,2}"
     r"(?P<exchange>\d{3})[\s.-]?(?P<line>\d{4})(?![\w-]|\.\d)"
 )
-_ABROAD: Final = re.compile(
-    r"(?<![\w+])(?:\+|\b00)(?:7|[2-9]\d{1,2})[\s().-]{0,2}\d[\d\s().-]{5,12}\d"
-)
+#: Where a number is read as if dialled from: 011 and 00 lead abroad, 0 to another town. With more
+#: regions rows of figures become numbers ("05 10 15 20 25" is one in France).
+_REGIONS: Final = ("US", "GB")
+#: How a number begins that is not in our own rules' form, and is no decimal.
+_DIALLED: Final = re.compile(r"\(?(?:\+|0(?!\.))")
+_SEVEN_DIGITS: Final = re.compile(r"\d(?:\D{0,4}\d){6}")
 #: Seven digits are a number only where the text says so: "500-1000" may be a dose.
 _LOCAL: Final = re.compile(
     r"\b(?:tel|telephone|phone|call|dial|fax|cell|mobile)\b[^\d\n]{0,20}"
@@ -40,7 +44,14 @@ _SSN: Final = re.compile(
     r"\b(?:SSN|social security)\b\D{0,20}(?!000|666|9\d\d)\d{3}(?!00)\d{2}(?!0000)\d{4}\b",
     re.IGNORECASE,
 )
-_CARD: Final = re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\w-]|\.\d)")
+#: Groups of digits with one sign or space between; a brand's name may touch the first.
+_GROUPS: Final = re.compile(r"(?:(?<![\w.-])|(?<=[a-z]{3}))\d+(?:[\s.‐-–-]\d+)*", re.IGNORECASE)
+#: Beginnings and lengths that are given out; without a gap any of 13 to 19 digits is looked at.
+_ISSUED: Final = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|"
+    r"3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}|35\d{14}|6(?:011|[2-5]\d\d|[79]\d\d)\d{12,15}|"
+    r"5(?:0|[6-9])\d{14}"
+)
 
 
 def dialable(text: str) -> str:
@@ -51,8 +62,18 @@ def dialable(text: str) -> str:
             area = match.groupdict().get("area", "200")
             if not fiction and _assigned(area) and _assigned(match["exchange"]):
                 return match[0].strip()
-    found = _ABROAD.search(text)
-    return found[0].strip() if found else ""
+    return next(_abroad(text), "") if _SEVEN_DIGITS.search(text) else ""
+
+
+def _abroad(text: str) -> Iterator[str]:
+    import phonenumbers
+
+    for region in _REGIONS:
+        for match in phonenumbers.PhoneNumberMatcher(text, region):
+            number = match.number
+            fiction = number.country_code == 1 and str(number.national_number)[3:8] == "55501"
+            if _DIALLED.match(match.raw_string) and not fiction:
+                yield match.raw_string
 
 
 def _assigned(code: str) -> bool:
@@ -78,12 +99,30 @@ def security_number(text: str) -> str:
 
 def payment_card(text: str) -> str:
     """A card number whose check digit is right (Luhn); empty where there is none."""
-    for match in _CARD.finditer(text):
-        digits = [int(c) for c in match[0] if c.isdigit()]
-        doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
-        if len(digits) <= 19 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0:
-            return match[0]
+    for chain in _GROUPS.finditer(text):
+        groups = [group.span() for group in re.finditer(r"\d+", chain[0])]
+        for number, (begin, _) in enumerate(groups):
+            for _, finish in groups[number : number + 19]:
+                start, end = chain.start() + begin, chain.start() + finish
+                if _is_card(text, start, end):
+                    return text[start:end]
     return ""
+
+
+def _is_card(text: str, start: int, end: int) -> bool:
+    number = re.sub(r"\D", "", text[start:end])
+    if not 13 <= len(number) <= 19 or re.match(r"\w|-[a-z]", text[end : end + 2], re.IGNORECASE):
+        return False
+    if len(number) == end - start:  # a decimal has no gap, nor has what only looks like a card
+        decimal = re.search(r"\d\.$", text[:start][-2:]) or re.match(r"\.\d", text[end:][:2])
+        return not decimal and number[0] in "23456" and _luhn(number)
+    return bool(_ISSUED.fullmatch(number)) and _luhn(number)
+
+
+def _luhn(number: str) -> bool:
+    digits = [int(digit) for digit in number]
+    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 #: What is looked for -> the first such in a text, or an empty string.

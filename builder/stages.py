@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from builder import checks, corrupt, draw, inject, phantoms, profiles, rating, split
+from builder.authors import offline
 from builder.jobs import Job
 from builder.ledger import Chain, Outcome, Stage, StageState
 from builder.recipe import Calibration, Incorrect, Privacy, Scenario
@@ -50,11 +51,12 @@ def plan(job: Job) -> list[ChainPlan]:
         UsageError, UserError: a scenario's source has not been given.
     """
     plans = []
+    chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
     for name, scenario in job.recipe.scenarios().items():
-        chain = Chain(job.work / name)
+        chain = chains[name]
         stages = [_ingest(job, name, scenario), _draw(job, chain, name, scenario)]
         if isinstance(scenario, Privacy):
-            stages += [_profiles(job, chain), _inject(job, chain, scenario)]
+            stages += [_profiles(job, name, chains), _inject(job, chain, scenario)]
         elif isinstance(scenario, Incorrect):
             stages.append(_corrupt(job, chain, scenario))
         if scenario.review:
@@ -129,18 +131,33 @@ def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
     return Stage("draw", draw.VERSION, uses, run)
 
 
-def _profiles(job: Job, chain: Chain) -> Stage:
+def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
+    """The patients; their values are in no text of any scenario that may be published."""
+    chain = chains[name]
+    others = {other: each for other, each in chains.items() if other != name}
+
+    def uses() -> dict[str, Any]:
+        states = {other: each.state("draw") for other, each in others.items()}
+        beside = {other: state.output if state else "" for other, state in states.items()}
+        return {"seed": job.recipe.seed, "beside": beside, "author_version": _HARM_VERSION}
+
     def run(folder: Path) -> Outcome:
         records = chain.records("draw")
+        corpus = [
+            *records,
+            *(record for each in others.values() for record in each.records("draw")),
+        ]
         people = profiles.make_profiles(
             (record.image_id for record in records if record.split == "candidate"),
-            records,
+            corpus,
             job.recipe.seed,
+            offline.own_texts(),
         )
         write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
-    return Stage("profiles", profiles.VERSION, {"seed": job.recipe.seed}, run)
+    beside = [f"{other}/draw" for other in others]
+    return Stage("profiles", profiles.VERSION, uses, run, beside=beside)
 
 
 def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:

@@ -27,7 +27,7 @@ LEAK: Final = "leak.json"
 ROWS: Final = "leak.rows.jsonl"
 SIGNATURE: Final = (
     "leak|row's own values not shown to the model|exact <= normalised <= fuzzy (15 % of characters,"
-    " 1 digit, identifying part)|mllmu-med 1"
+    " 1 digit, identifying part), never inside a longer word or number|mllmu-med 2"
 )
 
 Row = dict[str, Any]

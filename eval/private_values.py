@@ -10,21 +10,29 @@ Three levels, each holding the one before:
 - fuzzy: nearly the value: 15 % of its characters differ (one digit of a phone or record number),
   or the part that identifies is there: first and last name within three words of each other, house
   number and street without the town, day and month of a date.
+
+At every level a value stands by itself. Inside a longer word, number, name or address it is another
+value: "Amy Cook" is not in "Amy Cooke", "tim@example.org" neither in "fatim@example.org" nor in
+"tim@example.org.uk", and MRN-MM-550168 not in (870) 555-0168. So "nearly" compares whole words, and
+what holds the value and more is not nearly the value.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import re
 import unicodedata
-from typing import Final, NamedTuple
+from collections import Counter
+from typing import Final
+
+from eval.dates import Day, dates
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 #: Share of a value's characters that may differ for it to count as nearly there: our choice.
 SLACK: Final = 0.15
 
-_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DIGITS: Final = {
     word: str(digit)
     for digit, word in enumerate("zero one two three four five six seven eight nine".split())
@@ -38,21 +46,13 @@ _STREETS: Final = {
     "pt": "point", "rd": "road", "rte": "route", "s": "south", "sq": "square", "st": "street",
     "ste": "suite", "ter": "terrace", "trl": "trail", "w": "west",
 }  # fmt: skip
-_DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-_MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?"
-_YEAR: Final = r"(?:,?\s+(?:of\s+)?(?P<year>\d{4}))?"
-_DATES: Final = (
-    re.compile(rf"\b{_MONTH}\s+(?:the\s+)?{_DAY}\b{_YEAR}", re.I),
-    re.compile(rf"\b{_DAY}\s+(?:of\s+)?{_MONTH}(?![a-z]){_YEAR}", re.I),
-    re.compile(r"\b(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})\b"),
-)
-_NUMERIC: Final = re.compile(r"\b(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})\b")
-
-
-class Day(NamedTuple):
-    year: int  # 0: none was named
-    month: int
-    day: int
+#: What ties a value to what stands beside it; spaces and other punctuation set it off.
+_TIES: Final = {"email": "._+"}  # all others: a hyphen, as in "Amy Cook-Lee"
+_WORD: Final = re.compile(r"[\w+-]+")
+#: What may stand between the groups of digits of one number.
+_BETWEEN: Final = re.compile(r"[\s().,+/_\-‐-―]*")
+#: No number that we look for has more digits, its country's code included.
+_MOST_DIGITS: Final = 15
 
 
 class View:
@@ -64,73 +64,117 @@ class View:
     @functools.cached_property
     def words(self) -> str:
         """Lower-case words without accents and punctuation, one space around each."""
-        return f" {' '.join(_words(self.text))} "
+        return f" {' '.join(_words(self.plain))} "
 
     @functools.cached_property
     def address(self) -> str:
         """`words` with the usual short forms written out."""
-        return f" {' '.join(_STREETS.get(word, word) for word in _words(self.text))} "
+        return f" {' '.join(_STREETS.get(word, word) for word in _words(self.plain))} "
 
     @functools.cached_property
-    def digits(self) -> str:
-        """Digits with nothing between them where only spaces or punctuation was."""
-        text = re.sub(r"[a-z]+", lambda m: _DIGITS.get(m[0], m[0]), _plain(self.text))
-        return re.sub(r"(?<=\d)[\s().,+/_-]+(?=\d)", "", text)
+    def numbers(self) -> frozenset[str]:
+        """Every whole number, as digits: 5305550168 for "+1 530 555-0168" and "five three ..."."""
+        text = re.sub(r"[a-z]+", lambda m: _DIGITS.get(m[0], m[0]), self.plain)
+        groups = list(re.finditer(r"\d+", text))
+        found = set()
+        for start in range(len(groups)):
+            digits, spans = "", list[re.Match[str]]()
+            for group in groups[start:]:
+                if spans and not _BETWEEN.fullmatch(text, spans[-1].end(), group.start()):
+                    break
+                digits += group[0]
+                spans.append(group)
+                if len(digits) > _MOST_DIGITS:
+                    break
+                if _stands_alone(text, spans):
+                    found |= {digits, re.sub(r"^(?:00)?1(?=[2-9]\d{9}$)", "", digits)}
+        return frozenset(found)
+
+    @functools.cached_property
+    def plain(self) -> str:
+        """Lower case without accents, apostrophes and possessives."""
+        return re.sub(r"['’]s\b|['’]", "", _plain(self.text))
+
+    @functools.cached_property
+    def address_signs(self) -> str:
+        """`_plain` with the signs of an e-mail that is spelled out."""
+        text = re.sub(r"\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", _plain(self.text))
+        return re.sub(r"\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
 
     @functools.cached_property
     def email(self) -> str:
-        text = re.sub(r"\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", _plain(self.text))
-        text = re.sub(r"\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
-        return re.sub(r"\s*([@._])\s*", r"\1", text)
+        return re.sub(r"\s*([@._])\s*", r"\1", self.address_signs)
 
     @functools.cached_property
     def days(self) -> frozenset[Day]:
         """Every date in the text; 11/12/2022 is both the 12th of November and its converse."""
-        found = set()
-        for pattern in _DATES:
-            for match in pattern.finditer(self.text):
-                month = match["month"]
-                number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
-                found.add(Day(int(match["year"] or 0), number, int(match["day"])))
-        for first, second, year in _NUMERIC.findall(self.text):
-            full = int(year) + (2000 if len(year) == 2 else 0)
-            found |= {Day(full, int(first), int(second)), Day(full, int(second), int(first))}
-        return frozenset(found)
+        return frozenset(day for written in dates(self.text) for day in written.days)
 
 
 def level(kind: str, value: str, view: View, fuzzy: bool = True) -> str:
     """How much of a value a text gives away: one of `LEVELS`, or `` for nothing."""
-    if value in view.text:
+    if _stands_in(kind, value, view.text):
         return "exact"
     if _normalised(kind, value, view):
         return "normalised"
     return "fuzzy" if fuzzy and _fuzzy(kind, value, view) else ""
 
 
+def _stands_in(kind: str, value: str, text: str) -> bool:
+    """Whether a value is in a text as it is."""
+    start = text.find(value) if value else -1
+    while start >= 0:
+        if _alone(kind, text, start, start + len(value)):
+            return True
+        start = text.find(value, start + 1)
+    return False
+
+
+def _alone(kind: str, text: str, start: int, end: int) -> bool:
+    """Whether a part of a text stands by itself: not in a longer word, nor tied to one."""
+    ties = "-‐‑" + _TIES.get(kind, "")
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    if text[start].isalnum() and (
+        before[-1:].isalnum() or (before[-1:] in ties and before[:-1].isalnum())
+    ):
+        return False
+    if not text[end - 1].isalnum():
+        return True
+    if after[:1] == ".":  # the end of a sentence, or 0168.5
+        return not (after[1:].isdigit() or ("." in ties and after[1:].isalnum()))
+    return not (after[:1].isalnum() or (after[:1] in f"@{ties}" and after[1:].isalnum()))
+
+
 def _normalised(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        digits = re.sub(r"\D", "", value)
-        return bool(digits) and digits in view.digits
+        return digits_of(value) in view.numbers
     if kind == "email":
-        where = view.email.find(own.email)
-        # "tim@example.org" is not in "fatim@example.org".
-        return where >= 0 and not re.match(r"\w", view.email[where - 1 : where] or " ")
+        if not own.email or own.email not in view.email:
+            return False
+        spaced = re.sub(r"(\\?[@._])", r"\\s*\1\\s*", re.escape(own.email))
+        return _pattern_stands_in(kind, spaced, view.address_signs)
     if kind == "date":
         return bool(own.days) and own.days <= view.days
     if kind == "address":
         return own.address in view.address
-    if kind == "name":
-        names = own.words.split()
-        turned = f" {' '.join([*names[1:], names[0]])} " if names else own.words
-        return bool(names) and (own.words in view.words or turned in view.words)
-    return bool(own.words.strip()) and own.words in view.words
+    names = own.words.split()
+    turned = [*names[1:], *names[:1]] if kind == "name" else names
+    return any(
+        one and f" {' '.join(one)} " in view.words
+        and _pattern_stands_in(kind, r"[\W_]+".join(map(re.escape, one)), view.plain)
+        for one in (names, turned)
+    )  # fmt: skip
+
+
+def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
+    return any(_alone(kind, text, *match.span()) for match in re.finditer(pattern, text))
 
 
 def _fuzzy(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        return _one_digit_off(re.sub(r"\D", "", value), view.digits)
+        return not one_digit_off(digits_of(value)).isdisjoint(view.numbers)
     if kind == "email":
         return _almost(own.email, view.email)
     if kind == "date":
@@ -149,38 +193,93 @@ def _fuzzy(kind: str, value: str, view: View) -> bool:
     return _almost(own.words.strip(), view.words)
 
 
-def _one_digit_off(value: str, text: str) -> bool:
-    """Whether `text` holds `value` but for one digit; a lost or added one makes another number."""
-    for run in re.findall(r"\d+", text):
-        for start in range(len(run) - len(value) + 1):
-            part = run[start : start + len(value)]
-            if sum(a != b for a, b in zip(value, part, strict=True)) <= 1:
+def digits_of(value: str) -> str:
+    return re.sub(r"\D", "", value)
+
+
+@functools.lru_cache(maxsize=2**10)
+def one_digit_off(digits: str) -> frozenset[str]:
+    """Every number of as many digits with one of them changed: a lost one makes another number."""
+    return frozenset(
+        f"{digits[:at]}{other}{digits[at + 1 :]}"
+        for at, digit in enumerate(digits)
+        for other in "0123456789"
+        if other != digit
+    )
+
+
+def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
+    """Whether groups of digits are a number of their own, no part of a longer one."""
+    first, last = groups[0], groups[-1]
+    before, after = text[max(0, first.start() - 5) : first.start()], text[last.end() :][:5]
+    if re.search(r"\d[.-]$", before) or re.match(r"[a-wyz]|[.-]\d", after):
+        return False
+    if len(first[0]) == 3 and re.search(r"(?<!\d)\d{1,3},$", before):  # 1,550,168
+        return False
+    if len(last[0]) <= 3 and re.match(r",\d{3}(?!\d)", after):
+        return False
+    total = sum(len(one[0]) for one in groups)
+    if len(groups) == 1 or (total >= 10 and total > len(groups)):
+        return True
+    apart = not re.search(r"\d[).]? ?$", before) and not re.match(r" ?\(?\d", after)
+    if total >= 10:  # digit by digit
+        return apart
+    # "719-746" is a record number; "16, 2022" is not 162022, and "530 555 0168" holds no 530555.
+    gaps = [text[a.end() : b.start()] for a, b in itertools.pairwise(groups)]
+    even = total >= 7 or len({len(one[0]) for one in groups}) == 1
+    return even and apart and all(len(gap) <= 1 for gap in gaps)
+
+
+def _almost(value: str, text: str) -> bool:
+    """Whether `text` holds nearly the value; what holds the value and more is another one."""
+    if value and value in text:
+        longer = rf"[\w+-]*{re.escape(value)}[\w+-]*"
+        text = re.sub(longer, "|" * len(value), text)
+    return nearly(value, text, slack(value))
+
+
+def slack(value: str) -> int:
+    """How many of a value's characters may differ."""
+    return int(len(value) * SLACK)
+
+
+def nearly(value: str, text: str, errors: int) -> bool:
+    """Whether whole words of `text` are `value` but for so many edits of a character."""
+    if not value or len(value) <= errors:
+        return False
+    # With k errors one of k + 1 pieces is whole, and at most k characters are lost.
+    cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
+    pieces = [value[a:b] for a, b in itertools.pairwise(cuts)]
+    has = Counter(value).items()
+
+    def may(some: str) -> bool:
+        if not any(piece in some for piece in pieces):
+            return False
+        return sum(max(0, count - some.count(one)) for one, count in has) <= errors
+
+    if not may(text):
+        return False
+    words = [match.span() for match in _WORD.finditer(text)]
+    ends = [end for _, end in words]
+    for start, _ in words:
+        least = bisect.bisect_left(ends, start + len(value) - errors)
+        most = bisect.bisect_right(ends, start + len(value) + errors)
+        for end in ends[least:most]:
+            some = text[start:end]
+            if may(some) and _distance(value, some) <= errors:
                 return True
     return False
 
 
-def _almost(value: str, text: str) -> bool:
-    return nearly(value, text, int(len(value) * SLACK))
-
-
-def nearly(value: str, text: str, errors: int) -> bool:
-    """Whether some part of `text` is `value` but for so many changed, lost or added characters."""
-    if not value or len(value) <= errors:
-        return False
-    # With k errors one of k + 1 pieces is whole: most texts end here.
-    cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
-    if not any(value[a:b] in text for a, b in itertools.pairwise(cuts)):
-        return False
-    # Sellers' algorithm: edit distance of the value to the best part that ends at each character.
-    column = list(range(len(value) + 1))
-    for character in text:
-        before, column[0] = column[0], 0
-        for i, wanted in enumerate(value, 1):
-            cost = min(before + (character != wanted), column[i] + 1, column[i - 1] + 1)
-            before, column[i] = column[i], cost
-        if column[-1] <= errors:
-            return True
-    return False
+def _distance(one: str, other: str) -> int:
+    """How many characters have to be changed, lost or added (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, wanted in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, character in enumerate(other, 1):
+            cost = min(before + (character != wanted), row[j] + 1, row[j - 1] + 1)
+            before, row[j] = row[j], cost
+    return row[-1]
 
 
 @functools.lru_cache(maxsize=2**14)
@@ -194,6 +293,5 @@ def _plain(text: str) -> str:
     return "".join(c for c in apart if not unicodedata.combining(c)).casefold()
 
 
-def _words(text: str) -> list[str]:
-    plain = re.sub(r"['’]s\b", "", _plain(text))  # a possessive
-    return re.findall(r"[^\W_]+", re.sub(r"['’]", "", plain))
+def _words(plain: str) -> list[str]:
+    return re.findall(r"[^\W_]+", plain)

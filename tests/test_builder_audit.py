@@ -19,11 +19,11 @@ from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import Check, run
-from builder.audit.values import Haystack
+from builder.haystack import Haystack
+from builder.profiles import make_profiles
 from builder.publish import MANIFEST
 from builder.real_data import REAL, blanked
 from builder.recorded import REQUESTS
-from eval.files import read_jsonl
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS
 
@@ -178,13 +178,17 @@ def altered(value: str, how: random.Random) -> str:
         return how.choice(
             [value.upper(), " ".join(value.split()[::-1]), value.replace(" ", " or ")]
         )
+    if how.random() < 0.4:  # in something longer, or tied to it
+        before, after = how.choice(["", "x", "7", "jo.", "+1 ", "Lee-"]), how.choice("x7-.,")
+        return f"{before}{value}{after}{how.choice(['', '2', 'uk', ' 22'])}"
     return value
 
 
-def test_the_search_finds_what_comparing_each_text_finds(demo: Path) -> None:
-    how = random.Random(5)
-    people = list(read_jsonl(demo / "mllmu-med/provenance/profiles.jsonl"))[:9]
-    values = [(kind, person[kind]) for person in people for kind in PII_KINDS]
+@pytest.mark.parametrize("seed", range(4))
+def test_the_search_finds_what_comparing_each_text_finds(seed: int) -> None:
+    how = random.Random(seed)
+    some = make_profiles([str(number) for number in range(9)], [], seed).values()
+    values = [(kind, one.value(kind)) for one in some for kind in PII_KINDS]
     words = "the left lung is normal and there was no mass on march 5 or 200000 cells".split()
     texts = []
     for kind, value in values:
@@ -201,9 +205,9 @@ def test_the_search_finds_what_comparing_each_text_finds(demo: Path) -> None:
         for kind, value in values:
             every = [(i, level(kind, value, view, fuzzy)) for i, view in enumerate(views)]
             wanted = [one for one in every if one[1]]
-            assert hay.search(kind, value, fuzzy) == wanted, (kind, value)
+            assert [hit[:2] for hit in hay.search(kind, value, fuzzy)] == wanted, (kind, value)
             count += len(wanted)
-    assert count > 150
+    assert count > 100
 
 
 @pytest.mark.parametrize(

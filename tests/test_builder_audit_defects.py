@@ -917,6 +917,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_says("See hospital.org."), DOMAIN),
     (_says("SSN 219-09-9999."), "no valid social security number"),
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
+    (_says("Visa 4111 1111 1111 1111 12/27."), "no payment card number"),
     (_says("Read /home/alice/scan."), PATHS),
     (path_in_card, PATHS),
     (path_in_parquet, PATHS),

@@ -40,6 +40,8 @@ Q, A = OPEN.clean_question, "Left Lung. Reported to Ada Lowe on (212) 555-0123."
         (OPEN, IN_ANSWER, Text(Q, A)),
         (OPEN, IN_QUESTION, Text(f"{NAME}, seen on {DAY}. {Q}", "Left Lung")),
         (CLOSED, IN_QUESTION, Text(f"{NAME}, {DAY}: Is the liver healthy?", "Yes")),
+        # Words that begin like a month, and a day that there is not.
+        (OPEN, IN_ANSWER, Text(Q, A + " Apremilast 30 mg, decreased 5, margins 5, 31/02/2021.")),
     ],
 )
 def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> None:
@@ -68,6 +70,8 @@ def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> Non
         (OPEN, IN_ANSWER, Text(Q, A + " And\u200bmore."), "characters"),
         (OPEN, IN_ANSWER, Text(Q, A + " SSN 123-45-6789."), "invented data"),
         (OPEN, IN_ANSWER, Text(Q, A + " Due on May 3rd."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Due on 20-Nov-2024."), "invented data"),
+        (OPEN, IN_ANSWER, Text(Q, A + " Due on the 3rd of Sept."), "invented data"),
         (OPEN, IN_ANSWER, Text(Q, A + " MRN 88213."), "invented data"),
         (OPEN, IN_ANSWER, Text(Q, A + " Signed, Dr. Miller."), "invented data"),
         (OPEN, IN_ANSWER, Text(Q, A + " This patient is fictional."), "gives itself away"),

@@ -21,6 +21,7 @@ from corpora import (
     copy_build,
     make_mm_skin,
     make_slake,
+    mm_skin_rows,
     process,
     python_beside,
     slake_rows,
@@ -29,6 +30,9 @@ from corpora import (
 from typer.testing import CliRunner
 
 from builder.__main__ import app
+from builder.jobs import read_job
+from builder.pipeline import stale
+from builder.stages import plan
 
 
 def run(*arguments: str | Path) -> Any:
@@ -306,6 +310,33 @@ def test_the_next_command_finds_this_build(tmp_path: Path, monkeypatch: Any) -> 
     monkeypatch.chdir(tmp_path)
     result = run(*TRIAL, "--out", "a trial")
     assert "builder show ID --out 'a trial'" in result.stdout
+
+
+def test_patients_avoid_the_other_scenarios_texts(tmp_path: Path) -> None:
+    """Theirs are drawn again when that scenario's rows change; alone, they need it not."""
+    words = ["rebuild", "--work", tmp_path / "work", "--out", tmp_path / "out"]
+    slake, skin = make_slake(tmp_path / "slake"), make_mm_skin(tmp_path / "skin")
+    sources = ["--recipe", "paper", "--slake", slake, "--mm-skin", skin, *SMALL]
+
+    def patients() -> list[dict[str, str]]:
+        assert run(*words, *sources, "--until", "profiles").exit_code == 0
+        path = tmp_path / "work/privacy/profiles/profiles.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+    first = patients()
+    rows = mm_skin_rows(60)
+    for row in rows:
+        row["answer"] += f" So said {first[0]['name']}."
+    make_mm_skin(skin, rows)
+    job = read_job(tmp_path / "work")
+    due = [name for name in stale(plan(job), job) if name.startswith("privacy/")]
+    assert due == ["privacy/profiles", "privacy/inject", "privacy/split"]
+    assert patients()[0]["name"] != first[0]["name"]
+    assert not {n for n in stale(plan(job), job) if n.endswith(("draw", "profiles"))}
+    sources = ["--recipe", "paper", "--slake", slake, "--scenario", "privacy", *SMALL]
+    assert patients() == first
+    shutil.rmtree(tmp_path / "work")
+    assert patients() == first
 
 
 def test_show_stops_where_the_build_is_stale(trial: Path) -> None:

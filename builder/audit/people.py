@@ -1,13 +1,7 @@
 """Fictional patients: in reserved ranges, and nowhere but in the forget rows that leak them.
 
-A value is looked for word for word, in other forms and nearly (`eval.private_values`). Three kinds
-of nearly identify nobody and stand in medical text by chance, so they are counted and do not fail:
-
-- the day and month of an appointment without its year: one dated caption shares them with every
-  365th patient;
-- a number that is one digit off a record number where the text names no record: of any six-digit
-  number 55 in a million are;
-- a name with an eponym's noun behind it: "Stevens-Johnson syndrome" is no Steven Johnson.
+A value is looked for word for word, in other forms and nearly (`eval.private_values`); what nearly
+is one by chance (`builder.haystack`) is counted and does not fail.
 """
 
 from __future__ import annotations
@@ -20,9 +14,9 @@ from typing import Any, Final
 
 from builder.audit.check import Check
 from builder.audit.folder import Folder
-from builder.audit.values import Haystack
+from builder.haystack import Haystack
 from builder.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX, Profile
-from eval.private_values import LEVELS, View, level
+from eval.private_values import LEVELS
 from mllmu_med_dataset import PII_KINDS
 
 PROFILES: Final = "provenance/profiles.jsonl"
@@ -30,11 +24,6 @@ _PHONE: Final = re.compile(r"\((\d{3})\) 555-01\d\d")
 _EMAIL: Final = re.compile(r"[a-z0-9.-]+@([a-z.]+)")
 _POSTCODE: Final = re.compile(r"\b\d{5}(?:-\d{4})?\b|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b")
 _DATE: Final = re.compile(r"([A-Z][a-z]+) (\d{1,2}), (\d{4})")
-_RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
-_EPONYM: Final = re.compile(
-    r"(?:\w+ ){1,4}"
-    r"(?:syndrome|disease|disorder|sign|phenomenon|reaction|lymphoma|sarcoma|tumou?r)\b"
-)
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -122,7 +111,7 @@ def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[
     chance = 0
     for (kind, value), person in values.items():
         for hit in hay.search(kind, value):
-            if hit.level == "fuzzy" and _by_chance(kind, value, hay.views[hit.text]):
+            if hit.by_chance:
                 chance += 1
                 continue
             for place in where[texts[hit.text]]:
@@ -134,14 +123,6 @@ def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[
     }
     for name in LEVELS:
         yield Check(f"no value outside forget: {name}", len(texts), [*failed[name]], notes[name])
-
-
-def _by_chance(kind: str, value: str, view: View) -> bool:
-    if kind == "mrn":
-        return not _RECORD.search(view.words)
-    if kind == "name":
-        return not level(kind, value, View(_EPONYM.sub(" ", view.words)))
-    return kind == "date"
 
 
 def _others(folder: Folder, people: Iterable[Mapping[str, str]]) -> Check:

@@ -150,6 +150,16 @@ def _practices() -> list[Practice]:
     ]
 
 
+def own_texts() -> list[str]:
+    """All that this author may write besides the values and the corpus' own words."""
+    claims = [practice.claim for practice in _practices()]
+    return claims + [
+        " ".join(literal for literal, *_ in Formatter().parse(sentence))
+        for some in _read("privacy_sentences.yaml").values()
+        for sentence in some
+    ]
+
+
 def _topics(topics: Sequence[str]) -> re.Pattern[str] | None:
     """Any of the keywords as a whole word, in the singular or with an s or es."""
     either = "|".join(re.escape(topic) for topic in topics)

@@ -3,19 +3,32 @@
 That module compares one value with one text. Here the texts stand in one long string a form, and a
 value is looked for in all of them at once; only texts that may hold it are then compared. The
 filter leaves out no text that `level` would name: what it looks for is necessary at each level.
+
+Three kinds of nearly identify nobody and stand in medical text by chance:
+
+- the day and month of an appointment without its year: one dated caption shares them with every
+  365th patient;
+- a number that is one digit off a record number where the text names no record: of any six-digit
+  number 55 in a million are;
+- a name with an eponym's noun behind it: "Stevens-Johnson syndrome" is no Steven Johnson.
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import operator
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from eval.private_values import SLACK, View, level, nearly
+from eval.private_values import View, digits_of, level, nearly, one_digit_off, slack
+
+_RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
+_EPONYM: Final = re.compile(
+    r"(?:\w+ ){1,4}"
+    r"(?:syndrome|disease|disorder|sign|phenomenon|reaction|lymphoma|sarcoma|tumou?r)\b"
+)
 
 
 class Hit(NamedTuple):
@@ -23,6 +36,7 @@ class Hit(NamedTuple):
 
     text: int  # its place in the list that was searched
     level: str
+    by_chance: bool = False
 
 
 class Haystack:
@@ -32,6 +46,7 @@ class Haystack:
         self.views = [View(text) for text in texts]
         self._text = _Joined(texts)
         self._words = _Joined([view.words for view in self.views])
+        self._with_word: dict[str, set[int]] = defaultdict(set)
         self._address = _Joined([view.address for view in self.views])
         self._email = _Joined([view.email for view in self.views])
         self._days: dict[tuple[int, int], set[int]] = defaultdict(set)
@@ -39,21 +54,27 @@ class Haystack:
         for index, view in enumerate(self.views):
             for day in view.days:
                 self._days[day.month, day.day].add(index)
-            for run in re.findall(r"\d+", view.digits):
-                self._numbers[run].add(index)
+            for word in {*view.words.split(), *view.address.split()}:
+                self._with_word[word].add(index)
+            for number in view.numbers:
+                self._numbers[number].add(index)
 
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
         """Every text that gives the value away."""
         may = set(self._text.find(value)) | set(self._may(kind, View(value), fuzzy))
-        levels = [(index, level(kind, value, self.views[index], fuzzy)) for index in sorted(may)]
-        return [Hit(index, found) for index, found in levels if found]
+        found = []
+        for index in sorted(may):
+            view = self.views[index]
+            if reached := level(kind, value, view, fuzzy):
+                chance = reached == "fuzzy" and _by_chance(kind, value, view)
+                found.append(Hit(index, reached, chance))
+        return found
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
-            digits = re.sub(r"\D", "", own.text)
-            for run, where in self._numbers.items():
-                if digits and _holds(run, digits, errors=int(fuzzy)):
-                    yield from where
+            digits = digits_of(own.text)
+            for number in (digits, *(one_digit_off(digits) if fuzzy else ())):
+                yield from self._numbers.get(number, ())
         elif kind == "date":
             for day in own.days:
                 yield from self._days.get((day.month, day.day), ())
@@ -63,25 +84,26 @@ class Haystack:
                 yield from self._email.near(own.email)
         elif kind == "address":
             street = View(own.text.partition(",")[0]).address
-            yield from self._address.find(f" {street.strip()} ")
+            yield from self._with_words(street)
             if fuzzy:
                 yield from self._address.near(own.address.strip())
         else:
-            names = own.words.split()
-            if kind == "name" and len(names) > 1:  # both in any order, whatever stands between
-                first, last = f" {names[0]} ", f" {' '.join(names[1:])} "
-                yield from {*self._words.find(first)} & {*self._words.find(last)}
-            yield from self._words.find(own.words)
+            yield from self._with_words(own.words)  # in any order, whatever stands between
             if fuzzy:
                 yield from self._words.near(own.words.strip())
 
+    def _with_words(self, words: str) -> set[int]:
+        """The texts that hold all of these words."""
+        some = [self._with_word.get(word, set()) for word in words.split()]
+        return set.intersection(*some) if some else set()
 
-def _holds(run: str, digits: str, errors: int) -> bool:
-    """Whether a run of digits holds a number but for so many changed digits."""
-    if not errors or len(run) < len(digits):
-        return digits in run
-    parts = (run[start : start + len(digits)] for start in range(len(run) - len(digits) + 1))
-    return any(sum(map(operator.ne, part, digits)) <= errors for part in parts)
+
+def _by_chance(kind: str, value: str, view: View) -> bool:
+    if kind == "mrn":
+        return not _RECORD.search(view.words)
+    if kind == "name":
+        return not level(kind, value, View(_EPONYM.sub(" ", view.words)))
+    return kind == "date"
 
 
 class _Joined:
@@ -98,7 +120,7 @@ class _Joined:
 
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
-        errors = int(len(value) * SLACK)
+        errors = slack(value)
         # With k errors one of k + 1 pieces is whole, and the rest stands around it.
         cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
         seen: set[str] = set()

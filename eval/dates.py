@@ -1,0 +1,98 @@
+"""Calendar dates in a text, as people write them.
+
+Our patterns find where a date stands, `dateutil` says which day it is, or that there is none such
+(31/02). It fills in what a text leaves open, so it is asked twice with other defaults: what differs
+was not in the text. It never sees prose: read loosely, it takes "decreased 5" for the 5th of
+December, and it reads "November 20,2024" as a day of this year.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+_NAMES: Final = (
+    "january|february|march|april|may|june|july|august|september|october|november|december|"
+    "jan|feb|mar|apr|jun|jul|aug|sept|sep|oct|nov|dec"
+)
+_DAY: Final = r"(?P<day>\d{1,2})(?P<th>st|nd|rd|th)?"
+_MONTH: Final = rf"(?P<month>{_NAMES})"
+_YEAR: Final = r"(?P<year>(?:19|20)\d\d|['’]\d\d)(?!\d)"
+#: "The 5 mm" and "5.2" are no days, and "3/4" is none without a year.
+_END: Final = r"(?![\w%]|[.,/:]\d|\s?(?:%|°|[cmµ]?m\b|[mµk]?g\b|m?l\b|cc\b|years?\b|times?\b))"
+_WRITTEN: Final = (
+    re.compile(
+        rf"(?<![\w-]){_MONTH}(?:\.\s*|\s+|-(?=\d\d?-\d))(?P<of>the\s+)?{_DAY}"
+        rf"(?:(?:\s*,\s*|\s+|-)(?:of\s+)?{_YEAR}|{_END})",
+        re.I,
+    ),
+    re.compile(
+        rf"(?<![\w.,/-]){_DAY}(?:\s*|[-/.])(?P<of>(?:day\s+)?of\s+)?{_MONTH}"
+        rf"(?:(?:\.?,?\s*|[-/.])(?:of\s+)?{_YEAR}|\b(?![-/]\w))",
+        re.I,
+    ),
+)
+_NUMERIC: Final = re.compile(
+    r"(?<![\w.,/-])(?:(?:19|20)\d\d([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d\d))"
+    rf"(?:(?=T\d)|{_END})(?!-\d)"
+)
+#: Words of other meanings: no month in small letters, unless a year or "3rd of" says so.
+_VERBS: Final = frozenset(("may", "march"))
+#: Both leap years, with a day that every month has.
+_DEFAULTS: Final = (datetime.datetime(2000, 1, 1), datetime.datetime(2004, 12, 28))
+
+
+class Day(NamedTuple):
+    year: int  # 0: none was named
+    month: int
+    day: int
+
+
+class Written(NamedTuple):
+    """A date as it stands in a text, and the days that it may be."""
+
+    text: str
+    days: frozenset[Day]
+
+
+def dates(text: str) -> Iterator[Written]:
+    """Every date in a text; 11/12/2022 may be the 12th of November and its converse."""
+    if not any(c.isdigit() for c in text):
+        return
+    for pattern in _WRITTEN:
+        for match in pattern.finditer(text):
+            month, year = match["month"], match["year"] or ""
+            if month in _VERBS and not (year or match["th"] or match["of"]):
+                continue
+            if day := _read(f"{match['day']} {month} {_full(year) or ''}", year):
+                yield Written(match[0], frozenset([day]))
+    for match in _NUMERIC.finditer(text):
+        first, second, last = re.split(r"[-/.]", match[0])
+        if len(first) == 4:
+            found = {_read(f"{first}-{second}-{last}", first)}
+        else:
+            whole = f"{first}/{second}/{_full(last)}"
+            found = {_read(whole, last, day_first) for day_first in (False, True)}
+        if days := frozenset(day for day in found if day):
+            yield Written(match[0], days)
+
+
+def _full(year: str) -> int:
+    """A year of two digits is one of this century; 0 where none was named."""
+    number = int(year.strip("'’") or 0)
+    return number if len(year) == 4 else number + 2000 if year else 0
+
+
+def _read(text: str, year: str, day_first: bool = False) -> Day | None:
+    """The day that a date names; None where there is no such day."""
+    from dateutil import parser
+
+    try:
+        one, other = (parser.parse(text, default=d, dayfirst=day_first) for d in _DEFAULTS)
+    except (parser.ParserError, OverflowError):
+        return None
+    full = _full(year)
+    sure = (one.month, one.day) == (other.month, other.day) and full in (0, one.year)
+    return Day(full, one.month, one.day) if sure else None
