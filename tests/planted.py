@@ -84,7 +84,8 @@ class Planted:
                 entry = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
                 files[name] = {**files[name], **entry}
         text = card.read_text("utf-8")
-        names = [one["config_name"] for one in yaml.safe_load(text.split("---\n")[1])["configs"]]
+        front = yaml.load(text.split("---\n")[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        names = [one["config_name"] for one in front["configs"]]
         configs = [ConfigFiles(name, self.manifest["configs"][name]) for name in names]
         data = {n: {"sha256": one["sha256"]} for n, one in files.items() if "rows" in one}
         build = build_id(data, configs)

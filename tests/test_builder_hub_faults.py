@@ -14,8 +14,9 @@ from hubsite import REPO, TOKEN, Site
 
 @pytest.fixture
 def unaudited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish without the audits before it, where what comes after them is tried."""
+    """Publish without audits and plots, where what comes after them is tried."""
     monkeypatch.setattr("builder.audit.run", lambda folder: [])
+    monkeypatch.setattr("builder.card.plots.plots", lambda facts: {})
 
 
 def whole(site: Site) -> bool:

@@ -108,7 +108,8 @@ def _card(path: Path) -> tuple[dict[str, Any] | str, str]:
     if len(parts) != 3 or parts[0]:
         return "has no YAML at its head", text
     try:
-        front = yaml.safe_load(parts[1])
+        # libyaml's, eight times faster, where PyYAML was built with it
+        front = yaml.load(parts[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         return f"its head is no YAML ({' '.join(str(error).split())})", text
     if not isinstance(front, dict) or not isinstance(front.get("configs"), list):
