@@ -36,7 +36,7 @@ def _holder(stream: IO[str] | int) -> str:
     status = os.fstat(stream if isinstance(stream, int) else stream.fileno())
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     with suppress(OSError):  # Linux tells: `1: FLOCK ADVISORY WRITE 4321 fe:00:123456 0 EOF`
-        for line in Path("/proc/locks").read_text().splitlines():
+        for line in Path("/proc/locks").read_text().split("\n"):
             match line.split():
                 case [_, "FLOCK", _, _, process, place, *_] if place == f"{device}:{status.st_ino}":
                     return f" (process {process})"

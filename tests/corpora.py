@@ -218,10 +218,10 @@ SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={v
 
 
 def builder(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 300
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`python -m builder ...` as a user runs it: see `command`."""
-    return command("builder", *arguments, cwd=cwd, env=env, timeout=timeout)
+    return command("builder", *arguments, cwd=cwd, env=env)
 
 
 def command(
@@ -229,14 +229,13 @@ def command(
     *arguments: str | Path,
     cwd: Path,
     env: dict[str, str] | None = None,
-    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ...` in this process, which has its imports; its output as a process'.
 
     With `env` in a process of its own: libraries read such settings once, when they are imported.
     """
     if env is not None:
-        return process(module, *arguments, cwd=cwd, env=env, timeout=timeout)
+        return process(module, *arguments, cwd=cwd, env=env)
     app = importlib.import_module(f"{module}.__main__").app
     words = [str(argument) for argument in arguments]
     with contextlib.chdir(cwd):
@@ -264,7 +263,7 @@ def process(
     *arguments: str | Path,
     cwd: Path,
     env: dict[str, str] | None = None,
-    timeout: float = 300,
+    timeout: float = 900,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ...` in a process of its own."""
     return subprocess.run(

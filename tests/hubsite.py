@@ -53,10 +53,10 @@ class Site:
         with as_set({**self.env, **env}):
             return self._done(command("builder", "publish", repo, *options, cwd=self.folder))
 
-    def publish_alone(self, *options: str) -> CompletedProcess[str]:
+    def publish_alone(self, *options: str, **env: str) -> CompletedProcess[str]:
         """Publish in a process of its own, in which a resource left open is an error."""
         words = ("publish", REPO, *options)
-        return self._done(process("builder", *words, cwd=self.folder, env=self.env))
+        return self._done(process("builder", *words, cwd=self.folder, env={**self.env, **env}))
 
     def _done(self, done: CompletedProcess[str]) -> CompletedProcess[str]:
         self.said += done.stdout + done.stderr

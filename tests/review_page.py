@@ -78,7 +78,7 @@ class Reviewer:
 
     def __init__(self, context: BrowserContext, path: Path, guided: bool = True) -> None:
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(60_000)  # a busy machine is slow
         self.troubles: list[str] = []
         self.asked: list[str] = []  # questions of the browser itself, such as before leaving
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
@@ -127,6 +127,7 @@ class Reviewer:
         and on a busy machine a page that comes at once reads what was there before."""
         self.page.wait_for_timeout(300)
         self.page.reload()
+        self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
 
     def save_export(self, folder: Path) -> Path:
         with self.page.expect_download() as waiting:

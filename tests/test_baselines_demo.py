@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from corpora import command
+from corpora import process
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 
@@ -15,7 +15,7 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_demo_learns_and_unlearns(demo: Path, tmp_path: Path) -> None:
-    done = command(
+    done = process(
         *("baselines", "run", "--data", demo / "mllmu-med", "--methods", "ga,idk"),
         *("--out", tmp_path / "run"),
         cwd=tmp_path,

@@ -238,11 +238,10 @@ def test_an_eponym_is_no_patient(folder: Path) -> None:
     """Stevens-Johnson syndrome is no Steven Johnson, but Steven Jonson is one nearly."""
     planted = Planted(folder)
     lines = planted.lines("profiles.jsonl")
-    used = {row["profile_id"] for name in planted.manifest["files"] if "/forget" in name
-            for row in planted.rows(name)}  # fmt: skip
-    spare = next(line for line in lines if line["id"] not in used)
-    spare["name"] = "Steven Johnson"
-    planted.write_lines("profiles.jsonl", lines)
+    spare = {**lines[0], "id": "patient-0", "image_id": "slake/none", "name": "Steven Johnson"}
+    spare |= {"phone": "(201) 555-0100", "mrn": "MRN-MM-000000", "email": "s.j00@example.com"}
+    planted.write_lines("profiles.jsonl", [*lines, {**spare, "address": "2 Old Way, Newville"}])
+    planted.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] += 1
     planted.say("incorrect/test.parquet", "Is it Stevens-Johnson syndrome?")
     planted.settle()
     checks = run(folder)

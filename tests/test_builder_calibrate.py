@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -626,21 +625,10 @@ def test_the_printed_commands_do_what_the_rebuild_itself_does(
     assert ratings(out) == ratings(undisturbed)
 
 
-def test_without_calibration_no_torch_is_imported(tmp_path: Path) -> None:
-    code = (
-        "import sys; from builder.__main__ import app\n"
-        f"app({['rebuild', '--limit', '120', *PLAIN]!r}, standalone_mode=False)\n"
-        "print(*(sys.modules.keys() & {'torch', 'transformers', 'peft'}), 'END')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines()[-1] == " END" or done.stdout.splitlines()[-1] == "END"
+def test_without_calibration_no_torch_is_imported(limited: Path) -> None:
+    imported = (limited / "modules.txt").read_text("utf-8").split()
+    assert "pyarrow" in imported
+    assert not {"torch", "transformers", "peft"} & set(imported)
 
 
 @pytest.mark.slow

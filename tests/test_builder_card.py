@@ -543,6 +543,7 @@ def no_network(*_: Any, **__: Any) -> None:
     raise AssertionError("the network was used")
 
 
+@pytest.mark.slow
 def test_croissant_is_valid_and_reads_records(
     built: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from corpora import mm_skin_rows, tree
 from fakehub_repo import Blob
 from hubsite import REPO, Site, build
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card without plots: half of the time that publishing takes."""
+    monkeypatch.setattr("builder.card.plots.plots", lambda facts: {})
+
+
 def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:
     before = tree(site.folder / "mllmu-med")
-    done = site.publish()
+    done = site.publish_alone()
     assert done.returncode == 0, done.stderr
     assert [commit.summary.split()[0] for commit in site.repo.commits] == ["initial", "Publish"]
     assert site.repo.private
@@ -38,6 +45,7 @@ def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:
     assert site.hub.count("^PUT /lfs/") == uploads
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
     site.publish()
     first = site.repo.files
@@ -60,6 +68,7 @@ def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
     assert all(site.repo.files[name] == first[name] for name in same)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_gating_comes_before_openness_and_the_tag_last(site: Site) -> None:
     found = site.json("--public", "--gated", "manual", "--tag", "v1.0")
     assert (site.repo.private, site.repo.gated) == (False, "manual")
@@ -93,6 +102,7 @@ for streaming in (False, True):
 """
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_has_only_the_hub_loads_it(site: Site) -> None:
     site.publish()
     lines = site.load(LOAD).splitlines()
@@ -108,6 +118,7 @@ def test_who_has_only_the_hub_loads_it(site: Site) -> None:
     assert site.hub.count("^GET /cdn/") > 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_by_reference_are_put_back(site: Site) -> None:
     """MM-Skin's by default; SLAKE's on demand, its pictures still packed."""
     site.publish("--images", "privacy=reference")
@@ -139,6 +150,7 @@ for config, images in (("privacy", "slake"), ("incorrect", "mm_skin")):
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
     site.publish()
     old = dict(site.repo.files)
@@ -159,6 +171,7 @@ def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
     assert "deleted 1" in done.stdout
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
     site.publish("--images", "privacy=reference")
     head = site.repo.head.oid
@@ -170,6 +183,7 @@ def test_pictures_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None
     assert site.repo.head.oid != head
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
     """A run's name is a folder's, and may tell whose."""
     report = tmp_path / "report.csv"
@@ -187,9 +201,10 @@ def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
     assert site.hub.changes() == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_dry_run_asks_no_network(site: Site) -> None:
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
-    done = site.publish("--dry-run", "--public", "--gated", "auto", **closed)
+    done = site.publish_alone("--dry-run", "--public", "--gated", "auto", **closed)
     assert done.returncode == 0, done.stderr
     assert "incorrect/forget.parquet" in done.stdout
     assert "by reference" in done.stdout

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from corpora import SMALL, builder, make_slake, slake_rows, zip_pictures
 from fakehub import folder_hub, serve
+from hubsite import as_set
 
 from builder.sources.slake import HUB_ID, HUB_REVISION
 
@@ -18,27 +18,30 @@ def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> No
     files = zip_pictures(make_slake(tmp_path / "mirror", validate=slake_rows(70, 1)))
     (files / "KG.zip").write_bytes(b"not wanted")
     with serve(folder_hub(files, HUB_ID, HUB_REVISION)) as hub:
-        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-        done = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
+        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
+        with as_set(env):
+            done = builder(*COMMAND, "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["sets"]["privacy"]["retain"] == 40
         fetched = [line for line in hub.requests if line.startswith(("GET /datasets/", "GET /cdn"))]
         names = sorted(line.rpartition("/")[2] for line in fetched)
         packed = hub.repos[HUB_ID].files["imgs.zip"].sha256  # a large file lies elsewhere
         assert names == sorted([packed, "test.json", "train.json", "validation.json"])
-        again = builder(*COMMAND, "--json", cwd=tmp_path, env=env)
+        with as_set(env):
+            again = builder(*COMMAND, "--json", cwd=tmp_path)
         assert json.loads(again.stdout)["ran"] == []
         assert hub.count("^GET /(datasets|cdn)/") == len(fetched)
     # The Hub is gone; what was fetched serves.
     hub.requests.clear()
-    offline = builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path, env=env)
+    with as_set(env):
+        offline = builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path)
     assert offline.returncode == 0, offline.stderr
 
 
-@pytest.mark.slow  # the client tries for 20 s
 def test_no_hub_is_one_clear_line(tmp_path: Path) -> None:
-    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")}
-    done = builder(*COMMAND, cwd=tmp_path, env=env)
+    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
+    with as_set(env):
+        done = builder(*COMMAND, cwd=tmp_path)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {HUB_ID}: cannot be fetched")
@@ -49,8 +52,9 @@ def test_no_hub_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_hub_without_the_repository_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     with serve(folder_hub(tmp_path / "files", "somebody/else", "0" * 40)) as hub:
-        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-        done = builder(*COMMAND, cwd=tmp_path, env=env)
+        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
+        with as_set(env):
+            done = builder(*COMMAND, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: {HUB_ID}: cannot be fetched")
     assert "Traceback" not in done.stderr

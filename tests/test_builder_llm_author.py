@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import PLAIN, tree
+from corpora import PLAIN, TRIAL, tree
 from llm_author import badness, reply
 from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
 from typer.testing import CliRunner
@@ -35,13 +35,27 @@ from builder.request_ledger import Reply
 
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
-SMALL = [*LLM, "--limit", "120", "--set", "privacy.ratios=[10]"]
+SMALL = [*TRIAL, *LLM[1:]]
 
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+@pytest.fixture
+def out(limited: Path, tmp_path: Path) -> Path:
+    """Where to build `SMALL`: what comes before the writing is done."""
+    return before_writing(limited, tmp_path / "mllmu-med")
+
+
+def before_writing(limited: Path, out: Path) -> Path:
+    there, work = limited / "mllmu-med.work", out.with_name("mllmu-med.work")
+    for stage in ("privacy/ingest", "privacy/draw", "incorrect/ingest", "incorrect/draw"):
+        shutil.copytree(there / stage, work / stage)
+    shutil.copyfile(there / "job.json", work / "job.json")
+    return out
 
 
 def run(*arguments: str | Path) -> Any:
@@ -57,8 +71,7 @@ def rows(out: Path, scenario: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_published_rows_are_the_models(tmp_path: Path) -> None:
-    out = tmp_path / "mllmu-med"
+def test_the_published_rows_are_the_models(out: Path) -> None:
     with ScriptedServer(reply=reply) as server:
         result = run(*SMALL, "--out", out, "--base-url", server.url)
         assert result.exit_code == 0, result.output
@@ -226,9 +239,8 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
     [("quota", "add credit"), ("401", "OPENAI_API_KEY"), ("404", "no model")],
 )
 def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
-    tmp_path: Path, fault: str, says: str
+    limited: Path, out: Path, tmp_path: Path, fault: str, says: str
 ) -> None:
-    out = tmp_path / "mllmu-med"
     after = 5
 
     def script(call: Call) -> str | None:
@@ -247,6 +259,7 @@ def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
         first = len(server.asked())
     _no_key_in(tmp_path)
     shutil.rmtree(tmp_path)
+    before_writing(limited, out)
     with ScriptedServer(reply=reply) as server:
         assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
         assert len(server.asked()) == first + after
@@ -259,14 +272,13 @@ def _no_key_in(folder: Path) -> None:
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(tmp_path: Path) -> None:
+def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(out: Path) -> None:
     seen = set()
 
     def look(body: dict[str, Any]) -> str:
         seen.add(body["messages"][-1]["content"][0]["image_url"]["url"][:22])
         return reply(body)
 
-    out = tmp_path / "mllmu-med"
     with ScriptedServer(reply=look) as server:
         told = run(*SMALL, "--set", "llm.picture=true", "--out", out, "--base-url", server.url)
         assert told.exit_code == 0, told.output
@@ -274,8 +286,7 @@ def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(tmp_path:
     assert (out / "provenance" / "requests.parquet").stat().st_size < 50_000
 
 
-def test_ctrl_c_keeps_what_is_in_flight_and_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "mllmu-med"
+def test_ctrl_c_keeps_what_is_in_flight_and_goes_on(out: Path) -> None:
     words = [sys.executable, "-m", "builder", *SMALL, "--out", str(out), "--concurrency", "2"]
     with ScriptedServer(reply=reply, latency=0.4) as server:
         words += ["--base-url", server.url]
@@ -304,13 +315,13 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     assert "use another model" in result.output.splitlines()[-1]
 
 
-def test_a_dry_run_counts_and_changes_nothing(tmp_path: Path) -> None:
-    out = tmp_path / "mllmu-med"
+def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
+    there = tree(tmp_path)
     asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
     before = json.loads(run(*asked).stdout.splitlines()[-1])["requests"]["privacy"]
     assert before["calls"] > 0
     assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
-    assert not list(tmp_path.iterdir())
+    assert tree(tmp_path) == there
     with ScriptedServer(reply=reply) as server:
         assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
     after = json.loads(run(*asked, "--price", "1/2").stdout.splitlines()[-1])["requests"]["privacy"]
@@ -329,8 +340,7 @@ def test_a_batch_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree(batched) == tree(live)
 
 
-def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(tmp_path: Path) -> None:
-    out = tmp_path / "mllmu-med"
+def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(out: Path) -> None:
     answer = partial(reply, bad=0.2)
     fault = lambda call: "500" if call.number % 5 == 1 else None  # noqa: E731
     with ScriptedServer(reply=answer, batch_steps=1, batch_fault=fault) as server:

@@ -162,6 +162,7 @@ def answer(*words: str, cwd: Path, ok: bool = True) -> str:
     return done.stdout if ok else done.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_undisturbed(tiny: Path, demo: Path, tmp_path: Path) -> None:
     words = ["--model", str(tiny), "--split", "retain", "--batch-size", "8"]
     words += ["--max-new-tokens", "24"]

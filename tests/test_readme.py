@@ -114,7 +114,7 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", of("builder"), ids=lambda words: " ".join(words[3:6]))
-def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None:
+def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path: Path) -> None:
     """Those that read the real corpora run on small ones of the same layout."""
     if "hub" in words:
         pytest.skip("the Hub: tests/test_builder_hub_source.py")
@@ -127,7 +127,7 @@ def test_each_command_runs(words: list[str], demo: Path, tmp_path: Path) -> None
     if "publish" in words and "--dry-run" not in words:
         pytest.skip("the Hub: tests/test_builder_hub_publish.py")
     arguments = list(words[3:])
-    folder = demo
+    folder = demo if words[3] in ("rebuild", "show") else limited
     if "--slake" in words:
         folder = tmp_path
         make_slake(tmp_path / "Slake1.0")
@@ -157,7 +157,7 @@ def test_the_review_runs_in_turn(tmp_path: Path) -> None:
         for name in words:
             if re.fullmatch(r"review-\w+\.(json|csv)", name):
                 _sent_back(tmp_path, name)
-        done = builder(*words[3:], cwd=tmp_path)
+        done = process("builder", *words[3:], cwd=tmp_path)
         assert done.returncode == (3 if words[3] == "rebuild" else 0), done.stderr
     done = builder(*turns[0][3:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
