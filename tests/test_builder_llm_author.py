@@ -370,6 +370,7 @@ def test_the_bar_counts_what_is_really_written(
     monkeypatch.setattr("builder.desk.progress", bar)
     with ScriptedServer(reply=reply) as server:
         wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
+        wanted += ["--set", "privacy.ratios=[10]"]
         result = run(*wanted, "--out", tmp_path / "m", "--base-url", server.url)
     assert result.exit_code == 0, result.output
     assert totals == [len(steps)]
