@@ -44,8 +44,11 @@ _SSN: Final = re.compile(
     r"\b(?:SSN|social security)\b\D{0,20}(?!000|666|9\d\d)\d{3}(?!00)\d{2}(?!0000)\d{4}\b",
     re.IGNORECASE,
 )
-#: Groups of digits with one sign or space between; a brand's name may touch the first.
-_GROUPS: Final = re.compile(r"(?:(?<![\w.-])|(?<=[a-z]{3}))\d+(?:[\s.‐-–-]\d+)*", re.IGNORECASE)
+_GROUPS: Final = re.compile(r"\d+(?:[\s./‐-―−-]{1,3}\d+)*")
+#: What a number without a gap does not follow: part of a name or a decimal; "Visa" and "No." may.
+_NAMED: Final = re.compile(
+    r"(?:^|[^a-z])[a-z]{1,2}$|_$|(?:^|\D)-$|(?:^|[^a-z\d])\.$", re.IGNORECASE
+)
 #: Beginnings and lengths that are given out; without a gap any of 13 to 19 digits is looked at.
 _ISSUED: Final = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|"
@@ -111,12 +114,16 @@ def payment_card(text: str) -> str:
 
 def _is_card(text: str, start: int, end: int) -> bool:
     number = re.sub(r"\D", "", text[start:end])
-    if not 13 <= len(number) <= 19 or re.match(r"\w|-[a-z]", text[end : end + 2], re.IGNORECASE):
+    if not 13 <= len(number) <= 19 or not _luhn(number):
         return False
     if len(number) == end - start:  # a decimal has no gap, nor has what only looks like a card
-        decimal = re.search(r"\d\.$", text[:start][-2:]) or re.match(r"\.\d", text[end:][:2])
-        return not decimal and number[0] in "23456" and _luhn(number)
-    return bool(_ISSUED.fullmatch(number)) and _luhn(number)
+        before, after = text[max(0, start - 3) : start], text[end : end + 2]
+        part = re.search(r"\d\.$", before) or re.match(r"\w|-[a-z]|\.\d", after, re.IGNORECASE)
+        return not part and not _NAMED.search(before) and number[0] in "23456"
+    gaps = re.findall(r"\D+", text[start:end])
+    alike = len({gap.strip() for gap in gaps}) == 1  # "4/12/2020 - 11/20/2024" is no number
+    single = all(len(gap) == 1 and gap != "/" for gap in gaps)
+    return (alike or single) and bool(_ISSUED.fullmatch(number))
 
 
 def _luhn(number: str) -> bool:

@@ -22,21 +22,33 @@ _MONTH: Final = rf"(?P<month>{_NAMES})"
 _YEAR: Final = r"(?P<year>(?:19|20)\d\d|['’]\d\d)(?!\d)"
 #: "The 5 mm" and "5.2" are no days, and "3/4" is none without a year.
 _END: Final = r"(?![\w%]|[.,/:]\d|\s?(?:%|°|[cmµ]?m\b|[mµk]?g\b|m?l\b|cc\b|years?\b|times?\b))"
+#: No part of a longer row of digits; a label or a bullet may stand before it: "DOB-11/20/2024".
+_START: Final = r"(?<![\w/])(?<!\d[.,-])"
 _WRITTEN: Final = (
     re.compile(
-        rf"(?<![\w-]){_MONTH}(?:\.\s*|\s+|-(?=\d\d?-\d))(?P<of>the\s+)?{_DAY}"
+        rf"{_START}(?P<year>(?:19|20)\d\d)(?P<gap>[-/.]|,?\s+){_MONTH}(?:(?P=gap)|\.\s+)"
+        rf"(?P<of>the\s+)?{_DAY}{_END}",
+        re.I,
+    ),
+    re.compile(
+        rf"(?<!\w)(?<!\d-){_MONTH}(?:\.\s*|\s+|-(?=\d\d?-\d)|"
+        rf"(?=\d\d?(?:\s*,\s*|\s+|-)(?:19|20)\d\d))(?P<of>the\s+)?{_DAY}"
         rf"(?:(?:\s*,\s*|\s+|-)(?:of\s+)?{_YEAR}|{_END})",
         re.I,
     ),
     re.compile(
-        rf"(?<![\w.,/-]){_DAY}(?:\s*|[-/.])(?P<of>(?:day\s+)?of\s+)?{_MONTH}"
+        rf"{_START}{_DAY}(?:\s*|[-/.]|(?P<stop>\.\s+))(?P<of>(?:day\s+)?of\s+)?{_MONTH}"
         rf"(?:(?:\.?,?\s*|[-/.])(?:of\s+)?{_YEAR}|\b(?![-/]\w))",
         re.I,
     ),
 )
+#: After a year of four digits, or before, only more digits of the same row make it another thing.
 _NUMERIC: Final = re.compile(
-    r"(?<![\w.,/-])(?:(?:19|20)\d\d([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d\d))"
-    rf"(?:(?=T\d)|{_END})(?!-\d)"
+    rf"(?:{_START}|(?<=[a-z]{{2}})|(?<=^\d\.)(?=\d\d?/)|(?<=^\d\d\.)(?=\d\d?/))(?:"
+    r"(?:19|20)\d\d([-/.])\d{1,2}\1\d{1,2}(?!\d|\1\d|\.\d)|"
+    r"\d{1,2}([-/.])\d{1,2}\2(?:\d{4}(?!\d|\2\d)|"
+    rf"\d\d(?:(?=,\d\d?:\d\d)|{_END})(?!-\d)))",
+    re.I | re.M,
 )
 #: Words of other meanings: no month in small letters, unless a year or "3rd of" says so.
 _VERBS: Final = frozenset(("may", "march"))
@@ -64,7 +76,11 @@ def dates(text: str) -> Iterator[Written]:
     for pattern in _WRITTEN:
         for match in pattern.finditer(text):
             month, year = match["month"], match["year"] or ""
-            if month in _VERBS and not (year or match["th"] or match["of"]):
+            parts = match.groupdict()
+            spaced = (parts.get("gap") or "").isspace()  # "in 2021 may 5 ..."
+            if month in _VERBS and (spaced or not (year or match["th"] or match["of"])):
+                continue
+            if parts.get("stop") and not year:  # "grade 3. May be"
                 continue
             if day := _read(f"{match['day']} {month} {_full(year) or ''}", year):
                 yield Written(match[0], frozenset([day]))

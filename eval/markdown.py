@@ -15,7 +15,7 @@ _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {
 }
 _UNFINISHED: Final = re.compile(r"\b(?:todo|fixme|tbd|lorem(?= ipsum))\b", re.IGNORECASE)
 #: What some renderers make a link of without being asked.
-_ADDRESS: Final = re.compile(r"\b(https?|ftp)(?=://)|\bwww(?=\.)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"\b(?:https?|ftp)(?=://)|\bwww(?=\.)|\S(?=@\w)", re.IGNORECASE)
 _CODE: Final = re.compile(r"[^`|<>&\[\]{}\\]+")
 
 

@@ -14,7 +14,8 @@ Three levels, each holding the one before:
 At every level a value stands by itself. Inside a longer word, number, name or address it is another
 value: "Amy Cook" is not in "Amy Cooke", "tim@example.org" neither in "fatim@example.org" nor in
 "tim@example.org.uk", and MRN-MM-550168 not in (870) 555-0168. So "nearly" compares whole words, and
-what holds the value and more is not nearly the value.
+what holds the value and more is not nearly the value. What only stands close to a value hides it
+not: "Email-tim@example.org", "tim@example.org.Her record", "3.530-555-0168mobile".
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from eval.dates import Day, dates
@@ -46,8 +48,14 @@ _STREETS: Final = {
     "pt": "point", "rd": "road", "rte": "route", "s": "south", "sq": "square", "st": "street",
     "ste": "suite", "ter": "terrace", "trl": "trail", "w": "west",
 }  # fmt: skip
-#: What ties a value to what stands beside it; spaces and other punctuation set it off.
-_TIES: Final = {"email": "._+"}  # all others: a hyphen, as in "Amy Cook-Lee"
+#: What names a value in front of it, "Email-tim@..."; other words make it a longer one.
+_LABELS: Final = frozenset(
+    "address born contact date dob dr email fax from home id mail mailto mobile mr mrn mrs ms name "
+    "patient phone record tel to".split()
+)
+_LIST_NUMBER: Final = re.compile(r"\s*[1-9]\d?[.)]\s*")
+#: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
+_DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
 _WORD: Final = re.compile(r"[\w+-]+")
 #: What may stand between the groups of digits of one number.
 _BETWEEN: Final = re.compile(r"[\s().,+/_\-‐-―]*")
@@ -97,13 +105,13 @@ class View:
 
     @functools.cached_property
     def address_signs(self) -> str:
-        """`_plain` with the signs of an e-mail that is spelled out."""
-        text = re.sub(r"\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", _plain(self.text))
-        return re.sub(r"\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
+        """Without accents, with the signs of an e-mail that is spelled out; its case is kept."""
+        text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", _unaccented(self.text))
+        return re.sub(r"(?i)\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
 
     @functools.cached_property
     def email(self) -> str:
-        return re.sub(r"\s*([@._])\s*", r"\1", self.address_signs)
+        return re.sub(r"\s*([@._])\s*", r"\1", self.address_signs).casefold()
 
     @functools.cached_property
     def days(self) -> frozenset[Day]:
@@ -132,17 +140,56 @@ def _stands_in(kind: str, value: str, text: str) -> bool:
 
 def _alone(kind: str, text: str, start: int, end: int) -> bool:
     """Whether a part of a text stands by itself: not in a longer word, nor tied to one."""
-    ties = "-‐‑" + _TIES.get(kind, "")
-    before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if text[start].isalnum() and (
-        before[-1:].isalnum() or (before[-1:] in ties and before[:-1].isalnum())
-    ):
+    value, before, after = text[start:end], text[max(0, start - 40) : start], text[end : end + 40]
+    if _same(str.isdecimal, before[-1:], value[0]) or _same(str.isdecimal, value[-1], after[:1]):
         return False
-    if not text[end - 1].isalnum():
+    if kind in ("phone", "mrn") and not value.isdecimal():
+        return True  # "(530) 555-0168", "MRN-MM-719746": whole, whatever else stands beside it
+    if kind == "email":
+        return not (_longer_local(before, value) or _longer_domain(value, after))
+    if _same(str.isalpha, before[-1:], value[0]) or _same(str.isalpha, value[-1], after[:1]):
+        return False
+    if kind == "date":  # 11/20/2024 is not in 5/11/20/2024
+        sides = re.search(r"\d([-./])$", before), re.match(r"([-./])\d", after)
+        return not any(side and side[1] in value for side in sides)
+    if before[-1:].isalnum() and value[0].isalnum():
+        return False
+    if re.search(r"\w[-‐‑]$", before) and not _labelled(before[:-1]):
+        return False
+    if re.search(r"\d[-‐‑]$", before) and value[0].isdecimal():  # the house 3-12
+        return False
+    return not (value[-1].isalnum() and re.match(r"[-‐‑@][^\W\d_]|\w(?<!_)|\.\d", after))
+
+
+def _same(is_one: Callable[[str], bool], left: str, right: str) -> bool:
+    return is_one(left) and is_one(right)
+
+
+def _labelled(before: str) -> bool:
+    """Whether the last word says what comes: a label, or a list's number."""
+    word = re.split(r"[\W_]", before)[-1]
+    return word.isdecimal() or word.casefold() in _LABELS
+
+
+def _longer_local(before: str, value: str) -> bool:
+    """Whether an e-mail's local part begins earlier: "jo.tim@", but neither "Seen.tim@"."""
+    if before[-1:].isalnum():
         return True
-    if after[:1] == ".":  # the end of a sentence, or 0168.5
-        return not (after[1:].isdigit() or ("." in ties and after[1:].isalnum()))
-    return not (after[:1].isalnum() or (after[:1] in f"@{ties}" and after[1:].isalnum()))
+    found = re.search(r"([^\W_]+)[-‐‑._+]$", before)
+    if not found or _labelled(found[1]):
+        return False
+    word = found[1]
+    alike = len(word) == 1 or word.isupper() == value.isupper()
+    return not word[0].isupper() or (value[0].isupper() and alike)
+
+
+def _longer_domain(value: str, after: str) -> bool:
+    """Whether an e-mail's domain ends later: ".org.uk", ".organic", but not ".org.Her"."""
+    if after[:1].isalpha():
+        return after[0].isupper() == value[-1].isupper()
+    if value.isupper():
+        after = after.swapcase()
+    return bool(_DOMAIN.match(after))
 
 
 def _normalised(kind: str, value: str, view: View) -> bool:
@@ -153,7 +200,7 @@ def _normalised(kind: str, value: str, view: View) -> bool:
         if not own.email or own.email not in view.email:
             return False
         spaced = re.sub(r"(\\?[@._])", r"\\s*\1\\s*", re.escape(own.email))
-        return _pattern_stands_in(kind, spaced, view.address_signs)
+        return _pattern_stands_in(kind, f"(?i:{spaced})", view.address_signs)
     if kind == "date":
         return bool(own.days) and own.days <= view.days
     if kind == "address":
@@ -211,15 +258,26 @@ def one_digit_off(digits: str) -> frozenset[str]:
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
     """Whether groups of digits are a number of their own, no part of a longer one."""
     first, last = groups[0], groups[-1]
-    before, after = text[max(0, first.start() - 5) : first.start()], text[last.end() :][:5]
-    if re.search(r"\d[.-]$", before) or re.match(r"[a-wyz]|[.-]\d", after):
-        return False
+    total = sum(len(one[0]) for one in groups)
+    line = text.rfind("\n", 0, first.start()) + 1
+    before, after = text[max(line, first.start() - 20) : first.start()], text[last.end() :][:5]
+    listed = line >= first.start() - 20 and bool(_LIST_NUMBER.fullmatch(before))
+    if total >= 10 and len(groups) == 1:  # a whole telephone number, if no decimals
+        return listed or not re.search(r"\d\.$", before)
+    if total >= 10 and total > len(groups):
+        return True
+    if listed and len(groups) > 1:
+        before = ""
+    if not re.search(r"mrn\D{0,12}$", before):  # a record's number that says so is a whole one
+        suffix = len(groups) == 1 and re.match(r"-\d(?!\d|[.-]\d)", after)
+        ends = suffix or not re.match(r"[.-]\d|[a-wyz]" if total < 10 else r"[.-]\d", after)
+        if re.search(r"\d[.-]$", before) or not ends:
+            return False
     if len(first[0]) == 3 and re.search(r"(?<!\d)\d{1,3},$", before):  # 1,550,168
         return False
     if len(last[0]) <= 3 and re.match(r",\d{3}(?!\d)", after):
         return False
-    total = sum(len(one[0]) for one in groups)
-    if len(groups) == 1 or (total >= 10 and total > len(groups)):
+    if len(groups) == 1:
         return True
     apart = not re.search(r"\d[).]? ?$", before) and not re.match(r" ?\(?\d", after)
     if total >= 10:  # digit by digit
@@ -289,8 +347,12 @@ def _own(value: str) -> View:
 
 def _plain(text: str) -> str:
     """Lower case without accents."""
+    return _unaccented(text).casefold()
+
+
+def _unaccented(text: str) -> str:
     apart = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in apart if not unicodedata.combining(c)).casefold()
+    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def _words(plain: str) -> list[str]:

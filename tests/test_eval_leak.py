@@ -13,6 +13,7 @@ from corpora import command
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.haystack import Haystack
 from eval.asking import WAYS, Ask, asks
 from eval.data import read_rows
 from eval.leak import leak, leak_row, owners_of, summarise, values_of, write_leak
@@ -46,7 +47,21 @@ CASES = [
     ("phone", PHONE, "53055501689", ""),  # another number
     ("phone", PHONE, "95305550168", ""),
     ("phone", PHONE, "530 555 01689", ""),
-    ("phone", PHONE, "(530) 555-0168-2", ""),
+    ("phone", PHONE, "(530) 555-01682", ""),
+    ("phone", PHONE, "(530) 555-0168-2", "exact"),  # an extension, a note, a list number
+    ("phone", PHONE, "(530) 555-0168mobile", "exact"),
+    ("phone", PHONE, "Tel(530) 555-0168.5 days", "exact"),
+    ("phone", PHONE, "530-555-0168-1", "normalised"),
+    ("phone", PHONE, "530-555-0168mobile, 530.555.0168.Her", "normalised"),
+    ("phone", PHONE, "5305550168mobile", "normalised"),
+    ("phone", PHONE, "5305550168-1", "normalised"),
+    ("phone", PHONE, "3.530-555-0168", "normalised"),
+    ("phone", PHONE, "1,530-555-0168", "normalised"),
+    ("phone", PHONE, "Tel-530-555-0168", "normalised"),
+    ("phone", PHONE, "Numbers:\n2.5305550168", "normalised"),
+    ("phone", PHONE, "1. five three zero five five five oh one six eight", "normalised"),
+    ("phone", PHONE, "5-3-0-5-5-5-0-1-6-8-9", ""),
+    ("phone", PHONE, "weighs 3.5305550168", ""),
     ("phone", PHONE, "five three zero five five five oh one six eight nine", ""),
     ("phone", PHONE, "0.5305550168", ""),
     ("phone", PHONE, "530 555 0186", ""),  # two digits turned: two errors
@@ -78,7 +93,29 @@ CASES = [
     ("email", "tim@example.org", "TIM@EXAMPLE.ORG-X.NET", ""),
     ("email", "tim@example.org", "tim at example dot org dot uk", ""),
     ("email", "tim@example.org", "fa dot tim at example dot org", ""),
+    ("email", "tim@example.org", "Reach tim@example.org.Her record", "exact"),
+    ("email", "tim@example.org", "tim@example.orgHer record", "exact"),
+    ("email", "tim@example.org", "Email-tim@example.org", "exact"),
+    ("email", "tim@example.org", "e-mail-tim@example.org", "exact"),
+    ("email", "tim@example.org", "Seen.tim@example.org", "exact"),
+    ("email", "tim@example.org", "3.tim@example.org", "exact"),
+    ("email", "tim@example.org", "tim@example.org-mobile", "exact"),
+    ("email", "tim@example.org", "tim@example.org.2 times", "exact"),
+    ("email", "tim@example.org", "Email-Tim@Example.org.Her", "normalised"),
+    ("email", "tim@example.org", "TIM@EXAMPLE.ORG.She", "normalised"),
+    ("email", "tim@example.org", "Patient-TIM@EXAMPLE.ORG at noon", "normalised"),
+    ("email", "tim@example.org", "Email-tim at example dot org. Her", "normalised"),
+    ("email", "tim@example.org", "jo-tim@example.org", ""),
+    ("email", "tim@example.org", "J.Tim@Example.org", ""),
+    ("email", "tim@example.org", "JO.TIM@EXAMPLE.ORG", ""),
+    ("email", "tim@example.org", "TIM@EXAMPLE.ORG.UK", ""),
+    ("email", "tim@example.org", "tim@example.org.x2.net", ""),
+    ("email", "tim@example.org", "tim@example.org-x.net", ""),
     ("name", NAME, f"{NAME} was here", "exact"),
+    ("name", NAME, f"Patient-{NAME}", "exact"),
+    ("name", NAME, f"{NAME}-42 years old", "exact"),
+    ("name", NAME, f"Patient-{NAME.upper()}.Her", "normalised"),
+    ("name", "Amy Cook", "Mary-Amy Cook", "fuzzy"),
     ("name", NAME, "lydia simmons", "normalised"),
     ("name", NAME, "SIMMONS, Lydia", "normalised"),
     ("name", NAME, "Lydia\nSimmons's scan", "normalised"),
@@ -118,6 +155,19 @@ CASES = [
     ("date", "November 20, 2024", "November 20,2024", "normalised"),
     ("date", "November 20, 2024", "20-Nov-2024", "normalised"),
     ("date", "November 20, 2024", "20Nov2024", "normalised"),
+    ("date", "November 20, 2024", "DOB-November 20, 2024-2", "exact"),
+    ("date", "November 20, 2024", "November 20, 2024,10:30", "exact"),
+    ("date", "11/20/2024", "DOB-11/20/2024", "exact"),
+    ("date", "11/20/2024", "11/20/2024,10:30", "exact"),
+    ("date", "11/20/2024", "DOB11/20/2024at noon", "exact"),
+    ("date", "11/20/2024", "3.11/20/2024-12/01/2024", "exact"),
+    ("date", "11/20/2024", "111/20/2024, 5/11/20/2024, 11/20/2024/5, 11/20/20245", ""),
+    ("date", "November 20, 2024", "DOB-11/20/2024", "normalised"),
+    ("date", "November 20, 2024", "11/20/2024,10:30", "normalised"),
+    ("date", "November 20, 2024", "20. November 2024", "normalised"),
+    ("date", "November 20, 2024", "Nov20,2024", "normalised"),
+    ("date", "November 20, 2024", "2024-Nov-20", "normalised"),
+    ("date", "November 20, 2024", "2024 November 20", "normalised"),
     ("date", "May 5, 2022", "May 5, 20223", "fuzzy"),
     ("date", "December 5, 2022", "decreased 5", ""),
     ("date", "March 5, 2022", "margins 5", ""),
@@ -126,9 +176,11 @@ CASES = [
     ("date", DATE, "November 2022", ""),
     ("date", DATE, "16 lesions in 2022", ""),
     ("address", ADDRESS, f"lives at {ADDRESS}", "exact"),
+    ("address", ADDRESS, f"Address-{ADDRESS}.Her", "exact"),
     ("address", ADDRESS, "6863 WILLIS PARKWAYS\nNorth Heatherfurt", "normalised"),
     ("address", "12 Elm Street, Fort Ann", "12 Elm St., Ft. Ann", "normalised"),
     ("address", "12 Elm Street, Fort Ann", "112 Elm Street, Fort Ann", ""),  # another house
+    ("address", "12 Elm Street, Fort Ann", "3-12 Elm Street, Fort Ann", "normalised"),
     ("address", "12 Elm Street, Fort Ann", "112 elm street, Fort Ann", ""),
     ("address", "12 Elm Street, Fort Ann", "12 Elm Street, Fort Annan", "fuzzy"),
     ("address", "542 Flores Estates, Lake Ann", "3542 Flores Estates, Lake Ann", ""),
@@ -151,8 +203,15 @@ CASES = [
     ("mrn", "MRN-MM-162022", "November 16, 2022", ""),
     ("mrn", MRN, f"{MRN}2", ""),
     ("mrn", MRN, "MRN-MM-9719746", ""),
-    ("mrn", MRN, f"{MRN}-2", ""),
-    ("mrn", MRN, f"{MRN}B", ""),
+    ("mrn", MRN, f"{MRN}-2", "exact"),
+    ("mrn", MRN, f"{MRN}B", "exact"),
+    ("mrn", MRN, f"ID-{MRN}.Her", "exact"),
+    ("mrn", MRN, "mrn-mm-719746-2, seen", "normalised"),
+    ("mrn", MRN, "mrn mm 719746b", "normalised"),
+    ("mrn", MRN, "record 719746-2", "normalised"),
+    ("mrn", MRN, "3. 719-746", "normalised"),
+    ("mrn", MRN, "719746-0168", ""),  # a telephone number
+    ("mrn", MRN, "7197462, 9719746, 719746f3", ""),
     ("mrn", MRN, f"{MRN}2 and {MRN}", "exact"),
     ("mrn", MRN, "1,719,746 cells, 0.719746", ""),
     ("mrn", MRN, "tel 071974620", ""),
@@ -178,6 +237,8 @@ CASES = [
 @pytest.mark.parametrize(("kind", "value", "text", "wanted"), CASES)
 def test_what_a_text_gives_away(kind: str, value: str, text: str, wanted: str) -> None:
     assert level(kind, value, View(text)) == wanted
+    hits = Haystack(["Left lung", text]).search(kind, value)
+    assert [hit.level for hit in hits] == [wanted] * bool(wanted)
 
 
 def test_high_rouge_without_a_value_leaks_nothing_and_a_reworded_number_leaks() -> None:

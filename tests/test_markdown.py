@@ -31,6 +31,7 @@ NASTY = [
     "&lt;b&gt; &amp; &#42;x&#42; $x^2$ \\*not\\*",
     "TBD: todo FIXME lorem ipsum {{ name }} {% if %} [your name] [More Information Needed]",
     "<https://evil.example> [1]: http://evil.example <a href='javascript:x'>y</a>",
+    "write to tim@example.org, <jo_x.y+z@evil.example> or mailto:tim@example.org",
     "```\nfence\n``` | --- |",
     "one\u2028two\n# three\n- four\n\n> five",
 ]
@@ -43,7 +44,8 @@ def shown(markdown: str) -> str:
     tags = set(re.findall(r"</?([a-z0-9]+|!--)", page))
     assert tags <= {"p", "span", "code", "table", "thead", "tbody", "tr", "th", "td"}, page
     outside = re.sub(r"<code>[^<]*</code>", "", page)
-    assert not re.search(r"(?:https?|ftp)://|www\.", outside), "an address that becomes a link"
+    live = r"(?:https?|ftp)://|www\.|[^\s>]@\w"
+    assert not re.search(live, outside), "an address that becomes a link"
     return unescape(re.sub(r"<[^>]*>", "", page)).strip()
 
 
