@@ -1,4 +1,4 @@
-"""What a program says of a disk that refuses: which file, why, and what to do; bugs are no refusals."""
+"""What a program says of a disk that refuses: which file, why, what to do; a bug is none of it."""
 
 from __future__ import annotations
 
