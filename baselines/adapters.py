@@ -6,7 +6,6 @@ What is trained is always a new adapter on top of all that the model was given w
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.disk import writing
+from eval.disk import remove, writing
 from eval.files import write_atomic
 from eval.model import Model, weights_hash
 from eval.runs import read_json
@@ -64,8 +63,9 @@ class Adapter:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
-        temporary = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary, old = (folder.with_name(folder.name + end) for end in (".tmp", ".old"))
+        remove(temporary)
+        remove(old)
         state = get_peft_model_state_dict(
             self.net, adapter_name=self.name, save_embedding_layers=False
         )
@@ -75,15 +75,20 @@ class Adapter:
         with writing(folder, sum(value.nbytes for value in state.values()), half=temporary):
             temporary.mkdir(parents=True)
             save_file(state, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-            config.save_pretrained(str(temporary))
-        config.inference_mode = trains
-        write_atomic(temporary / "README.md", card)
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+            try:
+                config.save_pretrained(str(temporary))
+            finally:
+                config.inference_mode = trains
+            write_atomic(temporary / "README.md", card)
+            if folder.exists():
+                folder.rename(old)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+        remove(old)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over the values of `weights()` of another process of the same run."""

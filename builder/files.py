@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from eval.disk import remove, writing
+from mllmu_med_dataset import UserError
 
 
 def hidden(target: Path, what: str) -> Path:
@@ -19,9 +20,10 @@ def hidden(target: Path, what: str) -> Path:
 def folder_beside(target: Path) -> Iterator[Path]:
     """An empty folder for what `replace_folder` puts in a target's place; gone if that fails."""
     building = hidden(target, "new")
-    remove(building)  # of a run that was killed
+    _clear(building)
     try:
-        building.mkdir(parents=True)
+        with writing(building):
+            building.mkdir(parents=True)
         yield building
     finally:
         remove(building)
@@ -33,7 +35,7 @@ def replace_folder(new: Path, target: Path) -> None:
     A kill between the two renames leaves the old folder under its hidden name: `restore_folder`.
     """
     old = hidden(target, "old")
-    shutil.rmtree(old, ignore_errors=True)
+    _clear(old)
     with writing(target):
         try:
             if target.exists():
@@ -42,7 +44,17 @@ def replace_folder(new: Path, target: Path) -> None:
         except OSError:
             restore_folder(target)
             raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
+
+
+def _clear(place: Path) -> None:
+    """Take away what a run that was killed has left."""
+    remove(place)
+    if os.path.lexists(place):
+        raise UserError(
+            f"{place}: left by a run that was killed, and cannot be removed: remove it, then run "
+            "the same command again"
+        )
 
 
 def restore_folder(target: Path) -> None:

@@ -103,14 +103,15 @@ class AnswerFile:
         self.run = run_hash(identity)
         self._found: dict[tuple[str, str, str], Prediction] = {}
         check_out(path, "answers")
-        self._stream = path.open("a", encoding="utf-8", newline="\n")
+        with writing(path):
+            self._stream = path.open("a", encoding="utf-8", newline="\n")
         try:
             lock(self._stream, path)
             self._resume(identity)
-        except UserError:
-            self._stream.close()
+            write_json(identity_path(path), {"run": self.run, **identity})
+        except BaseException:
+            self._close()
             raise
-        write_json(identity_path(path), {"run": self.run, **identity})
 
     def _resume(self, identity: dict[str, Any]) -> None:
         """Take over what is there; a last line that a kill has left half-written is cut off."""
@@ -133,9 +134,11 @@ class AnswerFile:
                 )
             self._found[one.key] = one
         # Only now: somebody else's file is refused as it was.
-        self._stream.truncate(len(content))
-        if content and not content.endswith(b"\n"):
-            self._stream.write("\n")
+        with writing(self.path):
+            self._stream.truncate(len(content))
+            if content and not content.endswith(b"\n"):
+                self._stream.write("\n")
+                self._stream.flush()
         done = sum(ask.key in self._found for ask in self.asked)
         if done:
             say(f"  {self.path}: {done:,} of {len(self.asked):,} are answered already")
@@ -154,6 +157,11 @@ class AnswerFile:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
+
+    def _close(self) -> None:
+        """After a failure: what the stream still holds may fail to be written once more."""
+        with suppress(OSError):
+            self._stream.close()
 
     def has(self, ask: Ask) -> bool:
         return ask.key in self._found
@@ -182,8 +190,7 @@ class AnswerFile:
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
             except OSError:
-                with suppress(OSError):
-                    self._stream.close()
+                self._close()
                 raise
         self._found.update((one.key, one) for one in new)
 

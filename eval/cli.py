@@ -59,7 +59,7 @@ def _flush() -> None:
     except OSError as error:
         if refused(error) is None or error.errno is None:
             raise
-        raise UserError(told(STDOUT, error.errno)) from error
+        raise UserError(told(STDOUT, error.errno, writes=True)) from error
 
 
 def _check_given(command: Callable[..., None], given: Mapping[str, Any]) -> None:

@@ -116,7 +116,7 @@ class Decoded:
     """
 
     def __init__(self, read: Callable[[str], Image], most: int = 2**30) -> None:
-        """`read`: opens the picture of an `image_id`; most: 1 GiB holds SLAKE's twice."""
+        """`read`: opens the picture of an `image_id`; most: 1 GiB holds SLAKE's."""
         self._read, self._left = read, most
         self._kept: dict[str, Image] = {}
 
@@ -126,7 +126,7 @@ class Decoded:
             return kept
         with self._read(image_id) as opened:
             image = opened.convert("RGB")
-        size = 3 * image.width * image.height
+        size = 4 * image.width * image.height  # Pillow pads a pixel of RGB
         if size <= self._left:
             self._left -= size
             self._kept[image_id] = image

@@ -27,6 +27,19 @@ _ADVICE: Final = {
     errno.EROFS: "choose a place that can be written to",
     errno.EIO: "check that disk or choose another place",
 }
+#: What reading meets as well.
+_READ_TOO: Final = (errno.EIO, errno.EROFS)
+#: Raised while an error was being dealt with, these are bugs of their own.
+_BUGS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+)
 STDOUT: Final = "stdout"
 _SQLITE: Final = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -59,7 +72,7 @@ def writing(path: Path, size: int = 0, half: Path | None = None) -> Iterator[lis
         number = found.number if found else getattr(error, "errno", None)
         if number is None:
             raise
-        raise UserError(told(path, number, sum(asked))) from error
+        raise UserError(told(path, number, sum(asked), writes=True)) from error
 
 
 class Refusal(NamedTuple):
@@ -77,7 +90,8 @@ def refused(error: BaseException) -> Refusal | None:
         if number in _ADVICE:
             name = getattr(seen, "filename2", None) or getattr(seen, "filename", None)
             return Refusal(number, str(name or ""))
-        seen = seen.__cause__ or seen.__context__
+        implied = None if seen.__suppress_context__ or isinstance(seen, _BUGS) else seen.__context__
+        seen = seen.__cause__ or implied
     return None
 
 
@@ -91,13 +105,17 @@ def _number(error: BaseException) -> int:
     return int(found[1]) if found else 0
 
 
-def told(path: str | Path, number: int, size: int = 0) -> str:
-    """A refused write in one line, with what is free where it was to go; "" is any file."""
+def told(path: str | Path, number: int, size: int = 0, writes: bool = False) -> str:
+    """A refused write in one line, with what is free where it was to go; "" is any file.
+
+    writes: it was a write for certain; else what reading meets as well is not called one.
+    """
+    what = "read or written" if number in _READ_TOO and not writes else "written"
     asked = f"; about {readable(size)} asked for" if size else ""
     space = f", {free(Path(path))}" if path and str(path) != STDOUT else ""
     advice = _ADVICE.get(number, "mend that or choose another place")
     return (
-        f"{path or 'a file or stdout'}: cannot be written ({os.strerror(number)}{asked}{space}): "
+        f"{path or 'a file or stdout'}: cannot be {what} ({os.strerror(number)}{asked}{space}): "
         f"{advice}, then run the same command again: what is finished is kept"
     )
 

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def make_folder(path: Path, what: str) -> None:
         raise UserError(
             f"{path}: cannot write {what} here ({reason}{space}): choose another"
         ) from error
+
+
+@contextmanager
+def folder_made(path: Path, what: str) -> Iterator[None]:
+    """Make a folder that can be written to; gone again if the block fails and leaves it empty."""
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    make_folder(path, what)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the first that is not empty ends it
+            for one in new:
+                one.rmdir()
+        raise
 
 
 def check_out(path: Path, what: str) -> None:

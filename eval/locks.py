@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from eval.disk import remove, writing
-from eval.files import make_folder
+from eval.files import folder_made
 from eval.progress import say
 from mllmu_med_dataset import UserError
 
@@ -71,13 +71,15 @@ def _is_open(place: Path, descriptor: int) -> bool:
 def held(folder: Path, what: str = "a run") -> Iterator[None]:
     """Make a folder and keep other commands out of it while the block lasts.
 
+    A folder that is new is gone again when the block fails before it puts anything there.
+
     Raises:
         UserError: it cannot be written to, or another command is at work there.
     """
-    make_folder(folder, what)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
+    with folder_made(folder, what):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            lock(descriptor, folder)
+            yield
+        finally:
+            os.close(descriptor)

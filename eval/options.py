@@ -63,11 +63,16 @@ class Answerer(NamedTuple):
         Raises:
             UsageError: no model is named, there is nothing to ask, or the options contradict.
         """
+        from eval.files import check_out, folder_made
+
+        with folder_made(out.parent, "answers"):
+            check_out(out, "answers")
+            return self._answer(asked, data, config, out)
+
+    def _answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         from eval.answer import answer_with_model
         from eval.data import Pictures
-        from eval.files import check_out
 
-        check_out(out, "answers")
         if not self.model:
             raise UsageError(
                 "--model is missing: a folder, a Hub id, or a server's name for the model"

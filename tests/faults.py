@@ -5,7 +5,8 @@
 
 The first run fails at its first write, the second at the first one that has not failed yet, and so
 on, until a run meets none: that one ends well, and is not handed out. `killed=True` ends a child
-process at the point instead, as SIGKILL would, with nothing cleaned up.
+process at the point instead, as SIGKILL would, with nothing cleaned up; `run` and `only` are sent
+to it, so they are functions of a module (or `partial`s of one).
 """
 
 from __future__ import annotations
@@ -13,20 +14,30 @@ from __future__ import annotations
 import builtins
 import errno
 import io
-import json
+import multiprocessing
 import os
 import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest import mock
 
 import pyarrow.parquet
+import pytest
 
 Done = TypeVar("Done")
+PATIENCE = 300  # seconds for a run that is killed: far more than a busy machine takes
+#: What the children would import one by one; what is missing here costs time alone.
+_PRELOAD = [
+    *("builder.__main__", "builder.calibrate", "builder.desk", "builder.pipeline"),
+    *("builder.requests", "builder.sources.slake", "builder.tables"),
+    *("PIL.JpegImagePlugin", "dateutil.parser", "faker.factory", "faker.providers.person.en_US"),
+    *("filelock", "pyarrow.parquet", "pytest", "typer.testing", "unittest.mock"),
+]
 
 
 class Point(NamedTuple):
@@ -35,6 +46,10 @@ class Point(NamedTuple):
     what: str  # write, fsync, rename, mkdir, parquet, copy or commit
     path: str
     time: int  # of the same path in one run, from 1
+
+
+def every(point: Point) -> bool:
+    return True
 
 
 class Disk:
@@ -147,7 +162,7 @@ def each_fault(
     *,
     number: int = errno.ENOSPC,
     killed: bool = False,
-    only: Callable[[Point], bool] = lambda point: True,
+    only: Callable[[Point], bool] = every,
 ) -> Iterator[tuple[Point, Done | None]]:
     """Run until no point is left; what failed, and what that run gave (None where it was killed).
 
@@ -175,24 +190,43 @@ def _refuse(number: int) -> None:
 def _in_child(
     run: Callable[[], object], root: Path, seen: set[Point], only: Callable[[Point], bool]
 ) -> Point | None:
-    """Run in a process that ends at the first point that is not seen."""
-    reads, writes = os.pipe()
+    """Run in a process that ends at the first point that is not seen.
 
+    It is forked from a server that runs nothing itself: a fork of this process, in which torch and
+    pyarrow have threads, could wait for ever for a lock that one of them holds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    reads, writes = context.Pipe(duplex=False)
+    child = context.Process(target=_until_killed, args=(run, root, seen, only, writes))
+    child.start()
+    writes.close()  # the child has its own: what it does not send ends in EOFError
+    with reads:
+        child.join(PATIENCE)
+        if child.exitcode is None:
+            child.kill()
+            pytest.fail(f"a run that was to be killed hangs: not ended after {PATIENCE} s")
+        try:
+            return Point(*reads.recv())
+        except EOFError:
+            assert child.exitcode == 0, f"a run that met no fault ended with {child.exitcode}"
+            return None
+
+
+def _until_killed(
+    run: Callable[[], object],
+    root: Path,
+    seen: set[Point],
+    only: Callable[[Point], bool],
+    tells: Connection,
+) -> None:
     def end(point: Point) -> None:
-        os.write(writes, json.dumps(point).encode())
+        tells.send(tuple(point))
         os._exit(9)
 
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            with watched(Disk(root, seen, only, end)):
-                status = getattr(run(), "exit_code", 0)
-        finally:
-            os._exit(status)
-    os.close(writes)
-    with os.fdopen(reads, "rb") as stream:
-        told = stream.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert told or status == 0, f"a run that met no fault ended with {status}"
-    return Point(*json.loads(told)) if told else None
+    status = 1
+    try:
+        with watched(Disk(root, seen, only, end)):
+            status = getattr(run(), "exit_code", 0)
+    finally:
+        os._exit(status)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import small_training as small
 import torch
+from corpora import tree
+from faults import each_fault
 
 from baselines.adapters import add_adapter, card, put_on, take_off
 from baselines.train import train
@@ -209,3 +211,28 @@ def test_a_folder_without_an_adapter_and_one_of_another_model(
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 5}))
     with pytest.raises(UserError, match="does not fit this model"):
         put_on(model, tmp_path)
+
+
+def test_an_adapter_on_a_full_disk(tiny: Path, tmp_path: Path) -> None:
+    """The one that was saved before stays, and nothing beside it."""
+    adapter = add_adapter(load_model(str(tiny)), 4, 8)
+    place = tmp_path / "run" / "adapter"
+    adapter.save(place, "first")
+    before = tree(tmp_path)
+    failures = []
+
+    def save() -> None:
+        try:
+            adapter.save(place, "second")
+        except UserError as error:
+            failures.append(str(error))
+            assert tree(tmp_path) == before
+            assert [path.name for path in place.parent.iterdir()] == ["adapter"]
+
+    points = [(point.what, point.path) for point, _ in each_fault(save, tmp_path)]
+    assert len(failures) == len(points)
+    new = "run/adapter.tmp"
+    wanted = [("write", f"{new}/adapter_config.json"), ("rename", f"{new}/README.md")]
+    moves = [("rename", "run/adapter.old"), ("rename", "run/adapter")]
+    assert {("mkdir", new), *wanted, *moves} <= {*points}
+    assert (place / "README.md").read_text() == "second"

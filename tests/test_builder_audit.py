@@ -26,6 +26,7 @@ from builder.real_data import REAL, blanked
 from builder.recorded import REQUESTS
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS
+from mllmu_med_images import VARIABLE
 
 
 def failed(checks: list[Check]) -> dict[str, list[str]]:
@@ -368,3 +369,12 @@ def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: bob/mllmu-med: no such folder, and it cannot be fetched")
     assert done.stderr.count("\n") == 1
+
+
+def test_pictures_that_nothing_needs_are_not_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment says may be of another dataset; what --images says must be there."""
+    monkeypatch.setenv(VARIABLE, "nowhere")
+    done = builder("audit", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr

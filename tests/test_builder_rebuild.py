@@ -30,9 +30,11 @@ from corpora import (
 from typer.testing import CliRunner
 
 from builder.__main__ import app
+from builder.audit import Check, verdict
 from builder.jobs import read_job
 from builder.pipeline import stale
 from builder.stages import plan
+from eval.files import write_atomic
 
 
 def run(*arguments: str | Path) -> Any:
@@ -99,6 +101,31 @@ def test_an_audit_that_was_cut_off_is_made_up_for(lost: str | None, trial: Path)
     assert record.read_bytes() == before
 
 
+def test_what_is_remembered_of_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That all held, for this manifest and the checks of this version."""
+    manifest, record = tmp_path / "provenance" / "manifest.json", tmp_path / "audit.json"
+    write_atomic(manifest, "{}")
+    looks = [
+        [Check("a", 1, [failed] if failed else [])] for failed in ("b: a full disk", *3 * [""])
+    ]
+    left = list(looks)
+    monkeypatch.setattr(verdict, "run", lambda folder: left.pop(0))
+
+    def audited(changed: bool = False) -> list[Check]:
+        return verdict.audited(tmp_path, record, changed)
+
+    assert audited() == looks[0]
+    assert not record.exists()
+    assert audited() == audited() == looks[1]
+    assert len(left) == 2
+    monkeypatch.setattr(verdict, "VERSION", verdict.VERSION + 1)
+    assert audited() == audited() == looks[2]
+    assert len(left) == 1
+    left[:] = [looks[0], looks[1]]
+    assert audited(changed=True) == looks[0]
+    assert audited() == looks[1]  # what held before is forgotten
+
+
 def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -> None:
     """A number that could be somebody's stands in the corpus itself."""
     called = [{**row, "answer": "Ring (212) 736-5000."} for row in slake_rows(50, 4)]
@@ -116,7 +143,8 @@ def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -
     assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 55)
     ((name, failed),) = told["audit"]["failed"].items()
     assert (name, len(failed)) == ("no dialable telephone number", 20)
-    assert second.stderr == first.stderr.splitlines(keepends=True)[-1]
+    looked = "audit: looking at every file and row\n"  # what fails is not remembered
+    assert second.stderr == looked + first.stderr.splitlines(keepends=True)[-1]
     assert f"out: 1 of 55 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
     assert " and 7 more): the folder stays, but is not to be published" in second.stderr
     assert tree(tmp_path / "out") == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import builder.__main__
 import eval.__main__
 from builder.request_ledger import Totals
 from builder.request_settings import Price, Settings, limit_reached
-from mllmu_med_dataset import UsageError
+from eval.locks import held
+from mllmu_med_dataset import UsageError, UserError
 
 APPS = {"builder": builder.__main__, "eval": eval.__main__, "baselines": baselines.__main__}
 
@@ -74,3 +76,44 @@ def test_what_is_no_number_is_no_limit(wrong: dict[str, Any]) -> None:
 def test_an_empty_value_is_no_default(module: str, words: list[str], flag: str) -> None:
     """A script's variable that is not set: `--base-url ""` would ask OpenAI."""
     assert f"{flag}: is empty: give a value, or leave the option out" in refused(module, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "rnus/ga/answers.jsonl"],
+        ["score", "a.jsonl", "--out", "rnus/ga"],
+        ["leak", "rnus/ga/leak.jsonl"],
+        ["leak", "--model", "no-such", "--out", "rnus/ga"],
+        ["likelihood", "--out", "rnus/ga"],
+        ["likelihood", "--model", "no-such", "--out", "rnus/ga"],
+        ["answer", "--model", "no-such", "--out", "rnus/ga/answers.jsonl"],
+        ["answer", "--out", "rnus/ga/answers.jsonl"],
+        ["report", "rnus/ga", "--plots", "plots"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_input_leaves_no_folder(
+    words: list[str], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = [] if words[0] == "report" else ["--data", str(demo / "mllmu-med")]
+    done = CliRunner().invoke(eval.__main__.app, [*words, *data])
+    assert done.exit_code in (1, 2), done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+
+    def fail(folder: Path, name: str = "") -> None:
+        with held(folder):
+            if name:
+                (folder / name).touch()
+            raise UserError("wrong")
+
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError):
+        fail(tmp_path / "a", "file")
+    with pytest.raises(UserError):
+        fail(tmp_path / "b" / "c")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "file"]

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import each_fault
 
+from eval import answer
 from eval.answer import AnswerFile
 from eval.asking import Ask, asks
 from eval.model import Answer
@@ -96,3 +98,33 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this is a folder: give a file's name"):
         AnswerFile(tmp_path, asked(), IDENTITY)
     assert not list(tmp_path.parent.glob("*.run.json"))
+
+
+def test_whatever_ends_the_start_closes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = []
+    monkeypatch.setattr(answer, "lock", lambda stream, path: streams.append(stream))
+    monkeypatch.setattr(answer, "parse_predictions", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        AnswerFile(tmp_path / "answers.jsonl", asked(), IDENTITY)
+    assert [stream.closed for stream in streams] == [True]
+
+
+def test_a_full_disk_at_the_start(tmp_path: Path) -> None:
+    """Of a file whose last line lacks its end, which is the first thing that is written."""
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(half_run(path)[:-1])
+    said = []
+
+    def start() -> None:
+        try:
+            with AnswerFile(path, asked(), IDENTITY) as file:
+                assert all(map(file.has, asked()[:2]))
+        except UserError as error:
+            said.append(str(error))
+
+    points = [point for point, _ in each_fault(start, tmp_path)]
+    assert ("write", "answers.jsonl", 1) in points
+    assert len(said) == len(points)
+    assert all("json" in one and ": cannot be written (No space" in one for one in said)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
 import sqlite3
 import subprocess
-import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from corpora import PLAIN, SMALL, builder, make_slake, tree
-from faults import Point, each_fault
+from faults import Point, each_fault, every
 from typer.testing import CliRunner
 
+from builder import files
 from builder.__main__ import app
-from eval.cli import make_app, one_line_errors
-from eval.disk import refused
-from eval.files import write_atomic
 from mllmu_med_dataset import UserError
 
 Rebuild = Callable[..., Any]
-HALVES = ("*.builder-new", "*.builder-old", "*.builder-lock", "*.lock", "*.tmp", "self-check")
+HALVES = ("*.builder-new", "*.builder-old", "*.builder-lock", "*.lock", "*.tmp")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,11 @@ def rebuild(corpora: Path, tmp_path: Path) -> Rebuild:
     sources = ["--slake", corpora / "slake", "--scenario", "privacy"]
     places = ["--out", tmp_path / "out", "--work", tmp_path / "work"]
     words = [str(word) for word in ["rebuild", "--recipe", "paper", *SMALL, *sources, *places]]
-    return lambda *more: CliRunner().invoke(app, [*words, *more])
+    return partial(invoke, *words)
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, words)
 
 
 @pytest.fixture(scope="module")
@@ -72,32 +76,41 @@ def test_a_disk_that_fills_at_any_moment_of_the_stages(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     points = []
-    for point, done in each_fault(lambda: rebuild("--until", "split"), tmp_path):
+    for point, done in each_fault(partial(rebuild, "--until", "split"), tmp_path):
         check(point, done, tmp_path)
         points.append(point)
-    assert {point.what for point in points} == {"mkdir", "write", "fsync", "rename"}
-    assert len(points) > 50
+    assert_stages(points)
     assert rebuild().exit_code == 0
     assert tree(tmp_path / "out") == whole
 
 
+def assert_stages(points: list[Point]) -> None:
+    """Every kind of point, in every stage up to `split`."""
+    assert {point.what for point in points} == {"mkdir", "write", "fsync", "rename"}
+    renamed = {point.path for point in points if point.what == "rename"}
+    stages = ("ingest", "draw", "profiles", "inject", "split")
+    assert {f"work/privacy/{stage}" for stage in stages} <= renamed
+
+
+#: What a rebuild still writes once the new folder is in its place.
+AFTER = ("work/publish.json", "work/audit.json")
+
+
 def some(point: Point) -> bool:
-    """One point of each kind: rows, a text, the look through `load_dataset`, the last rename."""
-    name = point.path.removeprefix(".out.builder-new/")
-    return (
-        (point.what, name) in {("parquet", "privacy/retain.parquet"), ("write", "README.md.tmp")}
-        or (point.what == "write" and name.endswith(".arrow") and point.time == 1)
-        or name in ("out", "work/publish.json")
-    )
+    """One point of each kind: rows, a text, the two renames at the end, the audit's verdict."""
+    return (point.what, point.path) in SOME
 
 
-def all_but_most_of_the_look(point: Point) -> bool:
-    return "self-check" not in point.path or (point.what, point.time) == ("write", 1)
+SOME = {
+    ("parquet", ".out.builder-new/privacy/retain.parquet"),
+    ("write", ".out.builder-new/README.md.tmp"),
+    ("rename", "out"),
+    ("rename", "work/publish.json"),
+    ("write", "work/audit.json.tmp"),
+}
 
 
-@pytest.mark.parametrize(
-    "only", [some, pytest.param(all_but_most_of_the_look, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("only", [some, pytest.param(every, marks=pytest.mark.slow)])
 def test_a_disk_that_fills_while_publishing(
     only: Callable[[Point], bool], rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
@@ -105,23 +118,40 @@ def test_a_disk_that_fills_while_publishing(
     assert rebuild("--set", "seed=5").exit_code == 0
     there = tree(tmp_path / "out")
     assert rebuild("--until", "split").exit_code == 0
-    points = []
+    points = set()
     for point, done in each_fault(rebuild, tmp_path, only=only):
         check(point, done, tmp_path)
-        if "publish.json" not in point.path:  # the only thing after the folder is in place
-            assert tree(tmp_path / "out") == there, point
-        points.append(point)
-    assert len(points) >= 5
+        assert tree(tmp_path / "out") == (whole if point.path.startswith(AFTER) else there), point
+        points.add((point.what, point.path))
+    assert points >= SOME
     assert tree(tmp_path / "out") == whole
+    assert "audit: " not in rebuild().stderr  # it is remembered
+
+
+def test_a_disk_that_fills_while_the_audit_loads_what_is_published(
+    rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache of `load_dataset` lies elsewhere, in the folder for temporary files."""
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "cache"))
+    point, done = next(
+        each_fault(rebuild, tmp_path, only=lambda point: point.path.endswith(".arrow"))
+    )
+    check(point, done, tmp_path)
+    assert point.path.startswith("cache/")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "work" / "audit.json").exists()
+    assert tree(tmp_path / "out") == whole
+    again = rebuild()
+    assert again.exit_code == 0
+    assert again.stderr.endswith("\naudit: looking at every file and row\n")
 
 
 def test_killed_at_any_moment_of_the_stages(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    points = [
-        point for point, _ in each_fault(lambda: rebuild("--until", "split"), tmp_path, killed=True)
-    ]
-    assert len(points) > 50
+    stages = partial(rebuild, "--until", "split")
+    assert_stages([point for point, _ in each_fault(stages, tmp_path, killed=True)])
     assert rebuild().exit_code == 0
     assert tree(tmp_path / "out") == whole
     assert halves(tmp_path) == []
@@ -132,98 +162,29 @@ def test_killed_at_any_moment_of_publishing(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     assert rebuild("--set", "seed=5").exit_code == 0
-    for point, _ in each_fault(
-        rebuild, tmp_path, killed=True, only=lambda p: "self-check" not in p.path
-    ):
+    points = set()
+    for point, _ in each_fault(rebuild, tmp_path, killed=True):
         names = {path.name for path in tmp_path.iterdir()}
         assert names & {"out", ".out.builder-old"}, point  # never without a dataset
+        points.add((point.what, point.path))
+    assert points >= SOME
     assert rebuild().exit_code == 0
     assert tree(tmp_path / "out") == whole
     assert halves(tmp_path) == []
 
 
+def test_a_run_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "PATIENCE", 0.1)
+    with pytest.raises(pytest.fail.Exception, match="hangs: not ended after"):
+        next(each_fault(partial(time.sleep, 600), tmp_path, killed=True))
+
+
+def test_a_run_that_fails_by_itself_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="met no fault ended with 1"):
+        next(each_fault(partial(invoke, "audit", str(tmp_path)), tmp_path, killed=True))
+
+
 # One write.
-
-
-@pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO]
-)
-def test_the_line_names_file_size_room_and_way_out(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    path = tmp_path / "file.json"
-    path.write_text("before")
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UserError) as caught:
-        write_atomic(path, b"x" * 4_200_000)
-    line = str(caught.value)
-    assert line.startswith(f"{path}: cannot be written ({os.strerror(number)}; about 4.2 MB asked")
-    assert f"free in {tmp_path}): " in line
-    assert "choose " in line
-    assert tree(tmp_path) == {"file.json": b"before"}
-
-
-def command(raises: Exception) -> Any:
-    """A command of any of the three programs that meets an error which nobody has told."""
-    one = make_app("one")
-
-    @one.command()
-    @one_line_errors
-    def fail() -> None:
-        raise raises
-
-    return CliRunner().invoke(one, [])
-
-
-def under(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        FULL,
-        OSError(errno.EDQUOT, "Quota exceeded", "a"),
-        under(RuntimeError("unexpected pos 704 vs 598"), FULL),  # torch.save
-        under(ValueError("An error occurred while generating the dataset"), FULL),  # datasets
-        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
-    ],
-    ids=["plain", "quota", "torch", "datasets", "safetensors"],
-)
-def test_whatever_a_library_makes_of_it_is_one_line(error: Exception) -> None:
-    done = command(error)
-    assert done.exit_code == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert "cannot be written (" in line
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOENT, "No such file", "a"), RuntimeError("a bug"), KeyError("a")]
-)
-def test_a_bug_keeps_its_traceback(error: Exception) -> None:
-    assert command(error).exception is error
-
-
-def test_a_full_stdout(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "builder", "recipe", "demo"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "stdout: cannot be written (No space left on device)" in line
 
 
 def test_a_reply_that_the_ledger_cannot_keep(
@@ -244,8 +205,6 @@ def test_a_reply_that_the_ledger_cannot_keep(
             ledger.put(Request("m", (), None, {}, "1"), "none", raw).result()
         assert "run the same command again: the replies before it are kept" in str(caught.value)
         assert len(ledger) == 0
-        found = refused(caught.value.__cause__ or RuntimeError())
-        assert found is None or found.number == errno.ENOSPC
 
 
 def test_a_checkpoint(tmp_path: Path) -> None:
@@ -268,9 +227,8 @@ def test_a_checkpoint(tmp_path: Path) -> None:
             assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
         return ""
 
-    for _ in each_fault(save, tmp_path):
-        pass
-    assert len(failures) > 3
+    points = {point.what for point, _ in each_fault(save, tmp_path)}
+    assert points == {"write", "fsync", "rename"}
     assert all("checkpoint.pt: cannot be written (No space left" in one for one in failures)
     assert run.checkpoint.read_bytes() != before
 
@@ -282,12 +240,37 @@ def test_a_zip_of_pictures_is_not_called_broken(tmp_path: Path) -> None:
     zip_pictures(make_slake(tmp_path / "slake"))
     words = ["rebuild", "--recipe", "paper", *SMALL, "--scenario", "privacy", "--until", "ingest"]
     places = ["--slake", tmp_path / "slake", "--out", tmp_path / "out", "--work", tmp_path / "work"]
+    points = []
     for point, done in each_fault(
-        lambda: CliRunner().invoke(app, [*words, *map(str, places)]),
+        partial(invoke, *words, *map(str, places)),
         tmp_path,
         only=lambda point: point.path.endswith("xmlab1/source.jpg"),
     ):
         check(point, done, tmp_path)
+        points.append(point)
+    assert points
+
+
+@pytest.mark.parametrize("what", ["new", "old"])
+def test_a_leftover_that_stays_is_told(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is in use on a network disk, or somebody else's."""
+    left = files.hidden(tmp_path / "out", what)
+    left.mkdir()
+    (left / "file").touch()
+    monkeypatch.setattr(files, "remove", lambda path: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "made").mkdir()
+
+    def replace() -> None:
+        with files.folder_beside(tmp_path / "out") if what == "new" else nullcontext():
+            files.replace_folder(tmp_path / "made", tmp_path / "out")
+
+    with pytest.raises(UserError, match="killed, and cannot be removed: remove it, then run the"):
+        replace()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "made", "out"]
 
 
 # A disk that is really small.

@@ -10,8 +10,10 @@ from mllmu_med_dataset import CONFIGS, UserError
 from mllmu_med_images import Images, images_folder
 
 if TYPE_CHECKING:
-    from builder.audit.folder import Folder
+    from builder.audit.folder import Folder, Manifest
 
+#: Of what the checks look at: another one makes a rebuild look again. A changed check raises it.
+VERSION: Final = 1
 SHOWN_IDS: Final = 3  # of each failing check, on one line
 
 
@@ -73,7 +75,6 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     from builder.audit.folder import Manifest, read_folder
     from builder.publish import MANIFEST
 
-    found = {name: images_folder(images, name) for name in CONFIGS} if images else {}
     if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
         raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
     name = "manifest is there and readable"
@@ -83,8 +84,7 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
         return
     yield Check(name, 1, [])
     yield from files.contents(path, manifest)
-    given: dict[str, Images] = {name: one for name, one in found.items() if one is not None}
-    folder = read_folder(path, manifest, given)
+    folder = read_folder(path, manifest, _referred(manifest, images))
     themes: tuple[Checks, ...] = (
         files.checks,
         sets.checks,
@@ -96,3 +96,12 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     )
     for theme in themes:
         yield from theme(folder)
+
+
+def _referred(manifest: Manifest, images: Given) -> dict[str, Images]:
+    """The source's pictures of the scenarios that need them."""
+    if not images:
+        return {}
+    wanted = [name for name in CONFIGS if manifest.images.get(name) == "reference"]
+    found = {name: images_folder(images, name) for name in wanted}
+    return {name: one for name, one in found.items() if one is not None}

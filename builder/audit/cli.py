@@ -13,7 +13,7 @@ import typer
 from builder.audit.check import Check
 from eval.cli import one_line_errors
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
-from mllmu_med_images import VARIABLE
+from mllmu_med_images import VARIABLE, Images
 
 EPILOG = """Examples:
 
@@ -49,7 +49,10 @@ def audit(
     from builder.audit.tables import print_checks
 
     started = time.monotonic()
-    checks = run(_folder(where), _images(images or []) or os.environ.get(VARIABLE))
+    given = _images(images or [])
+    for place in given.values():
+        Images(Path(place).expanduser())  # what is named is there, needed or not
+    checks = run(_folder(where), given or os.environ.get(VARIABLE))
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_json(where, checks, seconds)))

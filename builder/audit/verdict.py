@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.audit.check import Check, failing, run
+from builder.audit.check import VERSION, Check, failing, run
 from builder.jobs import out_option, shown
 from builder.publish import MANIFEST
+from eval.disk import remove
 from eval.files import canonical_json, file_digest, write_atomic
 from eval.progress import say
 from mllmu_med_dataset import UserError
@@ -20,20 +21,23 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     """The checks of a folder whose files are those of its manifest.
 
     Args:
-        record: where they are remembered, so that a rebuild which changes nothing takes no time.
+        record: where they are remembered when all hold, so that a rebuild which changes nothing
+            takes no time. What fails may lie in this machine, and is looked at again.
         changed: look again, whatever is remembered.
     """
-    manifest = file_digest(folder / MANIFEST)
+    of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
         found = json.loads(record.read_text("utf-8"))
-        if not changed and found["manifest"] == manifest:
+        if not changed and {name: found[name] for name in of} == of:
             return [Check(**one) for one in found["checks"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or not ours: look
     say("audit: looking at every file and row")
+    remove(record)
     checks = run(folder)
-    kept = {"manifest": manifest, "checks": [check._asdict() for check in checks]}
-    write_atomic(record, canonical_json(kept) + "\n")
+    if not failing(checks):
+        kept = {**of, "checks": [check._asdict() for check in checks]}
+        write_atomic(record, canonical_json(kept) + "\n")
     return checks
 
 
