@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
 from baselines.settings import TrainSettings
 from baselines.tiny import TINY, TinySettings
-from eval.recipes import Choice, checked, recipe_tree
+from eval.recipes import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
 
 Count = Annotated[int, Field(ge=1)]
@@ -149,8 +149,8 @@ def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str])
     """
     methods = [part for part in parts if part in UNLEARNING]
     tiny = recipe.model == TINY
-    for choice in settings:
-        head, *path = choice.key.split(".")
+    for setting in keys_set(settings):
+        head, *path = setting.split(".")
         key = path[0] if path else ""
         why = ""
         if head == "tiny" and not tiny:
@@ -162,7 +162,7 @@ def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str])
         elif head == "unlearn" and not (tiny and key == "refusals"):  # its vocabulary holds them
             why = _unread_by_all(recipe, methods, key)
         if why:
-            raise UsageError(f"--set {choice.key}: nothing reads it: {why}")
+            raise UsageError(f"--set {setting}: nothing reads it: {why}")
 
 
 def _unread_by_all(recipe: Recipe, methods: Sequence[str], key: str) -> str:

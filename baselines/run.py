@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 DONE: Final = "done.json"
 
 
-@dataclass(slots=True)
+@dataclass
 class Stack:
     """A model with adapters on top, loaded when it is first looked at."""
 
@@ -51,6 +52,11 @@ class Stack:
     dtype: str = ""
     _model: Model | None = None
     _on: list[Path] = field(default_factory=list)
+
+    @cached_property
+    def commit(self) -> str | None:
+        """Of a model of the Hub, asked for once: what is recorded is what is loaded."""
+        return hub_commit(self.name, fetch=True) if is_hub_id(self.name) else None
 
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
@@ -64,7 +70,7 @@ class Stack:
                 from baselines.train import process_device
 
                 device = process_device()
-            self._model = load_model(self.name, adapters, device, self.dtype)
+            self._model = load_model(self.name, adapters, device, self.dtype, self.commit)
             self._on = list(adapters)
         while self._on != list(adapters[: len(self._on)]):
             take_off(self._model)
@@ -140,7 +146,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     trains = part.method != "base"
     return {
         "method": part.method,
-        "model": weights_hash(model) if model.is_dir() else _of_hub(stack.name),
+        "model": weights_hash(model) if model.is_dir() else _of_hub(stack),
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
         "parents": [weights_hash(one) for one in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
@@ -150,10 +156,9 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     }
 
 
-def _of_hub(name: str) -> str:
+def _of_hub(stack: Stack) -> str:
     """A Hub's model with its commit, as far as that is known before it is loaded."""
-    commit = hub_commit(name, fetch=True) if is_hub_id(name) else None
-    return f"{name}@{commit}" if commit else name
+    return f"{stack.name}@{stack.commit}" if stack.commit else stack.name
 
 
 def _is_done(part: Part, identity: dict[str, Any]) -> bool:

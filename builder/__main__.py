@@ -154,7 +154,9 @@ def rebuild(
     """
     from builder import pipeline, tables
     from builder.audit.verdict import insist
+    from builder.recipe import tell_given
     from builder.stages import STAGES, plan
+    from eval.recipes import choices as parse_choices
 
     wanted = [f"llm.model={json.dumps(model)}"] if model is not None else []
     job = _job(
@@ -171,6 +173,7 @@ def rebuild(
     )
     if adapted:
         job = replace(job, adapted=_adapted(adapted, job.recipe))
+        tell_given(job.recipe, parse_choices(choices or []), job.adapted)
     if review is not None:
         job = replace(job, accept_all=_accept_all(review, job.recipe))
     if job.recipe.asks_model:

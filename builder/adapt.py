@@ -88,11 +88,13 @@ def adapted_answers(
         found = given_answers(given, name, records)
         return found, {given.name: Stamp.of(given)}
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
-    key = digest([identity(job, name, fetch=True), [row for row in rows if row[-1] != "test"]])[:12]
+    decides = identity(job, name, fetch=True)
+    key = digest([decides, [row for row in rows if row[-1] != "test"]])[:12]
     folder = chain.folder / "calibration" / key
     answers = folder / "answers.jsonl"
     if not (folder / _DONE).is_file():
-        _adapt(job, chain, name, records, asks(candidates), folder, answers)
+        commit = decides["model"]["revision"] if is_hub_id(calibration_of(job).model) else None
+        _adapt(job, chain, name, records, asks(candidates), folder, answers, commit)
         write_atomic(folder / _DONE, "")
     return {one.id: one.answer for one in read_predictions(answers)}, {}
 
@@ -151,6 +153,7 @@ def _adapt(
     asked: list[Ask],
     folder: Path,
     out: Path,
+    commit: str | None,
 ) -> None:
     from baselines.train import train
     from eval.answer import answer_with_model
@@ -169,7 +172,7 @@ def _adapt(
                 texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
                 made = tiny_settings(job)
                 make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
-        model = load_model(model_name)
+        model = load_model(model_name, revision=commit)
         settings = adapting_settings(job, name)
         train(model, "finetune", candidates, retain, pictures, settings, folder / "adapted")
         answer_with_model(

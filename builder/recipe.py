@@ -8,7 +8,7 @@ threads read it and where the result goes are no part of a recipe: they do not c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from baselines.recipe import unread
 from baselines.settings import TrainSettings
 from eval.progress import say
-from eval.recipes import Choice, checked, recipe_tree
+from eval.recipes import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -210,7 +210,7 @@ def load_recipe(
     recipe = checked(Recipe, tree, name_or_file)
     if not recipe.scenarios():
         raise UsageError(f"recipe {name_or_file}: has neither privacy nor incorrect: nothing to do")
-    _check_read(recipe, whole, name_or_file, [choice.key for choice in choices])
+    _check_read(recipe, whole, name_or_file, keys_set(choices))
     return recipe if limit is None else _scaled(recipe, limit)
 
 
@@ -227,9 +227,24 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
             say(f"recipe {name}: {key} is not read: {why}")
     for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
         places = (f"{left_out}.", f"calibration.train.{left_out}.")
-        ignored = [one for one in typed if f"{one}.".startswith(places)]
-        if ignored:
-            say(f"--set {', '.join(ignored)}: not read: {left_out} is left out")
+        _tell(typed, places, f"{left_out} is left out")
+
+
+def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]) -> None:
+    """Say what `--set` no longer decides where the answers to some scenarios are given.
+
+    No error: it is the command that waited for the answers, typed again with them.
+    """
+    idle = [f"calibration.train.{name}." for name in given]
+    if {*given} == recipe.scenarios().keys():
+        idle += ["calibration.max_new_tokens.", "calibration.batch_size."]
+    _tell(keys_set(choices), tuple(idle), "--adapted gives the answers")
+
+
+def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
+    ignored = [one for one in typed if f"{one}.".startswith(places)]
+    if ignored:
+        say(f"--set {', '.join(ignored)}: not read: {why}")
 
 
 def _never_read() -> Iterator[tuple[str, str]]:

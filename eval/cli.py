@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable
+from typing import Any
 
 import typer
-from typer.models import OptionInfo
+from typer.core import TyperCommand
 
 from eval.disk import STDOUT, refused, told
-from mllmu_med_dataset import UsageError, UserError
+from mllmu_med_dataset import UserError
+
+
+class _Command(TyperCommand):
+    """Refuses an empty value, of which typer would make a default or, as a path, this folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed, _, _ = self.make_parser(ctx).parse_args([*args])
+        for one in ctx.command.params:
+            value = typed.get(one.name)
+            if "" in (value if isinstance(value, list | tuple) else [value]):
+                name = one.get_error_hint().strip("'")
+                print(f"error: {name}: is empty: give a value, or leave it out", file=sys.stderr)
+                raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+
+class _App(typer.Typer):
+    def command(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return super().command(*args, cls=_Command, **kwargs)
 
 
 def make_app(purpose: str) -> typer.Typer:
     """An empty command line; `purpose` heads its --help."""
-    return typer.Typer(
+    return _App(
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -33,7 +51,6 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            _check_given(command, kwargs)
             command(*args, **kwargs)
             _flush()
         except UserError as error:
@@ -60,20 +77,3 @@ def _flush() -> None:
         if refused(error) is None or error.errno is None:
             raise
         raise UserError(told(STDOUT, error.errno, writes=True)) from error
-
-
-def _check_given(command: Callable[..., None], given: Mapping[str, Any]) -> None:
-    """Refuse an option without a value: a script's variable that is not set is no default."""
-    hints = get_type_hints(command, include_extras=True)
-    for name, parameter in inspect.signature(command).parameters.items():
-        value = given.get(name)
-        empty = value == "" or (isinstance(value, list | tuple) and "" in value)
-        if not empty or value == parameter.default:
-            continue
-        for option in get_args(hints[name])[1:]:
-            if isinstance(option, OptionInfo):
-                # Its flags; beside `Annotated`, typer has taken the first for a default.
-                names = [option.default, *(option.param_decls or ())]
-                flags = [one for one in names if isinstance(one, str) and one.startswith("--")]
-                flag = flags[0] if flags else f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag}: is empty: give a value, or leave the option out")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.asking import Ask
-from eval.weights import adapter_hash, is_hub_id, pick_device, with_adapters
+from eval.weights import adapter_hash, hub_commit, is_hub_id, pick_device, with_adapters
 from eval.weights import weights_hash as weights_hash  # part of this module for its users
 from mllmu_med_dataset import UsageError, UserError
 
@@ -315,7 +315,11 @@ class Model:
 
 
 def load_model(
-    name: str, adapters: Sequence[str | Path] = (), device: str = "", dtype: str = ""
+    name: str,
+    adapters: Sequence[str | Path] = (),
+    device: str = "",
+    dtype: str = "",
+    revision: str | None = None,
 ) -> Model:
     """Load a model from a folder or the Hub, with LoRA adapters on top, all active together.
 
@@ -325,6 +329,7 @@ def load_model(
         device: e.g. `cuda`, `cpu`; default: an accelerator where there is one.
         dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU. `nf4`: the
             language model's weights in 4 bits (bitsandbytes), computed with in bfloat16.
+        revision: of a Hub id, the commit; default: the one that it stands for now.
 
     Raises:
         UserError: nothing there, no image-text model, an adapter of another model.
@@ -343,12 +348,14 @@ def load_model(
     if not folder.is_dir() and not is_hub_id(name):
         raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
     source = str(folder) if folder.is_dir() else name
+    if not folder.is_dir():  # so that weights and processor are of one commit
+        revision = revision or hub_commit(name, fetch=True)
     stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            source, output_loading_info=True, **_precision(kind, where)
+            source, revision=revision, output_loading_info=True, **_precision(kind, where)
         )
-        processor = AutoProcessor.from_pretrained(source, backend="pil")
+        processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error

@@ -7,7 +7,7 @@ What a recipe may hold is said by a pydantic model of the package that reads it 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from types import UnionType
@@ -41,6 +41,19 @@ def choices(settings: Iterable[str]) -> list[Choice]:
             raise UsageError(f"--set {setting}: write KEY=VALUE, e.g. --set seed=7")
         found.append(Choice(key.strip(), value))
     return found
+
+
+def keys_set(settings: Iterable[Choice]) -> list[str]:
+    """The dotted keys that get a value, those in a mapping (`--set llm={tries: 3}`) too."""
+    return [key for choice in settings for key in _within(choice.key, yaml.safe_load(choice.value))]
+
+
+def _within(key: str, value: Any) -> Iterator[str]:
+    if not (isinstance(value, dict) and value):
+        yield key
+        return
+    for name, inner in value.items():
+        yield from _within(f"{key}.{name}", inner)
 
 
 def shipped(package: str) -> list[str]:

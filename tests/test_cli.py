@@ -71,11 +71,36 @@ def test_what_is_no_number_is_no_limit(wrong: dict[str, Any]) -> None:
         ("baselines", ["run", "--model", ""], "--model"),
         ("baselines", ["run", "--config", ""], "--config"),
         ("baselines", ["finetune", "--data", "", "--out", "x"], "--data"),
+        ("builder", ["rebuild", "--set", "seed=1", "--set="], "--set"),
+        ("eval", ["answer", "--model", "m", "--out", "x", "--device", ""], "--device"),
+        # Of a path, "" would be the folder one stands in.
+        ("builder", ["rebuild", "--out", "", "--dry-run"], "--out"),
+        ("builder", ["rebuild", "--out=", "--dry-run"], "--out"),
+        ("builder", ["rebuild", "--work", "", "--dry-run"], "--work"),
+        ("builder", ["rebuild", "--mm-skin", "", "--dry-run"], "--mm-skin"),
+        ("builder", ["status", "--out", ""], "--out"),
+        ("builder", ["review", "export", "--to="], "--to"),
+        ("builder", ["audit", ""], "[DIR_OR_ID]"),
+        ("builder", ["publish", ""], "ORG/NAME"),
+        ("builder", ["show", ""], "ID"),
+        ("eval", ["likelihood", "--out", ""], "--out"),
+        ("eval", ["answer", "--model", "m", "--out", "x", "--adapter", ""], "--adapter"),
+        ("eval", ["score", ""], "FILE..."),
+        ("eval", ["score", "x", ""], "FILE..."),
+        ("eval", ["leak", ""], "[FILE...]"),
+        ("baselines", ["run", "--out", "", "--plan"], "--out"),
+        ("baselines", ["unlearn", "ga", "--from", "", "--out", "x"], "--from"),
+        ("baselines", ["convert-llava-med", "x", ""], "DST"),
     ],
 )
-def test_an_empty_value_is_no_default(module: str, words: list[str], flag: str) -> None:
+def test_an_empty_value_is_no_default(
+    module: str, words: list[str], flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A script's variable that is not set: `--base-url ""` would ask OpenAI."""
-    assert f"{flag}: is empty: give a value, or leave the option out" in refused(module, *words)
+    monkeypatch.chdir(tmp_path)
+    said = refused(module, *words)
+    assert said.startswith(f"error: {flag}: is empty: give a value")
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -117,3 +142,25 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         fail(tmp_path / "b" / "c")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "file"]
+
+
+def test_settings_that_given_answers_make_idle_are_told(tmp_path: Path) -> None:
+    """Told, not refused: the command that waited for the answers is typed again with them."""
+    (tmp_path / "a").touch()
+
+    def said(*given: str) -> str:
+        train = [f"--set=calibration.train.{name}.epochs=9" for name in ("privacy", "incorrect")]
+        other = ["--set=calibration.max_new_tokens=7", "--set=calibration.model=llava"]
+        files = [f"--adapted={name}={tmp_path / 'a'}" for name in given]
+        words = ["rebuild", *train, *other, *files, "--dry-run", "--out", str(tmp_path / "o")]
+        done = CliRunner().invoke(APPS["builder"].app, words)
+        assert done.exit_code == 0, done.output
+        return done.stderr
+
+    end = "not read: --adapted gives the answers\n"
+    assert said() == ""
+    assert said("incorrect") == f"--set calibration.train.incorrect.epochs: {end}"
+    assert said("privacy", "incorrect") == (
+        "--set calibration.train.privacy.epochs, calibration.train.incorrect.epochs, "
+        f"calibration.max_new_tokens: {end}"
+    )

@@ -10,11 +10,12 @@ import pytest
 
 from baselines.recipe import load_recipe as load_baseline
 from baselines.run import Part, Stack, _identity
-from builder.adapt import identity
+from builder.adapt import adapted_answers, identity
 from builder.jobs import Job
-from builder.ledger import fingerprint
+from builder.ledger import Chain, fingerprint
 from builder.recipe import load_recipe
 from builder.stages import plan
+from eval.model import load_model
 from eval.recipes import Choice
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -76,3 +77,60 @@ def test_a_run_of_baselines_is_done_for_its_commit_only(cache: Path, tmp_path: P
     assert OLD in str(before)
     fetched(cache, NEW)
     assert model() != before
+
+
+class Loaded(Exception):
+    """Instead of a model: the revision that was asked for."""
+
+
+@pytest.mark.parametrize("part", ["AutoModelForImageTextToText", "AutoProcessor"])
+def test_what_is_loaded_is_the_commit(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    import transformers
+
+    def load(*_: object, revision: str | None = None, **__: object) -> Any:
+        raise Loaded(revision)
+
+    model = transformers.AutoModelForImageTextToText
+    monkeypatch.setattr(model, "from_pretrained", lambda *_, **__: (None, None))
+    monkeypatch.setattr(getattr(transformers, part), "from_pretrained", load)
+    fetched(cache, OLD)
+    with pytest.raises(Loaded, match=OLD):
+        load_model("lab/llava")
+    with pytest.raises(Loaded, match=NEW):
+        load_model("lab/llava", revision=NEW)
+
+
+def test_a_model_that_moves_on_meanwhile_is_loaded_as_it_is_recorded(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*given: object) -> Any:
+        raise Loaded(given[-1])
+
+    monkeypatch.setattr("eval.model.load_model", load)
+    fetched(cache, OLD)
+    stack = Stack("lab/llava")
+    recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
+    data = cast(Any, SimpleNamespace(hash="h"))
+    before = _identity(Part("base", tmp_path / "base"), recipe, data, stack)
+    fetched(cache, NEW)
+    with pytest.raises(Loaded, match=OLD):
+        stack.at([])
+    assert _identity(Part("base", tmp_path / "base"), recipe, data, stack) == before
+
+
+def test_a_calibration_loads_the_commit_of_its_identity(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, revision: str | None = None) -> Any:
+        raise Loaded(revision)
+
+    def read(*_: object) -> Any:
+        fetched(cache, NEW)
+
+    monkeypatch.setattr("eval.model.load_model", load)
+    monkeypatch.setattr("builder.adapt.picture_reader", read)
+    fetched(cache, OLD)
+    with pytest.raises(Loaded, match=OLD):
+        adapted_answers(job(tmp_path), Chain(tmp_path / "w/privacy"), "privacy", [])
