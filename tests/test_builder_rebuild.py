@@ -441,26 +441,28 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
     whole = time.monotonic() - started
     assert done.returncode == 0, done.stderr
     moments = random.Random(0)
-    kills = 0
     for attempt in range(10):
         out = f"killed-{attempt}"
-        killed = subprocess.Popen(
-            [sys.executable, "-m", "builder", *command, "--out", out],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            # One moment in each tenth of the run, from the first import to the last rename.
-            killed.wait((attempt + moments.random()) / 10 * whole)
-        except subprocess.TimeoutExpired:
-            killed.send_signal(signal.SIGKILL)
-            killed.wait()
-            kills += 1
+        while True:
+            killed = subprocess.Popen(
+                [sys.executable, "-m", "builder", *command, "--out", out],
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                # One moment in each tenth of the run, from the first import to the last rename.
+                killed.wait((attempt + moments.random()) / 10 * whole)
+            except subprocess.TimeoutExpired:
+                killed.send_signal(signal.SIGKILL)
+                killed.wait()
+                break
+            whole *= 0.9  # it came through: the machine has less to do than it had
+            shutil.rmtree(tmp_path / out)
+            shutil.rmtree(tmp_path / f"{out}.work")
         done = builder(*command, "--out", out, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert tree(tmp_path / out) == tree(tmp_path / "whole"), attempt
-    assert kills >= 7
 
 
 @pytest.mark.parametrize("at", ["rename", "half"])
