@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := $(VENV)/wheels/mistral_common-1.13.1-py3-none-any.whl
 
-# As many workers as cores, at most eight; a file's tests stay together.
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
+# A file's tests stay together; how many workers: tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 .PHONY: rebuild table test check format venv clean
 

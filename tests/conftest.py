@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: a third of the time is spent waiting for disk, sockets and browser."""
+    return min(os.cpu_count() or 1, 8) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For pytest-xdist: a file's tests to one worker, all that open a browser to one; and what

@@ -125,7 +125,7 @@ class Reviewer:
     def reload(self) -> None:
         """Load the page again, no faster than a hand: the browser stores what it keeps elsewhere,
         and on a busy machine a page that comes at once reads what was there before."""
-        self.page.wait_for_timeout(300)
+        self.page.wait_for_timeout(1000)
         self.page.reload()
         self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
 

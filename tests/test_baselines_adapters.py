@@ -49,7 +49,7 @@ def frozen(model: Model, adapter: Any) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in model.model.named_parameters() if n not in own}
 
 
-@pytest.mark.parametrize("text_model", ["mistral", "llama"])
+@pytest.mark.parametrize("text_model", ["mistral", pytest.param("llama", marks=pytest.mark.slow)])
 def test_lora_is_on_the_language_model_and_not_in_the_tower(
     tmp_path: Path, text_model: str
 ) -> None:

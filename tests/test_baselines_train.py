@@ -132,7 +132,8 @@ def test_checkpointing_computes_again_and_changes_nothing(
     assert apart(tmp_path / "kept", tmp_path / "again") == 0
 
 
-@pytest.mark.parametrize("method", ["finetune", pytest.param("llmu", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["finetune", "llmu"])
 def test_in_bfloat16_the_adapter_is_kept_in_float32(
     tiny: Path, tmp_path: Path, method: str
 ) -> None:

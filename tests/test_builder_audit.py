@@ -72,6 +72,7 @@ def test_a_calibrated_build_passes(calibrated: Path) -> None:
     assert by_name(checks)["calibration columns are the ratings"].note == ""
 
 
+@pytest.mark.slow
 def test_a_build_split_by_picture_passes(tmp_path: Path) -> None:
     choices = ["calibration=null", "privacy.split_by=image", "incorrect.split_by=image"]
     sets = [word for choice in choices for word in ("--set", choice)]

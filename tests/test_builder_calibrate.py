@@ -513,9 +513,8 @@ def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def waiting(quick: list[str], tmp_path: Path) -> Path:
+def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
     """Stopped before the model is trained; the folder that the dataset will be in."""
-    out = tmp_path / "data"
     result = run(*quick, "--until", "calibrate", "--out", out)
     assert "python -m baselines finetune --data" in result.stdout
     assert "--adapted incorrect=" in result.stdout

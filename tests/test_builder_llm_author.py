@@ -177,9 +177,9 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
 
 
 def test_a_recorded_build_is_rebuilt_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, again = tmp_path / "a" / "mllmu-med", tmp_path / "b" / "mllmu-med"
+    out, again = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2)) as server:
         assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -236,7 +236,11 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("fault", "says"),
-    [("quota", "add credit"), ("401", "OPENAI_API_KEY"), ("404", "no model")],
+    [
+        ("quota", "add credit"),
+        pytest.param("401", "OPENAI_API_KEY", marks=pytest.mark.slow),
+        pytest.param("404", "no model", marks=pytest.mark.slow),
+    ],
 )
 def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
     limited: Path, out: Path, tmp_path: Path, fault: str, says: str
@@ -286,6 +290,7 @@ def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(out: Path
     assert (out / "provenance" / "requests.parquet").stat().st_size < 50_000
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_in_flight_and_goes_on(out: Path) -> None:
     words = [sys.executable, "-m", "builder", *SMALL, "--out", str(out), "--concurrency", "2"]
     with ScriptedServer(reply=reply, latency=0.4) as server:
@@ -328,8 +333,8 @@ def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None
     assert (after["calls"], after["held"], after["cost"]) == (0, before["calls"], 0.0)
 
 
-def test_a_batch_gives_the_same_bytes(tmp_path: Path) -> None:
-    live, batched = tmp_path / "a" / "mllmu-med", tmp_path / "b" / "mllmu-med"
+def test_a_batch_gives_the_same_bytes(limited: Path, tmp_path: Path) -> None:
+    live, batched = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2), batch_steps=1) as server:
         assert run(*SMALL, "--out", live, "--base-url", server.url).exit_code == 0
         calls = len(server.asked())

@@ -334,8 +334,9 @@ def test_a_lost_picture_in_the_work_folder_is_drawn_again(trial: Path) -> None:
     assert tree(trial) == before
 
 
-def test_the_next_command_finds_this_build(tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_next_command_finds_this_build(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
+    copy_build(limited / "mllmu-med", tmp_path / "a trial")
     result = run(*TRIAL, "--out", "a trial")
     assert "builder show ID --out 'a trial'" in result.stdout
 

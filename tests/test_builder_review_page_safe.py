@@ -198,8 +198,15 @@ def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Pa
     assert reviewer.text("count") == "1 of 10 decided"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing_serious(
     browser: Browser, tmp_path: Path, scheme: Any, width: int
 ) -> None:

@@ -110,7 +110,8 @@ SOME = {
 }
 
 
-@pytest.mark.parametrize("only", [some, pytest.param(every, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("only", [some, every])
 def test_a_disk_that_fills_while_publishing(
     only: Callable[[Point], bool], rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:

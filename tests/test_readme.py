@@ -142,7 +142,8 @@ def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path
     elif "--out" in words:
         arguments[arguments.index("--out") + 1] = str(tmp_path / "out")
         arguments += ["--limit", "120", *PLAIN]
-    alone = words[3] != "rebuild"  # one real process a verb
+    first = next(one for one in of("builder") if one[3] == words[3])
+    alone = words == first and words[3] != "rebuild"  # one real process a verb
     done = (process if alone else command)("builder", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
 
