@@ -301,6 +301,15 @@ def copy_build(out: Path, to: Path) -> Path:
     return to
 
 
+def before_writing(limited: Path, out: Path) -> Path:
+    """Where to build `TRIAL` by another author: what comes before the writing is done."""
+    there, work = limited / "mllmu-med.work", out.with_name("mllmu-med.work")
+    for stage in ("privacy/ingest", "privacy/draw", "incorrect/ingest", "incorrect/draw"):
+        shutil.copytree(there / stage, work / stage)
+    shutil.copyfile(there / "job.json", work / "job.json")
+    return out
+
+
 def python_beside(folder: Path, code: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Python code in a process of its own, in a folder, with empty Hugging Face caches."""
     return subprocess.run(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpora import PLAIN, builder, process
+from corpora import TRIAL, before_writing, builder, process
 from fakehub import FakeHub, Repo, serve
 from llm_author import reply
 from planted import Planted
@@ -86,10 +86,11 @@ def test_a_build_split_by_picture_passes(tmp_path: Path) -> None:
 
 
 def test_a_build_by_a_language_model_passes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    options = ["--limit", "120", "--set", "privacy.ratios=[10]", *PLAIN]
+    before_writing(limited, tmp_path / "mllmu-med")
+    options = TRIAL[1:]
     with ScriptedServer(reply=reply) as server:
         options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
         done = builder("rebuild", *options, cwd=tmp_path)
@@ -101,7 +102,7 @@ def test_a_build_by_a_language_model_passes(
 
 
 def test_replies_with_what_could_be_somebodys_do_not_ship(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rejected reply with a live number is left out with the request that quotes it, and told."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -114,7 +115,8 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
             return json.dumps({"answer": "Call 212-736-5000 about this foreign body."})
         return reply(body)
 
-    options = ["--limit", "120", "--set", "privacy.ratios=[10]", *PLAIN]
+    before_writing(limited, tmp_path / "mllmu-med")
+    options = TRIAL[1:]
     with ScriptedServer(reply=invents) as server:
         options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
         done = builder("rebuild", *options, cwd=tmp_path)

@@ -118,6 +118,7 @@ def test_who_has_only_the_hub_loads_it(site: Site) -> None:
     assert site.hub.count("^GET /cdn/") > 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_pictures_by_reference_are_put_back(site: Site) -> None:
     """MM-Skin's by default; SLAKE's on demand, its pictures still packed."""

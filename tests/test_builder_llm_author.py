@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import PLAIN, TRIAL, tree
+from corpora import PLAIN, TRIAL, before_writing, tree
 from llm_author import badness, reply
 from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
 from typer.testing import CliRunner
@@ -48,14 +48,6 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 def out(limited: Path, tmp_path: Path) -> Path:
     """Where to build `SMALL`: what comes before the writing is done."""
     return before_writing(limited, tmp_path / "mllmu-med")
-
-
-def before_writing(limited: Path, out: Path) -> Path:
-    there, work = limited / "mllmu-med.work", out.with_name("mllmu-med.work")
-    for stage in ("privacy/ingest", "privacy/draw", "incorrect/ingest", "incorrect/draw"):
-        shutil.copytree(there / stage, work / stage)
-    shutil.copyfile(there / "job.json", work / "job.json")
-    return out
 
 
 def run(*arguments: str | Path) -> Any:

@@ -336,7 +336,7 @@ def test_a_lost_picture_in_the_work_folder_is_drawn_again(trial: Path) -> None:
 
 def test_the_next_command_finds_this_build(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    copy_build(limited / "mllmu-med", tmp_path / "a trial")
+    (copy_build(limited / "mllmu-med", tmp_path / "a trial") / "README.md").unlink()
     result = run(*TRIAL, "--out", "a trial")
     assert "builder show ID --out 'a trial'" in result.stdout
 

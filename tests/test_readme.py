@@ -113,7 +113,14 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
     assert "mine" in page
 
 
-@pytest.mark.parametrize("words", of("builder"), ids=lambda words: " ".join(words[3:6]))
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=[pytest.mark.slow] if "llm" in words else [])
+        for words in of("builder")
+    ],
+    ids=lambda words: " ".join(words[3:6]),
+)
 def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path: Path) -> None:
     """Those that read the real corpora run on small ones of the same layout."""
     if "hub" in words:
