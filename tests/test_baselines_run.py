@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 import tiny_llava
 import yaml
-from corpora import PLAIN, builder, command
+from corpora import PLAIN, builder, command, process
 
 import baselines.run
 from baselines.__main__ import _recipe
@@ -165,7 +165,7 @@ def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    done = command(
+    done = process(
         *("torch.distributed.run", "--nproc_per_node", "2", "-m", "baselines"),
         *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
         cwd=place,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from corpora import PLAIN, builder
+from corpora import PLAIN, process
 from playwright.sync_api import BrowserContext
 from review_page import Reviewer
 
@@ -19,10 +19,12 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     context: BrowserContext, tmp_path: Path
 ) -> None:
     build = ["rebuild", *PLAIN, "--scenario", "incorrect", "--set", "incorrect.review=true"]
-    waits = builder(*build, cwd=tmp_path)
+    waits = process("builder", *build, cwd=tmp_path)
     assert waits.returncode == 3, waits.stderr
     assert "33 of 33 texts wait for review" in waits.stderr
-    assert builder("review", "export", "--reviewers", "anna", cwd=tmp_path).returncode == 0
+    assert (
+        process("builder", "review", "export", "--reviewers", "anna", cwd=tmp_path).returncode == 0
+    )
 
     anna = Reviewer(context, tmp_path / "mllmu-med.review" / "review-anna.html")
     for number in range(30):
@@ -44,9 +46,9 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     sent = anna.save_export(tmp_path)
     assert anna.troubles == []
 
-    done = builder("review", "import", sent, cwd=tmp_path)
+    done = process("builder", "review", "import", sent, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = builder(*build, cwd=tmp_path)
+    done = process("builder", *build, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     decided = {one["id"]: one for one in json.loads(sent.read_text("utf-8"))["decisions"]}
     verdicts = [one["decision"] for one in decided.values()]
@@ -71,5 +73,5 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     assert "anna" not in "".join(path.read_text("utf-8") for path in provenance.glob("*.json*"))
     card = (tmp_path / "mllmu-med" / "README.md").read_text("utf-8")
     assert "30 accepted" in card
-    done = builder("audit", cwd=tmp_path)
+    done = process("builder", "audit", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
