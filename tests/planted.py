@@ -25,6 +25,7 @@ class Planted:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = self._json(MANIFEST)
+        self.settled = False
 
     def _json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text("utf-8"))
@@ -77,6 +78,7 @@ class Planted:
 
     def settle(self) -> None:
         """Bytes, hashes and the build id of what is there now."""
+        self.settled = True
         files, card = self.manifest["files"], self.folder / "README.md"
         for name in [*files]:
             path = self.folder / name

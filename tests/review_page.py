@@ -123,11 +123,16 @@ class Reviewer:
         return str(self.page.evaluate("document.activeElement.id"))
 
     def reload(self) -> None:
-        """Load the page again, no faster than a hand: the browser stores what it keeps elsewhere,
-        and on a busy machine a page that comes at once reads what was there before."""
-        self.page.wait_for_timeout(1000)
-        self.page.reload()
-        self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
+        """Load the page again, no faster than a hand and until it has what it stored: the browser
+        keeps that elsewhere, and on a busy machine a new page finds nothing there for a while."""
+        stored = "(() => { try { return localStorage.getItem(STORE) } catch { return null } })()"
+        had = self.page.evaluate(stored) is not None
+        for _ in range(20):
+            self.page.wait_for_timeout(1000)
+            self.page.reload()
+            self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
+            if not had or self.page.evaluate(stored) is not None:
+                return
 
     def save_export(self, folder: Path) -> Path:
         with self.page.expect_download() as waiting:

@@ -101,6 +101,7 @@ def test_a_build_by_a_language_model_passes(
     assert by_name(checks)["recorded requests can be replayed"].checked == asked > 10
 
 
+@pytest.mark.slow
 def test_replies_with_what_could_be_somebodys_do_not_ship(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
