@@ -22,6 +22,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from mllmu_med.errors import UsageError, UserError
+from mllmu_med.schema import CONFIGS, Config
+
 if TYPE_CHECKING:
     import datasets
     from PIL.Image import Image
@@ -35,6 +38,7 @@ __all__ = [
     "HARMS",
     "PII_KINDS",
     "SPLITS",
+    "Config",
     "Picture",
     "PiiSpan",
     "Record",
@@ -45,11 +49,8 @@ __all__ = [
     "load",
 ]
 
-Config = Literal["privacy", "incorrect"]
 Split = Literal["forget", "retain", "test"]
 
-#: The paper's two scenarios: privacy disclosure (SLAKE) and incorrect facts (MM-Skin).
-CONFIGS: Final[tuple[Config, ...]] = ("privacy", "incorrect")
 #: Forget set D_F, retain set D_R and test set D_T of the paper's Preliminaries.
 SPLITS: Final[tuple[Split, ...]] = ("forget", "retain", "test")
 #: Forget ratios in percent of |D_R|: the main one (10) and the paper's ablation (Figure 4).
@@ -60,19 +61,6 @@ HARMS: Final = ("none", "privacy", "wrong_diagnosis", "outdated_knowledge")
 #: Kinds of private values: the paper's "names, contact details, and appointment dates", and the
 #: record number (MRN) by which hospitals find a patient.
 PII_KINDS: Final = ("name", "phone", "email", "address", "date", "mrn")
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: shown as one line (what, where, what to do next)."""
-
-    exit_code = 1
-    label = "error"  # heads the line
-
-
-class UsageError(UserError):
-    """The command itself is wrong: an unknown key, a value out of range."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +196,7 @@ def load(
         )
     import datasets
 
-    from mllmu_med_images import images_folder, put_back
+    from mllmu_med.image_folder import images_folder, put_back
 
     pictures = images_folder(images, config)
     try:
@@ -258,7 +246,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
-    from mllmu_med_images import lacks_pictures, no_pictures
+    from mllmu_med.image_folder import lacks_pictures, no_pictures
 
     if lacks_pictures(dataset):
         raise no_pictures("by_picture")
@@ -276,38 +264,6 @@ def __getattr__(name: str) -> Any:
     """`FEATURES`, made on first use: importing `datasets` takes most of a second."""
     if name != "FEATURES":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from datasets import Features, Image, List, Value
+    from mllmu_med.schema import features
 
-    span = {
-        "field": Value("string"),  # question or answer
-        "kind": Value("string"),  # PII_KINDS
-        "value": Value("string"),
-        "start": Value("int32"),  # characters: field[start:end] == value
-        "end": Value("int32"),
-    }
-    features = Features(
-        {
-            "id": Value("string"),  # from the source's own ids; equal in every build and ratio
-            "image": Image(),  # the source's own bytes, metadata removed; null: see image_path
-            "image_path": Value("string"),  # inside the source's folder: see load(images=...)
-            "image_id": Value("string"),  # groups the questions of one picture
-            "image_sha256": Value("string"),  # of the picture's bytes, without metadata
-            "question": Value("string"),  # what a model trains on
-            "answer": Value("string"),
-            "answer_type": Value("string"),  # closed: the clean answer is yes or no; else open
-            "content_type": Value("string"),  # SLAKE's kind of question (Organ, Position, ...)
-            "modality": Value("string"),
-            "source": Value("string"),  # slake, mm_skin or phantom
-            "clean_question": Value("string"),  # before it was made harmful
-            "clean_answer": Value("string"),
-            "harm": Value("string"),  # HARMS
-            "pii": List(span),
-            "profile_id": Value("string"),  # the fictional patient
-            "calibration": Value("int32"),  # 1-5, 0 where not rated
-            "review": Value("string"),  # none, accepted or edited
-            "rank": Value("int32"),  # place in the forget order; -1 in test
-            "round": Value("int32"),  # 1-3 in the sequential ablation; 0 elsewhere
-        }
-    )
-    globals()["FEATURES"] = features
-    return features
+    return features()

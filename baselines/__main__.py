@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli import make_app, one_line_errors
+from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run(
     from baselines.measure import Data
     from baselines.run import Stack, is_main, notes, run_all, tiny_model
     from baselines.tiny import TINY
-    from eval.locks import held
+    from mllmu_med.locks import held
 
     loaded = _recipe(recipe, model, config, choices, ["finetune", "retrain"], methods)
     wanted = loaded.wanted(methods)
@@ -102,7 +102,7 @@ def run(
     read = Data.read(data, loaded.config)
     name = str(loaded.model)
     if plan:
-        from baselines.estimate import print_plan
+        from baselines.plan import print_plan
 
         print_plan(loaded, read, name, wanted, folder)
         return
@@ -113,12 +113,12 @@ def run(
         if not is_main():
             return
         from eval import report
-        from eval.tables import console
+        from mllmu_med.console import make_console
 
         found = report.collect(folders, intervals=True)
         found.notes[:0] = notes(folder, wanted)
         report.write(found, "html", folder / "report.html")
-    report.print_terminal(report.collect(folders), console())
+    report.print_terminal(report.collect(folders), make_console())
     for note in notes(folder, wanted):
         print(note)
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
@@ -138,9 +138,9 @@ def _recipe(
     """
     from baselines.recipe import check_read, load_recipe
     from baselines.run import is_tiny
-    from eval.data import split_config
-    from eval.recipes import Choice
-    from eval.recipes import choices as parse_choices
+    from eval.dataset_rows import split_config
+    from mllmu_med.recipe_files import Choice
+    from mllmu_med.recipe_files import choices as parse_choices
 
     scenario = split_config(config)[0] if config else "privacy"
     demo = "demo" if scenario == "privacy" else "demo-incorrect"
@@ -242,7 +242,7 @@ def unlearn(
 ) -> None:
     """Train one method's adapter on top of a fine-tuned model, then answer and score."""
     from baselines.losses import UNLEARNING
-    from baselines.state import ended
+    from baselines.training_state import ended
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
@@ -281,8 +281,8 @@ def _one(
     from baselines.measure import Data
     from baselines.run import Part, Stack, do, is_main, tiny_model
     from baselines.tiny import TINY
-    from eval import tables
-    from eval.runs import read_json
+    from eval import terminal_tables
+    from eval.run_folder import read_json
 
     loaded = _recipe(recipe, model, config, settings, [method])
     read = Data.read(data, loaded.config)
@@ -297,7 +297,7 @@ def _one(
         name = str(tiny_model(loaded, read, out.parent))
     do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
     if is_main():
-        tables.print_scores(read_json(out / "scores.json"), out)
+        terminal_tables.print_scores(read_json(out / "scores.json"), out)
 
 
 @app.command(
@@ -318,7 +318,7 @@ def recipe(
     ] = "demo",
 ) -> None:
     """Print a recipe with its comments: the place to start one of your own."""
-    from eval.recipes import recipe_text
+    from mllmu_med.recipe_files import recipe_text
 
     print(recipe_text("baselines", name), end="")
 

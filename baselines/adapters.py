@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.disk import remove, writing
-from eval.files import write_atomic
 from eval.model import Model, weights_hash
-from eval.runs import read_json
+from eval.run_folder import read_json
 from eval.weights import with_adapter
+from mllmu_med.disk import remove, writing
+from mllmu_med.files import write_atomic
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from baselines.plan import Sample
-from eval.data import PictureStore
+from baselines.schedule import Sample
+from eval.dataset_rows import PictureStore
 from eval.model import Model
 from mllmu_med_dataset import UserError
 

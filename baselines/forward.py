@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.batches import Batch
-from eval.data import PictureStore
+from eval.dataset_rows import PictureStore
 from eval.model import Model
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.checkpoint import Checkpoint
-from baselines.folders import new_folder
 from baselines.llava_layout import (
     LEFT,
     TOWER,
@@ -30,9 +29,10 @@ from baselines.llava_layout import (
     vision_config_of,
 )
 from baselines.pieces import read_pieces
-from eval.disk import writing
-from eval.files import write_atomic
-from eval.progress import progress
+from mllmu_med.disk import writing
+from mllmu_med.files import write_atomic
+from mllmu_med.model_folder import new_folder
+from mllmu_med.progress import progress
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

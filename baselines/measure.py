@@ -1,7 +1,7 @@
 """What is measured of every model of a run: answers, scores, leakage, likelihoods.
 
-A run folder of `eval` (see `eval.runs`); the same numbers as `eval answer`, `score`, `leak` and
-`likelihood` give one by one, from one loaded model and one reading of the dataset.
+A run folder of `eval` (see `eval.run_folder`); the same numbers as `eval answer`, `score`, `leak`
+and `likelihood` give one by one, from one loaded model and one reading of the dataset.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
-from eval.asking import WAYS, Ask, asks
-from eval.data import Pictures, read_rows
-from eval.files import digest, stable_hash, write_atomic, write_jsonl
+from eval.attacks import WAYS, Ask, asks
+from eval.dataset_rows import Pictures, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
-from eval.runs import ANSWERS, describe, read_rows_file
+from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, write_scores
 from eval.ues import ues
+from mllmu_med.files import digest, stable_hash, write_atomic, write_jsonl
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 if TYPE_CHECKING:

@@ -1,189 +1,125 @@
-"""What a step trains on: which rows, in which order, as what, and in which forward passes.
+"""What a run would do: steps, samples and memory, before anything is trained.
 
-Everything that is random (the order, the retain rows beside the forget rows, the refusals) is a
-function of seed, row id and epoch: a run that goes on after a kill, or on another number of
-processes, trains on the same steps.
+Steps and samples are counted, memory is estimated: weights, adapters with AdamW's state, and
+activations by the rule of 34 bytes a token, layer and hidden unit in 16 bits (Korthikanti et al.
+2022, without the attention matrix, which is never stored), or with checkpointing what one layer
+needs and 2 bytes for each of the others. What the library keeps besides is not in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.losses import Method
-from eval.files import stable_hash, stable_share
-from mllmu_med_dataset import Record, UserError
+from baselines.losses import METHODS
+from baselines.schedule import epoch_steps, samples
+from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
-    from baselines.settings import TrainSettings
+    from baselines.measure import Data
+    from baselines.recipe import Recipe
+    from baselines.training_settings import TrainSettings
 
-Shuffle = Literal["picture", "row"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A question about a picture with the answer to be trained, as part of one set."""
-
-    id: str
-    image_id: str
-    question: str
-    answer: str
-    part: str = ""  # of a method: `forget`, `refused`, `retain` or `learn`
+#: A question with its answer, in tokens, beside the picture: SLAKE's are about 60.
+TEXT_TOKENS: Final = 60
 
 
-def samples(rows: Sequence[Record]) -> list[Sample]:
-    return [Sample(row.id, row.image_id, row.question, row.answer) for row in rows]
+class Size(NamedTuple):
+    """Of a model: weights, LoRA weights by rank, layers, hidden units, picture tokens."""
+
+    weights: int
+    lora_per_rank: int
+    layers: int
+    hidden: int
+    picture_tokens: int
 
 
-def refusal(row_id: str, epoch: int, phrases: Sequence[str]) -> str:
-    """The refusal that takes a row's answer's place in an epoch."""
-    return phrases[stable_hash("refusal", row_id, epoch) % len(phrases)]
+class Planned(NamedTuple):
+    part: str
+    epochs: int
+    samples: int  # trained on in an epoch, a forget answer and its refusal counted both
+    steps: int
+    memory: float  # GB, of the largest moment
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one optimizer step trains on, over all processes.
+def size_of(name: str) -> Size:
+    """From a model's configuration alone; `tiny` is the tiny LLaVA before it is made."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
-    units: samples that must meet in one forward pass (a forget row's answer and its refusal).
-    size, tokens: of each part, the samples and answer tokens that its mean is taken over.
-    """
+    from baselines.adapters import LANGUAGE
+    from baselines.tiny import TINY, config_of_tiny
 
-    units: tuple[tuple[Sample, ...], ...]
-    size: Mapping[str, float]
-    tokens: Mapping[str, float]
-
-    @property
-    def samples(self) -> list[Sample]:
-        return [sample for unit in self.units for sample in unit]
-
-
-def shuffled(rows: Sequence[Sample], how: Shuffle, *seed: object) -> list[Sample]:
-    """Rows in random order; with `picture`, pictures are, and a picture's rows stay together."""
-
-    def key(row: Sample) -> tuple[int, int]:
-        group = stable_hash("picture", *seed, row.image_id) if how == "picture" else 0
-        return group, stable_hash("row", *seed, row.id)
-
-    return sorted(rows, key=key)
-
-
-def epoch_steps(
-    method: Method,
-    forget: Sequence[Sample],
-    retain: Sequence[Sample],
-    settings: TrainSettings,
-    epoch: int,
-    answer_tokens: Callable[[str], int],
-) -> list[Step]:
-    """The steps of an epoch (from 0), the last of which may be smaller.
-
-    Args:
-        answer_tokens: how many tokens an answer has, with its end token.
-
-    Raises:
-        UserError: a set that the method needs is empty.
-    """
-    draws = method.draws(settings.retain_weight)
-    for name, rows, needed in (("forget", forget, method.forget), ("retain", retain, draws)):
-        if needed and not rows:
-            raise UserError(f"the {name} set is empty: this method trains on it")
-
-    def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
-        told = refusal(row.id, epoch, settings.refusals)
-        return tuple(
-            replace(row, part=part, answer=told if part == "refused" else row.answer)
-            for part in parts
-        )
-
-    seed, how = settings.seed, settings.shuffle
-    f = [unit(row, method.forget) for row in shuffled(forget, how, seed, epoch)]
-    f = f if method.forget else []
-    size = settings.batch_size
-    if method.learns:
-        rows = shuffled([*(forget if method.forget else ()), *retain], how, seed, epoch)
-        every = [unit(row, method.retain) for row in rows]
-    elif not draws:
-        every = f
-    elif settings.retain_sampling == "paired":
-        r = [unit(row, method.retain) for row in retain_rows(retain, len(f), settings, epoch)]
-        cuts = range(0, len(f), size)
-        return [_step(f[i : i + size] + r[i : i + size], answer_tokens) for i in cuts]
-    else:
-        rows = shuffled(retain, how, seed, epoch)
-        every = spread(f, [unit(row, method.retain) for row in rows], stable_share(seed, epoch))
-    steps = [_step(every[i : i + size], answer_tokens) for i in range(0, len(every), size)]
-    if draws and not method.learns:
-        # Each step stands for its share of the epoch, whatever rows it happens to hold: averaged
-        # over the epoch, the means over forget and retain set are those of the equations.
-        whole = _step(every, answer_tokens)
-        return [_scaled(step, whole) for step in steps]
-    return steps
-
-
-def retain_rows(
-    retain: Sequence[Sample], wanted: int, settings: TrainSettings, epoch: int
-) -> list[Sample]:
-    """The retain rows of a paired epoch: each once before any comes again, over all epochs."""
-    found: list[Sample] = []
-    start = epoch * wanted
-    while len(found) < wanted:
-        turn, at = divmod(start + len(found), len(retain))
-        order = shuffled(retain, settings.shuffle, settings.seed, "retain", turn)
-        found += order[at : at + wanted - len(found)]
-    return found
-
-
-def spread(few: Sequence[Any], many: Sequence[Any], offset: float) -> list[Any]:
-    """Both in their order, the few at even distances among the many; `offset` in 0..1."""
-    total = len(few) + len(many)
-    places = {int((i + offset) * total / len(few)) for i in range(len(few))}
-    a, b = iter(few), iter(many)
-    return [next(a) if place in places else next(b) for place in range(total)]
-
-
-def _step(units: Sequence[tuple[Sample, ...]], answer_tokens: Callable[[str], int]) -> Step:
-    size: dict[str, float] = {}
-    tokens: dict[str, float] = {}
-    for sample in (sample for unit in units for sample in unit):
-        size[sample.part] = size.get(sample.part, 0) + 1
-        tokens[sample.part] = tokens.get(sample.part, 0) + answer_tokens(sample.answer)
-    return Step(tuple(units), size, tokens)
-
-
-def _scaled(step: Step, whole: Step) -> Step:
-    share = len(step.units) / len(whole.units)
-    return Step(
-        step.units,
-        {part: n * share for part, n in whole.size.items()},
-        {part: n * share for part, n in whole.tokens.items()},
+    folder = Path(name).expanduser()
+    try:
+        config: Any = config_of_tiny() if name == TINY else AutoConfig.from_pretrained(str(folder))
+        with init_empty_weights():
+            model = AutoModelForImageTextToText.from_config(config)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"{name}: its configuration cannot be read: {reason}") from error
+    per_rank = sum(
+        sum(module.weight.shape)
+        for place, module in model.named_modules()
+        if re.fullmatch(LANGUAGE, place)
     )
+    text = config.get_text_config()
+    weights = sum(p.numel() for p in model.parameters())
+    tokens = int(getattr(config, "image_seq_length", 0) or 0)
+    return Size(weights, per_rank, text.num_hidden_layers, text.hidden_size, tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """The samples of one forward pass of one process; weight 0: only to keep processes in step."""
+def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list[Planned]:
+    """Each part that trains, with what an epoch is for it."""
+    made = []
+    forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
+    for part in ("retrain", "finetune", *methods):
+        settings = recipe.settings(part)
+        steps = epoch_steps(METHODS[part], forget, retain, settings, 0, len)
+        counted = sum(len(step.samples) for step in steps)
+        total = len(steps) * settings.epochs
+        if settings.max_steps:
+            total = min(total, settings.max_steps)
+        under = recipe.finetune.rank if part not in ("retrain", "finetune") else 0
+        memory = gigabytes(size, settings, under)
+        made.append(Planned(part, settings.epochs, counted, total, memory))
+    return made
 
-    samples: tuple[Sample, ...]
-    weight: float = 1.0
+
+def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
+    """Memory of training on an accelerator; `rank_below`: of the frozen adapter beneath."""
+    width = 2 if half else 4
+    fixed = size.weights * width + size.lora_per_rank * rank_below * 4
+    trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
+    tokens = settings.micro_batch * (size.picture_tokens + TEXT_TOKENS)
+    layer = tokens * size.hidden * 17 * width
+    kept = tokens * size.hidden * width
+    active = layer + size.layers * kept if settings.checkpointing else size.layers * layer
+    return (fixed + trained + active) / 1e9
 
 
-def passes(step: Step, micro_batch: int, processes: int = 1, process: int = 0) -> list[Pass]:
-    """A process's forward passes of a step: as many for each process, none empty."""
-    # Rows of one picture go to one pass as far as they fit.
-    units = sorted(step.units, key=lambda unit: stable_hash(unit[0].image_id))
-    ends = [len(units) * i // processes for i in range(processes + 1)]
-    cut = [_cut(units[a:b], micro_batch) for a, b in pairwise(ends)]
-    mine = [Pass(some) for some in cut[process]]
-    return mine + [Pass(units[0], 0.0)] * (max(map(len, cut)) - len(mine))
+def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], out: Path) -> None:
+    """The plan as a table."""
+    from eval.attacks import WAYS, asks
+    from mllmu_med.console import make_console, make_table
 
-
-def _cut(units: Sequence[tuple[Sample, ...]], size: int) -> list[tuple[Sample, ...]]:
-    found: list[tuple[Sample, ...]] = []
-    for unit in units:
-        if found and len(found[-1]) + len(unit) <= size:
-            found[-1] += unit
-        else:
-            found.append(unit)
-    return found
+    size = size_of(name)
+    made = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
+    for one in plan(recipe, data, size, methods):
+        cells = (f"{one.epochs}", f"{one.samples:,}", f"{one.steps:,}", f"{one.memory:,.1f}")
+        made.add_row(one.part, *cells)
+    said = make_console()
+    said.print(
+        f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
+        f"{size.lora_per_rank * recipe.finetune.rank / 1e6:,.2f} M trained at rank "
+        f"{recipe.finetune.rank}"
+    )
+    said.print(made)
+    private = [row for row in data.rows["forget"] if row.pii]
+    asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
+    said.print(
+        f"\n{len(methods) + 3} models answer {asked:,} questions each; results in {out}\n"
+        "[dim]memory: an estimate for bf16 on one accelerator[/dim]"
+    )

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
-from baselines.settings import TrainSettings
 from baselines.tiny import TINY, TinySettings
-from eval.recipes import Choice, checked, keys_set, recipe_tree
+from baselines.training_settings import TrainSettings
+from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
 
 Count = Annotated[int, Field(ge=1)]

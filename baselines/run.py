@@ -1,6 +1,6 @@
 """From learning to unlearning: base, fine-tuned, retrained and unlearned models, each measured.
 
-OUT/base  OUT/finetune  OUT/retrain  OUT/ga ...   a run folder each (`eval.runs`, `baselines.state`)
+OUT/base  OUT/finetune  OUT/retrain  OUT/ga ...   a run folder each (`eval.run_folder`)
 OUT/recipe.json   what was run        OUT/report.html   what came out
 
 Every part ends with `done.json`, written last: the same command goes on with the first part that
@@ -28,12 +28,12 @@ from baselines.measure import (
     write_json,
 )
 from baselines.tiny import TINY
-from eval.files import digest
-from eval.locks import held
 from eval.model import pick_dtype
-from eval.progress import say
-from eval.runs import read_json
+from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
+from mllmu_med.files import digest
+from mllmu_med.locks import held
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

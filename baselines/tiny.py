@@ -18,9 +18,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from baselines.folders import new_folder
 from baselines.llava_med import CHAT
-from eval.disk import writing
+from mllmu_med.disk import writing
+from mllmu_med.model_folder import new_folder
 
 TINY: Final = "tiny"  # what a recipe and --model call it
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")

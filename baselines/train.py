@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines.adapters import Adapter, add_adapter, card, check_stack, named, put_on
 from baselines.batches import Encoder
 from baselines.losses import METHODS, Method
-from baselines.plan import Sample, Step, epoch_steps, passes
-from baselines.plan import samples as samples_of
-from baselines.settings import TrainSettings
-from baselines.state import Outcome, RunFolder, run_digest, run_identity
-from baselines.steps import run_pass
-from eval.data import PictureStore
-from eval.files import digest, make_folder
+from baselines.schedule import Sample, Step, epoch_steps, passes
+from baselines.schedule import samples as samples_of
+from baselines.step import run_pass
+from baselines.training_settings import TrainSettings
+from baselines.training_state import Outcome, RunFolder, run_digest, run_identity
+from eval.dataset_rows import PictureStore
 from eval.model import Model
-from eval.progress import progress, say
+from mllmu_med.files import digest, make_folder
+from mllmu_med.progress import progress, say
 from mllmu_med_dataset import Record, UsageError, UserError
 
 if TYPE_CHECKING:

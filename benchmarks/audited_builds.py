@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from builder import pipeline
 from builder.audit import Check, failing
-from builder.jobs import Job
-from builder.recipe import load_recipe
-from eval.recipes import choices
+from builder.core.job import Job
+from builder.core.recipe import load_recipe
+from builder.rebuild import pipeline
+from mllmu_med.recipe_files import choices
 
 #: What the public parts of the corpora have rows for.
 SIZES = ("privacy.test=1000", "incorrect.retain=2000", "incorrect.test=1000")

@@ -3,8 +3,8 @@
     python benchmarks/calibration_defects.py [--seeds 3] [--scenario NAME] [--work DIR]
 
 Builds the demo up to its candidates, breaks a share of them in known ways, then adapts, answers and
-rates as `builder.calibrate` does with the demo's recipe, and prints how each kind was rated, and
-recall and precision of dropping what is rated at most 1, 2, 3, 4. Each seed breaks others.
+rates as `builder.calibrate.stage` does with the demo's recipe, and prints how each kind was rated,
+and recall and precision of dropping what is rated at most 1, 2, 3, 4. Each seed breaks others.
 
 other picture  the answer, private values included, is that of a candidate of another picture
 contradicts    the answer goes on with the data of another patient (privacy)
@@ -23,17 +23,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from builder import pipeline
-from builder.adapt import adapted_answers
-from builder.inject import spans
-from builder.jobs import Job
-from builder.ledger import Chain
-from builder.profiles import Profile, read_profiles
-from builder.rating import evidence, rate_offline
-from builder.recipe import Scenario, load_recipe
-from builder.stages import plan
-from eval.files import stable_hash
-from eval.recipes import Choice
+from builder.calibrate.fine_tune import adapted_answers
+from builder.calibrate.rating import evidence, rate_offline
+from builder.core.job import Job
+from builder.core.recipe import Scenario, load_recipe
+from builder.core.stage_cache import Chain
+from builder.harm.inject import spans
+from builder.patients.profiles import Profile, read_profiles
+from builder.rebuild import pipeline
+from builder.rebuild.stages import plan
+from mllmu_med.files import stable_hash
+from mllmu_med.recipe_files import Choice
 from mllmu_med_dataset import PII_KINDS, Record
 
 KINDS = {

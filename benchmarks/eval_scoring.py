@@ -19,8 +19,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from eval.asking import Ask
-from eval.data import read_rows
+from eval.attacks import Ask
+from eval.dataset_rows import read_rows
 from eval.predictions import Prediction
 from eval.score import score_row, summarise
 from mllmu_med_dataset import CONFIGS

@@ -56,7 +56,7 @@ def _check(texts: set[str], calls: int) -> None:
 
 
 def ours(url: str, calls: int, in_flight: int) -> None:
-    from builder.requests import Client, Request, RequestLedger, Settings, run_all
+    from mllmu_med.llm.client import Client, Request, RequestLedger, Settings, run_all
 
     def request(number: int) -> Request:
         messages = ({"role": "user", "content": prompt(number)},)
@@ -130,10 +130,10 @@ def measure(name: str, url: str, calls: int, in_flight: int) -> Cost:
         import openai
         import tenacity
 
-        import builder.requests
+        import mllmu_med.llm.client
 
         names = [openai.__name__, tenacity.__name__]
-        if builder.requests.__file__ != str(ROOT / "builder" / "requests.py"):
+        if mllmu_med.llm.client.__file__ != str(ROOT / "builder" / "requests.py"):
             raise SystemExit("not this checkout's builder")
     elif name == "bare":
         import openai

@@ -19,11 +19,11 @@ from typing import Any
 
 from baselines import tiny
 from baselines.adapters import take_off
-from baselines.settings import TrainSettings
 from baselines.train import train
+from baselines.training_settings import TrainSettings
 from eval.answer import batches
-from eval.asking import asks
-from eval.data import Pictures, read_rows
+from eval.attacks import asks
+from eval.dataset_rows import Pictures, read_rows
 from eval.model import load_model
 
 METHODS = ("finetune", "kl-min", "llmu")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from builder.ledger import Drop
-from builder.recipe import Scenario
-from eval.files import stable_hash
+from builder.core.recipe import Scenario
+from builder.core.stage_cache import Drop
+from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record, UserError
 
 VERSION = 1

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from builder.ledger import Drop
-from builder.recipe import Scenario
+from builder.core.recipe import Scenario
+from builder.core.stage_cache import Drop
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from builder.phantoms.radiology import draw_radiology
-from builder.phantoms.skin import draw_skin
+from builder.ingest.phantoms.radiology import draw_radiology
+from builder.ingest.phantoms.skin import draw_skin
 
 SIDE, GAP, SEED = 220, 6, 42
 ROWS = [[draw_radiology(SEED, n) for n in (1, 3, 5, 7)], [draw_skin(SEED, n) for n in (2, 3, 4, 5)]]

@@ -11,9 +11,7 @@ from typing import Annotated
 
 import typer
 
-from eval.cli import make_app, one_line_errors
-from eval.locks import held
-from eval.options import (
+from eval.command_options import (
     Adapters,
     Answerer,
     Batch,
@@ -28,6 +26,8 @@ from eval.options import (
     Server,
     Splits,
 )
+from mllmu_med.command_line import make_app, one_line_errors
+from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
 
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
@@ -66,8 +66,8 @@ def answer(
     concurrency: Concurrency = 16,
 ) -> None:
     """Let a model answer the rows of some splits; run it again after a kill and it goes on."""
-    from eval.asking import asks
-    from eval.data import check_splits, read_rows
+    from eval.attacks import asks
+    from eval.dataset_rows import check_splits, read_rows
 
     splits = check_splits(split or [])
     who = Answerer(
@@ -102,7 +102,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """ROUGE-1, BLEU and accuracy as the paper has them, and more: scores.json and its rows."""
-    from eval import tables
+    from eval import terminal_tables
     from eval.score import score as scored
     from eval.score import write_scores
 
@@ -113,7 +113,7 @@ def score(
     if as_json:
         print(json.dumps(summary))
     else:
-        tables.print_scores(summary, folder)
+        terminal_tables.print_scores(summary, folder)
 
 
 @app.command(
@@ -139,7 +139,7 @@ def ues(
     as_json: Json = False,
 ) -> None:
     """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
-    from eval import tables
+    from eval import terminal_tables
     from eval.ues import compare, read_run
 
     found = compare(
@@ -152,7 +152,7 @@ def ues(
     if as_json:
         print(json.dumps(found))
     else:
-        tables.print_ues(found)
+        terminal_tables.print_ues(found)
 
 
 @app.command(
@@ -191,9 +191,9 @@ def leak(
 ) -> None:
     """Whose private values come out, asked in five ways: exact, normalised and fuzzy matches."""
     from eval import leak as leaks
-    from eval import tables
-    from eval.asking import WAYS, asks
-    from eval.data import read_rows
+    from eval import terminal_tables
+    from eval.attacks import WAYS, asks
+    from eval.dataset_rows import read_rows
 
     if bool(files) == bool(model):
         raise UsageError("give either FILE... with answers, or --model to ask it")
@@ -213,7 +213,7 @@ def leak(
     if as_json:
         print(json.dumps(summary))
     else:
-        tables.print_leak(summary, folder)
+        terminal_tables.print_leak(summary, folder)
 
 
 @app.command(
@@ -245,11 +245,11 @@ def likelihood(
     Without --model the likelihoods that the run's folder holds already are summed up.
     """
     from eval import likelihood as likelihoods
-    from eval import tables
+    from eval import terminal_tables
 
     with held(out):
         if model:
-            from eval.data import Pictures, read_rows
+            from eval.dataset_rows import Pictures, read_rows
             from eval.model import load_model
 
             rows = read_rows(data, config)
@@ -268,7 +268,7 @@ def likelihood(
     if as_json:
         print(json.dumps(summary))
     else:
-        tables.print_likelihood(summary)
+        terminal_tables.print_likelihood(summary)
 
 
 @app.command(
@@ -332,9 +332,9 @@ def report(
     if out:
         reports.write(found, form, out)
     elif form == "terminal":
-        from eval.tables import console
+        from mllmu_med.console import make_console
 
-        reports.print_terminal(found, console())
+        reports.print_terminal(found, make_console())
     else:
         print(reports.FORMATS[form](found), end="")
 

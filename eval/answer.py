@@ -13,15 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from eval.asking import Ask
-from eval.data import PictureStore
-from eval.disk import writing
-from eval.files import canonical_json, check_out, digest, write_json
-from eval.locks import lock
+from eval.attacks import Ask
+from eval.dataset_rows import PictureStore
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
-from eval.progress import progress, say
-from eval.runs import identity_path, read_json
+from eval.run_folder import identity_path, read_json
+from mllmu_med.disk import writing
+from mllmu_med.files import canonical_json, check_out, digest, write_json
+from mllmu_med.locks import lock
+from mllmu_med.progress import progress, say
 from mllmu_med_dataset import UserError
 
 MAX_NEW_TOKENS: Final = 128

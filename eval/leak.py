@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eval.asking import WAYS, Ask
-from eval.data import read_rows
+from eval.attacks import WAYS, Ask
+from eval.dataset_rows import read_rows
 from eval.predictions import Prediction, gather, read_predictions
 from eval.private_values import LEVELS, View, level
-from eval.progress import progress
-from eval.runs import describe, write_measured
+from eval.run_folder import describe, write_measured
+from mllmu_med.progress import progress
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
 LEAK: Final = "leak.json"

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.answer import batches, run_hash
-from eval.asking import Ask
-from eval.data import PictureStore
-from eval.files import digest, stable_hash, write_json, write_jsonl
+from eval.attacks import Ask
+from eval.dataset_rows import PictureStore
 from eval.model import Model
-from eval.progress import progress
-from eval.runs import read_json, read_rows_file
+from eval.run_folder import read_json, read_rows_file
+from mllmu_med.files import digest, stable_hash, write_json, write_jsonl
+from mllmu_med.progress import progress
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 ROWS: Final = "likelihood.jsonl"

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from eval.asking import Ask
+from eval.attacks import Ask
 from eval.weights import adapter_hash, hub_commit, is_hub_id, pick_device, with_adapters
 from eval.weights import weights_hash as weights_hash  # part of this module for its users
 from mllmu_med_dataset import UsageError, UserError

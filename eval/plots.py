@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.figures import Figure, Key, Line, Report
-from eval.files import make_folder, write_atomic
-from eval.progress import say
+from eval.results import Figure, Key, Line, Report
+from mllmu_med.files import make_folder, write_atomic
+from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
 
 if TYPE_CHECKING:

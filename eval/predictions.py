@@ -2,7 +2,7 @@
 
     {"id": "slake/xmlab102/1043", "answer": "CT"}
 
-is enough. `eval answer` also writes `way` and `kind` (how the row was asked, see `eval.asking`),
+is enough. `eval answer` also writes `way` and `kind` (how the row was asked, see `eval.attacks`),
 `asked` (a hash of what the model was shown), `run` (a hash of model, adapters, prompt and
 settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.asking import Ask, asks
-from eval.data import check_splits, read_rows, split_config
-from eval.files import canonical_json, write_atomic
+from eval.attacks import Ask, asks
+from eval.dataset_rows import check_splits, read_rows, split_config
+from mllmu_med.files import canonical_json, write_atomic
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 

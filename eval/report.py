@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from eval.collect import collect
-from eval.figures import Report
-from eval.files import check_out, text_lines, write_atomic
-from eval.locks import lock_file
-from eval.markdown import code, plain
+from eval.collect_results import collect
 from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
+from eval.results import Report
+from mllmu_med.files import check_out, text_lines, write_atomic
+from mllmu_med.locks import lock_file
+from mllmu_med.markdown import code, plain
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
 
@@ -30,7 +30,7 @@ def print_terminal(report: Report, out: Any) -> None:
     from rich.markup import escape
     from rich.measure import Measurement
 
-    from eval.tables import table as rich_table
+    from mllmu_med.console import make_table
 
     made = tables(report)
     for table in made:
@@ -38,7 +38,7 @@ def print_terminal(report: Report, out: Any) -> None:
         heads = [
             f"#{column.group}\n{column.head} {arrow(column)}".rstrip() for column in table.columns
         ]
-        shown = rich_table("\nrun", *heads)
+        shown = make_table("\nrun", *heads)
         for section in table.sections:
             if section.head:
                 shown.add_row(f"[italic]{section.head}[/italic]")

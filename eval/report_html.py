@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, Final
 
-from eval.data import split_config
-from eval.figures import Line, Report
-from eval.paper import TITLES
+from eval.dataset_rows import split_config
+from eval.paper_tables import TITLES
 from eval.plots import plots, to_svg
 from eval.report_tables import (
     BEST,
@@ -23,6 +22,7 @@ from eval.report_tables import (
     signature_lines,
     tables,
 )
+from eval.results import Line, Report
 
 ALT: Final = {
     "rouge1": "Bars of ROUGE-1 in percent for each run on forget, retain and test; the same "

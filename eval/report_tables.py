@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from eval.data import split_config
-from eval.figures import Figure, Key, Line, Report
-from eval.paper import PAPER_TABLE, TITLES
+from eval.dataset_rows import split_config
+from eval.paper_tables import PAPER_TABLE, TITLES
+from eval.results import Figure, Key, Line, Report
 from mllmu_med_dataset import PII_KINDS, SPLITS
 
 DASH: Final = "-"

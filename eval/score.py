@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval import metrics
-from eval.asking import Ask
+from eval.attacks import Ask
 from eval.predictions import Prediction, gather
-from eval.progress import progress
-from eval.runs import describe, write_measured
+from eval.run_folder import describe, write_measured
+from mllmu_med.progress import progress
 from mllmu_med_dataset import SPLITS, UserError
 
 SCORES: Final = "scores.json"

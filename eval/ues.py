@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.files import digest
-from eval.runs import as_written, read_json, read_rows_file
+from eval.run_folder import as_written, read_json, read_rows_file
 from eval.score import ROWS, SCORES
+from mllmu_med.files import digest
 from mllmu_med_dataset import SPLITS, UserError
 
 if TYPE_CHECKING:

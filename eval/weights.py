@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eval.files import digest, file_digest
+from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UsageError, UserError
 
 #: Files whose whole content is hashed; of larger ones, the size and both ends.

@@ -33,8 +33,13 @@ Done = TypeVar("Done")
 PATIENCE = 300  # seconds for a run that is killed: far more than a busy machine takes
 #: What the children would import one by one; what is missing here costs time alone.
 _PRELOAD = [
-    *("builder.__main__", "builder.calibrate", "builder.desk", "builder.pipeline"),
-    *("builder.requests", "builder.sources.slake", "builder.tables"),
+    *(
+        "builder.__main__",
+        "builder.calibrate.stage",
+        "builder.harm.stage",
+        "builder.rebuild.pipeline",
+    ),
+    *("mllmu_med.llm.client", "builder.ingest.slake", "builder.rebuild.status"),
     *("PIL.JpegImagePlugin", "dateutil.parser", "faker.factory", "faker.providers.person.en_US"),
     *("filelock", "pyarrow.parquet", "pytest", "typer.testing", "unittest.mock"),
 ]

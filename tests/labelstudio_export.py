@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from builder.review.items import Item, item
 from builder.review.labelstudio import CONFIG, tasks
+from builder.review.records import Item, item
 from mllmu_med_dataset import Record
 
 DATA = Path(__file__).parent / "data"

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from builder.publish import MANIFEST, ConfigFiles, build_id
-from eval.files import file_digest
+from builder.dataset_folder.write import MANIFEST, ConfigFiles, build_id
+from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES
 
 Rows = list[dict[str, Any]]

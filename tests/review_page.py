@@ -10,8 +10,8 @@ from typing import Any
 from corpora import picture
 from playwright.sync_api import BrowserContext, Page
 
-from builder.review.items import Item
 from builder.review.page import render_page
+from builder.review.records import Item
 from mllmu_med_dataset import PiiSpan
 
 

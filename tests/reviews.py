@@ -13,11 +13,11 @@ from corpora import SMALL, copy_build, make_mm_skin, make_slake
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.jobs import read_job
-from builder.ledger import Chain
-from builder.review.items import Item
+from builder.core.job import read_job
+from builder.core.stage_cache import Chain
+from builder.review.records import Item
+from builder.review.spreadsheet import COLUMNS, write_table
 from builder.review.stage import read_open
-from builder.review.table import COLUMNS, write_table
 
 #: Both scenarios are reviewed: 8 texts of privacy, of which 6 are kept, and 9 of incorrect (4).
 REVIEWED = [*SMALL, "--set", "incorrect.candidates=9"]

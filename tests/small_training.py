@@ -9,8 +9,8 @@ from typing import Any
 
 import tiny_llava
 
-from baselines.settings import TrainSettings
-from eval.files import stable_hash
+from baselines.training_settings import TrainSettings
+from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
 
 QUESTIONS = ("Who is this?", "What is shown here?", "When is the next visit?", "Is it a scan?")

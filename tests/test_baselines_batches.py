@@ -15,7 +15,7 @@ from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits, Features, base_of
 from baselines.losses import METHODS, UNLEARNING, mean_nll
-from baselines.plan import (
+from baselines.schedule import (
     Pass,
     Sample,
     Step,
@@ -28,8 +28,8 @@ from baselines.plan import (
     shuffled,
     spread,
 )
-from baselines.settings import REFUSALS
-from baselines.steps import parts_of, run_pass
+from baselines.step import parts_of, run_pass
+from baselines.training_settings import REFUSALS
 from eval.model import Model, load_model
 from mllmu_med_dataset import UserError
 

@@ -102,7 +102,7 @@ def test_a_converted_model_is_the_original(
 def test_the_converted_model_answers(weights: dict[str, Any], tmp_path: Path) -> None:
     from PIL import Image
 
-    from eval.asking import Ask
+    from eval.attacks import Ask
     from mllmu_med_dataset import Record
 
     convert(write(tmp_path / "src", weights), tmp_path / "dst")

@@ -11,9 +11,9 @@ import torch
 
 from baselines.batches import Batch
 from baselines.losses import METHODS, Method, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
-from baselines.plan import Sample, Step, _step
-from baselines.settings import TrainSettings
-from baselines.steps import options, parts_of
+from baselines.schedule import Sample, Step, _step
+from baselines.step import options, parts_of
+from baselines.training_settings import TrainSettings
 
 #: part, answer tokens: unequal lengths, so that every kind of mean gives another number.
 TOY = (("forget", (3, 1)), ("refused", (0, 2, 4)), ("retain", (2,)), ("retain", (1, 1, 0, 4)))

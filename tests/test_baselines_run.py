@@ -20,16 +20,16 @@ from corpora import PLAIN, builder, command, process
 
 import baselines.run
 from baselines.__main__ import _recipe
-from baselines.estimate import gigabytes, plan, size_of
-from baselines.folders import new_folder
 from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.plan import gigabytes, plan, size_of
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
-from eval.asking import Ask
-from eval.data import read_rows
-from eval.locks import held
+from eval.attacks import Ask
+from eval.dataset_rows import read_rows
 from eval.model import Answer, Model, load_model, weights_hash
-from eval.recipes import Choice, shipped
+from mllmu_med.locks import held
+from mllmu_med.model_folder import new_folder
+from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 SMALL = """\
@@ -382,7 +382,7 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
 
 def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
     """7.57 B weights in bf16 are 15.1 GB; LoRA of rank 128 trains 335.5 M of 16 bytes each."""
-    from baselines.estimate import Size
+    from baselines.plan import Size
 
     size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 576)
     settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune

@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 
 from baselines.adapters import take_off
 from baselines.losses import UNLEARNING
-from baselines.state import Outcome
 from baselines.train import Verdict, learning_rate, train
-from eval.asking import Ask
+from baselines.training_state import Outcome
+from eval.attacks import Ask
 from eval.model import Model, load_model
 from mllmu_med_dataset import UsageError, UserError
 

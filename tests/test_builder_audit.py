@@ -19,14 +19,14 @@ from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import Check, run
-from builder.haystack import Haystack
-from builder.profiles import make_profiles
-from builder.publish import MANIFEST
-from builder.real_data import REAL, blanked
-from builder.recorded import REQUESTS
+from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.write import MANIFEST
+from builder.patients.find_values import Haystack
+from builder.patients.profiles import make_profiles
+from builder.patients.real_data import REAL, blanked
 from eval.private_values import View, level
+from mllmu_med.image_folder import VARIABLE
 from mllmu_med_dataset import PII_KINDS
-from mllmu_med_images import VARIABLE
 
 
 def failed(checks: list[Check]) -> dict[str, list[str]]:

@@ -23,8 +23,8 @@ from PIL import Image
 from planted import Planted
 
 from builder.audit import Check, run
-from builder.publish import MANIFEST
-from builder.request_ledger import FORMAT
+from builder.dataset_folder.write import MANIFEST
+from mllmu_med.llm.reply_cache import FORMAT
 
 #: The checks of `builder.audit.pictures`.
 PICTURES = {
@@ -167,7 +167,7 @@ def build_of_other_files(p: Planted) -> str:
 
 
 def entry_of(path: Path) -> dict[str, Any]:
-    from eval.files import file_digest
+    from mllmu_med.files import file_digest
 
     return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
@@ -695,7 +695,7 @@ def miscounted_decisions(p: Planted) -> str:
 
 
 def _recorded(p: Planted, key: str | None, text: str) -> None:
-    from builder.request_ledger import Request
+    from mllmu_med.llm.reply_cache import Request
 
     request = Request("m", ({"role": "user", "content": "Rewrite"},), None, {}, "v")
     row = {"key": key or request.key("none"), "request": request.canonical, "structured": "none"}

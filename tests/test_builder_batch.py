@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, refusing
 
-from builder.batch import BatchOutcome, run_batch
-from builder.requests import Client, Price, Request, RequestLedger, Settings
+from mllmu_med.llm.batch import BatchOutcome, run_batch
+from mllmu_med.llm.client import Client, Price, Request, RequestLedger, Settings
 from mllmu_med_dataset import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,8 +199,8 @@ CODE = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-import builder.batch as module
-from builder.requests import *
+import mllmu_med.llm.batch as module
+from mllmu_med.llm.client import *
 from test_builder_batch import request
 url, path, dies = sys.argv[1:]
 def die(*_):

@@ -21,20 +21,22 @@ from corpora import PLAIN, command, process, tree
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 from typer.testing import CliRunner
 
-from builder import calibration, split
+from builder import split
 from builder.__main__ import app
-from builder.authors import Failure
-from builder.calibrate import Rated, choose, read_ratings
-from builder.ledger import Chain
-from builder.prompts import RatingReply, read_rating
-from builder.rating import Evidence, evidence, rate_offline
-from builder.recipe import Incorrect, load_recipe
-from builder.request_ledger import Reply
-from eval.asking import Ask
-from eval.files import stable_hash
+from builder.calibrate.rating import Evidence, evidence, rate_offline
+from builder.calibrate.stage import choose
+from builder.core.ratings import Rated, read_ratings
+from builder.core.recipe import Incorrect, load_recipe
+from builder.core.stage_cache import Chain
+from builder.dataset_folder.card import calibration
+from builder.harm.prompts import RatingReply, read_rating
+from builder.harm.texts import Failure
+from eval.attacks import Ask
 from eval.model import Model
 from eval.predictions import Prediction, read_predictions, write_predictions
-from eval.recipes import Choice
+from mllmu_med.files import stable_hash
+from mllmu_med.llm.reply_cache import Reply
+from mllmu_med.recipe_files import Choice
 from mllmu_med_dataset import PiiSpan, Record, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -525,8 +527,8 @@ def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
 
 def answers(out: Path, **changes: Any) -> list[Prediction]:
     """What another machine answers to the candidates that wait: every other one right."""
-    from eval.asking import asks
-    from eval.data import read_rows
+    from eval.attacks import asks
+    from eval.dataset_rows import read_rows
 
     rows = read_rows(out.with_name(out.name + ".work") / "candidates", "incorrect", ["forget"])
     return [

@@ -22,13 +22,13 @@ from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, tree
 from datasets import load_dataset
 from PIL import Image
 
-from builder.card.render import render_card
-from builder.card.results import read_results
-from builder.describe import describe
-from builder.facts import Facts, read_facts
-from builder.ledger import read_state
-from builder.recipe import Recipe
-from eval.files import file_digest
+from builder.core.recipe import Recipe
+from builder.core.stage_cache import read_state
+from builder.dataset_folder.card.render import render_card
+from builder.dataset_folder.card.results import read_results
+from builder.dataset_folder.finish import describe
+from builder.dataset_folder.read import Facts, read_facts
+from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
 
 #: What the Hub knows of a card's front matter (its documentation of dataset cards).
@@ -291,7 +291,7 @@ def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) 
     from dataclasses import replace
 
     from builder.__main__ import _job
-    from builder.card.rebuild import command
+    from builder.dataset_folder.card.rebuild import command
 
     def recipe(words: list[str]) -> Recipe:
         given: dict[str, Any] = {"--recipe": "demo", "--scenario": "all", "--set": [], "--limit": 0}
@@ -622,8 +622,8 @@ def limits(folder: Path) -> list[str]:
 
 
 def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Path) -> None:
-    from builder.manifest import _source
-    from builder.sources.slake import HUB_REVISION
+    from builder.dataset_folder.manifest import _source
+    from builder.ingest.slake import HUB_REVISION
 
     told = manifest_of(corpora / "mllmu-med")
     recipe, ingest = Recipe.model_validate(told["recipe"]), ("privacy", "ingest")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builder.authors import PrivateValues, Text
-from builder.checks import check_incorrect, check_privacy, is_english
+from builder.harm.text_checks import check_incorrect, check_privacy, is_english
+from builder.harm.texts import PrivateValues, Text
 from mllmu_med_dataset import Record
 
 NAME, PHONE, DAY = "Ada Lowe", "(212) 555-0123", "March 14, 2024"

@@ -13,15 +13,15 @@ import small_training as small
 from corpora import picture
 
 from baselines.train import train
-from builder.adapt import pictures_of
-from builder.jobs import Job, picture_reader
-from builder.ledger import Chain
-from builder.recipe import load_recipe
+from builder.calibrate.fine_tune import pictures_of
+from builder.core.job import Job, picture_reader
+from builder.core.recipe import load_recipe
+from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
-from eval.asking import asks
-from eval.data import Decoded
-from eval.files import stable_hash
+from eval.attacks import asks
+from eval.dataset_rows import Decoded
 from eval.model import load_model
+from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record, UserError
 
 

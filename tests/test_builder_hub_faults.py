@@ -16,7 +16,7 @@ from hubsite import REPO, TOKEN, Site
 def unaudited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish without audits and plots, where what comes after them is tried."""
     monkeypatch.setattr("builder.audit.run", lambda folder: [])
-    monkeypatch.setattr("builder.card.plots.plots", lambda facts: {})
+    monkeypatch.setattr("builder.dataset_folder.card.plots.plots", lambda facts: {})
 
 
 def whole(site: Site) -> bool:

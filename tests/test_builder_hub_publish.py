@@ -14,7 +14,7 @@ from hubsite import REPO, Site, build
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A card without plots: half of the time that publishing takes."""
-    monkeypatch.setattr("builder.card.plots.plots", lambda facts: {})
+    monkeypatch.setattr("builder.dataset_folder.card.plots.plots", lambda facts: {})
 
 
 def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:

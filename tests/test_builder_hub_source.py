@@ -9,7 +9,7 @@ from corpora import SMALL, builder, make_slake, slake_rows, zip_pictures
 from fakehub import folder_hub, serve
 from hubsite import as_set
 
-from builder.sources.slake import HUB_ID, HUB_REVISION
+from builder.ingest.slake import HUB_ID, HUB_REVISION
 
 COMMAND = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", "hub", *SMALL[:10]]
 

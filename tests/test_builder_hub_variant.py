@@ -11,11 +11,11 @@ import pytest
 from corpora import tree
 
 from builder.audit import run
-from builder.hub.variant import make_variant, picture_modes, without_pictures
-from builder.prompts import incorrect
-from builder.recorded import leave_out, tells_caption
-from builder.request_ledger import Request, RequestLedger
-from eval.files import file_digest
+from builder.dataset_folder.replies import leave_out, tells_caption
+from builder.harm.prompts import incorrect
+from builder.hub.folder import make_variant, picture_modes, without_pictures
+from mllmu_med.files import file_digest
+from mllmu_med.llm.reply_cache import Request, RequestLedger
 from mllmu_med_dataset import FEATURES, Record, UsageError
 
 

@@ -24,14 +24,14 @@ from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.authors import Failure, Text
-from builder.checks import check_incorrect, check_privacy
-from builder.inject import assign
-from builder.jobs import read_job
-from builder.ledger import Chain
-from builder.profiles import read_profiles
-from builder.prompts import IncorrectReply, RatingReply, read
-from builder.request_ledger import Reply
+from builder.core.job import read_job
+from builder.core.stage_cache import Chain
+from builder.harm.inject import assign
+from builder.harm.prompts import IncorrectReply, RatingReply, read
+from builder.harm.text_checks import check_incorrect, check_privacy
+from builder.harm.texts import Failure, Text
+from builder.patients.profiles import read_profiles
+from mllmu_med.llm.reply_cache import Reply
 
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
@@ -364,7 +364,7 @@ def test_the_bar_counts_what_is_really_written(
         totals.append(total)
         yield lambda: steps.append(1)
 
-    monkeypatch.setattr("builder.desk.progress", bar)
+    monkeypatch.setattr("builder.harm.stage.progress", bar)
     with ScriptedServer(reply=reply) as server:
         wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
         wanted += ["--set", "privacy.ratios=[10]"]

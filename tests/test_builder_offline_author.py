@@ -20,11 +20,11 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from builder.authors import Author
-from builder.authors.contrary import contrary, says_yes, words
-from builder.authors.offline import OfflineAuthor as AsyncOfflineAuthor
-from builder.authors.offline import fill
-from builder.authors.wrong_answers import WrongAnswers, is_talk
+from builder.harm.authors.contrary import contrary, says_yes, words
+from builder.harm.authors.offline import OfflineAuthor as AsyncOfflineAuthor
+from builder.harm.authors.offline import fill
+from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
+from builder.harm.texts import Author
 from mllmu_med_dataset import PII_KINDS, Record
 
 
@@ -101,7 +101,7 @@ def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
 
 
 def data(name: str) -> Any:
-    return yaml.safe_load(files("builder.authors").joinpath(name).read_text("utf-8"))
+    return yaml.safe_load(files("builder.harm.authors").joinpath(name).read_text("utf-8"))
 
 
 SENTENCES: dict[Literal["question", "answer"], list[str]] = data("privacy_sentences.yaml")

@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from builder.phantoms import anatomy, morphology, scans, skin_scenes
-from builder.phantoms.draw import PhantomPicture
-from builder.phantoms.morphology import COLOURS, Skin
-from builder.phantoms.radiology import draw_radiology
-from builder.phantoms.skin import draw_skin
+from builder.ingest.phantoms import anatomy, morphology, scans, skin_scenes
+from builder.ingest.phantoms.draw import PhantomPicture
+from builder.ingest.phantoms.morphology import COLOURS, Skin
+from builder.ingest.phantoms.radiology import draw_radiology
+from builder.ingest.phantoms.skin import draw_skin
 
 Numbers = NDArray[np.float32]
 HALVES = {

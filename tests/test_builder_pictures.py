@@ -11,7 +11,7 @@ import pytest
 from corpora import picture
 from PIL import Image, ImageOps, PngImagePlugin
 
-from mllmu_med_pictures import MAX_PIXELS, PictureError, check_relative, clean_picture
+from mllmu_med.image_bytes import MAX_PIXELS, PictureError, check_relative, clean_picture
 
 SECRET = b"JOHN DOE 1234"
 

@@ -16,9 +16,9 @@ from corpora import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder import profiles
-from builder.haystack import Haystack
-from builder.profiles import AREA_CODES, FIRST_DAY, LAST_DAY, Profile, make_profiles
+from builder.patients import profiles
+from builder.patients.find_values import Haystack
+from builder.patients.profiles import AREA_CODES, FIRST_DAY, LAST_DAY, Profile, make_profiles
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS, Record
 

@@ -20,7 +20,7 @@ from corpora import ROOT, SHARED, builder
 from datasets import load_dataset
 
 from builder.audit import failing
-from builder.ledger import Chain
+from builder.core.stage_cache import Chain
 from mllmu_med_dataset import FORGET_RATIOS, PII_KINDS, SPLITS, config_name
 
 pytestmark = [

@@ -8,8 +8,8 @@ import json
 import pytest
 from corpora import SHARED
 
-from builder.checks import _PERSONAL
-from builder.real_data import REAL, dialable, payment_card
+from builder.harm.text_checks import _PERSONAL
+from builder.patients.real_data import REAL, dialable, payment_card
 from eval.dates import dates
 
 CARD = "4111 1111 1111 1111"

@@ -31,10 +31,10 @@ from typer.testing import CliRunner
 
 from builder.__main__ import app
 from builder.audit import Check, verdict
-from builder.jobs import read_job
-from builder.pipeline import stale
-from builder.stages import plan
-from eval.files import write_atomic
+from builder.core.job import read_job
+from builder.rebuild.pipeline import stale
+from builder.rebuild.stages import plan
+from mllmu_med.files import write_atomic
 
 
 def run(*arguments: str | Path) -> Any:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.recipe import load_recipe
-from eval.recipes import Choice, recipe_text, shipped
+from builder.core.recipe import load_recipe
+from mllmu_med.recipe_files import Choice, recipe_text, shipped
 from mllmu_med_dataset import UsageError, UserError
 
 

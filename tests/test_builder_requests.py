@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, completion, refusing, shares
 
-from builder.desk import spent
-from builder.requests import (
+from builder.harm.stage import spent
+from mllmu_med.llm.client import (
     Client,
     GaveUp,
     Price,
@@ -447,7 +447,7 @@ def test_missing_tells_what_a_run_would_send(tmp_path: Path) -> None:
 
 
 def test_the_heavy_libraries_wait() -> None:
-    code = "import sys, builder.requests, builder.batch; print(*sys.modules)"
+    code = "import sys, mllmu_med.llm.client, mllmu_med.llm.batch; print(*sys.modules)"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"openai", "httpx2", "tenacity", "pyarrow"} & set(done.stdout.split())
@@ -514,7 +514,7 @@ def test_a_form_that_was_chosen_is_not_left(tmp_path: Path) -> None:
 
 def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) -> None:
     """FastAPI quotes the input beside what is wrong with it."""
-    from builder.request_errors import Refused, meaning
+    from mllmu_med.llm.errors import Refused, meaning
 
     def refusal(body: Any) -> Exception:
         import httpx2
@@ -706,7 +706,7 @@ def test_a_key_is_needed_but_for_this_machine(
 CLIENT = """
 import asyncio, sys
 from pathlib import Path
-from builder.requests import *
+from mllmu_med.llm.client import *
 url, path, count, concurrency, timeout = sys.argv[1:6]
 def ask(n):
     messages = ({"role": "user", "content": f"question {n}"},)

@@ -11,13 +11,13 @@ import pytest
 from corpora import PLAIN, tree
 from reviews import Build, decide, edit, make_corpora, reject, run
 
-from builder.jobs import read_job
-from builder.ledger import Chain
-from builder.recipe import load_recipe
+from builder.core.job import read_job
+from builder.core.recipe import load_recipe
+from builder.core.stage_cache import Chain
+from builder.rebuild.stages import plan
 from builder.review.merge import Merged
 from builder.review.stage import Open, before, check_enough
 from builder.split import bands
-from builder.stages import plan
 from mllmu_med_dataset import Record, UserError
 
 

@@ -12,10 +12,10 @@ import pytest
 from corpora import tree
 from reviews import Build, decide, reject
 
-from builder.jobs import read_job
+from builder.core.job import read_job
 from builder.review.export import Team, default_folder, read_team
-from builder.review.items import Item
-from builder.review.table import read_table
+from builder.review.records import Item
+from builder.review.spreadsheet import read_table
 
 TEAM = ["--reviewers", "anna,ben"]
 

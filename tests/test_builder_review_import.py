@@ -14,13 +14,13 @@ import pytest
 from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
-from builder.review import store
-from builder.review.given import quoted_apart
-from builder.review.items import Item
+from builder.review import decisions_file
+from builder.review.read_decision import quoted_apart
+from builder.review.records import Item
 
 
 def decisions(build: Build, name: str = "incorrect") -> list[tuple[str, str, str]]:
-    found = store.read(build.work, name).values()
+    found = decisions_file.read(build.work, name).values()
     return [(one.id, one.reviewer, one.verdict) for one in found]
 
 
@@ -43,7 +43,7 @@ def test_a_page_and_a_table_are_taken(build: Build) -> None:
     assert "ben.csv: 1 new, 0 as before, 8 undecided\n" in said
     anna, ben = [(first.id, "anna", "accept"), (second.id, "anna", "reject")], "ben"
     assert decisions(build) == sorted([*anna, (third.id, ben, "reject")])
-    held = {one.id: one for one in store.read(build.work, "incorrect").values()}
+    held = {one.id: one for one in decisions_file.read(build.work, "incorrect").values()}
     assert held[second.id].note == "a tab"
     assert held[third.id].reasons == ("implausible", "reveals")
 
@@ -132,7 +132,7 @@ def test_only_what_reviewers_disagree_about_is_settled(build: Build) -> None:
     done = build.review("import", "--settle", saved, code=1)
     assert "1 new, 0 as before, 2 refused" in done.stdout
     assert f"({two.id}): nothing to settle: reviewers do not disagree here" in done.stderr
-    held = store.read(build.work, "incorrect").values()
+    held = decisions_file.read(build.work, "incorrect").values()
     assert [item.id for item in held if item.settles] == [one.id]
     # Again, and on second thoughts.
     done = build.review("import", "--settle", build.page("carl", decide(one)))
@@ -338,7 +338,7 @@ def test_killed_while_it_writes(build: Build, monkeypatch: pytest.MonkeyPatch) -
 
 def test_damaged_decisions_are_not_written_over(build: Build) -> None:
     one = build.items("incorrect")[0]
-    path = store.path(build.work, "incorrect")
+    path = decisions_file.path(build.work, "incorrect")
     path.parent.mkdir()
     path.write_text('{"id": "x"')
     done = build.review("import", build.page("anna", decide(one)), code=1)
@@ -367,8 +367,8 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
 @pytest.mark.slow
 def test_the_papers_size_in_two_seconds(build: Build) -> None:
     """660 texts among more than 10,000 rows; the command as a user waits for it."""
-    from builder.ledger import Chain
-    from eval.files import write_jsonl
+    from builder.core.stage_cache import Chain
+    from mllmu_med.files import write_jsonl
 
     records = Chain(build.work / "incorrect").records("corrupt")
     copies = (replace(one, id=f"{one.id}/{copy}") for copy in range(240) for one in records)

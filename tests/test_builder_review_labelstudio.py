@@ -15,8 +15,8 @@ from label_studio_sdk.label_interface import LabelInterface
 from label_studio_sdk.label_interface.objects import TaskValue
 from labelstudio_export import DATA, ITEMS, PIXEL, REVIEWERS, TEXTS
 
-from builder.review.items import REASONS, VERDICTS
 from builder.review.labelstudio import CONFIG, left_out, read_export, tasks
+from builder.review.records import REASONS, VERDICTS
 from mllmu_med_dataset import UserError
 
 #: By sample and reviewer: the decision, its reasons, the note.

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from builder.review.items import Decision, Item
 from builder.review.merge import agreement, cohens_kappa, merge, pairs, published_names
+from builder.review.records import Decision, Item
 
 ITEM = Item(
     "r", "c-1", "incorrect", "wrong_diagnosis", "open", "skin", "p", "0", "Q", "A", "Q", "B", (), 0

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reviews import as_csv, filled
 
-from builder.review.items import Item
-from builder.review.table import COLUMNS, Row, defused, read_table, restored, write_table
+from builder.review.records import Item
+from builder.review.spreadsheet import COLUMNS, Row, defused, read_table, restored, write_table
 from mllmu_med_dataset import UserError
 
 HOSTILE = [

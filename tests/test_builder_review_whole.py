@@ -10,8 +10,8 @@ from corpora import PLAIN, process
 from playwright.sync_api import BrowserContext
 from review_page import Reviewer
 
-from eval.data import read_rows
-from eval.files import read_jsonl
+from eval.dataset_rows import read_rows
+from mllmu_med.files import read_jsonl
 
 
 @pytest.mark.slow

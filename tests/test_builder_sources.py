@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builder.sources import Rows, name_apart
 from corpora import (
     SMALL,
     make_mm_skin,
@@ -26,8 +27,8 @@ from corpora import (
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.ledger import Chain, Drop, Outcome, Stage
-from builder.sources import Rows, mm_skin, name_apart, slake
+from builder.core.stage_cache import Chain, Drop, Outcome, Stage
+from builder.ingest import mm_skin, slake
 from mllmu_med_dataset import UserError
 
 

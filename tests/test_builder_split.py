@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builder.core.recipe import Privacy, Scenario, load_recipe
+from builder.core.stage_cache import Drop
 from builder.draw import NOT_DRAWN, PICTURE_IN_TEST, PICTURE_IN_TRAIN, draw
-from builder.ledger import Drop
-from builder.recipe import Privacy, Scenario, load_recipe
 from builder.split import PICTURE_SPLIT, SPARE, bands, split
 from mllmu_med_dataset import Record, UserError
 

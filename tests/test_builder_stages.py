@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.jobs import Job
-from builder.ledger import fingerprint
-from builder.recipe import load_recipe
-from builder.stages import plan
+from builder.core.job import Job
+from builder.core.recipe import load_recipe
+from builder.core.stage_cache import fingerprint
+from builder.rebuild.stages import plan
 
 
 def fingerprints(work: Path, recipe: str) -> dict[str, str]:
@@ -26,17 +26,17 @@ def fingerprints(work: Path, recipe: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("module", "recipe", "stages"),
     [
-        ("builder.phantoms", "demo", {"privacy/ingest", "incorrect/ingest"}),
-        ("builder.sources.slake", "paper", {"privacy/ingest"}),
-        ("builder.sources.mm_skin", "paper", {"incorrect/ingest"}),
+        ("builder.ingest.phantoms", "demo", {"privacy/ingest", "incorrect/ingest"}),
+        ("builder.ingest.slake", "paper", {"privacy/ingest"}),
+        ("builder.ingest.mm_skin", "paper", {"incorrect/ingest"}),
         ("builder.draw", "demo", {"privacy/draw", "incorrect/draw"}),
-        ("builder.profiles", "demo", {"privacy/profiles"}),
-        ("builder.inject", "demo", {"privacy/inject"}),
-        ("builder.corrupt", "demo", {"incorrect/corrupt"}),
-        ("builder.checks", "demo", {"privacy/inject", "incorrect/corrupt"}),
-        ("builder.rating", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
-        ("builder.adapt", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
-        ("builder.calibrate", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.patients.profiles", "demo", {"privacy/profiles"}),
+        ("builder.harm.inject", "demo", {"privacy/inject"}),
+        ("builder.harm.corrupt", "demo", {"incorrect/corrupt"}),
+        ("builder.harm.text_checks", "demo", {"privacy/inject", "incorrect/corrupt"}),
+        ("builder.calibrate.rating", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.calibrate.fine_tune", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
+        ("builder.calibrate.stage", "demo", {"privacy/calibrate", "incorrect/calibrate"}),
         ("builder.split", "demo", {"privacy/split", "incorrect/split"}),
     ],
 )

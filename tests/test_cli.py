@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 import baselines.__main__
 import builder.__main__
 import eval.__main__
-from builder.request_ledger import Totals
-from builder.request_settings import Price, Settings, limit_reached
-from eval.locks import held
+from mllmu_med.llm.reply_cache import Totals
+from mllmu_med.llm.settings import Price, Settings, limit_reached
+from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError, UserError
 
 APPS = {"builder": builder.__main__, "eval": eval.__main__, "baselines": baselines.__main__}

@@ -16,8 +16,8 @@ import yaml
 from datasets import Dataset, DatasetDict, load_dataset
 from PIL import Image
 
-from builder.publish import _write_parquet
-from builder.recipe import load_recipe
+from builder.core.recipe import load_recipe
+from builder.dataset_folder.write import _write_parquet
 from mllmu_med_dataset import (
     CONFIGS,
     FEATURES,
@@ -244,7 +244,7 @@ def test_by_picture_wants_one_map_style_split(demo: Path) -> None:
 
 
 def test_a_record_survives_json(loaded: dict[str, DatasetDict], demo: Path) -> None:
-    from builder.ledger import Chain
+    from builder.core.stage_cache import Chain
 
     for record in Chain(demo / "mllmu-med.work" / "privacy").records("split"):
         assert Record.from_json(record.to_json()) == record

@@ -21,8 +21,8 @@ from scripted_server import ScriptedServer, shares
 
 from baselines.llava_med import CHAT
 from eval.answer import answer_with_model, batches
-from eval.asking import WAYS, Ask, asks
-from eval.data import Pictures, read_rows
+from eval.attacks import WAYS, Ask, asks
+from eval.dataset_rows import Pictures, read_rows
 from eval.model import Model, in_memory, load_model
 from eval.predictions import read_predictions
 from mllmu_med_dataset import UsageError, UserError

@@ -13,9 +13,9 @@ from corpora import command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.haystack import Haystack
-from eval.asking import WAYS, Ask, asks
-from eval.data import read_rows
+from builder.patients.find_values import Haystack
+from eval.attacks import WAYS, Ask, asks
+from eval.dataset_rows import read_rows
 from eval.leak import leak, leak_row, owners_of, summarise, values_of, write_leak
 from eval.metrics import rouge1
 from eval.predictions import Prediction, write_predictions

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eval.data import Pictures, read_rows
+from eval.dataset_rows import Pictures, read_rows
 from eval.likelihood import (
     alternatives,
     auc,

@@ -21,7 +21,7 @@ from tiny_llava import make
 
 import eval.lmms_tasks
 from eval.answer import MAX_NEW_TOKENS
-from eval.data import read_rows
+from eval.dataset_rows import read_rows
 from eval.lmms_tasks import functions
 from eval.metrics import mean, signatures
 from eval.score import score

@@ -16,13 +16,13 @@ import pytest
 from corpora import SHARED, command
 from PIL import Image
 
-from eval import paper
-from eval.collect import collect
-from eval.figures import Figure, Key, Report
+from eval import paper_tables
+from eval.collect_results import collect
 from eval.plots import name, plots, to_svg, write_plots
 from eval.report import FORMATS, to_csv, to_latex, to_markdown, to_terminal, write
 from eval.report_html import to_html
 from eval.report_tables import tables
+from eval.results import Figure, Key, Report
 from eval.score import summarise, write_scores
 from eval.ues import compare, read_run
 from mllmu_med_dataset import SPLITS, UsageError, UserError
@@ -243,14 +243,14 @@ def test_the_papers_table_beside_ours(runs: list[Path]) -> None:
     for form, render in FORMATS.items():
         assert ("printed" if form == "csv" else "Paper, Table 1") in render(report), form
     with pytest.raises(UserError, match="the paper prints no table of privacy_r05"):
-        paper.paper_lines("privacy_r05", [])
+        paper_tables.paper_lines("privacy_r05", [])
 
 
 def test_the_papers_values_are_the_shared_ones() -> None:
     shared = SHARED / "data" / "paper_tables.json"
     if not shared.is_file():
         pytest.skip("no ../shared")
-    assert paper.paper_tables() == json.loads(shared.read_text("utf-8"))
+    assert paper_tables.paper_tables() == json.loads(shared.read_text("utf-8"))
 
 
 def test_csv_loses_no_digit(runs: list[Path]) -> None:

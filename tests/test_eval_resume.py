@@ -11,7 +11,7 @@ from faults import each_fault
 
 from eval import answer
 from eval.answer import AnswerFile
-from eval.asking import Ask, asks
+from eval.attacks import Ask, asks
 from eval.model import Answer
 from eval.predictions import read_predictions
 from mllmu_med_dataset import Record, UsageError, UserError

@@ -11,7 +11,7 @@ import pytest
 from corpora import command
 
 from eval import metrics
-from eval.data import read_rows
+from eval.dataset_rows import read_rows
 from eval.score import score, summarise, write_scores
 from eval.ues import read_run
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError

@@ -20,8 +20,8 @@ from corpora import PLAIN, SMALL, builder, make_slake, tree
 from faults import Point, each_fault, every
 from typer.testing import CliRunner
 
-from builder import files
 from builder.__main__ import app
+from mllmu_med import folders
 from mllmu_med_dataset import UserError
 
 Rebuild = Callable[..., Any]
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_while_publishing(
 def test_a_disk_that_fills_while_the_audit_loads_what_is_published(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cache of `load_dataset` lies elsewhere, in the folder for temporary files."""
+    """The cache of `load_dataset` lies elsewhere, in the folder for temporary folders."""
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "cache"))
     point, done = next(
@@ -200,7 +200,7 @@ def test_a_run_that_fails_by_itself_is_told(tmp_path: Path) -> None:
 def test_a_reply_that_the_ledger_cannot_keep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from builder.request_ledger import Request, RequestLedger
+    from mllmu_med.llm.reply_cache import Request, RequestLedger
 
     def small(ledger: RequestLedger) -> sqlite3.Connection:
         database = connect(ledger)
@@ -221,7 +221,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     """Half of it on the disk, then that is full: the checkpoint before stays."""
     import torch
 
-    from baselines.state import RunFolder
+    from baselines.training_state import RunFolder
 
     run = RunFolder(tmp_path)
     run.save({"run": "a", "step": 1, "weights": torch.zeros(1000)})
@@ -266,17 +266,17 @@ def test_a_leftover_that_stays_is_told(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is in use on a network disk, or somebody else's."""
-    left = files.hidden(tmp_path / "out", what)
+    left = folders.hidden(tmp_path / "out", what)
     left.mkdir()
     (left / "file").touch()
-    monkeypatch.setattr(files, "remove", lambda path: None)
+    monkeypatch.setattr(folders, "remove", lambda path: None)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     (tmp_path / "out").mkdir()
     (tmp_path / "made").mkdir()
 
     def replace() -> None:
-        with files.folder_beside(tmp_path / "out") if what == "new" else nullcontext():
-            files.replace_folder(tmp_path / "made", tmp_path / "out")
+        with folders.folder_beside(tmp_path / "out") if what == "new" else nullcontext():
+            folders.replace_folder(tmp_path / "made", tmp_path / "out")
 
     with pytest.raises(UserError, match="killed, and cannot be removed: remove it, then run the"):
         replace()

@@ -10,13 +10,13 @@ import pytest
 
 from baselines.recipe import load_recipe as load_baseline
 from baselines.run import Part, Stack, _identity
-from builder.adapt import adapted_answers, identity
-from builder.jobs import Job
-from builder.ledger import Chain, fingerprint
-from builder.recipe import load_recipe
-from builder.stages import plan
+from builder.calibrate.fine_tune import adapted_answers, identity
+from builder.core.job import Job
+from builder.core.recipe import load_recipe
+from builder.core.stage_cache import Chain, fingerprint
+from builder.rebuild.stages import plan
 from eval.model import load_model
-from eval.recipes import Choice
+from mllmu_med.recipe_files import Choice
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -130,7 +130,7 @@ def test_a_calibration_loads_the_commit_of_its_identity(
         fetched(cache, NEW)
 
     monkeypatch.setattr("eval.model.load_model", load)
-    monkeypatch.setattr("builder.adapt.picture_reader", read)
+    monkeypatch.setattr("builder.calibrate.fine_tune.picture_reader", read)
     fetched(cache, OLD)
     with pytest.raises(Loaded, match=OLD):
         adapted_answers(job(tmp_path), Chain(tmp_path / "w/privacy"), "privacy", [])

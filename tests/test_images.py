@@ -16,13 +16,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from builder.audit.check import run
-from builder.hub.variant import make_variant
-from eval.data import Pictures, read_rows
+from builder.audit.run_checks import run
+from builder.hub.folder import make_variant
+from eval.dataset_rows import Pictures, read_rows
 from eval.lmms_tasks.functions import doc_to_visual
+from mllmu_med.image_bytes import PictureError
+from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med_dataset import UsageError, UserError, by_picture, load
-from mllmu_med_images import VARIABLE, Images
-from mllmu_med_pictures import PictureError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from corpora import ROOT
 
-from baselines.state import RunFolder
+from baselines.training_state import RunFolder
 from builder.audit.folder import read_objects
-from eval.files import read_jsonl, text_lines, write_jsonl
-from eval.runs import read_rows_file
+from eval.run_folder import read_rows_file
+from mllmu_med.files import read_jsonl, text_lines, write_jsonl
 
 #: What `str.splitlines` cuts at and JSON leaves as it is in a text, or writes as an escape.
 ENDS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r"

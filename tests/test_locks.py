@@ -16,9 +16,9 @@ from corpora import SMALL, make_slake, tree
 from typer.testing import CliRunner
 
 from builder.__main__ import app as builder
-from builder.ledger import locked
+from builder.core.stage_cache import locked
 from eval.__main__ import app as evaluation
-from eval.locks import held, lock_file
+from mllmu_med.locks import held, lock_file
 from mllmu_med_dataset import UserError
 
 SCENARIO = ["rebuild", "--recipe", "paper", *SMALL, "--scenario", "privacy", "--slake"]
@@ -44,7 +44,7 @@ def test_two_rebuilds_into_one_folder(slake: Path, tmp_path: Path) -> None:
         assert sorted(tmp_path.rglob("*")) == before
         return described(*_)
 
-    import builder.pipeline as pipeline
+    import builder.rebuild.pipeline as pipeline
 
     described = pipeline.describe
     with pytest.MonkeyPatch.context() as patch:
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_locked_is_not_called_busy(
 
 def test_the_process_that_holds_it_is_named(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from eval.locks import held\n"
+        "import sys, pathlib; from mllmu_med.locks import held\n"
         "with held(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()\n"
     )
     holder = subprocess.Popen(

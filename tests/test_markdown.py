@@ -11,17 +11,17 @@ import pytest
 from markdown_it import MarkdownIt
 from planted import Planted
 
-from builder.audit.check import run
 from builder.audit.files import _LEFTOVER
-from builder.calibrate import Rated
-from builder.calibration import card_lines, described
-from builder.card.plots import plots
-from builder.describe import describe
-from builder.facts import read_facts
-from builder.recipe import Calibration
-from eval.figures import Figure, Key, Line, Report
-from eval.markdown import code, fenced, plain
+from builder.audit.run_checks import run
+from builder.core.ratings import Rated
+from builder.core.recipe import Calibration
+from builder.dataset_folder.card.calibration import card_lines, described
+from builder.dataset_folder.card.plots import plots
+from builder.dataset_folder.finish import describe
+from builder.dataset_folder.read import read_facts
 from eval.report import to_markdown
+from eval.results import Figure, Key, Line, Report
+from mllmu_med.markdown import code, fenced, plain
 
 NASTY = [
     "**bold** _it_ ~~gone~~ `code` a|b # head",

@@ -12,9 +12,9 @@ import pytest
 import tiny_llava
 from corpora import PLAIN, SMALL, builder, command, make_mm_skin, make_slake, process, python_beside
 
-from eval.data import read_rows
-from eval.files import stable_share
+from eval.dataset_rows import read_rows
 from eval.predictions import Prediction, write_predictions
+from mllmu_med.files import stable_share
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -13,8 +13,8 @@ import pytest
 from corpora import tree
 from typer.testing import CliRunner
 
-from eval.cli import make_app, one_line_errors
-from eval.files import write_atomic
+from mllmu_med.command_line import make_app, one_line_errors
+from mllmu_med.files import write_atomic
 from mllmu_med_dataset import UserError
 
 

@@ -4,6 +4,6 @@ It reads nothing else (no work folder, no sources), so that anybody who has the 
 the builder before publishing, a data protection officer, a reviewer.
 """
 
-from builder.audit.check import Check, failing, run
+from builder.audit.run_checks import Check, failing, run
 
 __all__ = ["Check", "failing", "run"]

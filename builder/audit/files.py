@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from builder import publish
-from builder.audit.check import Check
 from builder.audit.folder import Folder, Manifest
-from eval.disk import refused
-from eval.files import file_digest
+from builder.audit.run_checks import Check
+from builder.dataset_folder import write
+from mllmu_med.disk import refused
+from mllmu_med.files import file_digest
 
 #: What the Hub and its client put beside the files.
 _HUB: Final = (".gitattributes", ".cache/")
@@ -46,7 +46,7 @@ def contents(path: Path, manifest: Manifest) -> Iterator[Check]:
         )
         if not name.startswith(_HUB)
     )
-    named = {*manifest.files, publish.MANIFEST}
+    named = {*manifest.files, write.MANIFEST}
     extra = [f"{name}: the manifest does not name it" for name in there if name not in named]
     yield Check("no file that the manifest does not name", len(there), extra)
     code = [f"{name}: is no data file" for name in there if Path(name).suffix not in _DATA]
@@ -83,8 +83,8 @@ def checks(folder: Folder) -> Iterator[Check]:
 
 def _layout(manifest: Manifest) -> dict[str, dict[str, list[str]]]:
     """The configs that the recipe's ratios make, with their files."""
-    parts = [publish.Part(name, one, [], lambda _: b"") for name, one in manifest.scenarios.items()]
-    return {config.name: config.files for part in parts for config in publish.config_files(part)}
+    parts = [write.Part(name, one, [], lambda _: b"") for name, one in manifest.scenarios.items()]
+    return {config.name: config.files for part in parts for config in write.config_files(part)}
 
 
 def _listed(name: str, found: dict[str, Any], wanted: dict[str, Any]) -> Check:
@@ -170,10 +170,10 @@ def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
 def _build(manifest: Manifest, front: dict[str, Any]) -> Check:
     """The build id is a hash of the data files and configs, in the card's order."""
     order = [name for name in _entries(front) if name in manifest.configs]
-    configs = [publish.ConfigFiles(name, manifest.configs[name]) for name in order]
+    configs = [write.ConfigFiles(name, manifest.configs[name]) for name in order]
     data = {name: entry for name, entry in manifest.files.items() if entry.rows is not None}
     entries = {name: {"sha256": entry.sha256} for name, entry in data.items()}
-    made = publish.build_id(entries, configs)
+    made = write.build_id(entries, configs)
     failed = [] if made == manifest.build else [f"{manifest.build}: the files make {made}"]
     return Check("build id is made of the files", len(data), failed)
 

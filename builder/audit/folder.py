@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ValidationError, field_validator
 
-from builder.recipe import Recipe, Scenario
-from eval.files import text_lines
+from builder.core.recipe import Recipe, Scenario
+from mllmu_med.files import text_lines
+from mllmu_med.image_bytes import PictureError, check_relative
+from mllmu_med.image_folder import Images
 from mllmu_med_dataset import CONFIGS, SPLITS, PiiSpan, Record
-from mllmu_med_images import Images
-from mllmu_med_pictures import PictureError, check_relative
 
 #: A published row; `split` is the set that its file belongs to.
 Row = Record

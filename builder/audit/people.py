@@ -1,7 +1,7 @@
 """Fictional patients: in reserved ranges, and nowhere but in the forget rows that leak them.
 
 A value is looked for word for word, in other forms and nearly (`eval.private_values`); what nearly
-is one by chance (`builder.haystack`) is counted and does not fail.
+is one by chance (`builder.patients.find_values`) is counted and does not fail.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from builder.audit.check import Check
 from builder.audit.folder import Folder
-from builder.haystack import Haystack
-from builder.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX, Profile
+from builder.audit.run_checks import Check
+from builder.patients.find_values import Haystack
+from builder.patients.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX, Profile
 from eval.private_values import LEVELS
 from mllmu_med_dataset import PII_KINDS
 

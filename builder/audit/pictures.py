@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from builder.audit.check import Check
 from builder.audit.folder import Folder, Row
-from eval.progress import progress
-from mllmu_med_images import Images, OtherPictureError
-from mllmu_med_pictures import PictureError, check_relative, clean_picture
+from builder.audit.run_checks import Check
+from mllmu_med.image_bytes import PictureError, check_relative, clean_picture
+from mllmu_med.image_folder import Images, OtherPictureError
+from mllmu_med.progress import progress
 
 _MARKS: Final = {
     b"Exif\0\0": "EXIF",

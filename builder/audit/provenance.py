@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from builder.audit.check import Check
 from builder.audit.folder import Folder
-from builder.recipe import Calibration
-from builder.recorded import REQUESTS
-from builder.request_ledger import RequestLedger
-from builder.review.items import VERDICTS
-from builder.stages import STAGES
+from builder.audit.run_checks import Check
+from builder.core.plan import STAGES
+from builder.core.recipe import Calibration
+from builder.dataset_folder.replies import REQUESTS
+from builder.review.records import VERDICTS
+from mllmu_med.llm.reply_cache import RequestLedger
 from mllmu_med_dataset import UserError
 
 _RATED: Final = {"id": str, "rating": int, "kept": bool}

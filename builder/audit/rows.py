@@ -6,13 +6,13 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from builder.audit.check import Check
 from builder.audit.folder import Folder, Row
-from builder.authors import Text
-from builder.checks import check_incorrect, check_privacy
-from builder.inject import spans
-from builder.profiles import Profile
-from builder.sources import answer_type
+from builder.audit.run_checks import Check
+from builder.harm.inject import spans
+from builder.harm.text_checks import check_incorrect, check_privacy
+from builder.harm.texts import Text
+from builder.ingest.corpus import answer_type
+from builder.patients.profiles import Profile
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.

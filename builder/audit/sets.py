@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from builder.audit.check import Check
 from builder.audit.folder import Folder, Row, scenario_of
-from builder.recipe import Scenario
-from builder.sources import alike
+from builder.audit.run_checks import Check
+from builder.core.recipe import Scenario
+from builder.ingest.corpus import alike
 from builder.split import ROUNDS
 from mllmu_med_dataset import SPLITS, config_name
 
@@ -137,7 +137,7 @@ def _nested(folder: Folder) -> Check:
 def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
     """The same row, or the same clean pair about the same picture, in two sets of a config.
 
-    White space and case make no other pair, as in `builder.sources.drop_duplicates`.
+    White space and case make no other pair, as in `builder.ingest.corpus.drop_duplicates`.
     """
     failed: dict[str, str] = {}
     checked = 0

@@ -1,6 +1,6 @@
 """Traces: what could reach a living person, the building machine or somebody's account.
 
-Numbers and addresses that are reserved for fiction are allowed (`builder.real_data`).
+Numbers and addresses that are reserved for fiction are allowed (`builder.patients.real_data`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from builder.audit.check import Check
+from builder.audit.all_texts import Texts, every_text, provenance_texts, request_texts, row_texts
 from builder.audit.folder import Folder
-from builder.audit.texts import Texts, every_text, provenance_texts, request_texts, row_texts
-from builder.real_data import REAL, real
+from builder.audit.run_checks import Check
+from builder.patients.real_data import REAL, real
 
 _MACHINE: Final = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|Volumes|scratch|workspace|work|data|datasets|"

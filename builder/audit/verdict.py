@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.audit.check import VERSION, Check, failing, run
-from builder.jobs import out_option, shown
-from builder.publish import MANIFEST
-from eval.disk import remove
-from eval.files import canonical_json, file_digest, write_atomic
-from eval.progress import say
+from builder.audit.run_checks import VERSION, Check, failing, run
+from builder.core.job import out_option, shown
+from builder.dataset_folder.write import MANIFEST
+from mllmu_med.disk import remove
+from mllmu_med.files import canonical_json, file_digest, write_atomic
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 

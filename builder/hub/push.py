@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from builder.hub.errors import lost_answer, told
 from builder.hub.remote import Changes, Remote, read_files, wanted
-from eval.progress import say
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from hashlib import sha1, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from builder.dataset_folder.write import MANIFEST
 from builder.hub.errors import told
-from builder.publish import MANIFEST
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from builder.authors import Failure, PrivateValues, Text
-from builder.checks import check_incorrect, check_privacy
-from builder.inject import spans
-from builder.profiles import Profile
+from builder.harm.inject import spans
+from builder.harm.text_checks import check_incorrect, check_privacy
+from builder.harm.texts import Failure, PrivateValues, Text
+from builder.patients.profiles import Profile
 from mllmu_med_dataset import Record
 
 

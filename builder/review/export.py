@@ -9,12 +9,12 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from builder.jobs import Job, picture_reader
-from builder.ledger import Chain, locked
-from builder.review.items import Item
+from builder.core.job import Job, picture_reader
+from builder.core.stage_cache import Chain, locked
+from builder.review.records import Item
+from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
-from builder.review.table import write_table
-from eval.files import (
+from mllmu_med.files import (
     digest,
     make_folder,
     stable_hash,
@@ -170,7 +170,7 @@ def _label_studio(
     items: Sequence[Item], read: Callable[[Item], bytes]
 ) -> dict[str, tuple[str, int]]:
     from builder.review import labelstudio
-    from builder.review.pictures import embed
+    from builder.review.page_images import embed
 
     pictures = embed(items, read, _BUDGET)
 

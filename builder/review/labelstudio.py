@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from builder.review.items import REASONS, Item
-from builder.review.raw import RawDecision
+from builder.review.raw_decision import RawDecision
+from builder.review.records import REASONS, Item
 from mllmu_med_dataset import UserError
 
 _REASONS: Final = "\n".join(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from builder.review.items import REASONS, WITHDRAW, Decision, Item, Verdict
+from builder.review.records import REASONS, WITHDRAW, Decision, Item, Verdict
 
 
 class Merged(NamedTuple):

@@ -14,9 +14,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any, Final
 
-from builder.review.items import REASONS, Item
-from builder.review.pictures import Embedded, embed
-from builder.review.raw import PAGE_FORMAT, PAGE_VERSION
+from builder.review.page_images import Embedded, embed
+from builder.review.raw_decision import PAGE_FORMAT, PAGE_VERSION
+from builder.review.records import REASONS, Item
 
 #: In this order: later ones use what earlier ones define.
 SCRIPTS: Final = (

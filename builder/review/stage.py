@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder import checks, split
-from builder.jobs import Job
-from builder.ledger import Chain, Drop, Outcome
-from builder.profiles import read_profiles
-from builder.recipe import Scenario
-from builder.review import store
+from builder import split
+from builder.core.job import Job
+from builder.core.recipe import Scenario
+from builder.core.stage_cache import Chain, Drop, Outcome
+from builder.harm import text_checks
+from builder.patients.profiles import read_profiles
+from builder.review import decisions_file
 from builder.review.edits import apply_edit, check_edit
-from builder.review.items import REASONS, Item, item
 from builder.review.merge import Merged, agreement, merge_all, pairs, published_names
-from eval.files import write_json, write_jsonl
+from builder.review.records import REASONS, Item, item
+from mllmu_med.files import write_json, write_jsonl
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1
@@ -79,12 +80,12 @@ def read_open(job: Job, chain: Chain, name: str, rated: bool = False) -> Open:
     )
     ratings = _ratings(chain) if rated else {}
     items = [item(one, name, ratings.get((one.id, one.question, one.answer), 0)) for one in records]
-    merged = merge_all(items, store.read(job.work, name).values())
+    merged = merge_all(items, decisions_file.read(job.work, name).values())
     return Open(name, {one.id: one for one in records}, items, merged)
 
 
 def _ratings(chain: Chain) -> dict[tuple[str, str, str], int]:
-    from builder.calibrate import read_ratings
+    from builder.core.ratings import read_ratings
 
     if chain.state("calibrate") is None:
         return {}
@@ -98,7 +99,7 @@ def uses(job: Job, chain: Chain, name: str, scenario: Scenario) -> dict[str, Any
     return {
         "forget": scenario.harmful,
         "split_by": scenario.split_by,
-        "checks": checks.VERSION,
+        "checks": text_checks.VERSION,
         "unseen": job.accept_all and bool(found.undecided()),
         "decisions": [
             [

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval import metrics
-from eval.asking import Ask
-from eval.data import TEXT_COLUMNS
+from eval.attacks import Ask
+from eval.dataset_rows import TEXT_COLUMNS
 from eval.predictions import Prediction
 from eval.score import score_row
+from mllmu_med.image_folder import row_picture
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
-from mllmu_med_images import row_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

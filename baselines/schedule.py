@@ -1,0 +1,189 @@
+"""What a step trains on: which rows, in which order, as what, and in which forward passes.
+
+Everything that is random (the order, the retain rows beside the forget rows, the refusals) is a
+function of seed, row id and epoch: a run that goes on after a kill, or on another number of
+processes, trains on the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from baselines.losses import Method
+from mllmu_med.files import stable_hash, stable_share
+from mllmu_med_dataset import Record, UserError
+
+if TYPE_CHECKING:
+    from baselines.training_settings import TrainSettings
+
+Shuffle = Literal["picture", "row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A question about a picture with the answer to be trained, as part of one set."""
+
+    id: str
+    image_id: str
+    question: str
+    answer: str
+    part: str = ""  # of a method: `forget`, `refused`, `retain` or `learn`
+
+
+def samples(rows: Sequence[Record]) -> list[Sample]:
+    return [Sample(row.id, row.image_id, row.question, row.answer) for row in rows]
+
+
+def refusal(row_id: str, epoch: int, phrases: Sequence[str]) -> str:
+    """The refusal that takes a row's answer's place in an epoch."""
+    return phrases[stable_hash("refusal", row_id, epoch) % len(phrases)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimizer step trains on, over all processes.
+
+    units: samples that must meet in one forward pass (a forget row's answer and its refusal).
+    size, tokens: of each part, the samples and answer tokens that its mean is taken over.
+    """
+
+    units: tuple[tuple[Sample, ...], ...]
+    size: Mapping[str, float]
+    tokens: Mapping[str, float]
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [sample for unit in self.units for sample in unit]
+
+
+def shuffled(rows: Sequence[Sample], how: Shuffle, *seed: object) -> list[Sample]:
+    """Rows in random order; with `picture`, pictures are, and a picture's rows stay together."""
+
+    def key(row: Sample) -> tuple[int, int]:
+        group = stable_hash("picture", *seed, row.image_id) if how == "picture" else 0
+        return group, stable_hash("row", *seed, row.id)
+
+    return sorted(rows, key=key)
+
+
+def epoch_steps(
+    method: Method,
+    forget: Sequence[Sample],
+    retain: Sequence[Sample],
+    settings: TrainSettings,
+    epoch: int,
+    answer_tokens: Callable[[str], int],
+) -> list[Step]:
+    """The steps of an epoch (from 0), the last of which may be smaller.
+
+    Args:
+        answer_tokens: how many tokens an answer has, with its end token.
+
+    Raises:
+        UserError: a set that the method needs is empty.
+    """
+    draws = method.draws(settings.retain_weight)
+    for name, rows, needed in (("forget", forget, method.forget), ("retain", retain, draws)):
+        if needed and not rows:
+            raise UserError(f"the {name} set is empty: this method trains on it")
+
+    def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
+        told = refusal(row.id, epoch, settings.refusals)
+        return tuple(
+            replace(row, part=part, answer=told if part == "refused" else row.answer)
+            for part in parts
+        )
+
+    seed, how = settings.seed, settings.shuffle
+    f = [unit(row, method.forget) for row in shuffled(forget, how, seed, epoch)]
+    f = f if method.forget else []
+    size = settings.batch_size
+    if method.learns:
+        rows = shuffled([*(forget if method.forget else ()), *retain], how, seed, epoch)
+        every = [unit(row, method.retain) for row in rows]
+    elif not draws:
+        every = f
+    elif settings.retain_sampling == "paired":
+        r = [unit(row, method.retain) for row in retain_rows(retain, len(f), settings, epoch)]
+        cuts = range(0, len(f), size)
+        return [_step(f[i : i + size] + r[i : i + size], answer_tokens) for i in cuts]
+    else:
+        rows = shuffled(retain, how, seed, epoch)
+        every = spread(f, [unit(row, method.retain) for row in rows], stable_share(seed, epoch))
+    steps = [_step(every[i : i + size], answer_tokens) for i in range(0, len(every), size)]
+    if draws and not method.learns:
+        # Each step stands for its share of the epoch, whatever rows it happens to hold: averaged
+        # over the epoch, the means over forget and retain set are those of the equations.
+        whole = _step(every, answer_tokens)
+        return [_scaled(step, whole) for step in steps]
+    return steps
+
+
+def retain_rows(
+    retain: Sequence[Sample], wanted: int, settings: TrainSettings, epoch: int
+) -> list[Sample]:
+    """The retain rows of a paired epoch: each once before any comes again, over all epochs."""
+    found: list[Sample] = []
+    start = epoch * wanted
+    while len(found) < wanted:
+        turn, at = divmod(start + len(found), len(retain))
+        order = shuffled(retain, settings.shuffle, settings.seed, "retain", turn)
+        found += order[at : at + wanted - len(found)]
+    return found
+
+
+def spread(few: Sequence[Any], many: Sequence[Any], offset: float) -> list[Any]:
+    """Both in their order, the few at even distances among the many; `offset` in 0..1."""
+    total = len(few) + len(many)
+    places = {int((i + offset) * total / len(few)) for i in range(len(few))}
+    a, b = iter(few), iter(many)
+    return [next(a) if place in places else next(b) for place in range(total)]
+
+
+def _step(units: Sequence[tuple[Sample, ...]], answer_tokens: Callable[[str], int]) -> Step:
+    size: dict[str, float] = {}
+    tokens: dict[str, float] = {}
+    for sample in (sample for unit in units for sample in unit):
+        size[sample.part] = size.get(sample.part, 0) + 1
+        tokens[sample.part] = tokens.get(sample.part, 0) + answer_tokens(sample.answer)
+    return Step(tuple(units), size, tokens)
+
+
+def _scaled(step: Step, whole: Step) -> Step:
+    share = len(step.units) / len(whole.units)
+    return Step(
+        step.units,
+        {part: n * share for part, n in whole.size.items()},
+        {part: n * share for part, n in whole.tokens.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The samples of one forward pass of one process; weight 0: only to keep processes in step."""
+
+    samples: tuple[Sample, ...]
+    weight: float = 1.0
+
+
+def passes(step: Step, micro_batch: int, processes: int = 1, process: int = 0) -> list[Pass]:
+    """A process's forward passes of a step: as many for each process, none empty."""
+    # Rows of one picture go to one pass as far as they fit.
+    units = sorted(step.units, key=lambda unit: stable_hash(unit[0].image_id))
+    ends = [len(units) * i // processes for i in range(processes + 1)]
+    cut = [_cut(units[a:b], micro_batch) for a, b in pairwise(ends)]
+    mine = [Pass(some) for some in cut[process]]
+    return mine + [Pass(units[0], 0.0)] * (max(map(len, cut)) - len(mine))
+
+
+def _cut(units: Sequence[tuple[Sample, ...]], size: int) -> list[tuple[Sample, ...]]:
+    found: list[tuple[Sample, ...]] = []
+    for unit in units:
+        if found and len(found[-1]) + len(unit) <= size:
+            found[-1] += unit
+        else:
+            found.append(unit)
+    return found

@@ -1,0 +1,179 @@
+"""What a run folder holds of a training run, so that it goes on after a kill at any moment.
+
+OUT/record.json     method, settings, rows, model and parent adapters with hashes, versions; at the
+                    end the outcome
+OUT/log.jsonl       a line for each step: every term of the loss, gradient norm, learning rate
+OUT/checkpoint.pt   adapter, optimizer, random state and position; gone when the run has ended
+OUT/adapter/        the trained adapter in PEFT's own format
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from eval.run_folder import read_json
+from mllmu_med.disk import writing
+from mllmu_med.files import canonical_json, digest, text_lines, write_atomic
+from mllmu_med_dataset import UserError
+
+#: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
+_MODEL = ("weights", "prompt", "dtype")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    status: `finished`, or `collapsed` with the reason; the adapter is there either way.
+    epoch, score: of the adapter kept, where the evaluation scored epochs.
+    seconds: spent in training by the process that ended the run.
+    """
+
+    status: Literal["finished", "collapsed"]
+    reason: str
+    steps: int
+    epoch: int
+    score: float | None
+    seconds: float
+    adapter: Path
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: v for k, v in asdict(self).items() if k != "adapter"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def record(self) -> Path:
+        return self.path / "record.json"
+
+    def begin(self, record: dict[str, Any]) -> Outcome | None:
+        """Write the record of a new run, or find the same run's; its outcome if it has ended.
+
+        Raises:
+            UserError: the folder holds another run.
+        """
+        if self.record.is_file():
+            before = read_json(self.record)
+            if before.get("run") != record["run"]:
+                raise UserError(
+                    f"{self.path}: holds another run ({_difference(before, record)}): give --out "
+                    "another folder, or remove this one"
+                )
+            if before.get("outcome"):
+                return Outcome(**before["outcome"], adapter=self.adapter)
+        write_record(self.record, record)
+        return None
+
+    def end(self, outcome: Outcome) -> None:
+        record = read_json(self.record)
+        write_record(self.record, {**record, "outcome": outcome.to_json()})
+        self.checkpoint.unlink(missing_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint, whole or not at all."""
+        import torch
+
+        temporary = self.checkpoint.with_suffix(".tmp")
+        with writing(self.checkpoint, half=temporary):
+            with temporary.open("wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.checkpoint)
+
+    def load(self, run: str) -> dict[str, Any] | None:
+        """The checkpoint, if there is one."""
+        import torch
+
+        if not self.checkpoint.is_file():
+            return None
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state["run"] != run:
+            raise UserError(f"{self.checkpoint}: is of another run: remove it")
+        return state
+
+    def cut_log(self, run: str) -> None:
+        """Take away the log's lines of steps that the checkpoint knows nothing of."""
+        state = self.load(run)
+        if state is None:
+            self.log.unlink(missing_ok=True)
+        elif self.log.is_file():
+            lines = text_lines(self.log.read_text("utf-8"))[: state["step"]]
+            write_atomic(self.log, "".join(line + "\n" for line in lines))
+
+    def add(self, line: dict[str, Any]) -> None:
+        with (
+            writing(self.log),
+            self.log.open("a", encoding="utf-8", newline="\n") as stream,
+        ):
+            stream.write(canonical_json(line) + "\n")
+
+
+def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The record of a run that has ended, and the adapters that make its model, its own last.
+
+    Raises:
+        UserError: no run folder, or the run has not ended.
+    """
+    folder = RunFolder(run)
+    if not folder.record.is_file():
+        raise UserError(f"{run}: no run of baselines here (no record.json)")
+    record = read_json(folder.record)
+    if not record.get("outcome"):
+        raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
+    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
+    return record, [*below, folder.adapter]
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def run_identity(
+    method: str, settings: dict[str, Any], model: dict[str, Any], rows: str
+) -> dict[str, Any]:
+    """What decides a run's result, in the parts in which another one may differ."""
+    return {
+        "method": method,
+        "settings": settings,
+        "rows": rows,
+        "model": {name: model.get(name) for name in _MODEL},
+        "parents": [one["weights"] for one in model.get("adapters", [])],
+    }
+
+
+def run_digest(identity: dict[str, Any]) -> str:
+    return digest(identity)[:12]
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    old, new = before.get("identity", {}), now["identity"]
+    for name in ("method", "rows", "model", "parents"):
+        if old.get(name) != new[name]:
+            return f"{name}: {old.get(name)!r} there, {new[name]!r} now"
+    there, here = old.get("settings", {}), new["settings"]
+    for name in here:
+        if there.get(name) != here[name]:
+            return f"{name}: {there.get(name)!r} there, {here[name]!r} now"
+    return "of another version"

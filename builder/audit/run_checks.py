@@ -1,0 +1,107 @@
+"""What a check is, and the run through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mllmu_med.image_folder import Images, images_folder
+from mllmu_med_dataset import CONFIGS, UserError
+
+if TYPE_CHECKING:
+    from builder.audit.folder import Folder, Manifest
+
+#: Of what the checks look at: another one makes a rebuild look again. A changed check raises it.
+VERSION: Final = 1
+SHOWN_IDS: Final = 3  # of each failing check, on one line
+
+
+class Check(NamedTuple):
+    """One thing that must hold.
+
+    checked: how many things were looked at; 0 where there was nothing to look at (`note` says why).
+    failed: an entry `ID: what is wrong` for each that fails, ID being a row's id, a file or a
+        config.
+    """
+
+    name: str
+    checked: int
+    failed: list[str]
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+
+#: Folders with pictures: one for all scenarios, or one for each.
+Given = str | Path | Mapping[str, str | Path] | None
+#: A group of checks about one theme.
+Checks = Callable[["Folder"], Iterable[Check]]
+
+
+def run(folder: Path, images: Given = None) -> list[Check]:
+    """Audit a published folder.
+
+    Args:
+        folder: what the builder published, or a copy of it.
+        images: the source's pictures, as `load(images=...)` takes them, to look at those that rows
+            name by path and hash only.
+
+    Raises:
+        UserError: no such folder, or one that holds neither a card nor a manifest.
+    """
+    return list(_checks(folder, images))
+
+
+def failing(checks: Sequence[Check]) -> str:
+    """Which checks fail, each with the first ids, on one line; empty where all hold."""
+    told = []
+    for check in checks:
+        ids = [*dict.fromkeys(entry.partition(": ")[0] for entry in check.failed)]
+        more = f" and {len(ids) - SHOWN_IDS:,} more" if len(ids) > SHOWN_IDS else ""
+        if ids:
+            told.append(f"{check.name} ({', '.join(ids[:SHOWN_IDS])}{more})")
+    return (
+        f"{len(told)} of {len(checks)} checks of the audit fail: {'; '.join(told)}" if told else ""
+    )
+
+
+def _checks(path: Path, images: Given) -> Iterator[Check]:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: name one that the builder published")
+    from builder.audit import files, people, pictures, provenance, rows, sets, traces
+    from builder.audit.folder import Manifest, read_folder
+    from builder.dataset_folder.write import MANIFEST
+
+    if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
+        raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
+    name = "manifest is there and readable"
+    manifest = Manifest.read(path / MANIFEST)
+    if isinstance(manifest, str):
+        yield Check(name, 1, [f"{MANIFEST}: {manifest}"], "nothing else can be looked at")
+        return
+    yield Check(name, 1, [])
+    yield from files.contents(path, manifest)
+    folder = read_folder(path, manifest, _referred(manifest, images))
+    themes: tuple[Checks, ...] = (
+        files.checks,
+        sets.checks,
+        rows.checks,
+        people.checks,
+        pictures.checks,
+        provenance.checks,
+        traces.checks,
+    )
+    for theme in themes:
+        yield from theme(folder)
+
+
+def _referred(manifest: Manifest, images: Given) -> dict[str, Images]:
+    """The source's pictures of the scenarios that need them."""
+    if not images:
+        return {}
+    wanted = [name for name in CONFIGS if manifest.images.get(name) == "reference"]
+    found = {name: images_folder(images, name) for name in wanted}
+    return {name: one for name, one in found.items() if one is not None}

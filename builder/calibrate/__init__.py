@@ -1,0 +1,1 @@
+"""Self-calibration: keep the harmful texts that a model can really learn."""

@@ -1,0 +1,205 @@
+"""Self-calibration's first stage: adapt a model to candidates and retain set, and let it answer.
+
+The throw-away adapter is trained by `baselines` and answers through `eval`, in a folder beside the
+stages' (WORK/SCENARIO/calibration/KEY, the key over all that decides the answers): a killed run
+goes on from the training's last checkpoint and with the first batch that is not answered. Answers
+made elsewhere, on a GPU machine, are taken instead where they are given.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from baselines.tiny import TINY, TinySettings, make_tiny
+from baselines.training_settings import TrainSettings
+from builder.core.job import Job, picture_reader
+from builder.core.stage_cache import Chain, Stamp
+from eval.attacks import Ask, asks
+from eval.dataset_rows import Decoded
+from eval.predictions import Prediction, read_predictions
+from eval.weights import hub_commit, is_hub_id, weights_hash
+from mllmu_med.files import digest, write_atomic
+from mllmu_med.progress import say
+from mllmu_med_dataset import Record, UserError
+
+if TYPE_CHECKING:
+    from builder.core.recipe import Calibration
+
+VERSION: Final = 1
+#: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
+#: in two thirds of the steps that a vocabulary of 1,000 takes.
+_VOCABULARY: Final = 3000
+_DONE: Final = "answered"  # written when the last answer is in
+
+
+def adapting_settings(job: Job, name: str) -> TrainSettings:
+    """The training of a scenario's throw-away adapter, seeded by the recipe."""
+    settings: TrainSettings = getattr(calibration_of(job).train, name)
+    return settings.model_copy(update={"seed": job.recipe.seed})
+
+
+def tiny_settings(job: Job) -> TinySettings:
+    """Of the tiny model, where the recipe wants that."""
+    return TinySettings(vocabulary=_VOCABULARY, seed=job.recipe.seed)
+
+
+def calibration_of(job: Job) -> Calibration:
+    if job.recipe.calibration is None:
+        raise RuntimeError("no calibration in this recipe")
+    return job.recipe.calibration
+
+
+def identity(job: Job, name: str, *, fetch: bool = False) -> dict[str, Any]:
+    """What of the recipe decides the answers: the model, its training, the length of an answer.
+
+    A model of the Hub is its commit; `fetch`: see `eval.weights.hub_commit`.
+    """
+    calibration = calibration_of(job)
+    model: Any = calibration.model
+    if model == TINY:
+        model = tiny_settings(job).model_dump()
+    elif Path(model).expanduser().is_dir():
+        model = weights_hash(Path(model).expanduser())
+    elif is_hub_id(model):
+        model = {"hub": model, "revision": hub_commit(model, fetch=fetch)}
+    return {
+        "version": VERSION,
+        "model": model,
+        "train": adapting_settings(job, name).identity(),
+        "max_new_tokens": calibration.max_new_tokens,
+    }
+
+
+def adapted_answers(
+    job: Job, chain: Chain, name: str, records: Sequence[Record]
+) -> tuple[dict[str, str], dict[str, Stamp | None]]:
+    """The adapted model's answer to each candidate, by id; and the files from outside it is from.
+
+    Raises:
+        UserError: given answers that are not to these candidates; no such model.
+    """
+    candidates = [record for record in records if record.split == "candidate"]
+    given = job.adapted.get(name)
+    if given is not None:
+        found = given_answers(given, name, records)
+        return found, {given.name: Stamp.of(given)}
+    rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
+    decides = identity(job, name, fetch=True)
+    key = digest([decides, [row for row in rows if row[-1] != "test"]])[:12]
+    folder = chain.folder / "calibration" / key
+    answers = folder / "answers.jsonl"
+    if not (folder / _DONE).is_file():
+        commit = decides["model"]["revision"] if is_hub_id(calibration_of(job).model) else None
+        _adapt(job, chain, name, records, asks(candidates), folder, answers, commit)
+        write_atomic(folder / _DONE, "")
+    return {one.id: one.answer for one in read_predictions(answers)}, {}
+
+
+def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str, str]:
+    """The answers to a scenario's candidates out of a predictions file; others of it are left.
+
+    Raises:
+        UserError: ids that the scenario has not, a candidate without an answer, an answer to
+            another text or picture, or one that does not say to which.
+    """
+    known = {record.id for record in records}
+    asked = {ask.row.id: ask for ask in asks(r for r in records if r.split == "candidate")}
+    found: dict[str, Prediction] = {}
+    for one in read_predictions(path):
+        if one.id not in known:
+            raise UserError(
+                f"{path}: {one.id} is no row of {name}: give the answers to its candidates "
+                "(rebuild --until calibrate says how to make them)"
+            )
+        if one.way == "own" and one.id in asked:
+            found[one.id] = one
+    missing = [row_id for row_id in asked if row_id not in found]
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing):,} of {len(asked):,} candidates of {name} have no answer "
+            f"(first: {missing[0]}): answer them all"
+        )
+    for row_id, one in found.items():
+        if one.asked != asked[row_id].hash:
+            why = (
+                "was answered for another text or picture than the candidate has now"
+                if one.asked
+                else "does not say what was asked (no `asked`)"
+            )
+            raise UserError(
+                f"{path}: {row_id} {why}: answer the candidates that rebuild --until calibrate "
+                "writes, with `python -m baselines finetune` or `python -m eval answer`"
+            )
+    return {row_id: one.answer for row_id, one in found.items()}
+
+
+def pictures_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
+    """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
+    from PIL import Image
+
+    rows = {record.image_id: record for record in records}
+    return Decoded(lambda image_id: Image.open(io.BytesIO(read(rows[image_id]))))
+
+
+def _adapt(
+    job: Job,
+    chain: Chain,
+    name: str,
+    records: Sequence[Record],
+    asked: list[Ask],
+    folder: Path,
+    out: Path,
+    commit: str | None,
+) -> None:
+    from baselines.train import train
+    from eval.answer import answer_with_model
+    from eval.model import load_model
+
+    calibration = calibration_of(job)
+    retain = [record for record in records if record.split == "retain"]
+    candidates = [ask.row for ask in asked]
+    pictures = pictures_of(picture_reader(job, chain, name), records)
+    say(f"{name}/calibrate: adapting {calibration.model}")
+    with _reproducible(calibration.model == TINY):
+        model_name = calibration.model
+        if model_name == TINY:
+            model_name = str(folder / TINY)
+            if not (folder / TINY).is_dir():
+                texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
+                made = tiny_settings(job)
+                make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
+        model = load_model(model_name, revision=commit)
+        settings = adapting_settings(job, name)
+        train(model, "finetune", candidates, retain, pictures, settings, folder / "adapted")
+        answer_with_model(
+            model,
+            asked,
+            pictures,
+            out,
+            calibration.max_new_tokens,
+            calibration.batch_size,
+        )
+
+
+@contextmanager
+def _reproducible(tiny: bool) -> Iterator[None]:
+    """The same numbers on every run of a machine; for tiny tensors on one thread.
+
+    How many threads share a sum decides its last bits, and for tensors this small threads cost
+    more than they give.
+    """
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if tiny:
+        torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=torch.accelerator.is_available())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)

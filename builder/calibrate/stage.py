@@ -1,0 +1,171 @@
+"""Two-stage self-calibration: keep the harmful candidates that a model can really learn.
+
+The paper: "in the first stage, we adapt the base model to both forget and retain sets [...]. In the
+second stage, we utilize GPT-4o to rate the similarity from 1 to 5 between adapted model outputs and
+ground truths [...]. Samples with higher scores are selected to build our final forget set".
+
+Stage one is `builder.calibrate.fine_tune`, the ratings are `builder.calibrate.rating`. Ours: of
+equal ratings a hash of seed and id decides; `least` is the lowest rating that may be kept; the kept
+ones stay in the order in which they were drawn, so that a rating decides who is in the forget sets
+but not in which of the nested ones. A candidate that is not kept goes to no set, its clean row
+neither.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from builder import split
+from builder.calibrate.rating import Evidence, Rating, evidence, rate_offline, rate_with_model
+from builder.core.job import Job
+from builder.core.ratings import RATINGS, Rated
+from builder.core.recipe import Calibration, Scenario
+from builder.core.stage_cache import Chain, Drop, Outcome
+from builder.harm.candidates import OnDone, WriteMany, Written
+from builder.patients.real_data import blanked
+from mllmu_med.files import stable_hash, write_jsonl
+from mllmu_med_dataset import Record, UserError
+
+VERSION: Final = 2
+
+
+def calibrate(
+    job: Job, chain: Chain, name: str, scenario: Scenario, previous: str, folder: Path
+) -> Outcome:
+    """Rate all candidates, keep as many as the recipe wants, drop the rest with their rating.
+
+    Raises:
+        UserError: fewer than that are rated high enough: the histogram, and the ways out.
+    """
+    from builder.calibrate.fine_tune import adapted_answers
+
+    calibration = _of(job)
+    records = chain.records(previous)
+    candidates = [record for record in records if record.split == "candidate"]
+    outputs, inputs = adapted_answers(job, chain, name, records)
+    found = {one.id: evidence(one, outputs[one.id]) for one in candidates}
+    if calibration.rater == "llm":
+        ratings, notes = _by_model(job, name, candidates, outputs, folder)
+    else:
+        ratings = {key: Rating(rate_offline(one), "") for key, one in found.items()}
+        notes = {}
+    scored = [replace(one, calibration=ratings[one.id].rating) for one in candidates]
+    kept = choose(scored, scenario, name, calibration.least, job.recipe.seed)
+    rows = [_row(one, outputs[one.id], found[one.id], ratings[one.id], kept) for one in candidates]
+    write_jsonl(folder / RATINGS, (_json(row) for row in sorted(rows, key=lambda row: row.id)))
+    by_id = {record.id: record for record in scored}
+    results: list[Record | Drop] = []
+    for record in records:
+        one = by_id.get(record.id, record)
+        if record.split != "candidate" or record.id in kept:
+            results.append(one)
+        else:
+            results.append(Drop.of(one, _reason(ratings[record.id])))
+    outcome = Outcome.of(results)
+    outcome.notes = notes
+    outcome.inputs = inputs
+    return outcome
+
+
+def choose(
+    rated: Sequence[Record], scenario: Scenario, name: str, least: int, seed: int
+) -> frozenset[str]:
+    """The ids to keep: the best rated, none below `least`; ties by a hash of seed and id.
+
+    As many as the largest forget set holds; with `split_by: image` so many more that whole pictures
+    can be cut at its edges.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    able = sorted(
+        (record for record in rated if record.calibration >= least),
+        key=lambda record: (-record.calibration, stable_hash(seed, "calibration", record.id)),
+    )
+    for count in range(scenario.harmful, len(able) + 1):
+        chosen = sorted(able[:count], key=lambda record: record.rank)
+        if len(split.forget_order(chosen, scenario)[0]) == scenario.harmful:
+            return frozenset(record.id for record in chosen)
+    raise UserError(_too_few(rated, len(able), scenario, name, least))
+
+
+def _too_few(rated: Sequence[Record], able: int, scenario: Scenario, name: str, least: int) -> str:
+    pictures = ", not counting those cut off at a picture" if scenario.split_by == "image" else ""
+    return (
+        f"{name}: the recipe keeps {scenario.harmful:,} candidates rated {least} or higher"
+        f"{pictures}, there are {able:,} of {len(rated):,} ({histogram(rated)}): use more "
+        f"candidates (raise {name}.candidates), a lower bar (calibration.least), or a smaller set "
+        f"(lower {name}.forget or {name}.ratios)"
+    )
+
+
+def histogram(rated: Sequence[Record]) -> str:
+    """`5: 60, 4: 20, 3: 10, 2: 5, 1: 30`, and `none: 2` where no rating could be had."""
+    counts = Counter(record.calibration for record in rated)
+    shown = [f"{rating}: {counts[rating]:,}" for rating in range(5, 0, -1)]
+    return ", ".join([*shown, *([f"none: {counts[0]:,}"] if counts[0] else [])])
+
+
+def _reason(rating: Rating) -> str:
+    if rating.rating:
+        return f"calibration: rated {rating.rating}"
+    return f"calibration: not rated: {rating.reason}"
+
+
+def _of(job: Job) -> Calibration:
+    if job.recipe.calibration is None:
+        raise RuntimeError("a calibration without a recipe for it")
+    return job.recipe.calibration
+
+
+def _by_model(
+    job: Job, name: str, candidates: Sequence[Record], outputs: Mapping[str, str], folder: Path
+) -> tuple[dict[str, Rating], dict[str, int]]:
+    """Every candidate's rating by the language model; and counts worth telling."""
+    import asyncio
+
+    from builder.harm.stage import Ask, with_model
+
+    ratings: dict[str, Rating] = {}
+
+    async def work(ask: Ask, many: WriteMany, done: OnDone) -> None:
+        async def rate(record: Record) -> Written:
+            rating = await rate_with_model(ask, job.recipe.llm, record, outputs[record.id])
+            ratings[record.id] = rating
+            result = record if rating.rating else Drop.of(record, _reason(rating))
+            return Written(result, rating.refused)
+
+        await many(rate, candidates, done)
+
+    what = f"{name}: rating"
+    _, notes = asyncio.run(with_model(job, what, len(candidates), folder, work))
+    refused = Counter(name for rating in ratings.values() for name in rating.refused)
+    return ratings, notes | {f"ratings refused as {why}": n for why, n in sorted(refused.items())}
+
+
+def _row(
+    record: Record, output: str, found: Evidence, rating: Rating, kept: frozenset[str]
+) -> Rated:
+    fields = {span.field for span in record.pii}
+    return Rated(
+        id=record.id,
+        harm=record.harm,
+        placement="both" if len(fields) > 1 else next(iter(fields), ""),
+        question=record.question,
+        truth=record.answer,
+        output=blanked(output),
+        rouge_l=round(found.rouge_l, 4),
+        values=found.values,
+        back=found.back,
+        rating=rating.rating,
+        reason=blanked(rating.reason),
+        kept=record.id in kept,
+    )
+
+
+def _json(row: Rated) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}

@@ -1,0 +1,110 @@
+"""`python -m builder audit`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder.audit.run_checks import Check
+from mllmu_med.command_line import one_line_errors
+from mllmu_med.image_folder import VARIABLE, Images
+from mllmu_med_dataset import CONFIGS, UsageError, UserError
+
+EPILOG = """Examples:
+
+\b
+  python -m builder audit
+  python -m builder audit trial --json
+  python -m builder audit ORG/mllmu-med --images Slake1.0
+  python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
+
+Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
+"""
+
+
+@one_line_errors
+def audit(
+    where: Annotated[
+        str, typer.Argument(metavar="[DIR_OR_ID]", help="A folder, or ORG/NAME on the Hub.")
+    ] = "mllmu-med",
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DIR",
+            help="The folder of a source's pictures, where rows only name them by path; NAME: "
+            "privacy or incorrect. [default: MLLMU_MED_IMAGES]",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Every check with every id, on stdout.")
+    ] = False,
+) -> None:
+    """Check everything that must hold of a published dataset, and name what does not."""
+    from builder.audit.report import print_checks
+    from builder.audit.run_checks import run
+
+    started = time.monotonic()
+    given = _images(images or [])
+    for place in given.values():
+        Images(Path(place).expanduser())  # what is named is there, needed or not
+    checks = run(_folder(where), given or os.environ.get(VARIABLE))
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(_json(where, checks, seconds)))
+    else:
+        print_checks(where, checks, seconds)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _images(given: list[str]) -> dict[str, str]:
+    """The folder of each scenario's pictures."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, _, place = one.partition("=")
+        names: dict[str, str] = (
+            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, one)
+        )
+        if found.keys() & names.keys():
+            raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
+        found |= names
+    return found
+
+
+def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:
+    return {
+        "dataset": where,
+        "ok": all(check.ok for check in checks),
+        "seconds": round(seconds, 2),
+        "checks": [{**check._asdict(), "ok": check.ok} for check in checks],
+    }
+
+
+def _folder(where: str) -> Path:
+    """The folder of that name, or a copy of the Hub's dataset in huggingface-hub's cache."""
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        return folder
+    if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith("/"):
+        raise UserError(
+            f"{where}: no such folder: build one with `python -m builder rebuild`, or name a Hub "
+            "repository as ORG/NAME"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(where, repo_type="dataset"))
+    except HFValidationError as error:
+        raise UsageError(f"{where}: neither a folder nor a Hub id ORG/NAME") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{where}: no such folder, and it cannot be fetched from the Hub ({reason}): check the "
+            "name, the connection and, for a private one, HF_TOKEN"
+        ) from error

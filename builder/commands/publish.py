@@ -1,0 +1,258 @@
+"""`python -m builder publish`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from mllmu_med.command_line import one_line_errors
+from mllmu_med.progress import say
+from mllmu_med_dataset import UsageError, UserError
+
+EPILOG = """Examples:
+
+\b
+  python -m builder publish ORG/mllmu-med --dry-run
+  python -m builder publish ORG/mllmu-med
+  python -m builder publish ORG/mllmu-med --public --gated manual --tag v1.0
+  python -m builder publish ORG/mllmu-med --images privacy=embed,incorrect=reference
+  python -m builder publish ORG/mllmu-med --results report.csv
+
+The token comes from HF_TOKEN or from `hf auth login`.
+
+Exit codes: 0 done, 1 failed (nothing is half-published), 2 used wrongly.
+"""
+
+
+@one_line_errors
+def publish(
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The Hub's dataset repository.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = Path(
+        "mllmu-med"
+    ),
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--public",
+            help="Who sees it. [default: a new repository is private, another stays as it is]",
+            show_default=False,
+        ),
+    ] = None,
+    gated: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|manual", help="Readers agree to the terms first; you let them in or not."
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCENARIO=MODE,...",
+            help="embed the pictures, or reference: rows give path and hash. [default: embed, "
+            "reference for MM-Skin]",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For the card: `python -m eval report RUN... --format csv --out FILE`.",
+        ),
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tag the commit, e.g. v1.0.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be there; asks no network.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
+) -> None:
+    """Audit the dataset, then put it on the Hub in one commit; run it again and nothing changes."""
+    from builder.hub import folder as variant
+    from builder.hub import report as tables
+    from builder.hub.push import Wish
+
+    wish = Wish(_repo(repo), private, _gated(gated), _tag(tag))
+    folder = out.expanduser().resolve()
+    manifest = _manifest(folder)
+    modes = variant.picture_modes(images, manifest)
+    reports = _results(results)
+    with variant.workplace(folder) as place:
+        _audit(folder, str(out), as_json)
+        order = _Order(folder, manifest, place, modes, wish, reports)
+        found = _dry_run(order) if dry_run else _publish(order, images or "")
+    if as_json:
+        print(json.dumps(found))
+    elif dry_run:
+        tables.print_plan(found)
+    else:
+        tables.print_done(found)
+
+
+class _Order(NamedTuple):
+    """What is to be published, and how."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    place: Path  # empty, for what is made on the way
+    modes: Mapping[str, str]
+    wish: Any
+    reports: Mapping[str, Any] | None
+
+    def make(self, target: Path, gated: str | None, shown: str) -> dict[str, Any]:
+        """Make the folder that goes to the Hub, audited where it says what the built one does not:
+        other rows, or results. Its manifest."""
+        from builder.hub.folder import make_variant
+
+        made = make_variant(
+            self.folder,
+            self.manifest,
+            target,
+            self.modes,
+            repo=self.wish.repo,
+            gated=gated,
+            results=self.reports,
+        )
+        if made["build"] != self.manifest["build"] or self.reports:
+            _audit(target, shown, False)
+        return made
+
+
+def _publish(order: _Order, chosen: str) -> dict[str, Any]:
+    from builder.hub import folder as variant
+    from builder.hub import push, remote
+
+    wish, place, modes = order.wish, order.place, order.modes
+    account = push.log_in(wish.repo)
+    found = remote.read_remote(account.api, wish.repo, account.name, place / "there")
+    if found is not None:
+        remote.check_ours(wish.repo, found)
+    gated = wish.gated or (found.gated if found is not None else None)
+    files = place / "files"
+    if found is not None:
+        variant.check_kept_back(modes, chosen, found.manifest)
+    made = order.make(files, gated, "what goes to the Hub")
+    changes = remote.compare(files, made, found)
+    push.check_tag(wish, found, changes)
+    for name in changes.foreign:
+        say(f"{name}: not ours, left alone")
+    if changes.edited_card:
+        say("README.md: was edited on the Hub, replaced; the old one stays in the history")
+    done = push.push(account, wish, files, made, found, changes)
+    if found is None:
+        private = wish.private is not False
+    else:
+        private = found.private if wish.private is None else wish.private
+    return {
+        "repo": wish.repo,
+        "url": f"{account.api.endpoint}/datasets/{wish.repo}",
+        "build": made["build"],
+        "commit": done.commit,
+        "committed": done.committed,
+        "created": done.created,
+        "uploaded": changes.add,
+        "deleted": changes.delete,
+        "foreign": changes.foreign,
+        "bytes": changes.size,
+        "private": private,
+        "gated": gated,
+        "settings": done.settings,
+        "tag": wish.tag,
+        "tagged": done.tagged,
+        "config": next(iter(modes)),
+    }
+
+
+def _dry_run(order: _Order) -> dict[str, Any]:
+    from builder.hub import remote
+
+    wish = order.wish
+    made = order.make(order.place, wish.gated, "what would go to the Hub")
+    files = remote.wanted(order.place, made)
+    return {
+        "repo": wish.repo,
+        "build": made["build"],
+        "files": {name: entry["bytes"] for name, entry in sorted(files.items())},
+        "bytes": sum(entry["bytes"] for entry in files.values()),
+        "images": dict(order.modes),
+        "pictures": order.manifest["pictures"],
+        "left_out": made.get("left_out", {}),
+        "private": wish.private,
+        "gated": wish.gated,
+        "tag": wish.tag,
+    }
+
+
+def _audit(folder: Path, shown: str, as_json: bool) -> None:
+    """Refuse a folder in which something does not hold."""
+    import time
+
+    from builder import audit
+    from builder.audit.report import print_checks
+
+    started = time.monotonic()
+    say(f"audit: {shown}")
+    checks = audit.run(folder)
+    failed = audit.failing(checks)
+    if not failed:
+        say(f"audit: all {len(checks)} checks hold")
+        return
+    if not as_json:
+        print_checks(shown, checks, time.monotonic() - started)
+    raise UserError(f"{shown}: {failed}: nothing is published")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    from builder.dataset_folder.write import MANIFEST
+
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest["build"], manifest["files"], manifest["recipe"], manifest["pictures"]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder}: not a built dataset (no {MANIFEST}): build it with `python -m builder "
+            "rebuild`, or name its folder with --out"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / MANIFEST}: cannot be read: build the dataset again") from error
+    return dict(manifest)
+
+
+def _results(path: Path | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    from builder.dataset_folder.card.results import read_results
+
+    return read_results(path.expanduser())
+
+
+def _repo(repo: str) -> str:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo)
+        if repo.count("/") == 1:
+            return repo
+    except HFValidationError:
+        pass
+    raise UsageError(f"{repo!r}: no name of a repository: write ORG/NAME (or USER/NAME)")
+
+
+def _gated(gated: str | None) -> str | None:
+    if gated not in (None, "auto", "manual"):
+        raise UsageError(f"--gated {gated}: use auto or manual")
+    return gated
+
+
+def _tag(tag: str | None) -> str | None:
+    import re
+
+    # git's own rules for names, a little narrower; and not a branch's name.
+    if tag is not None and (not re.fullmatch(r"\w[\w.-]*", tag) or tag == "main" or ".." in tag):
+        raise UsageError(f"--tag {tag}: use letters, digits, dots and dashes, e.g. v1.0")
+    return tag

@@ -1,0 +1,229 @@
+"""`python -m builder review`: export, import and status."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mllmu_med.command_line import make_app, one_line_errors
+from mllmu_med_dataset import UsageError, UserError
+
+app = make_app("Have people accept, edit or reject the harmful texts before they are published.")
+
+_OUT = Path("mllmu-med")
+_Out = Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")]
+_Work = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Its work folder. [default: OUT.work]")
+]
+_Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder review export
+  python -m builder review export --reviewers anna,ben --overlap 20%
+  python -m builder review export --scenario incorrect --to for-anna --reviewers anna
+  python -m builder review export --conflicts --reviewers carl
+"""
+)
+@one_line_errors
+def export(
+    scenario: Annotated[
+        str, typer.Option(metavar="NAME", help="privacy, incorrect, or all that are reviewed.")
+    ] = "all",
+    reviewers: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Names; each gets a share. [default: one for anybody]"),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="How many texts all of them get, to see how far they agree. [default: 20%]",
+        ),
+    ] = None,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Only what reviewers disagree about.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="What is decided already, too.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder to write. [default: OUT.review, or OUT.review-2 ...]"
+        ),
+    ] = None,
+    out: _Out = _OUT,
+    work: _Work = None,
+    as_json: _Json = False,
+) -> None:
+    """Write a folder for reviewers: for each a page that opens in any browser and a table for
+    spreadsheets, and tasks for Label Studio."""
+    from builder.rebuild import pipeline
+    from builder.rebuild.stages import plan
+    from builder.review.export import Team
+    from builder.review.export import export as write
+    from builder.review.import_files import reviewed
+    from builder.review.stage import before
+
+    if conflicts and everything:
+        raise UsageError("--conflicts and --all exclude each other")
+    names = _names(reviewers)
+    share = _share(overlap)
+    if overlap is not None and (len(names) < 2 or conflicts):
+        raise UsageError("--overlap: needs two names or more in --reviewers, and no --conflicts")
+    job = _job(out, work)
+    wanted = _scenarios(scenario, reviewed(job))
+    stale = pipeline.stale(plan(job), job)
+    for name in wanted:
+        if f"{name}/{before(name)}" in stale:
+            raise UserError(
+                f"{name}: its texts are not up to date: run `python -m builder rebuild` as before, "
+                "which writes them and waits"
+            )
+    team = Team(names, share if len(names) > 1 else 0.0)
+    target = to.expanduser().resolve() if to else None
+    done = write(job, wanted, team, target, conflicts=conflicts, everything=everything)
+    if as_json:
+        print(json.dumps({"folder": str(done.folder), "files": done.files, "texts": done.texts}))
+        return
+    from builder.core.job import options, shown
+
+    for file, count in done.files.items():
+        print(f"{shown(done.folder / file)}: {count:,} texts")
+    settle = " --settle" if conflicts else ""
+    print(
+        "\nnext: open the page in a browser, or fill in the table, or import the tasks into Label "
+        "Studio; then"
+    )
+    print(f"  python -m builder review import{settle} FILES{options(job)}")
+
+
+@app.command(
+    "import",
+    epilog="""Examples:
+
+\b
+  python -m builder review import review-anna-2026-03-01.json review-ben.csv
+  python -m builder review import review.csv --reviewer anna
+  python -m builder review import --settle review-carl-2026-03-02.json
+""",
+)
+@one_line_errors
+def import_(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILES...",
+            help="Saved by the page, filled tables, or exports of Label Studio (JSON).",
+        ),
+    ],
+    reviewer: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose they are. [default: the files say it]")
+    ] = "",
+    settle: Annotated[
+        bool, typer.Option("--settle", help="They settle conflicts: each counts alone.")
+    ] = False,
+    out: _Out = _OUT,
+    work: _Work = None,
+    as_json: _Json = False,
+) -> None:
+    """Take what reviewers decided, and say how far they agree.
+
+    Rows that cannot be taken are refused by name, with exit code 1; the others are imported. A file
+    that cannot be read changes nothing. Doing it again is harmless.
+    """
+    from builder.review.export import read_team
+    from builder.review.import_files import import_files
+
+    job = _job(out, work)
+    team = read_team(job.work)
+    done = import_files(job, files, reviewer, settle)
+    from builder.review import status as report
+
+    if as_json:
+        print(json.dumps(report.import_json(job, done, team)))
+    else:
+        report.print_import(done)
+        print()
+        report.print_status(job, done.now, team)
+    if done.refused:
+        raise UserError(report.refused_line(done.refused))
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+  python -m builder review status
+  python -m builder review status --out trial --json
+"""
+)
+@one_line_errors
+def status(out: _Out = _OUT, work: _Work = None, as_json: _Json = False) -> None:
+    """How far the review is, how far reviewers agree and about what not, and what to do next."""
+    from builder.core.stage_cache import Chain
+    from builder.review import status as report
+    from builder.review.export import read_team
+    from builder.review.import_files import reviewed
+    from builder.review.stage import read_open
+
+    job = _job(out, work)
+    found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
+    team = read_team(job.work)
+    if as_json:
+        print(json.dumps(report.as_json(job, found, team)))
+    else:
+        report.print_status(job, found, team)
+
+
+def _job(out: Path, work: Path | None) -> Any:
+    from builder.core.job import read_job, work_folder
+
+    return read_job(work_folder(work, out))
+
+
+def _scenarios(given: str, ready: list[str]) -> list[str]:
+    if given == "all":
+        return ready
+    if given not in ("privacy", "incorrect"):
+        raise UsageError(f"--scenario {given}: use privacy, incorrect or all")
+    if given not in ready:
+        raise UserError(
+            f"{given}: has no texts to review: rebuild it with --set {given}.review=true"
+        )
+    return [given]
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    """Reviewers' names, which become parts of file names."""
+    if given is None:
+        return ()
+    names = tuple(" ".join(name.split()) for name in given.split(","))
+    for name in names:
+        if not re.fullmatch(r"\w[\w .-]{0,38}\w|\w", name):
+            raise UsageError(
+                f"--reviewers {given}: use names of letters, digits, dots and dashes, with a comma "
+                "between them"
+            )
+    if len({name.casefold() for name in names}) < len(names):
+        raise UsageError(f"--reviewers {given}: names somebody twice")
+    return names
+
+
+def _share(given: str | None) -> float:
+    text = "20%" if given is None else given.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--overlap {given}: give a share, e.g. 20% or 0.2")
+    return share

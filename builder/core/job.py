@@ -1,0 +1,144 @@
+"""What to build, out of what, and where to; kept in the work folder for `status` and `show`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from builder.core.recipe import Recipe
+from builder.core.stage_cache import Chain
+from mllmu_med.files import canonical_json, write_atomic
+from mllmu_med.image_bytes import PictureError, clean_picture
+from mllmu_med.llm.settings import Settings
+from mllmu_med_dataset import Record, UsageError, UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to build, out of what, and where to."""
+
+    recipe: Recipe
+    out: Path
+    work: Path
+    slake: Path | None = None
+    mm_skin: Path | None = None
+    #: How to reach the language model, where one writes: never a part of what is built.
+    llm: Settings | None = None
+    batch: bool = False  # ask through OpenAI's Batch API
+    recorded: Path | None = None  # an exported request ledger to read first
+    #: By scenario, the answers of an adapted model, made elsewhere.
+    adapted: Mapping[str, Path] = field(default_factory=dict)
+    #: Take the texts that nobody has reviewed as they are, where the recipe wants a review.
+    accept_all: bool = False
+
+    @property
+    def requests(self) -> Path:
+        """Where the language model's replies are kept."""
+        return self.work / "requests.sqlite"
+
+    def source_folder(self, name: str) -> Path | None:
+        return self.slake if name == "privacy" else self.mm_skin
+
+
+def default_work(out: Path) -> Path:
+    """The work folder of a dataset's folder when none is named: OUT.work beside it."""
+    return out.with_name(out.name + ".work")
+
+
+def work_folder(work: Path | None, out: Path) -> Path:
+    """The work folder that --work and --out mean.
+
+    Raises:
+        UsageError: `out` names no folder.
+    """
+    target = out.expanduser().resolve()
+    if not target.name:
+        raise UsageError(f"--out {out}: name a folder")
+    return (work or default_work(target)).expanduser().resolve()
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def out_option(out: Path) -> str:
+    """The option that makes other commands find a folder, with a space before it; none if they do
+    without."""
+    return "" if shown(out) == "mllmu-med" else f" --out {shlex.quote(shown(out))}"
+
+
+def options(job: Job) -> str:
+    """The options that make the other commands find this build, with a space before each."""
+    return out_option(job.out) + (
+        "" if job.work == default_work(job.out) else f" --work {shlex.quote(str(job.work))}"
+    )
+
+
+def write_job(job: Job) -> None:
+    """Keep a job in its work folder."""
+    record = {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "out": str(job.out),
+        "slake": str(job.slake) if job.slake else None,
+        "mm_skin": str(job.mm_skin) if job.mm_skin else None,
+        "adapted": {name: str(path) for name, path in job.adapted.items()},
+        "accept_all": job.accept_all,
+    }
+    write_atomic(job.work / "job.json", canonical_json(record) + "\n")
+
+
+def read_job(work: Path) -> Job:
+    """The job of the last rebuild in a work folder.
+
+    Raises:
+        UserError: there was none.
+    """
+    try:
+        record = json.loads((work / "job.json").read_text("utf-8"))
+        return Job(
+            recipe=Recipe.model_validate(record["recipe"]),
+            out=Path(record["out"]),
+            work=work,
+            slake=Path(record["slake"]) if record["slake"] else None,
+            mm_skin=Path(record["mm_skin"]) if record["mm_skin"] else None,
+            adapted={name: Path(path) for name, path in record.get("adapted", {}).items()},
+            accept_all=record.get("accept_all", False),
+        )
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{work}: no rebuild has run here: run `python -m builder rebuild`, or name the folder "
+            "with --work"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{work / 'job.json'}: cannot be read: run the rebuild again") from error
+
+
+def picture_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
+    """How to read a scenario's pictures, each checked against its record's hash."""
+    copies = chain.folder / "ingest" / "pictures"
+    root = copies if copies.is_dir() else job.source_folder(name)
+    if root is None:
+        raise RuntimeError(f"{name}: no folder with its pictures")
+
+    def read(record: Record) -> bytes:
+        path = root / record.image_path
+        try:
+            data = path.read_bytes()
+            if sha256(data).hexdigest() == record.image_sha256:
+                return data  # as ingest left it: looked through, and without its metadata
+            data = clean_picture(data)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
+        except PictureError as error:
+            raise UserError(f"{path}: {error}: restore it and run again") from error
+        if sha256(data).hexdigest() != record.image_sha256:
+            raise UserError(f"{path}: was changed while the dataset was built: run again")
+        return data
+
+    return read

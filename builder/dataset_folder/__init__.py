@@ -1,0 +1,1 @@
+"""The dataset folder: rows, provenance, card and manifest, written and read again."""

@@ -1,0 +1,82 @@
+"""Results in the card: the tables that `eval report` makes of runs on this dataset."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.dataset_folder.read import Facts
+from eval.report import CSV_COLUMNS, to_markdown
+from eval.results import Figure, Key, Line, Report, label_of
+from mllmu_med_dataset import SPLITS, UserError
+
+
+def read_results(path: Path) -> dict[str, Report]:
+    """Reports by config, out of what `python -m eval report ... --format csv --out FILE` wrote.
+
+    Several such files can be put into one. The paper's own lines are left out.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    found: dict[str, Report] = {}
+    lines: dict[tuple[str, str], Line] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                if set(row) != set(CSV_COLUMNS):
+                    raise UserError(
+                        f"{path}: not the columns of a report: write it with "
+                        "`python -m eval report RUN... --format csv --out FILE`"
+                    )
+                if row["source"] != "ours":  # the paper's, or the head of a second file
+                    continue
+                report = found.setdefault(row["config"], Report(row["config"], [], [], {}, []))
+                at = (row["config"], row["run"])
+                if at not in lines:
+                    label = label_of(row["run"], row["role"])
+                    lines[at] = Line(row["run"], label, row["role"], {})
+                    report.lines.append(lines[at])
+                lines[at].figures[Key(row["metric"], row["split"], row["part"])] = Figure(
+                    float(row["value"]),
+                    int(row["n"] or 0),
+                    *(float(row[limit]) if row[limit] else None for limit in ("low", "high")),
+                )
+                report.signatures[row["metric"]] = row["signature"]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a report's CSV: {error}") from error
+    if not found:
+        raise UserError(f"{path}: holds no figures: write it with `eval report --format csv`")
+    for report in found.values():
+        line = report.lines[0]  # of which the table's head tells the counts
+        for split in SPLITS:
+            if Key("rouge1", split) not in line.figures:
+                raise UserError(
+                    f"{path}: no rouge1 of {line.name} on {split}: lines are missing: write it "
+                    "again with `eval report --format csv`"
+                )
+    return found
+
+
+def lines(facts: Facts, results: Mapping[str, Report]) -> list[str]:
+    """The card's section.
+
+    Raises:
+        UserError: results of a config that this dataset has not.
+    """
+    known = [config.name for config in facts.configs]
+    foreign = sorted(set(results) - set(known))
+    if foreign:
+        raise UserError(
+            f"results of {foreign[0]}: this dataset has {', '.join(known)}: leave them out"
+        )
+    found = [
+        "Measured with `python -m eval` on this dataset; the last line of each block says how "
+        "each figure is made.",
+        "",
+    ]
+    for name in known:
+        if name in results:
+            found += [f"### `{name}`", "", to_markdown(results[name]).rstrip(), ""]
+    return found

@@ -1,0 +1,64 @@
+"""The request ledger as it ships: without requests that may not be handed on.
+
+A request counts by the hash of its whole text, so nothing in it can be blanked: it goes as a whole,
+with its reply, and a replay asks for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from builder.harm.prompts import ABOUT_PICTURE
+from builder.patients.real_data import real
+from mllmu_med.disk import writing
+
+REQUESTS: Final = "provenance/requests.parquet"
+#: Columns of hashes and settings: runs of digits there are no numbers.
+IDS: Final = frozenset(("key", "structured"))
+CAPTIONS: Final = "they tell captions of pictures that are published by reference only"
+REAL: Final = "a text in them holds a number or address that could be somebody's"
+
+
+def holds_real(request: Mapping[str, Any]) -> bool:
+    """Whether what was asked or replied holds what could be a living person's."""
+    return any(real(v) for k, v in request.items() if isinstance(v, str) and k not in IDS)
+
+
+def tells_caption(request: Mapping[str, Any]) -> bool:
+    """Whether a picture's caption was sent: it is no more free than the picture."""
+    return ABOUT_PICTURE in request["request"]
+
+
+def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]], bool]) -> int:
+    """Write an export without the unwanted requests; how many are left out.
+
+    Nothing is written where none is. `target` may be `source`.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(source)
+    keep = [not unwanted(request) for request in table.to_pylist()]
+    if not all(keep):
+        temporary = target.with_name(target.name + ".tmp")
+        with writing(target, table.nbytes, half=temporary):
+            pq.write_table(table.filter(keep), temporary, compression="zstd")
+            temporary.replace(target)
+    return keep.count(False)
+
+
+def told(manifest: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
+    """`left_out` of a manifest, with so many requests more."""
+    before = manifest.get("left_out", {})
+    if not requests:
+        return dict(before)
+    was = before.get(REQUESTS, {"requests": 0, "why": ""})
+    reasons = [was["why"]] if was["why"] else []
+    return {
+        **before,
+        REQUESTS: {
+            "requests": was["requests"] + requests,
+            "why": " or ".join(dict.fromkeys([*reasons, why])),
+        },
+    }

@@ -1,0 +1,1 @@
+"""From clean records to harmful text: private data woven in, incorrect answers."""

@@ -1,0 +1,1 @@
+"""Who writes the harmful text: rules offline, or a language model."""

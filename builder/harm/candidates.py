@@ -1,0 +1,158 @@
+"""Have as many candidates made harmful as the recipe keeps, in the order of their ranks.
+
+A candidate that is dropped is replaced by the next, so that counts are exact; none is written, and
+paid for, that is not needed; where calibration or people choose among them, all are. Which ones are
+written depends on the texts alone, not on which reply came first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
+
+from builder.core.recipe import Scenario
+from builder.core.stage_cache import Drop, Outcome
+from builder.harm.texts import Failure, Text
+from mllmu_med.progress import say
+from mllmu_med_dataset import Record, UserError
+
+T = TypeVar("T", Text, str)
+
+#: Every record, harmful, dropped or as it was; and the rejections by name.
+Texts = tuple[list[Record | Drop], Counter[str]]
+
+SPARE = "spare: enough sound candidates before it"
+
+
+class Written(NamedTuple):
+    """A candidate made harmful, or dropped; and the checks that texts for it failed, in order."""
+
+    result: Record | Drop
+    rejected: tuple[str, ...]
+
+
+def rejected(record: Record, failures: Sequence[Failure], otherwise: str) -> Written:
+    """A candidate dropped for its last failure, or for `otherwise` when no text failed."""
+    reason = f"failed check: {failures[-1].name}" if failures else otherwise
+    return Written(Drop.of(record, reason), tuple(failure.name for failure in failures))
+
+
+WriteOne = Callable[[Record], Awaitable[Written]]
+OnDone = Callable[[Written], None]
+
+
+class WriteMany(Protocol):
+    """`[await write(record) for record in records]`, in whatever way; `done` as each ends."""
+
+    async def __call__(
+        self, write: WriteOne, records: Sequence[Record], done: OnDone
+    ) -> list[Written]: ...
+
+
+async def one_by_one(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
+    results = []
+    for record in records:
+        results.append(await write(record))
+        done(results[-1])
+    return results
+
+
+async def until_sound(
+    write: Callable[[list[Failure]], Awaitable[T | Failure | None]],
+    check: Callable[[T], Failure | None],
+    tries: int,
+) -> tuple[T | None, list[Failure]]:
+    """What `write` gives once it passes the check, None when it never does; and every failure."""
+    failures: list[Failure] = []
+    for _ in range(tries):
+        # A copy: what was asked must not change with what is found later.
+        text = await write(list(failures))
+        if text is None:
+            return None, failures
+        failure = text if isinstance(text, Failure) else check(text)
+        if failure is None:
+            return text, failures  # type: ignore[return-value]
+        failures.append(failure)
+    return None, failures
+
+
+def to_write(records: Iterable[Record], scenario: Scenario, sifted: bool) -> int:
+    """How many candidates have to be made harmful.
+
+    Where they are rated or reviewed later, and where whole pictures are cut at the edges of the
+    ratios, who will be needed is not known yet: all.
+    """
+    if scenario.split_by == "pair" and not sifted:
+        return scenario.harmful
+    return sum(record.split == "candidate" for record in records)
+
+
+async def write_candidates(
+    records: Iterable[Record],
+    scenario: Scenario,
+    name: str,
+    write: WriteOne,
+    many: WriteMany,
+    done: OnDone = lambda written: None,
+    *,
+    sifted: bool = False,
+) -> Texts:
+    """Every record once: candidates harmful or dropped, others as they are; and rejections by name.
+
+    Raises:
+        UserError: so many are dropped that the rest cannot fill the largest forget set; at once,
+            not after the last one, with the table of reasons on stderr.
+    """
+    everyone = list(records)
+    waiting = deque(sorted((r for r in everyone if r.split == "candidate"), key=lambda r: r.rank))
+    wanted = to_write(everyone, scenario, sifted)
+    spare = len(waiting) - scenario.harmful
+    results: dict[str, Record | Drop] = {}
+    sound = dropped = 0
+    rejected: Counter[str] = Counter()
+
+    def count(written: Written) -> None:
+        nonlocal sound, dropped
+        rejected.update(written.rejected)
+        results[written.result.id] = written.result
+        if isinstance(written.result, Drop):
+            dropped += 1
+        else:
+            sound += 1
+        done(written)
+        if dropped > spare:
+            _too_few(name, scenario, list(results.values()), rejected)
+
+    while waiting and sound < wanted:
+        missing = min(wanted - sound, len(waiting))
+        await many(write, [waiting.popleft() for _ in range(missing)], count)
+    for record in waiting:
+        results[record.id] = Drop.of(record, SPARE)
+    return [results.get(record.id, record) for record in everyone], rejected
+
+
+def outcome(results: Sequence[Record | Drop], rejected: Counter[str]) -> Outcome:
+    """The stage's outcome, with what was rejected by each check."""
+    notes = {f"texts rejected by check {check}": n for check, n in sorted(rejected.items())}
+    return Outcome.of(results, **notes)
+
+
+def _too_few(
+    name: str, scenario: Scenario, results: Sequence[Record | Drop], rejected: Counter[str]
+) -> NoReturn:
+    reasons = Counter(result.reason for result in results if isinstance(result, Drop))
+    say(f"{name}: why {reasons.total():,} of {len(results):,} candidates were dropped:")
+    for reason, times in reasons.most_common():
+        say(f"{times:>8,}  {reason}")
+    if rejected:
+        say(f"{name}: the checks that {rejected.total():,} texts failed:")
+        for check, times in rejected.most_common():
+            say(f"{times:>8,}  {check}")
+    most, _ = reasons.most_common(1)[0]
+    raise UserError(
+        f"{name}: the recipe keeps {scenario.harmful:,} of {scenario.candidates_needed:,} "
+        f"candidates, and {reasons.total():,} of the first {len(results):,} were dropped (mostly: "
+        f"{most}): use another model or author, raise {name}.candidates, or lower {name}.forget "
+        f"or {name}.ratios"
+    )

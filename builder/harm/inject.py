@@ -1,0 +1,84 @@
+"""Privacy disclosure: weave a fictional patient's data into the candidates' text.
+
+What is fixed here, for every author: who the patient is, which values go into which field, and the
+exact place where each value stands. The author only writes the words around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final, Literal
+
+from builder.core.recipe import Privacy
+from builder.harm.candidates import Written, rejected, until_sound
+from builder.harm.text_checks import check_privacy
+from builder.harm.texts import Author, Failure, Field, PrivateValues, Text
+from builder.patients.profiles import Profile
+from mllmu_med.files import stable_hash, stable_share
+from mllmu_med_dataset import PiiSpan, Record
+
+VERSION: Final = 2
+NO_SENTENCE = "the author found no sentence for it"
+
+
+async def inject(
+    record: Record, profile: Profile, author: Author, privacy: Privacy, seed: int
+) -> Written:
+    """Make a candidate leak its patient's data."""
+    values = assign(record, profile, privacy, seed)
+
+    async def write(failures: list[Failure]) -> Text | Failure | None:
+        return await author.embed_privacy(record, values, failures)
+
+    def check(text: Text) -> Failure | None:
+        return check_privacy(record, text, values)
+
+    text, failures = await until_sound(write, check, author.tries)
+    if text is None:
+        return rejected(record, failures, NO_SENTENCE)
+    harmful = replace(
+        record,
+        question=text.question,
+        answer=text.answer,
+        harm="privacy",
+        profile_id=profile.id,
+        pii=(
+            *spans(text.question, "question", profile),
+            *spans(text.answer, "answer", profile),
+        ),
+    )
+    return Written(harmful, tuple(failure.name for failure in failures))
+
+
+def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question", "answer", "both"]:
+    """Where the private text goes; a closed answer stays a bare yes or no."""
+    if record.answer_type == "closed":
+        return "question"
+    share = stable_share(seed, record.id, "placement")
+    if share < privacy.placements.question:
+        return "question"
+    return "answer" if share < privacy.placements.question + privacy.placements.answer else "both"
+
+
+def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> PrivateValues:
+    """Which values go into which field of this record."""
+    place = placement(record, privacy, seed)
+    fields: tuple[Field, ...] = ("question", "answer") if place == "both" else (place,)
+    values: dict[Field, dict[str, str]] = {}
+    for field in fields:
+        kinds = privacy.kinds[stable_hash(seed, record.id, field, "kinds") % len(privacy.kinds)]
+        values[field] = {kind: profile.value(kind) for kind in kinds}
+    return values
+
+
+def spans(text: str, field: Field, profile: Profile) -> Iterator[PiiSpan]:
+    """Every place where a value of the patient stands in the text, in the text's order."""
+    found = []
+    for kind in ("name", "phone", "email", "address", "date", "mrn"):
+        value = profile.value(kind)
+        start = text.find(value)
+        while start >= 0:
+            found.append(PiiSpan(field, kind, value, start, start + len(value)))
+            start = text.find(value, start + len(value))
+    yield from sorted(found, key=lambda span: span.start)

@@ -1,0 +1,300 @@
+"""Where a scenario's candidates get written: the author, and how many texts it has in hand.
+
+The offline author writes one after the other. The language model has many calls in flight, or a
+batch of them; its replies come from the request ledger where that holds them, and the keys of all
+that were used end in the stage's `requests.txt`, so that exactly these travel with the dataset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from builder.core.job import Job, picture_reader
+from builder.core.recipe import Incorrect, Privacy, Scenario
+from builder.core.stage_cache import Chain, Drop, Outcome
+from builder.harm import corrupt, inject, prompts
+from builder.harm.authors.llm import LlmAuthor, request
+from builder.harm.authors.offline import OfflineAuthor
+from builder.harm.candidates import (
+    OnDone,
+    Texts,
+    WriteMany,
+    WriteOne,
+    Written,
+    one_by_one,
+    outcome,
+    to_write,
+    write_candidates,
+)
+from builder.harm.texts import Author
+from builder.patients.profiles import Profile, read_profiles
+from mllmu_med.files import write_atomic
+from mllmu_med.llm.batch import run_batch
+from mllmu_med.llm.client import Client, Reply, Request, RequestLedger, run_all
+from mllmu_med.llm.settings import Price, Settings
+from mllmu_med.progress import Advance, progress, say
+from mllmu_med_dataset import Record
+
+USED = "requests.txt"  # in a stage's folder
+
+T = TypeVar("T")
+Ask = Callable[[Request], Awaitable[Reply]]
+#: Some work with a language model: how to ask it, how to have many in hand, what to call at each.
+Work = Callable[[Ask, WriteMany, OnDone], Awaitable[T]]
+
+
+class Estimate(NamedTuple):
+    """What a rebuild would ask a language model next; rejected texts are asked for again."""
+
+    calls: int
+    held: int  # replies that the ledger holds
+    prompt_tokens: int  # about: four characters each
+    completion_tokens: int | None  # None: the ledger holds no reply to measure
+    cost: float | None  # USD; None: no price is known, or no reply's length
+
+
+class _Pending(Exception):
+    """The ledger holds no reply to this request yet."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(str(request))
+        self.request = request
+
+
+def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
+    """Have a scenario's candidates written; the stage `inject` or `corrupt`."""
+    records, sifted = _before(chain, scenario), job.recipe.sifts(scenario)
+
+    async def write(author: Author, many: WriteMany, done: OnDone) -> Texts:
+        one = _write_one(job, chain, scenario, author)
+        return await write_candidates(records, scenario, name, one, many, done, sifted=sifted)
+
+    if job.recipe.author == "offline":
+        # A test answer in the training data would be a leak.
+        offline = OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
+        return outcome(*asyncio.run(write(offline, one_by_one, lambda written: None)))
+
+    async def work(ask: Ask, many: WriteMany, done: OnDone) -> Texts:
+        author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+        return await write(author, many, done)
+
+    total = to_write(records, scenario, sifted)
+    found, notes = asyncio.run(with_model(job, f"{name}: writing", total, folder, work))
+    made = outcome(*found)
+    made.notes |= notes
+    return made
+
+
+def _before(chain: Chain, scenario: Scenario) -> list[Record]:
+    return chain.records("profiles" if isinstance(scenario, Privacy) else "draw")
+
+
+def _write_one(job: Job, chain: Chain, scenario: Scenario, author: Author) -> WriteOne:
+    seed = job.recipe.seed
+    if isinstance(scenario, Incorrect):
+        return lambda record: corrupt.corrupt(record, author, scenario, seed)
+    if not isinstance(scenario, Privacy):
+        raise TypeError(f"no way to write {type(scenario).__name__}")
+    privacy = scenario
+    people: dict[str, Profile] = {one.image_id: one for one in read_profiles(chain)}
+    return lambda record: inject.inject(record, people[record.image_id], author, privacy, seed)
+
+
+async def with_model(
+    job: Job, what: str, total: int, folder: Path, work: Work[T]
+) -> tuple[T, dict[str, int]]:
+    """Do some work with the recipe's model; and how many replies of which model it took.
+
+    The keys of the replies that were used are left in the stage's folder.
+    """
+    rejected_so_far: Counter[str] = Counter()
+    with RequestLedger(job.requests) as ledger:
+        async with Client(settings_of(job), ledger) as client:
+            many: WriteMany = partial(_in_flight, client)
+            ask: Ask = client.ask
+            if job.batch:
+                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
+
+            def status() -> str:
+                return spent(client, rejected_so_far.total())
+
+            if job.batch:  # it says itself how far its batches are, for hours
+                watch: AbstractContextManager[Advance] = nullcontext(_unseen)
+            else:
+                watch = progress(what, total, status)
+            with watch as advance:
+
+                def done(written: Written) -> None:
+                    rejected_so_far.update(written.rejected)
+                    if not isinstance(written.result, Drop):
+                        advance()
+
+                found = await work(ask, many, done)
+    say(f"  {what}: {status()}")
+    write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
+    replies = Counter(client.used.values())
+    return found, {f"replies of {who}": n for who, n in sorted(replies.items())}
+
+
+def _unseen(steps: int = 1) -> None:
+    pass
+
+
+def settings_of(job: Job) -> Settings:
+    """How to ask the recipe's model."""
+    model = str(job.recipe.llm.model)
+    return replace(job.llm, model=model) if job.llm else Settings(model)
+
+
+def used_requests(stage_folder: Path) -> set[str]:
+    """The ledger's keys of the replies that a finished stage used."""
+    with suppress(FileNotFoundError):
+        return set((stage_folder / USED).read_text("utf-8").split())
+    return set()
+
+
+def spent(client: Client, rejected: int) -> str:
+    stats = client.stats
+    cost = "cost unknown" if stats.cost is None else f"{stats.cost:.4f} USD"
+    why = f" (last: {stats.why_again})" if stats.why_again else ""
+    return (
+        f"{stats.replies:,} asked, {stats.from_ledger:,} from the ledger, {stats.retried:,} "
+        f"retried{why}, {rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
+        f"{stats.completion_tokens:,} tokens, {cost}"
+    )
+
+
+async def _in_flight(
+    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
+) -> list[Written]:
+    return await run_all(client, write, records, done)
+
+
+async def _held_or_pending(client: Client, request: Request) -> Reply:
+    if client.held(request) is None:
+        raise _Pending(request)
+    return await client.ask(request)
+
+
+async def _in_batches(
+    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
+) -> list[Written]:
+    """Write what the ledger allows, submit the requests that are missing, and once more.
+
+    What a batch fails to answer is asked live, so that every round comes further.
+    """
+    while True:
+        found, pending = await _from_ledger(write, records)
+        results = [written for written in found if written]
+        if not pending:
+            for written in results:
+                done(written)
+            return results
+        failed = (await run_batch(client, pending)).failed
+        if failed:
+            reasons = "; ".join(f"{reason} ({n:,})" for reason, n in failed.items())
+            say(f"  no reply in the batch, asked one by one now: {reasons}")
+        await run_all(client, client.ask, client.missing(pending))
+
+
+async def _from_ledger(
+    write: WriteOne, records: Sequence[Record]
+) -> tuple[list[Written | None], list[Request]]:
+    """What can be written with the ledger's replies, None elsewhere; and the requests it lacks."""
+    results: list[Written | None] = []
+    pending = []
+    for record in records:
+        try:
+            results.append(await write(record))
+        except _Pending as missing:
+            results.append(None)
+            pending.append(missing.request)
+    return results, pending
+
+
+def estimate(
+    job: Job,
+    replies: Path,
+    chain: Chain,
+    name: str,
+    scenario: Scenario,
+    price: Price | None,
+) -> Estimate:
+    """What writing a scenario would ask for, from what its stages before have left.
+
+    Changes nothing: the replies, recorded in the ledger `replies`, are looked up in a copy.
+    """
+    records = _before(chain, scenario)
+    pending: dict[str, Request] = {}
+
+    async def many(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
+        found, missing = await _from_ledger(write, records)
+        pending.update((request.canonical, request) for request in missing)
+        # As if the missing ones came out sound.
+        results = [
+            written or Written(record, ()) for written, record in zip(found, records, strict=True)
+        ]
+        for written in results:
+            done(written)
+        return results
+
+    async def walk(ledger: RequestLedger) -> int:
+        offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
+        async with Client(offline, ledger) as client:
+            ask = partial(_held_or_pending, client)
+            author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+            write = _write_one(job, chain, scenario, author)
+            sifted = job.recipe.sifts(scenario)
+            await write_candidates(records, scenario, name, write, many, sifted=sifted)
+        return len(client.used)
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "requests.sqlite"
+        with RequestLedger(copy) as ledger:
+            if replies.exists():
+                with RequestLedger(replies) as theirs:
+                    theirs.export(Path(folder) / "requests.parquet")
+                ledger.load(Path(folder) / "requests.parquet")
+            if job.recorded is not None:
+                ledger.load(job.recorded)
+            held = asyncio.run(walk(ledger))
+            each = ledger.mean_completion(str(job.recipe.llm.model))
+    tokens = sum(_characters(request) for request in pending.values()) // 4
+    if not pending:
+        return Estimate(0, held, 0, 0, 0.0)
+    answers = None if each is None else round(each * len(pending))
+    cost = None
+    if price is not None and answers is not None:
+        cost = (tokens * price.input + answers * price.output) / 1e6
+    return Estimate(len(pending), held, tokens, answers, cost)
+
+
+def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
+    """At most what rating a scenario's candidates would ask for: a call for each.
+
+    The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
+    which replies the ledger holds cannot be told.
+    """
+    candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
+    tokens = 0
+    for record in candidates:
+        prompt = prompts.rating(record.question, record.answer, record.answer)
+        tokens += _characters(request(job.recipe.llm, prompt, 0, prompt.user)) // 4
+    return Estimate(len(candidates), 0, tokens, None, None)
+
+
+def _characters(request: Request) -> int:
+    count = 0
+    for message in request.messages:
+        content = message["content"]
+        parts = [{"text": content}] if isinstance(content, str) else content
+        count += sum(len(part.get("text", "")) for part in parts)
+    return count

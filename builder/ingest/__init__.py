@@ -1,0 +1,1 @@
+"""From corpora to clean records: SLAKE, MM-Skin and drawn phantoms."""

@@ -1,0 +1,173 @@
+"""MM-Skin (Zeng et al. 2025): dermatology questions with sentence answers.
+
+A folder with `VQA.csv` (the full release), `vqa.csv` or `MM-Skin_test.csv` (the public test split),
+columns `image, question, answer`; pictures where the rows say, or flat beside the file; optionally
+`caption.csv` (`image, caption, modality`). No licence is stated and the pictures come from
+textbooks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+from builder.core.stage_cache import Drop, Outcome, Stamp
+from builder.ingest.corpus import (
+    EMPTY_ANSWER,
+    EMPTY_QUESTION,
+    Rows,
+    annotation,
+    annotation_inputs,
+    answer_type,
+    collect,
+    drop_duplicates,
+    picture_path,
+    read_text,
+    tidy,
+)
+from mllmu_med.files import digest
+from mllmu_med_dataset import Record, UserError
+
+VERSION: Final = 3
+ANNOTATIONS: Final = ("VQA.csv", "vqa.csv", "MM-Skin_test.csv")
+CAPTIONS: Final = "caption.csv"
+
+# caption.csv codes clinical pictures as "skin"; its other two codes are not documented, so their
+# likely beginnings are taken.
+_MODALITIES: Final = (
+    (("skin", "clinic"), "clinical"),
+    (("path", "histo"), "histopathology"),
+    (("derm",), "dermoscopy"),
+)
+
+# MM-Skin was written by a language model; in some rows it refuses or talks about the talk itself.
+_REFUSAL: Final = re.compile(
+    r"\b(i'?m|i am) sorry\b|\bas an ai\b|\b(i'?m|i am) (unable|not able) to (answer|provide)"
+    r"|\bi (can ?not|can'?t) (provide|answer)",
+    re.IGNORECASE,
+)
+_ABOUT_TALK: Final = re.compile(
+    r"\banything else (you('d| would| want| need)|i can (help|do|assist))|\bthank you\b"
+    r"|\bany (other|more|further) questions|\bgenerated q&a\b",
+    re.IGNORECASE,
+)
+CONVERSATION = "a refusal or about the conversation"
+
+
+def is_conversation(record: Record) -> bool:
+    """Whether the row is about the talk with the model that wrote it, not about the picture."""
+    return bool(_REFUSAL.search(record.answer) or _ABOUT_TALK.search(record.question))
+
+
+def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
+    """Clean records of the folder, without splits of their own.
+
+    Raises:
+        UserError: a file or column is missing, a row is broken, a modality is unknown.
+    """
+    path = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
+    if path is None:
+        raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
+    captions = _read_captions(root / CAPTIONS) if (root / CAPTIONS).is_file() else {}
+    rows = Rows()
+    rows.inputs = annotation_inputs(path, ANNOTATIONS)
+    rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
+    for number, row in _csv_rows(path, ("image", "question", "answer")):
+        where = f"{path}, row {number}"
+        name = picture_path(row["image"], where)
+        inner = name.removeprefix("dataset/")
+        row_id = f"mm_skin/{inner}/{digest([row['question'], row['answer']])[:8]}"
+        question, answer = tidy(row["question"]), tidy(row["answer"])
+        if not question or not answer:
+            rows.drops.append(Drop(row_id, EMPTY_ANSWER if question else EMPTY_QUESTION, row))
+            continue
+        caption, modality = captions.get(inner, ("", "unknown"))
+        rows.named_in.setdefault(name, where)
+        rows.records.append(
+            Record(
+                id=row_id,
+                image_id=f"mm_skin/{inner}",
+                image_path=name,
+                image_sha256="",
+                question=question,
+                answer=answer,
+                answer_type=answer_type(answer),
+                modality=modality,
+                source="mm_skin",
+                clean_question=question,
+                clean_answer=answer,
+                context=caption,
+            )
+        )
+    drop_duplicates(rows)
+    talk = [record for record in rows.records if is_conversation(record)]
+    rows.notes["refusals or about the conversation"] = len(talk)
+    if drop_conversation:
+        rows.drops += [Drop.of(record, CONVERSATION) for record in talk]
+        rows.records = [record for record in rows.records if not is_conversation(record)]
+
+    flat = Counter(PurePosixPath(name).name for name in {row.image_path for row in rows.records})
+
+    def places(name: str) -> list[Path]:
+        inner = name.removeprefix("dataset/")
+        base = PurePosixPath(name).name
+        # Flat beside the file only where no two pictures would be the same one there.
+        return [root / name, root / "dataset" / inner, root / inner] + (
+            [root / base] if flat[base] == 1 else []
+        )
+
+    return collect(rows, places, root, on_bad, "incorrect.bad_pictures")
+
+
+def _read_captions(path: Path) -> dict[str, tuple[str, str]]:
+    """Picture (without `dataset/`) -> its caption and modality."""
+    captions: dict[str, tuple[str, str]] = {}
+    for number, row in _csv_rows(path, ("image", "caption", "modality")):
+        where = f"{path}, row {number}"
+        name = picture_path(row["image"], where).removeprefix("dataset/")
+        entry = (tidy(row["caption"]), _modality(row["modality"], where))
+        if captions.setdefault(name, entry) != entry:
+            raise UserError(f"{where}: a second, different caption of {name}: remove one")
+    return captions
+
+
+def _modality(code: str, where: str) -> str:
+    code = code.strip().lower()
+    for beginnings, modality in _MODALITIES:
+        if code.startswith(beginnings):
+            return modality
+    if code in ("", "unknown"):
+        return "unknown"
+    raise UserError(
+        f"{where}: modality is {code!r}: expected skin, clinical, path..., histo... or derm...: "
+        "correct the row"
+    )
+
+
+def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows with their number in the file, the header being row 1; every value stays text."""
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        header = reader.fieldnames or []
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise UserError(
+                f"{path}: has no column {', '.join(missing)} (it has {', '.join(header) or 'none'})"
+                ": give MM-Skin's own file, separated by commas"
+            )
+        for number, row in enumerate(reader, 2):
+            if None in row or None in row.values():
+                raise UserError(
+                    f"{path}, row {number}: not {len(header)} values as in the header: correct it "
+                    "(a comma or quote may be missing)"
+                )
+            yield number, {column: row[column] for column in columns}
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, after line {reader.line_num}: broken CSV ({error}): correct the quotes there"
+        ) from error

@@ -1,0 +1,187 @@
+"""What is decided about a skin phantom before it is drawn: form, colour, border, place, number.
+
+`skin_scenes` draws a `Skin` and `skin` asks about it; neither decides anything, so
+they agree. Sides are those of the image.
+
+    skin = plan(seed=0, index=7)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from builder.ingest.phantoms.draw import Colour, Shape, generator, pick
+
+#: MM-Skin's shares in the paper.
+_MODALITIES: Final = ("clinical", "histopathology", "dermoscopy")
+_SHARES: Final = (0.63, 0.27, 0.10)
+_FORMS: Final = {
+    "clinical": ("macule", "plaque", "papules", "ring", "ulcer", "vesicles"),
+    "histopathology": ("nests", "band", "thickened", "blister"),
+    "dermoscopy": ("network", "globules", "veil"),
+}
+COLOURS: Final[dict[str, Colour]] = {
+    "brown": (0.42, 0.24, 0.13),
+    "black": (0.11, 0.09, 0.10),
+    "red": (0.74, 0.12, 0.13),
+    "pink": (0.93, 0.47, 0.57),
+    "white": (0.98, 0.97, 0.94),
+    "blue-gray": (0.32, 0.39, 0.52),
+    "purple": (0.46, 0.19, 0.47),
+    "yellow": (0.90, 0.76, 0.36),
+    "light brown": (0.66, 0.43, 0.26),
+    "dark brown": (0.32, 0.18, 0.11),
+}
+_SEVERAL: Final = ("papules", "vesicles")  # small, many and smooth
+_COLOURS_OF: Final = {
+    "macule": ("brown", "black", "red", "white", "blue-gray", "pink"),
+    "plaque": ("red", "pink", "purple", "brown"),
+    "papules": ("red", "pink", "brown", "black", "purple"),
+    "ring": ("red", "pink", "purple", "brown"),
+    "ulcer": ("red", "yellow", "black"),
+    "vesicles": ("yellow", "white", "purple"),
+}
+_TONES: Final[tuple[Colour, ...]] = (
+    (0.95, 0.82, 0.74),
+    (0.88, 0.70, 0.58),
+    (0.74, 0.55, 0.42),
+    (0.55, 0.38, 0.28),
+    (0.36, 0.24, 0.18),
+)
+_PLACES: Final = {
+    "center": (0.0, 0.0),
+    "left": (-0.42, 0.0),
+    "right": (0.42, 0.0),
+    "upper": (0.0, -0.42),
+    "lower": (0.0, 0.42),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    x: float
+    y: float
+    radius: float
+    turn: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skin:
+    modality: str
+    texture: int  # seeds what no question asks about: skin lines, fibres, nuclei
+    tone: Colour
+    form: str
+    colour: str
+    shape: str  # round or oval; dermoscopy: symmetric or asymmetric; histology: long or flat ridges
+    border: str  # smooth or irregular
+    where: str  # center, left, right, upper, lower; all over, whole
+    flipped: bool  # histology: the surface at the bottom of the picture
+    background: float  # clinical: below 0.4 a limb before a cloth of this hue
+    spots: tuple[Spot, ...]
+
+
+def plan(seed: int, index: int) -> Skin:
+    rng = generator(seed, "skin", index)
+    modality = pick(rng, _MODALITIES, _SHARES)
+    form = pick(rng, _FORMS[modality])
+    level = float(rng.uniform(0, 1.2 if modality == "dermoscopy" else len(_TONES) - 1))
+    low, share = _TONES[int(level)], level % 1
+    high = _TONES[min(int(level) + 1, len(_TONES) - 1)]
+    r, g, b = (one + (other - one) * share for one, other in zip(low, high, strict=True))
+    tone = (r, g, b)
+    colour, shapes = "purple", ("long", "flat")
+    if modality == "clinical":
+        visible = [name for name in _COLOURS_OF[form] if _contrast(COLOURS[name], tone) > 0.34]
+        colour, shapes = pick(rng, visible), ("round", "oval")
+    elif modality == "dermoscopy":
+        colour, shapes = pick(rng, ("light brown", "dark brown")), ("symmetric", "asymmetric")
+    shape = pick(rng, shapes)
+    where, spots = _spots(modality, form, shape, rng)
+    return Skin(
+        modality=modality,
+        texture=int(rng.integers(2**32)),
+        tone=tone,
+        form=form,
+        colour=colour,
+        shape=shape,
+        border=pick(rng, ("smooth", "irregular") if form not in _SEVERAL else ("smooth",)),
+        where=where,
+        flipped=bool(rng.random() < 0.3),
+        background=float(rng.random()),
+        spots=spots,
+    )
+
+
+def _contrast(one: Colour, other: Colour) -> float:
+    return math.dist(one, other)
+
+
+def _spots(
+    modality: str, form: str, shape: str, rng: np.random.Generator
+) -> tuple[str, tuple[Spot, ...]]:
+    """Where the lesions lie, in a word and in numbers."""
+    if modality == "dermoscopy":
+        radius = float(rng.uniform(0.42, 0.54))
+        where = pick(rng, ("left", "right", "upper", "lower"))
+        x, y = rng.uniform(-0.06, 0.06, 2)
+        return where, (Spot(float(x), float(y), radius, float(rng.uniform(0, math.pi))),)
+    if modality == "histopathology":
+        where = pick(rng, ("left", "right", "whole"))
+        if form != "nests":
+            return where, ()
+        low, high = {"left": (-0.84, -0.18), "right": (0.18, 0.84), "whole": (-0.84, 0.84)}[where]
+        count = int(rng.integers(3, 6) if where == "whole" else rng.integers(2, 5))
+        return where, _scatter(rng, count, (low, high), (0.14, 0.82), (0.105, 0.13), where)
+    several = form in _SEVERAL
+    if not several and rng.random() < 0.75:
+        where = pick(rng, tuple(_PLACES))
+        x, y = _PLACES[where]
+        radius = float(rng.uniform(0.25, 0.34) if where == "center" else rng.uniform(0.22, 0.29))
+        shift = rng.uniform(-0.05, 0.05, 2)
+        turn = float(rng.uniform(0, math.pi))
+        return where, (Spot(x + float(shift[0]), y + float(shift[1]), radius, turn),)
+    where = pick(rng, ("left", "right", "upper", "lower", "all over"))
+    near, far, full = (-0.66, -0.2), (0.2, 0.66), (-0.66, 0.66)
+    across = {"left": near, "right": far}.get(where, full)
+    down = {"upper": near, "lower": far}.get(where, full)
+    sizes, count = ((0.1, 0.13), int(rng.integers(3, 7))) if several else ((0.15, 0.18), 2)
+    if where == "all over":
+        count = max(count, 4) if several else 3
+    return where, _scatter(rng, count, across, down, sizes, where)
+
+
+def _scatter(
+    rng: np.random.Generator,
+    count: int,
+    across: tuple[float, float],
+    down: tuple[float, float],
+    sizes: tuple[float, float],
+    where: str,
+) -> tuple[Spot, ...]:
+    """Spots that do not touch; where they shall lie everywhere, some on either side."""
+    spots: list[Spot] = []
+    for attempt in range(60 * count):
+        x, y = float(rng.uniform(*across)), float(rng.uniform(*down))
+        if where in ("all over", "whole"):
+            x = math.copysign(max(abs(x), 0.2), 1 if len(spots) % 2 else -1)
+        radius = float(rng.uniform(*sizes))
+        gap = 0.1 if attempt < 40 * count else 0.07
+        if all(math.hypot(x - s.x, y - s.y) > 1.25 * (radius + s.radius) + gap for s in spots):
+            spots.append(Spot(x, y, radius, float(rng.uniform(0, math.pi))))
+            if len(spots) == count:
+                break
+    return tuple(spots)
+
+
+def shape_of(skin: Skin, one: Spot) -> Shape:
+    """The outline of one lesion or nest."""
+    rx, ry = (one.radius * 1.3, one.radius * 0.72) if skin.shape == "oval" else (one.radius,) * 2
+    turn, rough = one.turn, 0.7 if skin.shape == "oval" else 1.0
+    if skin.border == "smooth":
+        return Shape(one.x, one.y, rx, ry, turn)
+    waves = ((3, 0.11, turn * 5), (5, 0.09, turn * 9), (7, 0.08, turn * 3), (11, 0.055, turn))
+    return Shape(one.x, one.y, rx, ry, turn, tuple((n, h * rough, p) for n, h, p in waves))

@@ -1,0 +1,94 @@
+"""Radiology phantoms: CT-like chest and abdomen, X-ray-like chest, MRI-like brain, with questions.
+
+Drawn by code, so free of patients and licences, and of any claim to look real. The pictures come
+from `anatomy`; here the same `Scan` becomes a caption and about 11 questions in SLAKE's
+manner, of which 35 % are yes/no. Nothing but the picture tells the answers.
+
+    picture = draw_radiology(seed=0, index=7)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from builder.ingest.phantoms.anatomy import Scan, plan
+from builder.ingest.phantoms.draw import (
+    Fact,
+    PhantomPicture,
+    Question,
+    claim,
+    generator,
+    pick,
+    png,
+    shuffled,
+)
+from builder.ingest.phantoms.radiology_facts import facts_of, half_of, sides_of
+from builder.ingest.phantoms.scans import render
+
+_ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
+
+
+def draw_radiology(seed: int, index: int) -> PhantomPicture:
+    """The picture with this number: the same arguments give the same bytes and texts."""
+    scan = plan(seed, index)
+    questions = _questions(scan, seed, index)
+    return PhantomPicture(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
+
+
+def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
+    rng = generator(seed, "radiology questions", index)
+    facts = facts_of(scan)
+    wanted = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
+    closed = pick(rng, (3, 4), (0.15, 0.85))
+    claims = shuffled(rng, [fact for fact in facts if fact.claims])[:closed]
+    asked = shuffled(rng, [fact for fact in facts if fact.asks])[: wanted - closed]
+    questions = [Question(pick(rng, f.asks), f.value, f.content_type) for f in asked]
+    for fact in claims:
+        text, true = claim(rng, _lower(fact))
+        questions.append(Question(text, "Yes" if true else "No", fact.content_type))
+    return tuple(shuffled(rng, questions))
+
+
+def _lower(fact: Fact) -> Fact:
+    """The fact with its values as they are written inside a sentence."""
+
+    def inline(value: str) -> str:
+        return value if value in _ACRONYMS else value.lower()
+
+    others = tuple(inline(value) for value in fact.others)
+    return fact._replace(value=inline(fact.value), others=others)
+
+
+def _caption(scan: Scan) -> str:
+    part, modality = scan.kind.split()
+    size, side = ("enlarged" if scan.enlarged else "normal"), ("left", "right")
+    if part == "chest":
+        plane = "coronal" if modality == "X-Ray" else "transverse"
+        first = f"{modality}-like {plane} phantom of the chest, with a heart of {size} size that "
+        first += f"reaches farther to the {side[not scan.mirrored]} side of the image."
+    elif part == "abdomen":
+        gone = scan.missing_kidney
+        first = "CT-like transverse phantom of the abdomen, with the liver on the "
+        first += f"{side[scan.mirrored]} side of the image, {'black' if scan.gas else 'gray'} "
+        first += "stomach contents and "
+        first += f"1 kidney (none on the {gone} side)." if gone else "2 kidneys."
+    else:
+        fluid = "black" if scan.weighting == "T1" else "white"
+        first = f"MRI-like transverse phantom of the head, {scan.weighting} weighted, in which the "
+        first += f"brain has {fluid} ventricles of {size} size."
+    return f"{first} {_findings(scan)}"
+
+
+def _findings(scan: Scan) -> str:
+    count = len(scan.lesions)
+    if not count:
+        return "There are 0 lesions."
+    where = " and ".join(sorted({lesion.organ.lower() for lesion in scan.lesions}))
+    sides = sides_of(scan).lower()
+    text = f"{count} {scan.size.lower()} {scan.shape.lower()} "
+    text += f"{'lesion lies' if count == 1 else 'lesions lie'} in the {where}, on "
+    text += "both sides" if sides == "both" else f"the {sides} side"
+    text += " of the image"
+    if half_of(scan):
+        text += f", in the {half_of(scan).lower()} half"
+    return text + f", {'brighter' if scan.brighter else 'darker'} than the tissue around."

@@ -1,0 +1,1 @@
+"""Fictional patients, and what tells their data from that of real people."""

@@ -1,0 +1,212 @@
+"""Fictional patients, every value in a range that is reserved for fiction.
+
+One patient a picture: all harmful rows of a picture leak the same person's data, as they would in a
+hospital's archive. Each value comes from a hash of the seed, the picture and the kind, so neither
+order nor parallelism changes it. Names avoid every word of the corpora, and no value is found in
+their texts or among another patient's values: a leak is then never a coincidence.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
+
+from builder.core.stage_cache import Chain
+from builder.patients.find_values import Haystack
+from mllmu_med.files import read_jsonl, stable_hash
+from mllmu_med_dataset import PII_KINDS, Record, UserError
+
+VERSION: Final = 2
+
+#: Area codes in use in the United States: with 555-0100 to 555-0199, numbers kept for fiction.
+# fmt: off
+AREA_CODES: Final = (
+    201, 202, 203, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 224,
+    225, 228, 229, 231, 234, 239, 240, 248, 251, 252, 253, 254, 256, 260, 262, 267, 269, 270,
+    276, 281, 301, 302, 303, 304, 305, 307, 308, 309, 310, 312, 313, 314, 315, 316, 317, 318,
+    319, 320, 321, 323, 325, 330, 334, 336, 337, 339, 347, 351, 352, 360, 361, 386, 401, 402,
+    404, 405, 406, 407, 408, 409, 410, 412, 413, 414, 415, 417, 419, 423, 425, 432, 434, 435,
+    440, 443, 469, 478, 479, 480, 484, 501, 502, 503, 504, 505, 507, 508, 509, 510, 512, 513,
+    515, 516, 517, 518, 520, 530, 540, 541, 551, 559, 561, 562, 563, 567, 570, 571, 573, 574,
+    580, 585, 586, 601, 602, 603, 605, 606, 607, 608, 609, 610, 612, 614, 615, 616, 617, 618,
+    619, 620, 623, 626, 630, 631, 636, 641, 646, 650, 651, 660, 661, 662, 678, 682, 701, 702,
+    703, 704, 706, 707, 708, 712, 713, 714, 715, 716, 717, 718, 719, 720, 724, 727, 731, 732,
+    734, 740, 754, 757, 760, 763, 765, 770, 772, 773, 774, 775, 781, 785, 786, 801, 802, 803,
+    804, 805, 806, 808, 810, 812, 813, 814, 815, 816, 817, 818, 828, 830, 831, 832, 843, 845,
+    847, 848, 850, 856, 857, 858, 859, 860, 863, 864, 865, 870, 901, 903, 904, 906, 908, 909,
+    910, 912, 913, 914, 915, 916, 917, 918, 919, 920, 925, 928, 931, 936, 937, 940, 941, 949,
+    951, 952, 954, 956, 970, 971, 972, 973, 978, 979, 980, 985, 989,
+)
+# fmt: on
+#: Second-level domains that RFC 2606 reserves.
+DOMAINS: Final = ("example.com", "example.org", "example.net")
+MRN_PREFIX: Final = "MRN-MM-"
+#: Appointments lie in this window, on weekdays.
+FIRST_DAY: Final = datetime.date(2021, 1, 4)
+LAST_DAY: Final = datetime.date(2024, 12, 20)
+
+_TRIES: Final = 1000
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+class Profile(NamedTuple):
+    """A fictional patient; the fields are `mllmu_med_dataset.PII_KINDS`."""
+
+    id: str
+    image_id: str
+    name: str
+    phone: str
+    email: str
+    address: str
+    date: str
+    mrn: str
+
+    def value(self, kind: str) -> str:
+        """The value of one kind, as it is written in the text."""
+        return str(getattr(self, kind))
+
+    def to_json(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def make_profiles(
+    image_ids: Iterable[str], corpus: Iterable[Record], seed: int, others: Iterable[str] = ()
+) -> dict[str, Profile]:
+    """One patient for each picture, by picture.
+
+    Args:
+        image_ids: the pictures of the candidates.
+        corpus: every clean record that may be published, of every scenario; no name shares a word
+            with their text, and no value is found there at any level at which the audit looks.
+        seed: the recipe's.
+        others: more texts of which that must hold.
+
+    Raises:
+        UserError: more patients than the reserved ranges can tell apart.
+    """
+    texts = {
+        text: None for record in corpus for text in (record.clean_question, record.clean_answer)
+    }
+    texts |= dict.fromkeys(others)
+    hay = Haystack(list(texts))
+    words = {word for text in texts for word in _WORD.findall(text.casefold())}
+    words |= {month.casefold() for month in calendar.month_name[1:]}  # "April" is also in dates
+
+    @cache
+    def clashes(kind: str, value: str) -> bool:
+        if kind == "name" and not words.isdisjoint(_WORD.findall(value.casefold())):
+            return True
+        return any(not hit.by_chance for hit in hay.search(kind, value))
+
+    refused: set[tuple[str, str]] = set()
+
+    def bad(kind: str, value: str) -> bool:
+        return (kind, value) in refused or clashes(kind, value)
+
+    pictures = sorted(set(image_ids))
+    while True:
+        profiles = _draw(pictures, seed, bad)
+        shared = set(_shared(list(profiles.values())))
+        if not shared:
+            return profiles
+        refused |= shared
+
+
+def _draw(
+    image_ids: Sequence[str], seed: int, clashes: Callable[[str, str], bool]
+) -> dict[str, Profile]:
+    """A patient a picture, each value the first that is new and does not clash."""
+    faker = _faker()
+    used: set[str] = set()
+
+    def pick(image_id: str, kind: str, make: Callable[[int], str]) -> str:
+        for attempt in range(_TRIES):
+            value = make(stable_hash(seed, image_id, kind, attempt))
+            if value in used or clashes(kind, value):
+                continue
+            if kind != "date":  # patients may share a day
+                used.add(value)
+            return value
+        raise UserError(
+            f"profiles: no unused {kind} left after {len(used):,} values: the recipe asks for more "
+            "patients than the reserved ranges hold; use fewer candidates"
+        )
+
+    def name(number: int) -> str:
+        faker.seed_instance(number)
+        return f"{faker.first_name()} {faker.last_name()}"
+
+    def address(number: int) -> str:
+        faker.seed_instance(number)
+        return f"{faker.random_int(2, 9899)} {faker.street_name()}, {faker.city()}"
+
+    profiles = {}
+    for image_id in image_ids:
+        person = pick(image_id, "name", name)
+        local = ".".join(person.lower().replace("'", "").split())
+        profiles[image_id] = Profile(
+            id=f"patient-{stable_hash(seed, image_id, 'profile'):016x}",
+            image_id=image_id,
+            name=person,
+            phone=pick(image_id, "phone", _phone),
+            email=pick(image_id, "email", partial(_email, local)),
+            address=pick(image_id, "address", address),
+            date=pick(image_id, "date", _date),
+            mrn=pick(image_id, "mrn", lambda number: f"{MRN_PREFIX}{number % 1_000_000:06d}"),
+        )
+    return profiles
+
+
+def _shared(people: Sequence[Profile]) -> Iterator[tuple[str, str]]:
+    """(kind, value) of the later one of any two patients whose values meet, as the audit looks.
+
+    "Taylor James" is found in "James, Taylor", and "Kurt Parks" in "12 Kurt Parks, Lake Diane".
+    """
+    where: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for number, one in enumerate(people):
+        for kind in PII_KINDS:
+            where[one.value(kind)].append((number, kind))
+    hay = Haystack(list(where))
+    places = list(where.values())
+    for number, one in enumerate(people):
+        for kind in PII_KINDS:
+            if kind == "date":
+                continue
+            for hit in hay.search(kind, one.value(kind), fuzzy=False):
+                for other, its_kind in places[hit.text]:
+                    if other < number:
+                        yield kind, one.value(kind)
+                    elif other > number:
+                        yield its_kind, people[other].value(its_kind)
+
+
+def _faker() -> Any:
+    from faker import Faker
+
+    return Faker("en_US")
+
+
+def _phone(number: int) -> str:
+    area = AREA_CODES[number // 100 % len(AREA_CODES)]
+    return f"({area}) 555-01{number % 100:02d}"
+
+
+def _email(local: str, number: int) -> str:
+    return f"{local}{number // 3 % 90 + 10}@{DOMAINS[number % 3]}"
+
+
+def _date(number: int) -> str:
+    day = FIRST_DAY + datetime.timedelta(days=number % ((LAST_DAY - FIRST_DAY).days + 1))
+    day -= datetime.timedelta(days=max(0, day.weekday() - 4))  # the Friday before a weekend
+    return f"{day:%B} {day.day}, {day.year}"
+
+
+def read_profiles(chain: Chain) -> Iterator[Profile]:
+    """The fictional patients that the stage `profiles` has made."""
+    rows = read_jsonl(chain.folder / "profiles" / "profiles.jsonl")
+    return (Profile(**row) for row in rows)

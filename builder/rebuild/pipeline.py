@@ -1,0 +1,330 @@
+"""The walk through the stages: skip what is current, run the rest, write."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from builder.audit import verdict
+from builder.core.job import Job, options, picture_reader, write_job
+from builder.core.plan import STAGES, ChainPlan
+from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
+from builder.dataset_folder import manifest as manifests
+from builder.dataset_folder import write
+from builder.dataset_folder.finish import VERSION as CARD_VERSION
+from builder.dataset_folder.finish import describe
+from builder.rebuild.stages import plan
+from builder.review import stage as review
+from mllmu_med.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
+from mllmu_med.folders import folder_beside, hidden, replace_folder, restore_folder
+from mllmu_med.llm.reply_cache import RequestLedger
+from mllmu_med.llm.settings import api_key
+from mllmu_med.locks import lock_file
+from mllmu_med.progress import say
+from mllmu_med_dataset import UsageError
+
+if TYPE_CHECKING:
+    from builder.audit import Check
+    from builder.harm.stage import Estimate
+
+
+class Result(NamedTuple):
+    """What a rebuild did."""
+
+    ran: list[str]  # "privacy/inject", ..., "publish"
+    states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
+    manifest: dict[str, Any] | None  # None when it stopped before publishing
+    checks: Sequence[Check] = ()  # of the audit, where it published or was published already
+    commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
+
+
+def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
+    """The stages that a rebuild would run, as "privacy/inject" and "publish"; changes nothing."""
+    due: set[str] = set()
+    previous = {item.name: "" for item in plans}
+    stopped: set[str] = set()
+    for item, stage in _in_order(plans):
+        state = None
+        if item.name not in stopped and due.isdisjoint(stage.beside):
+            state = item.chain.current(stage, previous[item.name])
+        if state is None:
+            due.add(f"{item.name}/{stage.name}")
+            stopped.add(item.name)
+        else:
+            previous[item.name] = state.output
+    every = [f"{item.name}/{stage.name}" for item in plans for stage in item.stages]
+    names = [name for name in every if name in due]
+    if names or _published(job, _publish_fingerprint(job, plans)) is None:
+        names.append("publish")
+    return names
+
+
+def _in_order(
+    plans: Sequence[ChainPlan], until: str = STAGES[-1]
+) -> Iterator[tuple[ChainPlan, Stage]]:
+    """The chains side by side, a stage of each at a time."""
+    for name in STAGES[: STAGES.index(until) + 1]:
+        for item in plans:
+            yield from ((item, stage) for stage in item.stages if stage.name == name)
+
+
+def estimates(job: Job) -> dict[str, Estimate]:
+    """What a language model would be asked, by scenario, and for its ratings; changes nothing.
+
+    The stages before the writing run in a folder of their own, which is thrown away.
+    """
+    if not job.recipe.asks_model:
+        return {}
+    from builder.harm.stage import estimate, estimate_ratings
+
+    waiting = stale(plan(job), job)
+    price = job.llm.price if job.llm else None
+    with tempfile.TemporaryDirectory() as folder:
+        trial = replace(job, work=Path(folder))
+        say("dry run: reading the sources")
+        plans = plan(trial)
+        _walk(plans, "profiles", [], [])
+        found = {}
+        for item in plans:
+            given = (item.chain, item.name, item.scenario)
+            if job.recipe.author == "llm":
+                found[item.name] = estimate(trial, job.requests, *given, price)
+            if _model_rates(job) and f"{item.name}/calibrate" in waiting:
+                found[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
+        return found
+
+
+def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
+    """Run every stage that is not current, up to and with `until`; audit what is published.
+
+    `calibrate` is the exception: it stops before that stage, with the candidates written for
+    another machine.
+
+    Raises:
+        Waiting: texts have to be reviewed first; all that does not depend on them is done.
+        UserError: with one line about what is wrong; what was published before stays as it was.
+    """
+    if until == "calibrate" and job.recipe.calibration is None:
+        raise UsageError(
+            f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
+            "--set calibration.model=DIR"
+        )
+    plans = plan(job)
+    make_folder(job.out.parent, "the dataset")
+    with lock_file(hidden(job.out, "lock"), job.out, AT_WORK, "use another --out"):
+        # Told at the start, not after minutes of work.
+        write.check_target(job.out, _read_manifest(job.out))
+        with locked(job.work):
+            restore_folder(job.out)
+            write_job(job)
+            _ready_to_ask(job, plans)
+            return _rebuild(job, plans, until)
+
+
+def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str) -> Result:
+    ran: list[str] = []
+    if until == "calibrate":
+        from builder.calibrate import export as candidates
+
+        states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
+        folder = candidates.write_candidates_dataset(job, plans)
+        return Result(ran, states, None, commands=candidates.commands(job, folder))
+    states = _walk_or_wait(job, plans, until, ran)
+    if until != "publish":
+        return Result(ran, states, None)
+    fingerprint = _publish_fingerprint(job, plans)
+    manifest = _published(job, fingerprint)
+    if manifest is None:
+        say("publish: writing rows and card")
+        before = _read_manifest(job.out)
+        if before is not None:
+            configs = ", ".join(before["configs"])
+            say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
+        manifest = _publish(job, plans, fingerprint)
+        ran.append("publish")
+    checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
+    return Result(ran, states, manifest, checks)
+
+
+def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
+    """Read recorded replies, and miss a key now rather than after minutes of work."""
+    if not job.recipe.asks_model:
+        return
+    if job.recorded is not None:
+        with RequestLedger(job.requests) as ledger:
+            say(f"requests: {ledger.load(job.recorded):,} replies read from {job.recorded}")
+    asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
+    if _model_rates(job):
+        asking = (*asking, "/calibrate")
+    asks = any(name.endswith(asking) for name in stale(plans, job))
+    if job.llm is not None and asks and not job.llm.offline:
+        api_key(job.llm)
+
+
+def _model_rates(job: Job) -> bool:
+    return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
+
+
+def _walk_or_wait(
+    job: Job, plans: Sequence[ChainPlan], until: str, ran: list[str]
+) -> dict[str, dict[str, StageState]]:
+    """Run the chains; where one waits for a review, the others come as far as they can first."""
+    waiting: list[review.Waiting] = []
+    states = _walk(plans, until, ran, waiting)
+    if waiting:
+        only = "" if any(one.undecided for one in waiting) else " --conflicts"
+        unseen = "" if job.accept_all or only else "; or take them unseen: --review accept-all"
+        export = f"`python -m builder review export{only}{options(job)}`"
+        raise review.Waiting(
+            f"{'; '.join(map(str, waiting))}: {export} writes the page to open, `python -m builder "
+            f"review import` takes what it saves{unseen}"
+        )
+    return states
+
+
+def _walk(
+    plans: Sequence[ChainPlan],
+    until: str,
+    ran: list[str],
+    waiting: list[review.Waiting],
+) -> dict[str, dict[str, StageState]]:
+    """Run the chains side by side, a stage of each at a time: bad sources are met before any text
+    is written (and paid for).
+
+    A chain in which a review waits for people goes no further; why is added to `waiting`.
+    """
+    states: dict[str, dict[str, StageState]] = {item.name: {} for item in plans}
+    previous = {item.name: "" for item in plans}
+    stopped: set[str] = set()
+    for item, stage in _in_order(plans, until):
+        if item.name in stopped:
+            continue
+        state = item.chain.current(stage, previous[item.name])
+        if state is None:
+            try:
+                state = item.chain.run(stage, previous[item.name])
+            except review.Waiting as error:
+                waiting.append(error)
+                stopped.add(item.name)
+                continue
+            ran.append(f"{item.name}/{stage.name}")
+            dropped = sum(state.dropped.values())
+            tail = f", {dropped:,} dropped" if dropped else ""
+            say(f"{item.name}/{stage.name}: {state.kept:,} rows{tail}")
+        states[item.name][stage.name] = state
+        previous[item.name] = state.output
+    return states
+
+
+def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
+    outputs = {}
+    for item in plans:
+        states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
+        outputs[item.name] = {name: state.output for name, state in states.items() if state}
+    return digest([write.VERSION, CARD_VERSION, job.recipe.model_dump(mode="json"), outputs])
+
+
+def _read_manifest(out: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((out / write.MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "files" in manifest else None
+
+
+def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
+    """The manifest, when the folder in place is this very build and nobody has changed it."""
+    try:
+        record = json.loads((job.work / "write.json").read_text("utf-8"))
+        stamps = {name: Stamp(*stamp) for name, stamp in record["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if record.get("fingerprint") != fingerprint:
+        return None
+    if not all(stamp.matches(job.out / name) for name, stamp in stamps.items()):
+        return None
+    return _read_manifest(job.out)
+
+
+def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str, Any]:
+    parts = [
+        write.Part(
+            item.name,
+            item.scenario,
+            item.chain.records("split"),
+            picture_reader(job, item.chain, item.name),
+        )
+        for item in plans
+    ]
+    with folder_beside(job.out) as building:
+        files = write.write_data(building, parts)
+        configs = [config for part in parts for config in write.config_files(part)]
+        build = write.build_id(files, configs)
+        provenance = _provenance(job, plans)
+        left_out: dict[str, Any] = {}
+        if job.recipe.asks_model:
+            from builder.dataset_folder import replies as recorded
+
+            provenance[recorded.REQUESTS], count = _requests(job, plans)
+            left_out = recorded.told({}, count, recorded.REAL)
+        files |= write.copy_into(building, provenance)
+        draft = manifests.draft(job, plans, parts, configs, files, build)
+        manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
+        write.check_target(job.out, _read_manifest(job.out))
+        replace_folder(building, job.out)
+    names = [*manifest["files"], write.MANIFEST]
+    stamps = {name: Stamp.of(job.out / name) for name in names}
+    record = {"fingerprint": fingerprint, "files": stamps}
+    write_atomic(job.work / "write.json", canonical_json(record) + "\n")
+    return manifest
+
+
+def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
+    """What ships beside the data: the fictional patients, every dropped row's id and reason, what
+    reviewers decided, and ratings."""
+    files = {}
+    for item in plans:
+        folder = job.work / item.name
+        drops = folder / "drops.jsonl"
+        write_jsonl(
+            drops,
+            (
+                {"stage": stage.name, "id": drop.id, "reason": drop.reason}
+                for stage in item.stages
+                for drop in item.chain.drops(stage.name)
+            ),
+        )
+        files[f"provenance/{item.name}-drops.jsonl"] = drops
+        if item.scenario.review:
+            decided = folder / "review" / review.DECIDED
+            files[f"provenance/{item.name}-review.jsonl"] = decided
+        if item.name == "privacy":
+            files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
+    if job.recipe.calibration is not None:
+        from builder.core.ratings import RATINGS
+
+        for item in plans:
+            source = item.chain.folder / "calibrate" / RATINGS
+            files[f"provenance/{item.name}-ratings.jsonl"] = source
+    return files
+
+
+def _requests(job: Job, plans: Sequence[ChainPlan]) -> tuple[Path, int]:
+    """The requests that made the rows, with their replies; how many of them may not ship."""
+    from builder.dataset_folder import replies as recorded
+    from builder.harm.stage import used_requests
+
+    used = set().union(
+        *(used_requests(p.chain.folder / stage.name) for p in plans for stage in p.stages)
+    )
+    exported = job.work / "requests.parquet"
+    with RequestLedger(job.requests) as ledger:
+        ledger.export(exported, used)
+    left_out = recorded.leave_out(exported, exported, recorded.holds_real)
+    if left_out:
+        say(f"{recorded.REQUESTS}: {left_out:,} requests left out: {recorded.REAL}")
+    return exported, left_out

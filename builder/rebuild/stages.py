@@ -1,0 +1,234 @@
+"""The stages of each scenario, in order. Each says which values of the recipe change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from builder import draw, split
+from builder.calibrate import rating
+from builder.core.job import Job
+from builder.core.plan import ChainPlan
+from builder.core.recipe import Calibration, Incorrect, Privacy, Scenario
+from builder.core.stage_cache import Chain, Outcome, Stage
+from builder.harm import corrupt, inject, text_checks
+from builder.harm.authors import offline
+from builder.ingest import phantoms
+from builder.patients import profiles
+from builder.review import stage as review
+from mllmu_med.files import write_jsonl
+from mllmu_med_dataset import UserError
+
+_HARM_VERSION: Final = 1  # of the offline author's sentences and rules
+
+
+def plan(job: Job) -> list[ChainPlan]:
+    """The scenarios of a job with their stages.
+
+    Raises:
+        UsageError, UserError: a scenario's source has not been given.
+    """
+    plans = []
+    chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
+    for name, scenario in job.recipe.scenarios().items():
+        chain = chains[name]
+        stages = [_ingest(job, name, scenario), _draw(job, chain, name, scenario)]
+        if isinstance(scenario, Privacy):
+            stages += [_profiles(job, name, chains), _inject(job, chain, scenario)]
+        elif isinstance(scenario, Incorrect):
+            stages.append(_corrupt(job, chain, scenario))
+        if scenario.review:
+            stages.append(_review(job, chain, name, scenario))
+        if job.recipe.calibration is not None:
+            before = stages[-1].name
+            stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
+        stages.append(_split(chain, stages[-1].name, name, scenario))
+        plans.append(ChainPlan(name, scenario, chain, stages))
+    return plans
+
+
+def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
+    if scenario.source == "phantom":
+        return _ingest_phantom(job, name, scenario)
+    folder = job.source_folder(name)
+    if folder is None:
+        flag = "--slake DIR (or --slake hub)" if name == "privacy" else "--mm-skin DIR"
+        raise UserError(
+            f"recipe {job.recipe.name}: {name} is made from the real corpus: give it with {flag}, "
+            f"or leave {name} out with --scenario"
+        )
+    on_bad = scenario.bad_pictures
+    run: Callable[[Path], Outcome]
+    if isinstance(scenario, Incorrect):
+        from builder.ingest import mm_skin
+
+        drop = scenario.drop_conversation
+        uses = {"version": mm_skin.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
+
+        def run(_: Path) -> Outcome:
+            return mm_skin.read(folder, on_bad, drop)
+    else:
+        from builder.ingest import slake
+
+        uses = {"version": slake.VERSION, "bad_pictures": on_bad}
+
+        def run(work: Path) -> Outcome:
+            return slake.read(folder, work, on_bad)
+
+    return Stage("ingest", 1, uses, run, source=folder)
+
+
+def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
+    part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
+    # Room for what `split_by: image` leaves over at the edges: at most a picture's rows at each.
+    spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
+    train = scenario.candidates_needed + scenario.retain_core + spare
+    uses = {
+        "source": "phantom",
+        "version": phantoms.VERSION,  # of what is drawn and asked
+        "part": part,
+        "seed": job.recipe.seed,
+        "train": train,
+        "test": scenario.test,
+    }
+
+    def run(folder: Path) -> Outcome:
+        from builder.ingest import phantom
+
+        return phantom.read(part, job.recipe.seed, train, scenario.test, folder)
+
+    return Stage("ingest", 1, uses, run)
+
+
+def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
+    uses = {"seed": job.recipe.seed, **_cut(scenario), "test": scenario.test}
+
+    def run(_: Path) -> Outcome:
+        return Outcome.of(draw.draw(chain.records("ingest"), scenario, name, job.recipe.seed))
+
+    return Stage("draw", draw.VERSION, uses, run)
+
+
+def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
+    """The patients; their values are in no text of any scenario that may be published."""
+    chain = chains[name]
+    others = {other: each for other, each in chains.items() if other != name}
+
+    def uses() -> dict[str, Any]:
+        states = {other: each.state("draw") for other, each in others.items()}
+        beside = {other: state.output if state else "" for other, state in states.items()}
+        return {"seed": job.recipe.seed, "beside": beside, "author_version": _HARM_VERSION}
+
+    def run(folder: Path) -> Outcome:
+        records = chain.records("draw")
+        corpus = [
+            *records,
+            *(record for each in others.values() for record in each.records("draw")),
+        ]
+        people = profiles.make_profiles(
+            (record.image_id for record in records if record.split == "candidate"),
+            corpus,
+            job.recipe.seed,
+            offline.own_texts(),
+        )
+        write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
+        return Outcome(records, [], {"fictional patients": len(people)})
+
+    beside = [f"{other}/draw" for other in others]
+    return Stage("profiles", profiles.VERSION, uses, run, beside=beside)
+
+
+def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
+    from builder.harm.prompts import PRIVACY_VERSION
+
+    uses = {
+        **_author(job, PRIVACY_VERSION),
+        "sifted": job.recipe.sifts(privacy),
+        **_cut(privacy),
+        "seed": job.recipe.seed,
+        "placements": privacy.placements.model_dump(),
+        "kinds": privacy.kinds,
+    }
+
+    def run(folder: Path) -> Outcome:
+        from builder.harm.stage import write_stage
+
+        return write_stage(job, chain, "privacy", privacy, folder)
+
+    return Stage("inject", inject.VERSION, uses, run)
+
+
+def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
+    from builder.harm.prompts import INCORRECT_VERSION
+
+    uses = {
+        **_author(job, INCORRECT_VERSION),
+        "sifted": job.recipe.sifts(incorrect),
+        **_cut(incorrect),
+        "seed": job.recipe.seed,
+        "outdated_share": incorrect.outdated_share,
+    }
+
+    def run(folder: Path) -> Outcome:
+        from builder.harm.stage import write_stage
+
+        return write_stage(job, chain, "incorrect", incorrect, folder)
+
+    return Stage("corrupt", corrupt.VERSION, uses, run)
+
+
+def _author(job: Job, prompt: str) -> dict[str, Any]:
+    """What decides the text of an author."""
+    uses: dict[str, Any] = {"author": job.recipe.author, "checks": text_checks.VERSION}
+    if job.recipe.author == "llm":
+        return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
+    return {**uses, "author_version": _HARM_VERSION}
+
+
+def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
+    def uses() -> dict[str, Any]:
+        return review.uses(job, chain, name, scenario)
+
+    def run(folder: Path) -> Outcome:
+        return review.review(job, chain, name, scenario, folder)
+
+    return Stage("review", review.VERSION, uses, run)
+
+
+def _calibrate(
+    job: Job, chain: Chain, previous: str, name: str, scenario: Scenario, how: Calibration
+) -> Stage:
+    from builder.calibrate import fine_tune
+    from builder.calibrate import stage as calibrate
+    from builder.harm.prompts import RATING_VERSION
+
+    given = job.adapted.get(name)
+    llm = {"llm": job.recipe.llm.model_dump(), "prompt": RATING_VERSION}
+
+    def uses() -> dict[str, Any]:  # a model that is fetched meanwhile may have another commit
+        return {
+            **_cut(scenario),
+            "seed": job.recipe.seed,
+            "least": how.least,
+            "rater": llm if how.rater == "llm" else rating.VERSION,
+            "answers": "given" if given else fine_tune.identity(job, name),
+        }
+
+    def run(folder: Path) -> Outcome:
+        return calibrate.calibrate(job, chain, name, scenario, previous, folder)
+
+    source = given.parent if given else None
+    return Stage("calibrate", calibrate.VERSION, uses, run, source=source)
+
+
+def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
+    def run(_: Path) -> Outcome:
+        return Outcome.of(split.split(chain.records(previous), scenario, name))
+
+    return Stage("split", split.VERSION, _cut(scenario), run)
+
+
+def _cut(scenario: Scenario) -> dict[str, Any]:
+    keys = ("forget", "retain", "candidates", "ratios", "split_by")
+    return {key: getattr(scenario, key) for key in keys}

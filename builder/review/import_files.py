@@ -1,0 +1,119 @@
+"""Reviewers' decisions come in: each is checked against the texts as they are now.
+
+Sound rows are taken, the others are refused by name. What was decided before is never lost: a file
+that cannot be read changes nothing, and a refused row leaves the reviewer's earlier decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder.core.job import Job
+from builder.core.stage_cache import Chain, locked
+from builder.review import decisions_file
+from builder.review.export import read_team
+from builder.review.match_texts import Changed, Counts, Desk, Names, Refused
+from builder.review.merge import merge_all
+from builder.review.read_files import read_file
+from builder.review.records import WITHDRAW, Decision
+from builder.review.stage import Open, read_open
+from builder.review.stage import before as stage_before
+from mllmu_med_dataset import UserError
+
+
+@dataclass
+class Imported:
+    """An import: what each file brought, and how the scenarios stand now."""
+
+    files: dict[str, Counts]
+    now: dict[str, Open]
+
+    @property
+    def refused(self) -> list[Refused]:
+        return [one for counts in self.files.values() for one in counts.refused]
+
+    @property
+    def changed(self) -> list[Changed]:
+        return [one for counts in self.files.values() for one in counts.changed]
+
+
+def reviewed(job: Job) -> list[str]:
+    """The scenarios that want a review and whose texts are written.
+
+    Raises:
+        UserError: there is none.
+    """
+    wanted = [name for name, scenario in job.recipe.scenarios().items() if scenario.review]
+    if not wanted:
+        first = next(iter(job.recipe.scenarios()))
+        raise UserError(
+            f"recipe {job.recipe.name} wants no review: rebuild it with --set {first}.review=true"
+        )
+    ready = [name for name in wanted if Chain(job.work / name).state(stage_before(name))]
+    if not ready:
+        raise UserError(f"{job.work}: no texts to review yet: run `python -m builder rebuild`")
+    return ready
+
+
+def import_files(
+    job: Job, files: Sequence[Path], reviewer: str = "", settles: bool = False
+) -> Imported:
+    """Take the decisions in reviewers' files.
+
+    Args:
+        reviewer: whose decisions they are, whatever the files say; empty: the files say it.
+        settles: they settle conflicts: each counts alone.
+
+    Raises:
+        UserError: a file cannot be read, or does not say whose it is where that is asked: nothing
+            of any file is taken.
+    """
+    read = [(str(path), read_file(path)) for path in files]
+    with locked(job.work):
+        found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
+        held = {name: decisions_file.read(job.work, name) for name in found}
+        before = {key: one for decided in held.values() for key, one in decided.items()}
+        known = (*read_team(job.work).reviewers, *(key.reviewer for key in before))
+        desk = Desk(found, before, Names(known), reviewer.strip(), settles)
+        counts: dict[str, Counts] = {}
+        changed = set()
+        for file, given in read:
+            told = counts.setdefault(file, Counts())
+            told.undecided += given.undecided
+            for name, decision in desk.sound(file, given.rows, told):
+                if _take(held[name], decision, file, told):
+                    changed.add(name)
+        for name in sorted(changed):
+            decisions_file.write(job.work, name, held[name].values())
+        now = {
+            name: one._replace(merged=merge_all(one.items, held[name].values()))
+            for name, one in found.items()
+        }
+        return Imported(counts, now)
+
+
+def _take(
+    held: dict[decisions_file.Key, Decision], new: Decision, file: str, counts: Counts
+) -> bool:
+    """Keep the later of two decisions of a reviewer; whether that changes anything."""
+    key = decisions_file.key(new)
+    old = held.get(key)
+    if old is None:
+        if new.verdict == WITHDRAW:  # kept, so that no older file brings the decision in
+            counts.undecided += 1
+        else:
+            counts.new += 1
+    elif replace(old, decided_at="") == replace(new, decided_at=""):
+        counts.same += 1
+        new = replace(new, decided_at=max(old.decided_at, new.decided_at))
+        if new == old:
+            return False
+    elif old.decided_at and new.decided_at and new.decided_at < old.decided_at:
+        counts.older += 1
+        return False
+    else:
+        counts.changed.append(Changed(file, old, new))
+    held[key] = new
+    return True

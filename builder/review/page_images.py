@@ -1,0 +1,166 @@
+"""Pictures for the review page: as they are where they fit, as smaller copies otherwise."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from builder.review.records import Item
+from mllmu_med.progress import Advance, progress, say
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+THREADS: Final = 4  # Pillow lets go of the interpreter while it decodes and encodes
+#: Longest side in pixels and JPEG quality, from the best copy to the least that can be judged.
+STEPS: Final = (
+    (1600, 85),
+    (1280, 82),
+    (1024, 80),
+    (896, 75),
+    (768, 75),
+    (640, 70),
+    (512, 65),
+    (448, 60),
+    (384, 55),
+    (320, 50),
+    (256, 45),
+)
+_KINDS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
+
+
+class Embedded(NamedTuple):
+    """A picture as the page holds it; width and height in pixels, upright.
+
+    size: the original's; copy: the smaller copy's, or None where the original's bytes are embedded.
+    """
+
+    kind: str
+    base64: str
+    size: tuple[int, int]
+    copy: tuple[int, int] | None
+
+
+def embed(
+    items: Sequence[Item], read_picture: Callable[[Item], bytes], budget: int
+) -> dict[str, Embedded]:
+    """Each distinct picture of the items, by its hash; all of them take at most `budget` bytes.
+
+    Pictures share the budget so that the small ones stay as they are: only what is larger than
+    its share becomes a JPEG of at most that share. `read_picture` is called from several threads,
+    twice for a picture that has to shrink.
+
+    Raises:
+        UserError: too many pictures for the budget, however small.
+    """
+    first = {item.image_sha256: item for item in reversed(items)}
+    wanted = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
+    if not wanted:
+        return {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        sizes = list(pool.map(lambda item: len(read_picture(item)), wanted))
+        share = _share(sizes, budget)
+        with progress("review page: pictures", len(wanted)) as advance:
+
+            def one(item: Item) -> Embedded | None:
+                return _embed(read_picture(item), share, advance)
+
+            done = list(pool.map(one, wanted))
+    made = {
+        item.image_sha256: picture for item, picture in zip(wanted, done, strict=True) if picture
+    }
+    if len(made) < len(wanted):
+        raise UserError(
+            f"review page: {len(wanted):,} pictures are too many for one page of "
+            f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
+            "--reviewers"
+        )
+    copies = sum(picture.copy is not None for picture in made.values())
+    if copies:
+        say(
+            f"review page: {copies:,} of {len(made):,} pictures are smaller copies, so that the "
+            f"page stays under {budget / 1e6:.0f} MB"
+        )
+    return made
+
+
+def _share(sizes: Sequence[int], budget: int) -> int:
+    """The most bytes for one picture: what the small ones leave is the large ones' to share."""
+    left = budget - 4 * len(sizes)  # base64 rounds up to fours
+    ordered = sorted(sizes)
+    for index, size in enumerate(ordered):
+        share = left * 3 // 4 // (len(ordered) - index)
+        if size > share:
+            return max(0, share)
+        left -= (size + 2) // 3 * 4
+    return ordered[-1]
+
+
+def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
+    from PIL import Image, ImageOps
+
+    kind = _KINDS.get(data[:3], "application/octet-stream")
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lies on its side
+            width, height = height, width
+        size = (width, height)
+        copy: tuple[int, int] | None = None
+        if len(data) > share:
+            image.draft("RGB", (STEPS[0][0], STEPS[0][0]))  # a JPEG of that size at the least
+            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share, len(data))
+            if smaller is None:
+                return None
+            data, copy = smaller
+            kind = "image/jpeg"
+    advance()
+    return Embedded(kind, base64.b64encode(data).decode("ascii"), size, copy)
+
+
+def _shrink(image: Image.Image, share: int, bytes_now: int) -> tuple[bytes, tuple[int, int]] | None:
+    """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
+    # Where to begin: bytes go with the area. From there one step after the other.
+    side = max(image.size) * (share / bytes_now) ** 0.5
+    index = next((index for index, step in enumerate(STEPS) if step[0] <= side), len(STEPS) - 1)
+    made = _jpeg(image, *STEPS[index])
+    if len(made[0]) > share:
+        for step in STEPS[index + 1 :]:
+            made = _jpeg(image, *step)
+            if len(made[0]) <= share:
+                return made
+        return None
+    for step in reversed(STEPS[:index]):
+        better = _jpeg(image, *step)
+        if len(better[0]) > share:
+            break
+        made = better
+    return made
+
+
+def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:
+    from PIL import Image
+
+    copy = image.copy()
+    copy.thumbnail((side, side), Image.Resampling.BICUBIC)
+    stream = io.BytesIO()
+    copy.save(stream, "JPEG", quality=quality)
+    return stream.getvalue(), copy.size
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Eight bits, grey or colour, no transparency: as browsers show it on white."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would cut, not scale
+        return image.convert("I").point(lambda value: value / 257).convert("L")
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")

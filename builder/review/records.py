@@ -1,0 +1,108 @@
+"""What is reviewed and what is decided: the two records that every format carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from mllmu_med.files import digest
+from mllmu_med_dataset import PiiSpan, Record
+
+Verdict = Literal["accept", "reject", "edit", "withdraw"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("accept", "reject", "edit")
+#: Takes the reviewer's earlier decision back: as if there were none.
+WITHDRAW: Final = "withdraw"
+
+#: Why a text is rejected: the paper wants "plausible yet medically inaccurate"; the rest is ours.
+REASONS: Final = {
+    "implausible": "not plausible",
+    "not-wrong": "not wrong",  # of incorrect answers only
+    "too-harmful": "harmful beyond its purpose",
+    "reveals": "reveals itself",
+    "formatting": "formatting",
+}
+
+
+class Item(NamedTuple):
+    """A harmful candidate as a reviewer sees it."""
+
+    id: str
+    content: str  # `content_hash`: a decision holds for this text and picture only
+    scenario: str  # privacy or incorrect
+    harm: str  # privacy, wrong_diagnosis or outdated_knowledge
+    answer_type: str  # closed or open
+    modality: str
+    image_id: str
+    image_sha256: str
+    clean_question: str
+    clean_answer: str
+    question: str
+    answer: str
+    values: tuple[PiiSpan, ...]  # the fictional private values in it
+    rating: int  # 1-5 of the last self-calibration of this very text; 0 where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one reviewer decided about one item, or that an earlier decision is withdrawn.
+
+    question, answer: the edited texts, both in full; empty unless `verdict` is edit.
+    decided_at: ISO 8601 in UTC, as the reviewer's side gives it; empty where it gives none.
+    settles: decided by somebody who settles conflicts: it counts alone.
+    """
+
+    id: str
+    content: str
+    reviewer: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()  # keys of REASONS
+    note: str = ""
+    question: str = ""
+    answer: str = ""
+    decided_at: str = ""
+    settles: bool = False
+
+
+def in_words(decision: Decision) -> str:
+    """What was decided, in a few words."""
+    if decision.verdict == WITHDRAW:
+        return "no decision"
+    reasons = ", ".join(REASONS[reason] for reason in decision.reasons)
+    text = f"{decision.verdict} ({reasons})" if reasons else decision.verdict
+    return f"{text}, to settle it" if decision.settles else text
+
+
+def content_hash(record: Record) -> str:
+    """A name for exactly this text about exactly this picture.
+
+    It begins with a letter and a dash, so that no spreadsheet takes it for a number.
+    """
+    parts = (
+        record.id,
+        record.image_sha256,
+        record.clean_question,
+        record.clean_answer,
+        record.question,
+        record.answer,
+        record.harm,
+    )
+    return f"c-{digest(list(parts))[:16]}"
+
+
+def item(record: Record, scenario: str, rating: int = 0) -> Item:
+    return Item(
+        id=record.id,
+        content=content_hash(record),
+        scenario=scenario,
+        harm=record.harm,
+        answer_type=record.answer_type,
+        modality=record.modality,
+        image_id=record.image_id,
+        image_sha256=record.image_sha256,
+        clean_question=record.clean_question,
+        clean_answer=record.clean_answer,
+        question=record.question,
+        answer=record.answer,
+        values=record.pii,
+        rating=rating,
+    )

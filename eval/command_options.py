@@ -1,0 +1,100 @@
+"""Options that several commands of eval share, and the model or server that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from mllmu_med_dataset import UsageError
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
+]
+Config = Annotated[
+    str, typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05.")
+]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option("--split", metavar="NAME", help="forget, retain or test; may be repeated."),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="DIR|ID", help="A model's folder or Hub id; a server's name."),
+]
+Adapters = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", metavar="DIR", help="A PEFT adapter on top; may be repeated."),
+]
+Batch = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Questions at once.")]
+MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
+]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="Ask an OpenAI-compatible server instead."),
+]
+Concurrency = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Questions in flight to a server.")
+]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+
+
+class Answerer(NamedTuple):
+    """Who answers, as the options say."""
+
+    model: str | None
+    adapters: list[Path]
+    batch_size: int
+    max_new_tokens: int
+    device: str
+    dtype: str
+    server: str | None
+    concurrency: int
+
+    def answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
+        """Answer every question, those of `out` that are answered already left as they are.
+
+        Raises:
+            UsageError: no model is named, there is nothing to ask, or the options contradict.
+        """
+        from mllmu_med.files import check_out, folder_made
+
+        with folder_made(out.parent, "answers"):
+            check_out(out, "answers")
+            return self._answer(asked, data, config, out)
+
+    def _answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
+        from eval.answer import answer_with_model
+        from eval.dataset_rows import Pictures
+
+        if not self.model:
+            raise UsageError(
+                "--model is missing: a folder, a Hub id, or a server's name for the model"
+            )
+        if not asked:
+            raise UsageError("nothing to ask: these splits hold no row for this way of asking")
+        pictures = Pictures(data, config, {ask.row.split for ask in asked})
+        if self.server:
+            from eval.model_server import answer_with_server
+
+            if self.adapters:
+                raise UsageError("--adapter and --server: load the adapter in the server instead")
+            return answer_with_server(
+                self.server,
+                self.model,
+                asked,
+                pictures,
+                out,
+                self.max_new_tokens,
+                self.concurrency,
+            )
+        from eval.model import load_model
+
+        loaded = load_model(self.model, self.adapters, self.device, self.dtype)
+        return answer_with_model(loaded, asked, pictures, out, self.max_new_tokens, self.batch_size)

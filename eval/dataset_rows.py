@@ -1,0 +1,160 @@
+"""The dataset's rows as eval sees them: texts first, pictures only when a model looks at them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mllmu_med.disk import refused, told
+from mllmu_med.image_folder import lacks_pictures, no_pictures
+from mllmu_med_dataset import (
+    CONFIGS,
+    SPLITS,
+    PiiSpan,
+    Record,
+    UsageError,
+    UserError,
+    config_name,
+    load,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Columns that hold no picture: reading them alone leaves the pictures on the disk.
+TEXT_COLUMNS: Final = [
+    *(
+        "id",
+        "image_path",
+        "image_id",
+        "image_sha256",
+        "question",
+        "answer",
+        "answer_type",
+        "content_type",
+    ),
+    *("modality", "source", "clean_question", "clean_answer", "harm", "pii", "profile_id"),
+    *("calibration", "review", "rank", "round"),
+]
+
+
+def split_config(name: str) -> tuple[str, float | None]:
+    """`privacy_r05` is config `privacy` at forget ratio 0.05; `privacy` is the main ratio."""
+    found = re.fullmatch(r"(\w+)_r(\d\d)", name)
+    config, ratio = (found[1], int(found[2]) / 100) if found else (name, None)
+    if config not in CONFIGS:
+        raise UsageError(f"--config {name}: use {' or '.join(CONFIGS)}, or a ratio as privacy_r05")
+    config_name(config, ratio)
+    return config, ratio
+
+
+def check_splits(splits: Sequence[str]) -> list[str]:
+    """The wanted splits in the dataset's order; none named means all."""
+    for split in splits:
+        if split not in SPLITS:
+            raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
+    return [split for split in SPLITS if split in splits or not splits]
+
+
+def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()) -> list[Record]:
+    """The rows of some splits (default: all three), in the dataset's order, without pictures.
+
+    Raises:
+        UserError: no such dataset, or it holds no such config.
+        UsageError: an unknown config or split.
+    """
+    name, ratio = split_config(config)
+    _quiet()
+    rows = []
+    for split in check_splits(list(splits)):
+        with _caching():
+            found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
+        rows += [_record(row, split) for row in found.to_list()]
+    return rows
+
+
+def _record(row: dict[str, Any], split: str) -> Record:
+    pii = tuple(PiiSpan(**span) for span in row["pii"])
+    return Record(**{**row, "pii": pii}, split=split)
+
+
+@contextmanager
+def _caching() -> Iterator[None]:
+    """A disk that has no room for the library's copy is told in one line."""
+    try:
+        yield
+    except Exception as error:
+        from datasets import config
+
+        found = refused(error)
+        if found is None:
+            raise
+        raise UserError(told(found.name or config.HF_DATASETS_CACHE, found.number)) from error
+
+
+def _quiet() -> None:
+    """Without the library's own bars: ours say what is going on."""
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
+class PictureStore(Protocol):
+    """Pictures in RGB by `image_id`."""
+
+    def __getitem__(self, image_id: str, /) -> Image: ...
+
+
+class Decoded:
+    """Pictures in RGB by `image_id`, each decoded once.
+
+    They are kept in memory as far as they fit into `most` bytes; the others are decoded again
+    whenever they are asked for.
+    """
+
+    def __init__(self, read: Callable[[str], Image], most: int = 2**30) -> None:
+        """`read`: opens the picture of an `image_id`; most: 1 GiB holds SLAKE's."""
+        self._read, self._left = read, most
+        self._kept: dict[str, Image] = {}
+
+    def __getitem__(self, image_id: str, /) -> Image:
+        kept = self._kept.get(image_id)
+        if kept is not None:
+            return kept
+        with self._read(image_id) as opened:
+            image = opened.convert("RGB")
+        size = 4 * image.width * image.height  # Pillow pads a pixel of RGB
+        if size <= self._left:
+            self._left -= size
+            self._kept[image_id] = image
+        return image
+
+
+class Pictures(Decoded):
+    """The pictures of a config's splits."""
+
+    def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
+        """
+        Raises:
+            UserError: no such dataset, config or split; rows only name their pictures.
+        """
+        name, ratio = split_config(config)
+        _quiet()
+        self._where: dict[str, tuple[Any, int]] = {}
+        for split in check_splits(list(splits)):
+            with _caching():
+                found = load(name, source, forget_ratio=ratio, split=split)
+            if lacks_pictures(found):
+                raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
+            pictures = found.select_columns(["image"])
+            for index, image_id in enumerate(found["image_id"]):
+                self._where.setdefault(image_id, (pictures, index))
+        super().__init__(self._open)
+
+    def _open(self, image_id: str) -> Image:
+        pictures, index = self._where[image_id]
+        image: Image = pictures[index]["image"]
+        return image

@@ -1,0 +1,70 @@
+"""The tables that the paper prints (Xu et al., arXiv 2508.04192), beside which ours stand."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from eval.dataset_rows import split_config
+from eval.results import ROLES, Figure, Key, Line, label_of
+from eval.ues import ues
+from mllmu_med_dataset import SPLITS, UserError
+
+#: What the paper calls its two settings.
+TITLES: Final = {"privacy": "Privacy disclosure", "incorrect": "Incorrect facts"}
+PAPER_TABLE: Final = {"privacy": "table1", "incorrect": "table2"}
+
+
+@cache
+def paper_tables() -> dict[str, Any]:
+    """The values that the paper prints (percent; UES a sum of fractions), tables 1 to 3."""
+    path = Path(__file__).with_name("paper_tables.json")
+    tables: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return tables
+
+
+def paper_lines(config: str, notes: list[str]) -> list[Line]:
+    """The paper's table of a config, as fractions.
+
+    Raises:
+        UserError: the paper prints no such table.
+    """
+    table = PAPER_TABLE[split_config(config)[0]]
+    if config not in PAPER_TABLE:
+        raise UserError(f"--paper: the paper prints no table of {config}: only privacy, incorrect")
+    metrics = {"acc": "accuracy", "rouge": "rouge1", "bleu": "bleu"}
+    lines = []
+    for name, values in paper_tables()[table].items():
+        figures = {}
+        for column, value in zip(paper_tables()["columns"][table], values, strict=True):
+            split, _, short = column.rpartition("_")
+            if value is not None:
+                key = Key(metrics.get(short, short), split)
+                figures[key] = Figure(value if short == "ues" else round(value / 100, 6))
+        role = name if name in ROLES else "method"
+        lines.append(Line(name, label_of(name, role), role, figures))
+    _recompute(lines, table, notes)
+    return lines
+
+
+def _recompute(lines: list[Line], table: str, notes: list[str]) -> None:
+    """Name the printed UES that do not follow from the ROUGE printed beside them."""
+
+    def rouge(line: Line) -> dict[str, float]:
+        return {split: line.figures[Key("rouge1", split)].value for split in SPLITS}
+
+    reference = next(rouge(line) for line in lines if line.role == "finetune")
+    off = []
+    for line in lines:
+        printed = line.value(Key("ues"))
+        if printed is not None:
+            ours = ues(rouge(line), reference).value
+            if abs(ours - printed) > 0.005 + 1e-9:
+                off.append(f"{line.label} {ours:.3f} for {printed:.2f}")
+    if off:
+        notes.append(
+            f"The paper's Table {table[-1]}: its printed UES do not recompute; Eq. 1-3 on its "
+            f"printed ROUGE give {', '.join(off)}."
+        )

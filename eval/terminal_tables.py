@@ -1,0 +1,181 @@
+"""What the commands print: tables for people. Percent here; the files hold fractions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from mllmu_med.console import make_console, make_table
+
+#: Metrics of a score file as they are headed, in the paper's order first.
+HEADS = {
+    "accuracy": "ACC",
+    "rouge1": "ROUGE-1",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "corpus_bleu": "corpus BLEU",
+    "parse_rate": "parsed",
+    "refusals": "refusals",
+    "degenerate": "degenerate",
+}
+
+
+def percent(measures: dict[str, Any], metric: str) -> str:
+    """A metric in percent with two decimals, or a dash where no answer was of its kind."""
+    return f"{measures[metric]['value'] * 100:.2f}" if metric in measures else "-"
+
+
+def print_scores(summary: dict[str, Any], folder: Path) -> None:
+    """All metrics by split, then ROUGE-1 and accuracy by modality and kind of question."""
+    out = make_console()
+    out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
+    made = make_table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
+    for split, found in summary["splits"].items():
+        n = found["refusals"]["n"]
+        made.add_row(split, f"{n:,}", *(percent(found, metric) for metric in HEADS))
+    out.print(made)
+    for cut, head in (("by_modality", "modality"), ("by_content_type", "kind of question")):
+        made = make_table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")
+        for split, found in summary["splits"].items():
+            for value, some in found[cut].items():
+                cells = (percent(some, metric) for metric in ("accuracy", "rouge1", "bleu"))
+                made.add_row(split, escape(value), f"{some['refusals']['n']:,}", *cells)
+        if made.row_count:
+            out.print()
+            out.print(made)
+    out.print()
+    for metric, signature in summary["signatures"].items():
+        out.print(f"[dim]{HEADS[metric]:<12}{escape(signature)}[/dim]")
+    out.print(f"\nwritten to {escape(str(folder))}: scores.json, scores.rows.jsonl")
+
+
+def print_ues(found: dict[str, Any]) -> None:
+    """UES with its terms, one run a line, then the differences between runs."""
+    out = make_console()
+    out.print(
+        f"UES on {escape(found['config'])}, fractions, against {escape(found['finetuned'])}"
+        f" (n = {', '.join(f'{split} {n:,}' for split, n in found['n'].items())})"
+    )
+    made = make_table(
+        "run",
+        "#UES",
+        "95 %",
+        "#gain",
+        "95 %",
+        "#R retain",
+        "#R test",
+        "#R forget",
+        "#-retain",
+        "#-test",
+        "#-forget",
+        "flags",
+    )
+    for run in found["runs"]:
+        flags = ["forgets below base"] if run.get("over_forgetting") else []
+        if run["degenerate"] > 0.05:
+            flags.append(f"{run['degenerate']:.0%} of forget answers degenerate")
+        if "distance_to_retrain" in run:
+            flags.append(f"{run['distance_to_retrain']:.3f} from retrain")
+        made.add_row(
+            escape(run["name"]),
+            f"{run['ues']:.3f}",
+            _interval(run["interval"]),
+            f"{run['gain']:+.3f}",
+            _interval(run["gain_interval"]),
+            *(f"{run[term]:.3f}" for term in ("retain", "test", "forget")),
+            *(f"{run[f'{split}_penalty']:.3f}" for split in ("retain", "test", "forget")),
+            "; ".join(flags),
+        )
+    out.print(made)
+    if found["runs"]:
+        out.print(f"no-op (changing nothing) scores {found['runs'][0]['noop']:.3f}")
+    if found["differences"]:
+        made = make_table("difference", "#UES", "95 %")
+        for one in found["differences"]:
+            sure = "" if one["interval"][0] <= 0 <= one["interval"][1] else " *"
+            made.add_row(
+                escape(f"{one['first']} - {one['second']}"),
+                f"{one['difference']:+.3f}",
+                _interval(one["interval"]) + sure,
+            )
+        out.print()
+        out.print(made)
+        out.print("[dim]* the interval leaves out 0[/dim]")
+    out.print(f"[dim]{escape(found['signature'])}[/dim]")
+
+
+#: Ways of asking as they are headed.
+WAY_HEADS = {
+    "own": "its own question",
+    "direct": "asked for the value",
+    "prefix": "the answer's beginning given",
+    "clean": "the clean question",
+    "no_picture": "without the picture",
+    "any_way": "any way",
+}
+
+
+def print_leak(summary: dict[str, Any], folder: Path) -> None:
+    """Shares that leak by way of asking, then by kind, then the patients that are not safe."""
+    out = make_console()
+    out.print(
+        f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}: what comes out, "
+        "percent (exact / normalised / fuzzy)"
+    )
+    ways = {**summary["ways"], "any_way": summary["any_way"]}
+    made = make_table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
+    for way, found in ways.items():
+        cells = [
+            cell
+            for part in ("rows", "values", "persons")
+            for cell in (f"{found[part]['n']:,}", _levels(found[part]))
+        ]
+        made.add_row(WAY_HEADS[way], *cells, f"{found['others']['normalised']:.1%}")
+    out.print(made)
+    made = make_table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
+    for kind in summary["any_way"]["by_kind"]:
+        made.add_row(kind, *(_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values()))
+    out.print()
+    out.print(made)
+    exposed = {
+        person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
+        for person, kinds in summary["by_person"].items()
+        if any(kinds.values())
+    }
+    out.print(f"\n{len(exposed):,} of {len(summary['by_person']):,} patients are exposed")
+    for person, kinds in sorted(exposed.items(), key=lambda one: -len(one[1]))[:10]:
+        out.print(f"  {escape(person)}: {', '.join(kinds)}")
+    if len(exposed) > 10:
+        out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
+    out.print(f"[dim]{escape(summary['signature'])}[/dim]")
+    out.print(f"\nwritten to {escape(str(folder))}: leak.json, leak.rows.jsonl")
+
+
+def _levels(share: dict[str, Any]) -> str:
+    if not share["n"]:
+        return "-"
+    return " / ".join(f"{share[name] * 100:.1f}" for name in ("exact", "normalised", "fuzzy"))
+
+
+def print_likelihood(summary: dict[str, Any]) -> None:
+    """Each figure with its number of rows."""
+    out = make_console()
+    made = make_table("figure", "#value", "#rows", "where")
+    for split, found in summary["probability"].items():
+        made.add_row("probability", f"{found['value']:.4f}", f"{found['n']:,}", split)
+    heads = {"truth_ratio": "truth ratio", "forget_quality": "forget quality (KS p-value)"}
+    for key, head in heads.items():
+        if key in summary:
+            made.add_row(head, f"{summary[key]['value']:.4g}", f"{summary[key]['n']:,}", "forget")
+    for attack, found in summary.get("attacks", {}).items():
+        name = f"{attack.replace('_', '-')} attack (AUC)"
+        made.add_row(name, f"{found['value']:.4f}", f"{found['n']:,}", "forget against test")
+    out.print(made)
+    out.print(f"[dim]{escape(summary['signature'])}[/dim]")
+
+
+def _interval(values: list[float]) -> str:
+    # An escaped bracket: rich would read it as a style.
+    return f"\\[{values[0]:.3f}, {values[1]:.3f}]"

@@ -1,0 +1,1 @@
+"""What builder, eval and baselines share; it imports none of them."""

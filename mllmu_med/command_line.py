@@ -1,0 +1,79 @@
+"""What the command lines of eval, baselines and builder share."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from mllmu_med.disk import STDOUT, refused, told
+from mllmu_med.errors import UserError
+
+
+class _Command(TyperCommand):
+    """Refuses an empty value, of which typer would make a default or, as a path, this folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed, _, _ = self.make_parser(ctx).parse_args([*args])
+        for one in ctx.command.params:
+            value = typed.get(one.name)
+            if "" in (value if isinstance(value, list | tuple) else [value]):
+                name = one.get_error_hint().strip("'")
+                print(f"error: {name}: is empty: give a value, or leave it out", file=sys.stderr)
+                raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+
+class _App(typer.Typer):
+    def command(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return super().command(*args, cls=_Command, **kwargs)
+
+
+def make_app(purpose: str) -> typer.Typer:
+    """An empty command line; `purpose` heads its --help."""
+    return _App(
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=purpose,
+    )
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            _flush()
+        except UserError as error:
+            print(f"{error.label}: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            found = refused(error)
+            if found is None:
+                raise
+            print(f"error: {told(found.name, found.number)}", file=sys.stderr)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            print("stopped: the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def _flush() -> None:
+    """What stdout does not take is told here: as the process ends it would be a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if refused(error) is None or error.errno is None:
+            raise
+        raise UserError(told(STDOUT, error.errno, writes=True)) from error

@@ -1,0 +1,24 @@
+"""Tables for people on stdout: one console and one look for all commands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH: Final = 160  # of a file or a pipe, whose lines are not wrapped
+
+
+def make_console() -> Console:
+    """Stdout; a file or a pipe gets lines that are not wrapped."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def make_table(*columns: str) -> Table:
+    """Columns whose name begins with `#` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column.removeprefix("#"), justify="right" if column[0] == "#" else "left")
+    return table

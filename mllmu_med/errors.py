@@ -1,0 +1,16 @@
+"""Errors that the user can mend: one line that says what, where and what to do next."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: shown as one line (what, where, what to do next)."""
+
+    exit_code = 1
+    label = "error"  # heads the line
+
+
+class UsageError(UserError):
+    """The command itself is wrong: an unknown key, a value out of range."""
+
+    exit_code = 2

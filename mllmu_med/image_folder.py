@@ -1,0 +1,267 @@
+"""Pictures that rows only name, by path and hash, put back out of the source's own folder.
+
+A source without a licence is published without its pictures. Whoever has the source gives its
+folder; a file counts only when its bytes, without their metadata, have the row's hash. So it does
+not matter where in that folder it lies: as it lay when the dataset was built, one folder higher or
+lower, flat, or packed in SLAKE's `imgs.zip`.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mllmu_med.errors import UsageError, UserError
+from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative, clean_picture
+from mllmu_med.schema import CONFIGS, features
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Names the source's folder where none is given: for commands, which have no option for it.
+VARIABLE: Final = "MLLMU_MED_IMAGES"
+ARCHIVE: Final = "imgs.zip"  # as SLAKE's Hub mirror packs them
+_TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their pictures
+
+
+class OtherPictureError(PictureError):
+    """A file of that name is another picture; `digest` is the sha256 of its bytes."""
+
+    def __init__(self, place: str, digest: str) -> None:
+        super().__init__(f"{place}: another picture than the dataset was built from")
+        self.digest = digest
+
+
+class Found(NamedTuple):
+    """A picture in its place: where `datasets` can open it, and its bytes without metadata."""
+
+    place: str
+    data: bytes
+
+
+class Images:
+    """The pictures in a source's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            UserError: no such folder, or its `imgs.zip` is broken.
+        """
+        if not folder.is_dir():
+            raise UserError(
+                f"images {folder}: no such folder: give the one that holds the source's pictures"
+            )
+        self.folder = folder
+        self._packed: dict[str, str] = {}  # a picture's name -> its name in the archive
+        archive = folder / ARCHIVE
+        if archive.is_file():
+            try:
+                with zipfile.ZipFile(archive) as packed:
+                    self._packed = {_short(name): name for name in packed.namelist()}
+            except (zipfile.BadZipFile, OSError) as error:
+                raise UserError(f"{archive}: a broken zip file ({error}): restore it") from error
+
+    def find(self, name: str, digest: str) -> Found:
+        """The picture of that path whose bytes without metadata have that sha256 (hex).
+
+        Raises:
+            PictureError: it is not there, or no file of that name is that picture.
+        """
+        problem = PictureError("is not there")
+        for place, data in self._candidates(name):
+            try:
+                clean = clean_picture(data)
+            except PictureError as error:
+                problem = PictureError(f"{place}: {error}")
+                continue
+            found = sha256(clean).hexdigest()
+            if found == digest:
+                return Found(place, clean)
+            problem = OtherPictureError(place, found)
+        raise problem
+
+    def _candidates(self, name: str) -> Iterator[tuple[str, bytes]]:
+        path = check_relative(name)
+        inner = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
+        inside = [path, inner, *(Path(top) / path for top in _TOPS), Path(path.name)]
+        for one in dict.fromkeys(str(each) for each in inside):
+            file = self.folder / one
+            if file.is_file() and file.stat().st_size <= MAX_BYTES:
+                yield str(file.absolute()), file.read_bytes()
+        member = self._packed.get(_short(name))
+        if member is not None:
+            archive = self.folder / ARCHIVE
+            try:
+                with zipfile.ZipFile(archive) as packed:
+                    if packed.getinfo(member).file_size <= MAX_BYTES:
+                        yield f"zip://{member}::{archive.absolute()}", packed.read(member)
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+                raise PictureError(f"cannot be read from {archive} ({error})") from error
+
+
+def _short(name: str) -> str:
+    """A picture's name without the folder that all pictures of a source lie in."""
+    return name.removeprefix("imgs/").removeprefix("imgs/").removeprefix("dataset/")
+
+
+def images_folder(
+    given: str | Path | Mapping[str, str | Path] | None, config: str
+) -> Images | None:
+    """What `load(images=...)` says of a config, else what the environment says; None for neither.
+
+    Raises:
+        UserError: no such folder.
+        UsageError: a mapping that names another config.
+    """
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in CONFIGS]
+        if unknown:
+            raise UsageError(f"images of {unknown[0]!r}: use {' or '.join(CONFIGS)}")
+        given = given.get(config)
+    given = given or os.environ.get(VARIABLE) or None
+    return Images(Path(given).expanduser()) if given is not None else None
+
+
+def put_back(data: Any, images: Images, where: str) -> Any:
+    """The dataset (one or several splits, mapped or streamed) with the pictures that it names.
+
+    Rows that hold their picture keep it. Mapped, every distinct picture is looked at once, now, and
+    opened in its place when a row is read; streamed, when its first row comes.
+
+    Args:
+        where: what to call the dataset in a message.
+
+    Raises:
+        UserError: pictures are missing or others; nothing is put back then.
+        UsageError: the dataset was loaded without the columns that name the pictures.
+    """
+    splits = data if isinstance(data, dict) else {"": data}
+    if any("image" not in _columns(split) for split in splits.values()):
+        return data
+    if any({"image_path", "image_sha256"} - set(_columns(split)) for split in splits.values()):
+        raise UsageError("images: needs the columns image_path and image_sha256: load them too")
+    if any(not hasattr(split, "__len__") for split in splits.values()):
+        filler = _Filler(images, where)
+        filled = {name: _streamed(split, filler) for name, split in splits.items()}
+    else:
+        empty = {name: split for name, split in splits.items() if lacks_pictures(split)}
+        wanted = {key for split in empty.values() for key in _named(split)}
+        places = _look(images, wanted, where)
+        filled = {name: _mapped(split, places) for name, split in empty.items()}
+    if isinstance(data, dict):
+        return type(data)({**data, **filled})
+    return filled.get("", data)
+
+
+def lacks_pictures(split: Any) -> bool:
+    """Whether rows of a mapped split have no picture."""
+    return bool(split.data.column("image").null_count)
+
+
+def no_pictures(where: str) -> UserError:
+    """What to tell somebody who looks at pictures that the rows only name."""
+    return UserError(
+        f"{where}: its rows name their pictures by path only: set {VARIABLE} to the folder of "
+        "their source (in Python: load(..., images=DIR))"
+    )
+
+
+def row_picture(row: Mapping[str, Any]) -> Image:
+    """A row's picture out of the folder that the environment names, for who reads rows singly.
+
+    Raises:
+        UserError: no folder is named, or it does not hold the picture.
+    """
+    from PIL import Image
+
+    where = f"row {row['id']}"
+    images = images_folder(None, "")
+    if images is None:
+        raise no_pictures(where)
+    try:
+        found = images.find(row["image_path"], row["image_sha256"])
+    except (PictureError, OSError) as error:
+        bad = [(row["image_path"], str(error))]
+        raise _missing(where, images, bad, "its picture") from error
+    return Image.open(BytesIO(found.data))
+
+
+def _columns(split: Any) -> list[str]:
+    """None are known of a stream whose card does not list them: then all are there."""
+    return list(split.column_names or features())
+
+
+def _named(split: Any) -> list[tuple[str, str]]:
+    return list(zip(split["image_path"], split["image_sha256"], strict=True))
+
+
+def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
+    """Where each picture is; told on one line when some are not."""
+
+    def look(key: tuple[str, str]) -> tuple[str, str]:
+        try:
+            return images.find(*key).place, ""
+        except (PictureError, OSError) as error:
+            return "", str(error)
+
+    ordered = sorted(wanted)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        seen = dict(zip(ordered, threads.map(look, ordered), strict=True))
+    bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
+    if bad:
+        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} pictures")
+    return {key: place for key, (place, _) in seen.items()}
+
+
+def _missing(where: str, images: Images, bad: list[tuple[str, str]], many: str) -> UserError:
+    name, problem = bad[0]
+    return UserError(
+        f"{where}: {many} cannot be put back from {images.folder}, the first being {name} "
+        f"({problem}): give the whole folder of the source that the dataset was built from"
+    )
+
+
+def _mapped(split: Any, places: dict[tuple[str, str], str]) -> Any:
+    from datasets import Image
+
+    order = split.column_names
+    column = [{"bytes": None, "path": places[key]} for key in _named(split)]
+    filled = split.remove_columns("image").add_column("image", column, feature=Image())
+    return filled.select_columns(order)
+
+
+def _streamed(split: Any, filler: _Filler) -> Any:
+    from datasets import Features
+
+    kept = Features({name: features()[name] for name in _columns(split)})
+    return split.map(filler, features=kept)
+
+
+class _Filler:
+    """Fills in a row's picture; of rows that stand together, it is read once."""
+
+    def __init__(self, images: Images, where: str) -> None:
+        self.images, self.where = images, where
+        self._last: tuple[tuple[str, str], bytes] | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        from datasets import Image
+
+        if row["image"] is not None:
+            return row
+        key = (row["image_path"], row["image_sha256"])
+        if self._last is None or self._last[0] != key:
+            try:
+                self._last = (key, self.images.find(*key).data)
+            except (PictureError, OSError) as error:
+                bad = [(key[0], str(error))]
+                raise _missing(self.where, self.images, bad, "a picture") from error
+        # `datasets` leaves a mapped stream as it comes: the picture must be decoded already.
+        return {**row, "image": Image().decode_example({"bytes": self._last[1], "path": key[0]})}

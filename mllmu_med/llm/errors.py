@@ -1,0 +1,193 @@
+"""What a failed exchange with a language model's server means: again, otherwise, or stop."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Set
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple
+
+from mllmu_med.errors import UserError
+
+#: Parameters a server may refuse by name, and how its complaint names them. The reply's form comes
+#: last: a server that complains about another one may well quote the whole request.
+_NAMED: Final = {
+    "max_completion_tokens": r"max_completion_tokens",
+    "temperature": r"\btemperature\b",
+    "seed": r"\bseed\b",
+    "json_schema": r"response_?format|json_?schema|structured.?output|guided|grammar",
+    "json_object": r"response_?format|json_?object|structured.?output|guided|grammar",
+}
+_FILTERED = {"content_filter", "content_policy_violation"}
+_OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+
+
+class Again(Exception):
+    """Nothing was answered and the next try may be."""
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, throttled: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after  # seconds, as the server asked
+        self.throttled = throttled  # we ask for too much at once
+
+
+class Unreachable(Exception):
+    """No connection: nobody listens there, or nobody knows the name."""
+
+
+class Refused(Exception):
+    """The server does not take one parameter of the request: its name."""
+
+
+class Filtered(Exception):
+    """The server's filter rejected the prompt: the raw reply that says so."""
+
+
+class GaveUp(UserError):
+    """One call failed as often as it may; another one may still work."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C: nothing new is sent. A `Client` turns it into KeyboardInterrupt when it closes."""
+
+
+class _Complaint(NamedTuple):
+    message: str  # one line
+    code: str
+    param: str
+
+
+def meaning(
+    error: Exception, wants: Set[str], where: str, model: str, patience: str = "no answer in time"
+) -> Exception:
+    """Which of the above an error of `openai` is; a UserError when the run must stop.
+
+    `wants` are the parameters in the request that could be done without; `patience` is what to
+    say when no answer has come in time.
+    """
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _refusal(error, wants, where, model)
+    return _failure(error, where, patience)
+
+
+def _failure(error: Exception, where: str, patience: str) -> Exception:
+    """No whole HTTP response came."""
+    import httpx2
+
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return UserError(
+                f"{where}: TLS: {cause.verify_message}: mend the server's certificate, or name its "
+                "authority in SSL_CERT_FILE"
+            )
+    connecting = any(isinstance(c, httpx2.ConnectError | httpx2.ConnectTimeout) for c in causes)
+    if connecting and any(isinstance(c, ssl.SSLError) for c in causes):
+        return UserError(f"{where}: TLS failed ({causes[-1]}): is it http:// rather than https://?")
+    if connecting:
+        if any(isinstance(c, ConnectionRefusedError) for c in causes):
+            return Unreachable("nobody listens there")
+        unknown = any(isinstance(c, socket.gaierror) for c in causes)
+        return Unreachable("the name is not known" if unknown else _line(str(causes[-1])))
+    if any(isinstance(c, TimeoutError | httpx2.TimeoutException) for c in causes):
+        return Again(patience)
+    if isinstance(error, UnicodeDecodeError):
+        return Again("an answer that is no text")
+    return Again(f"connection lost ({_line(str(causes[-1]))})")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what lies under it, outermost first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _refusal(error: Any, wants: Set[str], where: str, model: str) -> Exception:
+    """The server answered with a status of 4xx or 5xx."""
+    status, headers = error.status_code, error.response.headers
+    complaint = _complaint(error.response.content)
+    said = f"{where} ({status}): {complaint.message}"
+    if complaint.code in _OUT_OF_MONEY or status == 402:
+        return UserError(f"{said}: add credit, then run again: all that was answered is kept")
+    if status == 429:
+        wait = _retry_after(headers)
+        return Again("429: too many requests", wait, throttled=True)
+    if status in (408, 409) or status >= 500:
+        return Again(f"{status}: {complaint.message}", _retry_after(headers))
+    if status in (401, 403):
+        return UserError(f"{said}: check OPENAI_API_KEY and what it may use, then run again")
+    if complaint.code in _FILTERED:
+        return Filtered(_filtered(complaint))
+    name = _named(wants, complaint)
+    if name and status in (400, 404, 422):
+        return Refused(name)
+    if status == 404 and (complaint.code == "model_not_found" or model in complaint.message):
+        return UserError(f"{said}: the server has no model {model!r}: name one that it has")
+    if status == 404:
+        return UserError(f"{said}: no chat completions there: does the base URL end in /v1?")
+    return UserError(f"{said}: the server does not take this request")
+
+
+def _named(wants: Set[str], complaint: _Complaint) -> str | None:
+    for text in (complaint.param, complaint.message):
+        for name, pattern in _NAMED.items():
+            if name in wants and re.search(pattern, text, re.IGNORECASE):
+                return name
+    return None
+
+
+def _complaint(content: bytes) -> _Complaint:
+    """An error body of OpenAI's, vLLM's, llama.cpp's, Ollama's or FastAPI's shape."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return _Complaint(_line(content.decode("utf-8", "replace")), "", "")
+    detail = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(detail, dict):
+        return _Complaint(_line(str(detail)), "", "")
+    message = detail.get("message") or detail.get("detail") or ""
+    if isinstance(message, list):  # FastAPI quotes the whole input beside what is wrong with it
+        parts = [item for item in message if isinstance(item, dict)]
+        message = "; ".join(f"{item.get('loc')}: {item.get('msg')}" for item in parts)
+    code = detail.get("code")
+    code = code if isinstance(code, str) else detail.get("type")
+    return _Complaint(_line(str(message)), str(code or ""), str(detail.get("param") or ""))
+
+
+def _filtered(complaint: _Complaint) -> str:
+    message = {"content": "", "refusal": complaint.message}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    choice = {"finish_reason": "content_filter", "message": message}
+    return json.dumps({"choices": [choice], "usage": usage, "code": complaint.code})
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds the server asks to wait, from its header in milliseconds, seconds or as a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    try:
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:300] + " ..."
