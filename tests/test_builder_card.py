@@ -290,23 +290,19 @@ def test_the_printed_command_gives_the_same_bytes(corpora: Path, demo: Path) -> 
 def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) -> None:
     from dataclasses import replace
 
-    from builder.__main__ import _job
+    from builder.commands.job import Options, make_job
     from builder.dataset_folder.card.rebuild import command
 
     def recipe(words: list[str]) -> Recipe:
         given: dict[str, Any] = {"--recipe": "demo", "--scenario": "all", "--set": [], "--limit": 0}
         for flag, value in zip(words[::2], words[1::2], strict=True):
             given[flag] = [*given["--set"], value] if flag == "--set" else value
-        sets = given["--set"]
-        if "--model" in given:
-            sets = [*sets, f"llm.model={json.dumps(given['--model'])}"]
-        out = Path("again")
-        found = _job(
-            given["--recipe"], given["--scenario"], None, None, given.get("--author"), out, None,
-            sets, int(given["--limit"]) or None, False,
+        options = Options(
+            given["--recipe"], given["--scenario"], author=given.get("--author"),
+            model=given.get("--model"), choices=given["--set"],
+            limit=int(given["--limit"]) or None, out=Path("again"),
         )  # fmt: skip
-        result: Recipe = found.recipe
-        return result
+        return make_job(options).recipe
 
     wanted = recipe(options)
     sources = {name: {"source": "phantom", "revision": None} for name in wanted.scenarios()}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.commands.job import Options, make_job
 from mllmu_med.command_line import one_line_errors
-from mllmu_med_dataset import UsageError
+
+if TYPE_CHECKING:
+    from builder.core.job import Job
 
 OUT = Path("mllmu-med")
 
@@ -143,173 +144,37 @@ def rebuild(
     Where the recipe wants a review, it stops with exit code 3 until people have decided: see
     `python -m builder review --help`.
     """
+    options = Options(**locals())
     from builder.audit.verdict import insist
-    from builder.core.plan import STAGES
-    from builder.core.recipe import tell_given
-    from builder.rebuild import pipeline
-    from builder.rebuild import status as tables
-    from builder.rebuild.stages import plan
-    from mllmu_med.recipe_files import choices as parse_choices
+    from builder.rebuild import pipeline, results
 
-    wanted = [f"llm.model={json.dumps(model)}"] if model is not None else []
-    job = _job(
-        recipe,
-        scenario,
-        slake,
-        mm_skin,
-        author,
-        out,
-        work,
-        [*(choices or []), *wanted],
-        limit,
-        not dry_run,
-    )
-    if adapted:
-        job = replace(job, adapted=_adapted(adapted, job.recipe))
-        tell_given(job.recipe, parse_choices(choices or []), job.adapted)
-    if review is not None:
-        job = replace(job, accept_all=_accept_all(review, job.recipe))
-    if job.recipe.asks_model:
-        from mllmu_med.llm.settings import Settings, read_price
-
-        if batch and max_cost is not None:
-            raise UsageError("--batch cannot keep --max-cost: use --max-requests")
-        settings = Settings(
-            str(job.recipe.llm.model),
-            base_url=base_url,
-            concurrency=concurrency,
-            timeout=timeout,
-            max_requests=max_requests,
-            max_cost=max_cost,
-            price=read_price(price) if price is not None else None,
-            offline=offline,
-        )
-        job = replace(job, llm=settings, batch=batch, recorded=requests)
-    else:
-        _refuse_for_llm(
-            job.recipe.author,
-            {
-                "--base-url": base_url,
-                "--offline": offline or None,
-                "--requests": requests,
-                "--batch": batch or None,
-                "--max-requests": max_requests,
-                "--max-cost": max_cost,
-                "--price": price,
-            },
-        )
-    if until not in STAGES:
-        raise UsageError(f"--until {until}: use one of {', '.join(STAGES)}")
+    job = make_job(options)
     if dry_run:
-        plans = plan(job)
-        stale = pipeline.stale(plans, job)
-        asked = pipeline.estimates(job)
-        if as_json:
-            print(
-                json.dumps(
-                    {
-                        "would_run": stale,
-                        "waits": tables.waiting(job, plans, stale),
-                        "requests": {name: one._asdict() for name, one in asked.items()},
-                        "recipe": job.recipe.model_dump(mode="json"),
-                    }
-                )
-            )
-        else:
-            tables.print_plan(job, plans, stale)
-            tables.print_estimates(asked)
+        _print_plan(job, as_json)
         return
     result = pipeline.rebuild(job, until)
     if as_json:
-        print(json.dumps(tables.as_json(job, result)))
+        print(json.dumps(results.as_json(job, result)))
     else:
-        tables.print_result(job, result)
+        results.print_result(job, result)
     insist(job.out, result.checks)
 
 
-def _refuse_for_llm(author: str, given: Mapping[str, object]) -> None:
-    """Refuse what is for a language model, a limit of 0 included, where none is asked."""
-    for flag, value in given.items():
-        if value is not None:
-            raise UsageError(
-                f"{flag}: the author is {author}, which asks no model: add --author llm (or --set "
-                "calibration.rater=llm)"
-            )
+def _print_plan(job: Job, as_json: bool) -> None:
+    from builder.rebuild import pipeline, results
+    from builder.rebuild.stages import plan
 
-
-def _accept_all(review: str, recipe: Any) -> bool:
-    """Whether `--review` says so, of a recipe that wants a review."""
-    if review != "accept-all":
-        raise UsageError(
-            f"--review {review}: use accept-all, or leave it out to have people review"
-        )
-    if not any(scenario.review for scenario in recipe.scenarios().values()):
-        first = next(iter(recipe.scenarios()))
-        raise UsageError(
-            f"--review: recipe {recipe.name} wants no review: add --set {first}.review=true"
-        )
-    return True
-
-
-def _adapted(given: list[str], recipe: Any) -> dict[str, Path]:
-    """By scenario, the answers that are given."""
-    names, found = list(recipe.scenarios()), {}
-    if recipe.calibration is None:
-        raise UsageError(f"--adapted: recipe {recipe.name} has no calibration to use it for")
-    for one in given:
-        name, equals, file = one.partition("=")
-        if not equals and len(names) == 1:
-            name, file = names[0], one
-        if name not in names or not file:
-            raise UsageError(f"--adapted {one}: write NAME=FILE, with NAME {' or '.join(names)}")
-        if name in found:
-            raise UsageError(f"--adapted: {name} is given twice")
-        found[name] = Path(file).expanduser().resolve()
-    return found
-
-
-def _job(
-    recipe: str,
-    scenario: str,
-    slake: str | None,
-    mm_skin: Path | None,
-    author: str | None,
-    out: Path,
-    work: Path | None,
-    choices: list[str],
-    limit: int | None,
-    fetch: bool,
-) -> Any:
-    from builder.core.job import Job, work_folder
-    from builder.core.recipe import load_recipe
-    from mllmu_med.recipe_files import Choice
-    from mllmu_med.recipe_files import choices as parse_choices
-
-    if scenario not in ("all", "privacy", "incorrect"):
-        raise UsageError(f"--scenario {scenario}: use privacy, incorrect or all")
-    wanted = parse_choices(choices)
-    if author is not None:
-        wanted.append(Choice("author", author))
-    # A corpus that is given is used, whatever the recipe reads by default.
-    if slake is not None and scenario != "incorrect":
-        wanted.append(Choice("privacy.source", "slake"))
-    if mm_skin is not None and scenario != "privacy":
-        wanted.append(Choice("incorrect.source", "mm_skin"))
-    loaded = load_recipe(recipe, wanted, scenario, limit)
-    slake_folder = None
-    if slake == "hub" and loaded.privacy is not None:
-        from builder.ingest.slake import download
-
-        slake_folder = download(fetch)
-    elif slake is not None:
-        slake_folder = Path(slake).expanduser().resolve()
-    target, place = out.expanduser().resolve(), work_folder(work, out)
-    if target.is_relative_to(place) or place.is_relative_to(target):
-        raise UsageError(f"--out {target} and --work {place}: one is inside the other")
-    return Job(
-        recipe=loaded,
-        out=target,
-        work=place,
-        slake=slake_folder,
-        mm_skin=mm_skin.expanduser().resolve() if mm_skin else None,
-    )
+    plans = plan(job)
+    stale = pipeline.stale(plans, job)
+    estimates = pipeline.estimates(job)
+    if as_json:
+        report = {
+            "would_run": stale,
+            "waits": results.waiting(job, plans, stale),
+            "requests": {name: estimate._asdict() for name, estimate in estimates.items()},
+            "recipe": job.recipe.model_dump(mode="json"),
+        }
+        print(json.dumps(report))
+    else:
+        results.print_plan(job, plans, stale)
+        results.print_estimates(estimates)

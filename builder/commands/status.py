@@ -37,16 +37,16 @@ def status(
     """Which stages are done, how many rows each kept, and what was dropped and why."""
     from builder.core.job import read_job, work_folder
     from builder.rebuild import pipeline
-    from builder.rebuild import status as tables
     from builder.rebuild.stages import plan
+    from builder.rebuild.status import print_status, status_json
 
     job = read_job(work_folder(work, out))
     plans = plan(job)
     stale = pipeline.stale(plans, job)
     if as_json:
-        print(json.dumps(tables.status_json(job, plans, stale)))
+        print(json.dumps(status_json(job, plans, stale)))
     else:
-        tables.print_status(job, plans, stale)
+        print_status(job, plans, stale)
 
 
 @one_line_errors
@@ -60,9 +60,9 @@ def show(
     """The life of one row: what each stage made of it, or why it was dropped."""
     from builder.core.job import read_job, work_folder
     from builder.rebuild import pipeline
-    from builder.rebuild import status as tables
+    from builder.rebuild.life import print_life
     from builder.rebuild.stages import plan
 
     job = read_job(work_folder(work, out))
     plans = plan(job)
-    tables.print_life(plans, row_id, pipeline.stale(plans, job))
+    print_life(plans, row_id, pipeline.stale(plans, job))
