@@ -84,12 +84,12 @@ def run(
     device: Device = "",
     dtype: Dtype = "",
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what would run: steps, samples, memory.")
+        bool, typer.Option("--plan", help="Print steps, samples and memory; train nothing.")
     ] = False,
 ) -> None:
-    """Base, fine-tuning, all methods and retraining: answers, scores, UES, leakage, a report.
+    """Base, fine-tuned, unlearned and retrained models: answers, scores, UES, leakage, report.
 
-    Run it again after a kill, or with more methods: what is done is not done again.
+    Rerun to resume after a kill or to add methods; finished parts are kept.
     """
     from baselines.measure import Data
     from baselines.run import Stack, is_main, notes, run_all, tiny_model
@@ -176,7 +176,7 @@ def finetune(
     device: Device = "",
     dtype: Dtype = "",
 ) -> None:
-    """Teach a model forget and retain set by LoRA, then answer all splits and score it."""
+    """Fine-tune a model with LoRA on forget + retain, then answer and score all splits."""
     _one("finetune", out, recipe, model, data, config, choices, device, dtype)
 
 
@@ -198,7 +198,7 @@ def retrain(
     device: Device = "",
     dtype: Dtype = "",
 ) -> None:
-    """Teach a model the retain set only: what unlearning should come to."""
+    """Fine-tune on the retain set only: the reference that unlearning should match."""
     _one("retrain", out, recipe, model, data, config, choices, device, dtype)
 
 
@@ -240,7 +240,7 @@ def unlearn(
     device: Device = "",
     dtype: Dtype = "",
 ) -> None:
-    """Train one method's adapter on top of a fine-tuned model, then answer and score."""
+    """Unlearn with one method on top of a fine-tuned model, then answer and score."""
     from baselines.losses import UNLEARNING
     from baselines.training_state import ended
 
@@ -317,7 +317,7 @@ def recipe(
         ),
     ] = "demo",
 ) -> None:
-    """Print a recipe with its comments: the place to start one of your own."""
+    """Print a recipe with its comments, as a template for your own."""
     from mllmu_med.recipe_files import recipe_text
 
     print(recipe_text("baselines", name), end="")
@@ -333,14 +333,14 @@ def recipe(
 )
 @one_line_errors
 def convert_llava_med(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The checkpoint as published.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
     vision: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Take the vision tower from a stock CLIP instead."),
+        typer.Option(metavar="DIR", help="Use the vision tower of a stock CLIP instead."),
     ] = None,
 ) -> None:
-    """Turn LLaVA-Med v1.5's own checkpoint into a folder that transformers reads."""
+    """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
     from baselines.llava_med import convert
 
     print(convert(source, target, vision or "checkpoint"))

@@ -30,7 +30,7 @@ app.command(epilog=status.SHOW_EPILOG)(status.show)
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="demo or paper.")] = "demo",
 ) -> None:
-    """Print a recipe with its comments: the place to start one of your own."""
+    """Print a recipe with its comments, as a template for your own."""
     from mllmu_med.recipe_files import recipe_text
 
     print(recipe_text("builder", name), end="")

@@ -45,7 +45,7 @@ app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, 
 )
 @one_line_errors
 def answer(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go (JSON lines).")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The predictions file (JSON lines).")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
@@ -65,7 +65,7 @@ def answer(
     server: Server = None,
     concurrency: Concurrency = 16,
 ) -> None:
-    """Let a model answer the rows of some splits; run it again after a kill and it goes on."""
+    """Generate a model's answers to the dataset's questions; rerun to resume after a kill."""
     from eval.attacks import asks
     from eval.dataset_rows import check_splits, read_rows
 
@@ -97,11 +97,11 @@ def score(
         typer.Option(metavar="DIR", help="The run's folder. [default: the first file's]"),
     ] = None,
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="What tables call it. [default: the folder's name]")
+        str, typer.Option(metavar="NAME", help="Name in tables. [default: the folder's name]")
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """ROUGE-1, BLEU and accuracy as the paper has them, and more: scores.json and its rows."""
+    """Score answers: ROUGE-1, BLEU and accuracy as in the paper, and more (scores.json)."""
     from eval import terminal_tables
     from eval.score import score as scored
     from eval.score import write_scores
@@ -135,7 +135,7 @@ def ues(
     retrain: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Fine-tuned on retain only: the reference.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 20250804,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 20250804,
     as_json: Json = False,
 ) -> None:
     """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
@@ -167,7 +167,7 @@ def ues(
 def leak(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="Answers that were asked for already."),
+        typer.Argument(metavar="[FILE...]", help="Predictions made before."),
     ] = None,
     model: ModelName = None,
     adapter: Adapters = None,
@@ -180,7 +180,7 @@ def leak(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run's folder. [default: FILE's]")
     ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What tables call it.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name in tables.")] = "",
     batch_size: Batch = 32,
     max_new_tokens: MaxNew = 128,
     device: Device = "",
@@ -189,7 +189,7 @@ def leak(
     concurrency: Concurrency = 16,
     as_json: Json = False,
 ) -> None:
-    """Whose private values come out, asked in five ways: exact, normalised and fuzzy matches."""
+    """Leakage: private values revealed under five prompts (exact, normalised, fuzzy match)."""
     from eval import leak as leaks
     from eval import terminal_tables
     from eval.attacks import WAYS, asks
@@ -294,7 +294,7 @@ def report(
     ] = None,
     finetuned: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="What was unlearned. [default: the run `finetune`]"),
+        typer.Option(metavar="RUN", help="The fine-tuned model. [default: the run `finetune`]"),
     ] = None,
     retrain: Annotated[
         Path | None,
@@ -307,16 +307,16 @@ def report(
         bool, typer.Option("--intervals", help="95 % intervals: paired bootstrap over questions.")
     ] = False,
     paper: Annotated[
-        bool, typer.Option("--paper", help="Also the paper's own table, below ours.")
+        bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
     plots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the plots here, as PNG.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where it goes. [default: stdout]")
+        Path | None, typer.Option(metavar="FILE", help="Output file. [default: stdout]")
     ] = None,
 ) -> None:
-    """Tables and plots of some runs: the paper's layout, what UES hides, leakage."""
+    """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports
 
     if form not in reports.FORMATS:

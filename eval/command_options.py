@@ -28,7 +28,9 @@ Adapters = Annotated[
     list[Path] | None,
     typer.Option("--adapter", metavar="DIR", help="A PEFT adapter on top; may be repeated."),
 ]
-Batch = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Questions at once.")]
+Batch = Annotated[
+    int, typer.Option("--batch-size", min=1, metavar="N", help="Questions per batch.")
+]
 MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
 Dtype = Annotated[
@@ -37,10 +39,12 @@ Dtype = Annotated[
 ]
 Server = Annotated[
     str | None,
-    typer.Option("--server", metavar="URL", help="Ask an OpenAI-compatible server instead."),
+    typer.Option(
+        "--server", metavar="URL", help="URL of an OpenAI-compatible server to query instead."
+    ),
 ]
 Concurrency = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Questions in flight to a server.")
+    int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent requests.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 

@@ -36,15 +36,15 @@ def audit(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]DIR",
-            help="The folder of a source's pictures, where rows only name them by path; NAME: "
-            "privacy or incorrect. [default: MLLMU_MED_IMAGES]",
+            help="Folder of the source's images, for rows with path and hash only; NAME: privacy "
+            "or incorrect. [default: MLLMU_MED_IMAGES]",
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Every check with every id, on stdout.")
     ] = False,
 ) -> None:
-    """Check everything that must hold of a published dataset, and name what does not."""
+    """Check a dataset folder or Hub repository; every violation is listed with its rows."""
     from builder.audit.report import print_checks
     from builder.audit.run_checks import run
 

@@ -66,30 +66,30 @@ def rebuild(
         typer.Option(metavar="URL", help="llm: the server. [default: OPENAI_BASE_URL or OpenAI]"),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="llm: replay recorded replies, ask nobody.")
+        bool, typer.Option("--offline", help="llm: replay recorded replies; send no request.")
     ] = False,
     requests: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="llm: read these replies first: provenance/requests.parquet."
+            metavar="FILE", help="llm: recorded replies to use first: provenance/requests.parquet."
         ),
     ] = None,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="llm: ask through OpenAI's Batch API.")
-    ] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="llm: use OpenAI's Batch API.")] = False,
     concurrency: Annotated[
-        int, typer.Option(min=1, metavar="N", help="llm: calls in flight, at most.")
+        int, typer.Option(min=1, metavar="N", help="llm: maximum number of concurrent requests.")
     ] = 16,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="llm: how long a call may take.")
+        float, typer.Option(min=1, metavar="SECONDS", help="llm: timeout of a request.")
     ] = 120,
     max_requests: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="llm: replies to pay for, earlier runs included."),
+        typer.Option(
+            min=0, metavar="N", help="llm: stop after N paid replies, earlier runs included."
+        ),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(min=0, metavar="USD", help="llm: what to pay, earlier runs included."),
+        typer.Option(min=0, metavar="USD", help="llm: stop at this cost, earlier runs included."),
     ] = None,
     price: Annotated[
         str | None,
@@ -98,7 +98,9 @@ def rebuild(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="What resumes a killed run. [default: OUT.work]"),
+        typer.Option(
+            metavar="DIR", help="Working folder; resumes an interrupted build. [default: OUT.work]"
+        ),
     ] = None,
     choices: Annotated[
         list[str] | None,
@@ -107,7 +109,7 @@ def rebuild(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="At most N rows a scenario, the sets in the same proportion."
+            min=1, metavar="N", help="At most N rows per scenario, with the sets in proportion."
         ),
     ] = None,
     until: Annotated[
@@ -122,27 +124,28 @@ def rebuild(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]FILE",
-            help="Calibrate a scenario by these answers of a model adapted elsewhere.",
+            help="Calibrate a scenario with these predictions of a model fine-tuned on another "
+            "machine.",
         ),
     ] = None,
     review: Annotated[
         str | None,
         typer.Option(
             metavar="accept-all",
-            help="Take the texts that nobody has reviewed unseen; the dataset says so.",
+            help="Accept unreviewed texts as they are (recorded in the card).",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only say which stages would run, and what llm would cost."),
+        typer.Option("--dry-run", help="Print which stages would run and what llm would cost."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
-    """Build the dataset, or what has changed of it; run it again after a kill and it goes on.
+    """Build the dataset, or the stages whose inputs changed; rerun to resume after a kill.
 
-    At the end it audits the folder and says whether it may be published; exit code 1 if not.
-    Where the recipe wants a review, it stops with exit code 3 until people have decided: see
-    `python -m builder review --help`.
+    The build ends with an audit that says whether the folder may be published (exit code 1 if
+    not). If the recipe requires manual review, it stops with exit code 3 until the reviewers have
+    decided: see `python -m builder review --help`.
     """
     options = Options(**locals())
     from builder.audit.verdict import insist

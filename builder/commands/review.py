@@ -12,7 +12,7 @@ import typer
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med_dataset import UsageError, UserError
 
-app = make_app("Have people accept, edit or reject the harmful texts before they are published.")
+app = make_app("Manual review: people accept, edit or reject the harmful texts before publication.")
 
 _OUT = Path("mllmu-med")
 _Out = Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")]
@@ -45,14 +45,14 @@ def export(
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="How many texts all of them get, to see how far they agree. [default: 20%]",
+            help="Share of texts that all reviewers get, to measure agreement. [default: 20%]",
         ),
     ] = None,
     conflicts: Annotated[
-        bool, typer.Option("--conflicts", help="Only what reviewers disagree about.")
+        bool, typer.Option("--conflicts", help="Only texts on which reviewers disagree.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="What is decided already, too.")
+        bool, typer.Option("--all", help="Include texts that are decided already.")
     ] = False,
     to: Annotated[
         Path | None,
@@ -122,14 +122,14 @@ def import_(
         list[Path],
         typer.Argument(
             metavar="FILES...",
-            help="Saved by the page, filled tables, or exports of Label Studio (JSON).",
+            help="Exports of the review page, filled-in tables or Label Studio's JSON.",
         ),
     ],
     reviewer: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose they are. [default: the files say it]")
+        str, typer.Option(metavar="NAME", help="The reviewer. [default: as the files say]")
     ] = "",
     settle: Annotated[
-        bool, typer.Option("--settle", help="They settle conflicts: each counts alone.")
+        bool, typer.Option("--settle", help="These decisions settle conflicts.")
     ] = False,
     out: _Out = _OUT,
     work: _Work = None,

@@ -34,7 +34,7 @@ def status(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Which stages are done, how many rows each kept, and what was dropped and why."""
+    """Stages done so far, rows kept and dropped by each, and the reasons."""
     from builder.core.job import read_job, work_folder
     from builder.rebuild import pipeline
     from builder.rebuild.stages import plan
@@ -57,7 +57,7 @@ def show(
         Path | None, typer.Option(metavar="DIR", help="Its work folder. [default: OUT.work]")
     ] = None,
 ) -> None:
-    """The life of one row: what each stage made of it, or why it was dropped."""
+    """Trace one row through the stages, or see why it was dropped."""
     from builder.core.job import read_job, work_folder
     from builder.rebuild import pipeline
     from builder.rebuild.life import print_life
