@@ -1,0 +1,107 @@
+"""What `show` prints: the life of one row."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from builder.core.plan import ChainPlan
+from builder.core.ratings import read_ratings
+from builder.dataset_folder.write import Part, data_files
+from builder.patients.profiles import read_profiles
+from mllmu_med.console import make_console
+from mllmu_med_dataset import SPLITS, Record, UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
+    """What each stage made of a row, up to the first stage that is to run again.
+
+    Raises:
+        UserError: no stage has seen such a row; names the nearest ids.
+    """
+    console = make_console()
+    known: set[str] = set()
+    for item in plans:
+        lines = _life(item, row_id, known, stale)
+        if lines:
+            console.print(Text(f"{row_id} ({item.name})", style="bold"))
+            for stage, text in lines:
+                console.print(Text(f"{stage:<9} ") + text, soft_wrap=True)
+            return
+    near = difflib.get_close_matches(row_id, sorted(known), n=3, cutoff=0.5)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    raise UserError(f"{row_id}: no stage has seen this row{hint}")
+
+
+def _life(
+    item: ChainPlan, row_id: str, known: set[str], stale: Sequence[str]
+) -> list[tuple[str, Text]]:
+    lines: list[tuple[str, Text]] = []
+    before: Record | None = None
+    for stage in item.stages:
+        if f"{item.name}/{stage.name}" in stale:
+            break
+        records = item.chain.records(stage.name)
+        known.update(record.id for record in records)
+        record = next((record for record in records if record.id == row_id), None)
+        if record is None:
+            drops = item.chain.drops(stage.name)
+            known.update(drop.id for drop in drops)
+            lines += [
+                (stage.name, Text(f"dropped: {drop.reason}", style="red"))
+                for drop in drops
+                if drop.id == row_id
+            ]
+            if lines:
+                return lines
+            continue
+        lines += [(stage.name, text) for text in _step(item, stage.name, before, record)]
+        before = record
+    if before is not None and before.split in SPLITS:
+        part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
+        lines += [
+            ("publish", Text(file.path))
+            for file in data_files(part)
+            if any(record.id == row_id for record in file.records)
+        ]
+    return lines
+
+
+def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) -> list[Text]:
+    if before is None:
+        return [
+            Text(f"{record.modality} {record.image_path}, {record.answer_type}"),
+            Text(f"Q: {record.question}"),
+            Text(f"A: {record.answer}"),
+        ]
+    if stage == "profiles":
+        people = {one.image_id: one for one in read_profiles(item.chain)}
+        one = people.get(record.image_id) if record.split == "candidate" else None
+        if one is None:
+            return []
+        return [Text(f"{one.id}: {one.name}, {one.phone}, {one.email}, {one.mrn}")]
+    texts = []
+    for field in ("question", "answer"):
+        if getattr(before, field) != getattr(record, field):
+            text = Text(f"{field[0].upper()}: {getattr(record, field)}")
+            for span in record.pii:
+                if span.field == field:
+                    text.stylize("bold red", span.start + 3, span.end + 3)
+            texts.append(text)
+    if before.calibration != record.calibration:
+        output = next(row.output for row in read_ratings(item.chain) if row.id == record.id)
+        texts.append(Text(f"rated {record.calibration}; the adapted model: {output}"))
+    if before.review != record.review:
+        texts.append(Text(f"review: {record.review}"))
+    if before.harm != record.harm:
+        texts.append(Text(f"harm: {record.harm}"))
+    if (before.split, before.rank) != (record.split, record.rank):
+        place = f"{record.split}, rank {record.rank}" if record.rank >= 0 else record.split
+        texts.append(Text(place + (f", round {record.round}" if record.round else "")))
+    return texts
