@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from eval.model import Model, weights_hash
 from eval.run_folder import read_json
 from eval.weights import with_adapter
-from mllmu_med.disk import remove, writing
-from mllmu_med.files import write_atomic
+from mllmu_med.disk import writing
+from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -63,32 +63,20 @@ class Adapter:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
-        temporary, old = (folder.with_name(folder.name + end) for end in (".tmp", ".old"))
-        remove(temporary)
-        remove(old)
         state = get_peft_model_state_dict(
             self.net, adapter_name=self.name, save_embedding_layers=False
         )
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         config = self.net.peft_config[self.name]
         trains, config.inference_mode = config.inference_mode, True
-        with writing(folder, sum(value.nbytes for value in state.values()), half=temporary):
-            temporary.mkdir(parents=True)
-            save_file(state, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        size = sum(value.nbytes for value in state.values())
+        with atomic_folder(folder) as new, writing(folder, size):
+            save_file(state, new / "adapter_model.safetensors", metadata={"format": "pt"})
             try:
-                config.save_pretrained(str(temporary))
+                config.save_pretrained(str(new))
             finally:
                 config.inference_mode = trains
-            write_atomic(temporary / "README.md", card)
-            if folder.exists():
-                folder.rename(old)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
-        remove(old)
+            write_atomic(new / "README.md", card)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over the values of `weights()` of another process of the same run."""

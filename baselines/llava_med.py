@@ -29,9 +29,8 @@ from baselines.llava_layout import (
     vision_config_of,
 )
 from baselines.pieces import read_pieces
-from mllmu_med.disk import writing
-from mllmu_med.files import write_atomic
-from mllmu_med.model_folder import new_folder
+from mllmu_med.disk import readable, writing
+from mllmu_med.files import new_folder, write_atomic
 from mllmu_med.progress import progress
 from mllmu_med_dataset import UserError
 
@@ -287,6 +286,6 @@ def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{folder.parent.parent}: the model needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB "
-            "are free: make room or name another folder"
+            f"{folder.parent.parent}: the model needs {readable(needed)}, {readable(free)} are "
+            "free: make room or name another folder"
         )

@@ -6,7 +6,6 @@ and `likelihood` give one by one, from one loaded model and one reading of the d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from eval.metrics import mean, rouge1
 from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, write_scores
 from eval.ues import ues
-from mllmu_med.files import digest, stable_hash, write_atomic, write_jsonl
+from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 if TYPE_CHECKING:
@@ -222,7 +221,3 @@ def _scored(ask: Ask, text: str) -> dict[str, Any]:
     from eval.predictions import Prediction
 
     return score_row(ask, Prediction(ask.row.id, text))
-
-
-def write_json(path: Path, found: dict[str, Any]) -> None:
-    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

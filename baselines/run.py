@@ -18,20 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import (
-    Data,
-    measure,
-    sum_up_likelihoods,
-    swapped,
-    watched_means,
-    watcher,
-    write_json,
-)
+from baselines.measure import Data, measure, sum_up_likelihoods, swapped, watched_means, watcher
 from baselines.tiny import TINY
 from eval.model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
-from mllmu_med.files import digest
+from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.llava_med import CHAT
 from mllmu_med.disk import writing
-from mllmu_med.model_folder import new_folder
+from mllmu_med.files import new_folder
 
 TINY: Final = "tiny"  # what a recipe and --model call it
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")

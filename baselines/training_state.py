@@ -9,15 +9,20 @@ OUT/adapter/        the trained adapter in PEFT's own format
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from eval.run_folder import read_json
 from mllmu_med.disk import writing
-from mllmu_med.files import canonical_json, digest, text_lines, write_atomic
+from mllmu_med.files import (
+    atomic_file,
+    canonical_json,
+    digest,
+    text_lines,
+    write_atomic,
+    write_json,
+)
 from mllmu_med_dataset import UserError
 
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
@@ -82,25 +87,20 @@ class RunFolder:
                 )
             if before.get("outcome"):
                 return Outcome(**before["outcome"], adapter=self.adapter)
-        write_record(self.record, record)
+        write_json(self.record, record)
         return None
 
     def end(self, outcome: Outcome) -> None:
         record = read_json(self.record)
-        write_record(self.record, {**record, "outcome": outcome.to_json()})
+        write_json(self.record, {**record, "outcome": outcome.to_json()})
         self.checkpoint.unlink(missing_ok=True)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint, whole or not at all."""
         import torch
 
-        temporary = self.checkpoint.with_suffix(".tmp")
-        with writing(self.checkpoint, half=temporary):
-            with temporary.open("wb") as stream:
-                torch.save(state, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.checkpoint)
+        with atomic_file(self.checkpoint) as stream:
+            torch.save(state, stream)
 
     def load(self, run: str) -> dict[str, Any] | None:
         """The checkpoint, if there is one."""
@@ -144,10 +144,6 @@ def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
         raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
     below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
     return record, [*below, folder.adapter]
-
-
-def write_record(path: Path, record: dict[str, Any]) -> None:
-    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def run_identity(

@@ -9,7 +9,6 @@ settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from eval.attacks import Ask, asks
 from eval.dataset_rows import check_splits, read_rows, split_config
-from mllmu_med.files import canonical_json, write_atomic
+from mllmu_med.files import LineError, json_lines, write_jsonl
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 
@@ -67,35 +66,35 @@ def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
     lines = text.split("\n")
     seen: dict[tuple[str, str, str], int] = {}
     found: list[Prediction] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        one = _prediction(line, f"{path}:{number}", last=number == len(lines))
-        if one.key in seen:
-            raise UserError(
-                f"{path}:{number}: id {one.id} is there twice (first in line {seen[one.key]}): "
-                "keep one of them"
+    try:
+        for number, row in json_lines(lines, blank=True):
+            one = _prediction(row, f"{path}:{number}")
+            if one.key in seen:
+                raise UserError(
+                    f"{path}:{number}: id {one.id} is there twice (first in line {seen[one.key]}): "
+                    "keep one of them"
+                )
+            if found and one.run != found[0].run:
+                raise UserError(
+                    f"{path}:{number}: answers of two models in one file (run "
+                    f"{found[0].run or '-'}, then {one.run or '-'}): keep each model's answers in "
+                    "a file of its own"
+                )
+            seen[one.key] = number
+            found.append(one)
+    except LineError as error:
+        if error.number == len(lines):
+            reason = (
+                "the last line is half-written: run the command that writes this file again, it "
+                "goes on from here"
             )
-        if found and one.run != found[0].run:
-            raise UserError(
-                f"{path}:{number}: answers of two models in one file (run {found[0].run or '-'}, "
-                f"then {one.run or '-'}): keep each model's answers in a file of its own"
-            )
-        seen[one.key] = number
-        found.append(one)
+        else:
+            reason = f"not JSON ({error.reason})"
+        raise UserError(f"{path}:{error.number}: {reason}") from error
     return found
 
 
-def _prediction(line: str, where: str, last: bool) -> Prediction:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        if last:
-            raise UserError(
-                f"{where}: the last line is half-written: run the command that writes this file "
-                "again, it goes on from here"
-            ) from error
-        raise UserError(f"{where}: not JSON ({error})") from error
+def _prediction(row: Any, where: str) -> Prediction:
     if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
         raise UserError(f'{where}: no id: a prediction is {{"id": "...", "answer": "..."}}')
     if not isinstance(row.get("answer"), str):
@@ -112,7 +111,7 @@ def _prediction(line: str, where: str, last: bool) -> Prediction:
 
 
 def write_predictions(path: Path, found: Iterable[Prediction]) -> None:
-    write_atomic(path, "".join(canonical_json(one.to_json()) + "\n" for one in found))
+    write_jsonl(path, (one.to_json() for one in found))
 
 
 def gather(

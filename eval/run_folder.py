@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mllmu_med.files import text_lines, write_json, write_jsonl
+from mllmu_med.files import read_jsonl, write_json, write_jsonl
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
@@ -72,7 +72,7 @@ def write_measured(
 def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:
     """The rows beside a summary, e.g. `scores.rows.jsonl`."""
     try:
-        return [json.loads(line) for line in text_lines(path.read_text("utf-8")) if line]
+        return list(read_jsonl(path, blank=True))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: make it with `python -m eval {made_by}`") from error
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Small file helpers: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
+"""Files and folders: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from mllmu_med.disk import free, refused, writing
+from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
 
@@ -42,22 +42,33 @@ def stable_share(*parts: object) -> float:
     return stable_hash(*parts) / 2**64
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file (text as UTF-8) under a temporary name, flush it to disk, move it into place."""
-    data = content.encode() if isinstance(content, str) else content
+@contextmanager
+def atomic_file(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
+    """A stream whose content takes a file's place, whole, when the block ends well.
+
+    size: bytes that will be written, about, for the line that tells of a full disk.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with writing(path, len(data), half=temporary):
+    with writing(path, size, half=temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
 
 
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file (text as UTF-8), all or nothing."""
+    data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path, len(data)) as stream:
+        stream.write(data)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write one of many files of a folder that is replaced as a whole."""
     with writing(path, len(content), half=path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
@@ -78,10 +89,46 @@ def text_lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            yield json.loads(line)
+class LineError(ValueError):
+    """A line, counted from 1, that holds no JSON."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"line {number} is no JSON ({reason})")
+        self.number, self.reason = number, reason
+
+
+def json_lines(lines: Iterable[str], blank: bool = False) -> Iterator[tuple[int, Any]]:
+    """What each line holds, with its number from 1.
+
+    Args:
+        lines: cut at line feeds alone, as a stream or `text_lines` gives them.
+        blank: lines of white space are left out; else they are no JSON.
+
+    Raises:
+        LineError: the first line that holds no JSON.
+    """
+    for number, line in enumerate(lines, 1):
+        if blank and not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise LineError(number, str(error)) from error
+        yield number, value
+
+
+def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON lines file.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read.
+        ValueError: a line, named by its number, is no JSON object.
+    """
+    with path.open(encoding="utf-8", newline="\n") as stream:
+        for number, row in json_lines(stream, blank):
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is no JSON object")
+            yield row
 
 
 def make_folder(path: Path, what: str) -> None:
@@ -110,6 +157,82 @@ def folder_made(path: Path, what: str) -> Iterator[None]:
             for one in new:
                 one.rmdir()
         raise
+
+
+def hidden(target: Path, what: str) -> Path:
+    """A place beside a folder that nobody else uses: `.mllmu-med.builder-old`."""
+    return target.with_name(f".{target.name}.builder-{what}")
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder that takes a target's place, whole, when the block ends well; else it goes.
+
+    The old one is gone only when the new one stands: a kill between the two renames leaves it under
+    its hidden name, for `restore_folder`.
+
+    Raises:
+        UserError: the disk refuses, or what a killed run has left cannot be removed.
+    """
+    restore_folder(target)
+    new, old = hidden(target, "new"), hidden(target, "old")
+    for left in (new, old):
+        remove(left)
+        if os.path.lexists(left):
+            raise UserError(
+                f"{left}: left by a run that was killed, and cannot be removed: remove it, then "
+                "run the same command again"
+            )
+    try:
+        with writing(new):
+            new.mkdir(parents=True)
+        yield new
+        with writing(target):
+            try:
+                if target.exists():
+                    target.rename(old)
+                new.rename(target)
+            except OSError:
+                restore_folder(target)
+                raise
+    finally:
+        remove(new)
+    remove(old)
+
+
+def restore_folder(target: Path) -> None:
+    """Undo an `atomic_folder` that was killed half-way."""
+    old = hidden(target, "old")
+    if old.is_dir() and not target.exists():
+        old.rename(target)
+
+
+@contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, else it is removed.
+
+    Of two commands that make the same folder at once, the one that ends first has made it.
+
+    Raises:
+        UserError: `path` exists already, or its parent cannot be written to.
+    """
+    exists = UserError(f"{path}: exists already: name a new folder for {what}, or remove this one")
+    if path.exists():
+        raise exists
+    place = path.absolute().parent
+    make_folder(place, what)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", dir=place, ignore_cleanup_errors=True
+    ) as private:
+        made = Path(private) / path.name  # which others may read, once it is moved
+        made.mkdir()
+        yield made
+        try:
+            made.rename(path)
+        except OSError as error:
+            if not path.exists():
+                raise
+            raise exists from error
 
 
 def check_out(path: Path, what: str) -> None:

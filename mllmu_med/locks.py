@@ -1,4 +1,8 @@
-"""One command at a time: locks on files and folders that leave nothing behind."""
+"""One command at a time: locks on files and folders that leave nothing behind.
+
+By `flock` and not by `filelock`, whose locks are files that stay, never a folder itself, and whose
+`lock_descriptor`, this same `flock` on what is open, calls a disk that denies locks (EACCES) busy.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from mllmu_med.disk import remove, writing
 from mllmu_med.errors import UserError
@@ -18,22 +21,22 @@ BUSY = "another command is writing here"
 ELSE = "give another --out"
 
 
-def lock(stream: IO[str] | int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
+def lock(descriptor: int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
     """Hold a file or folder that is open, until it is closed.
 
     Raises:
         UserError: another process holds it: which, where the system tells.
     """
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"{path}: {busy}{_holder(stream)}: wait for it, or {instead}") from None
+        raise UserError(f"{path}: {busy}{_holder(descriptor)}: wait for it, or {instead}") from None
     except OSError as error:  # some network file systems have no locks
         say(f"{path}: cannot be locked ({error.strerror}): run no other command here meanwhile")
 
 
-def _holder(stream: IO[str] | int) -> str:
-    status = os.fstat(stream if isinstance(stream, int) else stream.fileno())
+def _holder(descriptor: int) -> str:
+    status = os.fstat(descriptor)
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     with suppress(OSError):  # Linux tells: `1: FLOCK ADVISORY WRITE 4321 fe:00:123456 0 EOF`
         for line in Path("/proc/locks").read_text().split("\n"):

@@ -231,8 +231,8 @@ def test_an_adapter_on_a_full_disk(tiny: Path, tmp_path: Path) -> None:
 
     points = [(point.what, point.path) for point, _ in each_fault(save, tmp_path)]
     assert len(failures) == len(points)
-    new = "run/adapter.tmp"
+    new = "run/.adapter.builder-new"
     wanted = [("write", f"{new}/adapter_config.json"), ("rename", f"{new}/README.md")]
-    moves = [("rename", "run/adapter.old"), ("rename", "run/adapter")]
+    moves = [("rename", "run/.adapter.builder-old"), ("rename", "run/adapter")]
     assert {("mkdir", new), *wanted, *moves} <= {*points}
     assert (place / "README.md").read_text() == "second"

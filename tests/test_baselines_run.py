@@ -27,8 +27,8 @@ from baselines.run import Part, Stack, do
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.model import Answer, Model, load_model, weights_hash
+from mllmu_med.files import new_folder
 from mllmu_med.locks import held
-from mllmu_med.model_folder import new_folder
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from faults import Point, each_fault, every
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from mllmu_med import folders
+from mllmu_med import files
 from mllmu_med_dataset import UserError
 
 Rebuild = Callable[..., Any]
@@ -266,21 +265,16 @@ def test_a_leftover_that_stays_is_told(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is in use on a network disk, or somebody else's."""
-    left = folders.hidden(tmp_path / "out", what)
+    left = files.hidden(tmp_path / "out", what)
     left.mkdir()
     (left / "file").touch()
-    monkeypatch.setattr(folders, "remove", lambda path: None)
+    monkeypatch.setattr(files, "remove", lambda path: None)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     (tmp_path / "out").mkdir()
-    (tmp_path / "made").mkdir()
-
-    def replace() -> None:
-        with folders.folder_beside(tmp_path / "out") if what == "new" else nullcontext():
-            folders.replace_folder(tmp_path / "made", tmp_path / "out")
-
-    with pytest.raises(UserError, match="killed, and cannot be removed: remove it, then run the"):
-        replace()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "made", "out"]
+    told = pytest.raises(UserError, match="killed, and cannot be removed: remove it, then run the")
+    with told, files.atomic_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "out"]
 
 
 # A disk that is really small.

@@ -18,8 +18,7 @@ from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_
 from builder.core.job import Job, picture_reader
 from builder.dataset_folder import write
 from builder.dataset_folder.card.front import config_entries, dump
-from mllmu_med.files import write_atomic
-from mllmu_med.folders import folder_beside, replace_folder
+from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
     """Write WORK/candidates, whole or not at all; returns it."""
     target = job.work / "candidates"
-    with folder_beside(target) as building:
+    with atomic_folder(target) as building:
         parts = [_part(job, item) for item in plans]
         files = write.write_data(building, parts)
         configs = [config for part in parts for config in write.config_files(part)]
@@ -37,7 +36,6 @@ def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
             write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
         build = write.build_id(files, configs)
         write_atomic(building / "README.md", _card({c.name: c.files for c in configs}, build))
-        replace_folder(building, target)
     return target
 
 

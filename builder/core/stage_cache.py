@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mllmu_med.files import (
+    atomic_folder,
     canonical_json,
     digest,
     file_digest,
@@ -26,7 +27,6 @@ from mllmu_med.files import (
     write_atomic,
     write_jsonl,
 )
-from mllmu_med.folders import folder_beside, replace_folder, restore_folder
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import Record, UserError
 
@@ -149,12 +149,8 @@ class Chain:
 
     def run(self, stage: Stage, previous: str) -> StageState:
         """Run a stage in a folder beside its own and put that in place when it is whole."""
-        target = self.folder / stage.name
-        restore_folder(target)
-        with folder_beside(target) as building:
-            state = self._run(stage, previous, building)
-            replace_folder(building, target)
-        return state
+        with atomic_folder(self.folder / stage.name) as building:
+            return self._run(stage, previous, building)
 
     def _run(self, stage: Stage, previous: str, building: Path) -> StageState:
         outcome = stage.run(building)

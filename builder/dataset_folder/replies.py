@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from builder.harm.prompts import ABOUT_PICTURE
 from builder.patients.real_data import real
-from mllmu_med.disk import writing
+from mllmu_med.files import atomic_file
 
 REQUESTS: Final = "provenance/requests.parquet"
 #: Columns of hashes and settings: runs of digits there are no numbers.
@@ -41,10 +41,8 @@ def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]]
     table = pq.read_table(source)
     keep = [not unwanted(request) for request in table.to_pylist()]
     if not all(keep):
-        temporary = target.with_name(target.name + ".tmp")
-        with writing(target, table.nbytes, half=temporary):
-            pq.write_table(table.filter(keep), temporary, compression="zstd")
-            temporary.replace(target)
+        with atomic_file(target, table.nbytes) as stream:
+            pq.write_table(table.filter(keep), stream, compression="zstd")
     return keep.count(False)
 
 

@@ -14,8 +14,7 @@ import yaml
 from builder.dataset_folder.replies import CAPTIONS, REQUESTS, leave_out, tells_caption, told
 from builder.dataset_folder.write import ConfigFiles, build_id, parquet_writer
 from mllmu_med.disk import writing
-from mllmu_med.files import file_digest, make_folder
-from mllmu_med.folders import hidden
+from mllmu_med.files import file_digest, hidden, make_folder
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mllmu_med.console import make_table
+from mllmu_med.disk import readable
 
 
 def print_plan(found: Mapping[str, Any]) -> None:
@@ -18,8 +19,8 @@ def print_plan(found: Mapping[str, Any]) -> None:
     for name, size in found["files"].items():
         table.add_row(Text(name), f"{size:,}")
     console.print(table)
-    count, size = len(found["files"]), found["bytes"] / 1e6
-    _line(console, f"\n{found['repo']}: {count} files, {size:,.1f} MB, build {found['build']}")
+    count, size = len(found["files"]), readable(found["bytes"])
+    _line(console, f"\n{found['repo']}: {count} files, {size}, build {found['build']}")
     for name, mode in found["images"].items():
         pictures = f"{found['pictures'][name]:,} pictures"
         how = "embedded" if mode == "embed" else "by reference: rows give path and hash, no picture"
@@ -43,12 +44,8 @@ def print_done(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if found["committed"]:
         deleted = f", deleted {len(found['deleted']):,}" if found["deleted"] else ""
-        size = found["bytes"] / 1e6
-        _line(
-            console,
-            f"committed {len(found['uploaded']):,} files ({size:,.1f} MB){deleted}: build "
-            f"{found['build']}",
-        )
+        count, size = len(found["uploaded"]), readable(found["bytes"])
+        _line(console, f"committed {count:,} files ({size}){deleted}: build {found['build']}")
     else:
         _line(console, f"nothing to commit: the Hub holds build {found['build']} already")
     for setting in found["settings"]:

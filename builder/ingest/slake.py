@@ -30,8 +30,7 @@ from builder.ingest.corpus import (
     read_text,
     tidy,
 )
-from mllmu_med.disk import writing
-from mllmu_med.files import canonical_json
+from mllmu_med.files import canonical_json, write_bytes
 from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
@@ -230,11 +229,7 @@ def _unpack(archive: Path, names: set[str], target: Path) -> None:
                 name = _member_name(archive, member)
                 members[name.removeprefix("imgs/").removeprefix("imgs/")] = member
             for name in sorted(names & members.keys()):
-                place = target / "imgs" / name
-                data = packed.read(members[name])
-                with writing(place, len(data)):
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(data)
+                write_bytes(target / "imgs" / name, packed.read(members[name]))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
 

@@ -19,8 +19,16 @@ from builder.dataset_folder.finish import VERSION as CARD_VERSION
 from builder.dataset_folder.finish import describe
 from builder.rebuild.stages import plan
 from builder.review import stage as review
-from mllmu_med.files import canonical_json, digest, make_folder, write_atomic, write_jsonl
-from mllmu_med.folders import folder_beside, hidden, replace_folder, restore_folder
+from mllmu_med.files import (
+    atomic_folder,
+    canonical_json,
+    digest,
+    hidden,
+    make_folder,
+    restore_folder,
+    write_atomic,
+    write_jsonl,
+)
 from mllmu_med.llm.reply_cache import RequestLedger
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file
@@ -239,7 +247,7 @@ def _read_manifest(out: Path) -> dict[str, Any] | None:
 def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
     """The manifest, when the folder in place is this very build and nobody has changed it."""
     try:
-        record = json.loads((job.work / "write.json").read_text("utf-8"))
+        record = json.loads((job.work / "publish.json").read_text("utf-8"))
         stamps = {name: Stamp(*stamp) for name, stamp in record["files"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -260,7 +268,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
         )
         for item in plans
     ]
-    with folder_beside(job.out) as building:
+    with atomic_folder(job.out) as building:
         files = write.write_data(building, parts)
         configs = [config for part in parts for config in write.config_files(part)]
         build = write.build_id(files, configs)
@@ -275,11 +283,10 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
         draft = manifests.draft(job, plans, parts, configs, files, build)
         manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
         write.check_target(job.out, _read_manifest(job.out))
-        replace_folder(building, job.out)
     names = [*manifest["files"], write.MANIFEST]
     stamps = {name: Stamp.of(job.out / name) for name in names}
     record = {"fingerprint": fingerprint, "files": stamps}
-    write_atomic(job.work / "write.json", canonical_json(record) + "\n")
+    write_atomic(job.work / "publish.json", canonical_json(record) + "\n")
     return manifest
 
 
