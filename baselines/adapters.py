@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.model import Model, weights_hash
+from eval.model import Model
 from eval.run_folder import read_json
-from eval.weights import with_adapter
+from eval.weights import weights_hash, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import UserError

@@ -77,7 +77,7 @@ class Conversion:
 
 
 def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversion:
-    """Write an original LLaVA-Med checkpoint as a folder that `eval.model.load_model` reads.
+    """Write an original LLaVA-Med checkpoint as a folder that `eval.load_model.load_model` reads.
 
     Weights keep their type and go from file to file, 2 GB at a time in memory. The
     vocabulary gets `<image>` and `<pad>` and is filled up to a multiple of 64 (32,000 to 32,064);

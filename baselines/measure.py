@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from baselines.recipe import Answers, Recipe
-    from baselines.train import OnEpoch, Verdict
+    from baselines.training_loop import OnEpoch, Verdict
     from eval.model import Model
     from eval.predictions import Prediction
 
@@ -168,7 +168,7 @@ def watcher(
     """
     if not recipe.watch:
         return None
-    from baselines.train import Verdict
+    from baselines.training_loop import Verdict
 
     asked = asks(watched(data, recipe.watch))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, measure, sum_up_likelihoods, swapped, watched_means, watcher
 from baselines.tiny import TINY
-from eval.model import pick_dtype
+from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
@@ -55,7 +55,7 @@ class Stack:
         from baselines.adapters import put_on, take_off
 
         if self._model is None:
-            from eval.model import load_model
+            from eval.load_model import load_model
 
             device = self.device
             if _processes() > 1 and not device:

@@ -2,7 +2,7 @@
 
 It has every part of LLaVA-Med (CLIP's vision tower, two-layer projector, Mistral) at a size at
 which two cores train it in seconds, and nothing to download. A folder of `make_tiny` is an ordinary
-checkpoint: `eval.model.load_model` reads it.
+checkpoint: `eval.load_model.load_model` reads it.
 
 Its weights are random and stay so: LoRA alone teaches it a small dataset. Tried with the demo's
 privacy rows and rank 64: after 30 epochs ROUGE-1 is .91 to .95 on forget and .997 to 1.00 on retain

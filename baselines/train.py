@@ -1,36 +1,25 @@
-"""The loop that fine-tunes and unlearns: plain torch, on one process or many.
-
-A step's loss is the sum of its passes' shares over all processes and forward passes (see
-`baselines.losses`): how it is cut changes memory and speed, and the result by rounding only. Steps
-are a function of the settings alone, so that a checkpoint needs no more of the position than a
-number, and a killed run goes on bit for bit on a CPU.
-"""
+"""A training run: from a model and rows to an adapter in a run folder; the loop is beside it."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Adapter, add_adapter, card, check_stack, named, put_on
-from baselines.batches import Encoder
-from baselines.losses import METHODS, Method
-from baselines.schedule import Sample, Step, epoch_steps, passes
+from baselines.adapters import card, check_stack, named, put_on
+from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
-from baselines.step import run_pass
+from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, run_digest, run_identity
 from eval.dataset_rows import PictureStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
-from mllmu_med.progress import progress, say
+from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UsageError, UserError
 
 if TYPE_CHECKING:
@@ -38,23 +27,6 @@ if TYPE_CHECKING:
 
 #: How long processes wait for each other: the main one alone evaluates at an epoch's end.
 _PATIENCE: Final = timedelta(hours=12)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an evaluation at an epoch's end says.
-
-    score: the higher the better; with `keep: best`, the adapter of the best epoch is kept.
-    stop: why the run should end here as collapsed, e.g. degenerate answers; empty to go on.
-    """
-
-    score: float | None = None
-    stop: str = ""
-
-
-#: Called on the main process with the epoch that has ended (from 1); the model is the one given to
-#: `train`, and answers as trained so far.
-OnEpoch = Callable[[int], Verdict | None]
 
 
 def train(
@@ -75,8 +47,8 @@ def train(
     that has ended is not run again; one that was killed goes on from its checkpoint.
 
     Args:
-        model: from `eval.model.load_model`, with the adapters that this one goes on top of; in a
-            run of several processes, loaded to `process_device()`.
+        model: from `load_model`, with the adapters that this one goes on top of; in a run of
+            several processes, loaded to `process_device()`.
         method: of `losses.METHODS`.
         forget, retain: the rows; a set that the method does not use is left alone.
         pictures: looked up by `image_id`.
@@ -114,14 +86,14 @@ def train(
     if accelerator.is_main_process:
         make_folder(out, "a training run")
         ended = folder.begin(about)
-    ended = _tell(accelerator, ended)
+    ended = tell(accelerator, ended)
     if ended:
         if accelerator.is_main_process:
             say(f"  {method}: {ended.status} already, after {ended.steps:,} steps ({out})")
         put_on(model, folder.adapter)
         return ended
     text = card(model, method, {"Data": _said(about["data"]), "Run": run})
-    loop = _Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
+    loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(pictures, on_epoch)
     named(model, folder.adapter)
     return outcome
@@ -137,239 +109,6 @@ def process_device() -> str:
 
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     return "cpu" if state.device.type == "cpu" else str(state.device)
-
-
-def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """Of a step (from 0): a rise over the first `warmup` of the steps, then half a cosine."""
-    rise = math.ceil(settings.warmup * steps)
-    if step < rise:
-        return settings.learning_rate * (step + 1) / rise
-    done = (step - rise) / max(1, steps - rise)
-    low = settings.lr_end
-    return settings.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * done)) / 2)
-
-
-@dataclass(slots=True)
-class _Loop:
-    model: Model
-    method: Method
-    name: str
-    forget: list[Sample]
-    retain: list[Sample]
-    settings: TrainSettings
-    folder: RunFolder
-    run: str
-    card: str
-    accelerator: Accelerator
-    done: int = 0
-    scores: dict[int, float] = field(default_factory=dict)  # by epoch
-    reason: str = ""  # to end the run as collapsed
-    line: dict[str, Any] = field(default_factory=dict)
-
-    def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
-        import torch
-
-        from baselines.forward import AnswerLogits, Features, base_of
-
-        started = time.monotonic()
-        s = self.settings
-        encoder = Encoder(self.model, pictures)
-        plan = self._plan(encoder, 0)
-        steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
-        adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
-        _checkpoint_activations(base_of(self.model), s.checkpointing)
-        weights = list(adapter.weights().values())
-        features = Features(self.model, pictures) if self.model.shares else None
-        fused = self.model.device.type == "cuda"
-        alone = AnswerLogits(self.model, features)
-        module, optimizer = self.accelerator.prepare(
-            alone,
-            torch.optim.AdamW(
-                weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
-            ),
-        )
-        self._resume(adapter, optimizer)
-        main = self.accelerator.is_main_process
-        if main and s.tracker:
-            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
-        showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
-        with showing as advance:
-            advance(self.done)
-            while self.done < steps and not self.reason:
-                epoch, at = divmod(self.done, len(plan))
-                today = self._plan(encoder, epoch)
-                for step in today[at : at + steps - self.done]:
-                    self.reason = self._step(
-                        step, steps, encoder, (module, alone), optimizer, adapter, weights
-                    )
-                    if self.reason:
-                        break
-                    advance(1)
-                    if self.done % s.save_every == 0 and self.done % len(plan):
-                        self._save(adapter, optimizer)
-                else:
-                    self.reason = self._evaluate(on_epoch, epoch + 1, adapter)
-                    self._save(adapter, optimizer)
-        seconds = time.monotonic() - started
-        return self._end(adapter, -(-self.done // len(plan)), seconds)
-
-    def _plan(self, encoder: Encoder, epoch: int) -> list[Step]:
-        return epoch_steps(
-            self.method, self.forget, self.retain, self.settings, epoch, encoder.answer_tokens
-        )
-
-    def _step(
-        self,
-        step: Step,
-        steps: int,
-        encoder: Encoder,
-        modules: tuple[Any, Any],
-        optimizer: Any,
-        adapter: Adapter,
-        weights: list[Any],
-    ) -> str:
-        """One optimizer step; why the run has to end, or nothing.
-
-        Args:
-            modules: the model as shared between processes, and as this process has it: what needs
-                no gradients is not waited for by the others.
-        """
-        import torch
-
-        s, acc = self.settings, self.accelerator
-        total: dict[str, Any] = {}
-        mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
-        for i, one in enumerate(mine):
-            last = i + 1 == len(mine)
-            with nullcontext() if last else acc.no_sync(modules[0]):
-                try:
-                    tally = run_pass(one, step, self.method, s, encoder, *modules, adapter)
-                    # Processes' gradients are averaged, but their shares of the loss add up.
-                    acc.backward(tally.loss * acc.num_processes)
-                except torch.cuda.OutOfMemoryError as error:
-                    raise UserError(
-                        f"a pass of {len(one.samples)} samples does not fit into the accelerator's "
-                        "memory: lower micro_batch, turn checkpointing on, or lower rank"
-                    ) from error
-            for name, pair in [("loss", (tally.loss.detach(),)), *tally.sums.items()]:
-                before = total.get(name, (0,) * len(pair))
-                total[name] = tuple(a + b for a, b in zip(before, pair, strict=True))
-        flat = torch.stack([value.double() for pair in total.values() for value in pair])
-        found = iter(acc.reduce(flat, "sum").tolist())
-        terms = {name: tuple(next(found) for _ in pair) for name, pair in total.items()}
-        loss = terms.pop("loss")[0]
-        means = {name: a / n for name, (a, n) in terms.items() if n}
-        rate = learning_rate(self.done, steps, s)
-        norm = float(acc.clip_grad_norm_(weights, s.clip))
-        self.line = {"step": self.done + 1, "loss": loss, **means, "grad_norm": norm, "lr": rate}
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            what = "loss" if not math.isfinite(loss) else "gradient"
-            return f"the {what} of step {self.done + 1} is not finite"
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if self.done == 0 and not any(
-            bool(p.any()) for name, p in adapter.weights().items() if "lora_B" in name
-        ):
-            raise RuntimeError("the first step has changed no weight of the adapter")
-        self.done += 1
-        if acc.is_main_process:
-            self.folder.add(self.line)
-            if s.tracker:
-                acc.log(self.line, step=self.done)
-        bound = s.collapse * math.log(self.model.model.config.get_text_config().vocab_size)
-        if means.get("forget", 0) > bound:
-            return (
-                f"the forget loss of step {self.done} is {means['forget']:.1f}, above "
-                f"{bound:.1f} ({s.collapse:g} times that of an even guess)"
-            )
-        return ""
-
-    def _evaluate(self, on_epoch: OnEpoch | None, epoch: int, adapter: Adapter) -> str:
-        verdict = None
-        if on_epoch and self.accelerator.is_main_process:
-            verdict = on_epoch(epoch)
-        verdict = _tell(self.accelerator, verdict) or Verdict()
-        if verdict.score is not None:
-            self.scores[epoch] = verdict.score
-            keeps = self.settings.keep == "best" and self._best() == epoch
-            if keeps and self.accelerator.is_main_process:
-                adapter.save(self.folder.adapter, self.card)
-        return verdict.stop
-
-    def _best(self) -> int:
-        """The epoch with the highest score; of equal ones, the first."""
-        return max(self.scores, key=lambda epoch: self.scores[epoch])
-
-    def _more(self) -> str:
-        said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
-        return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
-
-    def _save(self, adapter: Adapter, optimizer: Any) -> None:
-        import torch
-
-        if self.accelerator.is_main_process:
-            self.folder.save(
-                {
-                    "run": self.run,
-                    "step": self.done,
-                    "scores": self.scores,
-                    "reason": self.reason,
-                    "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
-                    "optimizer": optimizer.state_dict(),
-                    "random": torch.get_rng_state(),
-                }
-            )
-        self.accelerator.wait_for_everyone()
-
-    def _resume(self, adapter: Adapter, optimizer: Any) -> None:
-        import torch
-
-        if self.accelerator.is_main_process:
-            self.folder.cut_log(self.run)
-        self.accelerator.wait_for_everyone()
-        state = self.folder.load(self.run)
-        if not state:
-            return
-        adapter.load(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
-        if self.accelerator.is_main_process:
-            say(f"  {self.name}: goes on after step {self.done:,}")
-
-    def _end(self, adapter: Adapter, epoch: int, seconds: float) -> Outcome:
-        s, main = self.settings, self.accelerator.is_main_process
-        kept = self._best() if s.keep == "best" and self.scores else 0
-        if main and not kept:
-            adapter.save(self.folder.adapter, self.card)
-        self.accelerator.wait_for_everyone()
-        if kept:
-            from safetensors.torch import load_file
-
-            saved = load_file(self.folder.adapter / "adapter_model.safetensors")
-            names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
-            adapter.load({names[n]: value for n, value in saved.items()})
-        outcome = Outcome(
-            status="collapsed" if self.reason else "finished",
-            reason=self.reason,
-            steps=self.done,
-            epoch=kept or epoch,
-            score=self.scores.get(kept or epoch),
-            seconds=round(seconds, 1),
-            adapter=self.folder.adapter,
-        )
-        if main:
-            self.folder.end(outcome)
-            if self.reason:
-                say(f"  {self.name}: stopped as collapsed: {self.reason}")
-            if s.tracker:
-                self.accelerator.end_training()
-        self.accelerator.wait_for_everyone()
-        if self.model.device.type != "cpu":
-            self.accelerator.free_memory()
-        return outcome
 
 
 def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
@@ -392,34 +131,6 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
             "trained here, so give each process the model whole (--multi_gpu)"
         )
     return made
-
-
-def _checkpoint_activations(base: Any, on: bool) -> None:
-    """Whether to compute activations again in the backward pass instead of keeping them.
-
-    Of the layers that hold something to train. They alone are told that they train, and not what
-    is in them: dropout stays off.
-    """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    if on:
-        base.activation_checkpointing_enable({"use_reentrant": False})
-    else:
-        base.activation_checkpointing_disable()
-    for module in base.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            module.training = on and any(p.requires_grad for p in module.parameters())
-
-
-def _tell(accelerator: Accelerator, value: Any) -> Any:
-    """The main process's value, to all."""
-    if accelerator.num_processes == 1:
-        return value
-    from accelerate.utils import broadcast_object_list
-
-    told = [value]
-    broadcast_object_list(told)
-    return told[0]
 
 
 def _said(data: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from baselines.training_settings import TrainSettings
 from eval.answer import batches
 from eval.attacks import asks
 from eval.dataset_rows import Pictures, read_rows
-from eval.model import load_model
+from eval.load_model import load_model
 
 METHODS = ("finetune", "kl-min", "llmu")
 

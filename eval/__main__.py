@@ -250,7 +250,7 @@ def likelihood(
     with held(out):
         if model:
             from eval.dataset_rows import Pictures, read_rows
-            from eval.model import load_model
+            from eval.load_model import load_model
 
             rows = read_rows(data, config)
             loaded = load_model(model, adapter or [], device, dtype)

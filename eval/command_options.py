@@ -98,7 +98,7 @@ class Answerer(NamedTuple):
                 self.max_new_tokens,
                 self.concurrency,
             )
-        from eval.model import load_model
+        from eval.load_model import load_model
 
         loaded = load_model(self.model, self.adapters, self.device, self.dtype)
         return answer_with_model(loaded, asked, pictures, out, self.max_new_tokens, self.batch_size)

@@ -1,4 +1,4 @@
-"""Image-text models: loading, the prompt that training and answering share, greedy answers.
+"""Image-text models: the prompt that training and answering share, greedy answers, likelihoods.
 
 LLaVA-family models answer in batches in which each picture is read once, whatever the number of its
 questions: the prompts' common beginning (with the picture) is prefilled once, its cache is repeated
@@ -10,15 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.attacks import Ask
-from eval.weights import adapter_hash, hub_commit, is_hub_id, pick_device, with_adapters
-from eval.weights import weights_hash as weights_hash  # part of this module for its users
-from mllmu_med_dataset import UsageError, UserError
+from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +21,6 @@ if TYPE_CHECKING:
 
 #: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
 LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
-DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
-#: Weights below which a model gets one thread of a CPU.
-SMALL: Final = 20_000_000
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -314,112 +306,6 @@ class Model:
         return Answer(text, len(kept), "eos" if ended else "length")
 
 
-def load_model(
-    name: str,
-    adapters: Sequence[str | Path] = (),
-    device: str = "",
-    dtype: str = "",
-    revision: str | None = None,
-) -> Model:
-    """Load a model from a folder or the Hub, with LoRA adapters on top, all active together.
-
-    Args:
-        name: a local folder in transformers' layout, or a Hub id.
-        adapters: PEFT adapters, in the order in which they were trained.
-        device: e.g. `cuda`, `cpu`; default: an accelerator where there is one.
-        dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU. `nf4`: the
-            language model's weights in 4 bits (bitsandbytes), computed with in bfloat16.
-        revision: of a Hub id, the commit; default: the one that it stands for now.
-
-    Raises:
-        UserError: nothing there, no image-text model, an adapter of another model.
-        UsageError: no such device here, or an unknown dtype.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    where = pick_device(device)
-    kind = pick_dtype(dtype, where)
-    folder = Path(name).expanduser()
-    if not folder.is_dir() and not is_hub_id(name):
-        raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
-    source = str(folder) if folder.is_dir() else name
-    if not folder.is_dir():  # so that weights and processor are of one commit
-        revision = revision or hub_commit(name, fetch=True)
-    stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
-    try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            source, revision=revision, output_loading_info=True, **_precision(kind, where)
-        )
-        processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error
-    lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
-    if lacking:
-        # The library would fill them with random numbers and only warn.
-        raise UserError(
-            f"{name}: {len(lacking)} weights are missing or of another shape (first: "
-            f"{lacking[0]}): the checkpoint is damaged or of another layout"
-        )
-    model = with_adapters(model, adapters).eval()
-    if kind != "nf4":  # which is put in its place as it is loaded
-        model = model.to(where)
-    if where == "cpu" and model.num_parameters() < SMALL:
-        # Its operations are too small to be shared: a second thread mostly waits, and where others
-        # use the cores it waits long. One thread also gives the same sums on every machine.
-        torch.set_num_threads(1)
-    processor.tokenizer.padding_side = "left"
-    shares = model.config.model_type == "llava"
-    if shares and getattr(model.config.text_config, "sliding_window", None):
-        shares = False  # a window may drop the picture from the cache
-    made = Model(model, processor, {}, shares)
-    made.identity.update(
-        {
-            "model": name,
-            "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
-            "adapters": stacked,
-            "prompt": made.prompt("{question}"),
-            "dtype": kind,
-            "device": where,
-            "versions": {p: version(p) for p in ("torch", "transformers")},
-        }
-    )
-    return made
-
-
-def pick_dtype(name: str, where: str) -> str:
-    """The named type of weights; without a name bfloat16, on a CPU float32."""
-    kind = name or ("float32" if where == "cpu" else "bfloat16")
-    if kind not in DTYPES:
-        raise UsageError(f"--dtype {kind}: use {', '.join(DTYPES)}")
-    if kind == "nf4" and not find_spec("bitsandbytes"):
-        raise UsageError("--dtype nf4: needs bitsandbytes: pip install bitsandbytes")
-    return kind
-
-
-def _precision(kind: str, where: str) -> dict[str, Any]:
-    """What `from_pretrained` is told of the type of the weights."""
-    import torch
-
-    if kind != "nf4":
-        return {"dtype": getattr(torch, kind)}
-    from transformers import BitsAndBytesConfig
-
-    quantized = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        # Pictures and the choice of a token keep their precision (patterns of whole names).
-        llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
-    )
-    return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}
-
-
 def in_memory(
     work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 ) -> list[Result]:
@@ -459,7 +345,3 @@ def common_prefix(ids: Sequence[Sequence[int]]) -> int:
     shortest = min(map(len, ids)) - 1
     differs = (i for i in range(shortest) if len({one[i] for one in ids}) > 1)
     return next(differs, shortest)
-
-
-def _commit(model: Any, name: str) -> str:
-    return str(getattr(model.config, "_commit_hash", None) or name)

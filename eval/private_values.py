@@ -20,20 +20,17 @@ not: "Email-tim@example.org", "tim@example.org.Her record", "3.530-555-0168mobil
 
 from __future__ import annotations
 
-import bisect
 import functools
 import itertools
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from eval.dates import Day, dates
+from eval.edit_distance import nearly, one_digit_off, slack
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
-#: Share of a value's characters that may differ for it to count as nearly there: our choice.
-SLACK: Final = 0.15
 
 _DIGITS: Final = {
     word: str(digit)
@@ -56,7 +53,6 @@ _LABELS: Final = frozenset(
 _LIST_NUMBER: Final = re.compile(r"\s*[1-9]\d?[.)]\s*")
 #: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
 _DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
-_WORD: Final = re.compile(r"[\w+-]+")
 #: What may stand between the groups of digits of one number.
 _BETWEEN: Final = re.compile(r"[\s().,+/_\-‐-―]*")
 #: No number that we look for has more digits, its country's code included.
@@ -244,17 +240,6 @@ def digits_of(value: str) -> str:
     return re.sub(r"\D", "", value)
 
 
-@functools.lru_cache(maxsize=2**10)
-def one_digit_off(digits: str) -> frozenset[str]:
-    """Every number of as many digits with one of them changed: a lost one makes another number."""
-    return frozenset(
-        f"{digits[:at]}{other}{digits[at + 1 :]}"
-        for at, digit in enumerate(digits)
-        for other in "0123456789"
-        if other != digit
-    )
-
-
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
     """Whether groups of digits are a number of their own, no part of a longer one."""
     first, last = groups[0], groups[-1]
@@ -294,50 +279,6 @@ def _almost(value: str, text: str) -> bool:
         longer = rf"[\w+-]*{re.escape(value)}[\w+-]*"
         text = re.sub(longer, "|" * len(value), text)
     return nearly(value, text, slack(value))
-
-
-def slack(value: str) -> int:
-    """How many of a value's characters may differ."""
-    return int(len(value) * SLACK)
-
-
-def nearly(value: str, text: str, errors: int) -> bool:
-    """Whether whole words of `text` are `value` but for so many edits of a character."""
-    if not value or len(value) <= errors:
-        return False
-    # With k errors one of k + 1 pieces is whole, and at most k characters are lost.
-    cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
-    pieces = [value[a:b] for a, b in itertools.pairwise(cuts)]
-    has = Counter(value).items()
-
-    def may(some: str) -> bool:
-        if not any(piece in some for piece in pieces):
-            return False
-        return sum(max(0, count - some.count(one)) for one, count in has) <= errors
-
-    if not may(text):
-        return False
-    words = [match.span() for match in _WORD.finditer(text)]
-    ends = [end for _, end in words]
-    for start, _ in words:
-        least = bisect.bisect_left(ends, start + len(value) - errors)
-        most = bisect.bisect_right(ends, start + len(value) + errors)
-        for end in ends[least:most]:
-            some = text[start:end]
-            if may(some) and _distance(value, some) <= errors:
-                return True
-    return False
-
-
-def _distance(one: str, other: str) -> int:
-    """How many characters have to be changed, lost or added (Levenshtein)."""
-    row = list(range(len(other) + 1))
-    for i, wanted in enumerate(one, 1):
-        before, row[0] = row[0], i
-        for j, character in enumerate(other, 1):
-            cost = min(before + (character != wanted), row[j] + 1, row[j - 1] + 1)
-            before, row[j] = row[j], cost
-    return row[-1]
 
 
 @functools.lru_cache(maxsize=2**14)

@@ -79,7 +79,7 @@ if __name__ == "__main__":  # in processes that tests start: MODEL OUT METHOD SE
     import torch
 
     from baselines.train import process_device, train
-    from eval.model import load_model
+    from eval.load_model import load_model
 
     torch.set_num_threads(1)
     name, out, method, given, *adapters = sys.argv[1:]

@@ -14,7 +14,8 @@ from faults import each_fault
 
 from baselines.adapters import add_adapter, card, put_on, take_off
 from baselines.train import train
-from eval.model import Model, load_model
+from eval.load_model import load_model
+from eval.model import Model
 from mllmu_med_dataset import UserError
 
 Logits = list[torch.Tensor]

@@ -30,7 +30,8 @@ from baselines.schedule import (
 )
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
-from eval.model import Model, load_model
+from eval.load_model import load_model
+from eval.model import Model
 from mllmu_med_dataset import UserError
 
 FORGET, RETAIN = samples(small.FORGET), samples(small.RETAIN)  # 12 and 32 rows

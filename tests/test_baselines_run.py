@@ -26,7 +26,9 @@ from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
-from eval.model import Answer, Model, load_model, weights_hash
+from eval.load_model import load_model
+from eval.model import Answer, Model
+from eval.weights import weights_hash
 from mllmu_med.files import new_folder
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped

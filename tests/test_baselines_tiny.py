@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from baselines.tiny import make_tiny
-from eval.model import load_model
+from eval.load_model import load_model
 from mllmu_med_dataset import UserError
 
 TEXTS = ["What is shown? The lesion is in the left lung."] * 5

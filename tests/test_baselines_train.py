@@ -21,10 +21,12 @@ from safetensors.torch import load_file
 
 from baselines.adapters import take_off
 from baselines.losses import UNLEARNING
-from baselines.train import Verdict, learning_rate, train
+from baselines.train import train
+from baselines.training_loop import Verdict, learning_rate
 from baselines.training_state import Outcome
 from eval.attacks import Ask
-from eval.model import Model, load_model
+from eval.load_model import load_model
+from eval.model import Model
 from mllmu_med_dataset import UsageError, UserError
 
 HERE = Path(__file__).parent

@@ -342,7 +342,7 @@ def test_too_few_fails_and_a_lower_bar_trains_nothing_again(
     def never(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("eval.model.load_model", never)
+    monkeypatch.setattr("eval.load_model.load_model", never)
     run(*quick, "--out", out)
     assert out.exists()
 
@@ -390,9 +390,9 @@ def test_killed_while_answering_it_answers_nothing_twice(
 def test_killed_while_training_it_goes_on_with_the_next_step(
     quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from baselines.train import _Loop
+    from baselines.training_loop import Loop
 
-    steps = interrupted(monkeypatch, _Loop, "_step", lambda loop, *_: [loop.done], at=3)
+    steps = interrupted(monkeypatch, Loop, "_step", lambda loop, *_: [loop.done], at=3)
     with pytest.raises(Killed):
         CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
     assert steps == [1, 2]
@@ -543,7 +543,7 @@ def test_answers_made_elsewhere_are_taken(
     def never(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("eval.model.load_model", never)
+    monkeypatch.setattr("eval.load_model.load_model", never)
     path = tmp_path / "answers.jsonl"
     found = answers(waiting)
     retain = Chain(tmp_path / "data.work/incorrect").records("corrupt")

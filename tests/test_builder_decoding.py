@@ -20,7 +20,7 @@ from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
 from eval.attacks import asks
 from eval.dataset_rows import Decoded
-from eval.model import load_model
+from eval.load_model import load_model
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record, UserError
 

@@ -23,7 +23,8 @@ from baselines.llava_med import CHAT
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import Pictures, read_rows
-from eval.model import Model, in_memory, load_model
+from eval.load_model import load_model
+from eval.model import Model, in_memory
 from eval.predictions import read_predictions
 from mllmu_med_dataset import UsageError, UserError
 

@@ -15,7 +15,7 @@ from builder.core.job import Job
 from builder.core.recipe import load_recipe
 from builder.core.stage_cache import Chain, fingerprint
 from builder.rebuild.stages import plan
-from eval.model import load_model
+from eval.load_model import load_model
 from mllmu_med.recipe_files import Choice
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -108,7 +108,7 @@ def test_a_model_that_moves_on_meanwhile_is_loaded_as_it_is_recorded(
     def load(*given: object) -> Any:
         raise Loaded(given[-1])
 
-    monkeypatch.setattr("eval.model.load_model", load)
+    monkeypatch.setattr("eval.load_model.load_model", load)
     fetched(cache, OLD)
     stack = Stack("lab/llava")
     recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
@@ -129,7 +129,7 @@ def test_a_calibration_loads_the_commit_of_its_identity(
     def read(*_: object) -> Any:
         fetched(cache, NEW)
 
-    monkeypatch.setattr("eval.model.load_model", load)
+    monkeypatch.setattr("eval.load_model.load_model", load)
     monkeypatch.setattr("builder.calibrate.fine_tune.picture_reader", read)
     fetched(cache, OLD)
     with pytest.raises(Loaded, match=OLD):

@@ -157,7 +157,7 @@ def _adapt(
 ) -> None:
     from baselines.train import train
     from eval.answer import answer_with_model
-    from eval.model import load_model
+    from eval.load_model import load_model
 
     calibration = calibration_of(job)
     retain = [record for record in records if record.split == "retain"]

@@ -22,7 +22,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from eval.private_values import View, digits_of, level, nearly, one_digit_off, slack
+from eval.edit_distance import nearly, one_digit_off, slack
+from eval.private_values import View, digits_of, level
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
