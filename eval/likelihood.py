@@ -26,8 +26,8 @@ from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import PictureStore
 from eval.model import Model
-from eval.run_folder import read_json, read_rows_file
-from mllmu_med.files import digest, stable_hash, write_json, write_jsonl
+from eval.run_folder import read_json, read_rows_file, write_measured
+from mllmu_med.files import digest, stable_hash, write_json
 from mllmu_med.progress import progress
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -218,9 +218,7 @@ def identity_of(model: Model) -> dict[str, Any]:
 
 def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str, Any]) -> None:
     """The rows of `measure`, and whose they are; a kill leaves no rows of another model."""
-    (folder / RUN).unlink(missing_ok=True)
-    write_jsonl(folder / ROWS, rows)
-    write_json(folder / RUN, identity)
+    write_measured(folder, (RUN, ROWS), identity, rows)
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:

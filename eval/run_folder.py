@@ -38,13 +38,8 @@ def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
     Raises:
         UserError: not there, or no JSON object; `made_by` is the command that writes it.
     """
-    try:
+    with _reading(path, made_by):
         found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        hint = f": make it with `python -m eval {made_by}`" if made_by else ""
-        raise UserError(f"{path}: no such file{hint}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): make it again") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: holds no JSON object: make it again")
     return found
@@ -71,9 +66,16 @@ def write_measured(
 
 def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:
     """The rows beside a summary, e.g. `scores.rows.jsonl`."""
-    try:
+    with _reading(path, made_by):
         return list(read_jsonl(path, blank=True))
+
+
+@contextmanager
+def _reading(path: Path, made_by: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file: make it with `python -m eval {made_by}`") from error
+        hint = f": make it with `python -m eval {made_by}`" if made_by else ""
+        raise UserError(f"{path}: no such file{hint}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}): make it again") from error
