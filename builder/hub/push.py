@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from builder.hub.errors import lost_answer, told
 from builder.hub.remote import Changes, Remote, read_files, wanted
+from mllmu_med.disk import readable
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -161,7 +162,7 @@ def _commit(
     api = account.api
     with told(repo, "looking at the repository", account.name):
         parent = remote.head if remote is not None else api.dataset_info(repo).sha
-    say(f"uploading {len(changes.add):,} files ({changes.size / 1e6:,.1f} MB)")
+    say(f"uploading {len(changes.add):,} files ({readable(changes.size)})")
     with told(repo, "uploading", account.name):
         operations: list[CommitOperation] = [
             *(CommitOperationAdd(name, str(folder / name)) for name in changes.add),

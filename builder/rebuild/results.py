@@ -17,13 +17,10 @@ from builder.core.stage_cache import Chain, StageState, dropped_table
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
 from mllmu_med.console import make_console, make_table
+from mllmu_med.disk import readable
 
 if TYPE_CHECKING:
     from builder.harm.stage import Estimate
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
 
 
 def print_result(job: Job, result: Result) -> None:
@@ -66,7 +63,7 @@ def print_result(job: Job, result: Result) -> None:
     files = result.manifest["files"]
     size = sum(entry["bytes"] for entry in files.values())
     console.print(
-        f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {_size(size)}, in "
+        f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {readable(size)}, in "
         f"{escape(shown(job.out))}"
     )
     console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
