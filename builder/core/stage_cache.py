@@ -165,7 +165,7 @@ class Chain:
             notes=outcome.notes,
             inputs=outcome.inputs,
         )
-        _write_state(building, state)
+        write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
         return state
 
 
@@ -206,10 +206,6 @@ def read_state(folder: Path) -> StageState | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Not there, or not ours: the stage simply has not run.
         return None
-
-
-def _write_state(folder: Path, state: StageState) -> None:
-    write_atomic(folder / "stage.json", canonical_json(state._asdict()) + "\n")
 
 
 def _output(folder: Path) -> str:
