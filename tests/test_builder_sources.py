@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builder.sources import Rows, name_apart
 from corpora import (
     SMALL,
     make_mm_skin,
@@ -29,6 +28,7 @@ from typer.testing import CliRunner
 from builder.__main__ import app
 from builder.core.stage_cache import Chain, Drop, Outcome, Stage
 from builder.ingest import mm_skin, slake
+from builder.ingest.corpus import Rows, name_apart
 from mllmu_med_dataset import UserError
 
 
@@ -414,7 +414,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "an open quote": (
         csv_text('image,question,answer\na.png,"Q,A\n'),
-        ["VQA.csv, after line 1: broken CSV"],
+        ["VQA.csv: broken CSV (row 2: unexpected end of data)"],
     ),
     "a climbing path in the CSV": (
         csv_text("image,question,answer\n../../a.png,Q,A\n"),

@@ -8,44 +8,24 @@ text that it is: nothing is taken for a number, a date or a missing value.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from builder.review.raw_decision import RawDecision
 from builder.review.records import Item
+from mllmu_med.csv_tables import head_of, read_cells
 from mllmu_med_dataset import UserError
 
 COLUMNS: Final = (
-    "id",
-    "content",
-    "scenario",
-    "kind",
-    "rating",
-    "picture",
-    "clean_question",
-    "clean_answer",
-    "question",
-    "answer",
-    "decision",
-    "reasons",
-    "edited_question",
-    "edited_answer",
-    "note",
+    "id", "content", "scenario", "kind", "rating", "picture", "clean_question", "clean_answer",
+    "question", "answer", "decision", "reasons", "edited_question", "edited_answer", "note",
     "reviewer",
-)
+)  # fmt: skip
 #: Without these a table cannot be read.
 _NEEDED: Final = (
-    "id",
-    "content",
-    "question",
-    "answer",
-    "decision",
-    "reasons",
-    "edited_question",
+    "id", "content", "question", "answer", "decision", "reasons", "edited_question",
     "edited_answer",
-)
+)  # fmt: skip
 #: Spreadsheets run a cell that begins with one of the first; the quote is how we mark such cells.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 #: What a spreadsheet leaves of a text that it took for a formula.
@@ -76,26 +56,20 @@ def restored(cell: str) -> str:
 
 def write_table(items: Iterable[Item], reviewer: str) -> str:
     """The table for a reviewer, whose name may be empty."""
-    stream = io.StringIO()
-    stream.write("\ufeff")
-    writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\r\n")
-    writer.writeheader()
-    for item in items:
-        row = {
-            "id": item.id,
-            "content": item.content,
-            "scenario": item.scenario,
+    import pandas as pd
+
+    rows = [
+        item._asdict()
+        | {
             "kind": item.harm,
             "rating": str(item.rating or ""),
             "picture": item.image_id,
-            "clean_question": item.clean_question,
-            "clean_answer": item.clean_answer,
-            "question": item.question,
-            "answer": item.answer,
             "reviewer": reviewer,
         }
-        writer.writerow({name: defused(cell) for name, cell in row.items()})
-    return stream.getvalue()
+        for item in items
+    ]
+    cells = pd.DataFrame(rows, columns=COLUMNS, dtype=object).fillna("").map(defused)
+    return "\ufeff" + cells.to_csv(index=False, lineterminator="\r\n")
 
 
 def read_table(data: bytes, where: str) -> list[Row]:
@@ -107,25 +81,34 @@ def read_table(data: bytes, where: str) -> list[Row]:
     text = _text(data, where)
     if not text.strip():
         raise UserError(f"{where}: is empty: import the table that review export wrote, filled in")
-    head, *rows = _cells(text, where)
-    names = [cell.strip().lower() for cell in head]
+    head = text.splitlines()[0].lower()
+    delimiter = max(
+        ",;\t", key=lambda mark: sum(cell.strip(' "') in COLUMNS for cell in head.split(mark))
+    )
+    try:
+        cells = read_cells(text, delimiter)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: is cut off or damaged ({error}): save it as CSV again and import that"
+        ) from error
+    names = [cell.strip().lower() for cell in head_of(cells)]
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise UserError(f"{where}: has no column {', '.join(missing)}: {_AGAIN}")
     doubled = [name for name in COLUMNS if names.count(name) > 1]
     if doubled:
         raise UserError(f"{where}: has the column {doubled[0]} twice: {_AGAIN}")
-    found = [
-        _row(names, cells, f"row {number}")
-        for number, cells in enumerate(rows, 2)
-        if any(cell.strip() for cell in cells)
-    ]
     # Some programs leave out empty cells, others the last line end; both is half a row.
-    if found and len(rows[-1]) < len(head) and not text.endswith(("\n", "\r")):
-        found[-1] = found[-1]._replace(
-            broken="ends in the middle: the file is cut off: get all of it"
-        )
-    return found
+    cut_off = cells.iloc[-1].isna()[len(names) - 1] and not text.endswith(("\n", "\r"))
+    rows = [
+        _row(names, texts, f"row {number}")
+        for number, *texts in cells.iloc[1:].fillna("").itertuples(name=None)
+        if any(text.strip() for text in texts)
+    ]
+    if rows and cut_off:
+        why = "ends in the middle: the file is cut off: get all of it"
+        rows[-1] = rows[-1]._replace(broken=why)
+    return rows
 
 
 def _text(data: bytes, where: str) -> str:
@@ -145,26 +128,8 @@ def _text(data: bytes, where: str) -> str:
         ) from error
 
 
-def _cells(text: str, where: str) -> list[list[str]]:
-    """Cut into rows and cells; the delimiter is the one that finds most columns in the head."""
-
-    def known(delimiter: str) -> int:
-        head = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        return len({cell.strip().lower() for cell in head} & set(COLUMNS))
-
-    try:
-        delimiter = max(",;\t", key=known)
-        stream = io.StringIO(text, newline="")
-        return list(csv.reader(stream, delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise UserError(
-            f"{where}: is cut off or damaged ({error}): save it as CSV again and import that"
-        ) from error
-
-
 def _row(names: list[str], cells: list[str], row: str) -> Row:
-    padded = cells + [""] * (len(names) - len(cells))  # some programs leave out empty cells
-    found = {name: restored(cell) for name, cell in zip(names, padded, strict=False)}
+    found = {name: restored(cell) for name, cell in zip(names, cells, strict=False)}
     edited = [found[f"edited_{name}"] for name in ("question", "answer")]
     raw = RawDecision(
         row=row,
