@@ -13,9 +13,9 @@ from pathlib import Path
 from builder.core.job import Job
 from builder.core.stage_cache import Chain, locked
 from builder.review import decisions_file
+from builder.review.check_rows import Changed, Counts, Names, Refused, RowChecker
 from builder.review.export import read_team
-from builder.review.match_texts import Changed, Counts, Desk, Names, Refused
-from builder.review.merge import merge_all
+from builder.review.merge_decisions import merge_all
 from builder.review.read_files import read_file
 from builder.review.records import WITHDRAW, Decision
 from builder.review.stage import Open, read_open
@@ -76,13 +76,13 @@ def import_files(
         held = {name: decisions_file.read(job.work, name) for name in found}
         before = {key: one for decided in held.values() for key, one in decided.items()}
         known = (*read_team(job.work).reviewers, *(key.reviewer for key in before))
-        desk = Desk(found, before, Names(known), reviewer.strip(), settles)
+        checker = RowChecker(found, before, Names(known), reviewer.strip(), settles)
         counts: dict[str, Counts] = {}
         changed = set()
         for file, given in read:
             told = counts.setdefault(file, Counts())
             told.undecided += given.undecided
-            for name, decision in desk.sound(file, given.rows, told):
+            for name, decision in checker.decisions(file, given.rows, told):
                 if _take(held[name], decision, file, told):
                     changed.add(name)
         for name in sorted(changed):

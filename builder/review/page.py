@@ -15,8 +15,7 @@ from string import Template
 from typing import Any, Final
 
 from builder.review.page_images import Embedded, embed
-from builder.review.raw_decision import PAGE_FORMAT, PAGE_VERSION
-from builder.review.records import REASONS, Item
+from builder.review.records import PAGE_FORMAT, PAGE_VERSION, REASONS, Item
 from builder.review.word_marks import word_marks
 
 #: In this order: later ones use what earlier ones define.

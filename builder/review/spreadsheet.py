@@ -8,11 +8,12 @@ text that it is: nothing is taken for a number, a date or a missing value.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
-from builder.review.raw_decision import RawDecision
 from builder.review.records import Item
+from builder.review.submitted_row import SubmittedRow
 from mllmu_med.csv_tables import head_of, read_cells
 from mllmu_med_dataset import UserError
 
@@ -31,17 +32,6 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 #: What a spreadsheet leaves of a text that it took for a formula.
 _ERRORS: Final = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#ERROR!")
 _AGAIN: Final = "export the table again, or restore its columns"
-
-
-class Row(NamedTuple):
-    """A row as it came back, here or in another format.
-
-    shown: the texts that the reviewer is not to change, by column, as a table has them now.
-    """
-
-    raw: RawDecision
-    shown: dict[str, str]
-    broken: str = ""  # why nothing can be read from it
 
 
 def defused(cell: str) -> str:
@@ -72,7 +62,7 @@ def write_table(items: Iterable[Item], reviewer: str) -> str:
     return "\ufeff" + cells.to_csv(index=False, lineterminator="\r\n")
 
 
-def read_table(data: bytes, where: str) -> list[Row]:
+def read_table(data: bytes, where: str) -> list[SubmittedRow]:
     """The rows of a filled table; rows without any text are left out.
 
     Raises:
@@ -128,33 +118,25 @@ def _text(data: bytes, where: str) -> str:
         ) from error
 
 
-def _row(names: list[str], cells: list[str], row: str) -> Row:
-    found = {name: restored(cell) for name, cell in zip(names, cells, strict=False)}
-    edited = [found[f"edited_{name}"] for name in ("question", "answer")]
-    raw = RawDecision(
-        row=row,
-        id=found["id"].strip(),
-        content=found["content"].strip(),
-        reviewer=found.get("reviewer", ""),
-        verdict=found["decision"],
-        reasons=_reasons(found["reasons"]),
-        note=found.get("note", ""),
-        question=edited[0] if edited[0].strip() else None,
-        answer=edited[1] if edited[1].strip() else None,
-        decided_at="",
-    )
-    shown = {name: found[name] for name in ("question", "answer")}
+def _row(names: list[str], cells: list[str], row: str) -> SubmittedRow:
+    by_name = {name: restored(cell) for name, cell in zip(names, cells, strict=False)}
+    question, answer = (by_name[f"edited_{name}"] for name in ("question", "answer"))
     broken = ""
     if any(cell.strip() for cell in cells[len(names) :]):
         broken = "has more cells than the head has columns: put texts with delimiters in quotes"
-    for text in edited:
-        if text.strip() in _ERRORS:
-            broken = f"the edited text is {text.strip()}: begin it with ' so that it stays a text"
-    return Row(raw, shown, broken)
-
-
-def _reasons(cell: str) -> tuple[str, ...]:
-    """Reasons with a comma, semicolon or line break between them."""
-    for mark in ";\n":
-        cell = cell.replace(mark, ",")
-    return tuple(part.strip() for part in cell.split(",") if part.strip())
+    for text in (question.strip(), answer.strip()):
+        if text in _ERRORS:
+            broken = f"the edited text is {text}: begin it with ' so that it stays a text"
+    return SubmittedRow(
+        row,
+        by_name["id"].strip(),
+        by_name["content"].strip(),
+        by_name.get("reviewer", ""),
+        by_name["decision"],
+        tuple(part.strip() for part in re.split("[,;\n]", by_name["reasons"]) if part.strip()),
+        by_name.get("note", ""),
+        question if question.strip() else None,
+        answer if answer.strip() else None,
+        shown={name: by_name[name] for name in ("question", "answer")},
+        broken=broken,
+    )

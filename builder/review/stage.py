@@ -21,7 +21,7 @@ from builder.harm import text_checks
 from builder.patients.profiles import read_profiles
 from builder.review import decisions_file
 from builder.review.edits import apply_edit, check_edit
-from builder.review.merge import Merged, agreement, merge_all, pairs, published_names
+from builder.review.merge_decisions import Merged, agreement, merge_all, pairs, published_names
 from builder.review.records import REASONS, Item, item
 from mllmu_med.files import write_json, write_jsonl
 from mllmu_med_dataset import Record, UserError

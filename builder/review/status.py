@@ -12,7 +12,7 @@ from rich.text import Text
 from builder.core.job import Job, options
 from builder.review.export import Team
 from builder.review.import_files import Imported
-from builder.review.merge import Merged, agreement, pairs
+from builder.review.merge_decisions import Merged, agreement, pairs
 from builder.review.records import REASONS, in_words
 from builder.review.stage import Open, check_enough
 from mllmu_med.console import make_console, make_table
