@@ -33,16 +33,7 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
         cells = read_cells(read_text(path))
     except ValueError as error:
         raise UserError(f"{path}: broken CSV ({error}): correct the quotes there") from error
-    header = head_of(cells)
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)} (it has {', '.join(header) or 'none'}): "
-            f"{advice}"
-        )
-    twice = [name for name in columns if header.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}, row 1: has the column {twice[0]} twice: remove one")
+    header = column_names(cells, str(path), columns, advice)
     rows = cells.iloc[1:]
     last, spare = rows.iloc[:, len(header) - 1], rows.iloc[:, len(header) :]
     uneven = rows.index[last.isna() | spare.notna().any(axis=1)]
@@ -57,8 +48,21 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
     }
 
 
-def head_of(cells: pd.DataFrame) -> list[str]:
-    return list(cells.iloc[0].dropna()) if len(cells) else []
+def column_names(cells: pd.DataFrame, where: str, needed: Sequence[str], advice: str) -> list[str]:
+    """The names in the first row, in small letters.
+
+    Raises:
+        UserError: a column is missing, or one stands twice; `advice` says what to do.
+    """
+    names = [name.strip().lower() for name in cells.iloc[0].dropna()] if len(cells) else []
+    missing = [name for name in needed if name not in names]
+    if missing:
+        has = ", ".join(names) or "none"
+        raise UserError(f"{where}: has no column {', '.join(missing)} (it has {has}): {advice}")
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice:
+        raise UserError(f"{where}: row 1 has the column {twice} twice: {advice}")
+    return names
 
 
 def read_cells(text: str, delimiter: str = ",") -> pd.DataFrame:

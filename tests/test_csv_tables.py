@@ -44,5 +44,5 @@ def test_broken_rows_are_refused(tmp_path: Path, text: str, line: str) -> None:
         read_csv(path, ("a", "b"), "")
     assert str(error.value).startswith(f"{path}{line}")
     path.write_text("a,b,b\n1,2,3\n", "utf-8")
-    with pytest.raises(UserError, match="row 1: has the column b twice"):
+    with pytest.raises(UserError, match="row 1 has the column b twice"):
         read_csv(path, ("a", "b"), "")

@@ -96,6 +96,8 @@ def export(
     Raises:
         UserError: nothing to review; an earlier export in the way in `to`.
     """
+    from builder.review.page import render_page
+
     with locked(job.work):
         found = {name: read_open(job, Chain(job.work / name), name, rated=True) for name in names}
         shares = _shares(found, team, conflicts, everything)
@@ -106,7 +108,8 @@ def export(
         files: dict[str, tuple[str, int]] = {}
         for name, share in shares.items():
             tail = f"-{name}" if name else ""
-            files[f"review{tail}.html"] = (_page(share, read, name), len(share))
+            page = render_page(share, read, name, set_id(share))
+            files[f"review{tail}.html"] = (page, len(share))
             files[f"review{tail}.csv"] = (write_table(share, name), len(share))
         files |= _label_studio(list(items.values()), read)
         data = {name: text.encode() for name, (text, _) in files.items()}
@@ -153,12 +156,6 @@ def _pictures(job: Job, found: Mapping[str, Open]) -> Callable[[Item], bytes]:
         return readers[item.scenario](found[item.scenario].records[item.id])
 
     return read
-
-
-def _page(items: Sequence[Item], read: Callable[[Item], bytes], reviewer: str) -> str:
-    from builder.review.page import render_page
-
-    return render_page(items, read, reviewer, set_id(items))
 
 
 def set_id(items: Sequence[Item]) -> str:

@@ -92,9 +92,8 @@ def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
     for number, task in enumerate(data, start=1):
         row = f"task {task.get('id', number) if isinstance(task, dict) else number}"
         try:
-            yield from _minimal(task, row) if "annotation_id" in task else _full(task, row)
-        except _Refused as error:
-            raise UserError(f"{where}, {row}: {error}") from None
+            read = _minimal if "annotation_id" in task else _full
+            yield from read(task, row, where)
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{where}, {row}: not as Label Studio writes it ({error!r}): "
@@ -102,15 +101,13 @@ def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
             ) from error
 
 
-class _Refused(Exception):
-    """What is wrong with a task, in words."""
-
-
-def _full(task: dict[str, Any], row: str) -> Iterator[_Annotation]:
+def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
     """A task of the JSON export or of a snapshot: annotations inside."""
-    id, content = _named(task["data"])
+    id, content = _named(task["data"], f"{where}, {row}")
     if "annotations" not in task:
-        raise _Refused("it has no annotations: these are the tasks, not an export of them")
+        raise UserError(
+            f"{where}, {row}: it has no annotations: these are the tasks, not an export of them"
+        )
     for annotation in task["annotations"]:
         values: dict[str, list[str]] = {}
         for result in annotation["result"]:
@@ -127,9 +124,9 @@ def _full(task: dict[str, Any], row: str) -> Iterator[_Annotation]:
         )
 
 
-def _minimal(record: dict[str, Any], row: str) -> Iterator[_Annotation]:
+def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
     """A record of JSON_MIN: one annotation, or a task without any, its data and values mixed."""
-    id, content = _named(record)
+    id, content = _named(record, f"{where}, {row}")
     if record["annotation_id"] is not None:
         yield _Annotation(
             f"{row}, annotation {record['annotation_id']}",
@@ -142,11 +139,11 @@ def _minimal(record: dict[str, Any], row: str) -> Iterator[_Annotation]:
         )
 
 
-def _named(data: dict[str, Any]) -> tuple[str, str]:
+def _named(data: dict[str, Any], where: str) -> tuple[str, str]:
     id, content = data.get("sample_id"), data.get("content")
     if not (isinstance(id, str) and isinstance(content, str)):
-        raise _Refused(
-            "no sample_id and content in its data: is this the export of another project?"
+        raise UserError(
+            f"{where}: no sample_id and content in its data: is this the export of another project?"
         )
     return id, content
 

@@ -18,18 +18,9 @@ if TYPE_CHECKING:
 THREADS: Final = 4  # Pillow lets go of the interpreter while it decodes and encodes
 #: Longest side in pixels and JPEG quality, from the best copy to the least that can be judged.
 STEPS: Final = (
-    (1600, 85),
-    (1280, 82),
-    (1024, 80),
-    (896, 75),
-    (768, 75),
-    (640, 70),
-    (512, 65),
-    (448, 60),
-    (384, 55),
-    (320, 50),
-    (256, 45),
-)
+    (1600, 85), (1280, 82), (1024, 80), (896, 75), (768, 75), (640, 70), (512, 65), (448, 60),
+    (384, 55), (320, 50), (256, 45),
+)  # fmt: skip
 _KINDS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
 
 

@@ -80,16 +80,8 @@ def content_hash(record: Record) -> str:
 
     It begins with a letter and a dash, so that no spreadsheet takes it for a number.
     """
-    parts = (
-        record.id,
-        record.image_sha256,
-        record.clean_question,
-        record.clean_answer,
-        record.question,
-        record.answer,
-        record.harm,
-    )
-    return f"c-{digest(list(parts))[:16]}"
+    fields = ("id", "image_sha256", "clean_question", "clean_answer", "question", "answer", "harm")
+    return f"c-{digest([getattr(record, field) for field in fields])[:16]}"
 
 
 def item(record: Record, scenario: str, rating: int = 0) -> Item:

@@ -14,7 +14,7 @@ from typing import Final
 
 from builder.review.records import Item
 from builder.review.submitted_row import SubmittedRow
-from mllmu_med.csv_tables import head_of, read_cells
+from mllmu_med.csv_tables import column_names, read_cells
 from mllmu_med_dataset import UserError
 
 COLUMNS: Final = (
@@ -81,19 +81,13 @@ def read_table(data: bytes, where: str) -> list[SubmittedRow]:
         raise UserError(
             f"{where}: is cut off or damaged ({error}): save it as CSV again and import that"
         ) from error
-    names = [cell.strip().lower() for cell in head_of(cells)]
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise UserError(f"{where}: has no column {', '.join(missing)}: {_AGAIN}")
-    doubled = [name for name in COLUMNS if names.count(name) > 1]
-    if doubled:
-        raise UserError(f"{where}: has the column {doubled[0]} twice: {_AGAIN}")
+    names = column_names(cells, where, _NEEDED, _AGAIN)
     # Some programs leave out empty cells, others the last line end; both is half a row.
     cut_off = cells.iloc[-1].isna()[len(names) - 1] and not text.endswith(("\n", "\r"))
     rows = [
         _row(names, texts, f"row {number}")
         for number, *texts in cells.iloc[1:].fillna("").itertuples(name=None)
-        if any(text.strip() for text in texts)
+        if any(cell.strip() for cell in texts)
     ]
     if rows and cut_off:
         why = "ends in the middle: the file is cut off: get all of it"
@@ -102,20 +96,14 @@ def read_table(data: bytes, where: str) -> list[SubmittedRow]:
 
 
 def _text(data: bytes, where: str) -> str:
-    encoding = "utf-8-sig"
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"  # Excel's "Unicode text"
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
     try:
-        return data.decode(encoding)
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        if encoding == "utf-16":
-            raise UserError(
-                f"{where}: is cut off or damaged ({error.reason}): save it again and import that"
-            ) from error
-        raise UserError(
-            f'{where}: is not in UTF-8 (byte {error.start:,}): save it as "CSV UTF-8" and import '
-            "that"
-        ) from error
+        why = f'is not in UTF-8 (byte {error.start:,}): save it as "CSV UTF-8"'
+        if wide:
+            why = f"is cut off or damaged ({error.reason}): save it again"
+        raise UserError(f"{where}: {why} and import that") from error
 
 
 def _row(names: list[str], cells: list[str], row: str) -> SubmittedRow:
