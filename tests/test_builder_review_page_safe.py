@@ -138,11 +138,9 @@ def test_private_values_are_underlined_with_their_kind(
 
 def test_words_that_stand_in_both_texts_are_not_marked() -> None:
     def unmarked(text: str, places: list[tuple[int, int]]) -> str:
-        return "".join(
-            char
-            for at, char in enumerate(text)
-            if char != " " and not any(start <= at < end for start, end in places)
-        )
+        for start, end in reversed(places):
+            text = text[:start] + text[end:]
+        return text.replace(" ", "")
 
     draw = random.Random(7)
     for _ in range(150):
@@ -151,9 +149,8 @@ def test_words_that_stand_in_both_texts_are_not_marked() -> None:
         kept = unmarked(one, marks.removed)
         assert kept == unmarked(two, marks.added)  # the same words, in the same order
         words, other = one.replace(" ", ""), two.replace(" ", "")
-        runs = [words[i:j] for i in range(len(words)) for j in range(i, len(words) + 1)]
-        longest = max((len(run) for run in runs if run in other), default=0)
-        assert len(kept) >= longest or marks.rewritten
+        runs = (words[i:j] for i in range(12) for j in range(13) if words[i:j] in other)
+        assert len(kept) >= max(map(len, runs)) or marks.rewritten
     assert word_marks("Yes.", "No.").rewritten
     assert word_marks("\u00b9 a, b; c d", "\u00b9 x, y; c d")[1:] == ([(2, 6)], [(2, 6)])
 

@@ -29,6 +29,7 @@ from builder.__main__ import app
 from builder.core.stage_cache import Chain, Drop, Outcome, Stage
 from builder.ingest import mm_skin, slake
 from builder.ingest.corpus import Rows, name_apart
+from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import UserError
 
 
@@ -217,6 +218,14 @@ def test_mm_skin_ids_do_not_depend_on_the_order(tmp_path: Path) -> None:
     assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
 
 
+def test_cells_stay_texts_and_rows_keep_their_numbers(tmp_path: Path) -> None:
+    cells = ["NA", "None", "1e5", "007", "", "nan", "TRUE", "2020-01-01", "\x00 ", "a,b", "<NA>"]
+    lines = "\r\n\r\n".join(f'"{cell}",x' for cell in cells)
+    (tmp_path / "t.csv").write_bytes(f"\ufeffA ,mine\r\n{lines}".encode())
+    rows = read_csv(tmp_path / "t.csv", ["a"], "")
+    assert rows == {2 * at + 2: {"a": cell} for at, cell in enumerate(cells)}
+
+
 def test_mm_skin_flat_pictures(tmp_path: Path) -> None:
     root = make_mm_skin(tmp_path / "m", mm_skin_rows(3))
     for path in list((root / "dataset").iterdir()):
@@ -399,6 +408,14 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     "too many values": (
         csv_text("image,question,answer\na.png,Q,A,B\n"),
         ["VQA.csv, row 2: not 3 values"],
+    ),
+    "far too many values": (
+        csv_text("image,question,answer\na.png,Q,A\nb.png,Q" + ",B" * 99),
+        ["VQA.csv: broken CSV (row 3: Expected 19 fields"],
+    ),
+    "a column twice": (
+        csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
+        ["VQA.csv: row 1 has the column answer twice: give MM-Skin's own file"],
     ),
     "half a character": (
         in_slake(lambda root: (root / "test.json").write_text(HALF)),
