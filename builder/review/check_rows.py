@@ -45,7 +45,7 @@ class Names:
         name = normalize("NFC", " ".join(given.split()))
         if name:
             return self.known.setdefault(_folded(name), name)
-        named = sorted(one for one in self.known.values() if one != NOBODY)
+        named = sorted(known for known in self.known.values() if known != NOBODY)
         if named:
             raise UserError(
                 f"{file}: names no reviewer, and this review has {', '.join(named)}: say whose it "
@@ -81,7 +81,7 @@ class Changed(NamedTuple):
     def __str__(self) -> str:
         before, now = in_words(self.before), in_words(self.now)
         if before == now:
-            texts = [(one.question, one.answer) for one in (self.before, self.now)]
+            texts = [(decision.question, decision.answer) for decision in (self.before, self.now)]
             now = "another note" if texts[0] == texts[1] else "another text"
         return f"{self.file} ({self.now.id}): {self.now.reviewer} had {before}, now {now}"
 
@@ -109,16 +109,16 @@ class RowChecker:
 
     def __init__(
         self,
-        found: Mapping[str, Open],
+        by_scenario: Mapping[str, Open],
         held: Mapping[Key, Decision],
         names: Names,
         reviewer: str,
         settles: bool,
     ) -> None:
-        self.found = found
+        self.by_scenario = by_scenario
         self.held = held
         self.names = names
-        self.items = {item.id: item for one in found.values() for item in one.items}
+        self.items = {item.id: item for name in by_scenario for item in by_scenario[name].items}
         self.reviewer = reviewer
         self.settles = settles
 
@@ -198,7 +198,7 @@ class RowChecker:
         problem = mistake(row, item)
         if problem:
             return problem
-        merged = self.found[item.scenario].merged[item.id]
+        merged = self.by_scenario[item.scenario].merged[item.id]
         settled = row.verdict == WITHDRAW or merged.conflict or merged.settled
         if self.settles and not settled:
             return "nothing to settle: reviewers do not disagree here: import it without --settle"
@@ -208,7 +208,7 @@ class RowChecker:
             answer = edited_text(row.answer, item.answer)
             if (question, answer) == (item.question, item.answer):
                 return "edit, but no text is changed: edit it, or accept it"
-            failure = check_edit(self.found[item.scenario].records[item.id], question, answer)
+            failure = check_edit(self.by_scenario[item.scenario].records[item.id], question, answer)
             if failure:
                 return f"the edited text does not pass ({failure.name}): {failure.problem}"
         return Decision(
@@ -229,6 +229,6 @@ def _plain(row: SubmittedRow) -> SubmittedRow:
     """Without spaces around words, its reasons as keys."""
     return row._replace(
         verdict=row.verdict.strip().lower(),
-        reasons=tuple(sorted({reason_key(one) for one in row.reasons})),
+        reasons=tuple(sorted({reason_key(reason) for reason in row.reasons})),
         note=row.note.strip(),
     )

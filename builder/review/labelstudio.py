@@ -68,7 +68,7 @@ def left_out(data: Any, where: str) -> dict[str, int]:
     annotations = list(_annotations(data, where))
     return {
         "skipped": sum(annotation.skipped for annotation in annotations),
-        "empty": sum(not (one.values or one.skipped) for one in annotations),
+        "empty": sum(not (annotation.values or annotation.skipped) for annotation in annotations),
         "draft": sum(len(task.get("drafts") or ()) for task in data),
     }
 
@@ -159,7 +159,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _decision(annotation: _Annotation, where: str) -> SubmittedRow:
-    def one(control: str) -> str | None:
+    def single(control: str) -> str | None:
         texts = annotation.values.get(control, [])
         if len(texts) > 1:
             raise UserError(
@@ -167,7 +167,7 @@ def _decision(annotation: _Annotation, where: str) -> SubmittedRow:
             )
         return texts[0] if texts else None
 
-    verdict = one("decision") or ""
+    verdict = single("decision") or ""
     by = annotation.by
     if isinstance(by, dict):
         by = by.get("email") or by.get("id")
@@ -179,8 +179,8 @@ def _decision(annotation: _Annotation, where: str) -> SubmittedRow:
         reviewer=by if isinstance(by, str) else "" if by is None else f"label-studio-{by}",
         verdict=verdict,
         reasons=tuple(annotation.values.get("reasons", ())) if verdict == "reject" else (),
-        note=one("note") or "",
-        question=one("edited_question") if edited else None,
-        answer=one("edited_answer") if edited else None,
+        note=single("note") or "",
+        question=single("edited_question") if edited else None,
+        answer=single("edited_answer") if edited else None,
         decided_at=annotation.at,
     )

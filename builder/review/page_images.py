@@ -49,24 +49,24 @@ def embed(
         UserError: too many pictures for the budget, however small.
     """
     first = {item.image_sha256: item for item in reversed(items)}
-    wanted = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
-    if not wanted:
+    distinct = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
+    if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_picture(item)), wanted))
+        sizes = list(pool.map(lambda item: len(read_picture(item)), distinct))
         share = _share(sizes, budget)
-        with progress("review page: pictures", len(wanted)) as advance:
+        with progress("review page: pictures", len(distinct)) as advance:
 
-            def one(item: Item) -> Embedded | None:
+            def embed_one(item: Item) -> Embedded | None:
                 return _embed(read_picture(item), share, advance)
 
-            done = list(pool.map(one, wanted))
+            done = list(pool.map(embed_one, distinct))
     made = {
-        item.image_sha256: picture for item, picture in zip(wanted, done, strict=True) if picture
+        item.image_sha256: picture for item, picture in zip(distinct, done, strict=True) if picture
     }
-    if len(made) < len(wanted):
+    if len(made) < len(distinct):
         raise UserError(
-            f"review page: {len(wanted):,} pictures are too many for one page of "
+            f"review page: {len(distinct):,} pictures are too many for one page of "
             f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
             "--reviewers"
         )

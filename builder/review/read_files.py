@@ -72,8 +72,8 @@ def _read_page(value: dict[str, Any], where: str) -> list[SubmittedRow]:
     if not isinstance(reviewer, str):
         raise UserError(f"{where}: its reviewer is no text: export it again and import that")
     return [
-        _page_row(one, f"decision {number}", reviewer)
-        for number, one in enumerate(value["decisions"], 1)
+        _page_row(decision, f"decision {number}", reviewer)
+        for number, decision in enumerate(value["decisions"], 1)
     ]
 
 

@@ -40,7 +40,7 @@ def mistake(row: SubmittedRow, item: Item) -> str:
         text and edited_text(text, ours) != ours
         for text, ours in ((row.question, item.question), (row.answer, item.answer))
     )
-    unknown = [one for one in row.reasons if one not in REASONS]
+    unknown = [reason for reason in row.reasons if reason not in REASONS]
     if not row.verdict:
         what = "an edited text" if edited else "reasons"
         return f"has {what} but no decision: write {'edit' if edited else 'reject'} as its decision"
