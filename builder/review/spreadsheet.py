@@ -48,17 +48,10 @@ def write_table(items: Iterable[Item], reviewer: str) -> str:
     """The table for a reviewer, whose name may be empty."""
     import pandas as pd
 
-    rows = [
-        item._asdict()
-        | {
-            "kind": item.harm,
-            "rating": str(item.rating or ""),
-            "picture": item.image_id,
-            "reviewer": reviewer,
-        }
-        for item in items
-    ]
-    cells = pd.DataFrame(rows, columns=COLUMNS, dtype=object).fillna("").map(defused)
+    cells = pd.DataFrame(list(items), columns=Item._fields, dtype=object)
+    cells = cells.rename(columns={"harm": "kind", "image_id": "picture"})
+    cells = cells.assign(rating=cells["rating"].map(lambda r: str(r or "")), reviewer=reviewer)
+    cells = cells.reindex(columns=COLUMNS, fill_value="").map(defused)
     return "\ufeff" + cells.to_csv(index=False, lineterminator="\r\n")
 
 
