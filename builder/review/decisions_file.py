@@ -42,9 +42,8 @@ def read(work: Path, scenario: str) -> dict[Key, Decision]:
     if not file.exists():
         return {}
     try:
-        decisions = [
-            Decision(**{**row, "reasons": tuple(row["reasons"])}) for row in read_jsonl(file)
-        ]
+        rows = [row | {"reasons": tuple(row["reasons"])} for row in read_jsonl(file)]
+        decisions = [Decision(**row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: holds decisions and cannot be read ({error}): restore it from a copy, or "

@@ -40,17 +40,9 @@ def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
     counts alone; otherwise all have to agree on the verdict and the edited text, or the item stays
     undecided.
     """
-    current = tuple(
-        sorted(
-            (
-                decision
-                for decision in decisions
-                if (decision.id, decision.content) == (item.id, item.content)
-                and decision.verdict != WITHDRAW
-            ),
-            key=lambda decision: (decision.reviewer, decision.settles),
-        )
-    )
+    about_it = [one for one in decisions if (one.id, one.content) == (item.id, item.content)]
+    standing = [decision for decision in about_it if decision.verdict != WITHDRAW]
+    current = tuple(sorted(standing, key=lambda decision: (decision.reviewer, decision.settles)))
     counting = [decision for decision in current if decision.settles] or current
     if len({(decision.verdict, decision.question, decision.answer) for decision in counting}) != 1:
         return Merged(None, decisions=current)
