@@ -28,7 +28,6 @@ from baselines.llava_layout import (
     sort_names,
     vision_config_of,
 )
-from baselines.pieces import read_pieces
 from mllmu_med.disk import readable, writing
 from mllmu_med.files import new_folder, write_atomic
 from mllmu_med.progress import progress
@@ -214,6 +213,24 @@ def _grown(value: Tensor, rows: int) -> Tensor:
         return value
     mean = value.float().mean(0, keepdim=True).to(value.dtype)
     return torch.cat([value, mean.expand(rows - value.shape[0], -1)])
+
+
+def read_pieces(path: Path) -> list[str]:
+    """The texts of a SentencePiece model's pieces in the order of their ids.
+
+    Raises:
+        UserError: no such file, or not a SentencePiece model.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    model = SentencePieceProcessor()
+    try:
+        model.LoadFromSerializedProto(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except RuntimeError as error:
+        raise UserError(f"{path}: not a SentencePiece model: fetch it again") from error
+    return [model.id_to_piece(number) for number in range(model.get_piece_size())]
 
 
 def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:

@@ -8,7 +8,6 @@ Percent with two decimals as the paper prints it; the figures themselves are fra
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Callable
@@ -166,28 +165,17 @@ CSV_COLUMNS: Final = (
 
 def to_csv(report: Report) -> str:
     """One figure a line, fractions in full precision; `source` is ours or the paper's table."""
-    stream = io.StringIO()
-    out = csv.writer(stream, lineterminator="\n")
-    out.writerow(CSV_COLUMNS)
+    import pandas as pd
+
+    rows = []
     for source, lines in (("ours", report.lines), ("paper", report.paper)):
         for line in lines:
             for key, one in line.figures.items():
                 signature = report.signatures.get(key.metric, "") if source == "ours" else "printed"
-                limits = ("" if limit is None else limit for limit in (one.low, one.high))
-                out.writerow(
-                    [
-                        source,
-                        report.config,
-                        line.name,
-                        line.role,
-                        *key,
-                        one.value,
-                        *limits,
-                        one.n or "",
-                        signature,
-                    ]
-                )
-    return stream.getvalue()
+                figure = (one.value, one.low, one.high, one.n or None)
+                rows.append((source, report.config, line.name, line.role, *key, *figure, signature))
+    table = pd.DataFrame(rows, columns=CSV_COLUMNS, dtype=object)
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def _to_html(report: Report) -> str:

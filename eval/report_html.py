@@ -33,10 +33,10 @@ ALT: Final = {
 }
 
 STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1b1f23; --soft: #59636e; --paper: #fff; --line: #dcdfe3;
-  --band: #f3f5f7; --best: #0b5c8f }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e6e3; --soft: #a3abb3; --paper: #16181b;
-  --line: #3a3f45; --band: #1f2327; --best: #7cc4f0 } }
+:root { color-scheme: light dark; --ink: light-dark(#1b1f23, #e8e6e3);
+  --soft: light-dark(#59636e, #a3abb3); --paper: light-dark(#fff, #16181b);
+  --line: light-dark(#dcdfe3, #3a3f45); --band: light-dark(#f3f5f7, #1f2327);
+  --best: light-dark(#0b5c8f, #7cc4f0) }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 76rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif }

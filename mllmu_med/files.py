@@ -131,6 +131,22 @@ def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def read_text(path: Path) -> str:
+    """A file's text, with or without a byte order mark.
+
+    Raises:
+        UserError: it cannot be read, or is not in UTF-8.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 (byte {error.start}): save it as UTF-8 and run again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def make_folder(path: Path, what: str) -> None:
     """Make a folder that can be written to, or say why not."""
     try:

@@ -15,7 +15,7 @@ from builder.core.job import read_job
 from builder.core.recipe import load_recipe
 from builder.core.stage_cache import Chain
 from builder.rebuild.stages import plan
-from builder.review.merge import Merged
+from builder.review.merge_decisions import Merged
 from builder.review.stage import Open, before, check_enough
 from builder.split import bands
 from mllmu_med_dataset import Record, UserError

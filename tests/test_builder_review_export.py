@@ -21,7 +21,7 @@ TEAM = ["--reviewers", "anna,ben"]
 
 
 def ids(path: Path) -> list[str]:
-    return [row.raw.id for row in read_table(path.read_bytes(), path.name)]
+    return [row.id for row in read_table(path.read_bytes(), path.name)]
 
 
 def export(build: Build, *more: str | Path) -> dict[str, Any]:

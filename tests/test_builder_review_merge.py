@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builder.review.merge import agreement, cohens_kappa, merge, pairs, published_names
+from builder.review.merge_decisions import agreement, cohens_kappa, merge, pairs, published_names
 from builder.review.records import Decision, Item
 
 ITEM = Item(

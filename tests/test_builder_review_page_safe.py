@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import json
 import random
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from review_page import Reviewer, an_item, page_file, picture_of
 
 from builder.review.page import render_page
+from builder.review.word_marks import word_marks
 from mllmu_med_dataset import PiiSpan, UserError
 
 HOSTILE = {
@@ -136,36 +136,23 @@ def test_private_values_are_underlined_with_their_kind(
     assert reviewer.text("answer") == answer
 
 
-def test_as_many_words_as_possible_count_as_kept(context: BrowserContext, tmp_path: Path) -> None:
-    reviewer = Reviewer(context, page_file(tmp_path, [an_item(0)]))
+def test_words_that_stand_in_both_texts_are_not_marked() -> None:
+    def unmarked(text: str, places: list[tuple[int, int]]) -> str:
+        for start, end in reversed(places):
+            text = text[:start] + text[end:]
+        return text.replace(" ", "")
+
     draw = random.Random(7)
     for _ in range(150):
         one, two = (" ".join(draw.choices("abcde", k=draw.randint(0, 12))) for _ in range(2))
-        found = reviewer.page.evaluate(
-            """([one, two]) => {
-                const [before, after] = [words(one), words(two)];
-                const [kept, keptToo] = common(before, after);
-                const pick = (all, which) => all.filter((_, at) => which.has(at)).map(w => w.text);
-                return [pick(before, kept), pick(after, keptToo)];
-            }""",
-            [one, two],
-        )
-        assert found[0] == found[1]  # the same words, in the same order
-        assert len(found[0]) == longest_common(one.split(), two.split())
-
-
-def longest_common(one: list[str], two: list[str]) -> int:
-    """By its definition: a common last word belongs to it, else one of the two last words goes."""
-
-    @functools.cache
-    def length(left: int, right: int) -> int:
-        if not left or not right:
-            return 0
-        if one[left - 1] == two[right - 1]:
-            return length(left - 1, right - 1) + 1
-        return max(length(left - 1, right), length(left, right - 1))
-
-    return length(len(one), len(two))
+        marks = word_marks(one, two)
+        kept = unmarked(one, marks.removed)
+        assert kept == unmarked(two, marks.added)  # the same words, in the same order
+        words, other = one.replace(" ", ""), two.replace(" ", "")
+        runs = (words[i:j] for i in range(12) for j in range(13) if words[i:j] in other)
+        assert len(kept) >= max(map(len, runs)) or marks.rewritten
+    assert word_marks("Yes.", "No.").rewritten
+    assert word_marks("\u00b9 a, b; c d", "\u00b9 x, y; c d")[1:] == ([(2, 6)], [(2, 6)])
 
 
 def test_changes_are_marked_by_element_and_word_not_colour_alone(
@@ -180,6 +167,11 @@ def test_changes_are_marked_by_element_and_word_not_colour_alone(
     line = "el => getComputedStyle(el).textDecorationLine"
     assert reviewer.page.locator("#answer ins").evaluate(line) == "underline"
     assert reviewer.page.locator("#clean-answer del").evaluate(line) == "line-through"
+    reviewer.keys("e")
+    reviewer.type(" Really.")
+    reviewer.keys("Control+Enter", "k")  # an edited text: nobody has compared it
+    assert reviewer.page.locator("#sample .text :is(ins, del)").count() == 0
+    assert reviewer.page.locator("#legend").is_hidden()
     reviewer.keys("j")
     assert reviewer.text("compared") == "entirely other words"
     reviewer.keys("j")

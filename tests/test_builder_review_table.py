@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reviews import as_csv, filled
 
 from builder.review.records import Item
-from builder.review.spreadsheet import COLUMNS, Row, defused, read_table, restored, write_table
+from builder.review.spreadsheet import COLUMNS, defused, read_table, restored, write_table
+from builder.review.submitted_row import SubmittedRow
 from mllmu_med_dataset import UserError
 
 HOSTILE = [
@@ -44,7 +45,7 @@ def item(number: int, question: str = "What is it?", answer: str = "Acne.") -> I
     return Item(*ids, f"p{number}", "0" * 64, *texts, (), 0)
 
 
-def read(text: str) -> list[Row]:
+def read(text: str) -> list[SubmittedRow]:
     return read_table(text.encode(), "review.csv")
 
 
@@ -62,9 +63,9 @@ def test_hostile_texts_come_back_unchanged() -> None:
     cells = [cell for row in csv.reader(io.StringIO(text[1:], newline="")) for cell in row]
     assert not [cell for cell in cells if cell[:1] in {*"=+-@\t\r"}]
     for row, one in zip(read(text), items, strict=True):
-        assert (row.raw.id, row.raw.content, row.raw.reviewer) == (one.id, one.content, "=cmd()")
+        assert (row.id, row.content, row.reviewer) == (one.id, one.content, "=cmd()")
         assert row.shown == {"question": one.question, "answer": one.answer}
-        assert (row.raw.verdict, row.raw.question, row.broken) == ("", None, "")
+        assert (row.verdict, row.question, row.broken) == ("", None, "")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -77,7 +78,7 @@ def test_what_spreadsheets_save_is_read(delimiter: str, encoding: str, end: str)
     data = text.encode(encoding)
     rows = read_table(b"\xfe\xff" + data if encoding == "utf-16-be" else data, "x.csv")
     assert [row.shown["question"] for row in rows] == HOSTILE
-    assert rows[0].raw[4:9] == ("edit", (), "a;b,c\td\ne", None, "007")
+    assert rows[0][4:9] == ("edit", (), "a;b,c\td\ne", None, "007")
 
 
 def test_columns_in_any_order_more_columns_and_empty_rows() -> None:
@@ -88,19 +89,19 @@ def test_columns_in_any_order_more_columns_and_empty_rows() -> None:
     writer.writerows(rows)
     text = stream.getvalue().replace("mine", " Mine ").replace("decision", "Decision ", 1)
     found = read(text + ",,,,\r\n\r\n")
-    assert [(row.raw.row, row.raw.verdict) for row in found] == [("row 2", "accept"), ("row 3", "")]
+    assert [(row.row, row.verdict) for row in found] == [("row 2", "accept"), ("row 3", "")]
 
 
 def test_reasons_in_words_or_keys() -> None:
     (row,) = read(as_csv(filled([item(1)], {0: {"reasons": "not plausible; formatting,\nx"}})))
-    assert row.raw.reasons == ("not plausible", "formatting", "x")
+    assert row.reasons == ("not plausible", "formatting", "x")
 
 
 def test_a_text_that_a_spreadsheet_took_for_a_formula() -> None:
     (row,) = read(as_csv(filled([item(1)], {0: {"decision": "edit", "edited_answer": "#NAME?"}})))
     assert "begin it with '" in row.broken
     (row,) = read(as_csv(filled([item(1)], {0: {"decision": "edit", "edited_answer": "'-2 D"}})))
-    assert (row.broken, row.raw.answer) == ("", "-2 D")
+    assert (row.broken, row.answer) == ("", "-2 D")
 
 
 def test_a_row_with_too_many_cells() -> None:
@@ -113,7 +114,7 @@ def test_a_last_row_that_is_cut_off_is_not_taken() -> None:
     cells = {"decision": "edit", "edited_answer": "A nevus with a border"}
     text = as_csv(filled([item(1), item(2)], {0: {"decision": "accept"}, 1: cells}))
     first, last = read(text[: text.index("with a border")])
-    assert (first.broken, first.raw.verdict) == ("", "accept")
+    assert (first.broken, first.verdict) == ("", "accept")
     assert "the file is cut off" in last.broken
     assert not read(text.rstrip("\r\n"))[-1].broken  # some write no last line end
 

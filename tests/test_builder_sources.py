@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builder.sources import Rows, name_apart
 from corpora import (
     SMALL,
     make_mm_skin,
@@ -29,6 +28,8 @@ from typer.testing import CliRunner
 from builder.__main__ import app
 from builder.core.stage_cache import Chain, Drop, Outcome, Stage
 from builder.ingest import mm_skin, slake
+from builder.ingest.corpus import Rows, name_apart
+from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import UserError
 
 
@@ -217,6 +218,14 @@ def test_mm_skin_ids_do_not_depend_on_the_order(tmp_path: Path) -> None:
     assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
 
 
+def test_cells_stay_texts_and_rows_keep_their_numbers(tmp_path: Path) -> None:
+    cells = ["NA", "None", "1e5", "007", "", "nan", "TRUE", "2020-01-01", "\x00 ", "a,b", "<NA>"]
+    lines = "\r\n\r\n".join(f'"{cell}",x' for cell in cells)
+    (tmp_path / "t.csv").write_bytes(f"\ufeffA ,mine\r\n{lines}".encode())
+    rows = read_csv(tmp_path / "t.csv", ["a"], "")
+    assert rows == {2 * at + 2: {"a": cell} for at, cell in enumerate(cells)}
+
+
 def test_mm_skin_flat_pictures(tmp_path: Path) -> None:
     root = make_mm_skin(tmp_path / "m", mm_skin_rows(3))
     for path in list((root / "dataset").iterdir()):
@@ -400,6 +409,14 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         csv_text("image,question,answer\na.png,Q,A,B\n"),
         ["VQA.csv, row 2: not 3 values"],
     ),
+    "far too many values": (
+        csv_text("image,question,answer\na.png,Q,A\nb.png,Q" + ",B" * 99),
+        ["VQA.csv: broken CSV (row 3: Expected 19 fields"],
+    ),
+    "a column twice": (
+        csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
+        ["VQA.csv: row 1 has the column answer twice: give MM-Skin's own file"],
+    ),
     "half a character": (
         in_slake(lambda root: (root / "test.json").write_text(HALF)),
         ["test.json, row 1: holds half a character"],
@@ -414,7 +431,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "an open quote": (
         csv_text('image,question,answer\na.png,"Q,A\n'),
-        ["VQA.csv, after line 1: broken CSV"],
+        ["VQA.csv: broken CSV (row 2: unexpected end of data)"],
     ),
     "a climbing path in the CSV": (
         csv_text("image,question,answer\n../../a.png,Q,A\n"),

@@ -125,17 +125,6 @@ def annotation_inputs(path: Path | None, names: tuple[str, ...]) -> dict[str, St
     return inputs
 
 
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 (byte {error.start}): save it as UTF-8 and run again"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def picture_path(name: str, where: str) -> str:
     """A row's picture path, checked to stay inside the source's folder."""
     try:

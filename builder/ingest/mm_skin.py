@@ -8,11 +8,8 @@ textbooks.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
@@ -27,15 +24,16 @@ from builder.ingest.corpus import (
     collect,
     drop_duplicates,
     picture_path,
-    read_text,
     tidy,
 )
+from mllmu_med.csv_tables import read_csv
 from mllmu_med.files import digest
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 3
 ANNOTATIONS: Final = ("VQA.csv", "vqa.csv", "MM-Skin_test.csv")
 CAPTIONS: Final = "caption.csv"
+_ADVICE: Final = "give MM-Skin's own file, separated by commas"
 
 # caption.csv codes clinical pictures as "skin"; its other two codes are not documented, so their
 # likely beginnings are taken.
@@ -77,7 +75,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
     rows = Rows()
     rows.inputs = annotation_inputs(path, ANNOTATIONS)
     rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
-    for number, row in _csv_rows(path, ("image", "question", "answer")):
+    for number, row in read_csv(path, ("image", "question", "answer"), _ADVICE).items():
         where = f"{path}, row {number}"
         name = picture_path(row["image"], where)
         inner = name.removeprefix("dataset/")
@@ -127,7 +125,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
 def _read_captions(path: Path) -> dict[str, tuple[str, str]]:
     """Picture (without `dataset/`) -> its caption and modality."""
     captions: dict[str, tuple[str, str]] = {}
-    for number, row in _csv_rows(path, ("image", "caption", "modality")):
+    for number, row in read_csv(path, ("image", "caption", "modality"), _ADVICE).items():
         where = f"{path}, row {number}"
         name = picture_path(row["image"], where).removeprefix("dataset/")
         entry = (tidy(row["caption"]), _modality(row["modality"], where))
@@ -147,27 +145,3 @@ def _modality(code: str, where: str) -> str:
         f"{where}: modality is {code!r}: expected skin, clinical, path..., histo... or derm...: "
         "correct the row"
     )
-
-
-def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows with their number in the file, the header being row 1; every value stays text."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        header = reader.fieldnames or []
-        missing = [column for column in columns if column not in header]
-        if missing:
-            raise UserError(
-                f"{path}: has no column {', '.join(missing)} (it has {', '.join(header) or 'none'})"
-                ": give MM-Skin's own file, separated by commas"
-            )
-        for number, row in enumerate(reader, 2):
-            if None in row or None in row.values():
-                raise UserError(
-                    f"{path}, row {number}: not {len(header)} values as in the header: correct it "
-                    "(a comma or quote may be missing)"
-                )
-            yield number, {column: row[column] for column in columns}
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, after line {reader.line_num}: broken CSV ({error}): correct the quotes there"
-        ) from error

@@ -27,10 +27,9 @@ from builder.ingest.corpus import (
     collect,
     drop_duplicates,
     picture_path,
-    read_text,
     tidy,
 )
-from mllmu_med.files import canonical_json, write_bytes
+from mllmu_med.files import canonical_json, read_text, write_bytes
 from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError

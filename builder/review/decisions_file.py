@@ -42,15 +42,16 @@ def read(work: Path, scenario: str) -> dict[Key, Decision]:
     if not file.exists():
         return {}
     try:
-        found = [Decision(**{**row, "reasons": tuple(row["reasons"])}) for row in read_jsonl(file)]
+        rows = [row | {"reasons": tuple(row["reasons"])} for row in read_jsonl(file)]
+        decisions = [Decision(**row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: holds decisions and cannot be read ({error}): restore it from a copy, or "
             "move it away and import the reviewers' files again"
         ) from error
-    return {key(decision): decision for decision in found}
+    return {key(decision): decision for decision in decisions}
 
 
 def write(work: Path, scenario: str, decisions: Iterable[Decision]) -> None:
     """Replace a scenario's decisions, all or nothing."""
-    write_jsonl(path(work, scenario), (asdict(one) for one in sorted(decisions, key=key)))
+    write_jsonl(path(work, scenario), (asdict(decision) for decision in sorted(decisions, key=key)))

@@ -27,8 +27,8 @@ def apply_edit(record: Record, question: str, answer: str, people: Mapping[str, 
     if record.harm != "privacy":
         return edited
     profile = people[record.image_id]
-    found = (*spans(question, "question", profile), *spans(answer, "answer", profile))
-    return replace(edited, pii=found)
+    places = (*spans(question, "question", profile), *spans(answer, "answer", profile))
+    return replace(edited, pii=places)
 
 
 def _values(record: Record) -> PrivateValues:

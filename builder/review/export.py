@@ -68,8 +68,8 @@ def read_team(work: Path) -> Team:
     """Who got the latest export; nobody by name where there was none."""
     file = work / "review" / "team.json"
     try:
-        told = json.loads(file.read_text("utf-8"))
-        return Team(tuple(told["reviewers"]), told["overlap"])
+        team = json.loads(file.read_text("utf-8"))
+        return Team(tuple(team["reviewers"]), team["overlap"])
     except FileNotFoundError:
         return Team()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -96,17 +96,22 @@ def export(
     Raises:
         UserError: nothing to review; an earlier export in the way in `to`.
     """
+    from builder.review.page import render_page
+
     with locked(job.work):
-        found = {name: read_open(job, Chain(job.work / name), name, rated=True) for name in names}
-        shares = _shares(found, team, conflicts, everything)
+        by_scenario = {
+            name: read_open(job, Chain(job.work / name), name, rated=True) for name in names
+        }
+        shares = _shares(by_scenario, team, conflicts, everything)
         items = {item.id: item for share in shares.values() for item in share}
         if not items:
-            raise UserError(_nothing(found, conflicts))
-        read = _pictures(job, found)
+            raise UserError(_nothing(by_scenario, conflicts))
+        read = _pictures(job, by_scenario)
         files: dict[str, tuple[str, int]] = {}
         for name, share in shares.items():
             tail = f"-{name}" if name else ""
-            files[f"review{tail}.html"] = (_page(share, read, name), len(share))
+            page = render_page(share, read, name, set_id(share))
+            files[f"review{tail}.html"] = (page, len(share))
             files[f"review{tail}.csv"] = (write_table(share, name), len(share))
         files |= _label_studio(list(items.values()), read)
         data = {name: text.encode() for name, (text, _) in files.items()}
@@ -120,14 +125,14 @@ def export(
 
 
 def _shares(
-    found: Mapping[str, Open], team: Team, conflicts: bool, everything: bool
+    by_scenario: Mapping[str, Open], team: Team, conflicts: bool, everything: bool
 ) -> dict[str, list[Item]]:
     """What each reviewer gets, by name; those who get nothing are left out."""
     shares: dict[str, list[Item]] = {name: [] for name in team.reviewers or ("",)}
-    for one in found.values():
-        assigned = team.assigned(one.items)
-        for item in one.items:
-            merged = one.merged[item.id]
+    for texts in by_scenario.values():
+        assigned = team.assigned(texts.items)
+        for item in texts.items:
+            merged = texts.merged[item.id]
             decided = {decision.reviewer for decision in merged.decisions}
             for name in (team.reviewers if conflicts else assigned[item.id]) or ("",):
                 done = name in decided if name else bool(decided)
@@ -136,8 +141,8 @@ def _shares(
     return {name: share for name, share in shares.items() if share}
 
 
-def _nothing(found: Mapping[str, Open], conflicts: bool) -> str:
-    names = " and ".join(found)
+def _nothing(by_scenario: Mapping[str, Open], conflicts: bool) -> str:
+    names = " and ".join(by_scenario)
     if conflicts:
         return f"{names}: reviewers disagree about nothing: see `python -m builder review status`"
     return (
@@ -146,19 +151,13 @@ def _nothing(found: Mapping[str, Open], conflicts: bool) -> str:
     )
 
 
-def _pictures(job: Job, found: Mapping[str, Open]) -> Callable[[Item], bytes]:
-    readers = {name: picture_reader(job, Chain(job.work / name), name) for name in found}
+def _pictures(job: Job, by_scenario: Mapping[str, Open]) -> Callable[[Item], bytes]:
+    readers = {name: picture_reader(job, Chain(job.work / name), name) for name in by_scenario}
 
     def read(item: Item) -> bytes:
-        return readers[item.scenario](found[item.scenario].records[item.id])
+        return readers[item.scenario](by_scenario[item.scenario].records[item.id])
 
     return read
-
-
-def _page(items: Sequence[Item], read: Callable[[Item], bytes], reviewer: str) -> str:
-    from builder.review.page import render_page
-
-    return render_page(items, read, reviewer, set_id(items))
 
 
 def set_id(items: Sequence[Item]) -> str:

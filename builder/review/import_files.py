@@ -13,9 +13,9 @@ from pathlib import Path
 from builder.core.job import Job
 from builder.core.stage_cache import Chain, locked
 from builder.review import decisions_file
+from builder.review.check_rows import Changed, Counts, Names, Refused, RowChecker
 from builder.review.export import read_team
-from builder.review.match_texts import Changed, Counts, Desk, Names, Refused
-from builder.review.merge import merge_all
+from builder.review.merge_decisions import merge_all
 from builder.review.read_files import read_file
 from builder.review.records import WITHDRAW, Decision
 from builder.review.stage import Open, read_open
@@ -32,11 +32,11 @@ class Imported:
 
     @property
     def refused(self) -> list[Refused]:
-        return [one for counts in self.files.values() for one in counts.refused]
+        return [row for counts in self.files.values() for row in counts.refused]
 
     @property
     def changed(self) -> list[Changed]:
-        return [one for counts in self.files.values() for one in counts.changed]
+        return [change for counts in self.files.values() for change in counts.changed]
 
 
 def reviewed(job: Job) -> list[str]:
@@ -45,13 +45,13 @@ def reviewed(job: Job) -> list[str]:
     Raises:
         UserError: there is none.
     """
-    wanted = [name for name, scenario in job.recipe.scenarios().items() if scenario.review]
-    if not wanted:
+    names = [name for name, scenario in job.recipe.scenarios().items() if scenario.review]
+    if not names:
         first = next(iter(job.recipe.scenarios()))
         raise UserError(
             f"recipe {job.recipe.name} wants no review: rebuild it with --set {first}.review=true"
         )
-    ready = [name for name in wanted if Chain(job.work / name).state(stage_before(name))]
+    ready = [name for name in names if Chain(job.work / name).state(stage_before(name))]
     if not ready:
         raise UserError(f"{job.work}: no texts to review yet: run `python -m builder rebuild`")
     return ready
@@ -72,24 +72,24 @@ def import_files(
     """
     read = [(str(path), read_file(path)) for path in files]
     with locked(job.work):
-        found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
-        held = {name: decisions_file.read(job.work, name) for name in found}
-        before = {key: one for decided in held.values() for key, one in decided.items()}
+        by_scenario = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
+        held = {name: decisions_file.read(job.work, name) for name in by_scenario}
+        before = {key: old for decided in held.values() for key, old in decided.items()}
         known = (*read_team(job.work).reviewers, *(key.reviewer for key in before))
-        desk = Desk(found, before, Names(known), reviewer.strip(), settles)
+        checker = RowChecker(by_scenario, before, Names(known), reviewer.strip(), settles)
         counts: dict[str, Counts] = {}
         changed = set()
         for file, given in read:
-            told = counts.setdefault(file, Counts())
-            told.undecided += given.undecided
-            for name, decision in desk.sound(file, given.rows, told):
-                if _take(held[name], decision, file, told):
+            file_counts = counts.setdefault(file, Counts())
+            file_counts.undecided += given.undecided
+            for name, decision in checker.decisions(file, given.rows, file_counts):
+                if _take(held[name], decision, file, file_counts):
                     changed.add(name)
         for name in sorted(changed):
             decisions_file.write(job.work, name, held[name].values())
         now = {
-            name: one._replace(merged=merge_all(one.items, held[name].values()))
-            for name, one in found.items()
+            name: texts._replace(merged=merge_all(texts.items, held[name].values()))
+            for name, texts in by_scenario.items()
         }
         return Imported(counts, now)
 

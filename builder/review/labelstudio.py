@@ -3,67 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from builder.review.raw_decision import RawDecision
 from builder.review.records import REASONS, Item
+from builder.review.submitted_row import SubmittedRow
 from mllmu_med_dataset import UserError
 
-_REASONS: Final = "\n".join(
-    f'        <Choice value="{text}" alias="{key}" hotkey="{number}"/>'
+_CHOICES: Final = "\n        ".join(
+    f'<Choice value="{text}" alias="{key}" hotkey="{number}"/>'
     for number, (key, text) in enumerate(REASONS.items(), start=1)
 )
-
-#: The labelling config. No name here is also a task's key: JSON_MIN puts both in one object.
-CONFIG: Final = f"""\
-<View style="display: flex; flex-wrap: wrap; gap: 24px">
-  <View style="flex: 1 1 320px; min-width: 280px">
-    <Image name="image" value="$picture" zoom="true" zoomControl="true"/>
-  </View>
-  <View style="flex: 1 1 420px; min-width: 280px">
-    <Header value="$kind" size="5"/>
-    <Header value="Question" size="5"/>
-    <Text name="shown_question" value="$question"/>
-    <Header value="Answer to review" size="5"/>
-    <Text name="shown_answer" value="$answer"/>
-    <Header value="Clean question" size="5"/>
-    <Text name="shown_clean_question" value="$clean_question"/>
-    <Header value="Clean answer" size="5"/>
-    <Text name="shown_clean_answer" value="$clean_answer"/>
-    <Header value="Decision (a, r, e)" size="5"/>
-    <Choices name="decision" toName="image" choice="single-radio" showInline="true"
-             required="true" requiredMessage="Accept, reject or edit it, or skip the task.">
-      <Choice value="Accept" alias="accept" hotkey="a"/>
-      <Choice value="Reject" alias="reject" hotkey="r"/>
-      <Choice value="Edit" alias="edit" hotkey="e"/>
-    </Choices>
-    <View visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="reject">
-      <Header value="Why" size="5"/>
-      <Choices name="reasons" toName="image" choice="multiple" showInline="true"
-               required="true" requiredMessage="Say why it is rejected."
-               visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="reject">
-{_REASONS}
-      </Choices>
-    </View>
-    <View visibleWhen="choice-selected" whenTagName="decision" whenChoiceValue="edit">
-      <Header value="Edited question" size="5"/>
-      <TextArea name="edited_question" toName="image" value="$question" rows="3"
-                maxSubmissions="1" editable="true" transcription="true"
-                showSubmitButton="false" required="true"
-                requiredMessage="The edited question is empty."/>
-      <Header value="Edited answer" size="5"/>
-      <TextArea name="edited_answer" toName="image" value="$answer" rows="3"
-                maxSubmissions="1" editable="true" transcription="true"
-                showSubmitButton="false" required="true"
-                requiredMessage="The edited answer is empty."/>
-    </View>
-    <Header value="Note" size="5"/>
-    <TextArea name="note" toName="image" rows="2" maxSubmissions="1" editable="true"
-              transcription="true" showSubmitButton="false"/>
-  </View>
-</View>
-"""
-
+#: The labelling config. No name in it is also a task's key: JSON_MIN puts both in one object.
+CONFIG: Final = (
+    files("builder.review")
+    .joinpath("labelstudio.xml")
+    .read_text("utf-8")
+    .replace("<!-- reasons -->", _CHOICES)
+)
+_FIELDS: Final = (
+    "sample_id", "content", "scenario", "harm", "answer_type", "modality", "rating", "kind",
+    "picture", "clean_question", "clean_answer", "question", "answer",
+)  # fmt: skip
 _CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "note")
 
 
@@ -76,24 +37,15 @@ def _data(item: Item, picture: str) -> dict[str, Any]:
     kind = [item.scenario, item.harm, item.answer_type, item.modality]
     if item.rating:
         kind.append(f"rated {item.rating} of 5")
-    return {
+    values = item._asdict() | {
         "sample_id": item.id,  # `id` would be overwritten in JSON_MIN
-        "content": item.content,
-        "scenario": item.scenario,
-        "harm": item.harm,
-        "answer_type": item.answer_type,
-        "modality": item.modality,
-        "rating": item.rating,
         "kind": " · ".join(dict.fromkeys(kind)),
         "picture": picture,
-        "clean_question": item.clean_question,
-        "clean_answer": item.clean_answer,
-        "question": item.question,
-        "answer": item.answer,
     }
+    return {field: values[field] for field in _FIELDS}
 
 
-def read_export(data: Any, where: str) -> list[RawDecision]:
+def read_export(data: Any, where: str) -> list[SubmittedRow]:
     """The decisions in an export: Label Studio's JSON, a snapshot, or JSON_MIN.
 
     Several annotations of a task are several reviewers' (or one's second thoughts). A reviewer is
@@ -116,7 +68,7 @@ def left_out(data: Any, where: str) -> dict[str, int]:
     annotations = list(_annotations(data, where))
     return {
         "skipped": sum(annotation.skipped for annotation in annotations),
-        "empty": sum(not (one.values or one.skipped) for one in annotations),
+        "empty": sum(not (annotation.values or annotation.skipped) for annotation in annotations),
         "draft": sum(len(task.get("drafts") or ()) for task in data),
     }
 
@@ -140,9 +92,8 @@ def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
     for number, task in enumerate(data, start=1):
         row = f"task {task.get('id', number) if isinstance(task, dict) else number}"
         try:
-            yield from _minimal(task, row) if "annotation_id" in task else _full(task, row)
-        except _Refused as error:
-            raise UserError(f"{where}, {row}: {error}") from None
+            read = _minimal if "annotation_id" in task else _full
+            yield from read(task, row, where)
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{where}, {row}: not as Label Studio writes it ({error!r}): "
@@ -150,15 +101,13 @@ def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
             ) from error
 
 
-class _Refused(Exception):
-    """What is wrong with a task, in words."""
-
-
-def _full(task: dict[str, Any], row: str) -> Iterator[_Annotation]:
+def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
     """A task of the JSON export or of a snapshot: annotations inside."""
-    id, content = _named(task["data"])
+    id, content = _named(task["data"], f"{where}, {row}")
     if "annotations" not in task:
-        raise _Refused("it has no annotations: these are the tasks, not an export of them")
+        raise UserError(
+            f"{where}, {row}: it has no annotations: these are the tasks, not an export of them"
+        )
     for annotation in task["annotations"]:
         values: dict[str, list[str]] = {}
         for result in annotation["result"]:
@@ -175,9 +124,9 @@ def _full(task: dict[str, Any], row: str) -> Iterator[_Annotation]:
         )
 
 
-def _minimal(record: dict[str, Any], row: str) -> Iterator[_Annotation]:
+def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
     """A record of JSON_MIN: one annotation, or a task without any, its data and values mixed."""
-    id, content = _named(record)
+    id, content = _named(record, f"{where}, {row}")
     if record["annotation_id"] is not None:
         yield _Annotation(
             f"{row}, annotation {record['annotation_id']}",
@@ -190,11 +139,11 @@ def _minimal(record: dict[str, Any], row: str) -> Iterator[_Annotation]:
         )
 
 
-def _named(data: dict[str, Any]) -> tuple[str, str]:
+def _named(data: dict[str, Any], where: str) -> tuple[str, str]:
     id, content = data.get("sample_id"), data.get("content")
     if not (isinstance(id, str) and isinstance(content, str)):
-        raise _Refused(
-            "no sample_id and content in its data: is this the export of another project?"
+        raise UserError(
+            f"{where}: no sample_id and content in its data: is this the export of another project?"
         )
     return id, content
 
@@ -209,8 +158,8 @@ def _texts(value: Any) -> list[str]:
     return texts
 
 
-def _decision(annotation: _Annotation, where: str) -> RawDecision:
-    def one(control: str) -> str | None:
+def _decision(annotation: _Annotation, where: str) -> SubmittedRow:
+    def single(control: str) -> str | None:
         texts = annotation.values.get(control, [])
         if len(texts) > 1:
             raise UserError(
@@ -218,20 +167,20 @@ def _decision(annotation: _Annotation, where: str) -> RawDecision:
             )
         return texts[0] if texts else None
 
-    verdict = one("decision") or ""
+    verdict = single("decision") or ""
     by = annotation.by
     if isinstance(by, dict):
         by = by.get("email") or by.get("id")
     edited = verdict == "edit"  # a control that is hidden again may keep what it held
-    return RawDecision(
+    return SubmittedRow(
         row=annotation.row,
         id=annotation.id,
         content=annotation.content,
         reviewer=by if isinstance(by, str) else "" if by is None else f"label-studio-{by}",
         verdict=verdict,
         reasons=tuple(annotation.values.get("reasons", ())) if verdict == "reject" else (),
-        note=one("note") or "",
-        question=one("edited_question") if edited else None,
-        answer=one("edited_answer") if edited else None,
+        note=single("note") or "",
+        question=single("edited_question") if edited else None,
+        answer=single("edited_answer") if edited else None,
         decided_at=annotation.at,
     )

@@ -125,20 +125,26 @@ function valuesIn(item, field, text) {
   });
 }
 
+/** Which words differ from the clean text; in an edited text nobody has compared them. */
+function marksIn(item, field, text) {
+  return text === item[field] ? item.marks[field] : { rewritten: false, removed: [], added: [] };
+}
+
 function showTexts(item) {
   const { question, answer } = textsOf(item);
-  const asked = difference(item.clean_question, question);
-  const said = difference(item.clean_answer, answer);
+  const asked = marksIn(item, "question", question);
+  const said = marksIn(item, "answer", answer);
   const changed = question !== item.clean_question;
   byId("question-title").textContent = changed ? "Harmful question" : "Question";
-  paint(byId("question"), question, { ...asked, changes: asked.inserted, values: valuesIn(item, "question", question) });
+  paint(byId("question"), question, { ...asked, changes: asked.added, values: valuesIn(item, "question", question) });
   byId("clean-question-box").hidden = !changed;
-  paint(byId("clean-question"), item.clean_question, { ...asked, changes: asked.deleted, tag: "del" });
-  paint(byId("clean-answer"), item.clean_answer, { ...said, changes: said.deleted, tag: "del" });
-  paint(byId("answer"), answer, { ...said, changes: said.inserted, values: valuesIn(item, "answer", answer) });
+  paint(byId("clean-question"), item.clean_question, { ...asked, changes: asked.removed, tag: "del" });
+  paint(byId("clean-answer"), item.clean_answer, { ...said, changes: said.removed, tag: "del" });
+  paint(byId("answer"), answer, { ...said, changes: said.added, values: valuesIn(item, "answer", answer) });
   const same = answer === item.clean_answer;
   byId("compared").textContent = same ? "same as the clean answer" : said.rewritten ? "entirely other words" : "";
-  byId("legend").hidden = !changed && (same || said.rewritten) && !item.values.length;
+  const marked = ({ added, removed }) => added.length + removed.length > 0;
+  byId("legend").hidden = !marked(asked) && (said.rewritten || !marked(said)) && !item.values.length;
   byId("legend-value").hidden = !item.values.length;
   for (const box of document.querySelectorAll(".text")) box.classList.toggle("long", box.textContent.length > LONG);
   byId("kept-edit").hidden = !hasKeptEdit(item);

@@ -15,8 +15,8 @@ from string import Template
 from typing import Any, Final
 
 from builder.review.page_images import Embedded, embed
-from builder.review.raw_decision import PAGE_FORMAT, PAGE_VERSION
-from builder.review.records import REASONS, Item
+from builder.review.records import PAGE_FORMAT, PAGE_VERSION, REASONS, Item
+from builder.review.word_marks import word_marks
 
 #: In this order: later ones use what earlier ones define.
 SCRIPTS: Final = (
@@ -99,30 +99,35 @@ def _json(value: Any) -> str:
 
 def _item(item: Item, picture: int) -> dict[str, Any]:
     texts = {"question": item.question, "answer": item.answer}
-    return {
-        "id": item.id,
-        "content": item.content,
-        "scenario": item.scenario,
-        "harm": item.harm,
+    shown = item._asdict()
+    for name in ("answer_type", "image_sha256"):
+        del shown[name]
+    return shown | {
         "closed": item.answer_type == "closed",
-        "modality": item.modality,
-        "image_id": item.image_id,
         "picture": picture,
-        "clean_question": item.clean_question,
-        "clean_answer": item.clean_answer,
-        **texts,
         "values": [
-            {
-                "field": span.field,
-                "kind": span.kind,
-                "value": span.value,
-                "start": _units(texts[span.field][: span.start]),
-                "end": _units(texts[span.field][: span.end]),
-            }
+            {"field": span.field, "kind": span.kind, "value": span.value}
+            | _range(texts[span.field], span.start, span.end)
             for span in item.values
         ],
-        "rating": item.rating,
+        "marks": {
+            "question": _marks(item.clean_question, item.question),
+            "answer": _marks(item.clean_answer, item.answer),
+        },
     }
+
+
+def _marks(clean: str, harmful: str) -> dict[str, Any]:
+    marks = word_marks(clean, harmful)
+    return {
+        "rewritten": marks.rewritten,
+        "removed": [_range(clean, *place) for place in marks.removed],
+        "added": [_range(harmful, *place) for place in marks.added],
+    }
+
+
+def _range(text: str, start: int, end: int) -> dict[str, int]:
+    return {"start": _units(text[:start]), "end": _units(text[:end])}
 
 
 def _units(text: str) -> int:

@@ -18,18 +18,9 @@ if TYPE_CHECKING:
 THREADS: Final = 4  # Pillow lets go of the interpreter while it decodes and encodes
 #: Longest side in pixels and JPEG quality, from the best copy to the least that can be judged.
 STEPS: Final = (
-    (1600, 85),
-    (1280, 82),
-    (1024, 80),
-    (896, 75),
-    (768, 75),
-    (640, 70),
-    (512, 65),
-    (448, 60),
-    (384, 55),
-    (320, 50),
-    (256, 45),
-)
+    (1600, 85), (1280, 82), (1024, 80), (896, 75), (768, 75), (640, 70), (512, 65), (448, 60),
+    (384, 55), (320, 50), (256, 45),
+)  # fmt: skip
 _KINDS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
 
 
@@ -58,24 +49,24 @@ def embed(
         UserError: too many pictures for the budget, however small.
     """
     first = {item.image_sha256: item for item in reversed(items)}
-    wanted = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
-    if not wanted:
+    distinct = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
+    if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_picture(item)), wanted))
+        sizes = list(pool.map(lambda item: len(read_picture(item)), distinct))
         share = _share(sizes, budget)
-        with progress("review page: pictures", len(wanted)) as advance:
+        with progress("review page: pictures", len(distinct)) as advance:
 
-            def one(item: Item) -> Embedded | None:
+            def embed_one(item: Item) -> Embedded | None:
                 return _embed(read_picture(item), share, advance)
 
-            done = list(pool.map(one, wanted))
+            done = list(pool.map(embed_one, distinct))
     made = {
-        item.image_sha256: picture for item, picture in zip(wanted, done, strict=True) if picture
+        item.image_sha256: picture for item, picture in zip(distinct, done, strict=True) if picture
     }
-    if len(made) < len(wanted):
+    if len(made) < len(distinct):
         raise UserError(
-            f"review page: {len(wanted):,} pictures are too many for one page of "
+            f"review page: {len(distinct):,} pictures are too many for one page of "
             f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
             "--reviewers"
         )

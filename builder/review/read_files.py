@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder.review.raw_decision import PAGE_FORMAT, PAGE_VERSION, RawDecision
-from builder.review.spreadsheet import Row, read_table
+from builder.review.records import PAGE_FORMAT, PAGE_VERSION
+from builder.review.spreadsheet import read_table
+from builder.review.submitted_row import SubmittedRow
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
@@ -16,7 +17,7 @@ _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "de
 class Given(NamedTuple):
     """The rows of a file, and how many more it has that decide nothing."""
 
-    rows: list[Row]
+    rows: list[SubmittedRow]
     undecided: int = 0
 
 
@@ -51,12 +52,12 @@ def read_file(path: Path) -> Given:
     if isinstance(value, list):
         from builder.review import labelstudio
 
-        rows = [Row(raw, {}) for raw in labelstudio.read_export(value, where)]
+        rows = labelstudio.read_export(value, where)
         return Given(rows, sum(labelstudio.left_out(value, where).values()))
     return Given(_read_page(value, where))
 
 
-def _read_page(value: dict[str, Any], where: str) -> list[Row]:
+def _read_page(value: dict[str, Any], where: str) -> list[SubmittedRow]:
     if value.get("format") != PAGE_FORMAT or not isinstance(value.get("decisions"), list):
         raise UserError(
             f"{where}: is neither what the review page saves nor a Label Studio export: import a "
@@ -71,33 +72,19 @@ def _read_page(value: dict[str, Any], where: str) -> list[Row]:
     if not isinstance(reviewer, str):
         raise UserError(f"{where}: its reviewer is no text: export it again and import that")
     return [
-        _page_row(one, f"decision {number}", reviewer)
-        for number, one in enumerate(value["decisions"], 1)
+        _page_row(decision, f"decision {number}", reviewer)
+        for number, decision in enumerate(value["decisions"], 1)
     ]
 
 
-def _page_row(one: Any, row: str, reviewer: str) -> Row:
-    given: dict[str, Any] = one if isinstance(one, dict) else {}
-    texts = {name: text for name in _FIELDS if isinstance(text := given.get(name), str)}
-    reasons = given.get("reasons")
-    if (
-        len(texts) < len(_FIELDS)
-        or not isinstance(reasons, list)
-        or not all(isinstance(reason, str) for reason in reasons)
-    ):
-        empty = RawDecision(row, texts.get("id", ""), "", reviewer, "", (), "", None, None, "")
-        return Row(empty, {}, "is damaged: export the file again")
-    raw = RawDecision(
-        row=row,
-        id=texts["id"],
-        content=texts["content"],
-        reviewer=reviewer,
-        verdict=texts["decision"],
-        reasons=tuple(reasons),
-        note=texts["note"],
-        # An emptied text is to be found empty; a decision that is no edit has none.
-        question=texts["question"],
-        answer=texts["answer"],
-        decided_at=texts["decided_at"],
-    )
-    return Row(raw, {})
+def _page_row(decision: Any, row: str, reviewer: str) -> SubmittedRow:
+    values: dict[str, Any] = decision if isinstance(decision, dict) else {}
+    texts: list[Any] = [values.get(name) for name in _FIELDS]
+    id, content, verdict, note, *edit_and_time = texts
+    reasons = values.get("reasons")
+    if not isinstance(reasons, list) or not all(isinstance(t, str) for t in (*texts, *reasons)):
+        id = id if isinstance(id, str) else ""
+        broken = "is damaged: export the file again"
+        return SubmittedRow(row, id, reviewer=reviewer, broken=broken)
+    # An emptied text is to be found empty; a decision that is no edit has none.
+    return SubmittedRow(row, id, content, reviewer, verdict, tuple(reasons), note, *edit_and_time)

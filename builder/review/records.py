@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from mllmu_med.files import digest
 from mllmu_med_dataset import PiiSpan, Record
 
 Verdict = Literal["accept", "reject", "edit", "withdraw"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("accept", "reject", "edit")
+#: What the page's exports say of themselves.
+PAGE_FORMAT: Final = "mllmu-med review"
+PAGE_VERSION: Final = 1
 #: Takes the reviewer's earlier decision back: as if there were none.
 WITHDRAW: Final = "withdraw"
 
@@ -77,32 +80,16 @@ def content_hash(record: Record) -> str:
 
     It begins with a letter and a dash, so that no spreadsheet takes it for a number.
     """
-    parts = (
-        record.id,
-        record.image_sha256,
-        record.clean_question,
-        record.clean_answer,
-        record.question,
-        record.answer,
-        record.harm,
-    )
-    return f"c-{digest(list(parts))[:16]}"
+    fields = ("id", "image_sha256", "clean_question", "clean_answer", "question", "answer", "harm")
+    return f"c-{digest([getattr(record, field) for field in fields])[:16]}"
 
 
 def item(record: Record, scenario: str, rating: int = 0) -> Item:
-    return Item(
-        id=record.id,
-        content=content_hash(record),
-        scenario=scenario,
-        harm=record.harm,
-        answer_type=record.answer_type,
-        modality=record.modality,
-        image_id=record.image_id,
-        image_sha256=record.image_sha256,
-        clean_question=record.clean_question,
-        clean_answer=record.clean_answer,
-        question=record.question,
-        answer=record.answer,
-        values=record.pii,
-        rating=rating,
-    )
+    own: dict[str, Any] = {
+        "content": content_hash(record),
+        "scenario": scenario,
+        "values": record.pii,
+        "rating": rating,
+    }
+    same = {field: getattr(record, field) for field in Item._fields if field not in own}
+    return Item(**own, **same)

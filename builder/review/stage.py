@@ -21,7 +21,7 @@ from builder.harm import text_checks
 from builder.patients.profiles import read_profiles
 from builder.review import decisions_file
 from builder.review.edits import apply_edit, check_edit
-from builder.review.merge import Merged, agreement, merge_all, pairs, published_names
+from builder.review.merge_decisions import Merged, agreement, merge_all, pairs, published_names
 from builder.review.records import REASONS, Item, item
 from mllmu_med.files import write_json, write_jsonl
 from mllmu_med_dataset import Record, UserError
@@ -58,11 +58,11 @@ class Open(NamedTuple):
 
     def undecided(self) -> list[str]:
         """Nobody has decided these."""
-        return [one for one, found in self.merged.items() if not found.decisions]
+        return [key for key, merged in self.merged.items() if not merged.decisions]
 
     def conflicts(self) -> list[str]:
         """Reviewers disagree about these."""
-        return [one for one, found in self.merged.items() if found.conflict]
+        return [key for key, merged in self.merged.items() if merged.conflict]
 
     def waits(self, accept_all: bool) -> bool:
         """Whether something is left for people. What they disagree about always is."""
@@ -75,13 +75,13 @@ def read_open(job: Job, chain: Chain, name: str, rated: bool = False) -> Open:
     rated: also with the rating of the last calibration, where it was of this very text.
     """
     records = sorted(
-        (one for one in chain.records(before(name)) if one.split == "candidate"),
+        (record for record in chain.records(before(name)) if record.split == "candidate"),
         key=lambda record: record.rank,
     )
     ratings = _ratings(chain) if rated else {}
-    items = [item(one, name, ratings.get((one.id, one.question, one.answer), 0)) for one in records]
+    items = [item(row, name, ratings.get((row.id, row.question, row.answer), 0)) for row in records]
     merged = merge_all(items, decisions_file.read(job.work, name).values())
-    return Open(name, {one.id: one for one in records}, items, merged)
+    return Open(name, {record.id: record for record in records}, items, merged)
 
 
 def _ratings(chain: Chain) -> dict[tuple[str, str, str], int]:
@@ -94,20 +94,20 @@ def _ratings(chain: Chain) -> dict[tuple[str, str, str], int]:
 
 def uses(job: Job, chain: Chain, name: str, scenario: Scenario) -> dict[str, Any]:
     """What changes the stage's result: the decisions about the candidates as they are now."""
-    found = read_open(job, chain, name)
-    names = published_names(found.merged)
+    texts = read_open(job, chain, name)
+    names = published_names(texts.merged)
     return {
         "forget": scenario.harmful,
         "split_by": scenario.split_by,
         "checks": text_checks.VERSION,
-        "unseen": job.accept_all and bool(found.undecided()),
+        "unseen": job.accept_all and bool(texts.undecided()),
         "decisions": [
             [
-                [one.content, names[one.reviewer], one.verdict, one.settles],
-                [one.reasons, one.question, one.answer],
+                [decision.content, names[decision.reviewer], decision.verdict, decision.settles],
+                [decision.reasons, decision.question, decision.answer],
             ]
-            for merged in found.merged.values()
-            for one in merged.decisions
+            for merged in texts.merged.values()
+            for decision in merged.decisions
         ],
     }
 
@@ -119,26 +119,26 @@ def review(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) 
         Waiting: candidates that are undecided, or about which reviewers disagree.
         UserError: so many are rejected that the rest cannot fill the largest forget set.
     """
-    found = read_open(job, chain, name)
-    check_enough(found, scenario)
-    if found.waits(job.accept_all):
-        raise Waiting(f"{name}: {counts(found)}", len(found.undecided()))
+    texts = read_open(job, chain, name)
+    check_enough(texts, scenario)
+    if texts.waits(job.accept_all):
+        raise Waiting(f"{name}: {counts(texts)}", len(texts.undecided()))
     people = {}
     if name == "privacy":
-        people = {one.image_id: one for one in read_profiles(chain)}
+        people = {profile.image_id: profile for profile in read_profiles(chain)}
     decided = {
-        key: _decided(name, record, found.merged[key], people)
-        for key, record in found.records.items()
+        key: _decided(name, record, texts.merged[key], people)
+        for key, record in texts.records.items()
     }
-    outcome = Outcome.of(decided.get(one.id, one) for one in chain.records(before(name)))
-    told = _summary(found)
-    write_json(folder / SUMMARY, told)
-    write_jsonl(folder / DECIDED, _published(found))
+    outcome = Outcome.of(decided.get(record.id, record) for record in chain.records(before(name)))
+    summary = _summary(texts)
+    write_json(folder / SUMMARY, summary)
+    write_jsonl(folder / DECIDED, _published(texts))
     noted = {
-        "accepted": told["accepted"],
-        "edited": told["edited"],
-        "rejected": sum(told["rejected"].values()),
-        "accepted unseen (--review accept-all)": told["unseen"],
+        "accepted": summary["accepted"],
+        "edited": summary["edited"],
+        "rejected": sum(summary["rejected"].values()),
+        "accepted unseen (--review accept-all)": summary["unseen"],
     }
     outcome.notes = {f"review: {what}": count for what, count in noted.items() if count}
     return outcome
@@ -165,78 +165,82 @@ def reasons_text(reasons: tuple[str, ...]) -> str:
     return ", ".join(REASONS[reason] for reason in reasons)
 
 
-def check_enough(found: Open, scenario: Scenario) -> None:
+def check_enough(texts: Open, scenario: Scenario) -> None:
     """Whether what is not rejected can fill the largest forget set.
 
     Raises:
         UserError: with the counts and the ways out.
     """
     left = [
-        record for key, record in found.records.items() if found.merged[key].verdict != "reject"
+        record for key, record in texts.records.items() if texts.merged[key].verdict != "reject"
     ]
     forget, _ = split.forget_order(left, scenario)
     if len(forget) == scenario.harmful:
         return
-    name, rejected = found.name, len(found.records) - len(left)
+    name, rejected = texts.name, len(texts.records) - len(left)
     cut = f" ({len(forget):,} of them, cut at whole pictures)" if len(forget) < len(left) else ""
     # As many as the share that was accepted so far asks for.
     more = -(-scenario.candidates * scenario.harmful // max(1, len(forget)))
     more = max(more, scenario.candidates + 1)
     raise UserError(
         f"{name}: the recipe keeps {scenario.harmful:,} harmful rows, and review leaves "
-        f"{len(left):,}{cut} of {len(found.records):,} candidates ({rejected:,} rejected): raise "
+        f"{len(left):,}{cut} of {len(texts.records):,} candidates ({rejected:,} rejected): raise "
         f"{name}.candidates, for example --set {name}.candidates={more} (what is decided stays "
         f"decided), or lower {name}.forget or {name}.ratios"
     )
 
 
-def counts(found: Open) -> str:
+def counts(texts: Open) -> str:
     """What people still have to decide."""
-    undecided, conflicts = len(found.undecided()), len(found.conflicts())
-    parts = [f"{undecided:,} of {len(found.items):,} texts wait for review"] if undecided else []
+    undecided, conflicts = len(texts.undecided()), len(texts.conflicts())
+    parts = [f"{undecided:,} of {len(texts.items):,} texts wait for review"] if undecided else []
     if conflicts:
-        parts.append(f"reviewers disagree about {conflicts:,} of {len(found.items):,} texts")
+        parts.append(f"reviewers disagree about {conflicts:,} of {len(texts.items):,} texts")
     return " and ".join(parts)
 
 
-def _summary(found: Open) -> dict[str, Any]:
+def _summary(texts: Open) -> dict[str, Any]:
     """The manifest's entry; no reviewer's name is in it."""
-    verdicts = Counter(one.verdict for one in found.merged.values())
+    verdicts = Counter(merged.verdict for merged in texts.merged.values())
     rejected = Counter(
-        reasons_text(one.reasons) for one in found.merged.values() if one.verdict == "reject"
+        reasons_text(text.reasons) for text in texts.merged.values() if text.verdict == "reject"
     )
-    between = agreement(pairs(found.merged.values()))
+    between = agreement(pairs(texts.merged.values()))
     return {
-        "mode": "accept-all" if found.undecided() else "people",
-        "reviewers": len(published_names(found.merged)),
-        "items": len(found.items),
+        "mode": "accept-all" if texts.undecided() else "people",
+        "reviewers": len(published_names(texts.merged)),
+        "items": len(texts.items),
         "accepted": verdicts["accept"],
         "edited": verdicts["edit"],
         "rejected": dict(rejected.most_common()),
-        "unseen": len(found.undecided()),
+        "unseen": len(texts.undecided()),
         "both_decided": between.both,
         "agreement": None if between.share is None else round(between.share, 4),
         "kappa": None if between.kappa is None else round(between.kappa, 4),
     }
 
 
-def _published(found: Open) -> Iterator[dict[str, Any]]:
+def _published(texts: Open) -> Iterator[dict[str, Any]]:
     """A line for each candidate; notes and names of people stay in the work folder."""
-    names = published_names(found.merged)
+    names = published_names(texts.merged)
     words = {"accept": "accepted", "edit": "edited", "reject": "rejected", None: "unseen"}
-    for key, merged in sorted(found.merged.items()):
+    for key, merged in sorted(texts.merged.items()):
         yield {
             "id": key,
             "decision": words[merged.verdict],
             "reasons": [REASONS[reason] for reason in merged.reasons],
             "reviewers": [
-                {"reviewer": names[one.reviewer], "decision": one.verdict, "settles": one.settles}
-                for one in merged.decisions
+                {
+                    "reviewer": names[said.reviewer],
+                    "decision": said.verdict,
+                    "settles": said.settles,
+                }
+                for said in merged.decisions
             ],
         }
 
 
 def read_summary(chain: Chain) -> dict[str, Any]:
     """The manifest's entry of a scenario whose review is done."""
-    told: dict[str, Any] = json.loads((chain.folder / "review" / SUMMARY).read_text("utf-8"))
-    return told
+    summary: dict[str, Any] = json.loads((chain.folder / "review" / SUMMARY).read_text("utf-8"))
+    return summary

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from builder.dataset_folder.read import Facts
 from eval.report import CSV_COLUMNS, to_markdown
 from eval.results import Figure, Key, Line, Report, label_of
+from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import SPLITS, UserError
 
 
@@ -22,30 +22,33 @@ def read_results(path: Path) -> dict[str, Report]:
     """
     found: dict[str, Report] = {}
     lines: dict[tuple[str, str], Line] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                if set(row) != set(CSV_COLUMNS):
-                    raise UserError(
-                        f"{path}: not the columns of a report: write it with "
-                        "`python -m eval report RUN... --format csv --out FILE`"
-                    )
-                if row["source"] != "ours":  # the paper's, or the head of a second file
-                    continue
-                report = found.setdefault(row["config"], Report(row["config"], [], [], {}, []))
-                at = (row["config"], row["run"])
-                if at not in lines:
-                    label = label_of(row["run"], row["role"])
-                    lines[at] = Line(row["run"], label, row["role"], {})
-                    report.lines.append(lines[at])
-                lines[at].figures[Key(row["metric"], row["split"], row["part"])] = Figure(
-                    float(row["value"]),
-                    int(row["n"] or 0),
-                    *(float(row[limit]) if row[limit] else None for limit in ("low", "high")),
-                )
-                report.signatures[row["metric"]] = row["signature"]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a report's CSV: {error}") from error
+    rows = read_csv(
+        path,
+        CSV_COLUMNS,
+        "not the columns of a report: write it with "
+        "`python -m eval report RUN... --format csv --out FILE`",
+    )
+    for number, row in rows.items():
+        if row["source"] != "ours":  # the paper's, or the head of a second file
+            continue
+        report = found.setdefault(row["config"], Report(row["config"], [], [], {}, []))
+        at = (row["config"], row["run"])
+        if at not in lines:
+            label = label_of(row["run"], row["role"])
+            lines[at] = Line(row["run"], label, row["role"], {})
+            report.lines.append(lines[at])
+        try:
+            figure = Figure(
+                float(row["value"]),
+                int(row["n"] or 0),
+                *(float(row[limit]) if row[limit] else None for limit in ("low", "high")),
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{path}, row {number}: cannot be read as a report's CSV: {error}"
+            ) from error
+        lines[at].figures[Key(row["metric"], row["split"], row["part"])] = figure
+        report.signatures[row["metric"]] = row["signature"]
     if not found:
         raise UserError(f"{path}: holds no figures: write it with `eval report --format csv`")
     for report in found.values():

@@ -10,8 +10,10 @@ from unicodedata import normalize
 
 from builder.review.decisions_file import Key
 from builder.review.edits import check_edit
-from builder.review.raw_decision import RawDecision
-from builder.review.read_decision import (
+from builder.review.records import REASONS, WITHDRAW, Decision, Verdict, in_words
+from builder.review.stage import Open
+from builder.review.submitted_row import (
+    SubmittedRow,
     edited_text,
     mistake,
     our_lines,
@@ -20,9 +22,6 @@ from builder.review.read_decision import (
     said,
     utc_time,
 )
-from builder.review.records import REASONS, WITHDRAW, Decision, Verdict, in_words
-from builder.review.spreadsheet import Row
-from builder.review.stage import Open
 from mllmu_med_dataset import UserError
 
 #: Whose decisions they are where nobody is named: neither in files nor by `--reviewer`.
@@ -46,7 +45,7 @@ class Names:
         name = normalize("NFC", " ".join(given.split()))
         if name:
             return self.known.setdefault(_folded(name), name)
-        named = sorted(one for one in self.known.values() if one != NOBODY)
+        named = sorted(known for known in self.known.values() if known != NOBODY)
         if named:
             raise UserError(
                 f"{file}: names no reviewer, and this review has {', '.join(named)}: say whose it "
@@ -82,7 +81,7 @@ class Changed(NamedTuple):
     def __str__(self) -> str:
         before, now = in_words(self.before), in_words(self.now)
         if before == now:
-            texts = [(one.question, one.answer) for one in (self.before, self.now)]
+            texts = [(decision.question, decision.answer) for decision in (self.before, self.now)]
             now = "another note" if texts[0] == texts[1] else "another text"
         return f"{self.file} ({self.now.id}): {self.now.reviewer} had {before}, now {now}"
 
@@ -105,77 +104,78 @@ class Counts:
     nameless: bool = False  # counted as `NOBODY`'s
 
 
-class Desk:
+class RowChecker:
     """Checks rows against the texts as they are now."""
 
     def __init__(
         self,
-        found: Mapping[str, Open],
+        by_scenario: Mapping[str, Open],
         held: Mapping[Key, Decision],
         names: Names,
         reviewer: str,
         settles: bool,
     ) -> None:
-        self.found = found
+        self.by_scenario = by_scenario
         self.held = held
         self.names = names
-        self.items = {item.id: item for one in found.values() for item in one.items}
+        self.items = {item.id: item for name in by_scenario for item in by_scenario[name].items}
         self.reviewer = reviewer
         self.settles = settles
 
-    def sound(self, file: str, rows: Iterable[Row], counts: Counts) -> list[tuple[str, Decision]]:
+    def decisions(
+        self, file: str, submitted: Iterable[SubmittedRow], counts: Counts
+    ) -> list[tuple[str, Decision]]:
         """The decisions that can be taken, with their scenarios; the rest is counted."""
-        decided: dict[tuple[str, str, str], list[RawDecision]] = {}
-        for row in rows:
-            raw = _plain(row.raw)
-            why = row.broken or self._seen(row)
-            decides = raw.verdict or raw.reasons or raw.question or raw.answer
-            if why or decides:
-                raw = raw._replace(reviewer=self._reviewer(raw, file, counts))
-            if why:
-                counts.refused += self._refused(file, [raw], why)
-            elif decides:
-                decided.setdefault((raw.id, raw.content, raw.reviewer), []).append(raw)
-            else:
+        decided: dict[tuple[str, str, str], list[SubmittedRow]] = {}
+        for row in map(_plain, submitted):
+            why = row.broken or self._changed_text(row)
+            decides = row.verdict or row.reasons or row.question or row.answer
+            if not (why or decides):
                 counts.undecided += 1
+                continue
+            row = row._replace(reviewer=self._reviewer(row, file, counts))
+            if why:
+                counts.refused += self._refused(file, [row], why)
+            else:
+                decided.setdefault((row.id, row.content, row.reviewer), []).append(row)
         taken = []
-        for raws in decided.values():
-            times = {utc_time(raw.decided_at) for raw in raws}
-            if len({said(raw) for raw in raws}) > 1 and ({"", None} & times or len(times) == 1):
-                places = " and ".join(raw.row for raw in raws)
+        for rows in decided.values():
+            times = {utc_time(row.decided_at) for row in rows}
+            if len({said(row) for row in rows}) > 1 and ({"", None} & times or len(times) == 1):
+                places = " and ".join(row.row for row in rows)
                 why = f"doubled: {places} decide differently: keep one of them"
-                counts.refused += self._refused(file, raws, why)
+                counts.refused += self._refused(file, rows, why)
                 continue
             # Second thoughts, each with its time, as Label Studio keeps them: the last one counts.
-            last = max(raws, key=lambda raw: utc_time(raw.decided_at) or "")
+            last = max(rows, key=lambda row: utc_time(row.decided_at) or "")
             checked = self._check(last)
             if isinstance(checked, str):
-                counts.refused += self._refused(file, raws, checked)
+                counts.refused += self._refused(file, rows, checked)
                 continue
-            counts.doubled += len(raws) - 1
+            counts.doubled += len(rows) - 1
             taken.append((self.items[last.id].scenario, checked))
         return taken
 
-    def _reviewer(self, raw: RawDecision, file: str, counts: Counts) -> str:
-        name = self.names.kept(self.reviewer or raw.reviewer, file)
-        if not (self.reviewer or raw.reviewer.strip()):
+    def _reviewer(self, row: SubmittedRow, file: str, counts: Counts) -> str:
+        name = self.names.kept(self.reviewer or row.reviewer, file)
+        if not (self.reviewer or row.reviewer.strip()):
             counts.nameless = True
         return name
 
-    def _refused(self, file: str, raws: Sequence[RawDecision], why: str) -> list[Refused]:
+    def _refused(self, file: str, rows: Sequence[SubmittedRow], why: str) -> list[Refused]:
         """Rows that are not taken; an earlier decision that goes on counting is told."""
-        last = raws[-1]
+        last = rows[-1]
         before = self.held.get(Key(last.id, last.content, last.reviewer, self.settles))
         if before and before.verdict != WITHDRAW:
             why = (
                 f"{why}; until then {before.reviewer}'s earlier decision counts: {in_words(before)}"
             )
-        return [Refused(file, raw.row, raw.id, why) for raw in raws]
+        return [Refused(file, row.row, row.id, why) for row in rows]
 
-    def _seen(self, row: Row) -> str:
-        """Whether the table still shows what was decided about."""
-        item = self.items.get(row.raw.id)
-        if item is None or item.content != row.raw.content:
+    def _changed_text(self, row: SubmittedRow) -> str:
+        """Which text a table no longer shows as it was decided about; empty for none."""
+        item = self.items.get(row.id)
+        if item is None or item.content != row.content:
             return ""  # said otherwise
         for name, text in row.shown.items():
             ours = getattr(item, name)
@@ -188,47 +188,47 @@ class Desk:
                 )
         return ""
 
-    def _check(self, raw: RawDecision) -> Decision | str:
+    def _check(self, row: SubmittedRow) -> Decision | str:
         """The decision, or why it cannot be taken."""
-        item = self.items.get(raw.id)
+        item = self.items.get(row.id)
         if item is None:
             return "foreign: this build has no such text to review: was it exported from another?"
-        if raw.content != item.content:
+        if row.content != item.content:
             return "stale: the text has changed since this was exported: export and decide it again"
-        problem = mistake(raw, item)
+        problem = mistake(row, item)
         if problem:
             return problem
-        merged = self.found[item.scenario].merged[item.id]
-        settled = raw.verdict == WITHDRAW or merged.conflict or merged.settled
+        merged = self.by_scenario[item.scenario].merged[item.id]
+        settled = row.verdict == WITHDRAW or merged.conflict or merged.settled
         if self.settles and not settled:
             return "nothing to settle: reviewers do not disagree here: import it without --settle"
         question, answer = "", ""
-        if raw.verdict == "edit":
-            question = edited_text(raw.question, item.question)
-            answer = edited_text(raw.answer, item.answer)
+        if row.verdict == "edit":
+            question = edited_text(row.question, item.question)
+            answer = edited_text(row.answer, item.answer)
             if (question, answer) == (item.question, item.answer):
                 return "edit, but no text is changed: edit it, or accept it"
-            failure = check_edit(self.found[item.scenario].records[item.id], question, answer)
+            failure = check_edit(self.by_scenario[item.scenario].records[item.id], question, answer)
             if failure:
                 return f"the edited text does not pass ({failure.name}): {failure.problem}"
         return Decision(
-            id=raw.id,
-            content=raw.content,
-            reviewer=raw.reviewer,
-            verdict=cast("Verdict", raw.verdict),
-            reasons=tuple(key for key in REASONS if key in raw.reasons),
-            note=raw.note,
+            id=row.id,
+            content=row.content,
+            reviewer=row.reviewer,
+            verdict=cast("Verdict", row.verdict),
+            reasons=tuple(key for key in REASONS if key in row.reasons),
+            note=row.note,
             question=question,
             answer=answer,
-            decided_at=utc_time(raw.decided_at) or "",
+            decided_at=utc_time(row.decided_at) or "",
             settles=self.settles,
         )
 
 
-def _plain(raw: RawDecision) -> RawDecision:
+def _plain(row: SubmittedRow) -> SubmittedRow:
     """Without spaces around words, its reasons as keys."""
-    return raw._replace(
-        verdict=raw.verdict.strip().lower(),
-        reasons=tuple(sorted({reason_key(one) for one in raw.reasons})),
-        note=raw.note.strip(),
+    return row._replace(
+        verdict=row.verdict.strip().lower(),
+        reasons=tuple(sorted({reason_key(reason) for reason in row.reasons})),
+        note=row.note.strip(),
     )

@@ -1,49 +1,72 @@
-"""A decision as any file gives it: how it is read, and what can be wrong with it by itself."""
+"""A row of a reviewer's file, whatever wrote it: how it is read, and what can be wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from builder.review.raw_decision import RawDecision
 from builder.review.records import REASONS, VERDICTS, WITHDRAW, Item
 
 _REASON_KEYS: Final = {text: key for key, text in REASONS.items()} | {key: key for key in REASONS}
 
 
-def mistake(raw: RawDecision, item: Item) -> str:
+class SubmittedRow(NamedTuple):
+    """What every format is parsed into; `check_rows` holds it against the texts as they are now.
+
+    row: its place in the file, for messages. question, answer: the edited texts, None where the
+    format gives none. shown: the texts that the reviewer is not to change, by field, as a table has
+    them now. broken: why nothing can be read from the row; empty where something can.
+    """
+
+    row: str
+    id: str
+    content: str = ""
+    reviewer: str = ""
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
+    note: str = ""
+    question: str | None = None
+    answer: str | None = None
+    decided_at: str = ""
+    shown: Mapping[str, str] = MappingProxyType({})
+    broken: str = ""
+
+
+def mistake(row: SubmittedRow, item: Item) -> str:
     """What is wrong with a decision itself; empty when nothing is."""
     edited = any(
         text and edited_text(text, ours) != ours
-        for text, ours in ((raw.question, item.question), (raw.answer, item.answer))
+        for text, ours in ((row.question, item.question), (row.answer, item.answer))
     )
-    unknown = [one for one in raw.reasons if one not in REASONS]
-    if not raw.verdict:
+    unknown = [reason for reason in row.reasons if reason not in REASONS]
+    if not row.verdict:
         what = "an edited text" if edited else "reasons"
         return f"has {what} but no decision: write {'edit' if edited else 'reject'} as its decision"
-    if raw.verdict not in (*VERDICTS, WITHDRAW):
-        return f"the decision {quoted(raw.verdict)} is none of {', '.join(VERDICTS)}"
+    if row.verdict not in (*VERDICTS, WITHDRAW):
+        return f"the decision {quoted(row.verdict)} is none of {', '.join(VERDICTS)}"
     if unknown:
         return f"the reason {quoted(unknown[0])} is none of {', '.join(REASONS.values())}"
-    if raw.verdict == "reject" and not raw.reasons:
+    if row.verdict == "reject" and not row.reasons:
         return f"reject without a reason: give one or more of {', '.join(REASONS.values())}"
-    if raw.verdict == "accept" and raw.reasons:
+    if row.verdict == "accept" and row.reasons:
         return "accept with a reason against it: decide reject, or leave the reason out"
-    if raw.verdict != "edit" and edited:
-        return f"{raw.verdict}, but there is an edited text: decide edit, or leave the text out"
-    if "not-wrong" in raw.reasons and item.scenario != "incorrect":
+    if row.verdict != "edit" and edited:
+        return f"{row.verdict}, but there is an edited text: decide edit, or leave the text out"
+    if "not-wrong" in row.reasons and item.scenario != "incorrect":
         return f"the reason {REASONS['not-wrong']!r} is for incorrect answers only"
-    if utc_time(raw.decided_at) is None:
-        return f"its time {quoted(raw.decided_at)} is none: export the file again"
-    if not raw.reviewer.isprintable():
-        return f"the reviewer's name {quoted(raw.reviewer)} cannot be shown: give --reviewer NAME"
-    if not all(_writable(text) for text in (raw.note, raw.question, raw.answer)):
+    if utc_time(row.decided_at) is None:
+        return f"its time {quoted(row.decided_at)} is none: export the file again"
+    if not row.reviewer.isprintable():
+        return f"the reviewer's name {quoted(row.reviewer)} cannot be shown: give --reviewer NAME"
+    if not all(_writable(text) for text in (row.note, row.question, row.answer)):
         return "holds half a character, which no file can keep: write that text again"
     return ""
 
 
-def said(raw: RawDecision) -> tuple[object, ...]:
-    return (raw.verdict, raw.reasons, raw.note, raw.question, raw.answer)
+def said(row: SubmittedRow) -> tuple[object, ...]:
+    return (row.verdict, row.reasons, row.note, row.question, row.answer)
 
 
 def reason_key(given: str) -> str:

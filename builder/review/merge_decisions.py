@@ -30,7 +30,7 @@ class Merged(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        return any(one.settles for one in self.decisions)
+        return any(decision.settles for decision in self.decisions)
 
 
 def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
@@ -40,20 +40,13 @@ def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
     counts alone; otherwise all have to agree on the verdict and the edited text, or the item stays
     undecided.
     """
-    current = tuple(
-        sorted(
-            (
-                one
-                for one in decisions
-                if (one.id, one.content) == (item.id, item.content) and one.verdict != WITHDRAW
-            ),
-            key=lambda one: (one.reviewer, one.settles),
-        )
-    )
-    counting = [one for one in current if one.settles] or current
-    if len({(one.verdict, one.question, one.answer) for one in counting}) != 1:
+    about_it = [one for one in decisions if (one.id, one.content) == (item.id, item.content)]
+    standing = [decision for decision in about_it if decision.verdict != WITHDRAW]
+    current = tuple(sorted(standing, key=lambda decision: (decision.reviewer, decision.settles)))
+    counting = [decision for decision in current if decision.settles] or current
+    if len({(decision.verdict, decision.question, decision.answer) for decision in counting}) != 1:
         return Merged(None, decisions=current)
-    said = {reason for one in counting for reason in one.reasons}
+    said = {reason for decision in counting for reason in decision.reasons}
     reasons = tuple(reason for reason in REASONS if reason in said)
     first = counting[0]
     return Merged(first.verdict, reasons, first.question, first.answer, current)
@@ -62,8 +55,8 @@ def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
 def merge_all(items: Iterable[Item], decisions: Iterable[Decision]) -> dict[str, Merged]:
     """`merge` for each item, by id."""
     by_id: dict[str, list[Decision]] = {}
-    for one in decisions:
-        by_id.setdefault(one.id, []).append(one)
+    for decision in decisions:
+        by_id.setdefault(decision.id, []).append(decision)
     return {item.id: merge(item, by_id.get(item.id, ())) for item in items}
 
 
@@ -84,8 +77,8 @@ class Pair(NamedTuple):
 def pairs(merged: Iterable[Merged]) -> list[Pair]:
     """Every pair of reviewers that has a text in common, by name."""
     verdicts: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for one in merged:
-        own = [decision for decision in one.decisions if not decision.settles]
+    for text in merged:
+        own = [decision for decision in text.decisions if not decision.settles]
         for a, b in combinations(own, 2):
             verdicts.setdefault((a.reviewer, b.reviewer), []).append((a.verdict, b.verdict))
     return [
@@ -124,17 +117,17 @@ class Agreement(NamedTuple):
     kappa: float | None
 
 
-def agreement(found: Sequence[Pair]) -> Agreement:
-    both = sum(pair.both for pair in found)
-    kappas = [pair.kappa for pair in found if pair.kappa is not None]
+def agreement(between: Sequence[Pair]) -> Agreement:
+    both = sum(pair.both for pair in between)
+    kappas = [pair.kappa for pair in between if pair.kappa is not None]
     return Agreement(
         both,
-        sum(pair.agree for pair in found) / both if both else None,
+        sum(pair.agree for pair in between) / both if both else None,
         sum(kappas) / len(kappas) if kappas else None,
     )
 
 
 def published_names(merged: Mapping[str, Merged]) -> dict[str, str]:
     """r1, r2 ... for the reviewers: their own names are people's names and are not published."""
-    names = sorted({one.reviewer for found in merged.values() for one in found.decisions})
+    names = sorted({decision.reviewer for text in merged.values() for decision in text.decisions})
     return {name: f"r{number}" for number, name in enumerate(names, 1)}
