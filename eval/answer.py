@@ -106,7 +106,7 @@ class AnswerFile:
         with writing(path):
             self._stream = path.open("a", encoding="utf-8", newline="\n")
         try:
-            lock(self._stream.fileno(), path)
+            lock(self._stream, path)
             self._resume(identity)
             write_json(identity_path(path), {"run": self.run, **identity})
         except BaseException:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from mllmu_med.disk import remove, writing
 from mllmu_med.errors import UserError
@@ -21,22 +22,22 @@ BUSY = "another command is writing here"
 ELSE = "give another --out"
 
 
-def lock(descriptor: int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
+def lock(stream: IO[str] | int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
     """Hold a file or folder that is open, until it is closed.
 
     Raises:
         UserError: another process holds it: which, where the system tells.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"{path}: {busy}{_holder(descriptor)}: wait for it, or {instead}") from None
+        raise UserError(f"{path}: {busy}{_holder(stream)}: wait for it, or {instead}") from None
     except OSError as error:  # some network file systems have no locks
         say(f"{path}: cannot be locked ({error.strerror}): run no other command here meanwhile")
 
 
-def _holder(descriptor: int) -> str:
-    status = os.fstat(descriptor)
+def _holder(stream: IO[str] | int) -> str:
+    status = os.fstat(stream if isinstance(stream, int) else stream.fileno())
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     with suppress(OSError):  # Linux tells: `1: FLOCK ADVISORY WRITE 4321 fe:00:123456 0 EOF`
         for line in Path("/proc/locks").read_text().split("\n"):
