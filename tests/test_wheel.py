@@ -17,7 +17,7 @@ from corpora import PLAIN, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PACKAGES = ("baselines/", "builder/", "eval/")
+PACKAGES = ("mllmu_med/", "baselines/", "builder/", "eval/")
 
 
 @pytest.fixture(scope="module")
