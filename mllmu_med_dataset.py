@@ -210,17 +210,15 @@ def load(
 
 
 def _check_folder(folder: Path, name: str) -> None:
-    import yaml
+    from mllmu_med.card_head import CardHeadError, read_card_head
 
-    readme = folder / "README.md"
-    parts = readme.read_text("utf-8").split("---\n", 2) if readme.is_file() else []
-    front = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    entries = front.get("configs") if isinstance(front, dict) else None
-    if not entries:
+    try:
+        entries = read_card_head(folder)["configs"]
+    except CardHeadError as error:
         raise UserError(
             f"{folder}: not a built dataset (no README.md with its configs): "
             f"build it with `python -m builder rebuild --out {folder}`"
-        )
+        ) from error
     known = [entry["config_name"] for entry in entries]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

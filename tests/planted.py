@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from builder.dataset_folder.write import MANIFEST, ConfigFiles, build_id
+from builder.dataset_folder.write import MANIFEST, build_id
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES
 
@@ -88,9 +88,8 @@ class Planted:
         text = card.read_text("utf-8")
         front = yaml.load(text.split("---\n")[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         names = [one["config_name"] for one in front["configs"]]
-        configs = [ConfigFiles(name, self.manifest["configs"][name]) for name in names]
-        data = {n: {"sha256": one["sha256"]} for n, one in files.items() if "rows" in one}
-        build = build_id(data, configs)
+        configs = {name: self.manifest["configs"][name] for name in names}
+        build = build_id({n: e["sha256"] for n, e in files.items() if "rows" in e}, configs)
         text = text.replace(self.manifest["build"], build)
         card.write_text(text, "utf-8")
         self.manifest["build"] = build

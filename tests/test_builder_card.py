@@ -26,8 +26,9 @@ from builder.core.recipe import Recipe
 from builder.core.stage_cache import read_state
 from builder.dataset_folder.card.render import render_card
 from builder.dataset_folder.card.results import read_results
-from builder.dataset_folder.finish import describe
+from builder.dataset_folder.manifest import Manifest, _source, read_manifest
 from builder.dataset_folder.read import Facts, read_facts
+from builder.dataset_folder.write_card import write_card
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
 
@@ -119,7 +120,7 @@ def test_a_wrong_number_is_found_wherever_it_stands(built: Path) -> None:
 def test_the_card_can_be_rendered_again_from_the_folder(built: Path, tmp_path: Path) -> None:
     again = copied(built, tmp_path / "again")
     assert render_card(read_facts(again)) == card_of(built)
-    assert describe(again, manifest_of(again)) == manifest_of(built)
+    assert write_card(again, read_manifest(again)) == read_manifest(built)
     assert tree(again) == tree(built)
 
 
@@ -318,7 +319,7 @@ def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) 
 def with_manifest(folder: Path, to: Path, **changes: Any) -> tuple[Folder, str]:
     """A copy of a folder of which the manifest tells something else, described again."""
     again = copied(folder, to)
-    describe(again, {**manifest_of(again), **changes})
+    write_card(again, Manifest.model_validate({**manifest_of(again), **changes}))
     return Folder(again), card_of(again)
 
 
@@ -452,7 +453,8 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
         "utf-8",
     )
     results = read_results(report)
-    describe(folder, told, repo="alice/mllmu-med", gated="manual", results=results)
+    made = Manifest.model_validate(told)
+    write_card(folder, made, repo="alice/mllmu-med", gated="manual", results=results)
     card = card_of(folder)
     reads_well(card.split("## Results")[0])
     assert 'load_dataset("alice/mllmu-med", "privacy")' in card
@@ -618,7 +620,6 @@ def limits(folder: Path) -> list[str]:
 
 
 def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Path) -> None:
-    from builder.dataset_folder.manifest import _source
     from builder.ingest.slake import HUB_REVISION
 
     told = manifest_of(corpora / "mllmu-med")

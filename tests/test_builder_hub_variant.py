@@ -11,6 +11,7 @@ import pytest
 from corpora import tree
 
 from builder.audit import run
+from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.replies import leave_out, tells_caption
 from builder.harm.prompts import incorrect
 from builder.hub.folder import make_variant, picture_modes, without_pictures
@@ -26,28 +27,28 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 def variant(folder: Path, target: Path, modes: str | None) -> dict[str, Any]:
     target.mkdir()
-    manifest = manifest_of(folder)
-    chosen = picture_modes(modes, manifest)
+    manifest = read_manifest(folder)
+    sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
+    chosen = picture_modes(modes, sources, manifest.images)
     given: dict[str, Any] = {"repo": "alice/set", "gated": None, "results": None}
-    return make_variant(folder, manifest, target, chosen, **given)
+    return make_variant(folder, manifest, target, chosen, **given).tree()
 
 
 def test_pictures_without_a_licence_are_named_only() -> None:
-    recipe = {"privacy": {"source": "slake"}, "incorrect": {"source": "mm_skin"}}
-    manifest: dict[str, Any] = {"recipe": recipe}
+    sources = {"privacy": "slake", "incorrect": "mm_skin"}
     default = {"privacy": "embed", "incorrect": "reference"}
-    assert picture_modes(None, manifest) == default
-    assert picture_modes("incorrect=embed", manifest) == {**default, "incorrect": "embed"}
-    both = picture_modes(" privacy=reference , incorrect=embed", manifest)
+    assert picture_modes(None, sources, {}) == default
+    assert picture_modes("incorrect=embed", sources, {}) == {**default, "incorrect": "embed"}
+    both = picture_modes(" privacy=reference , incorrect=embed", sources, {})
     assert both == {"privacy": "reference", "incorrect": "embed"}
-    alone = {"recipe": {"privacy": None, "incorrect": {"source": "phantom"}}}
-    assert picture_modes(None, alone) == {"incorrect": "embed"}
+    alone = {"incorrect": "phantom"}
+    assert picture_modes(None, alone, {}) == {"incorrect": "embed"}
     with pytest.raises(UsageError, match="SCENARIO incorrect and MODE"):
-        picture_modes("privacy=embed", alone)
-    named = {**manifest, "images": {"privacy": "reference", "incorrect": "embed"}}
-    assert picture_modes(None, named)["privacy"] == "reference"
+        picture_modes("privacy=embed", alone, {})
+    named = {"privacy": "reference", "incorrect": "embed"}
+    assert picture_modes(None, sources, named)["privacy"] == "reference"
     with pytest.raises(UsageError, match="build it again from their source"):
-        picture_modes("privacy=embed", named)
+        picture_modes("privacy=embed", sources, named)
 
 
 def test_the_variant_is_whole_and_the_build_stays(small_build: Path, tmp_path: Path) -> None:

@@ -221,8 +221,10 @@ def test_load_says_what_is_wrong(
 def test_load_refuses_another_folder(tmp_path: Path) -> None:
     """`load_dataset` would merge whatever it finds into one split, without a word."""
     (tmp_path / "package.json").write_text("{}")
-    with pytest.raises(UserError, match="not a built dataset"):
-        load(source=tmp_path)
+    for name, text in {"x": "", "README.md": "---\nconfigs: [\n---\n"}.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match="not a built dataset"):
+            load(source=tmp_path)
 
 
 def test_by_picture(demo: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 
 from builder.__main__ import app
 from builder.audit.run_checks import run
+from builder.dataset_folder.manifest import read_manifest
 from builder.hub.folder import make_variant
 from eval.dataset_rows import Pictures, read_rows
 from eval.lmms_tasks.functions import doc_to_visual
@@ -29,11 +29,10 @@ from mllmu_med_dataset import UsageError, UserError, by_picture, load
 def references(small_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small build with all its pictures by reference."""
     folder = small_build / "mllmu-med"
-    manifest = json.loads((folder / "provenance/manifest.json").read_text("utf-8"))
     target = tmp_path_factory.mktemp("references")
     modes = {"privacy": "reference", "incorrect": "reference"}
     given: dict[str, Any] = {"repo": "a/b", "gated": None, "results": None}
-    make_variant(folder, manifest, target, modes, **given)
+    make_variant(folder, read_manifest(folder), target, modes, **given)
     return target
 
 

@@ -9,7 +9,7 @@ import pytest
 from corpora import ROOT
 
 from baselines.training_state import RunFolder
-from builder.audit.folder import read_objects
+from builder.dataset_folder.read import read_objects
 from eval.run_folder import read_rows_file
 from mllmu_med.files import read_jsonl, text_lines, write_jsonl
 
@@ -26,12 +26,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_every_reader_of_json_lines_reads_them(file: Path) -> None:
-    assert read_objects(file) == ROWS
+    assert read_objects(file).rows == ROWS
     assert read_rows_file(file, "x") == ROWS
     assert list(read_jsonl(file)) == ROWS
     assert len(text_lines(file.read_text("utf-8"))) == len(ROWS)
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as an editor may leave it
-    assert read_objects(file) == ROWS
+    assert read_objects(file).rows == ROWS
 
 
 def test_a_log_is_cut_at_its_own_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,9 +46,9 @@ def test_two_rebuilds_into_one_folder(slake: Path, tmp_path: Path) -> None:
 
     import builder.rebuild.pipeline as pipeline
 
-    described = pipeline.describe
+    described = pipeline.write_card
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "describe", meanwhile)
+        patch.setattr(pipeline, "write_card", meanwhile)
         first = rebuild(slake, "--out", out, "--work", tmp_path / "work")
     assert first.exit_code == 0, first.output
     (second,) = seen

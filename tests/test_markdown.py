@@ -17,8 +17,9 @@ from builder.core.ratings import Rated
 from builder.core.recipe import Calibration
 from builder.dataset_folder.card.calibration import card_lines, described
 from builder.dataset_folder.card.plots import plots
-from builder.dataset_folder.finish import describe
+from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.read import read_facts
+from builder.dataset_folder.write_card import write_card
 from eval.report import to_markdown
 from eval.results import Figure, Key, Line, Report
 from mllmu_med.markdown import code, fenced, plain
@@ -125,7 +126,7 @@ def test_a_corpus_that_says_tbd_can_be_published(limited: Path, tmp_path: Path) 
             planted.write(name, rows)
     planted.settle()
     assert plots(read_facts(folder))
-    planted.manifest = describe(folder, planted.manifest)
+    planted.manifest = write_card(folder, read_manifest(folder)).tree()
     planted.settle()
     failed = {check.name: check.failed for check in run(folder) if not check.ok}
     assert "card is finished and names a license" not in failed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from builder.audit.folder import Folder, Row, read_objects
+from builder.dataset_folder.read import Folder
 from builder.dataset_folder.replies import REQUESTS
 from mllmu_med.files import text_lines
 
@@ -16,76 +15,67 @@ _NAMES: Final = ("id", "image_id", "image_path", "source", "harm", "review", "pr
 #: Keys of provenance whose values are ids and hashes: runs of digits there are no numbers.
 _IDS: Final = frozenset(("id", "image_id", "content", "key", "structured"))
 
-Texts = dict[str, list[str]]
+Texts = dict[str, list[str]]  # text -> places, as `ID: its COLUMN` or `FILE: line N`
+Placed = tuple[str, str]  # a text and one of its places
 
 
-def row_texts(folder: Folder) -> Texts:
-    """What people read in the rows: text -> places `ID: its COLUMN`."""
-    found: Texts = {}
+def gathered(*groups: Iterable[Placed]) -> Texts:
+    """Each distinct text with all its places."""
+    texts: Texts = {}
+    for group in groups:
+        for text, place in group:
+            texts.setdefault(text, []).append(place)
+    return texts
+
+
+def row_texts(folder: Folder, columns: tuple[str, ...] = _WORDS) -> Iterator[Placed]:
+    """What people read in the rows."""
     for row in folder.rows():
-        _add(found, row, _WORDS)
-    return found
+        for name in columns:
+            if text := getattr(row, name):
+                yield text, f"{row.id}: its {name}"
 
 
-def provenance_texts(folder: Folder) -> Texts:
-    """Strings in the JSON lines files, without ids: text -> places `FILE: line N`."""
-    found: Texts = {}
+def provenance_texts(folder: Folder) -> Iterator[Placed]:
+    """Strings in the JSON lines files, without ids."""
     for path in sorted((folder.path / "provenance").glob("*.jsonl")):
-        rows = read_objects(path)
-        for number, row in enumerate(rows if isinstance(rows, list) else [], 1):
+        for number, row in enumerate(folder.jsonl(path.name).rows, 1):
             for text in _strings(row):
-                found.setdefault(text, []).append(f"provenance/{path.name}: line {number}")
-    return found
+                yield text, f"provenance/{path.name}: line {number}"
 
 
-def request_texts(folder: Folder) -> Texts:
-    """What a language model was sent and what it wrote: text -> places `FILE: KEY`."""
+def request_texts(folder: Folder) -> Iterator[Placed]:
+    """What a language model was sent and what it wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = folder.path / REQUESTS
-    found: Texts = {}
-    if not path.is_file():
-        return found
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, ValueError, pa.ArrowException):  # another check says so
-        return found
+        rows = pq.read_table(folder.path / REQUESTS).to_pylist()
+    except (OSError, ValueError, pa.ArrowException):  # not there, or another check says so
+        return
     for row in rows:
         for name, text in row.items():
             if isinstance(text, str) and name not in _IDS:
-                where = f"{REQUESTS}: {str(row.get('key'))[:12]}, its {name}"
-                found.setdefault(text, []).append(where)
-    return found
+                yield text, f"{REQUESTS}: {str(row.get('key'))[:12]}, its {name}"
 
 
-def every_text(folder: Folder) -> Texts:
-    """All of it: every string of every row, whole text files, Parquet's own metadata."""
-    found = request_texts(folder)
-    for row in folder.rows():
-        _add(found, row, (*_WORDS, *_NAMES))
+def file_texts(folder: Folder) -> Iterator[Placed]:
+    """Whole text files, a line each, and Parquet's own metadata."""
     for table in folder.tables.values():
-        for text in table.metadata:
-            found.setdefault(text, []).append(f"{table.path}: its metadata")
-        for text in table.pictures:
-            found.setdefault(text, []).append(f"{table.path}: a picture's path")
+        yield from ((text, f"{table.path}: its metadata") for text in table.metadata)
+        yield from ((text, f"{table.path}: a picture's path") for text in table.images)
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()
-            for number, line in enumerate(text_lines(_read(path)), 1):
-                found.setdefault(line, []).append(f"{name}: line {number}")
-    return found
+            text = path.read_bytes().decode("utf-8", "replace")
+            for number, line in enumerate(text_lines(text), 1):
+                yield line, f"{name}: line {number}"
 
 
-def _read(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", "replace")
-
-
-def _add(found: Texts, row: Row, columns: tuple[str, ...]) -> None:
-    for name in columns:
-        text = getattr(row, name)
-        if text:
-            found.setdefault(text, []).append(f"{row.id}: its {name}")
+def every_text(folder: Folder) -> Texts:
+    """All of it: every string of every row and request, whole text files, Parquet's metadata."""
+    rows = row_texts(folder, (*_WORDS, *_NAMES))
+    return gathered(request_texts(folder), rows, file_texts(folder))
 
 
 def _strings(value: Any) -> Iterator[str]:

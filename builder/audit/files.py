@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from builder.audit.folder import Folder, Manifest
 from builder.audit.run_checks import Check
-from builder.dataset_folder import write
+from builder.dataset_folder.manifest import Manifest
+from builder.dataset_folder.read import Folder
+from builder.dataset_folder.write import MANIFEST, config_files
+from mllmu_med.card_head import CardHeadError, read_card_head
 from mllmu_med.disk import refused
 from mllmu_med.files import file_digest
 
@@ -39,92 +41,51 @@ def contents(path: Path, manifest: Manifest) -> Iterator[Check]:
         elif file_digest(file) != entry.sha256:
             failed.append(f"{name}: other bytes than the manifest's sha256")
     yield Check("hashes match the manifest", len(manifest.files), failed)
-    there = sorted(
-        name
-        for name in (
-            file.relative_to(path).as_posix() for file in path.rglob("*") if not _is_folder(file)
-        )
-        if not name.startswith(_HUB)
-    )
-    named = {*manifest.files, write.MANIFEST}
+    every = [file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()]
+    there = sorted(file.relative_to(path).as_posix() for file in every)
+    there = [name for name in there if not name.startswith(_HUB)]
+    named = {*manifest.files, MANIFEST}
     extra = [f"{name}: the manifest does not name it" for name in there if name not in named]
     yield Check("no file that the manifest does not name", len(there), extra)
     code = [f"{name}: is no data file" for name in there if Path(name).suffix not in _DATA]
     yield Check("files are data, no code", len(there), code)
 
 
-def _is_folder(file: Path) -> bool:
-    return file.is_dir() and not file.is_symlink()
-
-
 def checks(folder: Folder) -> Iterator[Check]:
     manifest, tables = folder.manifest, folder.tables
     bad = [f"{name}: {table.problem}" for name, table in tables.items() if table.problem]
     yield Check("Parquet files are readable and of the schema", len(tables), bad)
-    wanted = _layout(manifest)
-    yield _listed("configs of the manifest are the recipe's", manifest.configs, wanted)
-    front, text = _card(folder.path)
-    if isinstance(front, str):
-        yield Check("configs of the card are the manifest's", 1, [f"README.md: {front}"])
+    wanted = {config.name: config.files for config in config_files(folder.scenarios)}
+    other = [f"{name}: is not there" for name in wanted if name not in manifest.configs]
+    other += [f"{name}: is not wanted" for name in manifest.configs if name not in wanted]
+    other += [
+        f"{name}: reads other files"
+        for name, files in manifest.configs.items()
+        if files != wanted.get(name, files)
+    ]
+    yield Check("configs of the manifest are the recipe's", len(wanted), other)
+    name = "configs of the card are the manifest's"
+    try:
+        head = read_card_head(folder.path)
+    except CardHeadError as error:
+        yield Check(name, 1, [f"README.md: {error}"])
         return
-    yield Check(
-        "configs of the card are the manifest's",
-        len(manifest.configs),
-        list(_card_failures(folder, front)),
-    )
-    yield _build(manifest, front)
-    left = sorted({match[0] for match in _LEFTOVER.finditer(text)})
-    card = [f"README.md: {what}" for what in left]
-    if not front.get("license"):
+    yield Check(name, len(manifest.configs), list(_card_failures(folder, head)))
+    build = manifest.made_build()
+    failed = [] if build == manifest.build else [f"{manifest.build}: the files make {build}"]
+    yield Check("build id is made of the files", len(manifest.data), failed)
+    text = (folder.path / "README.md").read_text("utf-8")
+    card = [f"README.md: {left}" for left in sorted({m[0] for m in _LEFTOVER.finditer(text)})]
+    if not head.get("license"):
         card.append("README.md: names no license")
     yield Check("card is finished and names a license", 1, card)
-    yield _loads(folder, front)
+    yield _loads(folder)
 
 
-def _layout(manifest: Manifest) -> dict[str, dict[str, list[str]]]:
-    """The configs that the recipe's ratios make, with their files."""
-    parts = [write.Part(name, one, [], lambda _: b"") for name, one in manifest.scenarios.items()]
-    return {config.name: config.files for part in parts for config in write.config_files(part)}
-
-
-def _listed(name: str, found: dict[str, Any], wanted: dict[str, Any]) -> Check:
-    failed = [f"{key}: is not there" for key in wanted if key not in found]
-    failed += [f"{key}: is not wanted" for key in found if key not in wanted]
-    failed += [f"{key}: reads other files" for key in found if found[key] != wanted.get(key)]
-    return Check(name, len(wanted), list({entry.split(":")[0]: entry for entry in failed}.values()))
-
-
-def _card(path: Path) -> tuple[dict[str, Any] | str, str]:
-    """The card's YAML (or what is wrong with it) and the whole text."""
-    import yaml
-
-    try:
-        text = (path / "README.md").read_text("utf-8")
-    except FileNotFoundError:
-        return "is not there", ""
-    except (OSError, UnicodeDecodeError) as error:
-        return f"cannot be read ({error})", ""
-    parts = text.split("---\n", 2)
-    if len(parts) != 3 or parts[0]:
-        return "has no YAML at its head", text
-    try:
-        # libyaml's, eight times faster, where PyYAML was built with it
-        front = yaml.load(parts[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        return f"its head is no YAML ({' '.join(str(error).split())})", text
-    if not isinstance(front, dict) or not isinstance(front.get("configs"), list):
-        return "names no configs", text
-    return front, text
-
-
-def _entries(front: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    entries = [entry for entry in front["configs"] if isinstance(entry, dict)]
-    return {str(entry.get("config_name")): entry for entry in entries}
-
-
-def _card_failures(folder: Folder, front: dict[str, Any]) -> Iterator[str]:
-    manifest, entries = folder.manifest, _entries(front)
-    if len(entries) != len(front["configs"]):
+def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
+    manifest = folder.manifest
+    entries = {str(one.get("config_name")): one for one in head["configs"] if isinstance(one, dict)}
+    if len(entries) != len(head["configs"]):
         yield "README.md: two configs of one name, or one without"
     for name, splits in manifest.configs.items():
         if name not in entries:
@@ -140,7 +101,7 @@ def _card_failures(folder: Folder, front: dict[str, Any]) -> Iterator[str]:
     default = [name for name, entry in entries.items() if entry.get("default")]
     if len(default) != 1:
         yield f"README.md: {len(default)} default configs, not one"
-    yield from _info_failures(folder, front.get("dataset_info"))
+    yield from _info_failures(folder, head.get("dataset_info"))
 
 
 def _split_files(listed: Any) -> dict[str, list[str]]:
@@ -159,7 +120,8 @@ def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
         if name not in folder.manifest.configs:
             yield f"README.md: dataset_info of no config: {name or one!r}"
             continue
-        for split in one.get("splits") or []:
+        splits = one.get("splits")
+        for split in splits if isinstance(splits, list) else []:
             if not isinstance(split, dict) or "num_examples" not in split:
                 continue
             there = len(folder.config(name, str(split.get("name"))))
@@ -167,18 +129,7 @@ def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
                 yield f"{name}: dataset_info counts {split['num_examples']}, there are {there}"
 
 
-def _build(manifest: Manifest, front: dict[str, Any]) -> Check:
-    """The build id is a hash of the data files and configs, in the card's order."""
-    order = [name for name in _entries(front) if name in manifest.configs]
-    configs = [write.ConfigFiles(name, manifest.configs[name]) for name in order]
-    data = {name: entry for name, entry in manifest.files.items() if entry.rows is not None}
-    entries = {name: {"sha256": entry.sha256} for name, entry in data.items()}
-    made = write.build_id(entries, configs)
-    failed = [] if made == manifest.build else [f"{manifest.build}: the files make {made}"]
-    return Check("build id is made of the files", len(data), failed)
-
-
-def _loads(folder: Folder, front: dict[str, Any]) -> Check:
+def _loads(folder: Folder) -> Check:
     """Every config through `load_dataset`, in a cache that nothing has been in."""
     import datasets
     import pyarrow as pa

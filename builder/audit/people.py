@@ -9,15 +9,17 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from builder.audit.folder import Folder
+from builder.audit.all_texts import gathered
 from builder.audit.run_checks import Check
+from builder.dataset_folder.manifest import MISSING
+from builder.dataset_folder.read import Folder, patient_of
 from builder.patients.find_values import Haystack
 from builder.patients.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX, Profile
 from eval.private_values import LEVELS
-from mllmu_med_dataset import PII_KINDS
+from mllmu_med_dataset import CONFIGS, PII_KINDS, Record
 
 PROFILES: Final = "provenance/profiles.jsonl"
 _PHONE: Final = re.compile(r"\((\d{3})\) 555-01\d\d")
@@ -29,17 +31,19 @@ _DATE: Final = re.compile(r"([A-Z][a-z]+) (\d{1,2}), (\d{4})")
 def checks(folder: Folder) -> Iterator[Check]:
     if "privacy" not in folder.scenarios:
         return
-    if folder.profiles_problem:
-        failed = [f"{PROFILES}: {folder.profiles_problem}"]
+    people, problem = folder.profiles
+    if not people:
+        failed = [f"{PROFILES}: {problem or MISSING}"]
         yield Check("patients lie in the reserved ranges", 1, failed)
         return
-    people = folder.profiles
     yield Check("patients lie in the reserved ranges", len(people), list(_ranges(people)))
-    yield _ledger(folder)
-    texts = ("id", *PII_KINDS)
-    known = [one for one in people if all(isinstance(one.get(key), str) for key in texts)]
-    values = {(kind, one[kind]): one["id"] for one in known for kind in PII_KINDS}
-    yield from _outside(folder, values)
+    counts = folder.manifest.stages.get("privacy", {}).get("profiles")
+    made = counts.notes.get("fictional patients") if counts else None
+    failed = [f"{PROFILES}: {len(people)} patients, the manifest counts {made}"]
+    failed = failed if made != len(people) else []
+    yield Check("patients are those of the manifest", len(people), failed)
+    known = folder.patients.values()
+    yield from _outside(folder, known)
     yield _others(folder, known)
 
 
@@ -47,10 +51,11 @@ def _ranges(people: list[dict[str, Any]]) -> Iterator[str]:
     taken: set[tuple[str, Any]] = set()
     for number, one in enumerate(people, 1):
         who = str(one.get("id") or f"line {number}")
-        if one.keys() != {*Profile._fields} or not all(isinstance(v, str) for v in one.values()):
+        patient = patient_of(one)
+        if patient is None:
             yield f"{who}: other fields than {', '.join(Profile._fields)}"
             continue
-        yield from (f"{who}: {problem}" for problem in _patient(Profile(**one)))
+        yield from (f"{who}: {problem}" for problem in _patient(patient))
         for key in ("id", "image_id", *PII_KINDS):
             if key != "date" and (key, one[key]) in taken:
                 yield f"{who}: {key} {one[key]!r} is another patient's, too"
@@ -77,7 +82,7 @@ def _patient(one: Profile) -> Iterator[str]:
 
 def _day(text: str) -> datetime.date | None:
     match = _DATE.fullmatch(text)
-    if match is None or match[1] not in calendar.month_name[1:]:
+    if match is None:
         return None
     try:
         return datetime.date(int(match[3]), [*calendar.month_name].index(match[1]), int(match[2]))
@@ -85,28 +90,21 @@ def _day(text: str) -> datetime.date | None:
         return None
 
 
-def _ledger(folder: Folder) -> Check:
-    """The patients that ship are those of the pictures, and as many as the stage has made."""
-    failed = []
-    counts = folder.manifest.stages.get("privacy", {}).get("profiles")
-    made = counts.notes.get("fictional patients") if counts else None
-    if made != len(folder.profiles):
-        failed.append(f"{PROFILES}: {len(folder.profiles)} patients, the manifest counts {made}")
-    return Check("patients are those of the manifest", len(folder.profiles), failed)
-
-
-def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[Check]:
+def _outside(folder: Folder, known: Collection[Profile]) -> Iterator[Check]:
     """No value in retain, test, clean text or the other scenario."""
-    where: dict[str, list[str]] = {}
-    for scenario in ("privacy", "incorrect"):
+    places = []
+    for scenario in CONFIGS:
         for row in folder.rows(scenario):
             fields = {row.clean_question: "clean_question", row.clean_answer: "clean_answer"}
             if (scenario, row.split) != ("privacy", "forget"):
                 fields |= {row.question: "question", row.answer: "answer"}
-            for text, field in fields.items():
-                where.setdefault(text, []).append(f"{row.id}: its {field} in {row.split}")
+            places += [
+                (text, f"{row.id}: its {name} in {row.split}") for text, name in fields.items()
+            ]
+    where = gathered(places)
     texts = list(where)
     hay = Haystack(texts)
+    values = {(kind, one.value(kind)): one.id for one in known for kind in PII_KINDS}
     failed: dict[str, dict[str, None]] = {name: {} for name in LEVELS}
     chance = 0
     for (kind, value), person in values.items():
@@ -125,21 +123,21 @@ def _outside(folder: Folder, values: Mapping[tuple[str, str], str]) -> Iterator[
         yield Check(f"no value outside forget: {name}", len(texts), [*failed[name]], notes[name])
 
 
-def _others(folder: Folder, people: Iterable[Mapping[str, str]]) -> Check:
+def _others(folder: Folder, known: Collection[Profile]) -> Check:
     """In a forget row, nobody's values but the row's own patient's; a day may be shared."""
-    where: dict[str, list[tuple[str, str]]] = {}
+    where: dict[str, list[Record]] = {}
     for row in folder.rows("privacy", "forget"):
-        for text in dict.fromkeys((row.question, row.answer)):
-            where.setdefault(text, []).append((row.id, row.profile_id))
+        for text in {row.question: None, row.answer: None}:
+            where.setdefault(text, []).append(row)
     texts = list(where)
     hay = Haystack(texts)
-    failed: dict[str, None] = {}
-    for one in people:
-        for kind in PII_KINDS:
-            if kind == "date":
-                continue
-            for hit in hay.search(kind, one[kind], fuzzy=False):
-                for row_id, person in where[texts[hit.text]]:
-                    if person != one["id"]:
-                        failed[f"{row_id}: the {kind} of another patient, {one['id']}"] = None
+    failed = {
+        f"{row.id}: the {kind} of another patient, {one.id}": None
+        for one in known
+        for kind in PII_KINDS
+        if kind != "date"
+        for hit in hay.search(kind, one.value(kind), fuzzy=False)
+        for row in where[texts[hit.text]]
+        if row.profile_id != one.id
+    }
     return Check("no other patient's values in a forget row", len(texts), list(failed))

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from builder.audit.folder import Folder, Row
 from builder.audit.run_checks import Check
+from builder.dataset_folder.read import Folder
+from builder.dataset_folder.read_rows import Table
 from mllmu_med.image_bytes import PictureError, check_relative, clean_picture
 from mllmu_med.image_folder import Images, OtherPictureError
 from mllmu_med.progress import progress
+from mllmu_med_dataset import Record
 
 _MARKS: Final = {
     b"Exif\0\0": "EXIF",
@@ -35,23 +37,31 @@ class Look(NamedTuple):
     metadata: str = ""
 
 
+class _Group(NamedTuple):
+    """A row group: each row with its picture's hash (or why it has none), and the new bytes."""
+
+    rows: list[tuple[Record, str, str]]
+    pictures: dict[str, bytes]
+
+
 def checks(folder: Folder) -> Iterator[Check]:
     hashes: list[str] = []
     decode: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    reference: list[str] = []
-    rows = 0
+    stored: list[str] = []
+    looked = skipped = referred = 0
     known: dict[str, Look] = {}
-    skipped = 0
-    with progress("looking at pictures", sum(1 for _ in folder.rows())) as advance:
+    every = sum(1 for _ in folder.rows())
+    with progress("looking at pictures", every) as advance:
         for table in folder.tables.values():
-            unseen = folder.by_reference(table.scenario) and table.scenario not in folder.images
-            if unseen:
-                skipped += len(table.rows)
-            for some in _stored(folder, table.path, table.rows):
-                _look(some, known)
-                for row, sha, problem in some.rows:
-                    rows += 1
+            by_reference = folder.by_reference(table.scenario)
+            unseen = by_reference and table.scenario not in folder.sources
+            referred += len(table.rows) * by_reference
+            skipped += len(table.rows) * unseen
+            for group in _groups(folder, table):
+                _look(group, known)
+                looked += len(group.rows)
+                for row, sha, problem in group.rows:
                     if problem:
                         decode.setdefault(row.id, f"{row.id}: {problem}")
                         continue
@@ -63,38 +73,29 @@ def checks(folder: Folder) -> Iterator[Check]:
                     if look.metadata:
                         metadata.setdefault(row.id, f"{row.id}: its picture holds {look.metadata}")
                     if unseen:
-                        reference.append(f"{row.id}: its picture is stored, not referred to")
-                advance(len(some.rows))
+                        stored.append(f"{row.id}: its picture is stored, not referred to")
+                advance(len(group.rows))
     note = f"{skipped:,} rows by reference: not looked at without --images" if skipped else ""
-    yield Check("pictures decode", rows, list(decode.values()), note)
-    yield Check("picture hashes match their rows", rows, hashes)
+    yield Check("pictures decode", looked, list(decode.values()), note)
+    yield Check("picture hashes match their rows", looked, hashes)
     plots = sorted(folder.path.rglob("*.png"))
     for plot in plots:
         name = plot.relative_to(folder.path).as_posix()
         look = _look_at(plot.read_bytes())
         if look.decode or look.metadata:
             metadata[name] = f"{name}: {look.decode or f'holds {look.metadata}'}"
-    yield Check(
-        "no EXIF, comments or DICOM in pictures", len(known) + len(plots), list(metadata.values())
-    )
-    places = [
-        f"{row.id}: the picture's path {row.image_path!r} {problem}"
-        for row in folder.rows()
-        if (problem := _place(row.image_path))
-    ]
-    places += [
-        f"{table.path}: a picture's path {path!r} {problem}"
-        for table in folder.tables.values()
-        for path in sorted(table.pictures)
-        if (problem := _place(path))
-    ]
-    yield Check("picture paths are relative", sum(1 for _ in folder.rows()), places)
-    count = sum(len(t.rows) for t in folder.tables.values() if folder.by_reference(t.scenario))
-    why = "" if count else "every config embeds its pictures"
-    yield Check("pictures by reference are not stored", count, reference, why)
+    count = len(known) + len(plots)
+    yield Check("no EXIF, comments or DICOM in pictures", count, list(metadata.values()))
+    places = [(f"{row.id}: the picture's path", row.image_path) for row in folder.rows()]
+    for table in folder.tables.values():
+        places += [(f"{table.path}: a picture's path", path) for path in sorted(table.images)]
+    wrong = [f"{what} {path!r} {why}" for what, path in places if (why := _outside(path))]
+    yield Check("picture paths are relative", every, wrong)
+    note = "" if referred else "every config embeds its pictures"
+    yield Check("pictures by reference are not stored", referred, stored, note)
 
 
-def _place(path: str) -> str:
+def _outside(path: str) -> str:
     try:
         check_relative(path)
     except PictureError as error:
@@ -102,55 +103,45 @@ def _place(path: str) -> str:
     return ""
 
 
-class _Some(NamedTuple):
-    """Some rows with the hash of each one's picture (or why there is none), and the new bytes."""
-
-    rows: list[tuple[Row, str, str]]
-    pictures: dict[str, bytes]
-
-
-def _stored(folder: Folder, name: str, rows: list[Row]) -> Iterator[_Some]:
+def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
     """The pictures of a file, a row group at a time, each distinct one hashed once a group."""
-    if not rows:
+    if not table.rows:
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    scenario = folder.tables[name].scenario
-    by_reference = folder.by_reference(scenario)
+    by_reference = folder.by_reference(table.scenario)
+    source = folder.sources.get(table.scenario) if by_reference else None
     at = 0
     try:
-        with pq.ParquetFile(folder.path / name, read_dictionary=["image.bytes"]) as file:
+        with pq.ParquetFile(table.file, read_dictionary=["image.bytes"]) as file:
             for group in range(file.num_row_groups):
                 column = file.read_row_group(group, columns=["image.bytes"]).column("image")
                 # One chunk, so that there is one dictionary.
                 picked = column.combine_chunks().flatten()[0]
                 if isinstance(picked, pa.ChunkedArray):
                     picked = picked.combine_chunks()
-                some = rows[at : at + len(picked)]
+                rows = table.rows[at : at + len(picked)]
                 at += len(picked)
-                if by_reference and scenario in folder.images:
-                    yield _referred(folder.images[scenario], some)
-                else:
-                    yield _embedded(some, picked, by_reference)
+                yield _referred(source, rows) if source else _embedded(rows, picked, by_reference)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = f"its picture cannot be read ({str(error).splitlines()[0]})"
-        yield _Some([(row, "", reason) for row in rows[at:]], {})
+        yield _Group([(row, "", reason) for row in table.rows[at:]], {})
 
 
-def _embedded(rows: list[Row], picked: Any, by_reference: bool) -> _Some:
+def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
     data = [value.as_py() for value in picked.dictionary]
-    shas = [sha256(one).hexdigest() for one in data]
+    shas = [sha256(picture).hexdigest() for picture in data]
     found = []
     for row, index in zip(rows, picked.indices.to_pylist(), strict=True):
         if index is not None:
             found.append((row, shas[index], ""))
         elif not by_reference:
             found.append((row, "", "has no picture"))
-    return _Some(found, dict(zip(shas, data, strict=True)))
+    return _Group(found, dict(zip(shas, data, strict=True)))
 
 
-def _referred(images: Images, rows: list[Row]) -> _Some:
+def _referred(images: Images, rows: list[Record]) -> _Group:
     """The pictures that the rows name, out of the source's folder, without their metadata."""
     read: dict[tuple[str, str], tuple[str, str]] = {}
     pictures = {}
@@ -159,22 +150,23 @@ def _referred(images: Images, rows: list[Row]) -> _Some:
         if key not in read:
             try:
                 pictures[row.image_sha256] = images.find(*key).data
+                read[key] = row.image_sha256, ""
             except OtherPictureError as error:
                 read[key] = error.digest, ""
             except PictureError as error:
                 read[key] = "", f"{row.image_path!r} {error}"
             except OSError as error:
                 read[key] = "", f"{row.image_path!r} cannot be read ({error.strerror})"
-            else:
-                read[key] = row.image_sha256, ""
-    return _Some([(row, *read[row.image_path, row.image_sha256]) for row in rows], pictures)
+    return _Group([(row, *read[row.image_path, row.image_sha256]) for row in rows], pictures)
 
 
-def _look(some: _Some, known: dict[str, Look]) -> None:
+def _look(group: _Group, known: dict[str, Look]) -> None:
     """Decode every picture that is new, on all cores: Pillow lets other threads run meanwhile."""
-    new = [sha for sha in some.pictures if sha not in known]
+    new = [sha for sha in group.pictures if sha not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        known.update(zip(new, pool.map(_look_at, (some.pictures[sha] for sha in new)), strict=True))
+        known.update(
+            zip(new, pool.map(_look_at, (group.pictures[sha] for sha in new)), strict=True)
+        )
 
 
 def _look_at(data: bytes) -> Look:

@@ -6,14 +6,13 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from builder.audit.folder import Folder, Row
 from builder.audit.run_checks import Check
+from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Text
 from builder.ingest.corpus import answer_type
-from builder.patients.profiles import Profile
-from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan
+from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.
 _NEEDS_CAPTION: Final = "invented data"
@@ -61,7 +60,7 @@ def _missing(folder: Folder) -> Iterator[str]:
                 yield f"{row.id}: empty {', '.join(empty)}"
 
 
-def _unicode(rows: list[Row]) -> Iterator[str]:
+def _unicode(rows: list[Record]) -> Iterator[str]:
     for row in rows:
         whole = " ".join(getattr(row, name) for name in _TEXTS)
         if whole.isascii() and whole.isprintable():
@@ -72,7 +71,7 @@ def _unicode(rows: list[Row]) -> Iterator[str]:
             yield f"{row.id}: the character U+{ord(min(odd)):04X}"
 
 
-def _harm(row: Row, scenario: str) -> str:
+def _harm(row: Record, scenario: str) -> str:
     if row.harm not in HARMS:
         return f"{row.id}: harm {row.harm!r} is unknown"
     if row.split != "forget":
@@ -82,7 +81,7 @@ def _harm(row: Row, scenario: str) -> str:
     return ""
 
 
-def _clean(rows: list[Row]) -> Iterator[str]:
+def _clean(rows: list[Record]) -> Iterator[str]:
     """Equal in retain and test, another one in forget."""
     for row in rows:
         same = (row.question, row.answer) == (row.clean_question, row.clean_answer)
@@ -117,12 +116,8 @@ def _recoverable(folder: Folder) -> Check:
     return Check("clean versions are recoverable", checked, failed, note)
 
 
-def _marked(folder: Folder, rows: list[Row]) -> Iterator[Check]:
+def _marked(folder: Folder, rows: list[Record]) -> Iterator[Check]:
     """Spans: exact, of known kinds, of the row's own patient, and none left out."""
-    people = {}
-    for one in folder.profiles:
-        if one.keys() == {*Profile._fields} and all(isinstance(v, str) for v in one.values()):
-            people[one["id"]] = Profile(**one)
     wrong, strange, unmarked = [], [], []
     marked = 0
     for row in rows:
@@ -133,7 +128,7 @@ def _marked(folder: Folder, rows: list[Row]) -> Iterator[Check]:
             if row.pii or row.profile_id:
                 strange.append(f"{row.id}: a patient's values in a row without privacy harm")
             continue
-        person = people.get(row.profile_id)
+        person = folder.patients.get(row.profile_id)
         if person is None:
             strange.append(f"{row.id}: no such patient: {row.profile_id!r}")
             continue
@@ -155,7 +150,7 @@ def _marked(folder: Folder, rows: list[Row]) -> Iterator[Check]:
     yield Check("every value in a forget row has a span", private, unmarked)
 
 
-def _span(row: Row, span: PiiSpan) -> Iterator[str]:
+def _span(row: Record, span: PiiSpan) -> Iterator[str]:
     if span.field not in ("question", "answer"):
         yield f"a span in {span.field!r}"
     elif not 0 <= span.start < span.end or (
@@ -166,7 +161,7 @@ def _span(row: Row, span: PiiSpan) -> Iterator[str]:
         yield f"kind {span.kind!r} is unknown"
 
 
-def _sound(rows: list[Row]) -> Iterator[str]:
+def _sound(rows: list[Record]) -> Iterator[str]:
     """The builder's own checks of a harmful text, once more."""
     for row in rows:
         if row.harm == "privacy":

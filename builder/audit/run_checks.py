@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from mllmu_med.image_folder import Images, images_folder
+from mllmu_med.image_folder import images_folder
 from mllmu_med_dataset import CONFIGS, UserError
-
-if TYPE_CHECKING:
-    from builder.audit.folder import Folder, Manifest
 
 #: Of what the checks look at: another one makes a rebuild look again. A changed check raises it.
 VERSION: Final = 1
@@ -37,8 +34,6 @@ class Check(NamedTuple):
 
 #: Folders with pictures: one for all scenarios, or one for each.
 Given = str | Path | Mapping[str, str | Path] | None
-#: A group of checks about one theme.
-Checks = Callable[["Folder"], Iterable[Check]]
 
 
 def run(folder: Path, images: Given = None) -> list[Check]:
@@ -57,51 +52,37 @@ def run(folder: Path, images: Given = None) -> list[Check]:
 
 def failing(checks: Sequence[Check]) -> str:
     """Which checks fail, each with the first ids, on one line; empty where all hold."""
-    told = []
+    lines = []
     for check in checks:
         ids = [*dict.fromkeys(entry.partition(": ")[0] for entry in check.failed)]
         more = f" and {len(ids) - SHOWN_IDS:,} more" if len(ids) > SHOWN_IDS else ""
         if ids:
-            told.append(f"{check.name} ({', '.join(ids[:SHOWN_IDS])}{more})")
-    return (
-        f"{len(told)} of {len(checks)} checks of the audit fail: {'; '.join(told)}" if told else ""
-    )
+            lines.append(f"{check.name} ({', '.join(ids[:SHOWN_IDS])}{more})")
+    head = f"{len(lines)} of {len(checks)} checks of the audit fail"
+    return f"{head}: {'; '.join(lines)}" if lines else ""
 
 
 def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: name one that the builder published")
     from builder.audit import files, people, pictures, provenance, rows, sets, traces
-    from builder.audit.folder import Manifest, read_folder
+    from builder.dataset_folder.manifest import ManifestError, read_manifest
+    from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST
 
     if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
         raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
     name = "manifest is there and readable"
-    manifest = Manifest.read(path / MANIFEST)
-    if isinstance(manifest, str):
-        yield Check(name, 1, [f"{MANIFEST}: {manifest}"], "nothing else can be looked at")
+    try:
+        manifest = read_manifest(path)
+    except ManifestError as error:
+        yield Check(name, 1, [f"{MANIFEST}: {error.why}"], "nothing else can be looked at")
         return
     yield Check(name, 1, [])
     yield from files.contents(path, manifest)
-    folder = read_folder(path, manifest, _referred(manifest, images))
-    themes: tuple[Checks, ...] = (
-        files.checks,
-        sets.checks,
-        rows.checks,
-        people.checks,
-        pictures.checks,
-        provenance.checks,
-        traces.checks,
-    )
-    for theme in themes:
-        yield from theme(folder)
-
-
-def _referred(manifest: Manifest, images: Given) -> dict[str, Images]:
-    """The source's pictures of the scenarios that need them."""
-    if not images:
-        return {}
-    wanted = [name for name in CONFIGS if manifest.images.get(name) == "reference"]
-    found = {name: images_folder(images, name) for name in wanted}
-    return {name: one for name, one in found.items() if one is not None}
+    folder = read_folder(path, manifest)
+    if images:
+        named = {name: images_folder(images, name) for name in CONFIGS if folder.by_reference(name)}
+        folder.sources = {name: source for name, source in named.items() if source is not None}
+    for theme in (files, sets, rows, people, pictures, provenance, traces):
+        yield from theme.checks(folder)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from builder.audit.folder import Folder, Row, scenario_of
 from builder.audit.run_checks import Check
-from builder.core.recipe import Scenario
+from builder.dataset_folder.manifest import scenario_of
+from builder.dataset_folder.read import Folder
+from builder.dataset_folder.write import config_files
 from builder.ingest.corpus import alike
 from builder.split import ROUNDS
-from mllmu_med_dataset import SPLITS, config_name
+from mllmu_med_dataset import SPLITS, Record
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -25,43 +26,32 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield _split_by_picture(folder, configs)
 
 
-def _sizes(scenario: Scenario, ratio: int) -> dict[str, int]:
-    forget = scenario.forget_at(ratio)
-    total = scenario.forget + scenario.retain
-    return {"forget": forget, "retain": total - forget, "test": scenario.test}
-
-
 def _counts(folder: Folder, configs: Iterable[str]) -> Check:
     failed = []
-    wanted = {
-        config_name(name, ratio / 100): _sizes(scenario, ratio)
-        for name, scenario in folder.scenarios.items()
-        for ratio in scenario.ratios
-    }
-    checked = 0
-    for name in configs:
-        for split, size in wanted.get(name, {}).items():
-            checked += 1
-            there = len(folder.config(name, split))
+    known = [config for config in config_files(folder.scenarios) if config.name in configs]
+    for config in known:
+        scenario = folder.scenarios[config.scenario]
+        forget = scenario.forget_at(config.ratio)
+        retain = scenario.forget + scenario.retain - forget
+        for split, size in zip(SPLITS, (forget, retain, scenario.test), strict=True):
+            there = len(folder.config(config.name, split))
             if there != size:
-                failed.append(f"{name}/{split}: {there:,} rows, the recipe makes {size:,}")
-    return Check("counts are the recipe's", checked, failed)
+                failed.append(f"{config.name}/{split}: {there:,} rows, the recipe makes {size:,}")
+    return Check("counts are the recipe's", len(SPLITS) * len(known), failed)
 
 
 def _manifest_counts(folder: Folder) -> Check:
-    failed = []
-    for name, table in folder.tables.items():
-        rows = folder.manifest.files[name].rows
-        if not table.problem and rows != len(table.rows):
-            failed.append(f"{name}: {len(table.rows):,} rows, the manifest counts {rows}")
-    for scenario in folder.scenarios:
-        there = len({row.image_sha256 for row in folder.rows(scenario)})
-        counted = folder.manifest.pictures.get(scenario)
-        if there != counted:
-            failed.append(f"{scenario}: {there:,} pictures, the manifest counts {counted}")
-    return Check(
-        "counts are the manifest's", len(folder.tables) + len(folder.manifest.pictures), failed
-    )
+    counted = folder.manifest.pictures
+    failed = [
+        f"{name}: {len(table.rows):,} rows, the manifest counts {table.entry.rows}"
+        for name, table in folder.tables.items()
+        if not table.problem and table.entry.rows != len(table.rows)
+    ]
+    for name in folder.scenarios:
+        there = len({row.image_sha256 for row in folder.rows(name)})
+        if there != counted.get(name):
+            failed.append(f"{name}: {there:,} pictures, the manifest counts {counted.get(name)}")
+    return Check("counts are the manifest's", len(folder.tables) + len(counted), failed)
 
 
 def _ids(folder: Folder, configs: Iterable[str]) -> Check:
@@ -99,7 +89,7 @@ def _places(folder: Folder) -> Check:
     return Check("ranks and rounds are in order", checked, failed)
 
 
-def _order(rows: Iterable[Row], start: int, end: int) -> Iterator[str]:
+def _order(rows: Iterable[Record], start: int, end: int) -> Iterator[str]:
     taken: dict[int, str] = {}
     for row in rows:
         if not start <= row.rank < end:
@@ -114,23 +104,18 @@ def _nested(folder: Folder) -> Check:
     retained as it was."""
     failed: dict[str, str] = {}
     checked = 0
-    for name, scenario in folder.scenarios.items():
-        forgotten = {row.id for row in folder.rows(name, "forget")}
-        core = {row.id for row in folder.rows(name, "retain")} - forgotten
-        for ratio in scenario.ratios:
-            config = config_name(name, ratio / 100)
-            if config not in folder.manifest.configs:
-                continue
-            forget = {row.id: row for row in folder.config(config, "forget")}
-            retain = {row.id for row in folder.config(config, "retain")}
-            checked += len(forget) + len(retain)
-            size = scenario.forget_at(ratio)
-            for row in forget.values():
-                if row.rank >= size:
-                    failed.setdefault(row.id, f"{row.id}: rank {row.rank} in {config}'s forget set")
-            lost = (forgotten | core) - forget.keys() - retain
-            for row_id in sorted(lost | (retain - core - forgotten)):
-                failed.setdefault(row_id, f"{row_id}: in neither forget nor retain of {config}")
+    for name, scenario, ratio, _ in config_files(folder.scenarios):
+        if name not in folder.manifest.configs:
+            continue
+        every = {row.id for row in folder.rows(scenario) if row.split != "test"}
+        forget = {row.id: row for row in folder.config(name, "forget")}
+        retain = {row.id for row in folder.config(name, "retain")}
+        checked += len(forget) + len(retain)
+        for row in forget.values():
+            if row.rank >= folder.scenarios[scenario].forget_at(ratio):
+                failed.setdefault(row.id, f"{row.id}: rank {row.rank} in {name}'s forget set")
+        for row_id in sorted((every - forget.keys() - retain) | (retain - every)):
+            failed.setdefault(row_id, f"{row_id}: in neither forget nor retain of {name}")
     return Check("forget ratios are nested", checked, list(failed.values()))
 
 
@@ -160,13 +145,11 @@ def _unseen(folder: Folder) -> Check:
     pictures = 0
     for name in folder.scenarios:
         trained = {row.image_sha256 for row in folder.rows(name) if row.split != "test"}
-        test = defaultdict(list)
-        for row in folder.rows(name, "test"):
-            test[row.image_sha256].append(row.id)
-        pictures += len(test)
-        for sha in test.keys() & trained:
-            failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in test[sha]]
-    return Check("test pictures are in no other set", pictures, sorted(failed))
+        test = list(folder.rows(name, "test"))
+        pictures += len({row.image_sha256 for row in test})
+        seen = sorted(row.id for row in test if row.image_sha256 in trained)
+        failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in seen]
+    return Check("test pictures are in no other set", pictures, failed)
 
 
 def _split_by_picture(folder: Folder, configs: Iterable[str]) -> Check:

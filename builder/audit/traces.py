@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from builder.audit.all_texts import Texts, every_text, provenance_texts, request_texts, row_texts
-from builder.audit.folder import Folder
+from builder.audit.all_texts import (
+    Texts,
+    every_text,
+    gathered,
+    provenance_texts,
+    request_texts,
+    row_texts,
+)
 from builder.audit.run_checks import Check
+from builder.dataset_folder.read import Folder
 from builder.patients.real_data import REAL, real
 
 _MACHINE: Final = re.compile(
@@ -37,17 +44,17 @@ _KEYS: Final = {
 
 
 def checks(folder: Folder) -> Iterator[Check]:
-    texts = row_texts(folder)
-    for text, places in provenance_texts(folder).items():
-        texts.setdefault(text, []).extend(places)
+    texts = gathered(row_texts(folder), provenance_texts(folder))
     for what, find in REAL.items():
         yield _found(f"no {what}", texts, find)
-    requests = request_texts(folder)
-    found = _found("no live number or address in recorded requests", requests, real)
+    requests = gathered(request_texts(folder))
+    live = _found("no live number or address in recorded requests", requests, real)
     why = "`python -m builder rebuild` leaves such requests out: build again"
-    yield found if found.ok else found._replace(note=why)
+    yield live if live.ok else live._replace(note=why)
     everything = every_text(folder)
-    own = _own_places(folder)
+    # Where the folder and this user's files lie now, if that can be told from other text.
+    places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
+    own = sorted(place for place in places if place.count("/") > 1 or "\\" in place)
     yield _found("no path of the building machine", everything, lambda text: _machine(text, own))
     # A key is not shown: this report may be shared.
     yield _found("no key or token", everything, _key)
@@ -59,12 +66,6 @@ def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
         for place in places
     ]  # fmt: skip
     return Check(name, len(texts), failed, "" if texts else "none are shipped")
-
-
-def _own_places(folder: Folder) -> list[str]:
-    """Where the folder and this user's files lie now, if that can be told from other text."""
-    places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
-    return sorted(place for place in places if place.count("/") > 1 or "\\" in place)
 
 
 def _machine(text: str, own: list[str]) -> str:

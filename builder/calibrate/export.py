@@ -31,11 +31,12 @@ def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
     with atomic_folder(target) as building:
         parts = [_part(job, item) for item in plans]
         files = write.write_data(building, parts)
-        configs = [config for part in parts for config in write.config_files(part)]
+        listed = write.config_files({part.name: part.scenario for part in parts})
+        configs = {config.name: config.files for config in listed}
         for part in parts:
             write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
-        build = write.build_id(files, configs)
-        write_atomic(building / "README.md", _card({c.name: c.files for c in configs}, build))
+        build = write.build_id({path: f["sha256"] for path, f in files.items()}, configs)
+        write_atomic(building / "README.md", _card(configs, build))
     return target
 
 

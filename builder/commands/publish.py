@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mllmu_med.command_line import one_line_errors
 from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError, UserError
+
+if TYPE_CHECKING:
+    from builder.dataset_folder.manifest import Manifest
+    from builder.hub.push import Wish
 
 EPILOG = """Examples:
 
@@ -72,52 +76,47 @@ def publish(
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Audit the dataset, then put it on the Hub in one commit; run it again and nothing changes."""
+    from builder.dataset_folder.manifest import read_manifest
     from builder.hub import folder as variant
     from builder.hub import report as tables
     from builder.hub.push import Wish
 
     wish = Wish(_repo(repo), private, _gated(gated), _tag(tag))
     folder = out.expanduser().resolve()
-    manifest = _manifest(folder)
-    modes = variant.picture_modes(images, manifest)
+    manifest = read_manifest(folder)
+    sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
+    modes = variant.picture_modes(images, sources, manifest.images)
     reports = _results(results)
     with variant.workplace(folder) as place:
         _audit(folder, str(out), as_json)
         order = _Order(folder, manifest, place, modes, wish, reports)
-        found = _dry_run(order) if dry_run else _publish(order, images or "")
+        done = _dry_run(order) if dry_run else _publish(order, images or "")
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(done))
     elif dry_run:
-        tables.print_plan(found)
+        tables.print_plan(done)
     else:
-        tables.print_done(found)
+        tables.print_done(done)
 
 
 class _Order(NamedTuple):
     """What is to be published, and how."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     place: Path  # empty, for what is made on the way
     modes: Mapping[str, str]
-    wish: Any
+    wish: Wish
     reports: Mapping[str, Any] | None
 
-    def make(self, target: Path, gated: str | None, shown: str) -> dict[str, Any]:
+    def make(self, target: Path, gated: str | None, shown: str) -> Manifest:
         """Make the folder that goes to the Hub, audited where it says what the built one does not:
         other rows, or results. Its manifest."""
         from builder.hub.folder import make_variant
 
-        made = make_variant(
-            self.folder,
-            self.manifest,
-            target,
-            self.modes,
-            repo=self.wish.repo,
-            gated=gated,
-            results=self.reports,
-        )
-        if made["build"] != self.manifest["build"] or self.reports:
+        about: dict[str, Any] = {"repo": self.wish.repo, "gated": gated, "results": self.reports}
+        made = make_variant(self.folder, self.manifest, target, self.modes, **about)
+        if made.build != self.manifest.build or self.reports:
             _audit(target, shown, False)
         return made
 
@@ -126,43 +125,36 @@ def _publish(order: _Order, chosen: str) -> dict[str, Any]:
     from builder.hub import folder as variant
     from builder.hub import push, remote
 
-    wish, place, modes = order.wish, order.place, order.modes
+    wish, modes = order.wish, order.modes
     account = push.log_in(wish.repo)
-    found = remote.read_remote(account.api, wish.repo, account.name, place / "there")
-    if found is not None:
-        remote.check_ours(wish.repo, found)
-    gated = wish.gated or (found.gated if found is not None else None)
-    files = place / "files"
-    if found is not None:
-        variant.check_kept_back(modes, chosen, found.manifest)
+    there = remote.read_remote(account.api, wish.repo, account.name, order.place / "there")
+    gated, private = wish.gated, wish.private is not False
+    if there is not None:
+        remote.check_ours(wish.repo, there)
+        gated = wish.gated or there.gated
+        private = there.private if wish.private is None else wish.private
+        variant.check_kept_back(modes, chosen, there.build.images if there.build else {})
+    files = order.place / "files"
     made = order.make(files, gated, "what goes to the Hub")
-    changes = remote.compare(files, made, found)
-    push.check_tag(wish, found, changes)
+    changes = remote.compare(files, made, there)
+    push.check_tag(wish, there, changes)
     for name in changes.foreign:
         say(f"{name}: not ours, left alone")
     if changes.edited_card:
         say("README.md: was edited on the Hub, replaced; the old one stays in the history")
-    done = push.push(account, wish, files, made, found, changes)
-    if found is None:
-        private = wish.private is not False
-    else:
-        private = found.private if wish.private is None else wish.private
+    done = push.push(account, wish, files, made, there, changes)
     return {
         "repo": wish.repo,
         "url": f"{account.api.endpoint}/datasets/{wish.repo}",
-        "build": made["build"],
-        "commit": done.commit,
-        "committed": done.committed,
-        "created": done.created,
+        "build": made.build,
+        **done._asdict(),
         "uploaded": changes.add,
         "deleted": changes.delete,
         "foreign": changes.foreign,
         "bytes": changes.size,
         "private": private,
         "gated": gated,
-        "settings": done.settings,
         "tag": wish.tag,
-        "tagged": done.tagged,
         "config": next(iter(modes)),
     }
 
@@ -172,18 +164,15 @@ def _dry_run(order: _Order) -> dict[str, Any]:
 
     wish = order.wish
     made = order.make(order.place, wish.gated, "what would go to the Hub")
-    files = remote.wanted(order.place, made)
+    files = {name: entry.bytes for name, entry in remote.listed(order.place, made).items()}
     return {
-        "repo": wish.repo,
-        "build": made["build"],
-        "files": {name: entry["bytes"] for name, entry in sorted(files.items())},
-        "bytes": sum(entry["bytes"] for entry in files.values()),
+        **wish._asdict(),
+        "build": made.build,
+        "files": dict(sorted(files.items())),
+        "bytes": sum(files.values()),
         "images": dict(order.modes),
-        "pictures": order.manifest["pictures"],
-        "left_out": made.get("left_out", {}),
-        "private": wish.private,
-        "gated": wish.gated,
-        "tag": wish.tag,
+        "pictures": made.pictures,
+        "left_out": made.left_out,
     }
 
 
@@ -204,22 +193,6 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     if not as_json:
         print_checks(shown, checks, time.monotonic() - started)
     raise UserError(f"{shown}: {failed}: nothing is published")
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    from builder.dataset_folder.write import MANIFEST
-
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        manifest["build"], manifest["files"], manifest["recipe"], manifest["pictures"]
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder}: not a built dataset (no {MANIFEST}): build it with `python -m builder "
-            "rebuild`, or name its folder with --out"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / MANIFEST}: cannot be read: build the dataset again") from error
-    return dict(manifest)
 
 
 def _results(path: Path | None) -> Mapping[str, Any] | None:

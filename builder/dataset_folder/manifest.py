@@ -5,44 +5,194 @@ Nothing of the machine that built it is in there: no path, no time, no name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version_tuple
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from builder.core.recipe import Recipe, Scenario
+from builder.dataset_folder.write import MANIFEST, build_id, config_files
 from builder.review.stage import read_summary
-from mllmu_med.files import digest
+from mllmu_med.files import digest, write_atomic
+from mllmu_med.image_bytes import PictureError, check_relative
+from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
     from builder.core.job import Job
     from builder.core.plan import ChainPlan
-    from builder.core.stage_cache import StageState, Stamp
-    from builder.dataset_folder.write import ConfigFiles, Part
+    from builder.core.stage_cache import StageState
+    from builder.dataset_folder.write import Part
 
 #: Packages whose version decides bytes: of the rows, the files, the pictures, the plots.
 _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyYAML".split()
 #: Where ratings are made on the spot, also these.
 _RATING: Final = "accelerate nltk peft rouge-score torch transformers".split()
 _REPLIES: Final = "replies of "
+MISSING: Final = "is not there"
+
+
+class ManifestError(UserError):
+    """A folder has no manifest, or none that can be used; `why` says which, without the place."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"{folder}: not a built dataset (no {MANIFEST}): build it with `python -m builder "
+            "rebuild`, or name its folder with --out"
+            if why == MISSING
+            else f"{folder / MANIFEST}: cannot be read: build the dataset again"
+        )
+
+
+class _Section(BaseModel):
+    """Keys that only the card reads are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+def _inside(path: str) -> str:
+    try:
+        check_relative(path)
+    except PictureError as error:
+        raise ValueError(f"{path!r} {error}") from error
+    return path
+
+
+_Inside = Annotated[str, AfterValidator(_inside)]
+_Config = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(CONFIGS)})(_|$)")]
+_Split = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(SPLITS)})$")]
+
+
+class FileEntry(_Section):
+    bytes: int
+    sha256: str
+    rows: int | None = None  # of data files
+
+
+class StageCounts(_Section):
+    kept: int
+    dropped: dict[str, int]
+    notes: dict[str, Any] = {}
+
+
+class Reviewed(_Section):
+    """One scenario's review by people."""
+
+    mode: Literal["people", "accept-all"]
+    items: int
+    accepted: int
+    edited: int
+    rejected: dict[str, int] = {}
+    unseen: int = 0
+
+
+class Manifest(_Section):
+    """The manifest, by scenario where a key is not named otherwise.
+
+    Besides, the card is told `sources`, `author` and, with calibration, `calibration`.
+    """
+
+    build: str
+    recipe: Recipe
+    configs: dict[_Config, dict[_Split, list[str]]]  # config -> split -> data files
+    pictures: dict[str, int]
+    stages: dict[str, dict[str, StageCounts]]
+    files: dict[_Inside, FileEntry]  # every file but the manifest, by its path
+    versions: dict[str, str]  # by package
+    images: dict[str, Literal["embed", "reference"]] = {}
+    review: dict[str, Reviewed] = {}
+    left_out: dict[str, dict[str, Any]] = {}  # file -> requests that it lacks, and why
+
+    @property
+    def scenarios(self) -> dict[str, Scenario]:
+        return self.recipe.scenarios()
+
+    @property
+    def data(self) -> dict[str, FileEntry]:
+        """The files of rows."""
+        return {name: entry for name, entry in self.files.items() if entry.rows is not None}
+
+    def rebuilt(self) -> Manifest:
+        """With the build id of its data files and configs."""
+        return self.model_copy(update={"build": self.made_build()})
+
+    def made_build(self) -> str:
+        """The id that the data files and configs make."""
+        names = [one.name for one in config_files(self.scenarios) if one.name in self.configs]
+        hashes = {name: entry.sha256 for name, entry in self.data.items()}
+        return build_id(hashes, {name: self.configs[name] for name in names})
+
+    def tree(self) -> dict[str, Any]:
+        """As plain JSON values: what the file holds, key for key."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(self.tree(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomic(folder / MANIFEST, text)
+
+
+class AnyBuild(BaseModel):
+    """What the manifest of a build of any version tells: which it is and what belongs to it."""
+
+    build: str
+    files: dict[str, dict[str, Any]]
+    configs: dict[str, Any] = {}
+    images: dict[str, str] = {}
+
+
+def any_build(folder: Path) -> AnyBuild | None:
+    """The build that a folder holds; None where it has no manifest of ours."""
+    try:
+        return AnyBuild.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def scenario_of(config: str) -> str:
+    """The scenario that a config is a forget ratio of: `privacy_r05` belongs to `privacy`."""
+    return config.partition("_")[0]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a written folder.
+
+    Raises:
+        ManifestError: it is not there, or is none.
+    """
+    try:
+        return Manifest.model_validate(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise ManifestError(folder, MISSING) from error
+    except OSError as error:
+        raise ManifestError(folder, f"cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(
+            folder, f"{place}: {first['msg']}" if place else first["msg"]
+        ) from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON
+        raise ManifestError(folder, f"is no JSON ({error})") from error
 
 
 def draft(
     job: Job,
     plans: Sequence[ChainPlan],
     parts: Sequence[Part],
-    configs: Sequence[ConfigFiles],
     files: Mapping[str, Mapping[str, Any]],
-    build: str,
-) -> dict[str, Any]:
+    left_out: Mapping[str, Any],
+) -> Manifest:
     """The manifest but for the files that are made from it (card, plots, Croissant)."""
     states = {item.name: item.states() for item in plans}
     recipe = published_recipe(job.recipe)
-    found = {
-        "build": build,
+    tree = {
+        "build": "",  # of the rest, below
         "recipe": recipe,
-        "configs": {config.name: config.files for config in configs},
+        "configs": {one.name: one.files for one in config_files(job.recipe.scenarios())},
         "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
         "images": {part.name: "embed" for part in parts},
         "sources": {
@@ -53,16 +203,17 @@ def draft(
         "stages": {
             name: {
                 stage: {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
-                for stage, state in some.items()
+                for stage, state in stages.items()
             }
-            for name, some in states.items()
+            for name, stages in states.items()
         },
         "files": dict(files),
         "versions": _versions(job.recipe),
+        **({"left_out": left_out} if left_out else {}),
     }
     if job.recipe.calibration is not None:
         how = job.recipe.calibration
-        found["calibration"] = {
+        tree["calibration"] = {
             "model": recipe["calibration"]["model"],
             "rater": how.rater if how.rater == "offline" else job.recipe.llm.model,
             "replies": _replies(states, ("calibrate",)),
@@ -70,8 +221,8 @@ def draft(
         }
     reviewed = [item for item in plans if item.scenario.review]
     if reviewed:
-        found["review"] = {item.name: read_summary(item.chain) for item in reviewed}
-    return found
+        tree["review"] = {item.name: read_summary(item.chain) for item in reviewed}
+    return Manifest.model_validate(tree).rebuilt()
 
 
 def published_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -104,12 +255,9 @@ def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[
     }
     pictures = {name: stamp for name, stamp in read.items() if name not in single}
     if pictures:
-        found["pictures"] = {"files": len(pictures), "sha256": _together(pictures)}
+        together = digest({name: stamp.sha256 for name, stamp in pictures.items()})
+        found["pictures"] = {"files": len(pictures), "sha256": together}
     return found
-
-
-def _together(stamps: Mapping[str, Stamp]) -> str:
-    return digest({name: stamp.sha256 for name, stamp in stamps.items()})
 
 
 def _author(recipe: Recipe, states: Mapping[str, Mapping[str, StageState]]) -> dict[str, Any]:

@@ -1,37 +1,134 @@
-"""All that can be told of a published folder, read from the folder alone.
+"""A written folder, read from the folder alone: `Folder` as it is, `Facts` for who trusts it.
 
-The rows come from the Parquet files (no picture is decoded), everything else from `provenance/`:
-the manifest, the fictional patients and the ratings. What a card, Croissant metadata or a variant
-for the Hub says is computed from these facts and nothing else.
+Rows come from the Parquet files (no image is decoded), everything else from `provenance/`. A
+`Folder` keeps what cannot be read as a problem, which a check of the audit reports. The card,
+Croissant metadata and a variant for the Hub are computed from `Facts` and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from builder.core.recipe import Calibration, Privacy, Recipe, Scenario
-from builder.dataset_folder.write import MANIFEST
-from mllmu_med.files import read_jsonl
-from mllmu_med_dataset import MAIN_RATIO, SPLITS, PiiSpan, Record, UserError, config_name
+from builder.dataset_folder.manifest import (
+    MISSING,
+    Manifest,
+    ManifestError,
+    read_manifest,
+    scenario_of,
+)
+from builder.dataset_folder.read_rows import Table, fill
+from builder.dataset_folder.write import config_files
+from mllmu_med.files import text_lines
+from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError
 
 if TYPE_CHECKING:
     from builder.core.ratings import Rated
     from builder.patients.profiles import Profile
+    from mllmu_med.image_folder import Images
+
+_Row = TypeVar("_Row")
 
 
-class DataFile(NamedTuple):
-    """A Parquet file: its rows, its size on the disk and in `datasets`' cache, its sha256."""
+class Objects(NamedTuple):
+    """A JSON lines file: its objects, or why there are none."""
 
-    path: str
-    records: list[Record]
-    size: int
-    cached: int  # bytes in the Arrow cache: every row has its picture there
-    sha256: str
+    rows: list[dict[str, Any]]
+    problem: str = ""
+
+
+@dataclass
+class Folder:
+    """A written folder, none of it trusted."""
+
+    path: Path
+    manifest: Manifest
+    tables: dict[str, Table]  # by the file's path
+    #: By scenario where the images are that its rows only name, if that is known.
+    sources: Mapping[str, Images] = field(default_factory=dict)
+
+    @property
+    def scenarios(self) -> dict[str, Scenario]:
+        return self.manifest.scenarios
+
+    def rows(self, scenario: str = "", split: str = "") -> Iterator[Record]:
+        """Every row once a file: a row outside the first band is in a forget and a retain file."""
+        for table in self.tables.values():
+            if scenario in ("", table.scenario) and split in ("", table.split):
+                yield from table.rows
+
+    def config(self, name: str, split: str) -> list[Record]:
+        """The rows of one set of one config."""
+        paths = self.manifest.configs[name].get(split, [])
+        return [row for path in paths if path in self.tables for row in self.tables[path].rows]
+
+    def by_reference(self, scenario: str) -> bool:
+        """Whether a scenario's rows name their images instead of holding them."""
+        return self.manifest.images.get(scenario) == "reference"
+
+    def jsonl(self, name: str, wanted: Mapping[str, type] | None = None) -> Objects:
+        """The objects of a provenance file, with these keys of these types."""
+        return read_objects(self.path / "provenance" / name, wanted)
+
+    @cached_property
+    def profiles(self) -> Objects:
+        """The fictional patients, as they stand there."""
+        return self.jsonl("profiles.jsonl")
+
+    @cached_property
+    def patients(self) -> dict[str, Profile]:
+        """Those with the keys and types of a patient, by id."""
+        known = map(patient_of, self.profiles.rows)
+        return {patient.id: patient for patient in known if patient is not None}
+
+
+def patient_of(row: Mapping[str, Any]) -> Profile | None:
+    """A line of the fictional patients; None where it has other keys, or other values than text."""
+    from builder.patients.profiles import Profile
+
+    whole = row.keys() == {*Profile._fields} and all(isinstance(v, str) for v in row.values())
+    return Profile(**row) if whole else None
+
+
+def read_folder(path: Path, manifest: Manifest) -> Folder:
+    """Read everything but the images."""
+    tables: dict[str, Table] = {}
+    for config, splits in manifest.configs.items():
+        for split, paths in splits.items():
+            for name in paths:
+                if name not in tables and name in manifest.files:
+                    entry = manifest.files[name]
+                    tables[name] = Table(name, path / name, scenario_of(config), split, entry)
+                    fill(tables[name])
+    return Folder(path, manifest, tables)
+
+
+def read_objects(path: Path, wanted: Mapping[str, type] | None = None) -> Objects:
+    """The objects of a JSON lines file, or what is wrong with it: that is `MISSING` without one."""
+    try:
+        lines = text_lines(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Objects([], MISSING)
+    except (OSError, UnicodeDecodeError) as error:
+        return Objects([], f"cannot be read ({error})")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            return Objects([], f"line {number} is no JSON ({error})")
+        if not isinstance(row, dict):
+            return Objects([], f"line {number} is no JSON object")
+        for key, kind in (wanted or {}).items():
+            if type(row.get(key)) is not kind:
+                return Objects([], f"line {number} has no {key} ({kind.__name__})")
+        rows.append(row)
+    return Objects(rows)
 
 
 class Config(NamedTuple):
@@ -40,22 +137,22 @@ class Config(NamedTuple):
     name: str
     scenario: str
     ratio: int  # percent of retain
-    files: Mapping[str, Sequence[DataFile]]  # by split
+    files: Mapping[str, Sequence[Table]]  # by split
 
     def rows(self, split: str) -> list[Record]:
-        return [record for file in self.files[split] for record in file.records]
+        return [row for file in self.files[split] for row in file.rows]
 
-    def every_file(self) -> list[DataFile]:
+    def every_file(self) -> list[Table]:
         return [file for files in self.files.values() for file in files]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a published folder holds and how it was made."""
+    """What a whole folder holds and how it was made."""
 
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any]  # as plain JSON values
     recipe: Recipe
-    features: Any  # datasets.Features, as the files themselves have them
+    features: Any  # datasets.Features
     configs: Sequence[Config]  # the default one first
     profiles: Sequence[Profile]
     ratings: Mapping[str, Sequence[Rated]]  # by scenario; empty without calibration
@@ -94,25 +191,25 @@ class Facts:
 
     @property
     def referenced(self) -> list[str]:
-        """Scenarios whose rows name their pictures instead of holding them."""
+        """Scenarios whose rows name their images instead of holding them."""
         images = self.manifest.get("images", {})
         return [name for name in self.scenarios if images.get(name) == "reference"]
 
     def records(self, scenario: str) -> list[Record]:
         """Every row of the scenario's files once, harmful where it has a harmful version."""
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for config in (one for one in self.configs if one.scenario == scenario):
             for record in (row for split in SPLITS for row in config.rows(split)):
-                if record.harm != "none" or record.id not in found:
-                    found[record.id] = record
-        return list(found.values())
+                if record.harm != "none" or record.id not in records:
+                    records[record.id] = record
+        return list(records.values())
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""
         from builder.core.plan import STAGES
 
-        told = self.manifest["stages"][scenario]
-        return {name: told[name] for name in STAGES if name in told}
+        stages = self.manifest["stages"][scenario]
+        return {name: stages[name] for name in STAGES if name in stages}
 
     def note(self, scenario: str, prefix: str) -> dict[str, int]:
         """The stages' notes that begin with `prefix`, without it."""
@@ -124,92 +221,49 @@ class Facts:
         }
 
 
-def read_facts(folder: Path) -> Facts:
-    """Read a published folder.
+def read_facts(folder: Path, manifest: Manifest | None = None) -> Facts:
+    """The facts of a folder.
+
+    Args:
+        manifest: where another one than the folder's, or none of it, stands there yet.
 
     Raises:
         UserError: it is no folder that the builder wrote, or something is missing in it.
     """
-    from builder.core.ratings import Rated
-    from builder.patients.profiles import Profile
-
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        recipe = Recipe.model_validate(manifest["recipe"])
-        files, features = _data_files(folder, manifest)
-        provenance = folder / "provenance"
-        profiles = [Profile(**row) for row in _rows(provenance / "profiles.jsonl")]
-        ratings = {
-            name: [Rated(**row) for row in _rows(provenance / f"{name}-ratings.jsonl")]
-            for name in recipe.scenarios()
-            if recipe.calibration is not None
-        }
-        configs = [
-            Config(
-                name,
-                scenario,
-                ratio,
-                {s: [files[path] for path in manifest["configs"][name][s]] for s in SPLITS},
-            )
-            for name, scenario, ratio in _ordered(recipe)
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _facts(read_folder(folder, manifest or read_manifest(folder)))
+    except (ManifestError, OSError, ValueError, KeyError, TypeError) as error:
+        why = error.why if isinstance(error, ManifestError) else str(error)
         raise UserError(
-            f"{folder}: cannot be read as a published dataset ({type(error).__name__}: {error}): "
+            f"{folder}: cannot be read as a published dataset ({type(error).__name__}: {why}): "
             "build it again with `python -m builder rebuild`"
         ) from error
-    return Facts(manifest, recipe, features, configs, profiles, ratings)
 
 
-def _ordered(recipe: Recipe) -> Iterator[tuple[str, str, int]]:
-    """Every config with its scenario and ratio, the main one of each scenario first."""
-    for name, scenario in recipe.scenarios().items():
-        for ratio in sorted(scenario.ratios, key=lambda ratio: (ratio != MAIN_RATIO, ratio)):
-            yield config_name(name, ratio / 100), name, ratio
+def _facts(folder: Folder) -> Facts:
+    from builder.core.ratings import Rated
+    from builder.patients.profiles import Profile
+    from mllmu_med_dataset import FEATURES
+
+    for table in folder.tables.values():
+        if table.problem:
+            raise ValueError(f"{table.path} {table.problem}")
+    manifest, recipe = folder.manifest, folder.manifest.recipe
+    configs = []
+    for name, scenario, ratio, _ in config_files(recipe.scenarios()):
+        paths = manifest.configs[name]
+        files = [[folder.tables[path] for path in paths[split]] for split in SPLITS]
+        configs.append(Config(name, scenario, ratio, dict(zip(SPLITS, files, strict=True))))
+    ratings = {
+        name: _typed(folder.jsonl(f"{name}-ratings.jsonl"), Rated)
+        for name in recipe.scenarios()
+        if recipe.calibration is not None
+    }
+    profiles = _typed(folder.profiles, Profile)
+    return Facts(manifest.tree(), recipe, FEATURES, configs, profiles, ratings)
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    return read_jsonl(path) if path.is_file() else iter(())
-
-
-def _data_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, DataFile], Any]:
-    import datasets
-    import pyarrow.parquet as pq
-
-    paths = {p for splits in manifest["configs"].values() for some in splits.values() for p in some}
-    files: dict[str, DataFile] = {}
-    features: Any = None
-    for path in sorted(paths):
-        entry = manifest["files"][path]
-        features = datasets.Features.from_arrow_schema(pq.read_schema(folder / path))
-        with pq.ParquetFile(folder / path, read_dictionary=["image.bytes"]) as parquet:
-            texts = parquet.read([name for name in features if name != "image"])
-            cached = texts.nbytes + sum(
-                _picture_bytes(parquet.read_row_group(group, ["image"]))
-                for group in range(parquet.num_row_groups)
-            )
-        records = [_record(row) for row in texts.to_pylist()]
-        files[path] = DataFile(path, records, entry["bytes"], cached, entry["sha256"])
-    return files, features
-
-
-def _picture_bytes(table: Any) -> int:
-    """What a column of pictures takes when each row has its own copy."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    total = 0
-    for chunk in table.column("image").chunks:
-        data, path = chunk.field("bytes"), chunk.field("path")
-        lengths = pc.binary_length(data.dictionary if pa.types.is_dictionary(data.type) else data)
-        if pa.types.is_dictionary(data.type):
-            lengths = lengths.take(data.indices)
-        total += (pc.sum(lengths).as_py() or 0) + 4 * len(chunk) + path.nbytes
-    return total
-
-
-def _record(row: dict[str, Any]) -> Record:
-    known = {name: value for name, value in row.items() if name in Record.__slots__}
-    return Record(
-        **{"image_path": "", **known, "pii": tuple(PiiSpan(**span) for span in row["pii"])}
-    )
+def _typed(objects: Objects, kind: Callable[..., _Row]) -> list[_Row]:
+    if objects.problem not in ("", MISSING):
+        raise ValueError(objects.problem)
+    return [kind(**row) for row in objects.rows]

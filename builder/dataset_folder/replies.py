@@ -46,17 +46,11 @@ def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]]
     return keep.count(False)
 
 
-def told(manifest: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
+def told(before: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
     """`left_out` of a manifest, with so many requests more."""
-    before = manifest.get("left_out", {})
     if not requests:
         return dict(before)
     was = before.get(REQUESTS, {"requests": 0, "why": ""})
     reasons = [was["why"]] if was["why"] else []
-    return {
-        **before,
-        REQUESTS: {
-            "requests": was["requests"] + requests,
-            "why": " or ".join(dict.fromkeys([*reasons, why])),
-        },
-    }
+    why = " or ".join(dict.fromkeys([*reasons, why]))
+    return {**before, REQUESTS: {"requests": was["requests"] + requests, "why": why}}

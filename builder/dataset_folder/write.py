@@ -8,7 +8,7 @@ its place, loaded as a user would load it, and only then moved there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,6 +28,8 @@ from mllmu_med_dataset import (
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from builder.dataset_folder.manifest import AnyBuild
 
 VERSION: Final = 2
 ROW_GROUP_ROWS: Final = 500
@@ -56,6 +58,8 @@ class ConfigFiles(NamedTuple):
     """What `load_dataset(..., name)` reads, by split."""
 
     name: str
+    scenario: str
+    ratio: int  # percent of retain
     files: dict[str, list[str]]
 
 
@@ -72,27 +76,27 @@ def data_files(part: Part) -> list[DataFile]:
             files.append(
                 DataFile(_clean_path(part.name, band), [record.cleaned() for record in rows])
             )
-    files.append(DataFile(_retain_path(part), by_split["retain"]))
+    files.append(DataFile(_retain_path(part.name, part.scenario), by_split["retain"]))
     files.append(DataFile(f"{part.name}/test.parquet", by_split["test"]))
     return files
 
 
-def config_files(part: Part) -> list[ConfigFiles]:
-    """One config a ratio, composed of the same files; the main one first."""
-    cut = bands(part.scenario)
+def config_files(scenarios: Mapping[str, Scenario]) -> list[ConfigFiles]:
+    """One config a ratio, composed of the same files; the main one of each scenario first."""
     configs = []
-    ratios = sorted(part.scenario.ratios, key=lambda ratio: (ratio != MAIN_RATIO, ratio))
-    for ratio in ratios:
-        forget = part.scenario.forget_at(ratio)
-        files = {
-            "forget": [_forget_path(part.name, band) for band in cut if band.end <= forget],
-            "retain": [
-                _retain_path(part),
-                *(_clean_path(part.name, band) for band in cut if band.start >= forget),
-            ],
-            "test": [f"{part.name}/test.parquet"],
-        }
-        configs.append(ConfigFiles(config_name(part.name, ratio / 100), files))
+    for name, scenario in scenarios.items():
+        cut = bands(scenario)
+        for ratio in sorted(scenario.ratios, key=lambda ratio: (ratio != MAIN_RATIO, ratio)):
+            forget = scenario.forget_at(ratio)
+            files = {
+                "forget": [_forget_path(name, band) for band in cut if band.end <= forget],
+                "retain": [
+                    _retain_path(name, scenario),
+                    *(_clean_path(name, band) for band in cut if band.start >= forget),
+                ],
+                "test": [f"{name}/test.parquet"],
+            }
+            configs.append(ConfigFiles(config_name(name, ratio / 100), name, ratio, files))
     return configs
 
 
@@ -104,9 +108,9 @@ def _clean_path(name: str, band: Band) -> str:
     return f"{name}/retain-{band.name}.parquet"
 
 
-def _retain_path(part: Part) -> str:
-    core = "-core" if len(part.scenario.ratios) > 1 else ""
-    return f"{part.name}/retain{core}.parquet"
+def _retain_path(name: str, scenario: Scenario) -> str:
+    core = "-core" if len(scenario.ratios) > 1 else ""
+    return f"{name}/retain{core}.parquet"
 
 
 def write_data(folder: Path, parts: Sequence[Part]) -> dict[str, dict[str, Any]]:
@@ -118,12 +122,13 @@ def write_data(folder: Path, parts: Sequence[Part]) -> dict[str, dict[str, Any]]
             path = folder / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_parquet(path, file.records, part.read_picture, advance)
-            entries[file.path] = {
-                "rows": len(file.records),
-                "bytes": path.stat().st_size,
-                "sha256": file_digest(path),
-            }
+            entries[file.path] = {"rows": len(file.records), **file_entry(path)}
     return entries
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """What the manifest tells of any file."""
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _write_parquet(
@@ -189,14 +194,19 @@ def _row_groups(
         yield rows
 
 
-def build_id(entries: dict[str, dict[str, Any]], configs: Sequence[ConfigFiles]) -> str:
-    """Twelve hex digits that change whenever a row, a file or a config does."""
-    hashes = {path: entry["sha256"] for path, entry in entries.items()}
-    return digest([VERSION, hashes, [config._asdict() for config in configs]])[:12]
+def build_id(hashes: Mapping[str, str], configs: Mapping[str, Any]) -> str:
+    """Twelve hex digits that change whenever a row, a file or a config does.
+
+    Args:
+        hashes: the sha256 of every data file.
+        configs: the files of every config by split, in the order of `config_files`.
+    """
+    listed = [{"name": name, "files": files} for name, files in configs.items()]
+    return digest([VERSION, dict(hashes), listed])[:12]
 
 
-def check_target(out: Path, manifest: dict[str, Any] | None) -> None:
-    """Refuse a target that holds anything the builder did not write.
+def check_target(out: Path, build: AnyBuild | None) -> None:
+    """Refuse a target that holds anything but this build, which the builder wrote there.
 
     Raises:
         UserError: names what is in the way.
@@ -210,11 +220,11 @@ def check_target(out: Path, manifest: dict[str, Any] | None) -> None:
     if not out.exists():
         return
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-    if there and manifest is None:
+    if there and build is None:
         raise UserError(
             f"{out}: holds {min(there)} and is no dataset of ours: choose another --out or empty it"
         )
-    foreign = there - set(manifest["files"] if manifest else ()) - {MANIFEST}
+    foreign = there - set(build.files if build else ()) - {MANIFEST}
     if foreign:
         raise UserError(
             f"{out}: holds {min(foreign)}, which the builder did not write: move it away or choose "
@@ -230,5 +240,5 @@ def copy_into(folder: Path, files: dict[str, Path]) -> dict[str, dict[str, Any]]
         target.parent.mkdir(parents=True, exist_ok=True)
         with writing(target, source.stat().st_size):
             shutil.copyfile(source, target)
-        entries[name] = {"bytes": target.stat().st_size, "sha256": file_digest(target)}
+        entries[name] = file_entry(target)
     return entries

@@ -9,34 +9,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.replies import CAPTIONS, REQUESTS, leave_out, tells_caption, told
-from builder.dataset_folder.write import ConfigFiles, build_id, parquet_writer
+from builder.dataset_folder.write import file_entry, parquet_writer
 from mllmu_med.disk import writing
-from mllmu_med.files import file_digest, hidden, make_folder
+from mllmu_med.files import hidden, make_folder
 from mllmu_med.locks import lock_file
-from mllmu_med_dataset import CONFIGS, UsageError, UserError
+from mllmu_med_dataset import UsageError, UserError
 
 MODES: Final = ("embed", "reference")
 #: MM-Skin states no licence and its pictures come from textbooks; the others may be handed on.
 DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
 
 
-def picture_modes(given: str | None, manifest: Mapping[str, Any]) -> dict[str, str]:
+def picture_modes(
+    given: str | None, sources: Mapping[str, str], held: Mapping[str, str]
+) -> dict[str, str]:
     """How each scenario's pictures go out, by `--images privacy=embed,incorrect=reference`.
+
+    Args:
+        sources: the source of each scenario.
+        held: how the folder has the pictures.
 
     Raises:
         UsageError: an unknown scenario or mode, one named twice, or pictures to embed that the
             folder only names.
     """
-    sources: dict[str, str] = {
-        name: scenario["source"]
-        for name in CONFIGS
-        if (scenario := manifest["recipe"].get(name)) is not None
-    }
-    held = manifest.get("images", {})
-    modes: dict[str, str] = {
+    modes = {
         name: "reference" if held.get(name) == "reference" else DEFAULTS[source]
         for name, source in sources.items()
     }
@@ -60,7 +59,7 @@ def picture_modes(given: str | None, manifest: Mapping[str, Any]) -> dict[str, s
     return modes
 
 
-def check_kept_back(modes: Mapping[str, str], chosen: str, there: Mapping[str, Any] | None) -> None:
+def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, str]) -> None:
     """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
 
     What has been handed on cannot be taken back: an option that was left out this time must not
@@ -68,12 +67,11 @@ def check_kept_back(modes: Mapping[str, str], chosen: str, there: Mapping[str, A
 
     Args:
         chosen: `--images` as it was given.
-        there: the manifest of the build that the repository holds.
+        held: how the build that the repository holds has them.
 
     Raises:
         UserError: names the scenario and both ways on.
     """
-    held = (there or {}).get("images", {})
     said = {one.partition("=")[0].strip() for one in chosen.split(",")}
     for name, mode in modes.items():
         if mode == "embed" and held.get(name) == "reference" and name not in said:
@@ -99,14 +97,14 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 def make_variant(
     folder: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     target: Path,
     modes: Mapping[str, str],
     *,
     repo: str,
     gated: str | None,
     results: Mapping[str, Any] | None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Write the folder that goes to the Hub; its manifest.
 
     Files that stay as they are share their bytes on the disk with the folder's.
@@ -117,36 +115,28 @@ def make_variant(
         modes: by scenario (`picture_modes`).
         repo, gated, results: what the card says of the repository.
     """
-    from builder.dataset_folder.finish import describe
+    from builder.dataset_folder.write_card import write_card
 
-    held = manifest.get("images", {})
-    cut = {name for name, mode in modes.items() if mode != held.get(name, "embed")}
-    files: dict[str, dict[str, Any]] = {}
+    cut = {name for name, mode in modes.items() if mode != manifest.images.get(name, "embed")}
+    files: dict[str, FileEntry] = {}
     left_out = 0
-    for name, entry in manifest["files"].items():
+    for name, entry in manifest.files.items():
         source, place = folder / name, target / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet") and name.partition("/")[0] in cut:
             without_pictures(source, place)
-            files[name] = {**entry, **_entry(place)}
         elif name == REQUESTS and "reference" in modes.values():
             left_out = leave_out(source, place, tells_caption)
-            if not left_out:
-                _share(source, place)
-            files[name] = {**entry, **_entry(place)}
+        if place.exists():
+            entry = entry.model_copy(update=file_entry(place))
         else:
             _share(source, place)
-            files[name] = entry
-    data = {name: entry for name, entry in files.items() if "rows" in entry}
-    made = {
-        **manifest,
-        "build": build_id(data, _configs(folder, manifest)) if cut else manifest["build"],
-        "images": dict(modes),
-        "files": files,
-    }
+        files[name] = entry
+    changes: dict[str, Any] = {"images": dict(modes), "files": files}
     if left_out:
-        made["left_out"] = told(manifest, left_out, CAPTIONS)
-    return describe(target, made, repo=repo, gated=gated, results=results)
+        changes["left_out"] = told(manifest.left_out, left_out, CAPTIONS)
+    made = manifest.model_copy(update=changes).rebuilt()
+    return write_card(target, made, repo=repo, gated=gated, results=results)
 
 
 def without_pictures(source: Path, target: Path) -> None:
@@ -157,8 +147,6 @@ def without_pictures(source: Path, target: Path) -> None:
     file = pq.ParquetFile(source)
     schema = file.schema_arrow
     others = [name for name in schema.names if name != "image"]
-    if "image_path" not in others:
-        raise UserError(f"{source}: has no column image_path: build the dataset again")
     with writing(target, half=target) as asked, parquet_writer(target, schema) as writer:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=others)
@@ -166,17 +154,6 @@ def without_pictures(source: Path, target: Path) -> None:
             table = rows.append_column("image", column).select(schema.names)
             asked.append(table.nbytes)
             writer.write_table(table.cast(schema), row_group_size=rows.num_rows)
-
-
-def _configs(folder: Path, manifest: Mapping[str, Any]) -> list[ConfigFiles]:
-    """The configs in the card's order, which the build id counts."""
-    front = yaml.safe_load((folder / "README.md").read_text("utf-8").split("---\n", 2)[1])
-    names = [entry["config_name"] for entry in front["configs"]]
-    return [ConfigFiles(name, manifest["configs"][name]) for name in names]
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _share(source: Path, place: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from builder.dataset_folder.manifest import Manifest
 from builder.hub.errors import lost_answer, told
-from builder.hub.remote import Changes, Remote, read_files, wanted
+from builder.hub.remote import Changes, Remote, differing, read_files
 from mllmu_med.disk import readable
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
@@ -82,11 +82,9 @@ def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
     """
     if wish.tag is None or remote is None or wish.tag not in remote.tags:
         return
-    stands = remote.tags[wish.tag]
-    if changes.add or changes.delete or stands != remote.head:
-        what = (
-            "this is a new one" if changes.add or changes.delete else f"not on {remote.head[:12]}"
-        )
+    stands, new = remote.tags[wish.tag], changes.add or changes.delete
+    if new or stands != remote.head:
+        what = "this is a new one" if new else f"not on {remote.head[:12]}"
         raise UserError(
             f"{wish.repo}: tag {wish.tag} stands on commit {stands[:12]}, {what}: choose another "
             "--tag, or delete that one on the Hub"
@@ -97,7 +95,7 @@ def push(
     account: Account,
     wish: Wish,
     folder: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     remote: Remote | None,
     changes: Changes,
 ) -> Done:
@@ -109,59 +107,51 @@ def push(
         UserError: what the Hub refused, or where the connection failed.
     """
     api, repo = account.api, wish.repo
+    settings: list[str] = []
+
+    def change(name: str, **values: Any) -> None:
+        with told(repo, "changing its settings", account.name):
+            api.update_repo_settings(repo, repo_type=TYPE, **values)
+        settings.append(name)
+
+    created = remote is None
     if remote is None:
         with told(repo, "creating the repository", account.name):
             api.create_repo(repo, repo_type=TYPE, private=True)
         say(f"created {repo}, private")
-    private = remote.private if remote is not None else True
-    gated = remote.gated if remote is not None else None
-    settings = []
-    if wish.gated is not None and wish.gated != gated:
-        _set(account, repo, gated=wish.gated)
-        settings.append(f"gated {wish.gated}")
-    if wish.private and not private:
-        _set(account, repo, private=True)
-        settings.append("private")
-    head, committed = remote.head if remote is not None else "", False
-    if changes.add or changes.delete:
-        head, committed = _commit(account, repo, folder, manifest, remote, changes), True
-    if wish.private is False and private:
-        _set(account, repo, private=False)
-        settings.append("public")
-    tagged = wish.tag is not None and (remote is None or wish.tag not in remote.tags)
+        with told(repo, "looking at the repository", account.name):
+            remote = Remote(str(api.dataset_info(repo).sha), private=True)
+    if wish.gated is not None and wish.gated != remote.gated:
+        change(f"gated {wish.gated}", gated=wish.gated)
+    if wish.private and not remote.private:
+        change("private", private=True)
+    head, committed = remote.head, bool(changes.add or changes.delete)
+    if committed:
+        head = _commit(account, repo, folder, manifest, head, changes)
+    if wish.private is False and remote.private:
+        change("public", private=False)
+    tagged = wish.tag is not None and wish.tag not in remote.tags
     if wish.tag is not None and tagged:
         with told(repo, f"setting tag {wish.tag}", account.name):
             api.create_tag(repo, tag=wish.tag, revision=head, repo_type=TYPE)
-    return Done(head, committed, remote is None, settings, tagged)
-
-
-def _set(
-    account: Account, repo: str, *, gated: str | None = None, private: bool | None = None
-) -> None:
-    with told(repo, "changing its settings", account.name):
-        account.api.update_repo_settings(
-            repo,
-            gated=cast("Literal['auto', 'manual'] | None", gated),
-            private=private,
-            repo_type=TYPE,
-        )
+    return Done(head, committed, created, settings, tagged)
 
 
 def _commit(
-    account: Account,
-    repo: str,
-    folder: Path,
-    manifest: Mapping[str, Any],
-    remote: Remote | None,
-    changes: Changes,
+    account: Account, repo: str, folder: Path, manifest: Manifest, parent: str, changes: Changes
 ) -> str:
     """One commit; the id of what then stands on the Hub, looked at."""
     import httpx2
     from huggingface_hub import CommitOperation, CommitOperationAdd, CommitOperationDelete
 
     api = account.api
-    with told(repo, "looking at the repository", account.name):
-        parent = remote.head if remote is not None else api.dataset_info(repo).sha
+
+    def wrong(head: str) -> list[str]:
+        """Files that a commit holds otherwise than they were sent."""
+        there = read_files(api, repo, head)
+        deleted = [name for name in changes.delete if name in there]
+        return differing(folder, manifest, there) + deleted
+
     say(f"uploading {len(changes.add):,} files ({readable(changes.size)})")
     with told(repo, "uploading", account.name):
         operations: list[CommitOperation] = [
@@ -169,14 +159,13 @@ def _commit(
             *(CommitOperationDelete(name, is_folder=False) for name in changes.delete),
         ]
         try:
-            info = api.create_commit(
+            head = api.create_commit(
                 repo,
                 operations,
-                commit_message=f"Publish build {manifest['build']}",
+                commit_message=f"Publish build {manifest.build}",
                 repo_type=TYPE,
                 parent_commit=parent,
-            )
-            head = info.oid
+            ).oid
         except httpx2.HTTPError as error:
             # The answer may be lost of a commit that was taken: look before saying so.
             if not lost_answer(error):
@@ -185,31 +174,12 @@ def _commit(
                 head = str(api.dataset_info(repo).sha)
             except httpx2.HTTPError:
                 raise error from None
-            if head == parent or _wrong(api, repo, head, folder, manifest, changes):
+            if head == parent or wrong(head):
                 raise
-        wrong = _wrong(api, repo, head, folder, manifest, changes)
-    if wrong:
+        differs = wrong(head)
+    if differs:
         raise UserError(
-            f"{repo}: commit {head[:12]} does not hold {wrong[0]} as it was sent (a .gitignore "
+            f"{repo}: commit {head[:12]} does not hold {differs[0]} as it was sent (a .gitignore "
             "in the repository keeps files out): see the repository on the Hub"
         )
     return head
-
-
-def _wrong(
-    api: HfApi,
-    repo: str,
-    head: str,
-    folder: Path,
-    manifest: Mapping[str, Any],
-    changes: Changes,
-) -> list[str]:
-    """Files that a commit holds otherwise than they were sent."""
-    there = read_files(api, repo, head)
-    entries = wanted(folder, manifest)
-    differs = [
-        name
-        for name, entry in entries.items()
-        if name not in there or not there[name].holds(folder / name, entry)
-    ]
-    return differs + [name for name in changes.delete if name in there]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha1, sha256
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from builder.dataset_folder.write import MANIFEST
+from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
+from builder.dataset_folder.write import MANIFEST, file_entry
 from builder.hub.errors import told
+from mllmu_med.files import file_digest
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -22,37 +22,17 @@ CARD: Final = "README.md"
 _NEW: Final = frozenset({".gitattributes", CARD})
 
 
-class Blob(NamedTuple):
-    """A remote file: its git object, and its sha256 where it is stored as a large file."""
-
-    oid: str
-    sha256: str | None
-    size: int
-
-    @classmethod
-    def of(cls, file: RepoFile) -> Blob:
-        return cls(file.blob_id, file.lfs.sha256 if file.lfs else None, file.size)
-
-    def holds(self, path: Path, entry: Mapping[str, Any]) -> bool:
-        """Whether a local file, with its manifest's entry, has the same bytes."""
-        if self.size != int(entry["bytes"]):
-            return False
-        if self.sha256 is not None:
-            return self.sha256 == str(entry["sha256"])
-        return self.oid == git_oid(path.read_bytes())
-
-
 @dataclass(frozen=True)
 class Remote:
     """A repository at one commit."""
 
     head: str
     private: bool
-    gated: str | None  # auto or manual
-    files: Mapping[str, Blob]
-    manifest: Mapping[str, Any] | None  # of the build of ours that stands there
-    card_sha256: str | None
-    tags: Mapping[str, str]  # name -> commit
+    gated: str | None = None  # auto or manual
+    files: Mapping[str, RepoFile] = field(default_factory=dict)
+    build: AnyBuild | None = None  # of ours, that stands there
+    card_sha256: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)  # name -> commit
 
 
 class Changes(NamedTuple):
@@ -65,16 +45,11 @@ class Changes(NamedTuple):
     edited_card: bool  # README.md was changed on the Hub since we put it there
 
 
-def git_oid(data: bytes) -> str:
-    """The name git gives a file of these bytes."""
-    return sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
 def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
     """The repository as it stands, or None when there is none that the user can see.
 
     Args:
-        into: a folder for the two files that are downloaded.
+        into: an empty folder for the two files that are downloaded.
 
     Raises:
         UserError: the Hub cannot be asked.
@@ -89,41 +64,25 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
         head = str(info.sha)
         files = read_files(api, repo, head)
         refs = api.list_repo_refs(repo, repo_type="dataset")
-        manifest, card = (
-            _download(api, repo, head, name, into) if name in files else None
-            for name in (MANIFEST, CARD)
-        )
+        for name in sorted({MANIFEST, CARD} & files.keys()):
+            api.hf_hub_download(repo, name, repo_type="dataset", revision=head, local_dir=into)
     return Remote(
         head=head,
         private=bool(info.private),
         gated=info.gated or None,
         files=files,
-        manifest=_ours(manifest),
-        card_sha256=sha256(card).hexdigest() if card is not None else None,
+        build=any_build(into),
+        card_sha256=file_digest(into / CARD) if CARD in files else None,
         tags={ref.name: ref.target_commit for ref in refs.tags},
     )
 
 
-def read_files(api: HfApi, repo: str, revision: str) -> dict[str, Blob]:
+def read_files(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
     """Every file of the repository at a revision."""
     from huggingface_hub.hf_api import RepoFile
 
     tree = api.list_repo_tree(repo, repo_type="dataset", revision=revision, recursive=True)
-    return {file.path: Blob.of(file) for file in tree if isinstance(file, RepoFile)}
-
-
-def _download(api: HfApi, repo: str, head: str, name: str, into: Path) -> bytes:
-    place = api.hf_hub_download(repo, name, repo_type="dataset", revision=head, local_dir=into)
-    return Path(place).read_bytes()
-
-
-def _ours(manifest: bytes | None) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(manifest or b"")
-    except ValueError:
-        return None
-    ours = isinstance(found, dict) and isinstance(found.get("files"), dict) and "build" in found
-    return found if ours else None
+    return {file.path: file for file in tree if isinstance(file, RepoFile)}
 
 
 def check_ours(repo: str, remote: Remote) -> None:
@@ -133,34 +92,48 @@ def check_ours(repo: str, remote: Remote) -> None:
         UserError: names a file that is in the way.
     """
     foreign = sorted(set(remote.files) - _NEW)
-    if remote.manifest is None and foreign:
+    if remote.build is None and foreign:
         raise UserError(
             f"{repo}: holds {foreign[0]} and no build of ours ({MANIFEST}): choose another "
             "ORG/NAME, or empty the repository on the Hub first"
         )
 
 
-def compare(folder: Path, manifest: Mapping[str, Any], remote: Remote | None) -> Changes:
+def compare(folder: Path, manifest: Manifest, remote: Remote | None) -> Changes:
     """What has to change in a repository so that it holds this folder."""
     there = remote.files if remote is not None else {}
-    entries = wanted(folder, manifest)
-    add = [
-        name
-        for name, entry in entries.items()
-        if name not in there or not there[name].holds(folder / name, entry)
-    ]
-    before = remote.manifest["files"] if remote is not None and remote.manifest else {}
+    before = remote.build.files if remote is not None and remote.build else {}
+    entries = listed(folder, manifest)
+    add = differing(folder, manifest, there)
     old = {*before, MANIFEST} if before else set()
-    delete = sorted((old & set(there)) - set(entries))
-    foreign = sorted(set(there) - set(entries) - old - _NEW)
     card = before.get(CARD, {}).get("sha256")
     edited = remote is not None and bool(card) and remote.card_sha256 not in (card, None)
-    size = sum(entries[name]["bytes"] for name in add)
-    return Changes(add, delete, foreign, size, edited and CARD in add)
+    return Changes(
+        add,
+        delete=sorted((old & set(there)) - set(entries)),
+        foreign=sorted(set(there) - set(entries) - old - _NEW),
+        size=sum(entries[name].bytes for name in add),
+        edited_card=edited and CARD in add,
+    )
 
 
-def wanted(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def differing(folder: Path, manifest: Manifest, there: Mapping[str, RepoFile]) -> list[str]:
+    """Files of the folder that a repository lacks, or holds with other bytes."""
+
+    def holds(file: RepoFile, path: Path, entry: FileEntry) -> bool:
+        from huggingface_hub.utils.sha import git_hash
+
+        if file.lfs:
+            return (file.size, file.lfs.sha256) == (entry.bytes, entry.sha256)
+        return file.size == entry.bytes and file.blob_id == git_hash(path.read_bytes())
+
+    return [
+        name
+        for name, entry in listed(folder, manifest).items()
+        if name not in there or not holds(there[name], folder / name, entry)
+    ]
+
+
+def listed(folder: Path, manifest: Manifest) -> dict[str, FileEntry]:
     """Every file that the repository is to hold, the manifest included."""
-    data = (folder / MANIFEST).read_bytes()
-    own = {"bytes": len(data), "sha256": sha256(data).hexdigest()}
-    return {**manifest["files"], MANIFEST: own}
+    return {**manifest.files, MANIFEST: FileEntry(**file_entry(folder / MANIFEST))}

@@ -15,8 +15,8 @@ from builder.core.plan import STAGES, ChainPlan
 from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
 from builder.dataset_folder import manifest as manifests
 from builder.dataset_folder import write
-from builder.dataset_folder.finish import VERSION as CARD_VERSION
-from builder.dataset_folder.finish import describe
+from builder.dataset_folder.write_card import VERSION as CARD_VERSION
+from builder.dataset_folder.write_card import write_card
 from builder.rebuild.stages import plan
 from builder.review import stage as review
 from mllmu_med.files import (
@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
     ran: list[str]  # "privacy/inject", ..., "publish"
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
-    manifest: dict[str, Any] | None  # None when it stopped before publishing
+    manifest: manifests.Manifest | None  # None when it stopped before publishing
     checks: Sequence[Check] = ()  # of the audit, where it published or was published already
     commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
@@ -125,7 +125,7 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     make_folder(job.out.parent, "the dataset")
     with lock_file(hidden(job.out, "lock"), job.out, AT_WORK, "use another --out"):
         # Told at the start, not after minutes of work.
-        write.check_target(job.out, _read_manifest(job.out))
+        write.check_target(job.out, manifests.any_build(job.out))
         with locked(job.work):
             restore_folder(job.out)
             write_job(job)
@@ -148,10 +148,10 @@ def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str) -> Result:
     manifest = _published(job, fingerprint)
     if manifest is None:
         say("publish: writing rows and card")
-        before = _read_manifest(job.out)
+        before = manifests.any_build(job.out)
         if before is not None:
-            configs = ", ".join(before["configs"])
-            say(f"publish: replaces build {before['build']} ({configs}) in {job.out}")
+            configs = ", ".join(before.configs)
+            say(f"publish: replaces build {before.build} ({configs}) in {job.out}")
         manifest = _publish(job, plans, fingerprint)
         ran.append("publish")
     checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
@@ -236,15 +236,7 @@ def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
     return digest([write.VERSION, CARD_VERSION, job.recipe.model_dump(mode="json"), outputs])
 
 
-def _read_manifest(out: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((out / write.MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) and "files" in manifest else None
-
-
-def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
+def _published(job: Job, fingerprint: str) -> manifests.Manifest | None:
     """The manifest, when the folder in place is this very build and nobody has changed it."""
     try:
         record = json.loads((job.work / "publish.json").read_text("utf-8"))
@@ -255,10 +247,13 @@ def _published(job: Job, fingerprint: str) -> dict[str, Any] | None:
         return None
     if not all(stamp.matches(job.out / name) for name, stamp in stamps.items()):
         return None
-    return _read_manifest(job.out)
+    try:
+        return manifests.read_manifest(job.out)
+    except manifests.ManifestError:  # of another version
+        return None
 
 
-def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str, Any]:
+def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifests.Manifest:
     parts = [
         write.Part(
             item.name,
@@ -270,8 +265,6 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
     ]
     with atomic_folder(job.out) as building:
         files = write.write_data(building, parts)
-        configs = [config for part in parts for config in write.config_files(part)]
-        build = write.build_id(files, configs)
         provenance = _provenance(job, plans)
         left_out: dict[str, Any] = {}
         if job.recipe.asks_model:
@@ -280,10 +273,9 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> dict[str
             provenance[recorded.REQUESTS], count = _requests(job, plans)
             left_out = recorded.told({}, count, recorded.REAL)
         files |= write.copy_into(building, provenance)
-        draft = manifests.draft(job, plans, parts, configs, files, build)
-        manifest = describe(building, draft | ({"left_out": left_out} if left_out else {}))
-        write.check_target(job.out, _read_manifest(job.out))
-    names = [*manifest["files"], write.MANIFEST]
+        manifest = write_card(building, manifests.draft(job, plans, parts, files, left_out))
+        write.check_target(job.out, manifests.any_build(job.out))
+    names = [*manifest.files, write.MANIFEST]
     stamps = {name: Stamp.of(job.out / name) for name in names}
     record = {"fingerprint": fingerprint, "files": stamps}
     write_atomic(job.work / "publish.json", canonical_json(record) + "\n")

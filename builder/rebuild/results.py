@@ -40,7 +40,7 @@ def print_result(job: Job, result: Result) -> None:
         return
     if not result.ran:
         console.print(
-            f"nothing to do: {escape(shown(job.out))} is build {result.manifest['build']} already"
+            f"nothing to do: {escape(shown(job.out))} is build {result.manifest.build} already"
         )
         console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
         return
@@ -52,18 +52,18 @@ def print_result(job: Job, result: Result) -> None:
             f"{scenario.retain:,}",
             f"{scenario.test:,}",
             f"{scenario.harmful:,}",
-            f"{result.manifest['pictures'][name]:,}",
+            f"{result.manifest.pictures[name]:,}",
         )
     console.print(table)
-    others = [name for name in result.manifest["configs"] if name not in ("privacy", "incorrect")]
+    others = [name for name in result.manifest.configs if name not in ("privacy", "incorrect")]
     if others:
         console.print(f"other forget ratios: {', '.join(others)}")
     print_drops(console, result.states)
     print_ratings(console, job, list(result.states), totals=True)
-    files = result.manifest["files"]
-    size = sum(entry["bytes"] for entry in files.values())
+    files = result.manifest.files
+    size = sum(entry.bytes for entry in files.values())
     console.print(
-        f"\nbuild {result.manifest['build']}: {len(files) + 1} files, {readable(size)}, in "
+        f"\nbuild {result.manifest.build}: {len(files) + 1} files, {readable(size)}, in "
         f"{escape(shown(job.out))}"
     )
     console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
@@ -102,14 +102,14 @@ def as_json(job: Job, result: Result) -> dict[str, Any]:
     return {
         "out": str(job.out),
         "ran": result.ran,
-        "build": manifest["build"] if manifest else None,
-        "configs": list(manifest["configs"]) if manifest else [],
+        "build": manifest.build if manifest else None,
+        "configs": list(manifest.configs) if manifest else [],
         "sets": {
             name: {"forget": s.forget, "retain": s.retain, "test": s.test}
             for name, s in job.recipe.scenarios().items()
         },
         "audit": verdict.as_json(result.checks),
-        "bytes": sum(entry["bytes"] for entry in manifest["files"].values()) if manifest else 0,
+        "bytes": sum(entry.bytes for entry in manifest.files.values()) if manifest else 0,
         "stages": {
             name: {stage: state_json(state) for stage, state in states.items()}
             for name, states in result.states.items()

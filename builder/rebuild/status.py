@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
@@ -13,9 +13,6 @@ from builder.core.ratings import read_ratings
 from builder.core.stage_cache import Chain, StageState
 from builder.rebuild.results import print_drops, print_ratings, state_json, waiting
 from mllmu_med.console import make_console, make_table
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from builder.dataset_folder.card.render import render_card
+from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.read import read_facts
-from builder.dataset_folder.write import MANIFEST
-from mllmu_med.files import file_digest, write_atomic
+from builder.dataset_folder.write import file_entry
+from mllmu_med.files import write_atomic
 
 if TYPE_CHECKING:
     from eval.results import Report
@@ -22,15 +22,15 @@ CROISSANT: Final = "croissant.json"
 _PLOTS: Final = "card"
 
 
-def describe(
+def write_card(
     folder: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     *,
     repo: str | None = None,
     gated: str | None = None,
     results: Mapping[str, Report] | None = None,
-) -> dict[str, Any]:
-    """Describe a folder that holds the rows and the provenance which its manifest tells of.
+) -> Manifest:
+    """Write plots, Croissant, card and manifest beside the rows and the provenance.
 
     Args:
         folder: with the Parquet files and `provenance/`.
@@ -44,16 +44,13 @@ def describe(
     from builder.dataset_folder.card.croissant import render_croissant
     from builder.dataset_folder.card.plots import plots
 
-    made = {CARD, CROISSANT}
     files = {
         path: entry
-        for path, entry in manifest["files"].items()
-        if path not in made and not path.startswith(f"{_PLOTS}/")
+        for path, entry in manifest.files.items()
+        if path not in (CARD, CROISSANT) and not path.startswith(f"{_PLOTS}/")
     }
     shutil.rmtree(folder / _PLOTS, ignore_errors=True)
-    final = {**manifest, "files": files}
-    _write_manifest(folder, final)
-    facts = read_facts(folder)
+    facts = read_facts(folder, manifest.model_copy(update={"files": files}))
     written: dict[str, str | bytes] = {
         **plots(facts),
         CROISSANT: render_croissant(facts, repo=repo),
@@ -61,13 +58,7 @@ def describe(
     }
     for path, content in written.items():
         write_atomic(folder / path, content)
-        size = (folder / path).stat().st_size
-        files[path] = {"bytes": size, "sha256": file_digest(folder / path)}
-    final["files"] = dict(sorted(files.items()))
-    _write_manifest(folder, final)
+        files[path] = FileEntry(**file_entry(folder / path))
+    final = manifest.model_copy(update={"files": files})
+    final.write(folder)
     return final
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomic(folder / MANIFEST, text)
