@@ -56,7 +56,11 @@ def _check(texts: set[str], calls: int) -> None:
 
 
 def ours(url: str, calls: int, in_flight: int) -> None:
-    from mllmu_med.llm.client import Client, Request, RequestLedger, Settings, run_all
+    from mllmu_med.llm.chat import Request
+    from mllmu_med.llm.client import Client
+    from mllmu_med.llm.reply_cache import ReplyCache
+    from mllmu_med.llm.server import run_all
+    from mllmu_med.llm.settings import Settings
 
     def request(number: int) -> Request:
         messages = ({"role": "user", "content": prompt(number)},)
@@ -64,13 +68,13 @@ def ours(url: str, calls: int, in_flight: int) -> None:
 
     async def main() -> None:
         settings = Settings(MODEL, url, concurrency=in_flight)
-        async with Client(settings, ledger) as client:
+        async with Client(settings, cache) as client:
             replies = await run_all(client, client.ask, map(request, range(calls)))
         _check({reply.text for reply in replies}, calls)
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        RequestLedger(Path(folder) / "requests.sqlite") as ledger,
+        ReplyCache(Path(folder) / "requests.sqlite") as cache,
     ):
         asyncio.run(main())
 
@@ -133,8 +137,8 @@ def measure(name: str, url: str, calls: int, in_flight: int) -> Cost:
         import mllmu_med.llm.client
 
         names = [openai.__name__, tenacity.__name__]
-        if mllmu_med.llm.client.__file__ != str(ROOT / "builder" / "requests.py"):
-            raise SystemExit("not this checkout's builder")
+        if mllmu_med.llm.client.__file__ != str(ROOT / "mllmu_med" / "llm" / "client.py"):
+            raise SystemExit("not this checkout's client")
     elif name == "bare":
         import openai
 

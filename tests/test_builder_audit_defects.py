@@ -24,7 +24,7 @@ from planted import Planted
 
 from builder.audit import Check, run
 from builder.dataset_folder.write import MANIFEST
-from mllmu_med.llm.reply_cache import FORMAT
+from mllmu_med.llm.chat import FORMAT
 
 #: The checks of `builder.audit.pictures`.
 PICTURES = {
@@ -695,7 +695,7 @@ def miscounted_decisions(p: Planted) -> str:
 
 
 def _recorded(p: Planted, key: str | None, text: str) -> None:
-    from mllmu_med.llm.reply_cache import Request
+    from mllmu_med.llm.chat import Request
 
     request = Request("m", ({"role": "user", "content": "Rewrite"},), None, {}, "v")
     row = {"key": key or request.key("none"), "request": request.canonical, "structured": "none"}

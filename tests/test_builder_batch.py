@@ -18,7 +18,10 @@ import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, refusing
 
 from mllmu_med.llm.batch import BatchOutcome, run_batch
-from mllmu_med.llm.client import Client, Price, Request, RequestLedger, Settings
+from mllmu_med.llm.chat import Request
+from mllmu_med.llm.client import Client
+from mllmu_med.llm.reply_cache import ReplyCache
+from mllmu_med.llm.settings import Price, Settings
 from mllmu_med_dataset import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +50,7 @@ def batch(
         async with Client(settings, opened) as client:
             return await run_batch(client, map(request, range(count)), poll=0.02, **limits)
 
-    with RequestLedger(ledger) as opened:
+    with ReplyCache(ledger) as opened:
         return asyncio.run(main())
 
 
@@ -56,7 +59,7 @@ def replay(ledger: Path, server: ScriptedServer, count: int) -> list[str]:
         async with Client(Settings(MODEL, server.url, offline=True), opened) as client:
             return [(await client.ask(request(n))).text for n in range(count)]
 
-    with RequestLedger(ledger) as opened:
+    with ReplyCache(ledger) as opened:
         return asyncio.run(main())
 
 
@@ -180,10 +183,10 @@ def test_what_batches_answer_counts_as_paid_and_against_the_limit(tmp_path: Path
                 await run_batch(client, map(request, range(40)), poll=0.02)
         return client
 
-    with ScriptedServer() as server, RequestLedger(tmp_path / "l") as opened:
+    with ScriptedServer() as server, ReplyCache(tmp_path / "l") as opened:
         stats = asyncio.run(main()).stats
         assert len(server.batches) == 1
-    assert (stats.replies, stats.from_ledger, stats.prompt_tokens) == (20, 0, 2000)
+    assert (stats.replies, stats.from_cache, stats.prompt_tokens) == (20, 0, 2000)
     assert stats.cost == pytest.approx(20 * 0.002)
 
 
@@ -215,7 +218,7 @@ if dies.startswith("note"):
 elif dies == "collect":
     module._collect = die
 async def main():
-    with RequestLedger(Path(path)) as ledger:
+    with ReplyCache(Path(path)) as ledger:
         async with Client(Settings("scripted-1", url), ledger) as client:
             await module.run_batch(client, map(request, range(20)), poll=0.05, most_requests=10)
 asyncio.run(main())
@@ -259,7 +262,7 @@ def test_a_run_that_asks_for_other_things_keeps_what_was_paid_for(tmp_path: Path
 
     with ScriptedServer() as server:
         run_until("collect", tmp_path / "l", server).wait(60)
-        with RequestLedger(tmp_path / "l") as opened:
+        with ReplyCache(tmp_path / "l") as opened:
             asyncio.run(main())
         assert replay(tmp_path / "l", server, 20) == [f"echo: question {n}" for n in range(20)]
         with sqlite3.connect(tmp_path / "l") as ledger:
@@ -282,7 +285,8 @@ def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -
 def test_ctrl_c_leaves_the_batch_at_work(tmp_path: Path) -> None:
     with ScriptedServer(batch_steps=10**6) as server:
         run = run_until("never0", tmp_path / "l", server)
-        _wait_for(lambda: len(server.batches) == 2 and all(b["polls"] for b in all_of(server)))
+        made = server.batches
+        _wait_for(lambda: len(made) == 2 and all(b["polls"] for b in [*made.values()]))
         with sqlite3.connect(tmp_path / "l") as ledger:
             (noted,) = ledger.execute(
                 "SELECT value FROM meta WHERE name GLOB 'batches:*'"
@@ -295,10 +299,6 @@ def test_ctrl_c_leaves_the_batch_at_work(tmp_path: Path) -> None:
         batch(tmp_path / "l", server, 20)
         assert len(server.batches) == 2
         assert len(replay(tmp_path / "l", server, 20)) == 20
-
-
-def all_of(server: ScriptedServer) -> list[dict[str, Any]]:
-    return list(server.batches.values())
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -35,7 +35,7 @@ from eval.attacks import Ask
 from eval.model import Model
 from eval.predictions import Prediction, read_predictions, write_predictions
 from mllmu_med.files import stable_hash
-from mllmu_med.llm.reply_cache import Reply
+from mllmu_med.llm.chat import Reply
 from mllmu_med.recipe_files import Choice
 from mllmu_med_dataset import PiiSpan, Record, UserError
 

@@ -16,7 +16,8 @@ from builder.dataset_folder.replies import leave_out, tells_caption
 from builder.harm.prompts import incorrect
 from builder.hub.folder import make_variant, picture_modes, without_pictures
 from mllmu_med.files import file_digest
-from mllmu_med.llm.reply_cache import Request, RequestLedger
+from mllmu_med.llm.chat import Request
+from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med_dataset import FEATURES, Record, UsageError
 
 
@@ -99,7 +100,7 @@ def test_captions_of_named_pictures_are_left_out(tmp_path: Path) -> None:
     base |= {"modality": "clinical", "source": "mm_skin", "answer_type": "open"}
     base |= {"clean_question": "q", "clean_answer": "a"}
     raw = json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]})
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         for number, context in enumerate(("", "Words of a textbook", "")):
             prompt = incorrect(Record(id=str(number), context=context, **base), "wrong_diagnosis")
             messages = ({"role": "user", "content": prompt.user + f" {number}"},)
@@ -109,7 +110,7 @@ def test_captions_of_named_pictures_are_left_out(tmp_path: Path) -> None:
     assert leave_out(tmp_path / "all.parquet", tmp_path / "some.parquet", tells_caption) == 1
     assert b"textbook" not in (tmp_path / "some.parquet").read_bytes()
     assert "textbook" not in str(pq.read_table(tmp_path / "some.parquet").to_pylist())
-    with RequestLedger(tmp_path / "other") as ledger:
+    with ReplyCache(tmp_path / "other") as ledger:
         assert ledger.load(tmp_path / "some.parquet") == 2
     some = tmp_path / "some.parquet"
     before = some.read_bytes()

@@ -31,7 +31,7 @@ from builder.harm.prompts import IncorrectReply, RatingReply, read
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Failure, Text
 from builder.patients.profiles import read_profiles
-from mllmu_med.llm.reply_cache import Reply
+from mllmu_med.llm.chat import Reply
 
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]

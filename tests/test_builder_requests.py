@@ -25,16 +25,12 @@ import pytest
 from scripted_server import KEY, MODEL, Call, ScriptedServer, completion, refusing, shares
 
 from builder.harm.stage import spent
-from mllmu_med.llm.client import (
-    Client,
-    GaveUp,
-    Price,
-    Reply,
-    Request,
-    RequestLedger,
-    Settings,
-    run_all,
-)
+from mllmu_med.llm.chat import Reply, Request
+from mllmu_med.llm.client import Client
+from mllmu_med.llm.errors import GaveUp
+from mllmu_med.llm.reply_cache import ReplyCache
+from mllmu_med.llm.server import run_all
+from mllmu_med.llm.settings import Price, Settings, api_key
 from mllmu_med_dataset import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +64,7 @@ def go(ledger: Path, how: Settings, job: Job) -> tuple[Any, Client]:
         async with Client(how, opened) as client:
             return await job(client), client
 
-    with RequestLedger(ledger) as opened:
+    with ReplyCache(ledger) as opened:
         return asyncio.run(main())
 
 
@@ -147,11 +143,8 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: str) -> None:
 def test_no_answer_in_time_is_asked_again(tmp_path: Path, fault: str) -> None:
     with ScriptedServer(fault=lambda call: None if call.again else fault) as server:
         started = time.monotonic()
-        _, client = go(
-            tmp_path / "l",
-            settings(server, timeout=0.5),
-            lambda c: run_all(c, c.ask, [request()]),
-        )
+        how = settings(server, timeout=0.5)
+        _, client = go(tmp_path / "l", how, lambda c: run_all(c, c.ask, [request()]))
         assert time.monotonic() - started < 5
     assert ", 1 retried (last: timed out after 0.5 s; see --timeout), " in spent(client, 0)
     assert len(server.asked()) == 2
@@ -223,7 +216,7 @@ def test_a_bad_reply_is_a_reply(
     ],
 )
 def test_a_server_may_send_anything_for_a_reply(tmp_path: Path, raw: dict[str, Any]) -> None:
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         ledger.put(request(), "none", json.dumps(raw)).result()
         reply = ledger.get(request().key("none"))
         assert reply is not None
@@ -251,7 +244,7 @@ def test_what_cannot_pass_stops_at_once_with_one_line(
             ask(tmp_path / "l", how, *map(request, range(50)))
         assert "\n" not in str(raised.value)
     assert len(server.asked()) == 6
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         assert len(ledger) == 5
 
 
@@ -393,7 +386,7 @@ def test_whoever_waits_may_leave_and_the_reply_is_kept(tmp_path: Path) -> None:
 
     with ScriptedServer(latency=0.3) as server:
         go(tmp_path / "l", settings(server), job)
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         assert len(ledger) == 1
 
 
@@ -433,7 +426,7 @@ def test_a_bug_in_a_job_ends_the_rest_and_keeps_what_is_in_flight(tmp_path: Path
 
     with ScriptedServer(latency=0.02) as server, pytest.raises(ZeroDivisionError):
         go(tmp_path / "l", settings(server, concurrency=4), job)
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         assert len(ledger) == len(server.answered()) < 30
 
 
@@ -631,7 +624,7 @@ def test_an_exported_ledger_replays_elsewhere_without_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [request(n, schema=SCHEMA) for n in range(1200)]
-    with RequestLedger(tmp_path / "a") as ledger, RequestLedger(tmp_path / "b") as other:
+    with ReplyCache(tmp_path / "a") as ledger, ReplyCache(tmp_path / "b") as other:
         for number, one in enumerate(requests):
             raw = json.dumps(completion(f"answer {number}"))
             ledger.put(one, "json_object", raw, latency=number / 7, base_url="http://a")
@@ -642,7 +635,7 @@ def test_an_exported_ledger_replays_elsewhere_without_a_key(
         other.export(tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     monkeypatch.delenv("OPENAI_API_KEY")
-    with RequestLedger(tmp_path / "c") as ledger:
+    with ReplyCache(tmp_path / "c") as ledger:
         assert ledger.load(tmp_path / "a.parquet") == 1200
         assert ledger.load(tmp_path / "a.parquet") == 0
         ledger.export(tmp_path / "c.parquet")
@@ -657,13 +650,13 @@ def test_an_exported_ledger_replays_elsewhere_without_a_key(
 def test_files_that_are_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 50)
     with pytest.raises(UserError, match="cannot be used as a request ledger"):
-        RequestLedger(tmp_path / "text")
+        ReplyCache(tmp_path / "text")
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE cats(name)")
     other.commit()
     with pytest.raises(UserError, match="a database of something else"):
-        RequestLedger(tmp_path / "other")
-    with RequestLedger(tmp_path / "l") as ledger:
+        ReplyCache(tmp_path / "other")
+    with ReplyCache(tmp_path / "l") as ledger:
         with pytest.raises(UserError, match="not an exported request ledger"):
             ledger.load(tmp_path / "text")
         with pytest.raises(UserError, match="not an exported request ledger"):
@@ -673,7 +666,7 @@ def test_files_that_are_no_ledger(tmp_path: Path) -> None:
 def test_an_export_that_was_changed_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         ledger.put(request(), "none", json.dumps(completion("x"))).result()
         ledger.export(tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet")
@@ -681,7 +674,7 @@ def test_an_export_that_was_changed_is_refused(tmp_path: Path) -> None:
     table = table.set_column(1, table.schema.field("request"), [[changed]])
     pq.write_table(table, tmp_path / "y.parquet")
     with (
-        RequestLedger(tmp_path / "m") as ledger,
+        ReplyCache(tmp_path / "m") as ledger,
         pytest.raises(UserError, match="not under the hash of its request"),
     ):
         ledger.load(tmp_path / "y.parquet")
@@ -699,6 +692,7 @@ def test_a_key_is_needed_but_for_this_machine(
     for url in ("https://api.example.org/v1", None):
         with pytest.raises(UserError, match="needs a key: set OPENAI_API_KEY"):
             ask(tmp_path / "m", settings(None, base_url=url), request())
+        assert api_key(settings(None, base_url=url, needs_key=False)) == "none"
     with pytest.raises(UsageError, match=r"write it as http://HOST:PORT/v1"):
         settings(None, base_url="localhost:8000/v1")
 
@@ -707,13 +701,14 @@ CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from mllmu_med.llm.client import *
+from mllmu_med.llm.server import run_all
 url, path, count, concurrency, timeout = sys.argv[1:6]
 def ask(n):
     messages = ({"role": "user", "content": f"question {n}"},)
     return Request("scripted-1", messages, None, {}, "test/1")
 async def main():
     how = Settings("scripted-1", url, int(concurrency), float(timeout), backoff=0.01)
-    with RequestLedger(Path(path)) as ledger:
+    with ReplyCache(Path(path)) as ledger:
         async with Client(how, ledger) as client:
             print("ready", flush=True)
             done = lambda reply: print("done", flush=True)
@@ -889,7 +884,7 @@ def test_a_kill_at_any_moment_asks_nothing_kept_again(tmp_path: Path) -> None:
 WAIT = 20  # seconds: a wait that would hang for ever ends the test instead
 
 
-def put(ledger: RequestLedger, number: int) -> Any:
+def put(ledger: ReplyCache, number: int) -> Any:
     return ledger.put(request(number), "none", json.dumps(completion("yes")))
 
 
@@ -897,17 +892,17 @@ def put(ledger: RequestLedger, number: int) -> Any:
 def test_a_writer_that_cannot_begin_fails_every_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = RequestLedger._connect
+    real = ReplyCache._connect
     opened: list[object] = []
 
-    def connect(self: RequestLedger) -> sqlite3.Connection:
+    def connect(self: ReplyCache) -> sqlite3.Connection:
         opened.append(self)
         if len(opened) == 2:  # the thread's own
             raise sqlite3.OperationalError("unable to open database file")
         return real(self)
 
-    monkeypatch.setattr(RequestLedger, "_connect", connect)
-    with RequestLedger(tmp_path / "l") as ledger:
+    monkeypatch.setattr(ReplyCache, "_connect", connect)
+    with ReplyCache(tmp_path / "l") as ledger:
         for number in range(3):
             with pytest.raises(UserError, match=r"cannot keep a reply \(unable to open"):
                 put(ledger, number).result(WAIT)
@@ -917,14 +912,14 @@ def test_a_writer_that_cannot_begin_fails_every_wait(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_writer_that_dies_says_why_to_all_that_wait(tmp_path: Path) -> None:
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         put(ledger, 1).result(WAIT)
         broken = ledger._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", None)  # type: ignore[arg-type]
         later = put(ledger, 2)
         for one in (broken, later, put(ledger, 3)):
             with pytest.raises(TypeError):
                 one.result(WAIT)
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         assert len(ledger) == 1
     with pytest.raises(RuntimeError, match="closed"):
         put(ledger, 4).result(WAIT)
@@ -932,7 +927,7 @@ def test_a_writer_that_dies_says_why_to_all_that_wait(tmp_path: Path) -> None:
 
 def test_a_wait_that_is_given_up_stops_no_other(tmp_path: Path) -> None:
     """asyncio cancels the future of a task that it cancels; the paid reply is kept all the same."""
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         lock = sqlite3.connect(tmp_path / "l")
         lock.execute("BEGIN IMMEDIATE")  # so that the writer has not done with it
         given_up = put(ledger, 1)
@@ -947,7 +942,7 @@ def test_a_wait_that_is_given_up_stops_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_many_waits_given_up_at_any_moment(tmp_path: Path) -> None:
-    with RequestLedger(tmp_path / "l") as ledger:
+    with ReplyCache(tmp_path / "l") as ledger:
         for number in range(60):
             put(ledger, number).cancel()
         put(ledger, 60).result(WAIT)

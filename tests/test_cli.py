@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 import baselines.__main__
 import builder.__main__
 import eval.__main__
-from mllmu_med.llm.reply_cache import Totals
-from mllmu_med.llm.settings import Price, Settings, limit_reached
+from mllmu_med.llm.settings import Price, Settings, Totals, limit_reached
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError, UserError
 

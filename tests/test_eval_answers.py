@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import signal
 import sys
 import time
@@ -351,11 +352,13 @@ def says(body: dict[str, Any]) -> str:
 def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "answers.jsonl"
     fault = shares({"429:0.01": 0.1, "500": 0.1, "cut": 0.05}, most=2)
+    monkeypatch.setattr("mllmu_med.progress.PLAIN_EVERY", 0.01)
     with ScriptedServer(says, fault, latency=0.01) as server:
         monkeypatch.setenv("OPENAI_API_KEY", server.key)
         words = ["--model", server.model, "--server", server.url, "--split", "forget"]
         words += ["--way", "own", "--way", "no_picture", "--out", str(out), "--concurrency", "8"]
-        answer(*words, cwd=demo)
+        said = command("eval", "answer", *words, cwd=demo).stderr
+        assert re.search(r"answering: .*; \d+ retried \(last: (429|500|connection lost)", said)
         asked = len(server.asked())
         answer(*words, cwd=demo)  # nothing is asked again
         assert len(server.asked()) == asked

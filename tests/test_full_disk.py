@@ -199,17 +199,18 @@ def test_a_run_that_fails_by_itself_is_told(tmp_path: Path) -> None:
 def test_a_reply_that_the_ledger_cannot_keep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mllmu_med.llm.reply_cache import Request, RequestLedger
+    from mllmu_med.llm.chat import Request
+    from mllmu_med.llm.reply_cache import ReplyCache
 
-    def small(ledger: RequestLedger) -> sqlite3.Connection:
+    def small(ledger: ReplyCache) -> sqlite3.Connection:
         database = connect(ledger)
         database.execute("PRAGMA max_page_count = 20")  # then "database or disk is full"
         return database
 
-    connect = RequestLedger._connect
-    monkeypatch.setattr(RequestLedger, "_connect", small)
+    connect = ReplyCache._connect
+    monkeypatch.setattr(ReplyCache, "_connect", small)
     raw = '{"choices": [{"message": {"content": "' + "x" * 200_000 + '"}}]}'
-    with RequestLedger(tmp_path / "requests.sqlite") as ledger:
+    with ReplyCache(tmp_path / "requests.sqlite") as ledger:
         with pytest.raises(UserError, match=r"about 400 kB asked for, .* free in") as caught:
             ledger.put(Request("m", (), None, {}, "1"), "none", raw).result()
         assert "run the same command again: the replies before it are kept" in str(caught.value)

@@ -16,7 +16,7 @@ from builder.dataset_folder.manifest import MISSING
 from builder.dataset_folder.read import Folder, Objects
 from builder.dataset_folder.replies import REQUESTS
 from builder.review.records import VERDICTS
-from mllmu_med.llm.reply_cache import RequestLedger
+from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med_dataset import UserError
 
 _DROPPED: Final = {"stage": str, "id": str, "reason": str}
@@ -180,9 +180,9 @@ def _requests(folder: Folder) -> Check:
         return Check(name, 0, [], "a source is published by reference: its captions are cut out")
     with (
         tempfile.TemporaryDirectory() as scratch,
-        RequestLedger(Path(scratch) / "ledger") as ledger,
+        ReplyCache(Path(scratch) / "ledger") as cache,
     ):
         try:
-            return Check(name, ledger.load(path), [])
+            return Check(name, cache.load(path), [])
         except (UserError, sqlite3.Error) as error:
             return Check(name, 1, [f"{REQUESTS}: {str(error).partition(': ')[2]}"])

@@ -26,7 +26,7 @@ from builder.core.recipe import Llm
 from builder.harm import prompts
 from builder.harm.authors.llm import request
 from builder.harm.texts import Failure
-from mllmu_med.llm.reply_cache import Reply, Request
+from mllmu_med.llm.chat import Reply, Request
 from mllmu_med_dataset import Record
 
 VERSION: Final = 1  # of the offline map

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from builder.harm.text_checks import most_words
 from builder.harm.texts import Failure, Harm, PrivateValues
-from mllmu_med.llm.reply_cache import Reply
+from mllmu_med.llm.chat import Reply
 from mllmu_med_dataset import Record
 
 

@@ -38,7 +38,10 @@ from builder.harm.texts import Author
 from builder.patients.profiles import Profile, read_profiles
 from mllmu_med.files import write_atomic
 from mllmu_med.llm.batch import run_batch
-from mllmu_med.llm.client import Client, Reply, Request, RequestLedger, run_all
+from mllmu_med.llm.chat import Reply, Request
+from mllmu_med.llm.client import Client
+from mllmu_med.llm.reply_cache import ReplyCache
+from mllmu_med.llm.server import run_all
 from mllmu_med.llm.settings import Price, Settings
 from mllmu_med.progress import Advance, progress, say
 from mllmu_med_dataset import Record
@@ -116,8 +119,8 @@ async def with_model(
     The keys of the replies that were used are left in the stage's folder.
     """
     rejected_so_far: Counter[str] = Counter()
-    with RequestLedger(job.requests) as ledger:
-        async with Client(settings_of(job), ledger) as client:
+    with ReplyCache(job.requests) as cache:
+        async with Client(settings_of(job), cache) as client:
             many: WriteMany = partial(_in_flight, client)
             ask: Ask = client.ask
             if job.batch:
@@ -164,10 +167,9 @@ def used_requests(stage_folder: Path) -> set[str]:
 def spent(client: Client, rejected: int) -> str:
     stats = client.stats
     cost = "cost unknown" if stats.cost is None else f"{stats.cost:.4f} USD"
-    why = f" (last: {stats.why_again})" if stats.why_again else ""
     return (
-        f"{stats.replies:,} asked, {stats.from_ledger:,} from the ledger, {stats.retried:,} "
-        f"retried{why}, {rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
+        f"{stats.replies:,} asked, {stats.from_cache:,} from the ledger, {stats.retries}, "
+        f"{rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
         f"{stats.completion_tokens:,} tokens, {cost}"
     )
 
@@ -246,9 +248,9 @@ def estimate(
             done(written)
         return results
 
-    async def walk(ledger: RequestLedger) -> int:
+    async def walk(cache: ReplyCache) -> int:
         offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
-        async with Client(offline, ledger) as client:
+        async with Client(offline, cache) as client:
             ask = partial(_held_or_pending, client)
             author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
             write = _write_one(job, chain, scenario, author)
@@ -258,15 +260,15 @@ def estimate(
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "requests.sqlite"
-        with RequestLedger(copy) as ledger:
+        with ReplyCache(copy) as cache:
             if replies.exists():
-                with RequestLedger(replies) as theirs:
+                with ReplyCache(replies) as theirs:
                     theirs.export(Path(folder) / "requests.parquet")
-                ledger.load(Path(folder) / "requests.parquet")
+                cache.load(Path(folder) / "requests.parquet")
             if job.recorded is not None:
-                ledger.load(job.recorded)
-            held = asyncio.run(walk(ledger))
-            each = ledger.mean_completion(str(job.recipe.llm.model))
+                cache.load(job.recorded)
+            held = asyncio.run(walk(cache))
+            each = cache.mean_completion(str(job.recipe.llm.model))
     tokens = sum(_characters(request) for request in pending.values()) // 4
     if not pending:
         return Estimate(0, held, 0, 0, 0.0)

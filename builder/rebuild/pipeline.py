@@ -29,7 +29,7 @@ from mllmu_med.files import (
     write_atomic,
     write_jsonl,
 )
-from mllmu_med.llm.reply_cache import RequestLedger
+from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file
 from mllmu_med.progress import say
@@ -163,8 +163,8 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
     if not job.recipe.asks_model:
         return
     if job.recorded is not None:
-        with RequestLedger(job.requests) as ledger:
-            say(f"requests: {ledger.load(job.recorded):,} replies read from {job.recorded}")
+        with ReplyCache(job.requests) as cache:
+            say(f"requests: {cache.load(job.recorded):,} replies read from {job.recorded}")
     asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
     if _model_rates(job):
         asking = (*asking, "/calibrate")
@@ -321,8 +321,8 @@ def _requests(job: Job, plans: Sequence[ChainPlan]) -> tuple[Path, int]:
         *(used_requests(p.chain.folder / stage.name) for p in plans for stage in p.stages)
     )
     exported = job.work / "requests.parquet"
-    with RequestLedger(job.requests) as ledger:
-        ledger.export(exported, used)
+    with ReplyCache(job.requests) as cache:
+        cache.export(exported, used)
     left_out = recorded.leave_out(exported, exported, recorded.holds_real)
     if left_out:
         say(f"{recorded.REQUESTS}: {left_out:,} requests left out: {recorded.REAL}")

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -22,8 +23,8 @@ _NAMED: Final = {
     "json_schema": r"response_?format|json_?schema|structured.?output|guided|grammar",
     "json_object": r"response_?format|json_?object|structured.?output|guided|grammar",
 }
-_FILTERED = {"content_filter", "content_policy_violation"}
-_OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_FILTERED: Final = ("content_filter", "content_policy_violation")
+_OUT_OF_MONEY: Final = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
 class Again(Exception):
@@ -37,8 +38,11 @@ class Again(Exception):
         self.throttled = throttled  # we ask for too much at once
 
 
-class Unreachable(Exception):
+class Unreachable(Again):
     """No connection: nobody listens there, or nobody knows the name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot be reached ({reason})")
 
 
 class Refused(Exception):
@@ -49,12 +53,19 @@ class Filtered(Exception):
     """The server's filter rejected the prompt: the raw reply that says so."""
 
 
+class Rejected(UserError):
+    """The server answered that it will not: a line that says so, its status, its own words."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class GaveUp(UserError):
     """One call failed as often as it may; another one may still work."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C: nothing new is sent. A `Client` turns it into KeyboardInterrupt when it closes."""
+    """Ctrl-C: nothing new is sent. A `Server` turns it into KeyboardInterrupt when it closes."""
 
 
 class _Complaint(NamedTuple):
@@ -71,37 +82,33 @@ def meaning(
     `wants` are the parameters in the request that could be done without; `patience` is what to
     say when no answer has come in time.
     """
+    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return _refusal(error, wants, where, model)
-    return _failure(error, where, patience)
-
-
-def _failure(error: Exception, where: str, patience: str) -> Exception:
-    """No whole HTTP response came."""
-    import httpx2
-
+    # No whole HTTP response came.
     causes = list(_causes(error))
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    last = _line(str(causes[-1]))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UserError(
                 f"{where}: TLS: {cause.verify_message}: mend the server's certificate, or name its "
                 "authority in SSL_CERT_FILE"
             )
-    connecting = any(isinstance(c, httpx2.ConnectError | httpx2.ConnectTimeout) for c in causes)
-    if connecting and any(isinstance(c, ssl.SSLError) for c in causes):
-        return UserError(f"{where}: TLS failed ({causes[-1]}): is it http:// rather than https://?")
-    if connecting:
-        if any(isinstance(c, ConnectionRefusedError) for c in causes):
+    if caused_by(httpx2.ConnectError, httpx2.ConnectTimeout):
+        if caused_by(ssl.SSLError):
+            return UserError(f"{where}: TLS failed ({last}): is it http:// rather than https://?")
+        if caused_by(ConnectionRefusedError):
             return Unreachable("nobody listens there")
-        unknown = any(isinstance(c, socket.gaierror) for c in causes)
-        return Unreachable("the name is not known" if unknown else _line(str(causes[-1])))
-    if any(isinstance(c, TimeoutError | httpx2.TimeoutException) for c in causes):
+        return Unreachable("the name is not known" if caused_by(socket.gaierror) else last)
+    if caused_by(TimeoutError, httpx2.TimeoutException):
         return Again(patience)
-    if isinstance(error, UnicodeDecodeError):
-        return Again("an answer that is no text")
-    return Again(f"connection lost ({_line(str(causes[-1]))})")
+    return Again(f"connection lost ({last})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -116,26 +123,29 @@ def _refusal(error: Any, wants: Set[str], where: str, model: str) -> Exception:
     """The server answered with a status of 4xx or 5xx."""
     status, headers = error.status_code, error.response.headers
     complaint = _complaint(error.response.content)
-    said = f"{where} ({status}): {complaint.message}"
+
+    def stop(what_to_do: str) -> Rejected:
+        line = f"{where} ({status}): {complaint.message}: {what_to_do}"
+        return Rejected(line, status, complaint.message)
+
     if complaint.code in _OUT_OF_MONEY or status == 402:
-        return UserError(f"{said}: add credit, then run again: all that was answered is kept")
+        return stop("add credit, then run again: all that was answered is kept")
     if status == 429:
-        wait = _retry_after(headers)
-        return Again("429: too many requests", wait, throttled=True)
+        return Again("429: too many requests", _retry_after(headers), throttled=True)
     if status in (408, 409) or status >= 500:
         return Again(f"{status}: {complaint.message}", _retry_after(headers))
     if status in (401, 403):
-        return UserError(f"{said}: check OPENAI_API_KEY and what it may use, then run again")
+        return stop("check OPENAI_API_KEY and what it may use, then run again")
     if complaint.code in _FILTERED:
         return Filtered(_filtered(complaint))
     name = _named(wants, complaint)
     if name and status in (400, 404, 422):
         return Refused(name)
     if status == 404 and (complaint.code == "model_not_found" or model in complaint.message):
-        return UserError(f"{said}: the server has no model {model!r}: name one that it has")
+        return stop(f"the server has no model {model!r}: name one that it has")
     if status == 404:
-        return UserError(f"{said}: no chat completions there: does the base URL end in /v1?")
-    return UserError(f"{said}: the server does not take this request")
+        return stop("no chat completions there: does the base URL end in /v1?")
+    return stop("the server does not take this request")
 
 
 def _named(wants: Set[str], complaint: _Complaint) -> str | None:
@@ -165,7 +175,7 @@ def _complaint(content: bytes) -> _Complaint:
 
 
 def _filtered(complaint: _Complaint) -> str:
-    message = {"content": "", "refusal": complaint.message}
+    message = {"content": None, "refusal": complaint.message}
     usage = {"prompt_tokens": 0, "completion_tokens": 0}
     choice = {"finish_reason": "content_filter", "message": message}
     return json.dumps({"choices": [choice], "usage": usage, "code": complaint.code})
@@ -174,18 +184,15 @@ def _filtered(complaint: _Complaint) -> str:
 def _retry_after(headers: Any) -> float | None:
     """Seconds the server asks to wait, from its header in milliseconds, seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
+        with suppress(ValueError):
             seconds = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    try:
+            if 0 <= seconds < float("inf"):
+                return seconds
+    with suppress(ValueError):
         date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return None
 
 
 def _line(text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from mllmu_med.errors import UsageError, UserError
-from mllmu_med.llm.reply_cache import STRUCTURED, Totals
+from mllmu_med.llm.chat import STRUCTURED
 
 OPENAI: Final = "https://api.openai.com/v1"
 
@@ -45,13 +46,14 @@ class Settings:
     base_url: str | None = None  # None: OPENAI_BASE_URL, else OpenAI's own
     concurrency: int = 16  # calls in flight, at most
     timeout: float = 120.0  # seconds a call
-    max_requests: int | None = None  # replies paid for with this ledger, earlier runs included
+    max_requests: int | None = None  # replies paid for with this cache, earlier runs included
     max_cost: float | None = None  # USD, likewise
     price: Price | None = None  # None: unknown; never guessed
     structured: Literal["auto", "json_schema", "json_object", "none"] = "auto"
-    offline: bool = False  # the ledger only
+    offline: bool = False  # the cache only
     attempts: int = 8  # tries a call
     backoff: float = 1.0  # seconds before the second try; doubles with each
+    needs_key: bool = True  # but on this machine
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:  # nor "nan"
@@ -80,36 +82,48 @@ class Settings:
 
 
 @dataclass
-class Stats:
-    """What this run has done so far."""
+class Totals:
+    """What one model was asked for; exports that were loaded do not count."""
 
-    price: Price | None
-    sent: int = 0  # HTTP requests, refused ones included
     replies: int = 0  # answered and kept
-    from_ledger: int = 0
-    retried: int = 0
-    why_again: str = ""  # the last of these was sent again
     prompt_tokens: int = 0
     completion_tokens: int = 0
     without_usage: int = 0  # replies whose server did not tell their tokens
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Totals)))
+
+    def cost_at(self, price: Price | None) -> float | None:
+        """USD; None when the price or any reply's tokens are unknown."""
+        if price is None or self.without_usage:
+            return None
+        return (self.prompt_tokens * price.input + self.completion_tokens * price.output) / 1e6
+
+
+@dataclass
+class Stats(Totals):
+    """What this run has done so far."""
+
+    price: Price | None = None
+    sent: int = 0  # HTTP requests, refused ones included
+    from_cache: int = 0
+    retried: int = 0
+    why_again: str = ""  # the last of these was sent again
     in_flight: int = 0
 
     @property
     def cost(self) -> float | None:
-        """USD; None when the price or any reply's tokens are unknown."""
-        tokens = (self.replies, self.prompt_tokens, self.completion_tokens, self.without_usage)
-        return cost_of(self.price, Totals(*tokens))
+        return self.cost_at(self.price)
 
-
-def cost_of(price: Price | None, totals: Totals) -> float | None:
-    if price is None or totals.without_usage:
-        return None
-    return (totals.prompt_tokens * price.input + totals.completion_tokens * price.output) / 1e6
+    @property
+    def retries(self) -> str:
+        why = f" (last: {self.why_again})" if self.why_again else ""
+        return f"{self.retried:,} retried{why}"
 
 
 def limit_reached(settings: Settings, spent: Totals, active: int) -> str | None:
     """Why one more call would break a limit, counting each of the `active` at the mean price."""
-    cost = cost_of(settings.price, spent)
+    cost = spent.cost_at(settings.price)
     if settings.max_requests is not None and spent.replies + active >= settings.max_requests:
         return _reached(f"{settings.max_requests:,} requests", spent, cost)
     if settings.max_cost is not None:
@@ -136,8 +150,9 @@ def _reached(limit: str, spent: Totals, cost: float | None) -> str:
 
 
 def api_key(settings: Settings) -> str:
+    """The key from the environment, or a word for a server that needs none."""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key and _loopback(urlsplit(settings.url).hostname or ""):
+    if not key and not (settings.needs_key and _is_elsewhere(settings.url)):
         return "none"
     if not key:
         raise UserError(
@@ -150,8 +165,8 @@ def api_key(settings: Settings) -> str:
     return key
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _is_elsewhere(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return not ipaddress.ip_address(host).is_loopback
+    return host != "localhost"

@@ -10,7 +10,7 @@ from builder.core.recipe import Llm
 from builder.harm import prompts
 from builder.harm.text_checks import opposite
 from builder.harm.texts import Failure, Harm, PrivateValues, Text
-from mllmu_med.llm.reply_cache import Reply, Request
+from mllmu_med.llm.chat import Reply, Request
 from mllmu_med_dataset import Record
 
 
