@@ -94,7 +94,7 @@ class Recipe(BaseModel):
         }
         return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 
-    def wanted(self, methods: str) -> list[str]:
+    def methods_in(self, methods: str) -> list[str]:
         """The methods of a comma-separated list; default: the recipe's own, in its order.
 
         Raises:

@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +31,20 @@ from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
 
+
+def _run_option(meaning: str) -> Any:
+    return typer.Option(metavar="RUN", help=meaning)
+
+
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
+
+
+def _show(as_json: bool, show: Callable[..., None], summary: dict[str, Any], *more: Path) -> None:
+    """A result as JSON, or as the table that `show` prints."""
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        show(summary, *more)
 
 
 @app.command(
@@ -110,10 +124,7 @@ def score(
     with held(folder):
         summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
         write_scores(folder, summary, rows)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_scores(summary, folder)
+    _show(as_json, terminal_tables.print_scores, summary, folder)
 
 
 @app.command(
@@ -126,14 +137,10 @@ def score(
 @one_line_errors
 def ues(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
-    finetuned: Annotated[
-        Path, typer.Option(metavar="RUN", help="The fine-tuned model that was unlearned.")
-    ],
-    base: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The base model: flags over-forgetting.")
-    ] = None,
+    finetuned: Annotated[Path, _run_option("The fine-tuned model that was unlearned.")],
+    base: Annotated[Path | None, _run_option("The base model: flags over-forgetting.")] = None,
     retrain: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Fine-tuned on retain only: the reference.")
+        Path | None, _run_option("Fine-tuned on retain only: the reference.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 20250804,
     as_json: Json = False,
@@ -142,17 +149,9 @@ def ues(
     from eval import terminal_tables
     from eval.ues import compare, read_run
 
-    found = compare(
-        [read_run(run) for run in runs],
-        read_run(finetuned),
-        read_run(base) if base else None,
-        read_run(retrain) if retrain else None,
-        seed=seed,
-    )
-    if as_json:
-        print(json.dumps(found))
-    else:
-        terminal_tables.print_ues(found)
+    references = (read_run(one) if one else None for one in (base, retrain))
+    summary = compare([*map(read_run, runs)], read_run(finetuned), *references, seed=seed)
+    _show(as_json, terminal_tables.print_ues, summary)
 
 
 @app.command(
@@ -210,10 +209,7 @@ def leak(
             who.answer(asked, data, config, paths[0])
         summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
         leaks.write_leak(folder, summary, rows)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_leak(summary, folder)
+    _show(as_json, terminal_tables.print_leak, summary, folder)
 
 
 @app.command(
@@ -232,8 +228,7 @@ def likelihood(
     data: Data = None,
     config: Config = "privacy",
     retrain: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="The retrained model's run: gives forget quality."),
+        Path | None, _run_option("The retrained model's run: gives forget quality.")
     ] = None,
     batch_size: Batch = 32,
     device: Device = "",
@@ -265,10 +260,7 @@ def likelihood(
             likelihoods.read_likelihoods(retrain) if retrain else (),
         )
         likelihoods.write_summary(out, summary)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_likelihood(summary)
+    _show(as_json, terminal_tables.print_likelihood, summary)
 
 
 @app.command(
@@ -289,16 +281,12 @@ def report(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The base model. [default: the run `base`]")
-    ] = None,
+    base: Annotated[Path | None, _run_option("The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="The fine-tuned model. [default: the run `finetune`]"),
+        Path | None, _run_option("The fine-tuned model. [default: the run `finetune`]")
     ] = None,
     retrain: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Fine-tuned on retain only. [default: the run `retrain`]"),
+        Path | None, _run_option("Fine-tuned on retain only. [default: the run `retrain`]")
     ] = None,
     form: Annotated[
         str, typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv, html.")

@@ -10,8 +10,7 @@ import typer
 from mllmu_med_dataset import UsageError
 
 Data = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
+    str | None, typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]")
 ]
 Config = Annotated[
     str, typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05.")
@@ -34,8 +33,7 @@ Batch = Annotated[
 MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
 Dtype = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
+    str, typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]")
 ]
 Server = Annotated[
     str | None,
@@ -90,13 +88,7 @@ class Answerer(NamedTuple):
             if self.adapters:
                 raise UsageError("--adapter and --server: load the adapter in the server instead")
             return answer_with_server(
-                self.server,
-                self.model,
-                asked,
-                pictures,
-                out,
-                self.max_new_tokens,
-                self.concurrency,
+                self.server, self.model, asked, pictures, out, self.max_new_tokens, self.concurrency
             )
         from eval.load_model import load_model
 

@@ -21,8 +21,7 @@ from original_llava_med import (
 )
 
 from baselines.llava_layout import llava_config, shapes_of
-from baselines.llava_med import _processor, convert
-from baselines.pieces import read_pieces
+from baselines.llava_med import _processor, convert, read_pieces
 from eval.load_model import load_model
 from mllmu_med_dataset import UserError
 

@@ -19,7 +19,7 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
-from baselines.llava_med import CHAT
+from baselines.llava_layout import CHAT
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import Pictures, read_rows
