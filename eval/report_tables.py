@@ -34,6 +34,27 @@ class Column(NamedTuple):
     unit: str = "percent"
     better: int = 0
 
+    @property
+    def title(self) -> str:
+        """With an arrow for which way is better."""
+        return f"{self.head} {('', '↑', '↓')[self.better]}".rstrip()
+
+    @property
+    def full_title(self) -> str:
+        return f"{self.group} {self.title}".strip()
+
+    def of_part(self, part: str) -> Key:
+        """The figure's key in a section of some part of the rows."""
+        return self.key._replace(part=part or self.key.part)
+
+
+class Group(NamedTuple):
+    """Neighbouring columns under one head: the first of them (from 0), and how many."""
+
+    name: str
+    first: int
+    count: int
+
 
 class Section(NamedTuple):
     """Rows of a table under a heading; `part` narrows the columns' keys (`modality=CT`)."""
@@ -58,38 +79,37 @@ class Table:
     columns: list[Column]
     sections: list[Section]
 
-    def rows(self, section: Section) -> Iterator[tuple[Line, list[Cell]]]:
+    def rows(self, section: Section) -> Iterator[tuple[Line, tuple[Cell, ...]]]:
         """Each line with its cells; of the methods, all that print as the best are marked."""
-        columns = []
-        for column in self.columns:
-            key = column.key._replace(part=section.part or column.key.part)
-            figures = [line.figures.get(key) for line in section.lines]
-            texts = [UNITS[column.unit](one.value) if one else DASH for one in figures]
-            rivals = [
-                (one.value * column.better, text)
-                for line, one, text in zip(section.lines, figures, texts, strict=True)
-                if one and line.role == "method"
-            ]
-            told_apart = column.better and len({text for _, text in rivals}) > 1
-            best = max(rivals)[1] if told_apart else ""
-            columns.append(
-                [
-                    Cell(text, _interval(one, column), line.role == "method" and text == best)
-                    for line, one, text in zip(section.lines, figures, texts, strict=True)
-                ]
-            )
-        for i, line in enumerate(section.lines):
-            yield line, [cells[i] for cells in columns]
+        columns = [_cells(column, section) for column in self.columns]
+        return zip(section.lines, zip(*columns, strict=True), strict=True)
 
-    def groups(self) -> list[tuple[str, int]]:
-        """Neighbouring columns of one group, with their number."""
-        found: list[tuple[str, int]] = []
-        for column in self.columns:
-            if found and column.group and found[-1][0] == column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
+    def groups(self) -> list[Group]:
+        groups: list[Group] = []
+        for i, column in enumerate(self.columns):
+            if groups and column.group and groups[-1].name == column.group:
+                groups[-1] = groups[-1]._replace(count=groups[-1].count + 1)
             else:
-                found.append((column.group, 1))
-        return found
+                groups.append(Group(column.group, i, 1))
+        return groups
+
+
+def _cells(column: Column, section: Section) -> list[Cell]:
+    """A column's cells in a section, one a line."""
+    figures = [line.figures.get(column.of_part(section.part)) for line in section.lines]
+    texts = [UNITS[column.unit](figure.value) if figure else DASH for figure in figures]
+    cells = list(zip(section.lines, figures, texts, strict=True))
+    rivals = [
+        (figure.value * column.better, text)
+        for line, figure, text in cells
+        if figure and line.role == "method"
+    ]
+    differ = column.better and len({text for _, text in rivals}) > 1
+    best = max(rivals)[1] if differ else ""
+    return [
+        Cell(text, _interval(figure, column), line.role == "method" and text == best)
+        for line, figure, text in cells
+    ]
 
 
 def _interval(figure: Figure | None, column: Column) -> str:
@@ -100,14 +120,11 @@ def _interval(figure: Figure | None, column: Column) -> str:
 
 def _seen(columns: Sequence[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
+    rows = [(section.part, line.figures) for section in sections for line in section.lines]
     return [
         column
         for column in columns
-        if any(
-            column.key._replace(part=one.part or column.key.part) in line.figures
-            for one in sections
-            for line in one.lines
-        )
+        if any(column.of_part(part) in figures for part, figures in rows)
     ]
 
 
@@ -253,10 +270,6 @@ def _part_head(line: Line, part: str) -> str:
     return f"{part.partition('=')[2]} ({', '.join(counted)})"
 
 
-def arrow(column: Column) -> str:
-    return {1: "↑", -1: "↓", 0: ""}[column.better]
-
-
 def signature_lines(report: Report, made: Sequence[Table]) -> list[str]:
     """Each signature once, with the metrics of these tables that have it."""
     shown = {column.key.metric for table in made for column in table.columns}
@@ -267,11 +280,13 @@ def signature_lines(report: Report, made: Sequence[Table]) -> list[str]:
     return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items()]
 
 
-def has_best(made: Sequence[Table]) -> bool:
-    return any(
+def notes(report: Report, made: Sequence[Table], marked: str) -> list[str]:
+    """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
+    best = any(
         cell.best
         for table in made
         for section in table.sections
         for _, cells in table.rows(section)
         for cell in cells
     )
+    return [*([marked.format(BEST)] if best else []), *report.notes]
