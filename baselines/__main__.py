@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from eval.command_options import Data, Device, Dtype
+from eval.command_options import Data, Device, Dtype, option
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med_dataset import UsageError, UserError
 
@@ -25,30 +25,21 @@ app = make_app("Fine-tune and unlearn on MLLMU-Med: LoRA on any LLaVA, or on a t
 
 RecipeName = Annotated[
     str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME|FILE",
-        help="demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
+    option(
+        "NAME|FILE",
+        "demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
         "the tiny model, else the paper's; by the config]",
+        "--recipe",
     ),
 ]
 ModelName = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="DIR|ID", help="A LLaVA's folder or Hub id, or tiny. [default: tiny]"
-    ),
+    str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
 ]
-Config = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05."),
-]
+Config = Annotated[str | None, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
 Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="A value of the recipe, e.g. finetune.epochs=1."
-    ),
+    list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
+Out = Annotated[Path, option("DIR", "The run's folder.")]
 
 
 class Options(NamedTuple):
@@ -116,12 +107,8 @@ def run(
     model: ModelName = None,
     data: Data = None,
     config: Config = None,
-    methods: Annotated[
-        str, typer.Option(metavar="LIST", help="e.g. ga,idk. [default: the recipe's]")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="[default: runs/RECIPE-CONFIG]")
-    ] = None,
+    methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
+    out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
     choices: Set = None,
     device: Device = "",
     dtype: Dtype = "",
@@ -224,9 +211,7 @@ def unlearn(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="ga, gd, kl-min, idk, llmu, npo, simnpo or dpo.")
     ],
-    parent: Annotated[
-        Path, typer.Option("--from", metavar="DIR", help="A run of finetune (or of unlearn).")
-    ],
+    parent: Annotated[Path, option("DIR", "A run of finetune (or of unlearn).", "--from")],
     out: Out,
     recipe: RecipeName = None,
     data: Data = None,
@@ -308,8 +293,7 @@ def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
     vision: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Use the vision tower of a stock CLIP instead."),
+        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
     ] = None,
 ) -> None:
     """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from baselines.schedule import Sample
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med_dataset import UserError
 
@@ -39,7 +39,7 @@ class Batch:
     targets: torch.Tensor
     of: torch.Tensor
     counts: torch.Tensor
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ class Encoder:
     """Tokens of questions and answers, as `eval.model` has them, remembered."""
 
     model: Model
-    pictures: PictureStore
+    images: ImageStore
     _prefix: list[int] = field(default_factory=list)
     _questions: dict[str, list[int]] = field(default_factory=dict)
     _answers: dict[str, list[int]] = field(default_factory=dict)
@@ -116,8 +116,8 @@ class Encoder:
             "attention_mask": (segment >= 0).long() if alone else self._block_mask(segment),
             "position_ids": torch.tensor([padded(line[1], 0) for line in lines]),
         }
-        pictures = tuple(some[group[0]].image_id for group in groups)
-        return self._batch(some, inputs, spots, pictures)
+        images = tuple(some[group[0]].image_id for group in groups)
+        return self._batch(some, inputs, spots, images)
 
     def _block_mask(self, segments: torch.Tensor) -> torch.Tensor:
         """Additive mask [B, 1, L, L]: 0 where a token may look, else the type's lowest value."""
@@ -143,7 +143,7 @@ class Encoder:
         begin = tokenizer.bos_token or ""
         read = self.model.processor(
             text=texts,
-            images=[[self.pictures[s.image_id]] for s in some],
+            images=[[self.images[s.image_id]] for s in some],
             return_tensors="pt",
             padding=True,
             padding_side="right",
@@ -156,10 +156,7 @@ class Encoder:
         for i, sample in enumerate(some):
             answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())
             if inputs["input_ids"][i, end - len(answer) : end].tolist() != answer:
-                raise UserError(
-                    f"{self.model.identity.get('model')}: its tokens of an answer depend on the "
-                    "prompt before it: it cannot be trained yet"
-                )
+                raise self.model.tokens_depend("it cannot be trained yet")
             first = end - len(answer) - 1
             spots += [(i, first + k, token, i) for k, token in enumerate(answer)]
         return self._batch(some, inputs, spots, ())
@@ -169,7 +166,7 @@ class Encoder:
         some: Sequence[Sample],
         inputs: dict[str, torch.Tensor],
         spots: list[tuple[int, int, int, int]],
-        pictures: tuple[str, ...],
+        images: tuple[str, ...],
     ) -> Batch:
         import torch
 
@@ -184,6 +181,6 @@ class Encoder:
             targets,
             of,
             counts,
-            pictures,
+            images,
             tuple(s.part for s in some),
         )

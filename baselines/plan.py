@@ -33,7 +33,7 @@ class Size(NamedTuple):
     lora_per_rank: int
     layers: int
     hidden: int
-    picture_tokens: int
+    image_tokens: int
 
 
 class Planned(NamedTuple):
@@ -93,7 +93,7 @@ def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bo
     width = 2 if half else 4
     fixed = size.weights * width + size.lora_per_rank * rank_below * 4
     trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
-    tokens = settings.micro_batch * (size.picture_tokens + TEXT_TOKENS)
+    tokens = settings.micro_batch * (size.image_tokens + TEXT_TOKENS)
     layer = tokens * size.hidden * 17 * width
     kept = tokens * size.hidden * width
     active = layer + size.layers * kept if settings.checkpointing else size.layers * layer

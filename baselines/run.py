@@ -116,7 +116,7 @@ def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str
             part.method,
             data.rows["forget"],
             data.rows["retain"],
-            data.pictures,
+            data.images,
             recipe.settings(part.method),
             part.folder,
             watcher(model, data, recipe, part.folder, means),

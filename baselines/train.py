@@ -16,7 +16,7 @@ from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, run_digest, run_identity
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
 from mllmu_med.progress import say
@@ -34,7 +34,7 @@ def train(
     method: str,
     forget: Sequence[Record],
     retain: Sequence[Record],
-    pictures: PictureStore,
+    images: ImageStore,
     settings: TrainSettings,
     out: Path,
     on_epoch: OnEpoch | None = None,
@@ -94,7 +94,7 @@ def train(
         return ended
     text = card(model, method, {"Data": _said(about["data"]), "Run": run})
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
-    outcome = loop.run_all(pictures, on_epoch)
+    outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)
     return outcome
 

@@ -22,7 +22,7 @@ from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.progress import progress, say
 from mllmu_med_dataset import UserError
@@ -75,20 +75,20 @@ class Loop:
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
 
-    def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
+    def run_all(self, images: ImageStore, on_epoch: OnEpoch | None) -> Outcome:
         import torch
 
         from baselines.forward import AnswerLogits, Features, base_of
 
         started = time.monotonic()
         s = self.settings
-        encoder = Encoder(self.model, pictures)
+        encoder = Encoder(self.model, images)
         plan = self._plan(encoder, 0)
         steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
         adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
         _checkpoint_activations(base_of(self.model), s.checkpointing)
         weights = list(adapter.weights().values())
-        features = Features(self.model, pictures) if self.model.shares else None
+        features = Features(self.model, images) if self.model.shares else None
         fused = self.model.device.type == "cuda"
         alone = AnswerLogits(self.model, features)
         module, optimizer = self.accelerator.prepare(

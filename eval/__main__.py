@@ -26,15 +26,11 @@ from eval.command_options import (
     ModelName,
     Server,
     Splits,
+    option,
 )
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
-
-
-def _run_option(meaning: str) -> Any:
-    return typer.Option(metavar="RUN", help=meaning)
-
 
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
 
@@ -59,7 +55,7 @@ def _show(as_json: bool, show: Callable[..., None], summary: dict[str, Any], *mo
 )
 @one_line_errors
 def answer(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The predictions file (JSON lines).")],
+    out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
@@ -67,10 +63,7 @@ def answer(
     split: Splits = None,
     way: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="own, direct, prefix, clean or no_picture; may be repeated. [default: own]",
-        ),
+        option("NAME", "own, direct, prefix, clean or no_picture; may be repeated. [default: own]"),
     ] = None,
     batch_size: Batch = 32,
     max_new_tokens: MaxNew = 128,
@@ -107,12 +100,9 @@ def score(
     config: Config = "privacy",
     split: Splits = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The run's folder. [default: the first file's]"),
+        Path | None, option("DIR", "The run's folder. [default: the first file's]")
     ] = None,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name in tables. [default: the folder's name]")
-    ] = "",
+    name: Annotated[str, option("NAME", "Name in tables. [default: the folder's name]")] = "",
     as_json: Json = False,
 ) -> None:
     """Score answers: ROUGE-1, BLEU and accuracy as in the paper, and more (scores.json)."""
@@ -137,20 +127,20 @@ def score(
 @one_line_errors
 def ues(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
-    finetuned: Annotated[Path, _run_option("The fine-tuned model that was unlearned.")],
-    base: Annotated[Path | None, _run_option("The base model: flags over-forgetting.")] = None,
+    finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
+    base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
     retrain: Annotated[
-        Path | None, _run_option("Fine-tuned on retain only: the reference.")
+        Path | None, option("RUN", "Fine-tuned on retain only: the reference.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 20250804,
+    seed: Annotated[int, option("N", "Seed of the bootstrap.")] = 20250804,
     as_json: Json = False,
 ) -> None:
     """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
     from eval import terminal_tables
     from eval.ues import compare, read_run
 
-    references = (read_run(one) if one else None for one in (base, retrain))
-    summary = compare([*map(read_run, runs)], read_run(finetuned), *references, seed=seed)
+    first, gold = (read_run(run) if run else None for run in (base, retrain))
+    summary = compare([*map(read_run, runs)], read_run(finetuned), first, gold, seed=seed)
     _show(as_json, terminal_tables.print_ues, summary)
 
 
@@ -165,21 +155,17 @@ def ues(
 @one_line_errors
 def leak(
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="Predictions made before."),
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Predictions made before.")
     ] = None,
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     way: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Ways of asking; may be repeated. [default: all five]"),
+        list[str] | None, option("NAME", "Ways of asking; may be repeated. [default: all five]")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder. [default: FILE's]")
-    ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name in tables.")] = "",
+    out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
+    name: Annotated[str, option("NAME", "Name in tables.")] = "",
     batch_size: Batch = 32,
     max_new_tokens: MaxNew = 128,
     device: Device = "",
@@ -222,13 +208,13 @@ def leak(
 )
 @one_line_errors
 def likelihood(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")],
+    out: Annotated[Path, option("DIR", "The run's folder.")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     retrain: Annotated[
-        Path | None, _run_option("The retrained model's run: gives forget quality.")
+        Path | None, option("RUN", "The retrained model's run: gives forget quality.")
     ] = None,
     batch_size: Batch = 32,
     device: Device = "",
@@ -244,15 +230,15 @@ def likelihood(
 
     with held(out):
         if model:
-            from eval.dataset_rows import Pictures, read_rows
+            from eval.dataset_rows import DatasetImages, read_rows
             from eval.load_model import load_model
 
             rows = read_rows(data, config)
             loaded = load_model(model, adapter or [], device, dtype)
             identity = likelihoods.identity_of(loaded)
             if not likelihoods.kept(out, identity, rows):
-                pictures = Pictures(data, config, [])
-                measured = likelihoods.measure(loaded, rows, pictures, batch_size)
+                images = DatasetImages(data, config, [])
+                measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
         summary = likelihoods.summarise(
             out.resolve().name,
@@ -281,15 +267,15 @@ def report(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
     ] = None,
-    base: Annotated[Path | None, _run_option("The base model. [default: the run `base`]")] = None,
+    base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[
-        Path | None, _run_option("The fine-tuned model. [default: the run `finetune`]")
+        Path | None, option("RUN", "The fine-tuned model. [default: the run `finetune`]")
     ] = None,
     retrain: Annotated[
-        Path | None, _run_option("Fine-tuned on retain only. [default: the run `retrain`]")
+        Path | None, option("RUN", "Fine-tuned on retain only. [default: the run `retrain`]")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv, html.")
+        str, option("NAME", "terminal, markdown, latex, csv, html.", "--format")
     ] = "terminal",
     intervals: Annotated[
         bool, typer.Option("--intervals", help="95 % intervals: paired bootstrap over questions.")
@@ -297,12 +283,8 @@ def report(
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the plots here, as PNG.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Output file. [default: stdout]")
-    ] = None,
+    plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG.")] = None,
+    out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.attacks import Ask
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.run_folder import identity_path, read_json
@@ -39,7 +39,7 @@ def run_hash(identity: dict[str, Any]) -> str:
 def answer_with_model(
     model: Model,
     asked: Sequence[Ask],
-    pictures: PictureStore,
+    images: ImageStore,
     out: Path,
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch: int = BATCH,
@@ -51,14 +51,10 @@ def answer_with_model(
     """
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:
-
-        def picture(ask: Ask) -> Any:
-            return pictures[ask.row.image_id]
-
         with progress("answering", len(asked)) as advance:
             for some in batches(asked, batch):
                 if not all(file.has(ask) for ask in some):
-                    file.add(some, model.answer(some, picture, max_new_tokens))
+                    file.add(some, model.answer(some, images, max_new_tokens))
                 advance(len(some))
         return file.finish()
 
@@ -70,16 +66,14 @@ def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
     """
     groups: dict[tuple[bool, str], list[Ask]] = {}
     for ask in asked:
-        groups.setdefault((not ask.picture, ask.row.image_id if ask.picture else ""), []).append(
-            ask
-        )
+        groups.setdefault((not ask.image, ask.row.image_id if ask.image else ""), []).append(ask)
 
     def longest(group: list[Ask]) -> int:
         return max(len(ask.question) + len(ask.start) for ask in group)
 
     for without in (False, True):
         chosen = sorted(
-            (group for (no_picture, _), group in groups.items() if no_picture == without),
+            (group for (no_image, _), group in groups.items() if no_image == without),
             key=longest,
         )
         some: list[Ask] = []

@@ -102,7 +102,7 @@ def _quiet() -> None:
     disable_progress_bar()
 
 
-class PictureStore(Protocol):
+class ImageStore(Protocol):
     """Pictures in RGB by `image_id`."""
 
     def __getitem__(self, image_id: str, /) -> Image: ...
@@ -133,7 +133,7 @@ class Decoded:
         return image
 
 
-class Pictures(Decoded):
+class DatasetImages(Decoded):
     """The pictures of a config's splits."""
 
     def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
@@ -149,12 +149,12 @@ class Pictures(Decoded):
                 found = load(name, source, forget_ratio=ratio, split=split)
             if lacks_pictures(found):
                 raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
-            pictures = found.select_columns(["image"])
+            images = found.select_columns(["image"])
             for index, image_id in enumerate(found["image_id"]):
-                self._where.setdefault(image_id, (pictures, index))
+                self._where.setdefault(image_id, (images, index))
         super().__init__(self._open)
 
     def _open(self, image_id: str) -> Image:
-        pictures, index = self._where[image_id]
-        image: Image = pictures[index]["image"]
+        images, index = self._where[image_id]
+        image: Image = images[index]["image"]
         return image

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from eval.run_folder import read_json, read_rows_file, write_measured
 from mllmu_med.files import digest, stable_hash, write_json
@@ -74,15 +74,12 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
 
 
 def measure(
-    model: Model, rows: Sequence[Record], pictures: PictureStore, batch: int
+    model: Model, rows: Sequence[Record], images: ImageStore, batch: int
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows."""
     weighed = _texts(rows)
     texts = {row.id: some for row, some in weighed}
     found: dict[str, list[list[float]]] = {}
-
-    def picture(ask: Ask) -> Any:
-        return pictures[ask.row.image_id]
 
     with progress("weighing", len(rows)) as advance:
         for some in batches([Ask(row, row.question) for row in rows], batch):
@@ -90,7 +87,7 @@ def measure(
             # The alternatives make a batch longer than was asked for: cut it again.
             for start in range(0, len(pairs), batch):
                 part = pairs[start : start + batch]
-                some_logprobs = model.logprobs([a for a, _ in part], [t for _, t in part], picture)
+                some_logprobs = model.logprobs([a for a, _ in part], [t for _, t in part], images)
                 for (ask, _), logprobs in zip(part, some_logprobs, strict=True):
                     found.setdefault(ask.row.id, []).append(logprobs)
             advance(len(some))

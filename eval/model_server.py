@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.answer import AnswerFile
 from eval.attacks import Ask
-from eval.dataset_rows import Pictures
+from eval.dataset_rows import DatasetImages
 from eval.model import Answer
 from eval.predictions import Prediction
 from mllmu_med.progress import Advance, progress
@@ -31,7 +31,7 @@ def answer_with_server(
     url: str,
     name: str,
     asked: Sequence[Ask],
-    pictures: Pictures,
+    pictures: DatasetImages,
     out: Path,
     max_new_tokens: int,
     concurrency: int,
@@ -67,7 +67,7 @@ async def _ask_all(
     url: str,
     name: str,
     todo: list[Ask],
-    pictures: Pictures,
+    pictures: DatasetImages,
     file: AnswerFile,
     max_new_tokens: int,
     concurrency: int,
@@ -85,7 +85,7 @@ async def _ask_all(
 
         async def worker() -> None:
             for ask in queue:
-                picture = pictures[ask.row.image_id] if ask.picture else None
+                picture = pictures[ask.row.image_id] if ask.image else None
                 answer = await _ask(client, url, name, ask, picture, max_new_tokens)
                 file.add([ask], [answer])
                 advance()

@@ -57,7 +57,7 @@ def rouge1(report: Report) -> Plot:
             height=0.66,
             color=[_role_colour(line) for line in lines],
             xerr=_errors(figures),
-            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _ink()},
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _colour("text.color")},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
@@ -108,7 +108,7 @@ def tradeoff(report: Report) -> Plot:
             marker=marker,
             markersize=size,
             markeredgewidth=2 if marker == "x" else 0.8,
-            markeredgecolor=colour if marker == "x" else _paper(),
+            markeredgecolor=colour if marker == "x" else _colour("axes.facecolor"),
             color=colour,
             elinewidth=0.9,
             linestyle="none",
@@ -125,7 +125,7 @@ def tradeoff(report: Report) -> Plot:
         xy=(0.015, 0.985),
         xytext=(0.11, 0.9),
         xycoords="axes fraction",
-        arrowprops={"arrowstyle": "->", "color": _ink()},
+        arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
         fontsize=9,
     )
     panel.legend(
@@ -217,28 +217,15 @@ def _style(dark: bool) -> Iterator[None]:
     ink, paper, lines = (
         ("#e8e6e3", "#16181b", "#3a3f45") if dark else ("#1b1f23", "#ffffff", "#dcdfe3")
     )
-    with matplotlib.rc_context(
-        {
-            "text.color": ink,
-            "axes.edgecolor": lines,
-            "axes.labelcolor": ink,
-            "xtick.color": ink,
-            "ytick.color": ink,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "axes.labelsize": 9,
-            "axes.facecolor": paper,
-            "figure.facecolor": paper,
-            "savefig.facecolor": paper,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": lines,
-            "grid.linewidth": 0.7,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "ytick.left": False,
-        }
-    ):
+    look = {
+        **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], ink),
+        **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], paper),
+        **dict.fromkeys(["axes.edgecolor", "grid.color"], lines),
+        **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
+        **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
+        **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
+    }
+    with matplotlib.rc_context(look):
         yield
 
 
@@ -249,21 +236,16 @@ def _plot(width: float, height: float) -> Plot:
     return Plot(figsize=(width, height), layout="constrained")
 
 
-def _ink() -> str:
+def _colour(setting: str) -> str:
+    """Of matplotlib's settings: `text.color` is ink, `axes.facecolor` paper."""
     import matplotlib
 
-    return str(matplotlib.rcParams["text.color"])
-
-
-def _paper() -> str:
-    import matplotlib
-
-    return str(matplotlib.rcParams["axes.facecolor"])
+    return str(matplotlib.rcParams[setting])
 
 
 def _halo() -> dict[str, Any]:
     """Behind a number, so that a line of reference does not cross it."""
-    return {"facecolor": _paper(), "edgecolor": "none", "pad": 0.8}
+    return {"facecolor": _colour("axes.facecolor"), "edgecolor": "none", "pad": 0.8}
 
 
 def _role_colour(line: Line) -> str:

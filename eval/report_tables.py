@@ -53,7 +53,7 @@ class Group(NamedTuple):
 
     name: str
     first: int
-    count: int
+    size: int
 
 
 class Section(NamedTuple):
@@ -88,7 +88,7 @@ class Table:
         groups: list[Group] = []
         for i, column in enumerate(self.columns):
             if groups and column.group and groups[-1].name == column.group:
-                groups[-1] = groups[-1]._replace(count=groups[-1].count + 1)
+                groups[-1] = groups[-1]._replace(size=groups[-1].size + 1)
             else:
                 groups.append(Group(column.group, i, 1))
         return groups

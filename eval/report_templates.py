@@ -23,7 +23,7 @@ _LATEX: Final = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 #: LaTeX has braces of its own.
-_TEX_MARKS: Final = {
+_TEX_MARKS: Final[dict[str, Any]] = {
     **{"variable_start_string": "<<", "variable_end_string": ">>"},
     **{"block_start_string": "<%", "block_end_string": "%>"},
     **{"comment_start_string": "<#", "comment_end_string": "#>"},

@@ -58,20 +58,9 @@ def print_ues(found: dict[str, Any]) -> None:
         f"UES on {escape(found['config'])}, fractions, against {escape(found['finetuned'])}"
         f" (n = {', '.join(f'{split} {n:,}' for split, n in found['n'].items())})"
     )
-    made = make_table(
-        "run",
-        "#UES",
-        "95 %",
-        "#gain",
-        "95 %",
-        "#R retain",
-        "#R test",
-        "#R forget",
-        "#-retain",
-        "#-test",
-        "#-forget",
-        "flags",
-    )
+    order = ("retain", "test", "forget")
+    heads = (*(f"#R {split}" for split in order), *(f"#-{split}" for split in order))
+    made = make_table("run", "#UES", "95 %", "#gain", "95 %", *heads, "flags")
     for run in found["runs"]:
         flags = ["forgets below base"] if run.get("over_forgetting") else []
         if run["degenerate"] > 0.05:
@@ -84,8 +73,8 @@ def print_ues(found: dict[str, Any]) -> None:
             _interval(run["interval"]),
             f"{run['gain']:+.3f}",
             _interval(run["gain_interval"]),
-            *(f"{run[term]:.3f}" for term in ("retain", "test", "forget")),
-            *(f"{run[f'{split}_penalty']:.3f}" for split in ("retain", "test", "forget")),
+            *(f"{run[split]:.3f}" for split in order),
+            *(f"{run[f'{split}_penalty']:.3f}" for split in order),
             "; ".join(flags),
         )
     out.print(made)
