@@ -91,14 +91,12 @@ class Options(NamedTuple):
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines run
-  python -m baselines run --config incorrect --methods ga,idk --out runs/some
-  python -m baselines run --model llava-med --config privacy --out runs/llava-med
-  python -m baselines run --model llava-med --plan
-  accelerate launch -m baselines run --model llava-med --out runs/llava-med
+    examples="""
+python -m baselines run
+python -m baselines run --config incorrect --methods ga,idk --out runs/some
+python -m baselines run --model llava-med --config privacy --out runs/llava-med
+python -m baselines run --model llava-med --plan
+accelerate launch -m baselines run --model llava-med --out runs/llava-med
 """
 )
 @one_line_errors
@@ -166,20 +164,21 @@ def _add_learning(method: str, purpose: str, examples: str) -> None:
     ) -> None:
         _train(method, out, Options(recipe, model, data, config, choices, device, dtype))
 
-    app.command(method, help=purpose, epilog=f"Examples:\n\n\b\n{examples}")(one_line_errors(learn))
+    app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
 
 
 _add_learning(
     "finetune",
     "Fine-tune a model with LoRA on forget + retain, then answer and score all splits.",
-    """  python -m baselines finetune --model llava-med --config privacy --out runs/finetune
-  python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
+    """
+python -m baselines finetune --model llava-med --config privacy --out runs/finetune
+python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
 """,
 )
 _add_learning(
     "retrain",
     "Fine-tune on the retain set only: the reference that unlearning should match.",
-    "  python -m baselines retrain --model llava-med --config privacy --out runs/retrain\n",
+    "python -m baselines retrain --model llava-med --config privacy --out runs/retrain",
 )
 
 
@@ -258,11 +257,9 @@ def _train(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines recipe paper-privacy
-  python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
+    examples="""
+python -m baselines recipe paper-privacy
+python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
 """
 )
 @one_line_errors
@@ -281,11 +278,9 @@ def recipe(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
-  python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
+    examples="""
+python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
+python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
 """
 )
 @one_line_errors

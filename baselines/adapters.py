@@ -241,21 +241,23 @@ def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
     """The model card of an adapter: what it is, what it goes on top of, how to load it."""
     base = model.identity.get("model", "")
     parents = parents_of(model)
-    head = ["---", "library_name: peft", "tags: [lora, mllmu-med, machine-unlearning]"]
-    if base and not Path(base).expanduser().is_dir():
-        head.append(f"base_model: {base}")
-    lines = [*head, "---", "", f"# LoRA adapter: {method}", ""]
-    lines += [f"- Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
+    base_line = f"base_model: {base}\n" if base and not Path(base).expanduser().is_dir() else ""
+    facts = [f"Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
     for i, one in enumerate(parents, 1):
-        lines.append(f"- On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
-    lines += [f"- {name}: {value}" for name, value in record.items()]
-    order = [*(one["path"] for one in parents), "this folder"]
-    lines += [
-        "",
-        "Load the base model, then all adapters in this order, all active together: "
-        f"{', '.join(order)}.",
-        "",
-        "Research artefact of the MLLMU-Med benchmark; not for clinical use.",
-        "",
-    ]
-    return "\n".join(lines)
+        facts.append(f"On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
+    facts += [f"{name}: {value}" for name, value in record.items()]
+    order = ", ".join([*(one["path"] for one in parents), "this folder"])
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return f"""---
+library_name: peft
+tags: [lora, mllmu-med, machine-unlearning]
+{base_line}---
+
+# LoRA adapter: {method}
+
+{listed}
+
+Load the base model, then all adapters in this order, all active together: {order}.
+
+Research artefact of the MLLMU-Med benchmark; not for clinical use.
+"""

@@ -15,7 +15,7 @@ from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
-from baselines.training_state import Outcome, RunFolder, run_digest, run_identity
+from baselines.training_state import Outcome, RunFolder, run_identity
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
@@ -67,7 +67,7 @@ def train(
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
     rows = digest([[[asdict(s), hashes[s.id]] for s in part] for part in used])[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
-    run = run_digest(identity)
+    run = digest(identity)[:12]
     accelerator = _accelerator(model, settings, out)
     folder = RunFolder(out)
     about = {
@@ -92,7 +92,8 @@ def train(
             say(f"  {method}: {ended.status} already, after {ended.steps:,} steps ({out})")
         put_on(model, folder.adapter)
         return ended
-    text = card(model, method, {"Data": _said(about["data"]), "Run": run})
+    dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
+    text = card(model, method, {"Data": dataset, "Run": run})
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)
@@ -131,7 +132,3 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
             "trained here, so give each process the model whole (--multi_gpu)"
         )
     return made
-
-
-def _said(data: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in data.items())

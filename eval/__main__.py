@@ -44,13 +44,11 @@ def _show(as_json: bool, show: Callable[..., None], summary: dict[str, Any], *mo
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval answer --model DIR --out runs/base/answers.jsonl
-  python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
-  python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
-  python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
+    examples="""
+python -m eval answer --model DIR --out runs/base/answers.jsonl
+python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
+python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
+python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
 """
 )
 @one_line_errors
@@ -86,11 +84,9 @@ def answer(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval score runs/ga/answers.jsonl
-  python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
+    examples="""
+python -m eval score runs/ga/answers.jsonl
+python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
 """
 )
 @one_line_errors
@@ -118,11 +114,7 @@ def score(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base
-"""
+    examples="python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base"
 )
 @one_line_errors
 def ues(
@@ -145,11 +137,9 @@ def ues(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval leak --model DIR --adapter ft --out runs/finetune
-  python -m eval leak runs/ga/leak.jsonl --out runs/ga
+    examples="""
+python -m eval leak --model DIR --adapter ft --out runs/finetune
+python -m eval leak runs/ga/leak.jsonl --out runs/ga
 """
 )
 @one_line_errors
@@ -199,11 +189,9 @@ def leak(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval likelihood --model DIR --adapter ft --out runs/finetune
-  python -m eval likelihood --out runs/ga --retrain runs/retrain
+    examples="""
+python -m eval likelihood --model DIR --adapter ft --out runs/finetune
+python -m eval likelihood --out runs/ga --retrain runs/retrain
 """
 )
 @one_line_errors

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import refused, told
 from mllmu_med.image_folder import lacks_pictures, no_pictures
+from mllmu_med.schema import features
 from mllmu_med_dataset import (
     CONFIGS,
     SPLITS,
-    PiiSpan,
     Record,
     UsageError,
     UserError,
@@ -24,27 +24,16 @@ from mllmu_med_dataset import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Columns that hold no picture: reading them alone leaves the pictures on the disk.
-TEXT_COLUMNS: Final = [
-    *(
-        "id",
-        "image_path",
-        "image_id",
-        "image_sha256",
-        "question",
-        "answer",
-        "answer_type",
-        "content_type",
-    ),
-    *("modality", "source", "clean_question", "clean_answer", "harm", "pii", "profile_id"),
-    *("calibration", "review", "rank", "round"),
-]
+
+def text_columns() -> list[str]:
+    """Columns that hold no image: reading them alone leaves the images on the disk."""
+    return [name for name in features() if name != "image"]
 
 
 def split_config(name: str) -> tuple[str, float | None]:
     """`privacy_r05` is config `privacy` at forget ratio 0.05; `privacy` is the main ratio."""
-    found = re.fullmatch(r"(\w+)_r(\d\d)", name)
-    config, ratio = (found[1], int(found[2]) / 100) if found else (name, None)
+    named = re.fullmatch(r"(\w+)_r(\d\d)", name)
+    config, ratio = (named[1], int(named[2]) / 100) if named else (name, None)
     if config not in CONFIGS:
         raise UsageError(f"--config {name}: use {' or '.join(CONFIGS)}, or a ratio as privacy_r05")
     config_name(config, ratio)
@@ -71,14 +60,9 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
     rows = []
     for split in check_splits(list(splits)):
         with _caching():
-            found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
-        rows += [_record(row, split) for row in found.to_list()]
+            table = load(name, source, forget_ratio=ratio, split=split, columns=text_columns())
+        rows += [Record.from_json({**row, "split": split}) for row in table.to_list()]
     return rows
-
-
-def _record(row: dict[str, Any], split: str) -> Record:
-    pii = tuple(PiiSpan(**span) for span in row["pii"])
-    return Record(**{**row, "pii": pii}, split=split)
 
 
 @contextmanager

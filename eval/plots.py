@@ -31,13 +31,16 @@ LONGEST: Final = 28  # characters of a name
 def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
     """Each plot under its name: `rouge1`, `tradeoff`, and `leakage` where any run was asked."""
     with _style(dark):
-        found = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
-        if any(
-            line.value(Key("leaked_values", "forget", "way=any")) is not None
-            for line in report.lines
-        ):
-            found["leakage"] = leakage(report)
-        return found
+        drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
+        if _asked_for_leaks(report):
+            drawn["leakage"] = leakage(report)
+        return drawn
+
+
+def _asked_for_leaks(report: Report) -> list[Line]:
+    return [
+        line for line in report.lines if Key("leaked_values", "forget", "way=any") in line.figures
+    ]
 
 
 def rouge1(report: Report) -> Plot:
@@ -73,14 +76,12 @@ def rouge1(report: Report) -> Plot:
     panels[0].set_yticks(range(len(lines)), [name(line) for line in lines])
     panels[0].invert_yaxis()
     drawn = {line.role for line in lines}
-    told = [
+    styles = [
         f"{role} {kind}"
         for role, kind in (("base", "dotted"), ("finetune", "dashed"))
         if role in drawn
     ]
-    plot.suptitle(
-        f"ROUGE-1 (%) of open questions on {report.config}{_told(report, told)}", fontsize=11
-    )
+    plot.suptitle(f"ROUGE-1 (%) of open questions on {report.config}{_legend(report, *styles)}")
     return plot
 
 
@@ -128,28 +129,14 @@ def tradeoff(report: Report) -> Plot:
         arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
         fontsize=9,
     )
-    panel.legend(
-        handles,
-        labels,
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1),
-        frameon=False,
-        fontsize=9,
-        labelspacing=0.7,
-    )
-    panel.set_title(
-        f"ROUGE-1 (%), forget against retain, on {report.config}{_told(report, [])}", fontsize=11
-    )
+    panel.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1), labelspacing=0.7)
+    panel.set_title(f"ROUGE-1 (%), forget against retain, on {report.config}{_legend(report)}")
     return plot
 
 
 def leakage(report: Report) -> Plot:
     """A group of bars a run, a bar a kind of private value, asked in any way."""
-    lines = [
-        line
-        for line in report.lines
-        if line.value(Key("leaked_values", "forget", "way=any")) is not None
-    ]
+    lines = _asked_for_leaks(report)
     keys = {kind: Key("leaked_values", "forget", f"way=any,kind={kind}") for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
     plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
@@ -172,10 +159,8 @@ def leakage(report: Report) -> Plot:
     panel.set_xlim(0, 105)
     panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
     panel.grid(axis="y", visible=False)
-    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-    panel.set_title(
-        f"Private values leaked (%) by kind on {report.config}, normalised match", fontsize=11
-    )
+    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    panel.set_title(f"Private values leaked (%) by kind on {report.config}, normalised match")
     return plot
 
 
@@ -222,6 +207,8 @@ def _style(dark: bool) -> Iterator[None]:
         **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], paper),
         **dict.fromkeys(["axes.edgecolor", "grid.color"], lines),
         **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
+        **dict.fromkeys(["axes.titlesize", "figure.titlesize"], 11),
+        **{"legend.frameon": False, "legend.fontsize": 9},
         **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
         **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
     }
@@ -261,7 +248,8 @@ def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
     return [below, above]
 
 
-def _told(report: Report, told: list[str]) -> str:
+def _legend(report: Report, *styles: str) -> str:
+    """In brackets: what lines and whiskers are."""
     if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
-        told = [*told, "whiskers: 95 % interval"]
-    return f" ({'; '.join(told)})" if told else ""
+        styles = (*styles, "whiskers: 95 % interval")
+    return f" ({'; '.join(styles)})" if styles else ""
