@@ -139,7 +139,7 @@ def tables(report: Report) -> list[Table]:
         sections = [Section(report.lines, "Ours"), Section(report.paper, f"Paper, Table {number}")]
         below = f" Below ours: the paper's Table {number} as printed."
     counts = "; ".join(_count(report.lines[0], split) for split in SPLITS)
-    found = [
+    shown = [
         Table(
             "scores",
             f"{TITLES[name]} ({report.config}), in the layout of the paper's Table {number} "
@@ -170,20 +170,25 @@ def tables(report: Report) -> list[Table]:
     ):
         seen = _seen(columns, [ours])
         if seen:
-            found.append(Table(label, caption, seen, [ours]))
-    return found
+            shown.append(Table(label, caption, seen, [ours]))
+    return shown
 
 
 def score_columns(sections: Sequence[Section]) -> list[Column]:
     """Forget, retain, test with ACC (where any answer is closed), ROUGE and BLEU."""
-    columns = [
-        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
-        for split in SPLITS
-        for metric, head in (("accuracy", "ACC"), ("rouge1", "ROUGE"), ("bleu", "BLEU"))
-    ]
+    columns = _by_split(("accuracy", "ACC"), ("rouge1", "ROUGE"), ("bleu", "BLEU"))
     seen = _seen(columns, sections)
     closed = any(column.key.metric == "accuracy" for column in seen)
     return [column for column in columns if closed or column.key.metric != "accuracy"]
+
+
+def _by_split(*metrics: tuple[str, str]) -> list[Column]:
+    """Metrics with their heads on each set: low is good on forget, high on the others."""
+    return [
+        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
+        for split in SPLITS
+        for metric, head in metrics
+    ]
 
 
 def _count(line: Line, split: str) -> str:
@@ -196,26 +201,25 @@ def _count(line: Line, split: str) -> str:
 
 def _asked(report: Report) -> str:
     """How many rows and values are behind the two shares: an own question shows some itself."""
-    told = []
+    counts = []
     for way in ("own", "any"):
         keys = [Key(f"leaked_{what}", "forget", f"way={way}") for what in ("rows", "values")]
         line = next((line for line in report.lines if keys[1] in line.figures), None)
         if line:
             rows, values = (line.figures[key].n for key in keys)
-            told.append(f"{way} {rows:,} rows, {values:,} values")
-    return f" ({'; '.join(told)})" if told else ""
+            counts.append(f"{way} {rows:,} rows, {values:,} values")
+    return f" ({'; '.join(counts)})" if counts else ""
 
 
 HIDDEN: Final = [
     Column(Key("gain"), "gain", "UES", "signed", 1),
     Column(Key("below_base", "forget"), "< base", "Forget", "flag"),
     Column(Key("degenerate", "forget"), "degenerate", "Forget", better=-1),
-    Column(Key("refusals", "forget"), "forget", "Refusals"),
-    Column(Key("refusals", "retain"), "retain", "Refusals", better=-1),
-    Column(Key("refusals", "test"), "test", "Refusals", better=-1),
-    Column(Key("parse_rate", "forget"), "forget", "Parsed"),
-    Column(Key("parse_rate", "retain"), "retain", "Parsed", better=1),
-    Column(Key("parse_rate", "test"), "test", "Parsed", better=1),
+    *(
+        Column(Key(metric, split), split, group, better=0 if split == "forget" else better)
+        for metric, group, better in (("refusals", "Refusals", -1), ("parse_rate", "Parsed", 1))
+        for split in SPLITS
+    ),
     Column(Key("distance_to_retrain"), "distance", "Retrain", "fraction", -1),
 ]
 LEAKAGE: Final = [
@@ -235,30 +239,26 @@ LEAKAGE: Final = [
 
 def details(report: Report) -> list[tuple[str, Table]]:
     """Tables for who wants to know more: leakage by kind, scores by modality and question kind."""
-    found = []
+    more = []
     columns = [
         Column(Key("leaked_values", "forget", f"way={way},kind={kind}"), kind, title, better=-1)
         for way, title in (("own", "Own question"), ("any", "Any way"))
         for kind in PII_KINDS
     ]
     ours = [Section(report.lines)]
-    others = [
-        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
-        for split in SPLITS
-        for metric, head in (("rouge_l", "ROUGE-L"), ("corpus_bleu", "corpus BLEU"))
-    ]
+    others = _by_split(("rouge_l", "ROUGE-L"), ("corpus_bleu", "corpus BLEU"))
     caption = "Percent, of open questions."
-    found.append(("ROUGE-L and corpus BLEU", Table("others", caption, others, ours)))
+    more.append(("ROUGE-L and corpus BLEU", Table("others", caption, others, ours)))
     if seen := _seen(columns, ours):
         caption = "Percent of the private values of each kind that come out (normalised match)."
-        found.append(("Leakage by kind", Table("kinds", caption, seen, ours)))
+        more.append(("Leakage by kind", Table("kinds", caption, seen, ours)))
     for cut, title in (("modality", "By modality"), ("content_type", "By kind of question")):
         parts = sorted({k.part for k in report.lines[0].figures if k.part.startswith(f"{cut}=")})
         sections = [Section(report.lines, _part_head(report.lines[0], p), p) for p in parts]
         if sections:
             caption = "Percent. A dash: no question of this kind."
-            found.append((title, Table(cut, caption, score_columns(sections), sections)))
-    return found
+            more.append((title, Table(cut, caption, score_columns(sections), sections)))
+    return more
 
 
 def _part_head(line: Line, part: str) -> str:
@@ -270,21 +270,21 @@ def _part_head(line: Line, part: str) -> str:
     return f"{part.partition('=')[2]} ({', '.join(counted)})"
 
 
-def signature_lines(report: Report, made: Sequence[Table]) -> list[str]:
+def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     """Each signature once, with the metrics of these tables that have it."""
-    shown = {column.key.metric for table in made for column in table.columns}
+    columns_shown = {column.key.metric for table in shown for column in table.columns}
     metrics: dict[str, list[str]] = {}
     for metric, signature in report.signatures.items():
-        if metric in shown:
+        if metric in columns_shown:
             metrics.setdefault(signature, []).append(metric)
     return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items()]
 
 
-def notes(report: Report, made: Sequence[Table], marked: str) -> list[str]:
+def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
     best = any(
         cell.best
-        for table in made
+        for table in shown
         for section in table.sections
         for _, cells in table.rows(section)
         for cell in cells
