@@ -69,12 +69,11 @@ def _ues(rouge: Mapping[str, Any], finetuned: Mapping[str, Any]) -> Ues:
     import numpy as np
 
     retain, test, forget = (rouge[split] for split in ("retain", "test", "forget"))
-    penalties = (
-        np.maximum(0, finetuned["retain"] - retain),
-        np.maximum(0, finetuned["test"] - test),
-        np.maximum(0, forget - finetuned["forget"]),
-    )
-    return Ues(retain + test - forget - sum(penalties), retain, test, forget, *penalties)
+    retain_penalty = np.maximum(0, finetuned["retain"] - retain)
+    test_penalty = np.maximum(0, finetuned["test"] - test)
+    forget_penalty = np.maximum(0, forget - finetuned["forget"])
+    score = retain + test - forget - retain_penalty - test_penalty - forget_penalty
+    return Ues(score, retain, test, forget, retain_penalty, test_penalty, forget_penalty)
 
 
 @dataclass(frozen=True, slots=True)
