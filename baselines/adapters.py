@@ -135,16 +135,16 @@ def add_adapter(
             f"{model.identity.get('model')}: no place for LoRA on its language model: {reason}"
         ) from error
     net.eval()
-    made = Adapter(net, name, parents)
-    made.use()
-    seeing = [name for name in made.weights() if "language_model" not in name]
+    adapter = Adapter(net, name, parents)
+    adapter.use()
+    seeing = [name for name in adapter.weights() if "language_model" not in name]
     if not projector and seeing:
         raise UserError(
             f"{model.identity.get('model')}: LoRA would also train {seeing[0]}, which is no part "
             "of its language model"
         )
     model.model = net
-    return made
+    return adapter
 
 
 def put_on(model: Model, folder: Path) -> None:

@@ -76,26 +76,27 @@ class Encoder:
             self._questions[text] = ids[end:]
         return self._prefix, self._questions[text]
 
-    def collate(self, some: Sequence[Sample], packing: str, pad_to: int = 0) -> Batch:
+    def collate(self, samples: Sequence[Sample], packing: str, pad_to: int = 0) -> Batch:
         """One batch of some samples, padded on the right; `pad_to` widens the padding."""
         if not self.model.shares:
-            return self._from_processor(some)
+            return self._from_processor(samples)
         groups: dict[object, list[int]] = {}
-        for i, sample in enumerate(some):
+        for i, sample in enumerate(samples):
             groups.setdefault(sample.image_id if packing == "picture" else i, []).append(i)
-        return self._packed(some, list(groups.values()), pad_to)
+        return self._packed(samples, list(groups.values()), pad_to)
 
-    def _packed(self, some: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:
+    def _packed(self, samples: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:
         import torch
 
         lines: list[tuple[list[int], list[int], list[int]]] = []  # ids, positions, segments
         spots: list[tuple[int, int, int, int]] = []  # row, column, target, sample
         for row, group in enumerate(groups):
-            prefix, _ = self.question(some[group[0]].question)
+            prefix, _ = self.question(samples[group[0]].question)
             ids, positions = list(prefix), list(range(len(prefix)))
             segments = [0] * len(prefix)
             for number, i in enumerate(group, 1):
-                question, answer = self.question(some[i].question)[1], self.answer(some[i].answer)
+                _, question = self.question(samples[i].question)
+                answer = self.answer(samples[i].answer)
                 first = len(ids) + len(question) - 1
                 spots += [(row, first + k, token, i) for k, token in enumerate(answer)]
                 added = question + answer[:-1]  # nothing is predicted after the end token
@@ -116,8 +117,8 @@ class Encoder:
             "attention_mask": (segment >= 0).long() if alone else self._block_mask(segment),
             "position_ids": torch.tensor([padded(line[1], 0) for line in lines]),
         }
-        images = tuple(some[group[0]].image_id for group in groups)
-        return self._batch(some, inputs, spots, images)
+        images = tuple(samples[group[0]].image_id for group in groups)
+        return self._batch(samples, inputs, spots, images)
 
     def _block_mask(self, segments: torch.Tensor) -> torch.Tensor:
         """Additive mask [B, 1, L, L]: 0 where a token may look, else the type's lowest value."""
@@ -132,18 +133,18 @@ class Encoder:
         mask = torch.zeros(seen.shape, dtype=kind)
         return mask.masked_fill(~seen, torch.finfo(kind).min)[:, None]
 
-    def _from_processor(self, some: Sequence[Sample]) -> Batch:
+    def _from_processor(self, samples: Sequence[Sample]) -> Batch:
         """One sample a row through the model's own processor."""
         tokenizer = self.model.processor.tokenizer
-        prompts = [self.model.prompt(s.question) for s in some]
+        prompts = [self.model.prompt(s.question) for s in samples]
         texts = [
             f"{prompt} {s.answer}{tokenizer.eos_token}"
-            for prompt, s in zip(prompts, some, strict=True)
+            for prompt, s in zip(prompts, samples, strict=True)
         ]
         begin = tokenizer.bos_token or ""
         read = self.model.processor(
             text=texts,
-            images=[[self.images[s.image_id]] for s in some],
+            images=[[self.images[s.image_id]] for s in samples],
             return_tensors="pt",
             padding=True,
             padding_side="right",
@@ -153,17 +154,17 @@ class Encoder:
         if "pixel_values" in inputs:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.model.dtype)
         spots = []
-        for i, sample in enumerate(some):
+        for i, sample in enumerate(samples):
             answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())
             if inputs["input_ids"][i, end - len(answer) : end].tolist() != answer:
                 raise self.model.tokens_depend("it cannot be trained yet")
             first = end - len(answer) - 1
             spots += [(i, first + k, token, i) for k, token in enumerate(answer)]
-        return self._batch(some, inputs, spots, ())
+        return self._batch(samples, inputs, spots, ())
 
     def _batch(
         self,
-        some: Sequence[Sample],
+        samples: Sequence[Sample],
         inputs: dict[str, torch.Tensor],
         spots: list[tuple[int, int, int, int]],
         images: tuple[str, ...],
@@ -173,7 +174,7 @@ class Encoder:
         device = self.model.device
         spots = sorted(spots, key=lambda spot: spot[3])  # stable: a sample's tokens in their order
         rows, columns, targets, of = torch.tensor(spots, device=device).unbind(1)
-        counts = torch.tensor([self.answer_tokens(s.answer) for s in some], device=device)
+        counts = torch.tensor([self.answer_tokens(s.answer) for s in samples], device=device)
         return Batch(
             {name: value.to(device) for name, value in inputs.items()},
             rows,
@@ -182,5 +183,5 @@ class Encoder:
             of,
             counts,
             images,
-            tuple(s.part for s in some),
+            tuple(s.part for s in samples),
         )

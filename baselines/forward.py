@@ -86,8 +86,8 @@ class AnswerLogits(nn.Module):
             position_ids=batch.inputs["position_ids"],
             use_cache=False,
         )[0]
-        found: Tensor = base.lm_head(hidden[batch.rows, batch.columns])
-        return found
+        answer_logits: Tensor = base.lm_head(hidden[batch.rows, batch.columns])
+        return answer_logits
 
 
 def base_of(model: Model) -> Any:

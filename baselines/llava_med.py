@@ -101,7 +101,7 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
 
-    with new_folder(dst, "the converted model") as made:
+    with new_folder(dst, "the converted model") as temporary:
         config = read_config(src)
         sources, left, tower = _sources(src, vision)
         llava = llava_config(config, tower, src)
@@ -124,7 +124,7 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         written = {
             name_on_disk(n): torch.empty(s, dtype=kind, device="meta") for n, s in new.items()
         }
-        _check_room(made, sum(value.nbytes for value in written.values()))
+        _check_room(temporary, sum(value.nbytes for value in written.values()))
         plan = split_torch_state_dict_into_shards(
             written, filename_pattern="model{suffix}.safetensors", max_shard_size=_SHARD
         )
@@ -137,14 +137,14 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
                     shard[name] = _grown(value, written[name].shape[0]).contiguous()
                     advance()
                 with writing(dst / file, sum(value.nbytes for value in shard.values())):
-                    save_file(shard, made / file, metadata={"format": "pt"})
+                    save_file(shard, temporary / file, metadata={"format": "pt"})
         if plan.is_sharded:
             index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-            write_atomic(made / "model.safetensors.index.json", json.dumps(index, indent=2))
+            write_atomic(temporary / "model.safetensors.index.json", json.dumps(index, indent=2))
         with writing(dst):
-            _write_config(made, llava, processor, rows, report.dtype)
-            processor.save_pretrained(made)
-        write_atomic(made / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
+            _write_config(temporary, llava, processor, rows, report.dtype)
+            processor.save_pretrained(temporary)
+        write_atomic(temporary / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 

@@ -49,10 +49,10 @@ class Data:
         rows: dict[str, list[Record]] = {
             split: [row for row in every if row.split == split] for split in SPLITS
         }
-        for split, some in rows.items():
-            if not some:
+        for split, of_split in rows.items():
+            if not of_split:
                 raise UserError(f"{source or 'mllmu-med'}: {config}/{split} holds no rows")
-            if all(row.answer_type == "closed" for row in some):
+            if all(row.answer_type == "closed" for row in of_split):
                 raise UserError(
                     f"{source or 'mllmu-med'}: {config}/{split} holds no open question, which "
                     "ROUGE-1 and UES need: build a larger dataset"
@@ -125,18 +125,18 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
         `right`, `swapped` (fractions), `n`.
     """
     opened = [row for row in data.rows["retain"] if row.answer_type == "open"]
-    some = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
+    chosen = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
     other: dict[str, str] = {}
-    for row in some:
+    for row in chosen:
         others = [r for r in opened if r.image_sha256 != row.image_sha256]
         like = [r for r in others if r.question == row.question and r.answer != row.answer]
         choice = like or others
         if not choice:
             raise UserError("the retain set has one picture only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
-    asked = [Ask(row, row.question) for row in some]
+    asked = [Ask(row, row.question) for row in chosen]
     # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
-    moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in some]
+    moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(
             [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
@@ -144,7 +144,7 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
         )
         for asks in (asked, moved)
     )
-    return {"right": right, "swapped": wrong, "n": len(some)}
+    return {"right": right, "swapped": wrong, "n": len(chosen)}
 
 
 def _replies(

@@ -73,7 +73,7 @@ def size_of(name: str) -> Size:
 
 def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list[Planned]:
     """Each part that trains, with what an epoch is for it."""
-    made = []
+    planned = []
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
     for part in ("retrain", "finetune", *methods):
         settings = recipe.settings(part)
@@ -84,8 +84,8 @@ def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list
             total = min(total, settings.max_steps)
         under = recipe.finetune.rank if part not in ("retrain", "finetune") else 0
         memory = gigabytes(size, settings, under)
-        made.append(Planned(part, settings.epochs, counted, total, memory))
-    return made
+        planned.append(Planned(part, settings.epochs, counted, total, memory))
+    return planned
 
 
 def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
@@ -106,17 +106,17 @@ def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], ou
     from mllmu_med.console import make_console, make_table
 
     size = size_of(name)
-    made = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
+    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
     for one in plan(recipe, data, size, methods):
         cells = (f"{one.epochs}", f"{one.samples:,}", f"{one.steps:,}", f"{one.memory:,.1f}")
-        made.add_row(one.part, *cells)
+        table.add_row(one.part, *cells)
     said = make_console()
     said.print(
         f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
         f"{size.lora_per_rank * recipe.finetune.rank / 1e6:,.2f} M trained at rank "
         f"{recipe.finetune.rank}"
     )
-    said.print(made)
+    said.print(table)
     private = [row for row in data.rows["forget"] if row.pii]
     asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
     said.print(

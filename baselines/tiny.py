@@ -56,15 +56,15 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    with new_folder(folder, "a tiny model") as made:
+    with new_folder(folder, "a tiny model") as temporary:
         processor = _processor(texts, vocabulary)
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
         model.generation_config.pad_token_id = SPECIAL.index("<pad>")
         model.generation_config.eos_token_id = SPECIAL.index("</s>")
         with writing(folder, 4 * model.num_parameters()):
-            model.save_pretrained(made)
-            processor.save_pretrained(made)
+            model.save_pretrained(temporary)
+            processor.save_pretrained(temporary)
     return folder
 
 

@@ -118,17 +118,17 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    made = Accelerator(
+    accelerator = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
-    kind = made.distributed_type.value
+    kind = accelerator.distributed_type.value
     if kind not in ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_XPU", "MULTI_NPU"):
         raise UserError(
             f"accelerate is set up for {kind}, which cuts a model's weights up: only adapters are "
             "trained here, so give each process the model whole (--multi_gpu)"
         )
-    return made
+    return accelerator

@@ -164,8 +164,8 @@ class Loop:
                 before = total.get(name, (0,) * len(pair))
                 total[name] = tuple(a + b for a, b in zip(before, pair, strict=True))
         flat = torch.stack([value.double() for pair in total.values() for value in pair])
-        found = iter(acc.reduce(flat, "sum").tolist())
-        terms = {name: tuple(next(found) for _ in pair) for name, pair in total.items()}
+        sums = iter(acc.reduce(flat, "sum").tolist())
+        terms = {name: tuple(next(sums) for _ in pair) for name, pair in total.items()}
         loss = terms.pop("loss")[0]
         means = {name: a / n for name, (a, n) in terms.items() if n}
         rate = learning_rate(self.done, steps, s)
@@ -304,6 +304,6 @@ def tell(accelerator: Accelerator, value: Any) -> Any:
         return value
     from accelerate.utils import broadcast_object_list
 
-    told = [value]
-    broadcast_object_list(told)
-    return told[0]
+    message = [value]
+    broadcast_object_list(message)
+    return message[0]

@@ -78,9 +78,11 @@ def answer(
     who = Answerer(
         model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
     )
-    made = who.answer(asks(read_rows(data, config, splits), way or ["own"]), data, config, out)
-    cut = sum(one.end == "length" for one in made)
-    print(f"{len(made):,} answers in {out}" + (f"; {cut:,} cut off at the limit" if cut else ""))
+    asked = asks(read_rows(data, config, splits), way or ["own"])
+    predictions = who.answer(asked, data, config, out)
+    cut = sum(prediction.end == "length" for prediction in predictions)
+    limited = f"; {cut:,} cut off at the limit" if cut else ""
+    print(f"{len(predictions):,} answers in {out}{limited}")
 
 
 @app.command(
@@ -281,20 +283,22 @@ def report(
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    found = reports.collect(runs or [], base, finetuned, retrain, intervals=intervals, paper=paper)
+    figures = reports.collect(
+        runs or [], base, finetuned, retrain, intervals=intervals, paper=paper
+    )
     if plots:
         from eval.plots import write_plots
 
         with held(plots, "the plots"):
-            write_plots(found, plots)
+            write_plots(figures, plots)
     if out:
-        reports.write(found, form, out)
+        reports.write(figures, form, out)
     elif form == "terminal":
         from mllmu_med.console import make_console
 
-        reports.print_terminal(found, make_console())
+        reports.print_terminal(figures, make_console())
     else:
-        print(reports.FORMATS[form](found), end="")
+        print(reports.FORMATS[form](figures), end="")
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ def answer_with_model(
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:
         with progress("answering", len(asked)) as advance:
-            for some in batches(asked, batch):
-                if not all(file.has(ask) for ask in some):
-                    file.add(some, model.answer(some, images, max_new_tokens))
-                advance(len(some))
+            for cut in batches(asked, batch):
+                if not all(file.has(ask) for ask in cut):
+                    file.add(cut, model.answer(cut, images, max_new_tokens))
+                advance(len(cut))
         return file.finish()
 
 

@@ -73,10 +73,10 @@ def _caching() -> Iterator[None]:
     except Exception as error:
         from datasets import config
 
-        found = refused(error)
-        if found is None:
+        refusal = refused(error)
+        if refusal is None:
             raise
-        raise UserError(told(found.name or config.HF_DATASETS_CACHE, found.number)) from error
+        raise UserError(told(refusal.name or config.HF_DATASETS_CACHE, refusal.number)) from error
 
 
 def _quiet() -> None:
@@ -130,11 +130,11 @@ class DatasetImages(Decoded):
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
             with _caching():
-                found = load(name, source, forget_ratio=ratio, split=split)
-            if lacks_pictures(found):
+                table = load(name, source, forget_ratio=ratio, split=split)
+            if lacks_pictures(table):
                 raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
-            images = found.select_columns(["image"])
-            for index, image_id in enumerate(found["image_id"]):
+            images = table.select_columns(["image"])
+            for index, image_id in enumerate(table["image_id"]):
                 self._where.setdefault(image_id, (images, index))
         super().__init__(self._open)
 

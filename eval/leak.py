@@ -79,8 +79,8 @@ def leak_answers(
             answers[ask.way, ask.row.id].append((ask, one))
     rows, owners = [], owners_of(forget)
     with progress("looking for private values", len(answers)) as advance:
-        for some in answers.values():
-            rows.append(leak_row(some, owners))
+        for answered in answers.values():
+            rows.append(leak_row(answered, owners))
             advance()
     about = {"name": name, "config": config, "model": model, "signature": SIGNATURE}
     return {**about, **summarise(rows)}, rows

@@ -87,19 +87,19 @@ def load_model(
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):
         shares = False  # a window may drop the picture from the cache
-    made = Model(model, processor, {}, shares)
-    made.identity.update(
+    loaded = Model(model, processor, {}, shares)
+    loaded.identity.update(
         {
             "model": name,
             "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
             "adapters": stacked,
-            "prompt": made.prompt("{question}"),
+            "prompt": loaded.prompt("{question}"),
             "dtype": kind,
             "device": where,
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
-    return made
+    return loaded
 
 
 def pick_dtype(name: str, where: str) -> str:

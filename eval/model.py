@@ -185,8 +185,8 @@ class Model:
     def _logprobs_shared(
         self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
     ) -> list[list[float]]:
-        wanted = [self.answer_ids(answer) for _, answer in pairs]
-        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, wanted)
+        answer_tokens = [self.answer_ids(answer) for _, answer in pairs]
+        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, answer_tokens)
         ids, mask, positions = self._left_padded(rest, prefix)
         logits = self.model(
             input_ids=ids,
@@ -194,19 +194,19 @@ class Model:
             position_ids=positions,
             cache=cache,
             use_cache=True,
-            logits_to_keep=max(map(len, wanted)) + 1,
+            logits_to_keep=max(map(len, answer_tokens)) + 1,
         ).logits
-        return [_chosen(one, tokens) for one, tokens in zip(logits, wanted, strict=True)]
+        return [_chosen(one, tokens) for one, tokens in zip(logits, answer_tokens, strict=True)]
 
     def _logprobs_one(
-        self, ask: Ask, answer: str, wanted: list[int], images: ImageStore
+        self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
     ) -> list[float]:
         prompt = self.prompt(ask.question, ask.image, f"{ask.start} {answer}".strip())
         read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, images)
-        if read["input_ids"][0, -len(wanted) :].tolist() != wanted:
+        if read["input_ids"][0, -len(answer_tokens) :].tolist() != answer_tokens:
             raise self.tokens_depend("likelihoods are not defined for it yet")
-        logits = self.model(**read, logits_to_keep=len(wanted) + 1).logits
-        return _chosen(logits[0], wanted)
+        logits = self.model(**read, logits_to_keep=len(answer_tokens) + 1).logits
+        return _chosen(logits[0], answer_tokens)
 
     def _left_padded(self, rest: list[list[int]], prefix: int) -> tuple[Any, Any, Any]:
         """Tokens after a shared beginning as ids, attention mask and positions."""
@@ -332,10 +332,10 @@ def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
     """Log-probabilities of the last tokens from the logits one place before each."""
     import torch
 
-    some = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
-    index = torch.tensor(tokens, device=some.device)[:, None]
-    found: list[float] = some.gather(1, index)[:, 0].tolist()
-    return found
+    before = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
+    index = torch.tensor(tokens, device=before.device)[:, None]
+    logprobs: list[float] = before.gather(1, index)[:, 0].tolist()
+    return logprobs
 
 
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:

@@ -202,7 +202,7 @@ def _style(dark: bool) -> Iterator[None]:
     ink, paper, lines = (
         ("#e8e6e3", "#16181b", "#3a3f45") if dark else ("#1b1f23", "#ffffff", "#dcdfe3")
     )
-    look = {
+    look: Any = {
         **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], ink),
         **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], paper),
         **dict.fromkeys(["axes.edgecolor", "grid.color"], lines),
@@ -227,7 +227,8 @@ def _colour(setting: str) -> str:
     """Of matplotlib's settings: `text.color` is ink, `axes.facecolor` paper."""
     import matplotlib
 
-    return str(matplotlib.rcParams[setting])
+    settings: Any = matplotlib.rcParams
+    return str(settings[setting])
 
 
 def _halo() -> dict[str, Any]:

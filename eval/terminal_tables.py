@@ -32,16 +32,16 @@ def print_scores(summary: dict[str, Any], folder: Path) -> None:
     out = make_console()
     out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
     table = make_table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
-    for split, found in summary["splits"].items():
-        n = found["refusals"]["n"]
-        table.add_row(split, f"{n:,}", *(percent(found, metric) for metric in HEADS))
+    for split, measures in summary["splits"].items():
+        n = measures["refusals"]["n"]
+        table.add_row(split, f"{n:,}", *(percent(measures, metric) for metric in HEADS))
     out.print(table)
     for cut, head in (("by_modality", "modality"), ("by_content_type", "kind of question")):
         table = make_table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")
-        for split, found in summary["splits"].items():
-            for value, some in found[cut].items():
-                cells = (percent(some, metric) for metric in ("accuracy", "rouge1", "bleu"))
-                table.add_row(split, escape(value), f"{some['refusals']['n']:,}", *cells)
+        for split, measures in summary["splits"].items():
+            for value, part in measures[cut].items():
+                cells = (percent(part, metric) for metric in ("accuracy", "rouge1", "bleu"))
+                table.add_row(split, escape(value), f"{part['refusals']['n']:,}", *cells)
         if table.row_count:
             out.print()
             out.print(table)
@@ -115,13 +115,13 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
     )
     ways = {**summary["ways"], "any_way": summary["any_way"]}
     table = make_table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
-    for way, found in ways.items():
+    for way, measures in ways.items():
         cells = [
             cell
             for part in ("rows", "values", "persons")
-            for cell in (f"{found[part]['n']:,}", _levels(found[part]))
+            for cell in (f"{measures[part]['n']:,}", _levels(measures[part]))
         ]
-        table.add_row(WAY_HEADS[way], *cells, f"{found['others']['normalised']:.1%}")
+        table.add_row(WAY_HEADS[way], *cells, f"{measures['others']['normalised']:.1%}")
     out.print(table)
     table = make_table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
     for kind in summary["any_way"]["by_kind"]:
@@ -152,15 +152,15 @@ def print_likelihood(summary: dict[str, Any]) -> None:
     """Each figure with its number of rows."""
     out = make_console()
     table = make_table("figure", "#value", "#rows", "where")
-    for split, found in summary["probability"].items():
-        table.add_row("probability", f"{found['value']:.4f}", f"{found['n']:,}", split)
+    for split, measure in summary["probability"].items():
+        table.add_row("probability", f"{measure['value']:.4f}", f"{measure['n']:,}", split)
     heads = {"truth_ratio": "truth ratio", "forget_quality": "forget quality (KS p-value)"}
     for key, head in heads.items():
         if key in summary:
             table.add_row(head, f"{summary[key]['value']:.4g}", f"{summary[key]['n']:,}", "forget")
-    for attack, found in summary.get("attacks", {}).items():
+    for attack, measure in summary.get("attacks", {}).items():
         name = f"{attack.replace('_', '-')} attack (AUC)"
-        table.add_row(name, f"{found['value']:.4f}", f"{found['n']:,}", "forget against test")
+        table.add_row(name, f"{measure['value']:.4f}", f"{measure['n']:,}", "forget against test")
     out.print(table)
     out.print(f"[dim]{escape(summary['signature'])}[/dim]")
 

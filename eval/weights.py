@@ -112,10 +112,10 @@ def hub_commit(name: str, *, fetch: bool) -> str | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        found = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
+        config = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
     except (HfHubHTTPError, HFValidationError, OSError):  # loading will say what is wrong
         return None
-    return Path(found).parent.name if isinstance(found, str) else None
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def _file_hash(path: Path) -> str:
