@@ -17,6 +17,7 @@ from eval.model import Model
 from eval.run_folder import read_json
 from eval.weights import weights_hash, with_adapter
 from mllmu_med.disk import writing
+from mllmu_med.errors import first_line
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import UserError
 
@@ -130,9 +131,9 @@ def add_adapter(
             else:
                 net = get_peft_model(net, config, adapter_name=name)
     except ValueError as error:
-        reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"{model.identity.get('model')}: no place for LoRA on its language model: {reason}"
+            f"{model.identity.get('model')}: no place for LoRA on its language model: "
+            f"{first_line(error)}"
         ) from error
     net.eval()
     adapter = Adapter(net, name, parents)

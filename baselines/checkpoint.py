@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{file}: cannot be read ({reason}): fetch it again") from error
+        raise UserError(f"{file}: cannot be read ({first_line(error)}): fetch it again") from error
     named = isinstance(tensors, dict) and all(isinstance(v, torch.Tensor) for v in tensors.values())
     if not named:
         raise UserError(f"{file}: holds other things than tensors by name")

@@ -30,6 +30,7 @@ from baselines.llava_layout import (
     vision_config_of,
 )
 from mllmu_med.disk import readable, writing
+from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
 from mllmu_med.progress import progress
 from mllmu_med_dataset import UserError
@@ -171,8 +172,7 @@ def _stock_tower(folder: Path) -> tuple[Sources, Any]:
     try:
         config = CLIPVisionConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{folder}: not a CLIP: {reason}") from error
+        raise UserError(f"{folder}: not a CLIP: {first_line(error)}") from error
     sources = {
         TOWER + name.removeprefix("vision_model."): Source(name, tensor)
         for name, tensor in weights.items()

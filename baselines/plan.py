@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.losses import METHODS
 from baselines.schedule import epoch_steps, samples
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def size_of(name: str) -> Size:
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{name}: its configuration cannot be read: {reason}") from error
+        raise UserError(f"{name}: its configuration cannot be read: {first_line(error)}") from error
     per_rank = sum(
         sum(module.weight.shape)
         for place, module in model.named_modules()

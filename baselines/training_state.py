@@ -43,27 +43,13 @@ class Outcome:
         return {k: v for k, v in asdict(self).items() if k != "adapter"}
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
-
-    @property
-    def adapter(self) -> Path:
-        return self.path / "adapter"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    @property
-    def record(self) -> Path:
-        return self.path / "record.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record, self.log = path / "record.json", path / "log.jsonl"
+        self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
         """Write the record of a new run, or find the same run's; its outcome if it has ended.

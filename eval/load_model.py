@@ -17,6 +17,7 @@ from eval.weights import (
     weights_hash,
     with_adapters,
 )
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import UsageError, UserError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
@@ -67,8 +68,9 @@ def load_model(
         )
         processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error
+        raise UserError(
+            f"{name}: cannot be loaded as an image-text model: {first_line(error)}"
+        ) from error
     lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
     if lacking:
         # The library would fill them with random numbers and only warn.
