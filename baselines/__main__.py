@@ -8,78 +8,105 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from eval.command_options import Data, Device, Dtype, option
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
+    from baselines.measure import Data as Dataset
     from baselines.recipe import Recipe
+    from baselines.run import Stack
 
 app = make_app("Fine-tune and unlearn on MLLMU-Med: LoRA on any LLaVA, or on a tiny one on a CPU.")
 
 RecipeName = Annotated[
     str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME|FILE",
-        help="demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
+    option(
+        "NAME|FILE",
+        "demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
         "the tiny model, else the paper's; by the config]",
+        "--recipe",
     ),
 ]
 ModelName = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="DIR|ID", help="A LLaVA's folder or Hub id, or tiny. [default: tiny]"
-    ),
+    str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
 ]
-DataSource = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
-]
-Config = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05."),
-]
+Config = Annotated[str | None, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
 Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="A value of the recipe, e.g. finetune.epochs=1."
-    ),
+    list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
-]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
+Out = Annotated[Path, option("DIR", "The run's folder.")]
+
+
+class Options(NamedTuple):
+    """What all commands that train are told, as it was typed."""
+
+    recipe: str | None = None
+    model: str | None = None
+    data: str | None = None
+    config: str | None = None
+    choices: Sequence[str] | None = None
+    device: str = ""
+    dtype: str = ""
+
+    def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
+        """The recipe of a command that trains some parts; every `--set` has to decide one of them.
+
+        methods: a list of methods that are trained too, comma-separated (empty: the recipe's own).
+        """
+        from baselines.recipe import check_read, load_recipe
+        from baselines.run import is_tiny
+        from eval.dataset_rows import split_config
+        from mllmu_med.recipe_files import Choice
+        from mllmu_med.recipe_files import choices as parse_choices
+
+        scenario = split_config(self.config)[0] if self.config else "privacy"
+        demo = "demo" if scenario == "privacy" else "demo-incorrect"
+        name = self.recipe or (demo if is_tiny(self.model) else f"paper-{scenario}")
+        typed = parse_choices(self.choices or [])
+        named = {"model": self.model, "config": self.config}
+        recipe = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
+        if not recipe.model:
+            raise UsageError(
+                f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
+                "`python -m baselines convert-llava-med`), or tiny"
+            )
+        chosen = [] if methods is None else recipe.methods_in(methods)
+        check_read(recipe, typed, [*parts, *chosen])
+        return recipe
+
+    def stack(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Stack:
+        """The recipe's model; the tiny one is made in a folder unless it is there."""
+        from baselines.run import Stack, tiny_model
+        from baselines.tiny import TINY
+
+        name = str(recipe.model)
+        if name == TINY:
+            name = str(tiny_model(recipe, dataset, folder))
+        return Stack(name, self.device, self.dtype)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines run
-  python -m baselines run --config incorrect --methods ga,idk --out runs/some
-  python -m baselines run --model llava-med --config privacy --out runs/llava-med
-  python -m baselines run --model llava-med --plan
-  accelerate launch -m baselines run --model llava-med --out runs/llava-med
+    examples="""
+python -m baselines run
+python -m baselines run --config incorrect --methods ga,idk --out runs/some
+python -m baselines run --model llava-med --config privacy --out runs/llava-med
+python -m baselines run --model llava-med --plan
+accelerate launch -m baselines run --model llava-med --out runs/llava-med
 """
 )
 @one_line_errors
 def run(
     recipe: RecipeName = None,
     model: ModelName = None,
-    data: DataSource = None,
+    data: Data = None,
     config: Config = None,
-    methods: Annotated[
-        str, typer.Option(metavar="LIST", help="e.g. ga,idk. [default: the recipe's]")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="[default: runs/RECIPE-CONFIG]")
-    ] = None,
+    methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
+    out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
     choices: Set = None,
     device: Device = "",
     dtype: Dtype = "",
@@ -91,115 +118,68 @@ def run(
 
     Rerun to resume after a kill or to add methods; finished parts are kept.
     """
-    from baselines.measure import Data
-    from baselines.run import Stack, is_main, notes, run_all, tiny_model
-    from baselines.tiny import TINY
+    from baselines.measure import Data as Dataset
+    from baselines.run import is_main, notes, run_all
     from mllmu_med.locks import held
 
-    loaded = _recipe(recipe, model, config, choices, ["finetune", "retrain"], methods)
-    wanted = loaded.wanted(methods)
+    options = Options(recipe, model, data, config, choices, device, dtype)
+    loaded = options.read_recipe(["finetune", "retrain"], methods)
+    chosen = loaded.methods_in(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
-    read = Data.read(data, loaded.config)
-    name = str(loaded.model)
+    dataset = Dataset.read(data, loaded.config)
     if plan:
         from baselines.plan import print_plan
 
-        print_plan(loaded, read, name, wanted, folder)
+        print_plan(loaded, dataset, str(loaded.model), chosen, folder)
         return
     with held(folder) if is_main() else nullcontext():
-        if name == TINY:
-            name = str(tiny_model(loaded, read, folder))
-        folders = run_all(loaded, read, Stack(name, device, dtype), folder, wanted)
+        stack = options.stack(loaded, dataset, folder)
+        folders = run_all(loaded, dataset, stack, folder, chosen)
         if not is_main():
             return
         from eval import report
         from mllmu_med.console import make_console
 
-        found = report.collect(folders, intervals=True)
-        found.notes[:0] = notes(folder, wanted)
-        report.write(found, "html", folder / "report.html")
+        results = report.collect(folders, intervals=True)
+        results.notes[:0] = notes(folder, chosen)
+        report.write(results, "html", folder / "report.html")
     report.print_terminal(report.collect(folders), make_console())
-    for note in notes(folder, wanted):
+    for note in notes(folder, chosen):
         print(note)
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
 
 
-def _recipe(
-    recipe: str | None,
-    model: str | None,
-    config: str | None,
-    settings: list[str] | None,
-    parts: Sequence[str],
-    methods: str | None = None,
-) -> Recipe:
-    """The recipe of a command that trains some parts, and the methods of a list (empty: its own).
+def _add_learning(method: str, purpose: str, examples: str) -> None:
+    """The command of a method that starts from the recipe's model itself."""
 
-    Every `--set` has to decide something of them.
+    def learn(
+        out: Out,
+        recipe: RecipeName = None,
+        model: ModelName = None,
+        data: Data = None,
+        config: Config = None,
+        choices: Set = None,
+        device: Device = "",
+        dtype: Dtype = "",
+    ) -> None:
+        _train(method, out, Options(recipe, model, data, config, choices, device, dtype))
+
+    app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
+
+
+_add_learning(
+    "finetune",
+    "Fine-tune a model with LoRA on forget + retain, then answer and score all splits.",
     """
-    from baselines.recipe import check_read, load_recipe
-    from baselines.run import is_tiny
-    from eval.dataset_rows import split_config
-    from mllmu_med.recipe_files import Choice
-    from mllmu_med.recipe_files import choices as parse_choices
-
-    scenario = split_config(config)[0] if config else "privacy"
-    demo = "demo" if scenario == "privacy" else "demo-incorrect"
-    name = recipe or (demo if is_tiny(model) else f"paper-{scenario}")
-    typed = parse_choices(settings or [])
-    named = {"model": model, "config": config}
-    loaded = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
-    if not loaded.model:
-        raise UsageError(
-            f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
-            "`python -m baselines convert-llava-med`), or tiny"
-        )
-    check_read(loaded, typed, [*parts, *([] if methods is None else loaded.wanted(methods))])
-    return loaded
-
-
-@app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines finetune --model llava-med --config privacy --out runs/finetune
-  python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
-"""
+python -m baselines finetune --model llava-med --config privacy --out runs/finetune
+python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
+""",
 )
-@one_line_errors
-def finetune(
-    out: Out,
-    recipe: RecipeName = None,
-    model: ModelName = None,
-    data: DataSource = None,
-    config: Config = None,
-    choices: Set = None,
-    device: Device = "",
-    dtype: Dtype = "",
-) -> None:
-    """Fine-tune a model with LoRA on forget + retain, then answer and score all splits."""
-    _one("finetune", out, recipe, model, data, config, choices, device, dtype)
-
-
-@app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines retrain --model llava-med --config privacy --out runs/retrain
-"""
+_add_learning(
+    "retrain",
+    "Fine-tune on the retain set only: the reference that unlearning should match.",
+    "python -m baselines retrain --model llava-med --config privacy --out runs/retrain",
 )
-@one_line_errors
-def retrain(
-    out: Out,
-    recipe: RecipeName = None,
-    model: ModelName = None,
-    data: DataSource = None,
-    config: Config = None,
-    choices: Set = None,
-    device: Device = "",
-    dtype: Dtype = "",
-) -> None:
-    """Fine-tune on the retain set only: the reference that unlearning should match."""
-    _one("retrain", out, recipe, model, data, config, choices, device, dtype)
 
 
 def _who_takes() -> str:
@@ -230,12 +210,10 @@ def unlearn(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="ga, gd, kl-min, idk, llmu, npo, simnpo or dpo.")
     ],
-    parent: Annotated[
-        Path, typer.Option("--from", metavar="DIR", help="A run of finetune (or of unlearn).")
-    ],
+    parent: Annotated[Path, option("DIR", "A run of finetune (or of unlearn).", "--from")],
     out: Out,
     recipe: RecipeName = None,
-    data: DataSource = None,
+    data: Data = None,
     choices: Set = None,
     device: Device = "",
     dtype: Dtype = "",
@@ -250,62 +228,38 @@ def unlearn(
     about = record["data"]
     if "hash" not in about:
         raise UserError(f"{parent}: does not say on which dataset it was trained: fine-tune anew")
-    _one(
-        method,
-        out,
-        recipe,
-        record["model"]["model"],
-        data or about["source"],
-        about["config"],
-        choices,
-        device,
-        dtype,
-        tuple(adapters),
-        about["hash"],
-    )
+    source, config = data or about["source"], about["config"]
+    options = Options(recipe, record["model"]["model"], source, config, choices, device, dtype)
+    _train(method, out, options, tuple(adapters), about["hash"])
 
 
-def _one(
-    method: str,
-    out: Path,
-    recipe: str | None,
-    model: str | None,
-    data: str | None,
-    config: str | None,
-    settings: list[str] | None,
-    device: str,
-    dtype: str,
-    parents: tuple[Path, ...] = (),
-    learnt: str = "",
+def _train(
+    method: str, out: Path, options: Options, parents: tuple[Path, ...] = (), learnt: str = ""
 ) -> None:
-    from baselines.measure import Data
-    from baselines.run import Part, Stack, do, is_main, tiny_model
-    from baselines.tiny import TINY
+    """Train and measure one part; `learnt`: hash of the dataset that its parents learnt."""
+    from baselines.measure import Data as Dataset
+    from baselines.run import Part, do, is_main
     from eval import terminal_tables
     from eval.run_folder import read_json
 
-    loaded = _recipe(recipe, model, config, settings, [method])
-    read = Data.read(data, loaded.config)
-    if learnt and read.hash != learnt:
+    recipe = options.read_recipe([method])
+    dataset = Dataset.read(options.data, recipe.config)
+    if learnt and dataset.hash != learnt:
         raise UserError(
             f"{parents[-1].parent}: was trained on another dataset (hash {learnt}, that of "
-            f"{read.source or 'mllmu-med'} is {read.hash}): give --data the one it was trained "
-            "on, or fine-tune anew"
+            f"{dataset.source or 'mllmu-med'} is {dataset.hash}): give --data the one it was "
+            "trained on, or fine-tune anew"
         )
-    name = str(loaded.model)
-    if name == TINY:
-        name = str(tiny_model(loaded, read, out.parent))
-    do(Part(method, out, parents), loaded, read, Stack(name, device, dtype))
+    stack = options.stack(recipe, dataset, out.parent)
+    do(Part(method, out, parents), recipe, dataset, stack)
     if is_main():
         terminal_tables.print_scores(read_json(out / "scores.json"), out)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines recipe paper-privacy
-  python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
+    examples="""
+python -m baselines recipe paper-privacy
+python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
 """
 )
 @one_line_errors
@@ -324,11 +278,9 @@ def recipe(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
-  python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
+    examples="""
+python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
+python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
 """
 )
 @one_line_errors
@@ -336,8 +288,7 @@ def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
     vision: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Use the vision tower of a stock CLIP instead."),
+        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
     ] = None,
 ) -> None:
     """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""

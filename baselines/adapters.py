@@ -17,6 +17,7 @@ from eval.model import Model
 from eval.run_folder import read_json
 from eval.weights import weights_hash, with_adapter
 from mllmu_med.disk import writing
+from mllmu_med.errors import first_line
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import UserError
 
@@ -130,21 +131,21 @@ def add_adapter(
             else:
                 net = get_peft_model(net, config, adapter_name=name)
     except ValueError as error:
-        reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"{model.identity.get('model')}: no place for LoRA on its language model: {reason}"
+            f"{model.identity.get('model')}: no place for LoRA on its language model: "
+            f"{first_line(error)}"
         ) from error
     net.eval()
-    made = Adapter(net, name, parents)
-    made.use()
-    seeing = [name for name in made.weights() if "language_model" not in name]
+    adapter = Adapter(net, name, parents)
+    adapter.use()
+    seeing = [name for name in adapter.weights() if "language_model" not in name]
     if not projector and seeing:
         raise UserError(
             f"{model.identity.get('model')}: LoRA would also train {seeing[0]}, which is no part "
             "of its language model"
         )
     model.model = net
-    return made
+    return adapter
 
 
 def put_on(model: Model, folder: Path) -> None:
@@ -241,21 +242,23 @@ def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
     """The model card of an adapter: what it is, what it goes on top of, how to load it."""
     base = model.identity.get("model", "")
     parents = parents_of(model)
-    head = ["---", "library_name: peft", "tags: [lora, mllmu-med, machine-unlearning]"]
-    if base and not Path(base).expanduser().is_dir():
-        head.append(f"base_model: {base}")
-    lines = [*head, "---", "", f"# LoRA adapter: {method}", ""]
-    lines += [f"- Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
+    base_line = f"base_model: {base}\n" if base and not Path(base).expanduser().is_dir() else ""
+    facts = [f"Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
     for i, one in enumerate(parents, 1):
-        lines.append(f"- On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
-    lines += [f"- {name}: {value}" for name, value in record.items()]
-    order = [*(one["path"] for one in parents), "this folder"]
-    lines += [
-        "",
-        "Load the base model, then all adapters in this order, all active together: "
-        f"{', '.join(order)}.",
-        "",
-        "Research artefact of the MLLMU-Med benchmark; not for clinical use.",
-        "",
-    ]
-    return "\n".join(lines)
+        facts.append(f"On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
+    facts += [f"{name}: {value}" for name, value in record.items()]
+    order = ", ".join([*(one["path"] for one in parents), "this folder"])
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return f"""---
+library_name: peft
+tags: [lora, mllmu-med, machine-unlearning]
+{base_line}---
+
+# LoRA adapter: {method}
+
+{listed}
+
+Load the base model, then all adapters in this order, all active together: {order}.
+
+Research artefact of the MLLMU-Med benchmark; not for clinical use.
+"""

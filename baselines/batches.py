@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from baselines.schedule import Sample
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med_dataset import UserError
 
@@ -39,7 +39,7 @@ class Batch:
     targets: torch.Tensor
     of: torch.Tensor
     counts: torch.Tensor
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ class Encoder:
     """Tokens of questions and answers, as `eval.model` has them, remembered."""
 
     model: Model
-    pictures: PictureStore
+    images: ImageStore
     _prefix: list[int] = field(default_factory=list)
     _questions: dict[str, list[int]] = field(default_factory=dict)
     _answers: dict[str, list[int]] = field(default_factory=dict)
@@ -76,26 +76,27 @@ class Encoder:
             self._questions[text] = ids[end:]
         return self._prefix, self._questions[text]
 
-    def collate(self, some: Sequence[Sample], packing: str, pad_to: int = 0) -> Batch:
+    def collate(self, samples: Sequence[Sample], packing: str, pad_to: int = 0) -> Batch:
         """One batch of some samples, padded on the right; `pad_to` widens the padding."""
         if not self.model.shares:
-            return self._from_processor(some)
+            return self._from_processor(samples)
         groups: dict[object, list[int]] = {}
-        for i, sample in enumerate(some):
+        for i, sample in enumerate(samples):
             groups.setdefault(sample.image_id if packing == "picture" else i, []).append(i)
-        return self._packed(some, list(groups.values()), pad_to)
+        return self._packed(samples, list(groups.values()), pad_to)
 
-    def _packed(self, some: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:
+    def _packed(self, samples: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:
         import torch
 
         lines: list[tuple[list[int], list[int], list[int]]] = []  # ids, positions, segments
         spots: list[tuple[int, int, int, int]] = []  # row, column, target, sample
         for row, group in enumerate(groups):
-            prefix, _ = self.question(some[group[0]].question)
+            prefix, _ = self.question(samples[group[0]].question)
             ids, positions = list(prefix), list(range(len(prefix)))
             segments = [0] * len(prefix)
             for number, i in enumerate(group, 1):
-                question, answer = self.question(some[i].question)[1], self.answer(some[i].answer)
+                _, question = self.question(samples[i].question)
+                answer = self.answer(samples[i].answer)
                 first = len(ids) + len(question) - 1
                 spots += [(row, first + k, token, i) for k, token in enumerate(answer)]
                 added = question + answer[:-1]  # nothing is predicted after the end token
@@ -116,8 +117,8 @@ class Encoder:
             "attention_mask": (segment >= 0).long() if alone else self._block_mask(segment),
             "position_ids": torch.tensor([padded(line[1], 0) for line in lines]),
         }
-        pictures = tuple(some[group[0]].image_id for group in groups)
-        return self._batch(some, inputs, spots, pictures)
+        images = tuple(samples[group[0]].image_id for group in groups)
+        return self._batch(samples, inputs, spots, images)
 
     def _block_mask(self, segments: torch.Tensor) -> torch.Tensor:
         """Additive mask [B, 1, L, L]: 0 where a token may look, else the type's lowest value."""
@@ -132,18 +133,18 @@ class Encoder:
         mask = torch.zeros(seen.shape, dtype=kind)
         return mask.masked_fill(~seen, torch.finfo(kind).min)[:, None]
 
-    def _from_processor(self, some: Sequence[Sample]) -> Batch:
+    def _from_processor(self, samples: Sequence[Sample]) -> Batch:
         """One sample a row through the model's own processor."""
         tokenizer = self.model.processor.tokenizer
-        prompts = [self.model.prompt(s.question) for s in some]
+        prompts = [self.model.prompt(s.question) for s in samples]
         texts = [
             f"{prompt} {s.answer}{tokenizer.eos_token}"
-            for prompt, s in zip(prompts, some, strict=True)
+            for prompt, s in zip(prompts, samples, strict=True)
         ]
         begin = tokenizer.bos_token or ""
         read = self.model.processor(
             text=texts,
-            images=[[self.pictures[s.image_id]] for s in some],
+            images=[[self.images[s.image_id]] for s in samples],
             return_tensors="pt",
             padding=True,
             padding_side="right",
@@ -153,30 +154,27 @@ class Encoder:
         if "pixel_values" in inputs:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.model.dtype)
         spots = []
-        for i, sample in enumerate(some):
+        for i, sample in enumerate(samples):
             answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())
             if inputs["input_ids"][i, end - len(answer) : end].tolist() != answer:
-                raise UserError(
-                    f"{self.model.identity.get('model')}: its tokens of an answer depend on the "
-                    "prompt before it: it cannot be trained yet"
-                )
+                raise self.model.tokens_depend("it cannot be trained yet")
             first = end - len(answer) - 1
             spots += [(i, first + k, token, i) for k, token in enumerate(answer)]
-        return self._batch(some, inputs, spots, ())
+        return self._batch(samples, inputs, spots, ())
 
     def _batch(
         self,
-        some: Sequence[Sample],
+        samples: Sequence[Sample],
         inputs: dict[str, torch.Tensor],
         spots: list[tuple[int, int, int, int]],
-        pictures: tuple[str, ...],
+        images: tuple[str, ...],
     ) -> Batch:
         import torch
 
         device = self.model.device
         spots = sorted(spots, key=lambda spot: spot[3])  # stable: a sample's tokens in their order
         rows, columns, targets, of = torch.tensor(spots, device=device).unbind(1)
-        counts = torch.tensor([self.answer_tokens(s.answer) for s in some], device=device)
+        counts = torch.tensor([self.answer_tokens(s.answer) for s in samples], device=device)
         return Batch(
             {name: value.to(device) for name, value in inputs.items()},
             rows,
@@ -184,6 +182,6 @@ class Encoder:
             targets,
             of,
             counts,
-            pictures,
-            tuple(s.part for s in some),
+            images,
+            tuple(s.part for s in samples),
         )

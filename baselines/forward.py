@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.batches import Batch
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 
 
@@ -22,8 +22,8 @@ class Features:
     One picture at a time, so that they do not depend on which pictures came together.
     """
 
-    def __init__(self, model: Model, pictures: PictureStore) -> None:
-        self._model, self._pictures = model, pictures
+    def __init__(self, model: Model, images: ImageStore) -> None:
+        self._model, self._images = model, images
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, image_ids: Sequence[str]) -> Tensor:
@@ -42,7 +42,7 @@ class Features:
         )
         try:
             with torch.no_grad():
-                llava.get_image_features(self._model.pixels([self._pictures[image_id]]))
+                llava.get_image_features(self._model.pixels([self._images[image_id]]))
         finally:
             hook.remove()
         return seen[0][0]
@@ -71,14 +71,14 @@ class AnswerLogits(nn.Module):
             return self._logits(batch)
 
     def _logits(self, batch: Batch) -> Tensor:
-        if not batch.pictures or self._features is None:
+        if not batch.images or self._features is None:
             logits: Tensor = self.net(**batch.inputs, use_cache=False).logits
             return logits[batch.rows, batch.columns]
         base = self._base[0]
         llava = base.model
         ids = batch.inputs["input_ids"]
         words = llava.get_input_embeddings()(ids)
-        seen = llava.multi_modal_projector(self._features(batch.pictures)).to(words.dtype)
+        seen = llava.multi_modal_projector(self._features(batch.images)).to(words.dtype)
         where = (ids == base.config.image_token_index)[..., None]
         hidden: Tensor = llava.language_model(
             inputs_embeds=words.masked_scatter(where, seen),
@@ -86,8 +86,8 @@ class AnswerLogits(nn.Module):
             position_ids=batch.inputs["position_ids"],
             use_cache=False,
         )[0]
-        found: Tensor = base.lm_head(hidden[batch.rows, batch.columns])
-        return found
+        answer_logits: Tensor = base.lm_head(hidden[batch.rows, batch.columns])
+        return answer_logits
 
 
 def base_of(model: Model) -> Any:

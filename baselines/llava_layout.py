@@ -32,6 +32,13 @@ NAMES: Final = (
     ("lm_head.", "lm_head.", "language_model.lm_head."),
 )
 TOWER: Final = NAMES[0][1]
+#: LLaVA-Med's prompt as a chat template, for programs that ask the processor for one.
+CHAT: Final = (
+    "{% for message in messages %}{% if message.role == 'user' %}[INST] "
+    "{% for part in message.content %}{% if part.type == 'image' %}<image>\n"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %} [/INST]"
+    "{% else %} {{ message.content[0].text }}</s>{% endif %}{% endfor %}"
+)
 WORDS: Final = ("model.language_model.embed_tokens.weight", "lm_head.weight")
 #: Buffers that are computed anew, and what LLaVA-Med's loader never reads.
 LEFT: Final = ("rotary_emb.inv_freq", "embeddings.position_ids", "model.image_newline")
@@ -68,14 +75,14 @@ def read_config(src: Path) -> dict[str, Any]:
 
 def sort_names(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """The original names by transformers' ones, and those that are not needed."""
-    found, left = {}, []
+    originals, left = {}, []
     for name in names:
         if name.endswith(LEFT):
             left.append(name)
             continue
         ours = next((new + name[len(old) :] for old, new, _ in NAMES if name.startswith(old)), name)
-        found[ours] = name
-    return found, left
+        originals[ours] = name
+    return originals, left
 
 
 def original_name(name: str) -> str:
@@ -93,17 +100,17 @@ def vision_config_of(shapes: Mapping[str, tuple[int, ...]], src: Path) -> Any:
     """
     from transformers import CLIPVisionConfig
 
-    def shape(name: str, dimensions: int) -> tuple[int, ...]:
-        found = shapes.get(TOWER + name, ())
-        if len(found) != dimensions:
+    def shape_of(name: str, dimensions: int) -> tuple[int, ...]:
+        shape = shapes.get(TOWER + name, ())
+        if len(shape) != dimensions:
             raise UserError(
                 f"{src}: no usable {original_name(TOWER + name)}: fetch the model again"
             )
-        return found
+        return shape
 
-    hidden, _, _, patch = shape("embeddings.patch_embedding.weight", 4)
-    positions, _ = shape("embeddings.position_embedding.weight", 2)
-    wide, _ = shape("encoder.layers.0.mlp.fc1.weight", 2)
+    hidden, _, _, patch = shape_of("embeddings.patch_embedding.weight", 4)
+    positions, _ = shape_of("embeddings.position_embedding.weight", 2)
+    wide, _ = shape_of("encoder.layers.0.mlp.fc1.weight", 2)
     layers = {n.split(".")[4] for n in shapes if n.startswith(f"{TOWER}encoder.layers.")}
     return CLIPVisionConfig(
         hidden_size=hidden,
@@ -151,3 +158,41 @@ def shapes_of(config: Any) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(config)
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def llava_processor(
+    splitting: Any, vision: Any, strategy: str, *, pad: bool = True, longest: int = 2048
+) -> Any:
+    """Tokenizer, image processor and LLaVA-Med's prompt, as transformers' LLaVA takes them.
+
+    Args:
+        splitting: a `tokenizers.Tokenizer`; it knows `<unk>`, `<s>`, `</s>`, `<pad>` and `<image>`.
+        vision: the vision tower's configuration.
+        strategy: which of the tower's tokens are taken (`vision_feature_select_strategy`).
+        pad: whether an image is made square by a border before it is cropped.
+        longest: most tokens of a prompt.
+    """
+    from transformers import LlavaImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=splitting,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+        padding_side="left",
+        model_max_length=longest,
+    )
+    side = vision.image_size
+    images = LlavaImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, do_pad=pad
+    )
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=vision.patch_size,
+        vision_feature_select_strategy=strategy,
+        num_additional_image_tokens=1,  # CLS, which the strategy drops
+        chat_template=CHAT,
+    )

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.checkpoint import Checkpoint
+from baselines.checkpoint import read_checkpoint
 from baselines.llava_layout import (
     LEFT,
     TOWER,
     WORDS,
     llava_config,
+    llava_processor,
     name_on_disk,
     original_name,
     read_config,
@@ -29,6 +30,7 @@ from baselines.llava_layout import (
     vision_config_of,
 )
 from mllmu_med.disk import readable, writing
+from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
 from mllmu_med.progress import progress
 from mllmu_med_dataset import UserError
@@ -36,19 +38,22 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: LLaVA-Med's prompt as a chat template, for programs that ask the processor for one.
-CHAT: Final = (
-    "{% for message in messages %}{% if message.role == 'user' %}[INST] "
-    "{% for part in message.content %}{% if part.type == 'image' %}<image>\n"
-    "{% else %}{{ part.text }}{% endif %}{% endfor %} [/INST]"
-    "{% else %} {{ message.content[0].text }}</s>{% endif %}{% endfor %}"
-)
 #: What a stock CLIP holds besides its vision tower.
 _TEXT_SIDE: Final = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 _ROWS: Final = 64
 _SHARD: Final = 2_000_000_000
-#: A tensor's checkpoint and its name there, by its name in transformers.
-Sources = dict[str, tuple[Checkpoint, str]]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Source(NamedTuple):
+    """A tensor of the original checkpoint (or of a stock CLIP), and its name there."""
+
+    name: str
+    tensor: Tensor
+
+
+#: By a tensor's name in transformers.
+Sources = dict[str, Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +102,20 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
 
-    with new_folder(dst, "the converted model") as made:
+    with new_folder(dst, "the converted model") as temporary:
         config = read_config(src)
         sources, left, tower = _sources(src, vision)
         llava = llava_config(config, tower, src)
         expected = shapes_of(llava)
         _check(expected, sources, src)
-        checkpoint, original = sources[WORDS[1]]
-        head = checkpoint.read(original)
+        kind = sources[WORDS[1]].tensor.dtype
         report = Conversion(
             source=str(src),
             tensors=len(expected),
             parameters=sum(map(prod, expected.values())),
             vocabulary=llava.text_config.vocab_size,
             vision=str(vision),
-            dtype=str(head.dtype).removeprefix("torch."),
+            dtype=str(kind).removeprefix("torch."),
             left=sorted(left),
         )
         processor = _processor(src, config, llava)
@@ -119,9 +123,9 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         rows = -(-len(processor.tokenizer) // _ROWS) * _ROWS
         new = {n: (rows, *shape[1:]) if n in WORDS else shape for n, shape in expected.items()}
         written = {
-            name_on_disk(n): torch.empty(s, dtype=head.dtype, device="meta") for n, s in new.items()
+            name_on_disk(n): torch.empty(s, dtype=kind, device="meta") for n, s in new.items()
         }
-        _check_room(made, sum(value.nbytes for value in written.values()))
+        _check_room(temporary, sum(value.nbytes for value in written.values()))
         plan = split_torch_state_dict_into_shards(
             written, filename_pattern="model{suffix}.safetensors", max_shard_size=_SHARD
         )
@@ -130,79 +134,70 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
             for file, names in plan.filename_to_tensors.items():
                 shard = {}
                 for name in names:
-                    checkpoint, original = sources[inside[name]]
-                    value = checkpoint.read(original).to(head.dtype)
+                    value = sources[inside[name]].tensor.to(kind)
                     shard[name] = _grown(value, written[name].shape[0]).contiguous()
                     advance()
                 with writing(dst / file, sum(value.nbytes for value in shard.values())):
-                    save_file(shard, made / file, metadata={"format": "pt"})
+                    save_file(shard, temporary / file, metadata={"format": "pt"})
         if plan.is_sharded:
             index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-            write_atomic(made / "model.safetensors.index.json", json.dumps(index, indent=2))
+            write_atomic(temporary / "model.safetensors.index.json", json.dumps(index, indent=2))
         with writing(dst):
-            _write_config(made, llava, processor, rows, report.dtype)
-            processor.save_pretrained(made)
-        write_atomic(made / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
+            _write_config(temporary, llava, processor, rows, report.dtype)
+            processor.save_pretrained(temporary)
+        write_atomic(temporary / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 
 def _sources(src: Path, vision: str | Path) -> tuple[Sources, list[str], Any]:
     """Where each tensor comes from, which are left out, and the vision tower's configuration."""
-    weights = Checkpoint(src)
-    found, left = sort_names(weights.shapes)
-    own = [name for name in found if name.startswith(TOWER)]
-    sources = {name: (weights, original) for name, original in found.items()}
+    weights = read_checkpoint(src)
+    originals, left = sort_names(weights)
+    sources = {ours: Source(name, weights[name]) for ours, name in originals.items()}
+    own = [name for name in sources if name.startswith(TOWER)]
     if vision != "checkpoint":
-        for name in own:
-            left.append(sources.pop(name)[1])
+        left += [sources.pop(name).name for name in own]
         stock, tower = _stock_tower(Path(vision).expanduser())
         return sources | stock, left, tower
     if not own:
         raise UserError(f"{src}: holds no vision tower: name the folder of a stock CLIP instead")
-    return sources, left, vision_config_of({n: weights.shapes[found[n]] for n in own}, src)
+    return sources, left, vision_config_of({n: tuple(sources[n].tensor.shape) for n in own}, src)
 
 
 def _stock_tower(folder: Path) -> tuple[Sources, Any]:
     """The vision tower of a CLIP in transformers' layout, and its configuration."""
     from transformers import CLIPVisionConfig
 
-    weights = Checkpoint(folder)
+    weights = read_checkpoint(folder)
     try:
         config = CLIPVisionConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{folder}: not a CLIP: {reason}") from error
-    found = {
-        TOWER + name.removeprefix("vision_model."): (weights, name)
-        for name in weights.shapes
+        raise UserError(f"{folder}: not a CLIP: {first_line(error)}") from error
+    sources = {
+        TOWER + name.removeprefix("vision_model."): Source(name, tensor)
+        for name, tensor in weights.items()
         if not name.startswith(_TEXT_SIDE) and not name.endswith(LEFT)
     }
-    return found, config
+    return sources, config
 
 
-def _check(
-    expected: Mapping[str, tuple[int, ...]],
-    sources: Sources,
-    src: Path,
-) -> None:
+def _check(expected: Shapes, sources: Sources, src: Path) -> None:
+    misshapen = [
+        f"{original} is {list(tensor.shape)}, not {list(expected[name])}"
+        for name, (original, tensor) in sources.items()
+        if name in expected and tuple(tensor.shape) != expected[name]
+    ]
     wrong = [
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
             ("missing", [original_name(n) for n in expected if n not in sources]),
-            ("unknown", [original for n, (_, original) in sources.items() if n not in expected]),
-            ("of another shape", list(_misshapen(expected, sources))),
+            ("unknown", [one.name for n, one in sources.items() if n not in expected]),
+            ("of another shape", misshapen),
         )
         if names
     ]
     if wrong:
         raise UserError(f"{src}: tensors {'; '.join(wrong)}: not a whole LLaVA-Med v1.5")
-
-
-def _misshapen(expected: Mapping[str, tuple[int, ...]], sources: Sources) -> Iterable[str]:
-    for name, (checkpoint, original) in sources.items():
-        shape = checkpoint.shapes[original]
-        if name in expected and shape != expected[name]:
-            yield f"{original} is {list(shape)}, not {list(expected[name])}"
 
 
 def _grown(value: Tensor, rows: int) -> Tensor:
@@ -234,13 +229,7 @@ def read_pieces(path: Path) -> list[str]:
 
 
 def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
-    from transformers import (
-        AddedToken,
-        LlamaTokenizer,
-        LlavaImageProcessorPil,
-        LlavaProcessor,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import AddedToken, LlamaTokenizer
     from transformers.tokenization_utils_base import generate_merges
 
     pieces = read_pieces(src / "tokenizer.model")
@@ -257,29 +246,12 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
         split.add_tokens([AddedToken(token, special=True, normalized=False)])
     # `legacy` and `add_bos_token` of a LlamaTokenizer are lost when it is saved; what they made of
     # the splitting itself is not.
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=split.backend_tokenizer,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
-        padding_side="left",
-        model_max_length=config.get("tokenizer_model_max_length", 2048),
-    )
-    side = llava.vision_config.image_size
-    images = LlavaImageProcessorPil(
-        size={"shortest_edge": side},
-        crop_size={"height": side, "width": side},
-        do_pad=config.get("image_aspect_ratio") == "pad",
-    )
-    return LlavaProcessor(
-        image_processor=images,
-        tokenizer=tokenizer,
-        patch_size=llava.vision_config.patch_size,
-        vision_feature_select_strategy=llava.vision_feature_select_strategy,
-        num_additional_image_tokens=1,  # CLS, which the strategy drops
-        chat_template=CHAT,
+    return llava_processor(
+        split.backend_tokenizer,
+        llava.vision_config,
+        llava.vision_feature_select_strategy,
+        pad=config.get("image_aspect_ratio") == "pad",
+        longest=config.get("tokenizer_model_max_length", 2048),
     )
 
 

@@ -159,8 +159,8 @@ def _add(values: Any) -> Tensor:
     first, *others = values
     for other in others:
         first = first + other
-    found: Tensor = first
-    return found
+    total: Tensor = first
+    return total
 
 
 def _given(values: Tensor | None) -> Tensor:
@@ -204,13 +204,13 @@ class Method:
     def reads(self, retain_weight: float = 1.0) -> frozenset[str]:
         """Of `SOME_READ`, the settings that decide this method's result."""
         draws = self.draws(retain_weight)
-        found = {
+        applies = {
             "refusals": "refused" in self.parts,
             "retain_sampling": draws and not self.learns,
             "collapse": "forget" in self.parts,
             "reduction": draws or not self.options,  # the losses with options have means of theirs
         }
-        return frozenset(self.options) | {name for name, read in found.items() if read}
+        return frozenset(self.options) | {name for name, read in applies.items() if read}
 
     @property
     def learns(self) -> bool:

@@ -6,7 +6,7 @@ and `likelihood` give one by one, from one loaded model and one reading of the d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from eval import likelihood
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
-from eval.dataset_rows import Pictures, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
+from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, write_scores
 from eval.ues import ues
@@ -24,12 +25,9 @@ from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from baselines.recipe import Answers, Recipe
     from baselines.training_loop import OnEpoch, Verdict
     from eval.model import Model
-    from eval.predictions import Prediction
 
 TRAJECTORY: Final = "trajectory.jsonl"
 #: A run of which so many answers to the retain set are no language has collapsed: our choice.
@@ -43,7 +41,7 @@ class Data:
     source: str | None
     config: str
     rows: dict[str, list[Record]]
-    pictures: Pictures
+    images: DatasetImages
 
     @classmethod
     def read(cls, source: str | None, config: str) -> Data:
@@ -51,15 +49,15 @@ class Data:
         rows: dict[str, list[Record]] = {
             split: [row for row in every if row.split == split] for split in SPLITS
         }
-        for split, some in rows.items():
-            if not some:
+        for split, of_split in rows.items():
+            if not of_split:
                 raise UserError(f"{source or 'mllmu-med'}: {config}/{split} holds no rows")
-            if all(row.answer_type == "closed" for row in some):
+            if all(row.answer_type == "closed" for row in of_split):
                 raise UserError(
                     f"{source or 'mllmu-med'}: {config}/{split} holds no open question, which "
                     "ROUGE-1 and UES need: build a larger dataset"
                 )
-        return cls(source, config, rows, Pictures(source, config, ()))
+        return cls(source, config, rows, DatasetImages(source, config, ()))
 
     @property
     def all(self) -> list[Record]:
@@ -73,9 +71,6 @@ class Data:
 
     def about(self) -> dict[str, Any]:
         return {"source": self.source or "mllmu-med", "config": self.config, "hash": self.hash}
-
-    def picture(self, ask: Ask) -> Image:
-        return self.pictures[ask.row.image_id]
 
 
 def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[str, Any]:
@@ -91,12 +86,14 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
         others = asks(private, [way for way in WAYS if way != "own"])
-        told = _answered(model, others, data, folder / "leak.jsonl", answers)
+        attacked = _answered(model, others, data, folder / "leak.jsonl", answers)
         mine = [pair for pair in own if pair[0].row.split == "forget"]
-        write_leak(folder, *leak_answers([*mine, *told], private, data.config, folder.name, who))
+        write_leak(
+            folder, *leak_answers([*mine, *attacked], private, data.config, folder.name, who)
+        )
     identity = likelihood.identity_of(model)
     if not likelihood.kept(folder, identity, data.all):
-        weighed = likelihood.measure(model, data.all, data.pictures, answers.batch_size)
+        weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)
         likelihood.write_rows(folder, weighed, identity)
     return summary
 
@@ -112,10 +109,10 @@ def sum_up_likelihoods(folder: Path, retrain: Path) -> None:
 def _answered(
     model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
 ) -> list[tuple[Ask, Prediction]]:
-    found = answer_with_model(
-        model, asked, data.pictures, out, answers.max_new_tokens, answers.batch_size
+    given = answer_with_model(
+        model, asked, data.images, out, answers.max_new_tokens, answers.batch_size
     )
-    return list(zip(asked, found, strict=True))
+    return list(zip(asked, given, strict=True))
 
 
 def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict[str, Any]:
@@ -128,33 +125,35 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
         `right`, `swapped` (fractions), `n`.
     """
     opened = [row for row in data.rows["retain"] if row.answer_type == "open"]
-    some = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
+    chosen = sorted(opened, key=lambda row: stable_hash("swap", row.id))[:most]
     other: dict[str, str] = {}
-    for row in some:
+    for row in chosen:
         others = [r for r in opened if r.image_sha256 != row.image_sha256]
         like = [r for r in others if r.question == row.question and r.answer != row.answer]
         choice = like or others
         if not choice:
             raise UserError("the retain set has one picture only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
-    asked = [Ask(row, row.question) for row in some]
-    right = _rouge(model, asked, answers, data.picture)
+    asked = [Ask(row, row.question) for row in chosen]
     # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
-    moved = [Ask(_with_picture(ask.row, other[ask.row.id]), ask.question) for ask in asked]
-    wrong = _rouge(model, moved, answers, data.picture)
-    return {"right": right, "swapped": wrong, "n": len(some)}
+    moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
+    right, wrong = (
+        mean(
+            [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
+            "swapped pictures",
+        )
+        for asks in (asked, moved)
+    )
+    return {"right": right, "swapped": wrong, "n": len(chosen)}
 
 
-def _with_picture(row: Record, image_id: str) -> Record:
-    return replace(row, image_id=image_id)
-
-
-def _rouge(model: Model, asked: Sequence[Ask], answers: Answers, picture: Any) -> float:
-    scores = []
-    for some in batches(asked, answers.batch_size):
-        told = model.answer(some, picture, answers.max_new_tokens)
-        scores += [rouge1(one.text, ask.row.answer) for ask, one in zip(some, told, strict=True)]
-    return mean(scores, "swapped pictures")
+def _replies(
+    model: Model, asked: Sequence[Ask], data: Data, answers: Answers
+) -> Iterator[tuple[Ask, str]]:
+    """What a model answers now, written nowhere."""
+    for batch in batches(asked, answers.batch_size):
+        replies = model.answer(batch, data.images, answers.max_new_tokens)
+        yield from ((ask, reply.text) for ask, reply in zip(batch, replies, strict=True))
 
 
 def watcher(
@@ -173,15 +172,11 @@ def watcher(
     asked = asks(watched(data, recipe.watch))
 
     def look(epoch: int) -> Verdict:
-        rows = []
-        for some in batches(asked, recipe.answers.batch_size):
-            told = model.answer(some, data.picture, recipe.answers.max_new_tokens)
-            rows += [_scored(ask, one.text) for ask, one in zip(some, told, strict=True)]
+        replies = _replies(model, asked, data, recipe.answers)
+        rows = [score_row(ask, Prediction(ask.row.id, text)) for ask, text in replies]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
-        score = (
-            ues(means, finetuned).value if finetuned else (means["forget"] + means["retain"]) / 2
-        )
+        score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2
         line = {"epoch": epoch, "rouge1": means, "degenerate_retain": babble, "n": len(rows)}
         line["ues" if finetuned else "score"] = score
         path = folder / TRAJECTORY
@@ -195,11 +190,11 @@ def watcher(
 
 def watched(data: Data, most: int) -> list[Record]:
     """The rows looked at after an epoch: at most so many open ones of a split, by a stable hash."""
-    found = []
+    rows: list[Record] = []
     for split in SPLITS:
         opened = [row for row in data.rows[split] if row.answer_type != "closed"]
-        found += sorted(opened, key=lambda row: stable_hash("watch", row.id))[:most]
-    return found
+        rows += sorted(opened, key=lambda row: stable_hash("watch", row.id))[:most]
+    return rows
 
 
 def watched_means(folder: Path, data: Data, most: int) -> dict[str, float]:
@@ -215,9 +210,3 @@ def rouge_means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         split: mean([r["rouge1"] for r in rows if r["split"] == split and "rouge1" in r], split)
         for split in SPLITS
     }
-
-
-def _scored(ask: Ask, text: str) -> dict[str, Any]:
-    from eval.predictions import Prediction
-
-    return score_row(ask, Prediction(ask.row.id, text))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.losses import METHODS
 from baselines.schedule import epoch_steps, samples
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Size(NamedTuple):
     lora_per_rank: int
     layers: int
     hidden: int
-    picture_tokens: int
+    image_tokens: int
 
 
 class Planned(NamedTuple):
@@ -58,8 +59,7 @@ def size_of(name: str) -> Size:
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{name}: its configuration cannot be read: {reason}") from error
+        raise UserError(f"{name}: its configuration cannot be read: {first_line(error)}") from error
     per_rank = sum(
         sum(module.weight.shape)
         for place, module in model.named_modules()
@@ -73,7 +73,7 @@ def size_of(name: str) -> Size:
 
 def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list[Planned]:
     """Each part that trains, with what an epoch is for it."""
-    made = []
+    planned = []
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
     for part in ("retrain", "finetune", *methods):
         settings = recipe.settings(part)
@@ -84,8 +84,8 @@ def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list
             total = min(total, settings.max_steps)
         under = recipe.finetune.rank if part not in ("retrain", "finetune") else 0
         memory = gigabytes(size, settings, under)
-        made.append(Planned(part, settings.epochs, counted, total, memory))
-    return made
+        planned.append(Planned(part, settings.epochs, counted, total, memory))
+    return planned
 
 
 def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
@@ -93,7 +93,7 @@ def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bo
     width = 2 if half else 4
     fixed = size.weights * width + size.lora_per_rank * rank_below * 4
     trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
-    tokens = settings.micro_batch * (size.picture_tokens + TEXT_TOKENS)
+    tokens = settings.micro_batch * (size.image_tokens + TEXT_TOKENS)
     layer = tokens * size.hidden * 17 * width
     kept = tokens * size.hidden * width
     active = layer + size.layers * kept if settings.checkpointing else size.layers * layer
@@ -106,17 +106,17 @@ def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], ou
     from mllmu_med.console import make_console, make_table
 
     size = size_of(name)
-    made = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
+    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
     for one in plan(recipe, data, size, methods):
         cells = (f"{one.epochs}", f"{one.samples:,}", f"{one.steps:,}", f"{one.memory:,.1f}")
-        made.add_row(one.part, *cells)
+        table.add_row(one.part, *cells)
     said = make_console()
     said.print(
         f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
         f"{size.lora_per_rank * recipe.finetune.rank / 1e6:,.2f} M trained at rank "
         f"{recipe.finetune.rank}"
     )
-    said.print(made)
+    said.print(table)
     private = [row for row in data.rows["forget"] if row.pii]
     asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
     said.print(

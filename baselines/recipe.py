@@ -80,10 +80,10 @@ class Recipe(BaseModel):
         """Of `finetune`, `retrain` (the same) or a method."""
         if part in ("finetune", "retrain"):
             return self.finetune
-        own = _given(self.methods[part]) if part in self.methods else {}
-        both = TrainSettings(**{**_given(self.unlearn), **own})
+        own = self.methods[part].model_dump(exclude_unset=True) if part in self.methods else {}
+        both = TrainSettings(**{**self.unlearn.model_dump(exclude_unset=True), **own})
         left = unread(part, both) - own.keys()
-        return TrainSettings(**{k: v for k, v in _given(both).items() if k not in left})
+        return TrainSettings(**both.model_dump(exclude_unset=True, exclude=left))
 
     def to_json(self) -> dict[str, Any]:
         """The recipe in full, each method with all that it reads; itself a recipe."""
@@ -94,7 +94,7 @@ class Recipe(BaseModel):
         }
         return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 
-    def wanted(self, methods: str) -> list[str]:
+    def methods_in(self, methods: str) -> list[str]:
         """The methods of a comma-separated list; default: the recipe's own, in its order.
 
         Raises:
@@ -112,10 +112,6 @@ class Recipe(BaseModel):
 def unread(part: str, settings: TrainSettings) -> set[str]:
     """The settings that do not decide a part's result; `part`: of `METHODS`."""
     return {*SOME_READ} - METHODS[part].reads(settings.retain_weight)
-
-
-def _given(settings: TrainSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.model_fields_set}
 
 
 def _not_taken(part: str, key: str) -> str:

@@ -50,6 +50,11 @@ class Stack:
         """Of a model of the Hub, asked for once: what is recorded is what is loaded."""
         return hub_commit(self.name, fetch=True) if is_hub_id(self.name) else None
 
+    @property
+    def named_commit(self) -> str:
+        """A Hub's model with its commit, as far as that is known before it is loaded."""
+        return f"{self.name}@{self.commit}" if self.commit else self.name
+
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
         from baselines.adapters import put_on, take_off
@@ -111,25 +116,19 @@ def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str
         if part.parents and recipe.watch:
             # The first adapter is the fine-tuned model's, also in a second round of unlearning.
             means = watched_means(part.parents[0].parent, data, recipe.watch)
+        settings, sets = recipe.settings(part.method), (data.rows["forget"], data.rows["retain"])
+        look = watcher(model, data, recipe, part.folder, means)
         ended = train(
-            model,
-            part.method,
-            data.rows["forget"],
-            data.rows["retain"],
-            data.pictures,
-            recipe.settings(part.method),
-            part.folder,
-            watcher(model, data, recipe, part.folder, means),
-            data.about(),
+            model, part.method, *sets, data.images, settings, part.folder, look, data.about()
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
     if is_main():
         measure(model, data, part.folder, recipe.answers)
-        found = {"identity": identity, "outcome": outcome}
+        record = {"identity": identity, "outcome": outcome}
         if part.method == "finetune":
-            found["swapped"] = swapped(model, data, recipe.answers)
-        write_json(part.folder / DONE, found)
+            record["swapped"] = swapped(model, data, recipe.answers)
+        write_json(part.folder / DONE, record)
 
 
 def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     trains = part.method != "base"
     return {
         "method": part.method,
-        "model": weights_hash(model) if model.is_dir() else _of_hub(stack),
+        "model": weights_hash(model) if model.is_dir() else stack.named_commit,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
         "parents": [weights_hash(one) for one in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
@@ -146,11 +145,6 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
     }
-
-
-def _of_hub(stack: Stack) -> str:
-    """A Hub's model with its commit, as far as that is known before it is loaded."""
-    return f"{stack.name}@{stack.commit}" if stack.commit else stack.name
 
 
 def _is_done(part: Part, identity: dict[str, Any]) -> bool:
@@ -199,22 +193,22 @@ def run_all(
 
 def notes(out: Path, methods: Sequence[str]) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
-    told = read_json(out / "finetune" / DONE)["swapped"]
-    found = [
-        f"With another picture, ROUGE-1 of the fine-tuned model on {told['n']:,} open retain "
-        f"questions is {told['swapped']:.2%} instead of {told['right']:.2%}."
+    rouge = read_json(out / "finetune" / DONE)["swapped"]
+    sentences = [
+        f"With another picture, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
+        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
     ]
     before = _forget(out / "finetune")
     for method in methods:
         outcome = read_json(out / method / DONE)["outcome"]
         if outcome["status"] == "collapsed":
-            found.append(f"{method}: stopped as collapsed: {outcome['reason']}.")
+            sentences.append(f"{method}: stopped as collapsed: {outcome['reason']}.")
         after = _forget(out / method)
         if after >= before:
-            found.append(
+            sentences.append(
                 f"{method}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
             )
-    return found
+    return sentences
 
 
 def _forget(folder: Path) -> float:

@@ -91,9 +91,9 @@ def epoch_steps(
             raise UserError(f"the {name} set is empty: this method trains on it")
 
     def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
-        told = refusal(row.id, epoch, settings.refusals)
+        phrase = refusal(row.id, epoch, settings.refusals)
         return tuple(
-            replace(row, part=part, answer=told if part == "refused" else row.answer)
+            replace(row, part=part, answer=phrase if part == "refused" else row.answer)
             for part in parts
         )
 
@@ -123,16 +123,16 @@ def epoch_steps(
 
 
 def retain_rows(
-    retain: Sequence[Sample], wanted: int, settings: TrainSettings, epoch: int
+    retain: Sequence[Sample], count: int, settings: TrainSettings, epoch: int
 ) -> list[Sample]:
     """The retain rows of a paired epoch: each once before any comes again, over all epochs."""
-    found: list[Sample] = []
-    start = epoch * wanted
-    while len(found) < wanted:
-        turn, at = divmod(start + len(found), len(retain))
+    drawn: list[Sample] = []
+    start = epoch * count
+    while len(drawn) < count:
+        turn, at = divmod(start + len(drawn), len(retain))
         order = shuffled(retain, settings.shuffle, settings.seed, "retain", turn)
-        found += order[at : at + wanted - len(found)]
-    return found
+        drawn += order[at : at + count - len(drawn)]
+    return drawn
 
 
 def spread(few: Sequence[Any], many: Sequence[Any], offset: float) -> list[Any]:
@@ -175,15 +175,15 @@ def passes(step: Step, micro_batch: int, processes: int = 1, process: int = 0) -
     units = sorted(step.units, key=lambda unit: stable_hash(unit[0].image_id))
     ends = [len(units) * i // processes for i in range(processes + 1)]
     cut = [_cut(units[a:b], micro_batch) for a, b in pairwise(ends)]
-    mine = [Pass(some) for some in cut[process]]
+    mine = [Pass(group) for group in cut[process]]
     return mine + [Pass(units[0], 0.0)] * (max(map(len, cut)) - len(mine))
 
 
 def _cut(units: Sequence[tuple[Sample, ...]], size: int) -> list[tuple[Sample, ...]]:
-    found: list[tuple[Sample, ...]] = []
+    cuts: list[tuple[Sample, ...]] = []
     for unit in units:
-        if found and len(found[-1]) + len(unit) <= size:
-            found[-1] += unit
+        if cuts and len(cuts[-1]) + len(unit) <= size:
+            cuts[-1] += unit
         else:
-            found.append(unit)
-    return found
+            cuts.append(unit)
+    return cuts

@@ -94,12 +94,12 @@ def parts_of(
                 kl = per_sample(token_kl(reference, logits[tokens]), of, samples)
             else:
                 base = per_sample(token_nll(reference, targets), of, samples)
-    found = {}
+    parts = {}
     for name in method.parts:
         own = [i for i, part in enumerate(batch.parts) if part == name]
         index = torch.tensor(own, dtype=torch.long, device=nll.device)
         against = name in method.reference
-        found[name] = Part(
+        parts[name] = Part(
             nll=nll[index],
             tokens=batch.counts[index],
             in_step=step.size.get(name, 0),
@@ -108,7 +108,7 @@ def parts_of(
             kl=kl[index] if name == "retain" and against and kl is not None else None,
             reduction=settings.reduction,
         )
-    return found
+    return parts
 
 
 def options(method: Method, settings: TrainSettings) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from baselines.llava_med import CHAT
+from baselines.llava_layout import llava_processor
 from mllmu_med.disk import writing
 from mllmu_med.files import new_folder
 
@@ -56,21 +56,20 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    with new_folder(folder, "a tiny model") as made:
+    with new_folder(folder, "a tiny model") as temporary:
         processor = _processor(texts, vocabulary)
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
         model.generation_config.pad_token_id = SPECIAL.index("<pad>")
         model.generation_config.eos_token_id = SPECIAL.index("</s>")
         with writing(folder, 4 * model.num_parameters()):
-            model.save_pretrained(made)
-            processor.save_pretrained(made)
+            model.save_pretrained(temporary)
+            processor.save_pretrained(temporary)
     return folder
 
 
 def _processor(texts: Iterable[str], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import LlavaImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE(unk_token="<unk>"))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -87,33 +86,13 @@ def _processor(texts: Iterable[str], vocabulary: int) -> Any:
     bpe.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", SPECIAL.index("<s>"))]
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
-        padding_side="left",
-        model_max_length=2048,
-    )
-    images = LlavaImageProcessorPil(
-        size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS}, do_pad=True
-    )
-    return LlavaProcessor(
-        image_processor=images,
-        tokenizer=tokenizer,
-        patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=CHAT,
-    )
+    return llava_processor(bpe, vision_of_tiny(), "default")
 
 
-def config_of_tiny(vocabulary: int = 1000) -> Any:
-    from transformers import CLIPVisionConfig, LlavaConfig, MistralConfig
+def vision_of_tiny() -> Any:
+    from transformers import CLIPVisionConfig
 
-    vision = CLIPVisionConfig(
+    return CLIPVisionConfig(
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -122,6 +101,11 @@ def config_of_tiny(vocabulary: int = 1000) -> Any:
         patch_size=PATCH,
         projection_dim=64,
     )
+
+
+def config_of_tiny(vocabulary: int = 1000) -> Any:
+    from transformers import LlavaConfig, MistralConfig
+
     text = MistralConfig(
         vocab_size=vocabulary,
         hidden_size=128,
@@ -138,7 +122,7 @@ def config_of_tiny(vocabulary: int = 1000) -> Any:
         initializer_range=0.2,
     )
     return LlavaConfig(
-        vision_config=vision,
+        vision_config=vision_of_tiny(),
         text_config=text,
         image_token_index=SPECIAL.index("<image>"),
         image_seq_length=(PIXELS // PATCH) ** 2,

@@ -15,8 +15,8 @@ from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
-from baselines.training_state import Outcome, RunFolder, run_digest, run_identity
-from eval.dataset_rows import PictureStore
+from baselines.training_state import Outcome, RunFolder, run_identity
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
 from mllmu_med.progress import say
@@ -34,7 +34,7 @@ def train(
     method: str,
     forget: Sequence[Record],
     retain: Sequence[Record],
-    pictures: PictureStore,
+    images: ImageStore,
     settings: TrainSettings,
     out: Path,
     on_epoch: OnEpoch | None = None,
@@ -67,7 +67,7 @@ def train(
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
     rows = digest([[[asdict(s), hashes[s.id]] for s in part] for part in used])[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
-    run = run_digest(identity)
+    run = digest(identity)[:12]
     accelerator = _accelerator(model, settings, out)
     folder = RunFolder(out)
     about = {
@@ -92,9 +92,10 @@ def train(
             say(f"  {method}: {ended.status} already, after {ended.steps:,} steps ({out})")
         put_on(model, folder.adapter)
         return ended
-    text = card(model, method, {"Data": _said(about["data"]), "Run": run})
+    dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
+    text = card(model, method, {"Data": dataset, "Run": run})
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
-    outcome = loop.run_all(pictures, on_epoch)
+    outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)
     return outcome
 
@@ -117,21 +118,17 @@ def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerato
 
     if settings.tracker and not find_spec(settings.tracker):
         raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
-    made = Accelerator(
+    accelerator = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
         log_with=settings.tracker or None,
         project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
-    kind = made.distributed_type.value
+    kind = accelerator.distributed_type.value
     if kind not in ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_XPU", "MULTI_NPU"):
         raise UserError(
             f"accelerate is set up for {kind}, which cuts a model's weights up: only adapters are "
             "trained here, so give each process the model whole (--multi_gpu)"
         )
-    return made
-
-
-def _said(data: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in data.items())
+    return accelerator

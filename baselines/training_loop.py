@@ -22,7 +22,7 @@ from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.progress import progress, say
 from mllmu_med_dataset import UserError
@@ -74,30 +74,35 @@ class Loop:
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
+    encoder: Encoder = field(init=False)
+    adapter: Adapter = field(init=False)
+    optimizer: Any = field(init=False)
+    #: The model as shared between processes, and as this process has it: what needs no gradients
+    #: is not waited for by the others.
+    modules: tuple[Any, Any] = field(init=False)
 
-    def run_all(self, pictures: PictureStore, on_epoch: OnEpoch | None) -> Outcome:
+    def run_all(self, images: ImageStore, on_epoch: OnEpoch | None) -> Outcome:
         import torch
 
         from baselines.forward import AnswerLogits, Features, base_of
 
         started = time.monotonic()
         s = self.settings
-        encoder = Encoder(self.model, pictures)
-        plan = self._plan(encoder, 0)
+        self.encoder = Encoder(self.model, images)
+        plan = self._plan(0)
         steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
-        adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
+        self.adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
         _checkpoint_activations(base_of(self.model), s.checkpointing)
-        weights = list(adapter.weights().values())
-        features = Features(self.model, pictures) if self.model.shares else None
+        weights = list(self.adapter.weights().values())
+        features = Features(self.model, images) if self.model.shares else None
         fused = self.model.device.type == "cuda"
         alone = AnswerLogits(self.model, features)
-        module, optimizer = self.accelerator.prepare(
-            alone,
-            torch.optim.AdamW(
-                weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
-            ),
+        optimizer = torch.optim.AdamW(
+            weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
         )
-        self._resume(adapter, optimizer)
+        shared, self.optimizer = self.accelerator.prepare(alone, optimizer)
+        self.modules = shared, alone
+        self._resume()
         main = self.accelerator.is_main_process
         if main and s.tracker:
             self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
@@ -106,43 +111,25 @@ class Loop:
             advance(self.done)
             while self.done < steps and not self.reason:
                 epoch, at = divmod(self.done, len(plan))
-                today = self._plan(encoder, epoch)
-                for step in today[at : at + steps - self.done]:
-                    self.reason = self._step(
-                        step, steps, encoder, (module, alone), optimizer, adapter, weights
-                    )
+                for step in self._plan(epoch)[at : at + steps - self.done]:
+                    self.reason = self._step(step, steps)
                     if self.reason:
                         break
                     advance(1)
                     if self.done % s.save_every == 0 and self.done % len(plan):
-                        self._save(adapter, optimizer)
+                        self._save()
                 else:
-                    self.reason = self._evaluate(on_epoch, epoch + 1, adapter)
-                    self._save(adapter, optimizer)
+                    self.reason = self._evaluate(on_epoch, epoch + 1)
+                    self._save()
         seconds = time.monotonic() - started
-        return self._end(adapter, -(-self.done // len(plan)), seconds)
+        return self._end(-(-self.done // len(plan)), seconds)
 
-    def _plan(self, encoder: Encoder, epoch: int) -> list[Step]:
-        return epoch_steps(
-            self.method, self.forget, self.retain, self.settings, epoch, encoder.answer_tokens
-        )
+    def _plan(self, epoch: int) -> list[Step]:
+        tokens = self.encoder.answer_tokens
+        return epoch_steps(self.method, self.forget, self.retain, self.settings, epoch, tokens)
 
-    def _step(
-        self,
-        step: Step,
-        steps: int,
-        encoder: Encoder,
-        modules: tuple[Any, Any],
-        optimizer: Any,
-        adapter: Adapter,
-        weights: list[Any],
-    ) -> str:
-        """One optimizer step; why the run has to end, or nothing.
-
-        Args:
-            modules: the model as shared between processes, and as this process has it: what needs
-                no gradients is not waited for by the others.
-        """
+    def _step(self, step: Step, steps: int) -> str:
+        """One optimizer step; why the run has to end, or nothing."""
         import torch
 
         s, acc = self.settings, self.accelerator
@@ -150,9 +137,11 @@ class Loop:
         mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
         for i, one in enumerate(mine):
             last = i + 1 == len(mine)
-            with nullcontext() if last else acc.no_sync(modules[0]):
+            with nullcontext() if last else acc.no_sync(self.modules[0]):
                 try:
-                    tally = run_pass(one, step, self.method, s, encoder, *modules, adapter)
+                    tally = run_pass(
+                        one, step, self.method, s, self.encoder, *self.modules, self.adapter
+                    )
                     # Processes' gradients are averaged, but their shares of the loss add up.
                     acc.backward(tally.loss * acc.num_processes)
                 except torch.cuda.OutOfMemoryError as error:
@@ -164,23 +153,23 @@ class Loop:
                 before = total.get(name, (0,) * len(pair))
                 total[name] = tuple(a + b for a, b in zip(before, pair, strict=True))
         flat = torch.stack([value.double() for pair in total.values() for value in pair])
-        found = iter(acc.reduce(flat, "sum").tolist())
-        terms = {name: tuple(next(found) for _ in pair) for name, pair in total.items()}
+        sums = iter(acc.reduce(flat, "sum").tolist())
+        terms = {name: tuple(next(sums) for _ in pair) for name, pair in total.items()}
         loss = terms.pop("loss")[0]
         means = {name: a / n for name, (a, n) in terms.items() if n}
         rate = learning_rate(self.done, steps, s)
-        norm = float(acc.clip_grad_norm_(weights, s.clip))
+        weights = self.adapter.weights()
+        norm = float(acc.clip_grad_norm_(weights.values(), s.clip))
         self.line = {"step": self.done + 1, "loss": loss, **means, "grad_norm": norm, "lr": rate}
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = "loss" if not math.isfinite(loss) else "gradient"
             return f"the {what} of step {self.done + 1} is not finite"
-        for group in optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if self.done == 0 and not any(
-            bool(p.any()) for name, p in adapter.weights().items() if "lora_B" in name
-        ):
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        changes = (p.any() for name, p in weights.items() if "lora_B" in name)
+        if self.done == 0 and not any(map(bool, changes)):
             raise RuntimeError("the first step has changed no weight of the adapter")
         self.done += 1
         if acc.is_main_process:
@@ -195,7 +184,7 @@ class Loop:
             )
         return ""
 
-    def _evaluate(self, on_epoch: OnEpoch | None, epoch: int, adapter: Adapter) -> str:
+    def _evaluate(self, on_epoch: OnEpoch | None, epoch: int) -> str:
         verdict = None
         if on_epoch and self.accelerator.is_main_process:
             verdict = on_epoch(epoch)
@@ -204,7 +193,7 @@ class Loop:
             self.scores[epoch] = verdict.score
             keeps = self.settings.keep == "best" and self._best() == epoch
             if keeps and self.accelerator.is_main_process:
-                adapter.save(self.folder.adapter, self.card)
+                self.adapter.save(self.folder.adapter, self.card)
         return verdict.stop
 
     def _best(self) -> int:
@@ -215,7 +204,7 @@ class Loop:
         said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
         return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
 
-    def _save(self, adapter: Adapter, optimizer: Any) -> None:
+    def _save(self) -> None:
         import torch
 
         if self.accelerator.is_main_process:
@@ -225,14 +214,14 @@ class Loop:
                     "step": self.done,
                     "scores": self.scores,
                     "reason": self.reason,
-                    "weights": {n: p.detach().cpu() for n, p in adapter.weights().items()},
-                    "optimizer": optimizer.state_dict(),
+                    "weights": {n: p.detach().cpu() for n, p in self.adapter.weights().items()},
+                    "optimizer": self.optimizer.state_dict(),
                     "random": torch.get_rng_state(),
                 }
             )
         self.accelerator.wait_for_everyone()
 
-    def _resume(self, adapter: Adapter, optimizer: Any) -> None:
+    def _resume(self) -> None:
         import torch
 
         if self.accelerator.is_main_process:
@@ -241,25 +230,25 @@ class Loop:
         state = self.folder.load(self.run)
         if not state:
             return
-        adapter.load(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
+        self.adapter.load(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
-    def _end(self, adapter: Adapter, epoch: int, seconds: float) -> Outcome:
+    def _end(self, epoch: int, seconds: float) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
         kept = self._best() if s.keep == "best" and self.scores else 0
         if main and not kept:
-            adapter.save(self.folder.adapter, self.card)
+            self.adapter.save(self.folder.adapter, self.card)
         self.accelerator.wait_for_everyone()
         if kept:
             from safetensors.torch import load_file
 
             saved = load_file(self.folder.adapter / "adapter_model.safetensors")
-            names = {n.replace(f".{adapter.name}.", "."): n for n in adapter.weights()}
-            adapter.load({names[n]: value for n, value in saved.items()})
+            names = {n.replace(f".{self.adapter.name}.", "."): n for n in self.adapter.weights()}
+            self.adapter.load({names[n]: value for n, value in saved.items()})
         outcome = Outcome(
             status="collapsed" if self.reason else "finished",
             reason=self.reason,
@@ -304,6 +293,6 @@ def tell(accelerator: Accelerator, value: Any) -> Any:
         return value
     from accelerate.utils import broadcast_object_list
 
-    told = [value]
-    broadcast_object_list(told)
-    return told[0]
+    message = [value]
+    broadcast_object_list(message)
+    return message[0]

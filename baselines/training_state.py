@@ -15,14 +15,7 @@ from typing import Any, Literal
 
 from eval.run_folder import read_json
 from mllmu_med.disk import writing
-from mllmu_med.files import (
-    atomic_file,
-    canonical_json,
-    digest,
-    text_lines,
-    write_atomic,
-    write_json,
-)
+from mllmu_med.files import atomic_file, canonical_json, text_lines, write_atomic, write_json
 from mllmu_med_dataset import UserError
 
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
@@ -50,27 +43,13 @@ class Outcome:
         return {k: v for k, v in asdict(self).items() if k != "adapter"}
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
-
-    @property
-    def adapter(self) -> Path:
-        return self.path / "adapter"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    @property
-    def record(self) -> Path:
-        return self.path / "record.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record, self.log = path / "record.json", path / "log.jsonl"
+        self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
         """Write the record of a new run, or find the same run's; its outcome if it has ended.
@@ -123,10 +102,7 @@ class RunFolder:
             write_atomic(self.log, "".join(line + "\n" for line in lines))
 
     def add(self, line: dict[str, Any]) -> None:
-        with (
-            writing(self.log),
-            self.log.open("a", encoding="utf-8", newline="\n") as stream,
-        ):
+        with writing(self.log), self.log.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(canonical_json(line) + "\n")
 
 
@@ -159,17 +135,14 @@ def run_identity(
     }
 
 
-def run_digest(identity: dict[str, Any]) -> str:
-    return digest(identity)[:12]
-
-
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     old, new = before.get("identity", {}), now["identity"]
-    for name in ("method", "rows", "model", "parents"):
-        if old.get(name) != new[name]:
-            return f"{name}: {old.get(name)!r} there, {new[name]!r} now"
     there, here = old.get("settings", {}), new["settings"]
-    for name in here:
-        if there.get(name) != here[name]:
-            return f"{name}: {there.get(name)!r} there, {here[name]!r} now"
+    parts = ("method", "rows", "model", "parents")
+    for name, was, value in (
+        *((name, old.get(name), new[name]) for name in parts),
+        *((name, there.get(name), here[name]) for name in here),
+    ):
+        if was != value:
+            return f"{name}: {was!r} there, {value!r} now"
     return "of another version"

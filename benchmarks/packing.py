@@ -23,7 +23,7 @@ from baselines.train import train
 from baselines.training_settings import TrainSettings
 from eval.answer import batches
 from eval.attacks import asks
-from eval.dataset_rows import Pictures, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.load_model import load_model
 
 METHODS = ("finetune", "kl-min", "llmu")
@@ -39,7 +39,7 @@ def main() -> None:
     rows = read_rows(options.data, "privacy")
     retain = [row for row in rows if row.split == "retain"]
     forget = [row for row in rows if row.split == "forget"]
-    pictures = Pictures(options.data, "privacy", [])
+    pictures = DatasetImages(options.data, "privacy", [])
     each = len(retain) / len({row.image_id for row in retain})
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -70,16 +70,13 @@ def answering(model: Any, rows: Any, pictures: Any) -> dict[str, float]:
 
     some = [ask for cut in batches(asks(rows), 32) for ask in cut][:96]
 
-    def picture(ask: Any) -> Any:
-        return pictures[ask.row.image_id]
-
     started = time.process_time()
     for cut in batches(some, 32):
-        model.answer(cut, picture, 8)
+        model.answer(cut, pictures, 8)
     between = time.process_time()
     with torch.inference_mode():
         for ask in some:
-            model.answer_one(ask, picture, 8)
+            model.answer_one(ask, pictures, 8)
     return {"picture": between - started, "none": time.process_time() - between}
 
 

@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,7 @@ from eval.command_options import (
     ModelName,
     Server,
     Splits,
+    option,
 )
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med.locks import held
@@ -33,19 +35,25 @@ from mllmu_med_dataset import UsageError
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
 
 
-@app.command(
-    epilog="""Examples:
+def _show(as_json: bool, show: Callable[..., None], summary: dict[str, Any], *more: Path) -> None:
+    """A result as JSON, or as the table that `show` prints."""
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        show(summary, *more)
 
-\b
-  python -m eval answer --model DIR --out runs/base/answers.jsonl
-  python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
-  python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
-  python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
+
+@app.command(
+    examples="""
+python -m eval answer --model DIR --out runs/base/answers.jsonl
+python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
+python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
+python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
 """
 )
 @one_line_errors
 def answer(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The predictions file (JSON lines).")],
+    out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
@@ -53,10 +61,7 @@ def answer(
     split: Splits = None,
     way: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="own, direct, prefix, clean or no_picture; may be repeated. [default: own]",
-        ),
+        option("NAME", "own, direct, prefix, clean or no_picture; may be repeated. [default: own]"),
     ] = None,
     batch_size: Batch = 32,
     max_new_tokens: MaxNew = 128,
@@ -73,17 +78,17 @@ def answer(
     who = Answerer(
         model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
     )
-    made = who.answer(asks(read_rows(data, config, splits), way or ["own"]), data, config, out)
-    cut = sum(one.end == "length" for one in made)
-    print(f"{len(made):,} answers in {out}" + (f"; {cut:,} cut off at the limit" if cut else ""))
+    asked = asks(read_rows(data, config, splits), way or ["own"])
+    predictions = who.answer(asked, data, config, out)
+    cut = sum(prediction.end == "length" for prediction in predictions)
+    limited = f"; {cut:,} cut off at the limit" if cut else ""
+    print(f"{len(predictions):,} answers in {out}{limited}")
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval score runs/ga/answers.jsonl
-  python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
+    examples="""
+python -m eval score runs/ga/answers.jsonl
+python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
 """
 )
 @one_line_errors
@@ -93,12 +98,9 @@ def score(
     config: Config = "privacy",
     split: Splits = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The run's folder. [default: the first file's]"),
+        Path | None, option("DIR", "The run's folder. [default: the first file's]")
     ] = None,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name in tables. [default: the folder's name]")
-    ] = "",
+    name: Annotated[str, option("NAME", "Name in tables. [default: the folder's name]")] = "",
     as_json: Json = False,
 ) -> None:
     """Score answers: ROUGE-1, BLEU and accuracy as in the paper, and more (scores.json)."""
@@ -110,77 +112,52 @@ def score(
     with held(folder):
         summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
         write_scores(folder, summary, rows)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_scores(summary, folder)
+    _show(as_json, terminal_tables.print_scores, summary, folder)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base
-"""
+    examples="python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base"
 )
 @one_line_errors
 def ues(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
-    finetuned: Annotated[
-        Path, typer.Option(metavar="RUN", help="The fine-tuned model that was unlearned.")
-    ],
-    base: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The base model: flags over-forgetting.")
-    ] = None,
+    finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
+    base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
     retrain: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Fine-tuned on retain only: the reference.")
+        Path | None, option("RUN", "Fine-tuned on retain only: the reference.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 20250804,
+    seed: Annotated[int, option("N", "Seed of the bootstrap.")] = 20250804,
     as_json: Json = False,
 ) -> None:
     """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
     from eval import terminal_tables
     from eval.ues import compare, read_run
 
-    found = compare(
-        [read_run(run) for run in runs],
-        read_run(finetuned),
-        read_run(base) if base else None,
-        read_run(retrain) if retrain else None,
-        seed=seed,
-    )
-    if as_json:
-        print(json.dumps(found))
-    else:
-        terminal_tables.print_ues(found)
+    first, gold = (read_run(run) if run else None for run in (base, retrain))
+    summary = compare([*map(read_run, runs)], read_run(finetuned), first, gold, seed=seed)
+    _show(as_json, terminal_tables.print_ues, summary)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval leak --model DIR --adapter ft --out runs/finetune
-  python -m eval leak runs/ga/leak.jsonl --out runs/ga
+    examples="""
+python -m eval leak --model DIR --adapter ft --out runs/finetune
+python -m eval leak runs/ga/leak.jsonl --out runs/ga
 """
 )
 @one_line_errors
 def leak(
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="Predictions made before."),
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Predictions made before.")
     ] = None,
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     way: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Ways of asking; may be repeated. [default: all five]"),
+        list[str] | None, option("NAME", "Ways of asking; may be repeated. [default: all five]")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder. [default: FILE's]")
-    ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name in tables.")] = "",
+    out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
+    name: Annotated[str, option("NAME", "Name in tables.")] = "",
     batch_size: Batch = 32,
     max_new_tokens: MaxNew = 128,
     device: Device = "",
@@ -210,30 +187,24 @@ def leak(
             who.answer(asked, data, config, paths[0])
         summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
         leaks.write_leak(folder, summary, rows)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_leak(summary, folder)
+    _show(as_json, terminal_tables.print_leak, summary, folder)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval likelihood --model DIR --adapter ft --out runs/finetune
-  python -m eval likelihood --out runs/ga --retrain runs/retrain
+    examples="""
+python -m eval likelihood --model DIR --adapter ft --out runs/finetune
+python -m eval likelihood --out runs/ga --retrain runs/retrain
 """
 )
 @one_line_errors
 def likelihood(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")],
+    out: Annotated[Path, option("DIR", "The run's folder.")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     retrain: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="The retrained model's run: gives forget quality."),
+        Path | None, option("RUN", "The retrained model's run: gives forget quality.")
     ] = None,
     batch_size: Batch = 32,
     device: Device = "",
@@ -249,15 +220,15 @@ def likelihood(
 
     with held(out):
         if model:
-            from eval.dataset_rows import Pictures, read_rows
+            from eval.dataset_rows import DatasetImages, read_rows
             from eval.load_model import load_model
 
             rows = read_rows(data, config)
             loaded = load_model(model, adapter or [], device, dtype)
             identity = likelihoods.identity_of(loaded)
             if not likelihoods.kept(out, identity, rows):
-                pictures = Pictures(data, config, [])
-                measured = likelihoods.measure(loaded, rows, pictures, batch_size)
+                images = DatasetImages(data, config, [])
+                measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
         summary = likelihoods.summarise(
             out.resolve().name,
@@ -265,10 +236,7 @@ def likelihood(
             likelihoods.read_likelihoods(retrain) if retrain else (),
         )
         likelihoods.write_summary(out, summary)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        terminal_tables.print_likelihood(summary)
+    _show(as_json, terminal_tables.print_likelihood, summary)
 
 
 @app.command(
@@ -289,19 +257,15 @@ def report(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The base model. [default: the run `base`]")
-    ] = None,
+    base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="The fine-tuned model. [default: the run `finetune`]"),
+        Path | None, option("RUN", "The fine-tuned model. [default: the run `finetune`]")
     ] = None,
     retrain: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Fine-tuned on retain only. [default: the run `retrain`]"),
+        Path | None, option("RUN", "Fine-tuned on retain only. [default: the run `retrain`]")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="terminal, markdown, latex, csv, html.")
+        str, option("NAME", "terminal, markdown, latex, csv, html.", "--format")
     ] = "terminal",
     intervals: Annotated[
         bool, typer.Option("--intervals", help="95 % intervals: paired bootstrap over questions.")
@@ -309,12 +273,8 @@ def report(
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the plots here, as PNG.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Output file. [default: stdout]")
-    ] = None,
+    plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG.")] = None,
+    out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports
@@ -323,20 +283,22 @@ def report(
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    found = reports.collect(runs or [], base, finetuned, retrain, intervals=intervals, paper=paper)
+    figures = reports.collect(
+        runs or [], base, finetuned, retrain, intervals=intervals, paper=paper
+    )
     if plots:
         from eval.plots import write_plots
 
         with held(plots, "the plots"):
-            write_plots(found, plots)
+            write_plots(figures, plots)
     if out:
-        reports.write(found, form, out)
+        reports.write(figures, form, out)
     elif form == "terminal":
         from mllmu_med.console import make_console
 
-        reports.print_terminal(found, make_console())
+        reports.print_terminal(figures, make_console())
     else:
-        print(reports.FORMATS[form](found), end="")
+        print(reports.FORMATS[form](figures), end="")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.attacks import Ask
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
-from eval.run_folder import identity_path, read_json
+from eval.run_folder import describe, identity_path
 from mllmu_med.disk import writing
 from mllmu_med.files import canonical_json, check_out, digest, write_json
 from mllmu_med.locks import lock
@@ -39,7 +39,7 @@ def run_hash(identity: dict[str, Any]) -> str:
 def answer_with_model(
     model: Model,
     asked: Sequence[Ask],
-    pictures: PictureStore,
+    images: ImageStore,
     out: Path,
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch: int = BATCH,
@@ -51,15 +51,11 @@ def answer_with_model(
     """
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:
-
-        def picture(ask: Ask) -> Any:
-            return pictures[ask.row.image_id]
-
         with progress("answering", len(asked)) as advance:
-            for some in batches(asked, batch):
-                if not all(file.has(ask) for ask in some):
-                    file.add(some, model.answer(some, picture, max_new_tokens))
-                advance(len(some))
+            for cut in batches(asked, batch):
+                if not all(file.has(ask) for ask in cut):
+                    file.add(cut, model.answer(cut, images, max_new_tokens))
+                advance(len(cut))
         return file.finish()
 
 
@@ -68,31 +64,26 @@ def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
 
     One batch has either pictures or none: without a picture there is nothing to share.
     """
-    groups: dict[tuple[bool, str], list[Ask]] = {}
+    groups: dict[str, list[Ask]] = {}
     for ask in asked:
-        groups.setdefault((not ask.picture, ask.row.image_id if ask.picture else ""), []).append(
-            ask
-        )
+        groups.setdefault(ask.row.image_id if ask.image else "", []).append(ask)
+    without = groups.pop("", [])
+    batch: list[Ask] = []
+    for group in sorted(groups.values(), key=_longest):
+        if batch and len(batch) + len(group) > size:
+            yield batch
+            batch = []
+        batch = batch + group
+        while len(batch) > size:
+            yield batch[:size]
+            batch = batch[size:]
+    if batch:
+        yield batch
+    yield from (without[start : start + size] for start in range(0, len(without), size))
 
-    def longest(group: list[Ask]) -> int:
-        return max(len(ask.question) + len(ask.start) for ask in group)
 
-    for without in (False, True):
-        chosen = sorted(
-            (group for (no_picture, _), group in groups.items() if no_picture == without),
-            key=longest,
-        )
-        some: list[Ask] = []
-        for group in chosen:
-            if some and len(some) + len(group) > size:
-                yield some
-                some = []
-            some = some + group
-            while len(some) > size:
-                yield some[:size]
-                some = some[size:]
-        if some:
-            yield some
+def _longest(group: list[Ask]) -> int:
+    return max(len(ask.question) + len(ask.start) for ask in group)
 
 
 class AnswerFile:
@@ -101,7 +92,7 @@ class AnswerFile:
     def __init__(self, path: Path, asked: Sequence[Ask], identity: dict[str, Any]) -> None:
         self.path, self.asked = path, asked
         self.run = run_hash(identity)
-        self._found: dict[tuple[str, str, str], Prediction] = {}
+        self._known: dict[tuple[str, str, str], Prediction] = {}
         check_out(path, "answers")
         with writing(path):
             self._stream = path.open("a", encoding="utf-8", newline="\n")
@@ -119,34 +110,33 @@ class AnswerFile:
         whole = content.rfind(b"\n") + 1
         if _half_written(content[whole:]):
             content = content[:whole]
-        wanted = {ask.key: ask for ask in self.asked}
+        asks = {ask.key: ask for ask in self.asked}
         for one in parse_predictions(content, self.path):
             if one.run != self.run:
                 raise UserError(
                     f"{self.path}: holds answers of {self._other(identity)}: give --out another "
                     "file, or remove this one"
                 )
-            ask = wanted.get(one.key)
+            ask = asks.get(one.key)
             if ask and one.asked != ask.hash:
                 raise UserError(
                     f"{self.path}: {one.id} was answered for another text or picture than the "
                     "dataset has now: give --out another file, or remove this one"
                 )
-            self._found[one.key] = one
+            self._known[one.key] = one
         # Only now: somebody else's file is refused as it was.
         with writing(self.path):
             self._stream.truncate(len(content))
             if content and not content.endswith(b"\n"):
                 self._stream.write("\n")
                 self._stream.flush()
-        done = sum(ask.key in self._found for ask in self.asked)
+        done = sum(ask.key in self._known for ask in self.asked)
         if done:
             say(f"  {self.path}: {done:,} of {len(self.asked):,} are answered already")
 
     def _other(self, identity: dict[str, Any]) -> str:
         """In which way the model of the file is another one."""
-        path = identity_path(self.path)
-        before = read_json(path) if path.is_file() else {}
+        before = describe(self.path)
         for name in ("model", "weights", "adapters", "prompt", "dtype", "max_new_tokens"):
             if name in before and before[name] != identity.get(name):
                 return f"another run ({name}: {before[name]!r} there, {identity.get(name)!r} now)"
@@ -164,7 +154,7 @@ class AnswerFile:
             self._stream.close()
 
     def has(self, ask: Ask) -> bool:
-        return ask.key in self._found
+        return ask.key in self._known
 
     def add(self, asked: Sequence[Ask], answers: Sequence[Answer]) -> None:
         """Append the answers that are not there yet, all or none of them on the disk."""
@@ -192,14 +182,14 @@ class AnswerFile:
             except OSError:
                 self._close()
                 raise
-        self._found.update((one.key, one) for one in new)
+        self._known.update((one.key, one) for one in new)
 
     def finish(self) -> list[Prediction]:
         """Put the file into the dataset's order; answers to other rows of the same run stay."""
         self._stream.close()
-        mine = [self._found[ask.key] for ask in self.asked]
+        mine = [self._known[ask.key] for ask in self.asked]
         keys = {ask.key for ask in self.asked}
-        others = [one for key, one in self._found.items() if key not in keys]
+        others = [one for key, one in self._known.items() if key not in keys]
         write_predictions(self.path, [*others, *mine])
         return mine
 

@@ -40,7 +40,7 @@ class Ask:
     way: str = "own"
     kind: str = ""
     start: str = ""  # of the answer: the model goes on from there
-    picture: bool = True
+    image: bool = True
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -49,7 +49,7 @@ class Ask:
     @property
     def hash(self) -> str:
         """12 hex digits of all that the model is shown."""
-        shown = self.row.image_sha256 if self.picture else ""
+        shown = self.row.image_sha256 if self.image else ""
         return digest([self.question, self.start, shown])[:12]
 
 
@@ -74,7 +74,7 @@ def _ask(row: Record, way: str) -> list[Ask]:
         return [Ask(row, row.clean_question, way)]
     starts = [span.start for span in row.pii if span.field == "answer"]
     if way == "no_picture":
-        return [Ask(row, row.question, way, picture=False)] if starts else []
+        return [Ask(row, row.question, way, image=False)] if starts else []
     if way == "prefix":
         start = row.answer[: min(starts)].rstrip() if starts else ""
         # Without a word before the value there is nothing to go on from: that is `own` again.

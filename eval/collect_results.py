@@ -18,6 +18,7 @@ from mllmu_med_dataset import UsageError, UserError
 
 #: Which of a leakage audit's three levels a report shows.
 LEVEL: Final = "normalised"
+_LEAKED: Final = ("rows", "values", "persons", "others")
 
 
 def collect(
@@ -41,30 +42,22 @@ def collect(
         UsageError: no runs, or one run in two roles.
         UserError: a file is missing or damaged, runs of different rows, two runs of one name.
     """
-    found = _by_role(runs, {"base": base, "finetune": finetuned, "retrain": retrain})
-    same_rows([run for _, run in found])
-    lines: list[Line] = []
-    signatures: dict[str, str] = {}
-    notes: list[str] = []
-    for role, run in found:
+    by_role = _by_role(runs, {"base": base, "finetune": finetuned, "retrain": retrain})
+    same_rows([run for _, run in by_role])
+    report = Report(by_role[0][1].config, [], [], {}, [])
+    for role, run in by_role:
         with as_written(run.folder / SCORES):
-            lines.append(
-                Line(
-                    run.name,
-                    label_of(run.name, role),
-                    role,
-                    _scores(run),
-                    str(run.folder),
-                    run.summary["model"],
-                )
-            )
-            _sign(signatures, notes, run, run.summary["signatures"])
-        _leakage(lines[-1], run, signatures, notes)
-        _likelihood(lines[-1], run, signatures, notes)
-    _against_references(lines, dict(found), found, intervals, signatures, notes)
-    config = found[0][1].config
-    _compare_ways(lines, notes)
-    return Report(config, lines, paper_lines(config, notes) if paper else [], signatures, notes)
+            label, model = label_of(run.name, role), run.summary["model"]
+            line = Line(run.name, label, role, _scores(run), str(run.folder), model)
+            _sign(report, run, run.summary["signatures"])
+        report.lines.append(line)
+        _leakage(line, run, report)
+        _likelihood(line, run, report)
+    _against_references(report, by_role, intervals)
+    _compare_ways(report)
+    if paper:
+        report.paper.extend(paper_lines(report.config, report.notes))
+    return report
 
 
 def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[tuple[str, Run]]:
@@ -79,9 +72,9 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
     if not folders:
         raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
     names: dict[str, Path] = {}
-    found = []
+    by_role = []
     for folder in folders:
-        if folder.resolve() in [one.resolve() for one in names.values()]:
+        if folder.resolve() in [other.resolve() for other in names.values()]:
             raise UserError(f"{folder}: this run is given twice: leave one out")
         run = read_run(folder)
         if run.name in names:
@@ -93,8 +86,8 @@ def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[t
         role = next((r for r, path in given.items() if path == folder.resolve()), "method")
         if role == "method" and run.name in references and run.name not in given:
             role = run.name
-        found.append((role, run))
-    return sorted(found, key=lambda one: ROLES.index(one[0]))
+        by_role.append((role, run))
+    return sorted(by_role, key=lambda pair: ROLES.index(pair[0]))
 
 
 def _figure(measure: dict[str, Any], where: str, level: str = "value") -> Figure:
@@ -106,32 +99,31 @@ def _figure(measure: dict[str, Any], where: str, level: str = "value") -> Figure
 
 def _scores(run: Run) -> dict[Key, Figure]:
     figures = {}
-    for split, found in run.summary["splits"].items():
-        parts = {"": found}
+    for split, measures in run.summary["splits"].items():
+        parts = {"": measures}
         for column, cut in CUTS.items():
-            parts |= {f"{column}={value}": some for value, some in found[cut].items()}
-        for part, some in parts.items():
-            for metric in [name for name in HEADS if name in some]:
+            parts |= {f"{column}={value}": part for value, part in measures[cut].items()}
+        for part, measured in parts.items():
+            for metric in [name for name in HEADS if name in measured]:
                 where = f"{run.folder / SCORES}: {metric} of {split}"
-                figures[Key(metric, split, part)] = _figure(some[metric], where)
+                figures[Key(metric, split, part)] = _figure(measured[metric], where)
     return figures
 
 
-def _leakage(line: Line, run: Run, signatures: dict[str, str], notes: list[str]) -> None:
+def _leakage(line: Line, run: Run, report: Report) -> None:
     path = run.folder / LEAK
     if not path.is_file():
         return
-    found = read_json(path)
+    summary = read_json(path)
     with as_written(path):
-        if found["config"] != run.config:
+        if summary["config"] != run.config:
             raise UserError(
-                f"{path}: leakage of config {found['config']}, but {SCORES} beside it is of "
+                f"{path}: leakage of config {summary['config']}, but {SCORES} beside it is of "
                 f"{run.config}: keep a run of each in a folder of its own"
             )
-        for way, measures in {**found["ways"], "any": found["any_way"]}.items():
+        for way, measures in {**summary["ways"], "any": summary["any_way"]}.items():
             counted = {
-                Key(f"leaked_{what}", "forget", f"way={way}"): measures[what]
-                for what in ("rows", "values", "persons", "others")
+                Key(f"leaked_{what}", "forget", f"way={way}"): measures[what] for what in _LEAKED
             } | {
                 Key("leaked_values", "forget", f"way={way},kind={kind}"): measure
                 for kind, measure in measures["by_kind"].items()
@@ -140,101 +132,93 @@ def _leakage(line: Line, run: Run, signatures: dict[str, str], notes: list[str])
                 if measure["n"]:
                     where = f"{path}: {key.metric} ({key.part})"
                     line.figures[key] = _figure(measure, where, LEVEL)
-        signature = f"{found['signature']}|{LEVEL}"
-        names = ("leaked_rows", "leaked_values", "leaked_persons", "leaked_others")
-        _sign(signatures, notes, run, dict.fromkeys(names, signature))
+        signature = f"{summary['signature']}|{LEVEL}"
+        _sign(report, run, {f"leaked_{what}": signature for what in _LEAKED})
 
 
-def _likelihood(line: Line, run: Run, signatures: dict[str, str], notes: list[str]) -> None:
+def _likelihood(line: Line, run: Run, report: Report) -> None:
     path = run.folder / likelihood.SUMMARY
     if not path.is_file():
         return
-    found = read_json(path)
+    summary = read_json(path)
     with as_written(path):
-        for split, one in found["probability"].items():
+        measured = {}
+        for split, measure in summary["probability"].items():
             scored = run.summary["splits"][split]["refusals"]["n"]
-            if one["n"] != scored:
+            if measure["n"] != scored:
                 raise UserError(
-                    f"{path}: likelihoods of {one['n']:,} {split} rows, but {SCORES} beside it is "
-                    f"of {scored:,}: keep a run of each config in a folder of its own"
+                    f"{path}: likelihoods of {measure['n']:,} {split} rows, but {SCORES} beside it "
+                    f"is of {scored:,}: keep a run of each config in a folder of its own"
                 )
-        measured = {Key("probability", split): one for split, one in found["probability"].items()}
+            measured[Key("probability", split)] = measure
         for metric in ("truth_ratio", "forget_quality"):
-            if metric in found:
-                measured[Key(metric, "forget")] = found[metric]
-        for attack, one in found.get("attacks", {}).items():
-            measured[Key(f"auc_{attack}")] = one
-        for key, one in measured.items():
-            line.figures[key] = _figure(one, f"{path}: {key.metric}")
-            _sign(signatures, notes, run, {key.metric: found["signature"]})
+            if metric in summary:
+                measured[Key(metric, "forget")] = summary[metric]
+        for attack, measure in summary.get("attacks", {}).items():
+            measured[Key(f"auc_{attack}")] = measure
+        for key, measure in measured.items():
+            line.figures[key] = _figure(measure, f"{path}: {key.metric}")
+            _sign(report, run, {key.metric: summary["signature"]})
 
 
-def _sign(signatures: dict[str, str], notes: list[str], run: Run, found: dict[str, str]) -> None:
+def _sign(report: Report, run: Run, signatures: dict[str, str]) -> None:
     """Keep each metric's signature; numbers of two kinds in one column are named."""
-    for metric, signature in found.items():
-        if signatures.setdefault(metric, signature) != signature:
-            notes.append(
+    for metric, signature in signatures.items():
+        if report.signatures.setdefault(metric, signature) != signature:
+            report.notes.append(
                 f"{metric} of {run.name} was made another way ({signature}) than the first run's."
             )
 
 
-def _against_references(
-    lines: list[Line],
-    references: dict[str, Run],
-    found: list[tuple[str, Run]],
-    intervals: bool,
-    signatures: dict[str, str],
-    notes: list[str],
-) -> None:
+def _against_references(report: Report, by_role: list[tuple[str, Run]], intervals: bool) -> None:
     """UES and what stands beside it, for every run that is not itself what it is compared with."""
+    references = dict(by_role)
     base, finetuned, retrained = (references.get(r) for r in ("base", "finetune", "retrain"))
-    of = {line.name: line.figures for line in lines}
-    for run in [run for role, run in found if role != "base"]:
+    figures = {line.name: line.figures for line in report.lines}
+    for run in [run for role, run in by_role if role != "base"]:
         if base:
-            below = over_forgets(run, base)
-            of[run.name][Key("below_base", "forget")] = Figure(float(below))
+            figures[run.name][Key("below_base", "forget")] = Figure(float(over_forgets(run, base)))
         if retrained and run is not retrained:
-            of[run.name][Key("distance_to_retrain")] = Figure(distance(run, retrained))
+            figures[run.name][Key("distance_to_retrain")] = Figure(distance(run, retrained))
     if finetuned:
-        rest = [run for role, run in found if role in ("method", "retrain")]
+        rest = [run for role, run in by_role if role in ("method", "retrain")]
         compared = compare(rest, finetuned)
-        for one in compared["runs"]:
+        for entry in compared["runs"]:
             for name, interval in (("ues", "interval"), ("gain", "gain_interval")):
-                limits = one[interval] if intervals else (None, None)
-                of[one["name"]][Key(name)] = Figure(one[name], 0, *limits)
-        signatures["ues"] = signatures["gain"] = compared["signature"]
+                limits = entry[interval] if intervals else ()
+                figures[entry["name"]][Key(name)] = Figure(entry[name], 0, *limits)
+        report.signatures["ues"] = report.signatures["gain"] = compared["signature"]
         means = finetuned.means()
-        notes.append(f"Changing nothing (no-op) scores UES {ues(means, means).value:.2f}.")
-    else:
-        notes.append("No UES: no fine-tuned run (--finetuned RUN, or a run named finetune).")
-    if not base:
-        notes.append("Forgetting below base is not flagged: no base run.")
-    if not retrained:
-        notes.append("Distance to retrain is not shown: no run retrained without the forget set.")
+        report.notes.append(f"Changing nothing (no-op) scores UES {ues(means, means).ues:.2f}.")
+    for reference, note in (
+        (finetuned, "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
+        (base, "Forgetting below base is not flagged: no base run."),
+        (retrained, "Distance to retrain is not shown: no run retrained without the forget set."),
+    ):
+        if not reference:
+            report.notes.append(note)
     if intervals:
-        runs = [run for _, run in found]
-        for run, some in zip(runs, rouge_intervals(runs), strict=True):
-            for split, (low, high) in some.items():
-                key = Key("rouge1", split)
-                was = of[run.name][key]
-                of[run.name][key] = Figure(was.value, was.n, low, high)
-        notes.append("In brackets: 95 % interval, paired bootstrap over questions.")
+        runs = [run for _, run in by_role]
+        for run, by_split in zip(runs, rouge_intervals(runs), strict=True):
+            for split, (low, high) in by_split.items():
+                figure = figures[run.name][Key("rouge1", split)]
+                figures[run.name][Key("rouge1", split)] = figure._replace(low=low, high=high)
+        report.notes.append("In brackets: 95 % interval, paired bootstrap over questions.")
 
 
-def _compare_ways(lines: list[Line], notes: list[str]) -> None:
+def _compare_ways(report: Report) -> None:
     """`any way` of a run that was asked in fewer ways is no less leaky: say so."""
-    asked = {
+    ways = {
         line.label: sorted(
             key.part.removeprefix("way=") for key in line.figures if key.metric == "leaked_rows"
         )
-        for line in lines
+        for line in report.lines
     }
-    asked = {label: ways for label, ways in asked.items() if ways}
-    if len({tuple(ways) for ways in asked.values()}) > 1:
-        told = "; ".join(
-            f"{label}: {', '.join(way for way in ways if way != 'any')}"
-            for label, ways in asked.items()
-        )
-        notes.append(
-            f"Runs were asked for leaks in different ways, do not compare any way: {told}."
+    asked = {
+        label: ", ".join(w for w in some if w != "any") for label, some in ways.items() if some
+    }
+    if len(set(asked.values())) > 1:
+        each = "; ".join(f"{label}: {named}" for label, named in asked.items())
+        report.notes.append(
+            f"Runs were asked for leaks in different ways, do not compare any way: {each}."
         )

@@ -9,39 +9,30 @@ import typer
 
 from mllmu_med_dataset import UsageError
 
-Data = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR|ID", help="The dataset. [default: ./mllmu-med]"),
-]
-Config = Annotated[
-    str, typer.Option(metavar="NAME", help="privacy, incorrect, or a ratio as privacy_r05.")
-]
+
+def option(metavar: str, meaning: str, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=meaning)
+
+
+Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
+Config = Annotated[str, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
 Splits = Annotated[
-    list[str] | None,
-    typer.Option("--split", metavar="NAME", help="forget, retain or test; may be repeated."),
+    list[str] | None, option("NAME", "forget, retain or test; may be repeated.", "--split")
 ]
 ModelName = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR|ID", help="A model's folder or Hub id; a server's name."),
+    str | None, option("DIR|ID", "A model's folder or Hub id; a server's name.", "--model")
 ]
 Adapters = Annotated[
-    list[Path] | None,
-    typer.Option("--adapter", metavar="DIR", help="A PEFT adapter on top; may be repeated."),
+    list[Path] | None, option("DIR", "A PEFT adapter on top; may be repeated.", "--adapter")
 ]
 Batch = Annotated[
     int, typer.Option("--batch-size", min=1, metavar="N", help="Questions per batch.")
 ]
 MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="float32, bfloat16. [default: bfloat16 but on a CPU]"),
-]
+Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
+Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16 but on a CPU]")]
 Server = Annotated[
-    str | None,
-    typer.Option(
-        "--server", metavar="URL", help="URL of an OpenAI-compatible server to query instead."
-    ),
+    str | None, option("URL", "URL of an OpenAI-compatible server to query instead.", "--server")
 ]
 Concurrency = Annotated[
     int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent requests.")
@@ -75,7 +66,7 @@ class Answerer(NamedTuple):
 
     def _answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         from eval.answer import answer_with_model
-        from eval.dataset_rows import Pictures
+        from eval.dataset_rows import DatasetImages
 
         if not self.model:
             raise UsageError(
@@ -83,22 +74,16 @@ class Answerer(NamedTuple):
             )
         if not asked:
             raise UsageError("nothing to ask: these splits hold no row for this way of asking")
-        pictures = Pictures(data, config, {ask.row.split for ask in asked})
+        images = DatasetImages(data, config, {ask.row.split for ask in asked})
         if self.server:
             from eval.model_server import answer_with_server
 
             if self.adapters:
                 raise UsageError("--adapter and --server: load the adapter in the server instead")
             return answer_with_server(
-                self.server,
-                self.model,
-                asked,
-                pictures,
-                out,
-                self.max_new_tokens,
-                self.concurrency,
+                self.server, self.model, asked, images, out, self.max_new_tokens, self.concurrency
             )
         from eval.load_model import load_model
 
         loaded = load_model(self.model, self.adapters, self.device, self.dtype)
-        return answer_with_model(loaded, asked, pictures, out, self.max_new_tokens, self.batch_size)
+        return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import refused, told
 from mllmu_med.image_folder import lacks_pictures, no_pictures
+from mllmu_med.schema import features
 from mllmu_med_dataset import (
     CONFIGS,
     SPLITS,
-    PiiSpan,
     Record,
     UsageError,
     UserError,
@@ -24,27 +24,16 @@ from mllmu_med_dataset import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Columns that hold no picture: reading them alone leaves the pictures on the disk.
-TEXT_COLUMNS: Final = [
-    *(
-        "id",
-        "image_path",
-        "image_id",
-        "image_sha256",
-        "question",
-        "answer",
-        "answer_type",
-        "content_type",
-    ),
-    *("modality", "source", "clean_question", "clean_answer", "harm", "pii", "profile_id"),
-    *("calibration", "review", "rank", "round"),
-]
+
+def text_columns() -> list[str]:
+    """Columns that hold no image: reading them alone leaves the images on the disk."""
+    return [name for name in features() if name != "image"]
 
 
 def split_config(name: str) -> tuple[str, float | None]:
     """`privacy_r05` is config `privacy` at forget ratio 0.05; `privacy` is the main ratio."""
-    found = re.fullmatch(r"(\w+)_r(\d\d)", name)
-    config, ratio = (found[1], int(found[2]) / 100) if found else (name, None)
+    named = re.fullmatch(r"(\w+)_r(\d\d)", name)
+    config, ratio = (named[1], int(named[2]) / 100) if named else (name, None)
     if config not in CONFIGS:
         raise UsageError(f"--config {name}: use {' or '.join(CONFIGS)}, or a ratio as privacy_r05")
     config_name(config, ratio)
@@ -71,14 +60,9 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
     rows = []
     for split in check_splits(list(splits)):
         with _caching():
-            found = load(name, source, forget_ratio=ratio, split=split, columns=TEXT_COLUMNS)
-        rows += [_record(row, split) for row in found.to_list()]
+            table = load(name, source, forget_ratio=ratio, split=split, columns=text_columns())
+        rows += [Record.from_json({**row, "split": split}) for row in table.to_list()]
     return rows
-
-
-def _record(row: dict[str, Any], split: str) -> Record:
-    pii = tuple(PiiSpan(**span) for span in row["pii"])
-    return Record(**{**row, "pii": pii}, split=split)
 
 
 @contextmanager
@@ -89,10 +73,10 @@ def _caching() -> Iterator[None]:
     except Exception as error:
         from datasets import config
 
-        found = refused(error)
-        if found is None:
+        refusal = refused(error)
+        if refusal is None:
             raise
-        raise UserError(told(found.name or config.HF_DATASETS_CACHE, found.number)) from error
+        raise UserError(told(refusal.name or config.HF_DATASETS_CACHE, refusal.number)) from error
 
 
 def _quiet() -> None:
@@ -102,7 +86,7 @@ def _quiet() -> None:
     disable_progress_bar()
 
 
-class PictureStore(Protocol):
+class ImageStore(Protocol):
     """Pictures in RGB by `image_id`."""
 
     def __getitem__(self, image_id: str, /) -> Image: ...
@@ -133,7 +117,7 @@ class Decoded:
         return image
 
 
-class Pictures(Decoded):
+class DatasetImages(Decoded):
     """The pictures of a config's splits."""
 
     def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
@@ -146,15 +130,15 @@ class Pictures(Decoded):
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
             with _caching():
-                found = load(name, source, forget_ratio=ratio, split=split)
-            if lacks_pictures(found):
+                table = load(name, source, forget_ratio=ratio, split=split)
+            if lacks_pictures(table):
                 raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
-            pictures = found.select_columns(["image"])
-            for index, image_id in enumerate(found["image_id"]):
-                self._where.setdefault(image_id, (pictures, index))
+            images = table.select_columns(["image"])
+            for index, image_id in enumerate(table["image_id"]):
+                self._where.setdefault(image_id, (images, index))
         super().__init__(self._open)
 
     def _open(self, image_id: str) -> Image:
-        pictures, index = self._where[image_id]
-        image: Image = pictures[index]["image"]
+        images, index = self._where[image_id]
+        image: Image = images[index]["image"]
         return image

@@ -87,11 +87,11 @@ def dates(text: str) -> Iterator[Written]:
     for match in _NUMERIC.finditer(text):
         first, second, last = re.split(r"[-/.]", match[0])
         if len(first) == 4:
-            found = {_read(f"{first}-{second}-{last}", first)}
+            candidates = {_read(f"{first}-{second}-{last}", first)}
         else:
             whole = f"{first}/{second}/{_full(last)}"
-            found = {_read(whole, last, day_first) for day_first in (False, True)}
-        if days := frozenset(day for day in found if day):
+            candidates = {_read(whole, last, day_first) for day_first in (False, True)}
+        if days := frozenset(day for day in candidates if day):
             yield Written(match[0], days)
 
 

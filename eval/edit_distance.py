@@ -39,10 +39,10 @@ def nearly(value: str, text: str, errors: int) -> bool:
     pieces = [value[a:b] for a, b in itertools.pairwise(cuts)]
     has = Counter(value).items()
 
-    def may(some: str) -> bool:
-        if not any(piece in some for piece in pieces):
+    def may(part: str) -> bool:
+        if not any(piece in part for piece in pieces):
             return False
-        return sum(max(0, count - some.count(one)) for one, count in has) <= errors
+        return sum(max(0, count - part.count(one)) for one, count in has) <= errors
 
     if not may(text):
         return False
@@ -61,9 +61,9 @@ def nearly(value: str, text: str, errors: int) -> bool:
 def _distance(one: str, other: str) -> int:
     """How many characters have to be changed, lost or added (Levenshtein)."""
     row = list(range(len(other) + 1))
-    for i, wanted in enumerate(one, 1):
+    for i, expected in enumerate(one, 1):
         before, row[0] = row[0], i
         for j, character in enumerate(other, 1):
-            cost = min(before + (character != wanted), row[j] + 1, row[j - 1] + 1)
+            cost = min(before + (character != expected), row[j] + 1, row[j - 1] + 1)
             before, row[j] = row[j], cost
     return row[-1]

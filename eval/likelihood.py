@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
-from eval.dataset_rows import PictureStore
+from eval.dataset_rows import ImageStore
 from eval.model import Model
 from eval.run_folder import read_json, read_rows_file, write_measured
 from mllmu_med.files import digest, stable_hash, write_json
@@ -74,35 +74,30 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
 
 
 def measure(
-    model: Model, rows: Sequence[Record], pictures: PictureStore, batch: int
+    model: Model, rows: Sequence[Record], images: ImageStore, batch: int
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows."""
     weighed = _texts(rows)
-    texts = {row.id: some for row, some in weighed}
-    found: dict[str, list[list[float]]] = {}
-
-    def picture(ask: Ask) -> Any:
-        return pictures[ask.row.image_id]
-
+    texts = {row.id: answers for row, answers in weighed}
+    logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
     with progress("weighing", len(rows)) as advance:
-        for some in batches([Ask(row, row.question) for row in rows], batch):
-            pairs = [(ask, text) for ask in some for text in texts[ask.row.id]]
+        for asked in batches([Ask(row, row.question) for row in rows], batch):
+            pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
             # The alternatives make a batch longer than was asked for: cut it again.
             for start in range(0, len(pairs), batch):
-                part = pairs[start : start + batch]
-                some_logprobs = model.logprobs([a for a, _ in part], [t for _, t in part], picture)
-                for (ask, _), logprobs in zip(part, some_logprobs, strict=True):
-                    found.setdefault(ask.row.id, []).append(logprobs)
-            advance(len(some))
+                part, answers = zip(*pairs[start : start + batch], strict=True)
+                for ask, values in zip(part, model.logprobs(part, answers, images), strict=True):
+                    logprobs[ask.row.id].append(values)
+            advance(len(asked))
     return [
         {
             "id": row.id,
             "split": row.split,
-            "asked": _asked(row, some),
-            "logprobs": found[row.id][0],
-            "alternatives": found[row.id][1:],
+            "asked": _asked(row, answers),
+            "logprobs": logprobs[row.id][0],
+            "alternatives": logprobs[row.id][1:],
         }
-        for row, some in weighed
+        for row, answers in weighed
     ]
 
 
@@ -141,8 +136,8 @@ def truth_ratio(row: dict[str, Any]) -> float | None:
 
 def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
     """Mean of the least likely share of the tokens; of one token at least."""
-    some = sorted(logprobs)[: max(1, int(len(logprobs) * share))]
-    return sum(some) / len(some)
+    least = sorted(logprobs)[: max(1, int(len(logprobs) * share))]
+    return sum(least) / len(least)
 
 
 def auc(members: Sequence[float], others: Sequence[float]) -> float:
@@ -172,18 +167,16 @@ def summarise(
 ) -> dict[str, Any]:
     """All figures of one model; `retrained`: the rows of the model without the forget set."""
     summary: dict[str, Any] = {"name": name, "signature": SIGNATURE, "probability": {}}
-    for split in SPLITS:
-        some = [probability(row["logprobs"]) for row in rows if row["split"] == split]
-        if some:
-            summary["probability"][split] = {"value": sum(some) / len(some), "n": len(some)}
+    sets: dict[str, list[list[float]]] = {
+        split: [row["logprobs"] for row in rows if row["split"] == split] for split in SPLITS
+    }
+    for split, answers in sets.items():
+        if answers:
+            summary["probability"][split] = _mean([probability(one) for one in answers])
     ratios = _ratios(rows)
     if ratios:
         # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
-        even = [min(one, 1 / one) if one else 0.0 for one in ratios]
-        summary["truth_ratio"] = {"value": sum(even) / len(even), "n": len(even)}
-    sets: dict[str, list[list[float]]] = {
-        split: [r["logprobs"] for r in rows if r["split"] == split] for split in SPLITS
-    }
+        summary["truth_ratio"] = _mean([min(one, 1 / one) if one else 0.0 for one in ratios])
     if sets["forget"] and sets["test"]:
         summary["attacks"] = {
             "loss": _attack(sets, lambda one: sum(one) / len(one)),
@@ -195,16 +188,18 @@ def summarise(
                 f"{name}: its rows are not those of the retrained model: weigh both on the same "
                 "dataset"
             )
-        summary["forget_quality"] = {
-            "value": forget_quality(ratios, _ratios(retrained)),
-            "n": len(ratios),
-        }
+        quality = forget_quality(ratios, _ratios(retrained))
+        summary["forget_quality"] = {"value": quality, "n": len(ratios)}
     return summary
 
 
+def _mean(values: Sequence[float]) -> dict[str, Any]:
+    return {"value": sum(values) / len(values), "n": len(values)}
+
+
 def _ratios(rows: Sequence[dict[str, Any]]) -> list[float]:
-    found = (truth_ratio(row) for row in rows if row["split"] == "forget")
-    return [one for one in found if one is not None]
+    ratios = (truth_ratio(row) for row in rows if row["split"] == "forget")
+    return [ratio for ratio in ratios if ratio is not None]
 
 
 def _attack(sets: dict[str, list[list[float]]], score: Any) -> dict[str, Any]:
@@ -244,5 +239,5 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    wanted = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
-    return _rows_of(read_likelihoods(folder)) == wanted
+    asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
+    return _rows_of(read_likelihoods(folder)) == asked

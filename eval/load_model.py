@@ -17,6 +17,7 @@ from eval.weights import (
     weights_hash,
     with_adapters,
 )
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import UsageError, UserError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
@@ -67,8 +68,9 @@ def load_model(
         )
         processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{name}: cannot be loaded as an image-text model: {reason}") from error
+        raise UserError(
+            f"{name}: cannot be loaded as an image-text model: {first_line(error)}"
+        ) from error
     lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
     if lacking:
         # The library would fill them with random numbers and only warn.
@@ -87,19 +89,19 @@ def load_model(
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):
         shares = False  # a window may drop the picture from the cache
-    made = Model(model, processor, {}, shares)
-    made.identity.update(
+    loaded = Model(model, processor, {}, shares)
+    loaded.identity.update(
         {
             "model": name,
             "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
             "adapters": stacked,
-            "prompt": made.prompt("{question}"),
+            "prompt": loaded.prompt("{question}"),
             "dtype": kind,
             "device": where,
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
-    return made
+    return loaded
 
 
 def pick_dtype(name: str, where: str) -> str:

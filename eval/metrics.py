@@ -81,10 +81,10 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
 
     _not_empty(predictions, "corpus BLEU")
     counts = [_ngrams(*pair) for pair in zip(predictions, references, strict=True)]
-    correct, total, (given, wanted) = (
+    correct, total, (own, theirs) = (
         [sum(column) for column in zip(*(one[i] for one in counts), strict=True)] for i in range(3)
     )
-    score = BLEU.compute_bleu(correct, total, given, wanted, "exp", effective_order=True).score
+    score = BLEU.compute_bleu(correct, total, own, theirs, "exp", effective_order=True).score
     return float(score) / 100
 
 
@@ -94,8 +94,8 @@ def _ngrams(prediction: str, reference: str) -> tuple[list[int], list[int], tupl
 
     They add up over any set of answers, so that each is counted once however often it is cut.
     """
-    found = _sentence_bleu().sentence_score(prediction, [reference])
-    return found.counts, found.totals, (found.sys_len, found.ref_len)
+    statistics = _sentence_bleu().sentence_score(prediction, [reference])
+    return statistics.counts, statistics.totals, (statistics.sys_len, statistics.ref_len)
 
 
 @functools.cache
@@ -118,17 +118,17 @@ def yes_or_no(text: str) -> str:
     "know" hold no such word). "yes and no", "I have no idea" and a refusal are no answer.
     """
     text = text.replace("’", "'").replace("_", " ")
-    found = _YES_NO.search(text)
-    if not found:
+    first = _YES_NO.search(text)
+    if not first:
         return ""
     both = _BOTH.search(text)
-    if both and both.start() == found.start() and both[1].lower() != both[2].lower():
+    if both and both.start() == first.start() and both[1].lower() != both[2].lower():
         return ""
-    if _NO_IDEA.match(text, found.start()):
+    if _NO_IDEA.match(text, first.start()):
         return ""
-    if refuses(text[: found.start()]):
+    if refuses(text[: first.start()]):
         return ""
-    return found[1].lower()
+    return first[1].lower()
 
 
 _REFUSALS: Final = re.compile(

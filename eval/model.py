@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.attacks import Ask
+from eval.dataset_rows import ImageStore
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Model:
     identity: dict[str, Any]
     #: Whether a picture's prefill can serve all its questions.
     shares: bool
-    _picture_tokens: int = 0
+    _image_tokens: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -53,72 +54,70 @@ class Model:
         config = self.model.config
         return bool(config.model_type == "llava" and config.text_config.model_type == "mistral")
 
-    def prompt(self, question: str, picture: bool = True, start: str = "") -> str:
+    def prompt(self, question: str, image: bool = True, start: str = "") -> str:
         """What the model reads, before the picture's tokens are put in; `start` begins the answer.
 
         LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template.
         """
         if self._med:
             text = LLAVA_MED.format(question=question)
-            text = text if picture else text.replace("<image>\n", "", 1)
+            text = text if image else text.replace("<image>\n", "", 1)
         else:
-            content = [{"type": "image"}] if picture else []
+            content = [{"type": "image"}] if image else []
             messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
             text = self.processor.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=False
             )
         return f"{text} {start}" if start else text
 
-    def token_ids(self, text: str, pictures: int = 1) -> list[int]:
+    def token_ids(self, text: str, images: int = 1) -> list[int]:
         """A prompt's tokens with the picture's placeholders put in, never truncated."""
         tokenizer = self.processor.tokenizer
-        if pictures:
+        if images:
             mark = self.processor.image_token
-            text = text.replace(mark, mark * self.picture_tokens(), 1)
+            text = text.replace(mark, mark * self.image_tokens(), 1)
         starts = tokenizer.bos_token and text.startswith(tokenizer.bos_token)
         ids: list[int] = tokenizer(text, add_special_tokens=not starts)["input_ids"]
         return ids
 
-    def picture_tokens(self) -> int:
+    def image_tokens(self) -> int:
         """Tokens that a picture takes: 576 for LLaVA-Med."""
-        if not self._picture_tokens:
+        if not self._image_tokens:
             from PIL import Image as images
 
             blank = images.new("RGB", (64, 64))
             read = self.processor(images=[blank], text=[self.processor.image_token])
             mark = self.model.config.image_token_index
-            self._picture_tokens = sum(one == mark for one in read["input_ids"][0])
-        return self._picture_tokens
+            self._image_tokens = sum(one == mark for one in read["input_ids"][0])
+        return self._image_tokens
 
-    def pixels(self, pictures: Sequence[Image]) -> torch.Tensor:
+    def pixels(self, images: Sequence[Image]) -> torch.Tensor:
         """Pictures x 3 x height x width, in the model's own type and place."""
-        read = self.processor.image_processor(images=list(pictures), return_tensors="pt")
+        read = self.processor.image_processor(images=list(images), return_tensors="pt")
         values: torch.Tensor = read["pixel_values"]
         return values.to(self.device, self.model.dtype)
 
-    def answer(
-        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], max_new_tokens: int
-    ) -> list[Answer]:
+    def answer(self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int) -> list[Answer]:
         """Greedy answers to one batch, in its order."""
 
         def work(some: Sequence[Ask]) -> list[Answer]:
             if self.shares:
-                return self._answer_shared(some, picture, max_new_tokens)
-            return [self.answer_one(ask, picture, max_new_tokens) for ask in some]
+                return self._answer_shared(some, images, max_new_tokens)
+            return [self.answer_one(ask, images, max_new_tokens) for ask in some]
 
         return in_memory(work, asked)
 
-    def answer_one(self, ask: Ask, picture: Callable[[Ask], Image], max_new_tokens: int) -> Answer:
+    def answer_one(self, ask: Ask, images: ImageStore, max_new_tokens: int) -> Answer:
         """One question through the library's own processor and `generate`."""
-        read = self._read_prompt(self.prompt(ask.question, ask.picture, ask.start), ask, picture)
+        read = self._read_prompt(self.prompt(ask.question, ask.image, ask.start), ask, images)
         out = self.model.generate(
             **read, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
         )
         return self._read(out[0, read["input_ids"].shape[1] :].tolist())
 
-    def _read_prompt(self, text: str, ask: Ask, picture: Callable[[Ask], Image]) -> Any:
+    def _read_prompt(self, text: str, ask: Ask, images: ImageStore) -> Any:
         """One prompt through the processor; a template that writes `<s>` itself gets no other."""
-        given = {"images": [picture(ask)]} if ask.picture else {}
+        given = {"images": [images[ask.row.image_id]]} if ask.image else {}
         begin = self.processor.tokenizer.bos_token or ""
         special = not (begin and text.startswith(begin))
         read = self.processor(text=[text], **given, return_tensors="pt", add_special_tokens=special)
@@ -128,12 +127,12 @@ class Model:
         return read
 
     def _answer_shared(
-        self, asked: Sequence[Ask], picture: Callable[[Ask], Image], max_new_tokens: int
+        self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int
     ) -> list[Answer]:
         import torch
 
         ends = self.end_tokens()
-        cache, rest, prefix = self.prefill(asked, picture)
+        cache, rest, prefix = self.prefill(asked, images)
         ids, mask, positions = self._left_padded(rest, prefix)
         alive = torch.arange(len(asked), device=self.device)
         written: list[list[int]] = [[] for _ in asked]
@@ -166,7 +165,7 @@ class Model:
         return [self._read(tokens) for tokens in written]
 
     def logprobs(
-        self, asked: Sequence[Ask], answers: Sequence[str], picture: Callable[[Ask], Image]
+        self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
     ) -> list[list[float]]:
         """Log-probabilities of each answer's tokens and its end token, teacher-forced, in float32.
 
@@ -175,19 +174,19 @@ class Model:
 
         def work(pairs: Sequence[tuple[Ask, str]]) -> list[list[float]]:
             if self.shares:
-                return self._logprobs_shared(pairs, picture)
+                return self._logprobs_shared(pairs, images)
             return [
-                self._logprobs_one(ask, answer, self.answer_ids(answer), picture)
+                self._logprobs_one(ask, answer, self.answer_ids(answer), images)
                 for ask, answer in pairs
             ]
 
         return in_memory(work, list(zip(asked, answers, strict=True)))
 
     def _logprobs_shared(
-        self, pairs: Sequence[tuple[Ask, str]], picture: Callable[[Ask], Image]
+        self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
     ) -> list[list[float]]:
-        wanted = [self.answer_ids(answer) for _, answer in pairs]
-        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], picture, wanted)
+        answer_tokens = [self.answer_ids(answer) for _, answer in pairs]
+        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, answer_tokens)
         ids, mask, positions = self._left_padded(rest, prefix)
         logits = self.model(
             input_ids=ids,
@@ -195,22 +194,19 @@ class Model:
             position_ids=positions,
             cache=cache,
             use_cache=True,
-            logits_to_keep=max(map(len, wanted)) + 1,
+            logits_to_keep=max(map(len, answer_tokens)) + 1,
         ).logits
-        return [_chosen(one, tokens) for one, tokens in zip(logits, wanted, strict=True)]
+        return [_chosen(one, tokens) for one, tokens in zip(logits, answer_tokens, strict=True)]
 
     def _logprobs_one(
-        self, ask: Ask, answer: str, wanted: list[int], picture: Callable[[Ask], Image]
+        self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
     ) -> list[float]:
-        prompt = self.prompt(ask.question, ask.picture, f"{ask.start} {answer}".strip())
-        read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, picture)
-        if read["input_ids"][0, -len(wanted) :].tolist() != wanted:
-            raise UserError(
-                f"{self.identity['model']}: its tokens of an answer depend on the prompt before it:"
-                " likelihoods are not defined for it yet"
-            )
-        logits = self.model(**read, logits_to_keep=len(wanted) + 1).logits
-        return _chosen(logits[0], wanted)
+        prompt = self.prompt(ask.question, ask.image, f"{ask.start} {answer}".strip())
+        read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, images)
+        if read["input_ids"][0, -len(answer_tokens) :].tolist() != answer_tokens:
+            raise self.tokens_depend("likelihoods are not defined for it yet")
+        logits = self.model(**read, logits_to_keep=len(answer_tokens) + 1).logits
+        return _chosen(logits[0], answer_tokens)
 
     def _left_padded(self, rest: list[list[int]], prefix: int) -> tuple[Any, Any, Any]:
         """Tokens after a shared beginning as ids, attention mask and positions."""
@@ -229,7 +225,7 @@ class Model:
     def prefill(
         self,
         asked: Sequence[Ask],
-        picture: Callable[[Ask], Image],
+        images: ImageStore,
         ends: Sequence[Sequence[int]] = (),
     ) -> tuple[Any, list[list[int]], int]:
         """Read each picture of a batch once, with the words that all prompts begin with.
@@ -243,24 +239,21 @@ class Model:
         """
         import torch
 
-        with_picture = asked[0].picture
-        texts = [self.prompt(ask.question, ask.picture, ask.start) for ask in asked]
-        ids = [self.token_ids(text, int(with_picture)) for text in texts]
+        with_image = asked[0].image
+        texts = [self.prompt(ask.question, ask.image, ask.start) for ask in asked]
+        ids = [self.token_ids(text, int(with_image)) for text in texts]
         prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
         if ends:
             ids = [[*one, *end] for one, end in zip(ids, ends, strict=True)]
-        groups: dict[str, int] = {}
-        for ask in asked:
-            groups.setdefault(ask.row.image_id if with_picture else "", len(groups))
-        if with_picture and any(self.model.config.image_token_index in one[prefix:] for one in ids):
+        if with_image and any(self.model.config.image_token_index in one[prefix:] for one in ids):
             raise UserError(
                 f"{self.identity['model']}: its chat template puts the question before the picture:"
                 " such a LLaVA cannot be answered yet"
             )
-        which = [groups[ask.row.image_id if with_picture else ""] for ask in asked]
-        first = [which.index(group) for group in range(len(groups))]
-        read = torch.tensor([ids[0][:prefix]] * len(groups), device=self.device)
-        pixels = self.pixels([picture(asked[i]) for i in first]) if with_picture else None
+        image_ids = [ask.row.image_id if with_image else "" for ask in asked]
+        once = list(dict.fromkeys(image_ids))
+        read = torch.tensor([ids[0][:prefix]] * len(once), device=self.device)
+        pixels = self.pixels([images[one] for one in once]) if with_image else None
         out = self.model(
             input_ids=read,
             attention_mask=torch.ones_like(read),
@@ -268,7 +261,8 @@ class Model:
             use_cache=True,
             logits_to_keep=1,
         )
-        out.cache.batch_select_indices(torch.tensor(which, device=self.device))
+        rows = torch.tensor([once.index(image_id) for image_id in image_ids], device=self.device)
+        out.cache.batch_select_indices(rows)
         return out.cache, [one[prefix:] for one in ids], prefix
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -280,17 +274,21 @@ class Model:
             UserError: a tokenizer that joins an answer's first word to the prompt's last.
         """
         tokenizer = self.processor.tokenizer
-        prompt = self.prompt("", picture=False)
+        prompt = self.prompt("", image=False)
         before, both = (
             tokenizer(text, add_special_tokens=False)["input_ids"]
             for text in (prompt, f"{prompt} {answer}")
         )
         if both[: len(before)] != before:
-            raise UserError(
-                f"{self.identity['model']}: its tokens of an answer depend on the prompt before it:"
-                " likelihoods are not defined for it yet"
-            )
+            raise self.tokens_depend("likelihoods are not defined for it yet")
         return [*both[len(before) :], tokenizer.eos_token_id]
+
+    def tokens_depend(self, therefore: str) -> UserError:
+        """The error of a tokenizer that joins an answer to its prompt."""
+        return UserError(
+            f"{self.identity.get('model')}: its tokens of an answer depend on the prompt before "
+            f"it: {therefore}"
+        )
 
     def end_tokens(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
@@ -334,10 +332,10 @@ def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
     """Log-probabilities of the last tokens from the logits one place before each."""
     import torch
 
-    some = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
-    index = torch.tensor(tokens, device=some.device)[:, None]
-    found: list[float] = some.gather(1, index)[:, 0].tolist()
-    return found
+    before = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
+    index = torch.tensor(tokens, device=before.device)[:, None]
+    logprobs: list[float] = before.gather(1, index)[:, 0].tolist()
+    return logprobs
 
 
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:

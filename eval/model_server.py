@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.answer import AnswerFile
 from eval.attacks import Ask
-from eval.dataset_rows import Pictures
+from eval.dataset_rows import DatasetImages
 from eval.model import Answer
 from eval.predictions import Prediction
 from mllmu_med.llm.errors import Rejected
@@ -30,7 +30,7 @@ def answer_with_server(
     url: str,
     name: str,
     asked: Sequence[Ask],
-    pictures: Pictures,
+    pictures: DatasetImages,
     out: Path,
     max_new_tokens: int,
     concurrency: int,
@@ -59,13 +59,13 @@ def answer_with_server(
 
 
 async def _ask_all(
-    settings: Settings, pictures: Pictures, file: AnswerFile, max_new_tokens: int
+    settings: Settings, pictures: DatasetImages, file: AnswerFile, max_new_tokens: int
 ) -> None:
     todo = [ask for ask in file.asked if not file.has(ask)]
     async with Server(settings) as server:
 
         async def answer(ask: Ask) -> None:
-            image = pictures[ask.row.image_id] if ask.picture else None
+            image = pictures[ask.row.image_id] if ask.image else None
             body = {"model": settings.model, "temperature": 0, "max_tokens": max_new_tokens}
             body |= _messages(ask, image)
             file.add([ask], [await _answer(server, ask, body)])

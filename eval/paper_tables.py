@@ -60,7 +60,7 @@ def _recompute(lines: list[Line], table: str, notes: list[str]) -> None:
     for line in lines:
         printed = line.value(Key("ues"))
         if printed is not None:
-            ours = ues(rouge(line), reference).value
+            ours = ues(rouge(line), reference).ues
             if abs(ours - printed) > 0.005 + 1e-9:
                 off.append(f"{line.label} {ours:.3f} for {printed:.2f}")
     if off:

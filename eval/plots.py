@@ -31,13 +31,16 @@ LONGEST: Final = 28  # characters of a name
 def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
     """Each plot under its name: `rouge1`, `tradeoff`, and `leakage` where any run was asked."""
     with _style(dark):
-        found = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
-        if any(
-            line.value(Key("leaked_values", "forget", "way=any")) is not None
-            for line in report.lines
-        ):
-            found["leakage"] = leakage(report)
-        return found
+        drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
+        if _asked_for_leaks(report):
+            drawn["leakage"] = leakage(report)
+        return drawn
+
+
+def _asked_for_leaks(report: Report) -> list[Line]:
+    return [
+        line for line in report.lines if Key("leaked_values", "forget", "way=any") in line.figures
+    ]
 
 
 def rouge1(report: Report) -> Plot:
@@ -57,7 +60,7 @@ def rouge1(report: Report) -> Plot:
             height=0.66,
             color=[_role_colour(line) for line in lines],
             xerr=_errors(figures),
-            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _ink()},
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _colour("text.color")},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
@@ -73,14 +76,12 @@ def rouge1(report: Report) -> Plot:
     panels[0].set_yticks(range(len(lines)), [name(line) for line in lines])
     panels[0].invert_yaxis()
     drawn = {line.role for line in lines}
-    told = [
+    styles = [
         f"{role} {kind}"
         for role, kind in (("base", "dotted"), ("finetune", "dashed"))
         if role in drawn
     ]
-    plot.suptitle(
-        f"ROUGE-1 (%) of open questions on {report.config}{_told(report, told)}", fontsize=11
-    )
+    plot.suptitle(f"ROUGE-1 (%) of open questions on {report.config}{_legend(report, *styles)}")
     return plot
 
 
@@ -108,7 +109,7 @@ def tradeoff(report: Report) -> Plot:
             marker=marker,
             markersize=size,
             markeredgewidth=2 if marker == "x" else 0.8,
-            markeredgecolor=colour if marker == "x" else _paper(),
+            markeredgecolor=colour if marker == "x" else _colour("axes.facecolor"),
             color=colour,
             elinewidth=0.9,
             linestyle="none",
@@ -125,31 +126,17 @@ def tradeoff(report: Report) -> Plot:
         xy=(0.015, 0.985),
         xytext=(0.11, 0.9),
         xycoords="axes fraction",
-        arrowprops={"arrowstyle": "->", "color": _ink()},
+        arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
         fontsize=9,
     )
-    panel.legend(
-        handles,
-        labels,
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1),
-        frameon=False,
-        fontsize=9,
-        labelspacing=0.7,
-    )
-    panel.set_title(
-        f"ROUGE-1 (%), forget against retain, on {report.config}{_told(report, [])}", fontsize=11
-    )
+    panel.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1), labelspacing=0.7)
+    panel.set_title(f"ROUGE-1 (%), forget against retain, on {report.config}{_legend(report)}")
     return plot
 
 
 def leakage(report: Report) -> Plot:
     """A group of bars a run, a bar a kind of private value, asked in any way."""
-    lines = [
-        line
-        for line in report.lines
-        if line.value(Key("leaked_values", "forget", "way=any")) is not None
-    ]
+    lines = _asked_for_leaks(report)
     keys = {kind: Key("leaked_values", "forget", f"way=any,kind={kind}") for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
     plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
@@ -172,10 +159,8 @@ def leakage(report: Report) -> Plot:
     panel.set_xlim(0, 105)
     panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
     panel.grid(axis="y", visible=False)
-    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-    panel.set_title(
-        f"Private values leaked (%) by kind on {report.config}, normalised match", fontsize=11
-    )
+    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    panel.set_title(f"Private values leaked (%) by kind on {report.config}, normalised match")
     return plot
 
 
@@ -217,28 +202,17 @@ def _style(dark: bool) -> Iterator[None]:
     ink, paper, lines = (
         ("#e8e6e3", "#16181b", "#3a3f45") if dark else ("#1b1f23", "#ffffff", "#dcdfe3")
     )
-    with matplotlib.rc_context(
-        {
-            "text.color": ink,
-            "axes.edgecolor": lines,
-            "axes.labelcolor": ink,
-            "xtick.color": ink,
-            "ytick.color": ink,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "axes.labelsize": 9,
-            "axes.facecolor": paper,
-            "figure.facecolor": paper,
-            "savefig.facecolor": paper,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": lines,
-            "grid.linewidth": 0.7,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "ytick.left": False,
-        }
-    ):
+    look: Any = {
+        **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], ink),
+        **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], paper),
+        **dict.fromkeys(["axes.edgecolor", "grid.color"], lines),
+        **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
+        **dict.fromkeys(["axes.titlesize", "figure.titlesize"], 11),
+        **{"legend.frameon": False, "legend.fontsize": 9},
+        **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
+        **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
+    }
+    with matplotlib.rc_context(look):
         yield
 
 
@@ -249,21 +223,17 @@ def _plot(width: float, height: float) -> Plot:
     return Plot(figsize=(width, height), layout="constrained")
 
 
-def _ink() -> str:
+def _colour(setting: str) -> str:
+    """Of matplotlib's settings: `text.color` is ink, `axes.facecolor` paper."""
     import matplotlib
 
-    return str(matplotlib.rcParams["text.color"])
-
-
-def _paper() -> str:
-    import matplotlib
-
-    return str(matplotlib.rcParams["axes.facecolor"])
+    settings: Any = matplotlib.rcParams
+    return str(settings[setting])
 
 
 def _halo() -> dict[str, Any]:
     """Behind a number, so that a line of reference does not cross it."""
-    return {"facecolor": _paper(), "edgecolor": "none", "pad": 0.8}
+    return {"facecolor": _colour("axes.facecolor"), "edgecolor": "none", "pad": 0.8}
 
 
 def _role_colour(line: Line) -> str:
@@ -279,7 +249,8 @@ def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
     return [below, above]
 
 
-def _told(report: Report, told: list[str]) -> str:
+def _legend(report: Report, *styles: str) -> str:
+    """In brackets: what lines and whiskers are."""
     if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
-        told = [*told, "whiskers: 95 % interval"]
-    return f" ({'; '.join(told)})" if told else ""
+        styles = (*styles, "whiskers: 95 % interval")
+    return f" ({'; '.join(styles)})" if styles else ""

@@ -49,12 +49,12 @@ def read_predictions(path: Path) -> list[Prediction]:
             predictions of two runs.
     """
     try:
-        found = parse_predictions(path.read_bytes(), path)
+        predictions = parse_predictions(path.read_bytes(), path)
     except OSError as error:
         raise UserError(f"{path}: cannot read predictions ({error.strerror})") from error
-    if not found:
+    if not predictions:
         raise UserError(f"{path}: holds no predictions")
-    return found
+    return predictions
 
 
 def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
@@ -65,23 +65,24 @@ def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
         raise UserError(f"{path}: cannot read predictions (not UTF-8 text)") from error
     lines = text.split("\n")
     seen: dict[tuple[str, str, str], int] = {}
-    found: list[Prediction] = []
+    predictions: list[Prediction] = []
     try:
         for number, row in json_lines(lines, blank=True):
-            one = _prediction(row, f"{path}:{number}")
-            if one.key in seen:
+            prediction = _prediction(row, f"{path}:{number}")
+            if prediction.key in seen:
+                first = seen[prediction.key]
                 raise UserError(
-                    f"{path}:{number}: id {one.id} is there twice (first in line {seen[one.key]}): "
+                    f"{path}:{number}: id {prediction.id} is there twice (first in line {first}): "
                     "keep one of them"
                 )
-            if found and one.run != found[0].run:
+            if predictions and prediction.run != predictions[0].run:
                 raise UserError(
                     f"{path}:{number}: answers of two models in one file (run "
-                    f"{found[0].run or '-'}, then {one.run or '-'}): keep each model's answers in "
-                    "a file of its own"
+                    f"{predictions[0].run or '-'}, then {prediction.run or '-'}): keep each "
+                    "model's answers in a file of its own"
                 )
-            seen[one.key] = number
-            found.append(one)
+            seen[prediction.key] = number
+            predictions.append(prediction)
     except LineError as error:
         if error.number == len(lines):
             reason = (
@@ -91,7 +92,7 @@ def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
         else:
             reason = f"not JSON ({error.reason})"
         raise UserError(f"{path}:{error.number}: {reason}") from error
-    return found
+    return predictions
 
 
 def _prediction(row: Any, where: str) -> Prediction:
@@ -104,14 +105,14 @@ def _prediction(row: Any, where: str) -> Prediction:
         )
     known = {name: row[name] for name in Prediction.__slots__ if name in row}
     for name, value in known.items():
-        wanted = int if name == "tokens" else str
-        if not isinstance(value, wanted):
-            raise UserError(f"{where}: {name} is {value!r}: use {wanted.__name__}")
+        kind = int if name == "tokens" else str
+        if not isinstance(value, kind):
+            raise UserError(f"{where}: {name} is {value!r}: use {kind.__name__}")
     return Prediction(**known)
 
 
-def write_predictions(path: Path, found: Iterable[Prediction]) -> None:
-    write_jsonl(path, (one.to_json() for one in found))
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    write_jsonl(path, (one.to_json() for one in predictions))
 
 
 def gather(
@@ -135,35 +136,35 @@ def gather(
     check_splits(splits)
     rows = read_rows(data, config)
     split_of = {row.id: row.split for row in rows}
-    found: dict[tuple[str, str, str], Prediction] = {}
+    by_key: dict[tuple[str, str, str], Prediction] = {}
     run: tuple[Path, str] | None = None
     for path in paths:
-        some = read_predictions(path)
-        if run and some[0].run != run[1]:
+        predictions = read_predictions(path)
+        if run and predictions[0].run != run[1]:
             raise UserError(
-                f"{path}: answers of another model (run {some[0].run or '-'}) than {run[0]} "
+                f"{path}: answers of another model (run {predictions[0].run or '-'}) than {run[0]} "
                 f"(run {run[1] or '-'}): score them apart"
             )
-        run = run or (path, some[0].run)
-        _check_known(path, some, split_of, data, config)
-        for one in some:
-            if one.key in found:
+        run = run or (path, predictions[0].run)
+        _check_known(path, predictions, split_of, data, config)
+        for one in predictions:
+            if one.key in by_key:
                 raise UserError(f"{path}: id {one.id} is also in another of the files: keep one")
-            found[one.key] = one
-    touched = {split_of[one.id] for one in found.values() if one.way in ways}
-    wanted = [split for split in SPLITS if split in (splits or touched)]
+            by_key[one.key] = one
+    touched = {split_of[one.id] for one in by_key.values() if one.way in ways}
+    chosen = [split for split in SPLITS if split in (splits or touched)]
     where = ", ".join(str(path) for path in paths)
     joined = []
-    for split in wanted:
+    for split in chosen:
         asked = asks([row for row in rows if row.split == split], ways)
-        missing = [ask for ask in asked if ask.key not in found]
+        missing = [ask for ask in asked if ask.key not in by_key]
         if missing:
             names = ", ".join(ask.row.id for ask in missing[:3])
             raise UserError(
                 f"{where}: {len(missing):,} of {len(asked):,} answers of {config}/{split} are "
                 f"missing (first: {names}): answer them; a missing answer is not a wrong one"
             )
-        joined += [(ask, found[ask.key]) for ask in asked]
+        joined += [(ask, by_key[ask.key]) for ask in asked]
     if not joined:
         raise UserError(
             f"{where}: no answers asked in the way {', '.join(ways)}: see `eval answer --way`"
@@ -179,12 +180,12 @@ def gather(
 
 def _check_known(
     path: Path,
-    some: list[Prediction],
+    predictions: list[Prediction],
     split_of: dict[str, str],
     data: str | Path | None,
     config: str,
 ) -> None:
-    unknown = [one.id for one in some if one.id not in split_of]
+    unknown = [one.id for one in predictions if one.id not in split_of]
     if not unknown:
         return
     name, _ = split_config(config)
@@ -199,6 +200,6 @@ def _check_known(
         if any(row_id in theirs for row_id in unknown):
             hint = f"they are of config {other}"
     raise UserError(
-        f"{path}: {len(unknown):,} of {len(some):,} ids are not in config {config} "
+        f"{path}: {len(unknown):,} of {len(predictions):,} ids are not in config {config} "
         f"(first: {unknown[0]}): {hint}"
     )

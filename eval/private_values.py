@@ -80,7 +80,7 @@ class View:
         """Every whole number, as digits: 5305550168 for "+1 530 555-0168" and "five three ..."."""
         text = re.sub(r"[a-z]+", lambda m: _DIGITS.get(m[0], m[0]), self.plain)
         groups = list(re.finditer(r"\d+", text))
-        found = set()
+        whole = set()
         for start in range(len(groups)):
             digits, spans = "", list[re.Match[str]]()
             for group in groups[start:]:
@@ -91,8 +91,8 @@ class View:
                 if len(digits) > _MOST_DIGITS:
                     break
                 if _stands_alone(text, spans):
-                    found |= {digits, re.sub(r"^(?:00)?1(?=[2-9]\d{9}$)", "", digits)}
-        return frozenset(found)
+                    whole |= {digits, re.sub(r"^(?:00)?1(?=[2-9]\d{9}$)", "", digits)}
+        return frozenset(whole)
 
     @functools.cached_property
     def plain(self) -> str:
@@ -171,10 +171,10 @@ def _longer_local(before: str, value: str) -> bool:
     """Whether an e-mail's local part begins earlier: "jo.tim@", but neither "Seen.tim@"."""
     if before[-1:].isalnum():
         return True
-    found = re.search(r"([^\W_]+)[-‐‑._+]$", before)
-    if not found or _labelled(found[1]):
+    last = re.search(r"([^\W_]+)[-‐‑._+]$", before)
+    if not last or _labelled(last[1]):
         return False
-    word = found[1]
+    word = last[1]
     alike = len(word) == 1 or word.isupper() == value.isupper()
     return not word[0].isupper() or (value[0].isupper() and alike)
 

@@ -9,17 +9,17 @@ Percent with two decimals as the paper prints it; the figures themselves are fra
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from eval.collect_results import collect
-from eval.report_tables import BEST, DASH, Cell, arrow, has_best, signature_lines, tables
+from eval.report_html import to_html
+from eval.report_tables import Cell, notes, signature_lines, tables
+from eval.report_templates import render
 from eval.results import Report
 from mllmu_med.files import check_out, text_lines, write_atomic
 from mllmu_med.locks import lock_file
-from mllmu_med.markdown import code, plain
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
 
@@ -31,27 +31,25 @@ def print_terminal(report: Report, out: Any) -> None:
 
     from mllmu_med.console import make_table
 
-    made = tables(report)
-    for table in made:
+    all_tables = tables(report)
+    for table in all_tables:
         out.print(escape(table.caption))
-        heads = [
-            f"#{column.group}\n{column.head} {arrow(column)}".rstrip() for column in table.columns
-        ]
-        shown = make_table("\nrun", *heads)
+        heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
+        grid = make_table("\nrun", *heads)
         for section in table.sections:
             if section.head:
-                shown.add_row(f"[italic]{section.head}[/italic]")
+                grid.add_row(f"[italic]{section.head}[/italic]")
             for line, cells in table.rows(section):
-                shown.add_row(escape(line.label), *map(_terminal_cell, cells))
+                grid.add_row(escape(line.label), *map(_terminal_cell, cells))
         # A narrow terminal wraps these lines by itself; a number is never cut short.
-        room = Measurement.get(out, out.options.update(max_width=1000), shown).maximum
+        room = Measurement.get(out, out.options.update(max_width=1000), grid).maximum
         kept, out.width = out.width, max(room, out.width)
-        out.print(shown)
+        out.print(grid)
         out.width = kept
         out.print()
-    for note in [*(["* " + BEST] if has_best(made) else []), *report.notes]:
+    for note in notes(report, all_tables, "* {}"):
         out.print(escape(note))
-    for signature in signature_lines(report, made):
+    for signature in signature_lines(report, all_tables):
         out.print(f"[dim]{escape(signature)}[/dim]")
 
 
@@ -73,88 +71,12 @@ def to_terminal(report: Report) -> str:
 
 def to_markdown(report: Report) -> str:
     """GitHub's tables; groups are part of each head."""
-    made = tables(report)
-    text = ""
-    for table in made:
-        heads = [
-            f"{column.group} {column.head} {arrow(column)}".strip() for column in table.columns
-        ]
-        text += f"{plain(table.caption)}\n\n| Method | {' | '.join(map(plain, heads))} |\n"
-        text += f"| --- |{' ---: |' * len(heads)}\n"
-        for section in table.sections:
-            if section.head:
-                text += f"| *{plain(section.head)}* |{'  |' * len(heads)}\n"
-            for line, cells in table.rows(section):
-                shown = [
-                    (f"**{cell.text}**" if cell.best else cell.text)
-                    + (f"<br>{cell.interval}" if cell.interval else "")
-                    for cell in cells
-                ]
-                text += f"| {plain(line.label)} | {' | '.join(shown)} |\n"
-        text += "\n"
-    for note in [*([f"Bold: {BEST}."] if has_best(made) else []), *report.notes]:
-        text += f"- {plain(note)}\n"
-    return text + "\n" + "".join(f"- {code(one)}\n" for one in signature_lines(report, made))
-
-
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return render("report.md", report)
 
 
 def to_latex(report: Report) -> str:
     r"""Floats for a two-column paper; needs `\usepackage{booktabs}` and nothing else."""
-    made = tables(report)
-    text = "% needs \\usepackage{booktabs}\n"
-    text += "".join(f"% {one}\n" for one in signature_lines(report, made))
-    notes = [*([f"Bold: {BEST}."] if has_best(made) else []), *report.notes]
-    for table in made:
-        caption = " ".join([table.caption, *(notes if table is made[0] else [])])
-        width = len(table.columns) + 1
-        text += "\n\\begin{table*}\n\\centering\\small\\setlength{\\tabcolsep}{4pt}\n"
-        text += f"\\caption{{{_latex(caption)}}}\\label{{tab:{table.label}}}\n"
-        text += f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}\n\\toprule\n"
-        heads, rules, first = [], [], 2
-        for group, count in table.groups():
-            heads.append(f"\\multicolumn{{{count}}}{{c}}{{{_latex(group)}}}")
-            if group:
-                rules.append(f"\\cmidrule(lr){{{first}-{first + count - 1}}}")
-            first += count
-        text += f" & {' & '.join(heads)} \\\\\n{''.join(rules)}\n"
-        shown = [_latex(f"{column.head} {arrow(column)}".strip()) for column in table.columns]
-        text += f"Method & {' & '.join(shown)} \\\\\n"
-        for section in table.sections:
-            text += "\\midrule\n"
-            if section.head:
-                text += (
-                    f"\\multicolumn{{{width}}}{{l}}{{\\textit{{{_latex(section.head)}}}}} \\\\\n"
-                )
-            for line, cells in table.rows(section):
-                values = [_latex_cell(cell) for cell in cells]
-                # In braces: a name that begins with a bracket would be an option of the line before
-                text += f"{{{_latex(line.label)}}} & {' & '.join(values)} \\\\\n"
-                if any(cell.interval for cell in cells):
-                    spread = [f"{{\\tiny ${c.interval}$}}" if c.interval else "" for c in cells]
-                    text += f" & {' & '.join(spread)} \\\\\n"
-        text += "\\bottomrule\n\\end{tabular}\n\\end{table*}\n"
-    return text
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = "--" if cell.text == DASH else re.sub(r"^([-+])", r"$\1$", cell.text)
-    return f"\\textbf{{{text}}}" if cell.best else text
+    return render("report.tex", report)
 
 
 CSV_COLUMNS: Final = (
@@ -170,18 +92,13 @@ def to_csv(report: Report) -> str:
     rows = []
     for source, lines in (("ours", report.lines), ("paper", report.paper)):
         for line in lines:
-            for key, one in line.figures.items():
+            run = [source, report.config, line.name, line.role]
+            for key, (value, n, low, high) in line.figures.items():
                 signature = report.signatures.get(key.metric, "") if source == "ours" else "printed"
-                figure = (one.value, one.low, one.high, one.n or None)
-                rows.append((source, report.config, line.name, line.role, *key, *figure, signature))
+                figure = (value, low, high, n or None)
+                rows.append((*run, *key, *figure, signature))
     table = pd.DataFrame(rows, columns=CSV_COLUMNS, dtype=object)
     return table.to_csv(index=False, lineterminator="\n")
-
-
-def _to_html(report: Report) -> str:
-    from eval.report_html import to_html  # it reads this module
-
-    return to_html(report)
 
 
 FORMATS: Final[dict[str, Callable[[Report], str]]] = {
@@ -189,7 +106,7 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
     "markdown": to_markdown,
     "latex": to_latex,
     "csv": to_csv,
-    "html": _to_html,
+    "html": to_html,
 }
 
 

@@ -34,6 +34,27 @@ class Column(NamedTuple):
     unit: str = "percent"
     better: int = 0
 
+    @property
+    def title(self) -> str:
+        """With an arrow for which way is better."""
+        return f"{self.head} {('', '↑', '↓')[self.better]}".rstrip()
+
+    @property
+    def full_title(self) -> str:
+        return f"{self.group} {self.title}".strip()
+
+    def of_part(self, part: str) -> Key:
+        """The figure's key in a section of some part of the rows."""
+        return self.key._replace(part=part or self.key.part)
+
+
+class Group(NamedTuple):
+    """Neighbouring columns under one head: the first of them (from 0), and how many."""
+
+    name: str
+    first: int
+    size: int
+
 
 class Section(NamedTuple):
     """Rows of a table under a heading; `part` narrows the columns' keys (`modality=CT`)."""
@@ -58,38 +79,37 @@ class Table:
     columns: list[Column]
     sections: list[Section]
 
-    def rows(self, section: Section) -> Iterator[tuple[Line, list[Cell]]]:
+    def rows(self, section: Section) -> Iterator[tuple[Line, tuple[Cell, ...]]]:
         """Each line with its cells; of the methods, all that print as the best are marked."""
-        columns = []
-        for column in self.columns:
-            key = column.key._replace(part=section.part or column.key.part)
-            figures = [line.figures.get(key) for line in section.lines]
-            texts = [UNITS[column.unit](one.value) if one else DASH for one in figures]
-            rivals = [
-                (one.value * column.better, text)
-                for line, one, text in zip(section.lines, figures, texts, strict=True)
-                if one and line.role == "method"
-            ]
-            told_apart = column.better and len({text for _, text in rivals}) > 1
-            best = max(rivals)[1] if told_apart else ""
-            columns.append(
-                [
-                    Cell(text, _interval(one, column), line.role == "method" and text == best)
-                    for line, one, text in zip(section.lines, figures, texts, strict=True)
-                ]
-            )
-        for i, line in enumerate(section.lines):
-            yield line, [cells[i] for cells in columns]
+        columns = [_cells(column, section) for column in self.columns]
+        return zip(section.lines, zip(*columns, strict=True), strict=True)
 
-    def groups(self) -> list[tuple[str, int]]:
-        """Neighbouring columns of one group, with their number."""
-        found: list[tuple[str, int]] = []
-        for column in self.columns:
-            if found and column.group and found[-1][0] == column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
+    def groups(self) -> list[Group]:
+        groups: list[Group] = []
+        for i, column in enumerate(self.columns):
+            if groups and column.group and groups[-1].name == column.group:
+                groups[-1] = groups[-1]._replace(size=groups[-1].size + 1)
             else:
-                found.append((column.group, 1))
-        return found
+                groups.append(Group(column.group, i, 1))
+        return groups
+
+
+def _cells(column: Column, section: Section) -> list[Cell]:
+    """A column's cells in a section, one a line."""
+    figures = [line.figures.get(column.of_part(section.part)) for line in section.lines]
+    texts = [UNITS[column.unit](figure.value) if figure else DASH for figure in figures]
+    cells = list(zip(section.lines, figures, texts, strict=True))
+    rivals = [
+        (figure.value * column.better, text)
+        for line, figure, text in cells
+        if figure and line.role == "method"
+    ]
+    differ = column.better and len({text for _, text in rivals}) > 1
+    best = max(rivals)[1] if differ else ""
+    return [
+        Cell(text, _interval(figure, column), line.role == "method" and text == best)
+        for line, figure, text in cells
+    ]
 
 
 def _interval(figure: Figure | None, column: Column) -> str:
@@ -100,14 +120,11 @@ def _interval(figure: Figure | None, column: Column) -> str:
 
 def _seen(columns: Sequence[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
+    rows = [(section.part, line.figures) for section in sections for line in section.lines]
     return [
         column
         for column in columns
-        if any(
-            column.key._replace(part=one.part or column.key.part) in line.figures
-            for one in sections
-            for line in one.lines
-        )
+        if any(column.of_part(part) in figures for part, figures in rows)
     ]
 
 
@@ -122,7 +139,7 @@ def tables(report: Report) -> list[Table]:
         sections = [Section(report.lines, "Ours"), Section(report.paper, f"Paper, Table {number}")]
         below = f" Below ours: the paper's Table {number} as printed."
     counts = "; ".join(_count(report.lines[0], split) for split in SPLITS)
-    found = [
+    shown = [
         Table(
             "scores",
             f"{TITLES[name]} ({report.config}), in the layout of the paper's Table {number} "
@@ -153,20 +170,25 @@ def tables(report: Report) -> list[Table]:
     ):
         seen = _seen(columns, [ours])
         if seen:
-            found.append(Table(label, caption, seen, [ours]))
-    return found
+            shown.append(Table(label, caption, seen, [ours]))
+    return shown
 
 
 def score_columns(sections: Sequence[Section]) -> list[Column]:
     """Forget, retain, test with ACC (where any answer is closed), ROUGE and BLEU."""
-    columns = [
-        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
-        for split in SPLITS
-        for metric, head in (("accuracy", "ACC"), ("rouge1", "ROUGE"), ("bleu", "BLEU"))
-    ]
+    columns = _by_split(("accuracy", "ACC"), ("rouge1", "ROUGE"), ("bleu", "BLEU"))
     seen = _seen(columns, sections)
     closed = any(column.key.metric == "accuracy" for column in seen)
     return [column for column in columns if closed or column.key.metric != "accuracy"]
+
+
+def _by_split(*metrics: tuple[str, str]) -> list[Column]:
+    """Metrics with their heads on each set: low is good on forget, high on the others."""
+    return [
+        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
+        for split in SPLITS
+        for metric, head in metrics
+    ]
 
 
 def _count(line: Line, split: str) -> str:
@@ -179,26 +201,25 @@ def _count(line: Line, split: str) -> str:
 
 def _asked(report: Report) -> str:
     """How many rows and values are behind the two shares: an own question shows some itself."""
-    told = []
+    counts = []
     for way in ("own", "any"):
         keys = [Key(f"leaked_{what}", "forget", f"way={way}") for what in ("rows", "values")]
         line = next((line for line in report.lines if keys[1] in line.figures), None)
         if line:
             rows, values = (line.figures[key].n for key in keys)
-            told.append(f"{way} {rows:,} rows, {values:,} values")
-    return f" ({'; '.join(told)})" if told else ""
+            counts.append(f"{way} {rows:,} rows, {values:,} values")
+    return f" ({'; '.join(counts)})" if counts else ""
 
 
 HIDDEN: Final = [
     Column(Key("gain"), "gain", "UES", "signed", 1),
     Column(Key("below_base", "forget"), "< base", "Forget", "flag"),
     Column(Key("degenerate", "forget"), "degenerate", "Forget", better=-1),
-    Column(Key("refusals", "forget"), "forget", "Refusals"),
-    Column(Key("refusals", "retain"), "retain", "Refusals", better=-1),
-    Column(Key("refusals", "test"), "test", "Refusals", better=-1),
-    Column(Key("parse_rate", "forget"), "forget", "Parsed"),
-    Column(Key("parse_rate", "retain"), "retain", "Parsed", better=1),
-    Column(Key("parse_rate", "test"), "test", "Parsed", better=1),
+    *(
+        Column(Key(metric, split), split, group, better=0 if split == "forget" else better)
+        for metric, group, better in (("refusals", "Refusals", -1), ("parse_rate", "Parsed", 1))
+        for split in SPLITS
+    ),
     Column(Key("distance_to_retrain"), "distance", "Retrain", "fraction", -1),
 ]
 LEAKAGE: Final = [
@@ -218,30 +239,26 @@ LEAKAGE: Final = [
 
 def details(report: Report) -> list[tuple[str, Table]]:
     """Tables for who wants to know more: leakage by kind, scores by modality and question kind."""
-    found = []
+    more = []
     columns = [
         Column(Key("leaked_values", "forget", f"way={way},kind={kind}"), kind, title, better=-1)
         for way, title in (("own", "Own question"), ("any", "Any way"))
         for kind in PII_KINDS
     ]
     ours = [Section(report.lines)]
-    others = [
-        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
-        for split in SPLITS
-        for metric, head in (("rouge_l", "ROUGE-L"), ("corpus_bleu", "corpus BLEU"))
-    ]
+    others = _by_split(("rouge_l", "ROUGE-L"), ("corpus_bleu", "corpus BLEU"))
     caption = "Percent, of open questions."
-    found.append(("ROUGE-L and corpus BLEU", Table("others", caption, others, ours)))
+    more.append(("ROUGE-L and corpus BLEU", Table("others", caption, others, ours)))
     if seen := _seen(columns, ours):
         caption = "Percent of the private values of each kind that come out (normalised match)."
-        found.append(("Leakage by kind", Table("kinds", caption, seen, ours)))
+        more.append(("Leakage by kind", Table("kinds", caption, seen, ours)))
     for cut, title in (("modality", "By modality"), ("content_type", "By kind of question")):
         parts = sorted({k.part for k in report.lines[0].figures if k.part.startswith(f"{cut}=")})
         sections = [Section(report.lines, _part_head(report.lines[0], p), p) for p in parts]
         if sections:
             caption = "Percent. A dash: no question of this kind."
-            found.append((title, Table(cut, caption, score_columns(sections), sections)))
-    return found
+            more.append((title, Table(cut, caption, score_columns(sections), sections)))
+    return more
 
 
 def _part_head(line: Line, part: str) -> str:
@@ -253,25 +270,23 @@ def _part_head(line: Line, part: str) -> str:
     return f"{part.partition('=')[2]} ({', '.join(counted)})"
 
 
-def arrow(column: Column) -> str:
-    return {1: "↑", -1: "↓", 0: ""}[column.better]
-
-
-def signature_lines(report: Report, made: Sequence[Table]) -> list[str]:
+def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     """Each signature once, with the metrics of these tables that have it."""
-    shown = {column.key.metric for table in made for column in table.columns}
+    columns_shown = {column.key.metric for table in shown for column in table.columns}
     metrics: dict[str, list[str]] = {}
     for metric, signature in report.signatures.items():
-        if metric in shown:
+        if metric in columns_shown:
             metrics.setdefault(signature, []).append(metric)
     return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items()]
 
 
-def has_best(made: Sequence[Table]) -> bool:
-    return any(
+def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
+    """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
+    best = any(
         cell.best
-        for table in made
+        for table in shown
         for section in table.sections
         for _, cells in table.rows(section)
         for cell in cells
     )
+    return [*([marked.format(BEST)] if best else []), *report.notes]

@@ -13,19 +13,8 @@ from typing import Any, Final, NamedTuple
 
 #: In the order of a table's rows; a run is taken for a role by its name where none is given.
 ROLES: Final = ("base", "finetune", "method", "retrain")
-LABELS: Final = {
-    "base": "Base",
-    "finetune": "Finetune",
-    "ga": "GA",
-    "gd": "GD",
-    "kl-min": "KL-Min",
-    "idk": "IDK",
-    "llmu": "LLMU",
-    "npo": "NPO",
-    "simnpo": "SimNPO",
-    "dpo": "DPO",
-    "retrain": "Retrain",
-}
+_LABELS: Final = "Base Finetune GA GD KL-Min IDK LLMU NPO SimNPO DPO Retrain".split()
+LABELS: Final = {label.lower(): label for label in _LABELS}
 
 
 class Key(NamedTuple):
@@ -36,8 +25,7 @@ class Key(NamedTuple):
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """A value, over how many items (0: not a mean of items), and its 95 % interval if asked for."""
 
     value: float

@@ -39,10 +39,10 @@ def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
         UserError: not there, or no JSON object; `made_by` is the command that writes it.
     """
     with _reading(path, made_by):
-        found = json.loads(path.read_text("utf-8"))
-    if not isinstance(found, dict):
+        content = json.loads(path.read_text("utf-8"))
+    if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object: make it again")
-    return found
+    return content
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,13 +50,8 @@ def score_answers(
         for ask, prediction in joined:
             rows.append(score_row(ask, prediction))
             advance()
-    return {
-        "name": name,
-        "config": config,
-        "model": model,
-        "splits": summarise(rows),
-        "signatures": metrics.signatures(),
-    }, rows
+    about = {"name": name, "config": config, "model": model}
+    return {**about, "splits": summarise(rows), "signatures": metrics.signatures()}, rows
 
 
 def score_row(ask: Ask, prediction: Prediction) -> Row:
@@ -75,20 +70,16 @@ def score_row(ask: Ask, prediction: Prediction) -> Row:
         "degenerate": metrics.degenerate(answer),
     }
     if record.answer_type == "closed":
-        wanted = metrics.yes_or_no(record.answer)
-        if not wanted:
+        expected = metrics.yes_or_no(record.answer)
+        if not expected:
             raise UserError(
                 f"{record.id}: a closed question whose answer says neither yes nor no "
                 f"({record.answer[:60]!r}): this dataset is broken, build it again"
             )
         read = metrics.yes_or_no(answer)
-        return row | {"read": read, "correct": read == wanted}
+        return row | {"read": read, "correct": read == expected}
     rouge1, rouge_l = metrics.rouge(answer, record.answer)
-    return row | {
-        "rouge1": rouge1,
-        "rouge_l": rouge_l,
-        "bleu": metrics.bleu(answer, record.answer),
-    }
+    return row | {"rouge1": rouge1, "rouge_l": rouge_l, "bleu": metrics.bleu(answer, record.answer)}
 
 
 def summarise(rows: Iterable[Row]) -> dict[str, Any]:
@@ -96,13 +87,13 @@ def summarise(rows: Iterable[Row]) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     everything = list(rows)
     for split in SPLITS:
-        some = [row for row in everything if row["split"] == split]
-        if some:
-            summary[split] = _measures(some)
+        of_split = [row for row in everything if row["split"] == split]
+        if of_split:
+            summary[split] = _measures(of_split)
             for column, cut in CUTS.items():
-                values = sorted({row[column] for row in some} - {""})
+                values = sorted({row[column] for row in of_split} - {""})
                 summary[split][cut] = {
-                    value: _measures([row for row in some if row[column] == value])
+                    value: _measures([row for row in of_split if row[column] == value])
                     for value in values
                 }
     return summary
@@ -112,29 +103,21 @@ def _measures(rows: list[Row]) -> dict[str, Any]:
     """Each metric with the number of answers behind it; one without answers is left out."""
     opened = [row for row in rows if row["answer_type"] != "closed"]
     closed = [row for row in rows if row["answer_type"] == "closed"]
-    found: dict[str, Any] = {}
+    measures: dict[str, Any] = {}
+    if opened:
+        measures |= {name: _mean(opened, name) for name in ("rouge1", "rouge_l", "bleu")}
+        answers, references = ([row[of] for row in opened] for of in ("answer", "reference"))
+        corpus = metrics.corpus_bleu(answers, references)
+        measures["corpus_bleu"] = {"value": corpus, "n": len(opened)}
+    if closed:
+        measures |= {"accuracy": _mean(closed, "correct"), "parse_rate": _mean(closed, "read")}
+    return measures | {"refusals": _mean(rows, "refuses"), "degenerate": _mean(rows, "degenerate")}
 
-    def put(name: str, some: list[Row], value: Callable[[list[Row]], float]) -> None:
-        if some:
-            found[name] = {"value": value(some), "n": len(some)}
 
-    def means(column: str) -> Callable[[list[Row]], float]:
-        return lambda some: metrics.mean([float(row[column]) for row in some], column)
-
-    for name in ("rouge1", "rouge_l", "bleu"):
-        put(name, opened, means(name))
-    put(
-        "corpus_bleu",
-        opened,
-        lambda some: metrics.corpus_bleu(
-            [row["answer"] for row in some], [row["reference"] for row in some]
-        ),
-    )
-    put("accuracy", closed, means("correct"))
-    put("parse_rate", closed, lambda some: metrics.mean([bool(r["read"]) for r in some], "read"))
-    put("refusals", rows, means("refuses"))
-    put("degenerate", rows, means("degenerate"))
-    return found
+def _mean(rows: list[Row], column: str) -> dict[str, Any]:
+    """Of a column of texts, the share that is not empty."""
+    values = [bool(value) if isinstance(value := row[column], str) else value for row in rows]
+    return {"value": metrics.mean([float(value) for value in values], column), "n": len(rows)}
 
 
 def write_scores(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:

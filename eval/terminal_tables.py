@@ -31,79 +31,68 @@ def print_scores(summary: dict[str, Any], folder: Path) -> None:
     """All metrics by split, then ROUGE-1 and accuracy by modality and kind of question."""
     out = make_console()
     out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
-    made = make_table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
-    for split, found in summary["splits"].items():
-        n = found["refusals"]["n"]
-        made.add_row(split, f"{n:,}", *(percent(found, metric) for metric in HEADS))
-    out.print(made)
+    table = make_table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
+    for split, measures in summary["splits"].items():
+        n = measures["refusals"]["n"]
+        table.add_row(split, f"{n:,}", *(percent(measures, metric) for metric in HEADS))
+    out.print(table)
     for cut, head in (("by_modality", "modality"), ("by_content_type", "kind of question")):
-        made = make_table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")
-        for split, found in summary["splits"].items():
-            for value, some in found[cut].items():
-                cells = (percent(some, metric) for metric in ("accuracy", "rouge1", "bleu"))
-                made.add_row(split, escape(value), f"{some['refusals']['n']:,}", *cells)
-        if made.row_count:
+        table = make_table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")
+        for split, measures in summary["splits"].items():
+            for value, part in measures[cut].items():
+                cells = (percent(part, metric) for metric in ("accuracy", "rouge1", "bleu"))
+                table.add_row(split, escape(value), f"{part['refusals']['n']:,}", *cells)
+        if table.row_count:
             out.print()
-            out.print(made)
+            out.print(table)
     out.print()
     for metric, signature in summary["signatures"].items():
         out.print(f"[dim]{HEADS[metric]:<12}{escape(signature)}[/dim]")
     out.print(f"\nwritten to {escape(str(folder))}: scores.json, scores.rows.jsonl")
 
 
-def print_ues(found: dict[str, Any]) -> None:
+def print_ues(summary: dict[str, Any]) -> None:
     """UES with its terms, one run a line, then the differences between runs."""
     out = make_console()
     out.print(
-        f"UES on {escape(found['config'])}, fractions, against {escape(found['finetuned'])}"
-        f" (n = {', '.join(f'{split} {n:,}' for split, n in found['n'].items())})"
+        f"UES on {escape(summary['config'])}, fractions, against {escape(summary['finetuned'])}"
+        f" (n = {', '.join(f'{split} {n:,}' for split, n in summary['n'].items())})"
     )
-    made = make_table(
-        "run",
-        "#UES",
-        "95 %",
-        "#gain",
-        "95 %",
-        "#R retain",
-        "#R test",
-        "#R forget",
-        "#-retain",
-        "#-test",
-        "#-forget",
-        "flags",
-    )
-    for run in found["runs"]:
+    order = ("retain", "test", "forget")
+    heads = (*(f"#R {split}" for split in order), *(f"#-{split}" for split in order))
+    table = make_table("run", "#UES", "95 %", "#gain", "95 %", *heads, "flags")
+    for run in summary["runs"]:
         flags = ["forgets below base"] if run.get("over_forgetting") else []
         if run["degenerate"] > 0.05:
             flags.append(f"{run['degenerate']:.0%} of forget answers degenerate")
         if "distance_to_retrain" in run:
             flags.append(f"{run['distance_to_retrain']:.3f} from retrain")
-        made.add_row(
+        table.add_row(
             escape(run["name"]),
             f"{run['ues']:.3f}",
             _interval(run["interval"]),
             f"{run['gain']:+.3f}",
             _interval(run["gain_interval"]),
-            *(f"{run[term]:.3f}" for term in ("retain", "test", "forget")),
-            *(f"{run[f'{split}_penalty']:.3f}" for split in ("retain", "test", "forget")),
+            *(f"{run[split]:.3f}" for split in order),
+            *(f"{run[f'{split}_penalty']:.3f}" for split in order),
             "; ".join(flags),
         )
-    out.print(made)
-    if found["runs"]:
-        out.print(f"no-op (changing nothing) scores {found['runs'][0]['noop']:.3f}")
-    if found["differences"]:
-        made = make_table("difference", "#UES", "95 %")
-        for one in found["differences"]:
-            sure = "" if one["interval"][0] <= 0 <= one["interval"][1] else " *"
-            made.add_row(
-                escape(f"{one['first']} - {one['second']}"),
-                f"{one['difference']:+.3f}",
-                _interval(one["interval"]) + sure,
+    out.print(table)
+    if summary["runs"]:
+        out.print(f"no-op (changing nothing) scores {summary['runs'][0]['noop']:.3f}")
+    if summary["differences"]:
+        table = make_table("difference", "#UES", "95 %")
+        for pair in summary["differences"]:
+            sure = "" if pair["interval"][0] <= 0 <= pair["interval"][1] else " *"
+            table.add_row(
+                escape(f"{pair['first']} - {pair['second']}"),
+                f"{pair['difference']:+.3f}",
+                _interval(pair["interval"]) + sure,
             )
         out.print()
-        out.print(made)
+        out.print(table)
         out.print("[dim]* the interval leaves out 0[/dim]")
-    out.print(f"[dim]{escape(found['signature'])}[/dim]")
+    out.print(f"[dim]{escape(summary['signature'])}[/dim]")
 
 
 #: Ways of asking as they are headed.
@@ -125,20 +114,20 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
         "percent (exact / normalised / fuzzy)"
     )
     ways = {**summary["ways"], "any_way": summary["any_way"]}
-    made = make_table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
-    for way, found in ways.items():
+    table = make_table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
+    for way, measures in ways.items():
         cells = [
             cell
             for part in ("rows", "values", "persons")
-            for cell in (f"{found[part]['n']:,}", _levels(found[part]))
+            for cell in (f"{measures[part]['n']:,}", _levels(measures[part]))
         ]
-        made.add_row(WAY_HEADS[way], *cells, f"{found['others']['normalised']:.1%}")
-    out.print(made)
-    made = make_table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
+        table.add_row(WAY_HEADS[way], *cells, f"{measures['others']['normalised']:.1%}")
+    out.print(table)
+    table = make_table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
     for kind in summary["any_way"]["by_kind"]:
-        made.add_row(kind, *(_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values()))
+        table.add_row(kind, *(_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values()))
     out.print()
-    out.print(made)
+    out.print(table)
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
         for person, kinds in summary["by_person"].items()
@@ -162,17 +151,17 @@ def _levels(share: dict[str, Any]) -> str:
 def print_likelihood(summary: dict[str, Any]) -> None:
     """Each figure with its number of rows."""
     out = make_console()
-    made = make_table("figure", "#value", "#rows", "where")
-    for split, found in summary["probability"].items():
-        made.add_row("probability", f"{found['value']:.4f}", f"{found['n']:,}", split)
+    table = make_table("figure", "#value", "#rows", "where")
+    for split, measure in summary["probability"].items():
+        table.add_row("probability", f"{measure['value']:.4f}", f"{measure['n']:,}", split)
     heads = {"truth_ratio": "truth ratio", "forget_quality": "forget quality (KS p-value)"}
     for key, head in heads.items():
         if key in summary:
-            made.add_row(head, f"{summary[key]['value']:.4g}", f"{summary[key]['n']:,}", "forget")
-    for attack, found in summary.get("attacks", {}).items():
+            table.add_row(head, f"{summary[key]['value']:.4g}", f"{summary[key]['n']:,}", "forget")
+    for attack, measure in summary.get("attacks", {}).items():
         name = f"{attack.replace('_', '-')} attack (AUC)"
-        made.add_row(name, f"{found['value']:.4f}", f"{found['n']:,}", "forget against test")
-    out.print(made)
+        table.add_row(name, f"{measure['value']:.4f}", f"{measure['n']:,}", "forget against test")
+    out.print(table)
     out.print(f"[dim]{escape(summary['signature'])}[/dim]")
 
 

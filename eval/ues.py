@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eval.run_folder import as_written, read_json, read_rows_file
 from eval.score import ROWS, SCORES
@@ -32,11 +33,10 @@ SEED: Final = 20250804
 SIGNATURE: Final = "ues|Eq. 1-3|rouge1 f1 open|fractions|mllmu-med 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Ues:
+class Ues(NamedTuple):
     """UES and its terms, all fractions; the penalties are subtracted."""
 
-    value: float
+    ues: float
     retain: float
     test: float
     forget: float
@@ -61,21 +61,19 @@ def ues(rouge: Mapping[str, float], finetuned: Mapping[str, float]) -> Ues:
                     f"UES: ROUGE-1 of {name} on {split} is {value:g}: a fraction in 0..1 is due "
                     "(divide a percent by 100)"
                 )
-    terms = _terms(*(rouge[s] for s in SPLITS), *(finetuned[s] for s in SPLITS))
-    return Ues(*(float(term) for term in terms))
+    return Ues(*map(float, _ues(rouge, finetuned)))
 
 
-def _terms(
-    forget: Any, retain: Any, test: Any, forget_ft: Any, retain_ft: Any, test_ft: Any
-) -> Any:
-    """The same formula for numbers and for arrays of resampled means."""
+def _ues(rouge: Mapping[str, Any], finetuned: Mapping[str, Any]) -> Ues:
+    """The same formula for numbers and for arrays of resampled means, by split."""
     import numpy as np
 
-    retain_penalty = np.maximum(0, retain_ft - retain)
-    test_penalty = np.maximum(0, test_ft - test)
-    forget_penalty = np.maximum(0, forget - forget_ft)
-    value = retain + test - forget - retain_penalty - test_penalty - forget_penalty
-    return value, retain, test, forget, retain_penalty, test_penalty, forget_penalty
+    retain, test, forget = (rouge[split] for split in ("retain", "test", "forget"))
+    retain_penalty = np.maximum(0, finetuned["retain"] - retain)
+    test_penalty = np.maximum(0, finetuned["test"] - test)
+    forget_penalty = np.maximum(0, forget - finetuned["forget"])
+    score = retain + test - forget - retain_penalty - test_penalty - forget_penalty
+    return Ues(score, retain, test, forget, retain_penalty, test_penalty, forget_penalty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class Run:
     texts: str
 
     def means(self) -> dict[str, float]:
-        return {s: sum(some.values()) / len(some) for s, some in self.rouge.items()}
+        return {s: sum(scores.values()) / len(scores) for s, scores in self.rouge.items()}
 
 
 def read_run(folder: Path) -> Run:
@@ -136,24 +134,20 @@ def compare(
     others = [run for run in (base, retrained) if run]
     same_rows([finetuned, *runs, *others])
     draws = _draws(finetuned, resamples, seed)
-    ft_means = finetuned.means()
-    ft_draws = [_resampled(finetuned, split, draws) for split in SPLITS]
+    ft_means, ft_draws = finetuned.means(), _resampled(finetuned, draws)
+    noop, noop_draws = ues(ft_means, ft_means).ues, _ues(ft_draws, ft_draws).ues
     entries, values = [], []
     for run in runs:
         terms = ues(run.means(), ft_means)
-        noop = ues(ft_means, ft_means).value
-        drawn = [_resampled(run, split, draws) for split in SPLITS]
-        spread = _terms(*drawn, *ft_draws)[0]
-        noop_spread = _terms(*ft_draws, *ft_draws)[0]
-        values.append(spread)
+        values.append(_ues(_resampled(run, draws), ft_draws).ues)
         entry: dict[str, Any] = {
             "name": run.name,
-            "ues": terms.value,
-            "interval": _interval(spread),
-            **{name: getattr(terms, name) for name in Ues.__slots__ if name != "value"},
+            "ues": terms.ues,
+            "interval": _interval(values[-1]),
+            **terms._asdict(),
             "noop": noop,
-            "gain": terms.value - noop,
-            "gain_interval": _interval(spread - noop_spread),
+            "gain": terms.ues - noop,
+            "gain_interval": _interval(values[-1] - noop_draws),
         }
         with as_written(run.folder / SCORES):
             entry["degenerate"] = run.summary["splits"]["forget"]["degenerate"]["value"]
@@ -164,13 +158,12 @@ def compare(
         entries.append(entry)
     differences = [
         {
-            "first": runs[i].name,
-            "second": runs[j].name,
-            "difference": entries[i]["ues"] - entries[j]["ues"],
-            "interval": _interval(values[i] - values[j]),
+            "first": first["name"],
+            "second": second["name"],
+            "difference": first["ues"] - second["ues"],
+            "interval": _interval(spread - other),
         }
-        for i in range(len(runs))
-        for j in range(i + 1, len(runs))
+        for (first, spread), (second, other) in combinations(zip(entries, values, strict=True), 2)
     ]
     return {
         "config": finetuned.config,
@@ -202,7 +195,7 @@ def rouge_intervals(
     """95 % interval of each run's mean ROUGE-1 by split, from the resamples of `compare`."""
     same_rows(runs)
     draws = _draws(runs[0], resamples, seed)
-    return [{s: _interval(_resampled(run, s, draws)) for s in SPLITS} for run in runs]
+    return [{s: _interval(v) for s, v in _resampled(run, draws).items()} for run in runs]
 
 
 def same_rows(runs: Sequence[Run]) -> None:
@@ -239,17 +232,18 @@ def _draws(run: Run, resamples: int, seed: int) -> dict[str, Array]:
     return draws
 
 
-def _resampled(run: Run, split: str, draws: dict[str, Array]) -> Array:
-    """The mean ROUGE-1 of every resample."""
+def _resampled(run: Run, draws: dict[str, Array]) -> dict[str, Array]:
+    """The mean ROUGE-1 of every resample, by split."""
     import numpy as np
 
-    scores = run.rouge[split]
-    column = np.array([scores[row_id] for row_id in sorted(scores)])
-    means: Array = draws[split] @ column / len(column)
+    means = {}
+    for split, scores in run.rouge.items():
+        column = np.array([scores[row_id] for row_id in sorted(scores)])
+        means[split] = draws[split] @ column / len(column)
     return means
 
 
-def _interval(values: Array) -> list[float]:
+def _interval(values: Any) -> list[float]:
     import numpy as np
 
     low, high = np.percentile(values, [2.5, 97.5])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mllmu_med.errors import first_line
 from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UsageError, UserError
 
@@ -25,8 +26,7 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UsageError(f"--device {name}: cannot be used here: {reason}") from error
+        raise UsageError(f"--device {name}: cannot be used here: {first_line(error)}") from error
     return name
 
 
@@ -66,8 +66,9 @@ def with_adapter(model: Any, path: str | Path, name: str) -> Any:
                 model = PeftModel(model, PeftConfig.from_pretrained(folder), name)
             loaded = model.load_adapter(folder, adapter_name=name)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"--adapter {path}: does not fit this model: {reason}") from error
+        raise UserError(
+            f"--adapter {path}: does not fit this model: {first_line(error)}"
+        ) from error
     # The library goes on without them: the adapter would be none, and nobody would know.
     strange = [*loaded.unexpected_keys, *loaded.missing_keys]
     if strange:
@@ -112,10 +113,10 @@ def hub_commit(name: str, *, fetch: bool) -> str | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        found = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
+        config = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
     except (HfHubHTTPError, HFValidationError, OSError):  # loading will say what is wrong
         return None
-    return Path(found).parent.name if isinstance(found, str) else None
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def _file_hash(path: Path) -> str:

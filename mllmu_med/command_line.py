@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from textwrap import indent
 from typing import Any
 
 import typer
@@ -28,14 +29,17 @@ class _Command(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-class _App(typer.Typer):
-    def command(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+class App(typer.Typer):
+    def command(self, *args: Any, examples: str = "", **kwargs: Any) -> Callable[..., Any]:
+        """`examples`: lines as they are typed, which end the command's --help."""
+        if examples:
+            kwargs["epilog"] = f"Examples:\n\n\b\n{indent(examples.strip(), '  ')}\n"
         return super().command(*args, cls=_Command, **kwargs)
 
 
-def make_app(purpose: str) -> typer.Typer:
+def make_app(purpose: str) -> App:
     """An empty command line; `purpose` heads its --help."""
-    return _App(
+    return App(
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,

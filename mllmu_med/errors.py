@@ -14,3 +14,8 @@ class UsageError(UserError):
     """The command itself is wrong: an unknown key, a value out of range."""
 
     exit_code = 2
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says went wrong, without the explanation that follows."""
+    return str(error).strip().split("\n")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_a_converted_model_is_the_original(
     assert all(torch.equal(row, mean) for row in rows[old:])
     assert made.processor.tokenizer.convert_tokens_to_ids(["<image>", "<pad>"]) == [old, old + 1]
     assert made.model.config.image_token_index == old
-    assert made.picture_tokens() == 16
+    assert made.image_tokens() == 16
     assert made.end_tokens() == {2}
 
 
@@ -107,9 +108,9 @@ def test_the_converted_model_answers(weights: dict[str, Any], tmp_path: Path) ->
     convert(write(tmp_path / "src", weights), tmp_path / "dst")
     model = load_model(str(tmp_path / "dst"))
     row = Record("r", "p", "", "", "What is the lesion?", "", "open", "CT", "slake", "", "")
-    picture = Image.new("RGB", (80, 50), "red")
-    together = model.answer([Ask(row, row.question)], lambda ask: picture, 8)
-    assert together == [model.answer_one(Ask(row, row.question), lambda ask: picture, 8)]
+    pictures = defaultdict(lambda: Image.new("RGB", (80, 50), "red"))
+    together = model.answer([Ask(row, row.question)], pictures, 8)
+    assert together == [model.answer_one(Ask(row, row.question), pictures, 8)]
 
 
 def test_vision_weights_of_a_stock_clip(weights: dict[str, Any], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import yaml
 from corpora import PLAIN, builder, command, process
 
 import baselines.run
-from baselines.__main__ import _recipe
+from baselines.__main__ import Options
 from baselines.measure import Data, rouge_means, swapped, watched
 from baselines.plan import gigabytes, plan, size_of
 from baselines.recipe import Answers, load_recipe
@@ -285,7 +285,7 @@ def test_a_watched_row_is_one_that_counts(place: Path) -> None:
 )
 def test_a_tiny_model_that_was_made_has_the_demos_recipe(model: str | None, recipe: str) -> None:
     """Also in `unlearn --from`, which finds the model under its folder's name."""
-    assert _recipe(None, model, None, None, ["finetune"]).name == recipe
+    assert Options(model=model).read_recipe(["finetune"]).name == recipe
 
 
 def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
@@ -408,10 +408,10 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
     assert recipe.settings("ga").epochs == recipe.settings("gd").epochs == 7
     assert (recipe.settings("ga").rank, recipe.settings("gd").rank) == (4, 2)
     assert recipe.settings("npo").epochs == 7
-    assert recipe.wanted("") == ["ga", "gd"]
-    assert recipe.wanted("npo, ga") == ["npo", "ga"]
+    assert recipe.methods_in("") == ["ga", "gd"]
+    assert recipe.methods_in("npo, ga") == ["npo", "ga"]
     with pytest.raises(UsageError, match="named twice"):
-        recipe.wanted("ga,ga")
+        recipe.methods_in("ga,ga")
     with pytest.raises(UsageError, match="no method 'gg'"):
         load_recipe(str(path), [Choice("methods", "{gg: {}}")])
 
@@ -464,7 +464,7 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
 def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
     model = "llava" if choice.startswith("tiny") else None
     with pytest.raises(UsageError) as error:
-        _recipe("demo", model, None, [choice], parts)
+        Options("demo", model, choices=[choice]).read_recipe(parts)
     assert re.match(
         rf"--set {choice.partition('=')[0]}[\w.]*: nothing reads it: ", str(error.value)
     )
@@ -485,7 +485,7 @@ def test_what_is_read_is_taken() -> None:
         "answers.batch_size=5": ["ga"],
         "watch=5": ["ga"],
     }.items():
-        assert _recipe("demo", None, None, [choice], parts)
+        assert Options("demo", choices=[choice]).read_recipe(parts)
 
 
 def test_a_method_has_of_unlearn_what_it_reads() -> None:

@@ -76,7 +76,7 @@ def distance(a: Path, b: Path) -> float:
 
 def answers(model: Model) -> list[bool]:
     asked = [Ask(row, row.question) for row in [*small.FORGET, *small.RETAIN]]
-    found = model.answer(asked, lambda ask: small.Pictures()[ask.row.image_id], 24)
+    found = model.answer(asked, small.Pictures(), 24)
     return [a.text == ask.row.answer for a, ask in zip(found, asked, strict=True)]
 
 
@@ -344,9 +344,7 @@ def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Pat
 
     def look(epoch: int) -> Verdict:
         row = small.RETAIN[0]
-        (one,) = model.logprobs(
-            [Ask(row, row.question)], [row.answer], lambda ask: small.Pictures()[row.image_id]
-        )
+        (one,) = model.logprobs([Ask(row, row.question)], [row.answer], small.Pictures())
         seen.append((epoch, sum(one)))
         return Verdict(stop="answers degenerate" if epoch == 3 else "")
 

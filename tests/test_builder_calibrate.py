@@ -608,7 +608,7 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
     for name, there in (("candidate", "forget"), ("retain", "retain"), ("test", "test")):
         wanted = {(r.id, r.question, r.answer) for r in before if r.split == name}
         assert {(r.id, r.question, r.answer) for r in data.rows[there]} == wanted
-    assert data.pictures[data.rows["forget"][0].image_id].size == (320, 320)
+    assert data.images[data.rows["forget"][0].image_id].size == (320, 320)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,10 +21,10 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
-from baselines.llava_med import CHAT
+from baselines.llava_layout import CHAT
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
-from eval.dataset_rows import Pictures, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.load_model import load_model
 from eval.model import Model, in_memory
 from eval.predictions import read_predictions
@@ -42,9 +43,9 @@ def asking(
     tiny: Path, demo: Path, config: str, ways: Sequence[str] = ("own",)
 ) -> Iterator[tuple[Model, list[Ask], Any]]:
     data = demo / "mllmu-med"
-    pictures = Pictures(data, config, [])
+    pictures = DatasetImages(data, config, [])
     asked = asks(read_rows(data, config), ways)
-    yield load_model(str(tiny)), asked, lambda ask: pictures[ask.row.image_id]
+    yield load_model(str(tiny)), asked, pictures
 
 
 @pytest.mark.slow
@@ -55,13 +56,13 @@ def test_a_shared_prefill_says_what_one_by_one_says(
     """Every row of the demo dataset, in every way of asking."""
     import torch
 
-    with asking(tiny, demo, config, ways=ways) as (model, asked, picture):
+    with asking(tiny, demo, config, ways=ways) as (model, asked, pictures):
         differ, seen, together = [], set(), 0
         for some in batches(asked, 32):
             together += len(some) - len({ask.row.image_id for ask in some})
-            shared = model.answer(some, picture, 16)
+            shared = model.answer(some, pictures, 16)
             with torch.inference_mode():
-                alone = [model.answer_one(ask, picture, 16) for ask in some]
+                alone = [model.answer_one(ask, pictures, 16) for ask in some]
             differ += [ask.key for ask, a, b in zip(some, shared, alone, strict=True) if a != b]
             seen |= {answer.text for answer in alone}
     assert not differ
@@ -75,13 +76,13 @@ def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None
     import torch
 
     other = tiny_llava.make(tmp_path / "llama", ["a b c"] * 20, text_model="llama")
-    with asking(other, demo, "privacy") as (model, asked, picture):
+    with asking(other, demo, "privacy") as (model, asked, pictures):
         some = asked[:24]
         assert model.shares
         assert model.prompt("Why?") == "[INST] <image>\nWhy? [/INST]"
-        shared = model.answer(some, picture, 12)
+        shared = model.answer(some, pictures, 12)
         with torch.inference_mode():
-            assert shared == [model.answer_one(ask, picture, 12) for ask in some]
+            assert shared == [model.answer_one(ask, pictures, 12) for ask in some]
 
 
 def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: Path) -> None:
@@ -122,26 +123,26 @@ def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: 
         vision_feature_select_strategy="default",
         chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
     ).save_pretrained(tmp_path)
-    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, picture):
+    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, pictures):
         loaded = load_model(str(tmp_path))
-        some = [asked[0], *[ask for ask in asked if not ask.picture][:2]]
+        some = [asked[0], *[ask for ask in asked if not ask.image][:2]]
         assert not loaded.shares
         assert loaded.prompt("Why?") == "Q: <image>\nWhy? A:"
-        told = loaded.answer(some, picture, 6)
-        other = picture(asked[-1])
-        assert told[0] != loaded.answer(some, lambda ask: other, 6)[0]
+        told = loaded.answer(some, pictures, 6)
+        other = pictures[asked[-1].row.image_id]
+        assert told[0] != loaded.answer(some, defaultdict(lambda: other), 6)[0]
         assert len({one.text for one in told}) == 3
-        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], picture)
+        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], pictures)
     for ask, found in zip(some, weighed, strict=True):
         assert len(found) == len(loaded.answer_ids(ask.row.answer))
 
 
 def test_the_picture_is_looked_at(tiny: Path, demo: Path) -> None:
-    with asking(tiny, demo, "privacy") as (model, asked, picture):
+    with asking(tiny, demo, "privacy") as (model, asked, pictures):
         some = asked[:20]
-        other = picture(asked[-1])
-        right = model.answer(some, picture, 12)
-        wrong = model.answer(some, lambda ask: other, 12)
+        other = pictures[asked[-1].row.image_id]
+        right = model.answer(some, pictures, 12)
+        wrong = model.answer(some, defaultdict(lambda: other), 12)
     assert sum(a != b for a, b in zip(right, wrong, strict=True)) > 10
 
 
@@ -150,9 +151,9 @@ def test_batches_keep_pictures_together_and_lose_nothing(demo: Path) -> None:
     cut = list(batches(asked, 16))
     assert sorted(ask.key for some in cut for ask in some) == sorted(ask.key for ask in asked)
     assert max(map(len, cut)) <= 16
-    assert all(len({ask.picture for ask in some}) == 1 for some in cut)
+    assert all(len({ask.image for ask in some}) == 1 for some in cut)
     pictures = sum(len({ask.row.image_id for ask in some}) for some in cut)
-    assert pictures < 1.3 * len({(ask.row.image_id, ask.picture) for ask in asked})
+    assert pictures < 1.3 * len({(ask.row.image_id, ask.image) for ask in asked})
 
 
 def answer(*words: str, cwd: Path, ok: bool = True) -> str:
@@ -218,18 +219,18 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
 def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
     """Two adapters are both active: the logits are those of both deltas added to the weights."""
     first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
-    with asking(tiny, demo, "privacy") as (_, asked, picture):
+    with asking(tiny, demo, "privacy") as (_, asked, pictures):
         some = asked[:16]
         texts = {}
         for name, adapters in {"none": [], "a": [first], "ab": [first, second]}.items():
             model = load_model(str(tiny), adapters)
-            texts[name] = [one.text for one in model.answer(some, picture, 12)]
+            texts[name] = [one.text for one in model.answer(some, pictures, 12)]
         merged = load_model(str(tiny), [first])
         merged.model = merged.model.merge_and_unload()
         from peft import PeftModel
 
         merged.model = PeftModel.from_pretrained(merged.model, second).merge_and_unload()
-        together = [one.text for one in merged.answer(some, picture, 12)]
+        together = [one.text for one in merged.answer(some, pictures, 12)]
     assert texts["none"] != texts["a"] != texts["ab"]
     assert sum(a == b for a, b in zip(texts["ab"], together, strict=True)) >= 15
     with pytest.raises(UserError, match="no PEFT adapter here"):
@@ -302,7 +303,7 @@ def test_four_bits(tiny: Path, demo: Path) -> None:
         with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
             load_model(str(tiny), dtype="nf4")
         pytest.skip("bitsandbytes is not installed")
-    with asking(tiny, demo, "privacy") as (full, asked, picture):
+    with asking(tiny, demo, "privacy") as (full, asked, pictures):
         model = load_model(str(tiny), dtype="nf4", device="cpu")
         kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
         small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
@@ -316,8 +317,8 @@ def test_four_bits(tiny: Path, demo: Path) -> None:
             found = dequantize_4bit(weight.data, weight.quant_state).float()
             assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
         some = asked[:8]
-        assert len(model.answer(some, picture, 4)) == 8
-        assert len(model.logprobs(some, [ask.row.answer for ask in some], picture)) == 8
+        assert len(model.answer(some, pictures, 4)) == 8
+        assert len(model.logprobs(some, [ask.row.answer for ask in some], pictures)) == 8
     assert model.identity["dtype"] == "nf4"
 
 
@@ -325,7 +326,7 @@ def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Pat
     from dataclasses import replace
 
     with asking(tiny, demo, "privacy") as (model, asked, _):
-        pictures = Pictures(demo / "mllmu-med", "privacy", [])
+        pictures = DatasetImages(demo / "mllmu-med", "privacy", [])
         some = asked[:6]
         out = tmp_path / "some.jsonl"
         answer_with_model(model, some, pictures, out, 4)
@@ -364,7 +365,7 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(server.asked()) == asked
         assert server.most_in_flight <= 8
     rows = {row.id: row for row in read_rows(demo / "mllmu-med", "privacy", ["forget"])}
-    pictures = Pictures(demo / "mllmu-med", "privacy", ["forget"])
+    pictures = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
     found = read_predictions(out)
     private = [row for row in rows.values() if any(span.field == "answer" for span in row.pii)]
     assert len(found) == len(rows) + len(private)  # without a picture: only what may leak
@@ -449,15 +450,15 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
     """Shared and one by one agree, and both with the library's own loss."""
     import torch
 
-    with asking(tiny, demo, "privacy") as (model, asked, picture):
+    with asking(tiny, demo, "privacy") as (model, asked, pictures):
         some = asked[:40]
         answers = [ask.row.answer for ask in some]
-        shared = model.logprobs(some, answers, picture)
+        shared = model.logprobs(some, answers, pictures)
         for ask, text, found in zip(some, answers, shared, strict=True):
             with torch.inference_mode():
-                alone = model._logprobs_one(ask, text, model.answer_ids(text), picture)
+                alone = model._logprobs_one(ask, text, model.answer_ids(text), pictures)
                 read = model._read_prompt(
-                    model.prompt(ask.question, True, text) + "</s>", ask, picture
+                    model.prompt(ask.question, True, text) + "</s>", ask, pictures
                 )
                 labels = read["input_ids"].clone()
                 labels[:, : -len(found)] = -100

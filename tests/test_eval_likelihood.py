@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eval.dataset_rows import Pictures, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.likelihood import (
     alternatives,
     auc,
@@ -101,7 +101,7 @@ def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None
     """A dataset that was built again keeps its ids: what was weighed then says nothing now."""
     rows = read_rows(demo / "mllmu-med", "privacy", ["forget"])
     identity = {"run": "a" * 12}
-    pictures = Pictures(demo / "mllmu-med", "privacy", ["forget"])
+    pictures = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
     assert not kept(tmp_path, identity, rows)
     measured = measure(Weigher(None, None, {}, True), rows, pictures, 4)
     write_rows(tmp_path, measured, identity)

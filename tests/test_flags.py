@@ -45,8 +45,7 @@ ALL = set().union(*KNOWN.values()) | OTHERS
 
 def sources() -> list[Path]:
     rooms = [path for room in APPS for path in (ROOT / room).rglob("*.py")]
-    styled = ROOT / "eval" / "report_html.py"  # style sheets have names that look like options
-    return [*(path for path in rooms if path != styled), *ROOT.glob("mllmu_med*.py")]
+    return [*rooms, *ROOT.glob("mllmu_med*.py")]
 
 
 def pages() -> list[Path]:

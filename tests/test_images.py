@@ -18,7 +18,7 @@ from builder.__main__ import app
 from builder.audit.run_checks import run
 from builder.dataset_folder.manifest import read_manifest
 from builder.hub.folder import make_variant
-from eval.dataset_rows import Pictures, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.lmms_tasks.functions import doc_to_visual
 from mllmu_med.image_bytes import PictureError
 from mllmu_med.image_folder import VARIABLE, Images
@@ -217,11 +217,11 @@ def test_who_looks_at_a_picture_that_is_not_there(
     with pytest.raises(UserError, match=said):
         next(by_picture(rows))
     with pytest.raises(UserError, match=f"config privacy: its rows {said}"):
-        Pictures(references, "privacy", ["forget"])
+        DatasetImages(references, "privacy", ["forget"])
     with pytest.raises(UserError, match=said):
         doc_to_visual(rows[0])
     monkeypatch.setenv(VARIABLE, str(small_build / "slake"))
-    found = Pictures(references, "privacy", ["forget"])[rows[0]["image_id"]]
+    found = DatasetImages(references, "privacy", ["forget"])[rows[0]["image_id"]]
     assert isinstance(found, Image.Image)
     assert doc_to_visual(rows[0])[0].tobytes() == found.tobytes()
     assert sizes(load("privacy", references, split="test")) == {(48, 48)}

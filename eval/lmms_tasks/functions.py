@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import metrics
 from eval.attacks import Ask
-from eval.dataset_rows import TEXT_COLUMNS
+from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
 from eval.score import score_row
 from mllmu_med.image_folder import row_picture
@@ -65,7 +65,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     reference: it only exists for a whole set. `id` and `answer` are no metrics: with them, the
     lines that `--log_samples` writes are predictions which `eval score` and its kin read.
     """
-    record = Record.from_json({name: doc[name] for name in TEXT_COLUMNS})
+    record = Record.from_json({name: doc[name] for name in text_columns()})
     row = score_row(Ask(record, record.question), Prediction(record.id, results[0]))
     found = {name: row[name] for name in ("id", "answer")}
     found |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}

@@ -1,0 +1,72 @@
+"""A report through a template of `eval/templates`: Markdown, LaTeX, or the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from eval.report_tables import DASH, Table, notes, signature_lines, tables
+from eval.results import Report
+from mllmu_med.markdown import code, plain
+
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+#: LaTeX has braces of its own.
+_TEX_MARKS: Final[dict[str, Any]] = {
+    **{"variable_start_string": "<<", "variable_end_string": ">>"},
+    **{"block_start_string": "<%", "block_end_string": "%>"},
+    **{"comment_start_string": "<#", "comment_end_string": "#>"},
+}
+
+
+def render(
+    template: str, report: Report, more: Sequence[tuple[str, Table]] = (), **values: Any
+) -> str:
+    """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
+
+    Args:
+        more: further tables with their heads, which the template gets as `details`.
+        values: what else it reads.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **(_TEX_MARKS if template.endswith(".tex") else {}),
+    )
+    environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
+    shown = tables(report)
+    return environment.get_template(template).render(
+        report=report,
+        tables=shown,
+        details=more,
+        notes=notes(report, shown, "Bold: {}."),
+        signatures=signature_lines(report, [*shown, *(table for _, table in more)]),
+        dash=DASH,
+        **values,
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _number(text: str) -> str:
+    """A cell in LaTeX: its minus is no hyphen."""
+    return "--" if text == DASH else re.sub(r"^([-+])", r"$\1$", text)
