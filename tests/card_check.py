@@ -165,14 +165,14 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
     if "privacy" in main:
         forget = main["privacy"]["forget"]
         places = Counter(
-            "both" if len(fields) == 2 else f"the {next(iter(fields))}"
+            "both" if len(fields) == 2 else next(iter(fields))
             for fields in ({span["field"] for span in spans} for spans in forget["pii"])
         )
         add(
             "private values stand in | forget rows | share",
             [
                 [place, number(places[place]), percent(places[place], len(forget))]
-                for place in ("the question", "the answer", "both")
+                for place in ("question", "answer", "both")
             ],
         )
         add("kind of value | forget rows with it | in the question | in the answer", kinds(forget))

@@ -25,9 +25,9 @@ from PIL import Image
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import read_state
 from builder.dataset_folder.card.render import render_card
-from builder.dataset_folder.card.results import read_results
 from builder.dataset_folder.finish import describe
 from builder.dataset_folder.read import Facts, read_facts
+from eval.read_report import read_results
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
 

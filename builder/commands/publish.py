@@ -225,7 +225,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _results(path: Path | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
-    from builder.dataset_folder.card.results import read_results
+    from eval.read_report import read_results
 
     return read_results(path.expanduser())
 

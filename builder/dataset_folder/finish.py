@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from builder.dataset_folder.card.render import render_card
 from builder.dataset_folder.read import read_facts
 from builder.dataset_folder.write import MANIFEST
 from mllmu_med.files import file_digest, write_atomic
@@ -43,6 +42,7 @@ def describe(
     """
     from builder.dataset_folder.card.croissant import render_croissant
     from builder.dataset_folder.card.plots import plots
+    from builder.dataset_folder.card.render import render_card
 
     made = {CARD, CROISSANT}
     files = {
