@@ -44,23 +44,19 @@ _CONTEXT: Final = {
 def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
     """The metadata as JSON-LD, for a folder or for a Hub repository ORG/NAME."""
     sources = [words()["sources"][name] for name in facts.sources]
-    cited = [words()["paper"], *(source["bibtex"] for source in sources)]
+    cited = [words()["paper"], *(source.get("bibtex") for source in sources)]
     what = listed(words()[name]["what"] for name in facts.scenarios)
+    author = repo.partition("/")[0] if repo else "mllmu-med"
+    specification = "http://mlcommons.org/croissant/"
     metadata = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": [
-            "http://mlcommons.org/croissant/1.1",
-            "http://mlcommons.org/croissant/RAI/1.0",
-        ],
+        "conformsTo": [f"{specification}1.1", f"{specification}RAI/1.0"],
         "name": "MLLMU-Med",
         "description": "A benchmark for machine unlearning in biomedical vision-language models: "
         f"{what}. Build {facts.build}.",
         **({"url": f"https://huggingface.co/datasets/{repo}"} if repo else {}),
-        "creator": {
-            "@type": "sc:Organization",
-            "name": repo.partition("/")[0] if repo else "mllmu-med",
-        },
+        "creator": {"@type": "sc:Organization", "name": author},
         "license": [source["licence_url"] for source in sources],
         "citeAs": "\n\n".join(filter(None, cited)),
         "inLanguage": "en",
@@ -77,12 +73,10 @@ def _responsible(facts: Facts) -> dict[str, Any]:
     wrote = "the builder's offline author (fixed rules)"
     if facts.manifest["author"]["author"] == "llm":
         wrote = listed(sorted(numbers.replies(facts)))
-    private = _items("people", facts)
-    if "privacy" in facts.scenarios:
-        ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in words()["ranges"].items())
-        private.insert(
-            0, f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
-        )
+    ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in words()["ranges"].items())
+    fictional = f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
+    private = [fictional] if "privacy" in facts.scenarios else []
+    private += _items("people", facts)
     sources = [words()["sources"][name] for name in facts.sources]
     return {
         "rai:dataCollection": " ".join(f"{source['name']}: {source['what']}" for source in sources),

@@ -39,8 +39,8 @@ def rounds(config: Config) -> list[int]:
 
 
 def type_of(feature: Any) -> str:
-    kind = type(feature).__name__
-    return {"Image": "image", "List": "list of structs"}.get(kind) or str(feature.dtype)
+    named = {"Image": "image", "List": "list of structs"}
+    return named.get(type(feature).__name__) or str(feature.dtype)
 
 
 def bold(row: Record, field: str) -> str:
@@ -160,11 +160,6 @@ def overlap(config: Config) -> Overlap:
     )
 
 
-def asked_elsewhere(facts: Facts) -> int:
-    """Rows of the test sets whose question and picture are in another set of their config."""
-    return sum(overlap(config).questions for config in facts.configs)
-
-
 def private_values_elsewhere(facts: Facts) -> tuple[int, int]:
     """Private values of all patients, and those that stand in a retain or test row.
 
@@ -192,14 +187,6 @@ def by_rating(rows: Sequence[Rated]) -> list[tuple[str, int, int]]:
     found = Counter((row.rating, row.kept) for row in rows)
     table = [(str(r or "none"), found[r, True], found[r, False]) for r in range(5, -1, -1)]
     return table if any(table[-1][1:]) else table[:-1]
-
-
-def rated(rows: Sequence[Rated]) -> str:
-    """The same in words."""
-    parts = (part for part in by_rating(rows) if any(part[1:]))
-    return ", ".join(
-        f"rating {name}: {kept:,} kept, {lost:,} dropped" for name, kept, lost in parts
-    )
 
 
 def replies(facts: Facts) -> Counter[str]:

@@ -61,33 +61,28 @@ def plots(facts: Facts) -> dict[str, bytes]:
 
 def _privacy(facts: Facts) -> Figure:
     places, kinds = numbers.places(facts), numbers.kinds(facts)
-    heights = [len(places), len(kinds)]
-    figure, (above, below) = _panels(2, 0.42 * sum(heights) + 1.5, height_ratios=heights)
-    whole = numbers.sizes(facts.main["privacy"])[0]
-    _bars(above, places, whole, COLOURS[0])
-    above.set_title("Where the private values stand")
-    _bars(below, kinds, whole, COLOURS[1])
-    below.set_title("Rows with each kind of value")
-    below.set_xlabel(f"forget rows of privacy ({whole:,})")
-    return figure
+    tables = {"Where the private values stand": places, "Rows with each kind of value": kinds}
+    return _forget_rows(facts, "privacy", tables)
 
 
 def _incorrect(facts: Facts) -> Figure:
-    harms, whole = numbers.harms(facts), numbers.sizes(facts.main["incorrect"])[0]
-    figure, (axes,) = _panels(1, 0.42 * len(harms) + 1.1)
-    _bars(axes, harms, whole, COLOURS[0])
-    axes.set_title("What is wrong with the answer")
-    axes.set_xlabel(f"forget rows of incorrect ({whole:,})")
+    return _forget_rows(facts, "incorrect", {"What is wrong with the answer": numbers.harms(facts)})
+
+
+def _forget_rows(facts: Facts, name: str, tables: dict[str, list[numbers.Row]]) -> Figure:
+    """Below each title a bar for each row of its table: the row's name and its first number."""
+    whole, heights = numbers.sizes(facts.main[name])[0], [len(rows) for rows in tables.values()]
+    height = 0.42 * sum(heights) + 0.4 * len(tables) + 0.7
+    figure, panels = _panels(len(tables), height, height_ratios=heights)
+    for axes, colour, (title, rows) in zip(panels, COLOURS, tables.items(), strict=False):
+        values = [int(row[1]) for row in rows]
+        drawn = axes.barh(range(len(rows)), values, height=0.68, color=colour)
+        axes.bar_label(drawn, [f"{n:,} ({share(n, whole)})" for n in values], padding=4)
+        _named(axes, [str(row[0]) for row in rows])
+        axes.set_xlim(0, max(values) * 1.3)
+        axes.set_title(title)
+    panels[-1].set_xlabel(f"forget rows of {name} ({whole:,})")
     return figure
-
-
-def _bars(axes: Axes, rows: Sequence[numbers.Row], whole: int, colour: str) -> None:
-    """A bar for each row of a table: its name and its first number."""
-    values = [int(row[1]) for row in rows]
-    drawn = axes.barh(range(len(rows)), values, height=0.68, color=colour)
-    axes.bar_label(drawn, [f"{n:,} ({share(n, whole)})" for n in values], padding=4)
-    _named(axes, [str(row[0]) for row in rows])
-    axes.set_xlim(0, max(values) * 1.3)
 
 
 def _named(axes: Axes, names: Sequence[str]) -> None:

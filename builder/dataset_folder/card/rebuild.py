@@ -34,7 +34,7 @@ def command(facts: Facts) -> list[str]:
         settings.pop(other, None)
     for name, scenario in facts.scenarios.items():
         source = words()["sources"][scenario.source]
-        if source["flag"]:
+        if "flag" in source:
             mirrored = facts.manifest["sources"][name]["revision"]
             parts.append(f"{source['flag']} {'hub' if mirrored else source['name']}")
             settings.pop(f"{name}.source", None)

@@ -108,6 +108,7 @@ def _template() -> jinja2.Template:
         "fenced": lambda text, kind: Markup("\n".join(markdown.fenced(text_lines(text), kind))),
         "listed": lambda parts: Markup(listed(map(_shown, parts))),
         # With a second digit where one would be 0.
+        "overlap": numbers.overlap,
         "megabytes": lambda n: f"{n / 1e6:,.1f} MB" if n >= 1e5 else f"{n / 1e6:.2f} MB",
         "pairs": lambda rows, at=1: [Markup(f"{_shown(r[0])} {_shown(r[at])}") for r in rows],
         "report": lambda report: Markup(to_markdown(report)),
