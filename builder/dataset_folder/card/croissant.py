@@ -83,7 +83,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
         "rai:machineAnnotationTools": [f"Harmful text: {wrote}"],
         "rai:dataUseCases": _items("intended", facts),
         "rai:dataLimitations": _items("limits", facts),
-        "rai:dataSocialImpact": f"Not to be used for: {' '.join(_items('forbidden', facts))}",
+        "rai:dataSocialImpact": f"Out of scope: {' '.join(_items('forbidden', facts))}",
         **({"rai:personalSensitiveInformation": " ".join(private)} if private else {}),
     }
 

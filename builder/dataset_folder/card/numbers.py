@@ -28,8 +28,8 @@ def sizes(config: Config) -> list[int]:
     return [len(config.rows(split)) for split in SPLITS]
 
 
-def pictures(rows: Iterable[Record]) -> set[str]:
-    """The pictures of rows, by their hash."""
+def images(rows: Iterable[Record]) -> set[str]:
+    """The images of rows, by their hash."""
     return {row.image_sha256 for row in rows}
 
 
@@ -99,22 +99,22 @@ def by_set(config: Config, column: str) -> list[Row]:
 
 
 def unknown(config: Config) -> int:
-    """Rows whose source does not tell the kind of picture."""
+    """Rows whose source does not state the modality."""
     return sum(row.modality == "unknown" for row in every_row(config))
 
 
 def with_modality(facts: Facts) -> dict[str, Config]:
-    """The main configs whose source tells the kind of any picture."""
+    """The main configs whose source states the modality of any row."""
     return {name: c for name, c in facts.main.items() if unknown(c) < len(every_row(c))}
 
 
 def answer_types(config: Config) -> list[Row]:
-    """Rows, pictures, closed and open questions of each set."""
+    """Rows, images, closed and open questions of each set."""
     table: list[Row] = []
     for split in SPLITS:
         rows = config.rows(split)
         closed = sum(row.answer_type == "closed" for row in rows)
-        table.append((split, len(rows), len(pictures(rows)), closed, len(rows) - closed))
+        table.append((split, len(rows), len(images(rows)), closed, len(rows) - closed))
     return table
 
 
@@ -142,20 +142,20 @@ def _spread(counts: Sequence[int]) -> Row:
 class Overlap(NamedTuple):
     """What the sets of a config have in common."""
 
-    rows: int  # forget rows whose picture is also in retain
-    pictures: int  # pictures that are in both
-    test: int  # pictures of the test set that are in another set
-    questions: int  # rows of the test set whose question and picture are in another set
+    rows: int  # forget rows whose image is also in retain
+    images: int  # images that are in both
+    test: int  # images of the test set that are in another set
+    questions: int  # rows of the test set whose question and image are in another set
 
 
 def overlap(config: Config) -> Overlap:
     forget, retain, test = (config.rows(split) for split in SPLITS)
-    kept, harmed = pictures(retain), pictures(forget)
+    kept, harmed = images(retain), images(forget)
     asked = {(row.image_sha256, row.clean_question) for row in (*forget, *retain)}
     return Overlap(
         sum(row.image_sha256 in kept for row in forget),
         len(harmed & kept),
-        len(pictures(test) & (kept | harmed)),
+        len(images(test) & (kept | harmed)),
         sum((row.image_sha256, row.clean_question) in asked for row in test),
     )
 

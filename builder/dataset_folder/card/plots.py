@@ -108,7 +108,7 @@ def _modalities(facts: Facts) -> Figure:
             left = [a + b for a, b in zip(left, parts, strict=True)]
         _named(axes, SPLITS)
         axes.set_xlim(0, 100)
-        axes.set_title(f"{name}: kinds of picture", pad=24)
+        axes.set_title(f"{name}: modalities", pad=24)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=4, borderpad=0.1)
     panels[-1].set_xlabel("share of the set's rows (%)")
     return figure

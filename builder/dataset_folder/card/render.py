@@ -145,4 +145,4 @@ def _table(rows: Iterable[Sequence[object]], head: str, left: int = 1) -> Markup
     """A table with such a head, "name | number"; the first columns hold text."""
     rule = ["---" if at < left else "---:" for at in range(len(head.split(" | ")))]
     lines = [head, " | ".join(rule), *(" | ".join(map(_shown, row)) for row in rows)]
-    return Markup("\n".join(f"| {line} |" for line in lines))
+    return Markup("\n".join(["", *(f"| {line} |" for line in lines), ""]))
