@@ -191,10 +191,8 @@ def by_rating(rows: Sequence[Rated]) -> list[tuple[str, int, int]]:
 
 def replies(facts: Facts) -> Counter[str]:
     """Replies that wrote the harmful text, by the name that the server gives its model."""
-    total: Counter[str] = Counter()
-    for by_model in facts.manifest["author"]["replies"].values():
-        total.update(by_model)
-    return total
+    by_scenario = facts.manifest["author"]["replies"].values()
+    return sum(map(Counter, by_scenario), Counter[str]())
 
 
 def unreviewed(facts: Facts) -> list[str]:

@@ -21,17 +21,18 @@ def command(facts: Facts) -> list[str]:
     """`python -m builder rebuild` with all that makes the recipe and its inputs, in parts."""
     recipe = facts.recipe.model_dump(mode="json")
     names = list(facts.scenarios)
-    found = []
-    for name in shipped("builder"):
-        base = load_recipe(name).model_dump(mode="json")
-        if all(base[scenario] for scenario in names):
-            found.append((dict(_walk(base, recipe, "")), name))
-    settings, base_name = min(found, key=lambda one: (len(one[0]), one[1]))
-    parts = [] if base_name == "demo" else [f"--recipe {base_name}"]
+    bases = {name: load_recipe(name).model_dump(mode="json") for name in shipped("builder")}
+    changes = {
+        name: dict(_walk(base, recipe, ""))
+        for name, base in sorted(bases.items())
+        if all(base[scenario] for scenario in names)
+    }
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    settings = changes[nearest]
+    parts = [] if nearest == "demo" else [f"--recipe {nearest}"]
     if len(names) == 1:
         parts.append(f"--scenario {names[0]}")
-        other = {"privacy": "incorrect", "incorrect": "privacy"}[names[0]]
-        settings.pop(other, None)
+        settings.pop("incorrect" if names == ["privacy"] else "privacy", None)
     for name, scenario in facts.scenarios.items():
         source = words()["sources"][scenario.source]
         if "flag" in source:
