@@ -37,6 +37,8 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.grid.axis": "x",
+    "ytick.left": False,
     "axes.axisbelow": True,
     "grid.color": "#e3e6e9",
     "legend.frameon": False,
@@ -76,21 +78,13 @@ def _forget_rows(facts: Facts, name: str, tables: dict[str, list[numbers.Row]]) 
     figure, panels = _panels(len(tables), height, height_ratios=heights)
     for axes, colour, (title, rows) in zip(panels, COLOURS, tables.items(), strict=False):
         values = [int(row[1]) for row in rows]
-        drawn = axes.barh(range(len(rows)), values, height=0.68, color=colour)
+        drawn = axes.barh([str(row[0]) for row in rows], values, height=0.68, color=colour)
         axes.bar_label(drawn, [f"{n:,} ({share(n, whole)})" for n in values], padding=4)
-        _named(axes, [str(row[0]) for row in rows])
+        axes.invert_yaxis()
         axes.set_xlim(0, max(values) * 1.3)
         axes.set_title(title)
     panels[-1].set_xlabel(f"forget rows of {name} ({whole:,})")
     return figure
-
-
-def _named(axes: Axes, names: Sequence[str]) -> None:
-    """Names beside horizontal bars, the first one above."""
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
 
 
 def _modalities(facts: Facts) -> Figure:
@@ -102,11 +96,11 @@ def _modalities(facts: Facts) -> Figure:
             sizes = zip(counts, numbers.sizes(config), strict=True)
             parts = [100 * int(count) / size for count, size in sizes]
             colour = GREY if value == "unknown" else COLOURS[index % len(COLOURS)]
-            drawn = axes.barh(range(3), parts, left=left, height=0.7, color=colour, label=value)
+            drawn = axes.barh(SPLITS, parts, left=left, height=0.7, color=colour, label=value)
             texts = [f"{part:.0f} %" if part >= 6 else "" for part in parts]
             axes.bar_label(drawn, texts, label_type="center", color=_on(colour))
             left = [a + b for a, b in zip(left, parts, strict=True)]
-        _named(axes, SPLITS)
+        axes.invert_yaxis()
         axes.set_xlim(0, 100)
         axes.set_title(f"{name}: modalities", pad=24)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=4, borderpad=0.1)
@@ -131,6 +125,7 @@ def _answer_lengths(facts: Facts) -> Figure:
         axes.set_xlim(0, max(ends) + 1)
         axes.locator_params(axis="x", integer=True)
         axes.set_ylim(0, 1.03)
+        axes.grid(visible=True)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.set_title(f"{name}: length of the answers")
     figure.supylabel("answers with at most so many words", fontsize=9.5)
@@ -144,12 +139,10 @@ def _calibration(facts: Facts) -> Figure:
     for axes, (name, rows) in zip(panels, facts.ratings.items(), strict=True):
         ratings, kept, lost = zip(*numbers.by_rating(rows), strict=True)
         totals = [a + b for a, b in zip(kept, lost, strict=True)]
-        axes.barh(range(len(ratings)), kept, height=0.7, color=COLOURS[0], label="kept")
-        drawn = axes.barh(
-            range(len(ratings)), lost, left=kept, height=0.7, color="#c9ced3", label="dropped"
-        )
+        axes.barh(ratings, kept, height=0.7, color=COLOURS[0], label="kept")
+        drawn = axes.barh(ratings, lost, left=kept, height=0.7, color="#c9ced3", label="dropped")
         axes.bar_label(drawn, [f"{total:,}" for total in totals], padding=4)
-        _named(axes, ratings)
+        axes.invert_yaxis()
         axes.set_xlim(0, max(totals) * 1.12)
         axes.locator_params(axis="x", integer=True)
         axes.set_ylabel("rating")
