@@ -113,6 +113,11 @@ def percent(part: int, whole: int) -> str:
     return f"{round(1000 * part / whole) / 10:.1f} %" if whole else "-"
 
 
+def size(count: int) -> str:
+    value, unit = (count / 1e6, "MB") if count >= 1e6 else (count / 1e3, "kB")
+    return f"{value:.{0 if value >= 100 else 1}f} {unit}"
+
+
 def number(value: float) -> str:
     return f"{int(value):,}"
 
@@ -149,11 +154,7 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
         [
             [f"`{n}`", f"{int(n[-2:]) if '_r' in n else 10} %"]
             + [number(len(sets[s])) for s in SPLITS]
-            + [
-                f"{folder.size(n) / 1e6:,.1f} MB"
-                if folder.size(n) >= 100_000
-                else f"{folder.size(n) / 1e6:.2f} MB"
-            ]
+            + [size(folder.size(n))]
             for n, sets in folder.configs.items()
         ],
     )

@@ -24,6 +24,7 @@ from builder.dataset_folder.read import Facts
 from builder.dataset_folder.replies import REQUESTS
 from eval.report import to_markdown
 from mllmu_med import markdown
+from mllmu_med.disk import readable
 from mllmu_med.files import text_lines
 from mllmu_med_dataset import MAIN_RATIO, UserError
 
@@ -107,9 +108,8 @@ def _template() -> jinja2.Template:
         "counted": counted,
         "fenced": lambda text, kind: Markup("\n".join(markdown.fenced(text_lines(text), kind))),
         "listed": lambda parts: Markup(listed(map(_shown, parts))),
-        # With a second digit where one would be 0.
         "overlap": numbers.overlap,
-        "megabytes": lambda n: f"{n / 1e6:,.1f} MB" if n >= 1e5 else f"{n / 1e6:.2f} MB",
+        "readable": readable,
         "pairs": lambda rows, at=1: [Markup(f"{_shown(r[0])} {_shown(r[at])}") for r in rows],
         "report": lambda report: Markup(to_markdown(report)),
         "percent": lambda fraction: f"{100 * fraction:.0f} %",
