@@ -113,6 +113,11 @@ def percent(part: int, whole: int) -> str:
     return f"{round(1000 * part / whole) / 10:.1f} %" if whole else "-"
 
 
+def size(count: int) -> str:
+    value, unit = (count / 1e6, "MB") if count >= 1e6 else (count / 1e3, "kB")
+    return f"{value:.{0 if value >= 100 else 1}f} {unit}"
+
+
 def number(value: float) -> str:
     return f"{int(value):,}"
 
@@ -132,11 +137,11 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
     def add(head: str, rows: list[list[str]]) -> None:
         found.setdefault(tuple(head.split(" | ")), []).append(rows)
 
-    sources = {"slake": "SLAKE", "mm_skin": "MM-Skin", "phantom": "Phantom pictures"}
+    sources = {"slake": "SLAKE", "mm_skin": "MM-Skin", "phantom": "Phantom images"}
     main = {name: folder.configs[name] for name in folder.names}
     pictures = {n: pd.concat(s.values())["image_sha256"].nunique() for n, s in main.items()}
     add(
-        "part | source | forget | retain | test | pictures",
+        "part | source | forget | retain | test | images",
         [
             [f"`{n}`", sources[folder.recipe[n]["source"]]]
             + [number(len(sets[s])) for s in SPLITS]
@@ -149,11 +154,7 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
         [
             [f"`{n}`", f"{int(n[-2:]) if '_r' in n else 10} %"]
             + [number(len(sets[s])) for s in SPLITS]
-            + [
-                f"{folder.size(n) / 1e6:,.1f} MB"
-                if folder.size(n) >= 100_000
-                else f"{folder.size(n) / 1e6:.2f} MB"
-            ]
+            + [size(folder.size(n))]
             for n, sets in folder.configs.items()
         ],
     )
@@ -165,14 +166,14 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
     if "privacy" in main:
         forget = main["privacy"]["forget"]
         places = Counter(
-            "both" if len(fields) == 2 else f"the {next(iter(fields))}"
+            "both" if len(fields) == 2 else next(iter(fields))
             for fields in ({span["field"] for span in spans} for spans in forget["pii"])
         )
         add(
             "private values stand in | forget rows | share",
             [
                 [place, number(places[place]), percent(places[place], len(forget))]
-                for place in ("the question", "the answer", "both")
+                for place in ("question", "answer", "both")
             ],
         )
         add("kind of value | forget rows with it | in the question | in the answer", kinds(forget))
@@ -190,7 +191,7 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
     for sets in main.values():
         add("modality | forget | retain | test | share of all rows", by_set(sets, "modality"))
         add(
-            "set | rows | pictures | closed questions | open questions",
+            "set | rows | images | closed questions | open questions",
             [
                 [
                     split,
@@ -220,8 +221,8 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
             ],
         )
     add(
-        "config | forget rows | of these on a retain picture | pictures in both | "
-        "test pictures in forget or retain",
+        "config | forget rows | of these on a retain image | images in both | "
+        "test images in forget or retain",
         [[f"`{name}`", *shared(sets)] for name, sets in folder.configs.items()],
     )
     add(
@@ -351,15 +352,15 @@ def fragments(folder: Folder) -> list[str]:
         harmful = len(folder.configs.get(f"{name}_r30", sets)["forget"])
         scenario = recipe[name]
         candidates = -(-scenario["candidates"] * harmful // scenario["forget"])
-        found.append(f"wants {candidates:,} candidates for {harmful:,} harmful rows.")
+        found.append(f"asks for {candidates:,} candidates for {harmful:,} harmful rows.")
         sizes = " / ".join(number(len(sets[split])) for split in SPLITS)
         if sizes != PAPER[name]:
             found.append(f"`{name}` has {sizes} rows, the paper {PAPER[name]}.")
         on_retain = shared(sets)[1]
         verb = "row is" if on_retain == "1" else "rows are"
-        found.append(f"`{name}`: {on_retain} forget {verb} about a picture that")
+        found.append(f"`{name}`: {on_retain} forget {verb} about an image that")
         unknown = (pd.concat(sets.values())["modality"] == "unknown").sum()
-        found.append(f"the kind of picture of {rows(unknown)}.")
+        found.append(f"the modality of {rows(unknown)}.")
         if unknown < sum(map(len, sets.values())):
             shares = [f"{row[0]} {row[-1]}" for row in by_set(sets, "modality")]
             modalities.append(f"{name}: {joined(shares)}")
@@ -419,7 +420,7 @@ def private(folder: Folder) -> list[str]:
         for question, answer in zip(sets[split]["question"], sets[split]["answer"], strict=True)
     ).casefold()
     leaked = sum(value.casefold() in text for value in values)
-    stand = {0: "none stands", 1: "1 stands"}.get(leaked, f"{leaked:,} stand")
+    stand = {0: "none occurs", 1: "1 occurs"}.get(leaked, f"{leaked:,} occur")
     met = forget["profile_id"].value_counts()
     places = Counter(
         "both" if len(fields) == 2 else next(iter(fields))
@@ -436,7 +437,7 @@ def private(folder: Folder) -> list[str]:
         f"`privacy`: {rows(len(forget))} of {counted(len(met), 'fictional patient')}, "
         f"at most {rows(met.max())} of one.",
         f"Of the {len(values):,} values of the {number_of}, {stand} in",
-        f"All {number_of}, those of",
+        f"All {number_of}, including those of",
     ]
 
 

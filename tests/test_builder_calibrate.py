@@ -25,10 +25,9 @@ from builder import split
 from builder.__main__ import app
 from builder.calibrate.rating import Evidence, evidence, rate_offline
 from builder.calibrate.stage import choose
-from builder.core.ratings import Rated, read_ratings
+from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect, load_recipe
 from builder.core.stage_cache import Chain
-from builder.dataset_folder.card import calibration
 from builder.harm.prompts import RatingReply, read_rating
 from builder.harm.texts import Failure
 from eval.attacks import Ask
@@ -319,7 +318,7 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
         assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
     assert "### Self-calibration" in card
     assert "](card/calibration.png)" in card
-    shown = calibration.examples(rated)
+    shown = examples(rated)
     assert Counter(row.rating for row in shown) == {r: min(3, n) for r, n in counts.items()}
     assert all(row.id in status and f"`{row.id}`" in card for row in shown)
     told = json.loads(run("status", "--out", out, "--json").stdout)["ratings"][-1]

@@ -25,10 +25,10 @@ from PIL import Image
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import read_state
 from builder.dataset_folder.card.render import render_card
-from builder.dataset_folder.card.results import read_results
 from builder.dataset_folder.manifest import Manifest, _source, read_manifest
 from builder.dataset_folder.read import Facts, read_facts
 from builder.dataset_folder.write_card import write_card
+from eval.read_report import read_results
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
 
@@ -102,7 +102,7 @@ def test_a_wrong_number_is_found_wherever_it_stands(built: Path) -> None:
     folder, card = Folder(built), card_of(built)
     start = len(card) - len(body(card))
     code = [match.span() for match in re.finditer(r"```.*?```", card, re.DOTALL)]
-    words = [card.index("### Columns"), card.index("## How it was made")]  # texts of rows
+    words = [card.index("### Columns"), card.index("## Creation")]  # texts of rows
     ranges = [card.index("| kind of value | range"), card.index("All 41 fictional")]
     spans = [*code, (words[0], words[1]), (ranges[0], ranges[1])]
     planted = 0
@@ -395,8 +395,8 @@ def test_reviewed_by_people(built: Path, tmp_path: Path) -> None:
     folder, card = with_manifest(built, tmp_path / "a", review={"incorrect": REVIEW})
     told = (
         "2 people reviewed the 33 harmful texts: 24 accepted, 2 edited, 4 rejected (not plausible "
-        "3, reveals itself 1), 3 accepted unseen (`--review accept-all`). On the 7 texts that two "
-        "decided they agree in 86 % (Cohen's kappa 0.62)."
+        "3, reveals itself 1), 3 accepted unseen (`--review accept-all`). On the 7 texts decided "
+        "by two people they agree in 86 % (Cohen's kappa 0.62)."
     )
     assert told in card
     assert problems(folder, card, [told]) == []
@@ -459,12 +459,12 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
     reads_well(card.split("## Results")[0])
     assert 'load_dataset("alice/mllmu-med", "privacy")' in card
     assert 'load("incorrect", "alice/mllmu-med", images="MM-Skin")' in card
-    assert "given by hand" in card
+    assert "approved by hand" in card
     assert "howpublished = {https://huggingface.co/datasets/alice/mllmu-med}" in card
-    assert "publishing it with their pictures by reference gives this one" in card
+    assert "publishing it with their images by reference gives this one" in card
     assert "12.34" in card.split("## Results")[1].split("##")[1]
     assert "GA" in card
-    without = card[: card.index("## Results")] + card[card.index("## Rebuild it") :]
+    without = card[: card.index("## Results")] + card[card.index("## Reproduction") :]
     assert problems(Folder(folder), without) == []
     data = load_dataset(str(folder), "incorrect", cache_dir=str(tmp_path / "cache"))
     assert data["test"][0]["image"] is None
@@ -473,7 +473,7 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
     assert croissant["url"] == "https://huggingface.co/datasets/alice/mllmu-med"
     # The plain folder says nothing of all that.
     assert "## Results" not in card_of(corpora / "mllmu-med")
-    assert "## Who may read it" not in card_of(corpora / "mllmu-med")
+    assert "## Access" not in card_of(corpora / "mllmu-med")
 
 
 def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> None:
@@ -602,9 +602,9 @@ def test_who_the_pictures_show_is_told(built: Path, corpora: Path) -> None:
         assert "Every person in it is fictional" not in card
         assert "All personal data in the text are fictional" in card
     for told in (
-        "SLAKE's pictures are of real patients",
-        "MM-Skin's pictures are of real patients",
-        "are not those of the patient in its picture",
+        "SLAKE's images are of real patients",
+        "MM-Skin's images are of real patients",
+        "are not those of the patient in its image",
     ):
         assert told in real.split("## Personal data")[1].split("\n## ")[0]
         croissant = json.loads((corpora / "mllmu-med/croissant.json").read_text("utf-8"))
@@ -615,7 +615,7 @@ def test_who_the_pictures_show_is_told(built: Path, corpora: Path) -> None:
 
 
 def limits(folder: Path) -> list[str]:
-    section = card_of(folder).split("## Limits and known flaws\n\n")[1].split("\n\n")[0]
+    section = card_of(folder).split("## Limitations\n\n")[1].split("\n\n")[0]
     return [line.removeprefix("- ") for line in section.splitlines()]
 
 

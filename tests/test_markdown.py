@@ -6,6 +6,8 @@ import re
 import shutil
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from markdown_it import MarkdownIt
@@ -15,10 +17,10 @@ from builder.audit.files import _LEFTOVER
 from builder.audit.run_checks import run
 from builder.core.ratings import Rated
 from builder.core.recipe import Calibration
-from builder.dataset_folder.card.calibration import card_lines, described
 from builder.dataset_folder.card.plots import plots
+from builder.dataset_folder.card.render import render_block
 from builder.dataset_folder.manifest import read_manifest
-from builder.dataset_folder.read import read_facts
+from builder.dataset_folder.read import Facts, read_facts
 from builder.dataset_folder.write_card import write_card
 from eval.report import to_markdown
 from eval.results import Figure, Key, Line, Report
@@ -91,8 +93,10 @@ def test_a_models_output_is_dead_in_the_card(text: str) -> None:
         reason="",
         kept=True,
     )
-    how = described(Calibration(model=text, rater="llm"), code(text), [])
-    card = "\n".join(card_lines({"incorrect": [row]}, "", how))
+    told = {"calibration": {"replies": {text: 1}, "elsewhere": []}}
+    how = Calibration(model=text, rater="llm")
+    facts = SimpleNamespace(ratings={"incorrect": [row]}, calibration=how, manifest=told)
+    card = render_block("calibration", cast(Facts, facts))
     page = MD.render(card)
     assert not re.search(r"<(script|img|a|strong|em|s|h1|h2|ul|pre|blockquote|!--)\b", page)
     assert page.count("<tr>") == 2 + 2 + 1  # two heads, two groups, one example

@@ -17,7 +17,7 @@ from baselines.recipe import unread
 from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_settings
 from builder.core.job import Job, picture_reader
 from builder.dataset_folder import write
-from builder.dataset_folder.card.front import config_entries, dump
+from builder.dataset_folder.card.front import config_entries, head
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
@@ -41,9 +41,9 @@ def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
 
 
 def _card(configs: dict[str, dict[str, list[str]]], build: str) -> str:
-    front = dump({"configs": config_entries(configs, build)})
+    front = head({"configs": config_entries(configs, build)})
     text = "Candidates to be rated, not the benchmark: the forget sets are harmful candidates."
-    return "\n".join([*front, "# Candidates of MLLMU-Med", "", text, ""])
+    return f"{front}\n# Candidates of MLLMU-Med\n\n{text}\n"
 
 
 def _part(job: Job, item: ChainPlan) -> write.Part:

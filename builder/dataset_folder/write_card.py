@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from builder.dataset_folder.card.render import render_card
 from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.read import read_facts
 from builder.dataset_folder.write import file_entry
@@ -43,6 +42,7 @@ def write_card(
     """
     from builder.dataset_folder.card.croissant import render_croissant
     from builder.dataset_folder.card.plots import plots
+    from builder.dataset_folder.card.render import render_card
 
     files = {
         path: entry

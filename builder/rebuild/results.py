@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from builder.audit import verdict
+from builder.core import ratings
 from builder.core.job import Job, options, shown
 from builder.core.plan import ChainPlan
-from builder.core.ratings import read_ratings
 from builder.core.stage_cache import Chain, StageState, dropped_table
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
@@ -192,10 +192,8 @@ def print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool
     """What calibration did in these scenarios, where the recipe has one; or the totals alone."""
     if job.recipe.calibration is None or not names:
         return
-    from builder.dataset_folder.card import calibration
-
-    rated = {name: read_ratings(Chain(job.work / name)) for name in names}
-    head, lines = calibration.table(rated, totals)
+    rated = {name: ratings.read_ratings(Chain(job.work / name)) for name in names}
+    head, lines = ratings.table(rated, totals)
     table = make_table(head[0], *(f"#{one}" for one in head[1:]))
     for line in lines:
         table.add_row(*line)
@@ -205,8 +203,8 @@ def print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool
         return
     shown = make_table("scenario", "#rating", "id", "truth", "output")
     for name, rows in rated.items():
-        for row in calibration.examples(rows):
-            texts = (Text(calibration.short(text)) for text in (row.truth, row.output))
+        for row in ratings.examples(rows):
+            texts = (Text(ratings.short(text)) for text in (row.truth, row.output))
             shown.add_row(name, str(row.rating or "none"), row.id, *texts)
     console.print()
     console.print(shown)

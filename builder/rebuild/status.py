@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from builder.core.job import Job, shown
 from builder.core.plan import ChainPlan
-from builder.core.ratings import read_ratings
+from builder.core.ratings import groups, read_ratings
 from builder.core.stage_cache import Chain, StageState
 from builder.rebuild.results import print_drops, print_ratings, state_json, waiting
 from mllmu_med.console import make_console, make_table
@@ -64,7 +64,5 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
     rated = [item.name for item in plans if item.chain.state("calibrate")]
     if job.recipe.calibration is None or not rated:
         return told
-    from builder.dataset_folder.card import calibration
-
     found = {name: read_ratings(Chain(job.work / name)) for name in rated}
-    return {**told, "ratings": [group._asdict() for group in calibration.groups(found)]}
+    return {**told, "ratings": [group._asdict() for group in groups(found)]}

@@ -9,81 +9,56 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from builder.dataset_folder.card import text
-from builder.dataset_folder.card.limits import limits, people_shown
-from builder.dataset_folder.card.markdown import listed
-from builder.dataset_folder.card.sources import PAPER_BIBTEX, SOURCES
+from builder.dataset_folder.card import numbers
+from builder.dataset_folder.card.render import render_block
+from builder.dataset_folder.card.words import listed, words
 from builder.dataset_folder.read import Config, Facts
 from mllmu_med_dataset import SPLITS
 
 _PARQUET: Final = "application/x-parquet"  # the name that mlcroissant knows it by
 _TYPES: Final = {"string": "sc:Text", "int32": "sc:Integer"}
 _SPLITS: Final = "splits"  # the record set of the splits' names
-#: As Croissant 1.1 prescribes it.
+#: As Croissant 1.1 prescribes it: terms of its own, and how others are to be read.
+_TERMS: Final = (
+    "arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty "
+    "fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet "
+    "references regex repeated replace samplingRate separator source subField transform"
+)
 _CONTEXT: Final = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    **{term: f"cr:{term}" for term in _TERMS.split()},
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
     "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
     "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
 
 
 def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
     """The metadata as JSON-LD, for a folder or for a Hub repository ORG/NAME."""
-    where = {"url": f"https://huggingface.co/datasets/{repo}"} if repo else {}
+    sources = [words()["sources"][name] for name in facts.sources]
+    cited = [words()["paper"], *(source.get("bibtex") for source in sources)]
+    what = listed(words()[name]["what"] for name in facts.scenarios)
     author = repo.partition("/")[0] if repo else "mllmu-med"
-    what = listed(text.WHAT[name] for name in facts.scenarios)
-    found = {
+    specification = "http://mlcommons.org/croissant/"
+    metadata = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": [
-            "http://mlcommons.org/croissant/1.1",
-            "http://mlcommons.org/croissant/RAI/1.0",
-        ],
+        "conformsTo": [f"{specification}1.1", f"{specification}RAI/1.0"],
         "name": "MLLMU-Med",
         "description": "A benchmark for machine unlearning in biomedical vision-language models: "
         f"{what}. Build {facts.build}.",
-        **where,
+        **({"url": f"https://huggingface.co/datasets/{repo}"} if repo else {}),
         "creator": {"@type": "sc:Organization", "name": author},
-        "license": [SOURCES[name].licence_url for name in facts.sources],
-        "citeAs": "\n\n".join([PAPER_BIBTEX, *_cited(facts)]),
+        "license": [source["licence_url"] for source in sources],
+        "citeAs": "\n\n".join(filter(None, cited)),
         "inLanguage": "en",
         "keywords": ["machine unlearning", "medical", "visual question answering", "synthetic"],
         "version": facts.manifest["versions"]["mllmu-med"],
@@ -91,141 +66,102 @@ def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
         "distribution": [*_files(facts), *map(_file_set, facts.configs)],
         "recordSet": [_split_names(), *(_record_set(config, facts) for config in facts.configs)],
     }
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-
-
-def _cited(facts: Facts) -> list[str]:
-    return [SOURCES[name].bibtex for name in facts.sources if SOURCES[name].bibtex]
+    return json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
 
 
 def _responsible(facts: Facts) -> dict[str, Any]:
-    author = facts.manifest["author"]
     wrote = "the builder's offline author (fixed rules)"
-    if author["author"] == "llm":
-        wrote = listed(sorted({name for some in author["replies"].values() for name in some}))
-    private = people_shown(facts)
-    if "privacy" in facts.scenarios:
-        ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in text.RANGES.items())
-        private.insert(
-            0, f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
-        )
+    if facts.manifest["author"]["author"] == "llm":
+        wrote = listed(sorted(numbers.replies(facts)))
+    ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in words()["ranges"].items())
+    fictional = f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
+    private = [fictional] if "privacy" in facts.scenarios else []
+    private += _items("people", facts)
+    sources = [words()["sources"][name] for name in facts.sources]
     return {
-        "rai:dataCollection": " ".join(
-            f"{SOURCES[name].name}: {SOURCES[name].what}" for name in facts.sources
-        ),
+        "rai:dataCollection": " ".join(f"{source['name']}: {source['what']}" for source in sources),
         "rai:machineAnnotationTools": [f"Harmful text: {wrote}"],
-        "rai:dataUseCases": list(text.INTENDED),
-        "rai:dataLimitations": [_words(one) for one in limits(facts)],
-        "rai:dataSocialImpact": "Not to be used for: "
-        + " ".join(
-            _words(use)
-            for name, use in text.FORBIDDEN.items()
-            if not name.strip() or name in facts.scenarios
-        ),
+        "rai:dataUseCases": _items("intended", facts),
+        "rai:dataLimitations": _items("limits", facts),
+        "rai:dataSocialImpact": f"Out of scope: {' '.join(_items('forbidden', facts))}",
         **({"rai:personalSensitiveInformation": " ".join(private)} if private else {}),
     }
+
+
+def _items(block: str, facts: Facts) -> list[str]:
+    """A list of the card, item by item, in plain words."""
+    lines = render_block(block, facts).splitlines()
+    return [_words(line.removeprefix("- ")) for line in lines if line]
 
 
 def _words(markdown: str) -> str:
     return markdown.replace("`", "")
 
 
+def _node(kind: str, at: str, name: str = "", **more: Any) -> dict[str, Any]:
+    return {"@type": f"cr:{kind}", "@id": at, "name": name or at, **more}
+
+
 def _files(facts: Facts) -> list[dict[str, Any]]:
     files = {file.path: file for config in facts.configs for file in config.every_file()}
-    return [
-        {
-            "@type": "cr:FileObject",
-            "@id": path,
-            "name": path,
-            "contentUrl": path,
-            "contentSize": f"{file.size} B",
-            "encodingFormat": _PARQUET,
-            "sha256": file.sha256,
-        }
-        for path, file in sorted(files.items())
-    ]
+    nodes = []
+    for path, file in sorted(files.items()):
+        content = {"contentUrl": path, "contentSize": f"{file.size} B", "sha256": file.sha256}
+        nodes.append(_node("FileObject", path, encodingFormat=_PARQUET, **content))
+    return nodes
 
 
 def _file_set(config: Config) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileSet",
-        "@id": f"files-{config.name}",
-        "name": f"files-{config.name}",
-        "description": f"The files of config {config.name}.",
-        "encodingFormat": _PARQUET,
-        "includes": [file.path for file in config.every_file()],
-    }
+    what = f"The files of config {config.name}."
+    includes = [file.path for file in config.every_file()]
+    at = f"files-{config.name}"
+    return _node("FileSet", at, description=what, encodingFormat=_PARQUET, includes=includes)
 
 
 def _split_names() -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": _SPLITS,
-        "name": _SPLITS,
-        "description": "The splits of every config.",
-        "dataType": "cr:Split",
-        "key": {"@id": f"{_SPLITS}/name"},
-        "field": [
-            {
-                "@type": "cr:Field",
-                "@id": f"{_SPLITS}/name",
-                "name": "name",
-                "description": "A split's name.",
-                "dataType": "sc:Text",
-            }
-        ],
-        "data": [{f"{_SPLITS}/name": split} for split in SPLITS],
-    }
+    at = f"{_SPLITS}/name"
+    field = _node("Field", at, "name", description="A split's name.", dataType="sc:Text")
+    more: dict[str, Any] = {"dataType": "cr:Split", "key": {"@id": at}, "field": [field]}
+    data = [{at: split} for split in SPLITS]
+    return _node("RecordSet", _SPLITS, description="The splits of every config.", **more, data=data)
 
 
 def _record_set(config: Config, facts: Facts) -> dict[str, Any]:
-    sizes = (f"{len(config.rows(split)):,} {split}" for split in SPLITS)
     name = config.name
+    sizes = (f"{n:,} {split}" for n, split in zip(numbers.sizes(config), SPLITS, strict=True))
+    # Also of a split's bare name: mlcroissant's join applies it twice.
+    regex = f"^(?:{config.scenario}/)?({'|'.join(SPLITS)})(?:[-.].*)?$"
     split = {
-        "@type": "cr:Field",
-        "@id": f"{name}/split",
-        "name": "split",
         "description": "forget, retain or test",
         "dataType": "sc:Text",
         "source": {
             "fileSet": {"@id": f"files-{name}"},
             "extract": {"fileProperty": "fullpath"},
-            # Also of a split's bare name: mlcroissant's join applies it twice.
-            "transform": {"regex": f"^(?:{config.scenario}/)?({'|'.join(SPLITS)})(?:[-.].*)?$"},
+            "transform": {"regex": regex},
         },
         "references": {"field": {"@id": f"{_SPLITS}/name"}},
     }
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "description": f"Config {name}: {listed(sizes)} rows.",
-        "key": [{"@id": f"{name}/split"}, {"@id": f"{name}/id"}],
-        "field": [split, *(_field(name, c, kind) for c, kind in facts.features.items())],
-    }
+    fields = [_node("Field", f"{name}/split", "split", **split)]
+    fields += [_field(name, column, feature) for column, feature in facts.features.items()]
+    key = [{"@id": f"{name}/split"}, {"@id": f"{name}/id"}]
+    what = f"Config {name}: {listed(sizes)} rows."
+    return _node("RecordSet", name, description=what, key=key, field=fields)
 
 
 def _field(config: str, column: str, feature: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": f"{config}/{column}",
-        "name": column,
-        "description": _words(text.COLUMNS[column]),
-    }
+    at = f"{config}/{column}"
     source = {"fileSet": {"@id": f"files-{config}"}, "extract": {"column": column}}
+    field = _node("Field", at, column, description=_words(words()["columns"][column]))
     if column == "image":
         source["transform"] = {"jsonPath": "bytes"}
-        return {**found, "dataType": "sc:ImageObject", "source": source}
-    if column == "pii":
-        parts = [
-            {
-                "@type": "cr:Field",
-                "@id": f"{config}/{column}/{part}",
-                "name": part,
-                "dataType": _TYPES[kind.dtype],
-                "source": {**source, "transform": {"jsonPath": part}},
-            }
-            for part, kind in feature.feature.items()
-        ]
-        return {**found, "isArray": True, "arrayShape": "-1", "subField": parts}
-    return {**found, "dataType": _TYPES[feature.dtype], "source": source}
+        return {**field, "dataType": "sc:ImageObject", "source": source}
+    if column != "pii":
+        return {**field, "dataType": _TYPES[feature.dtype], "source": source}
+    parts = []
+    for part, kind in feature.feature.items():
+        more = {
+            "dataType": _TYPES[kind.dtype],
+            "source": source | {"transform": {"jsonPath": part}},
+        }
+        parts.append(_node("Field", f"{at}/{part}", part, **more))
+    return {**field, "isArray": True, "arrayShape": "-1", "subField": parts}

@@ -5,48 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from builder.dataset_folder.card.markdown import listed
-from builder.dataset_folder.card.sources import SOURCES
+from builder.dataset_folder.card import numbers
+from builder.dataset_folder.card.words import listed, words
 from builder.dataset_folder.read import Config, Facts
 from mllmu_med_dataset import SPLITS
 
-#: The Hub's classes of size, by the first number of rows that is too many.
-_SIZES: Final = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-)
-_DOMAINS: Final = {"privacy": "radiology", "incorrect": "dermatology"}
-#: Asked for only once gating is switched on in the repository's settings.
-_HOLDS: Final = {
-    "privacy": "data of fictional patients",
-    "incorrect": "answers that are medically wrong on purpose",
-}
-_GATE: Final = (
-    "This dataset is made for research on machine unlearning. It holds {holds}. By asking for "
-    "access you agree to use it for that research alone, to train no model on it that gives "
-    "medical advice, and to pass it on only with this card."
-)
-_GATE_FIELDS: Final = {
-    "Name": "text",
-    "Affiliation": "text",
-    "Country": "country",
-    "What I will use it for": "text",
-    "I use it for research on unlearning and give nobody medical advice with it": "checkbox",
-}
+#: The Hub's classes of size: up to three digits, four, five and so on.
+_SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
-def dump(front: Mapping[str, Any]) -> list[str]:
-    """Front matter with its fences, without YAML's anchors."""
-    import yaml
+def head(front: Mapping[str, Any]) -> str:
+    """Front matter between its fences."""
+    from huggingface_hub import DatasetCardData
 
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    text = yaml.dump(dict(front), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return ["---", text.rstrip(), "---", ""]
+    return f"---\n{DatasetCardData(**front).to_yaml(original_order=[*front])}\n---\n"
 
 
 def config_entries(
@@ -67,58 +39,41 @@ def config_entries(
     ]
 
 
-def front_matter(facts: Facts) -> list[str]:
-    """The card's head."""
-    sources = [SOURCES[name] for name in facts.sources]
-    licences = list(dict.fromkeys(source.licence for source in sources))
-    front: dict[str, Any] = {
+def front_matter(facts: Facts) -> dict[str, Any]:
+    """What the card's head says."""
+    parts = [words()[name] for name in facts.scenarios]
+    sources = [words()["sources"][name] for name in facts.sources]
+    licences = list(dict.fromkeys(source["licence"] for source in sources))
+    found = [] if facts.sources == ["phantom"] else ["found"]
+    reviewed = len(numbers.unreviewed(facts)) < len(parts)
+    other = [source for source in sources if source["licence"] == "other"]
+    rows = sum(len(facts.records(name)) for name in facts.scenarios)
+    files = {
+        config.name: {split: [file.path for file in some] for split, some in config.files.items()}
+        for config in facts.configs
+    }
+    prompt = words()["gate"]["extra_gated_prompt"]
+    made = ["machine-generated", *(["expert-generated"] if reviewed else [])]
+    tags = ["machine-unlearning", "medical", "multimodal", "synthetic"]
+    return {
         "pretty_name": "MLLMU-Med",
         "license": licences[0] if len(licences) == 1 else licences,
-    }
-    other = next((source for source in sources if source.licence == "other"), None)
-    if other is not None:
-        front |= {
-            "license_name": f"{other.name.lower()}-states-none",
-            "license_link": other.licence_url,
-        }
-    reviews = facts.manifest.get("review", {}).values()
-    reviewed = any(one["unseen"] < one["items"] for one in reviews)
-    made = ["machine-generated", *(["expert-generated"] if reviewed else [])]
-    found = [] if facts.sources == ["phantom"] else ["found"]
-    front |= {
+        **({"license_name": f"{other[0]['name'].lower()}-states-none"} if other else {}),
+        **({"license_link": other[0]["licence_url"]} if other else {}),
         "language": ["en"],
         "multilinguality": ["monolingual"],
         "task_categories": ["visual-question-answering"],
         "task_ids": ["visual-question-answering"],
-        "size_categories": [size_category(sum(len(facts.records(n)) for n in facts.scenarios))],
-        "source_datasets": [source.hub_source for source in sources],
+        "size_categories": [_SIZES[max(0, len(str(rows)) - 3)]],
+        "source_datasets": [source["hub_source"] for source in sources],
         "annotations_creators": [*found, *made],
         "language_creators": [*found, "machine-generated"],
-        "tags": tags(facts),
-        "extra_gated_prompt": _GATE.format(holds=listed(_HOLDS[n] for n in facts.scenarios)),
-        "extra_gated_fields": _GATE_FIELDS,
-        "configs": config_entries(
-            {
-                config.name: {s: [file.path for file in config.files[s]] for s in SPLITS}
-                for config in facts.configs
-            },
-            facts.build,
-        ),
+        "tags": [*tags, *(tag for part in parts for tag in part["tags"])],
+        "extra_gated_prompt": prompt.format(holds=listed(part["holds"] for part in parts)),
+        "extra_gated_fields": words()["gate"]["extra_gated_fields"],
+        "configs": config_entries(files, facts.build),
         "dataset_info": [_info(config, facts) for config in facts.configs],
     }
-    return dump(front)
-
-
-def tags(facts: Facts) -> list[str]:
-    """What it is found by."""
-    domains = [_DOMAINS[name] for name in facts.scenarios]
-    private = ["privacy", "synthetic-pii"] if "privacy" in facts.scenarios else []
-    return ["machine-unlearning", "medical", *domains, *private, "multimodal", "synthetic"]
-
-
-def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows."""
-    return next((name for end, name in _SIZES if rows < end), "1M<n<10M")
 
 
 def _info(config: Config, facts: Facts) -> dict[str, Any]:

@@ -1,27 +1,38 @@
 """The dataset's README.md: what the Hub shows, `load_dataset` reads and a stranger must know.
 
-Every number in it is counted from the facts of a published folder, so that the same card, or the
-one of a variant for the Hub, can be made from the folder again.
+`card.md.jinja` is the card; every number in it is counted from the facts of a published folder, so
+that the same card, or the one of a variant for the Hub, can be made from the folder again. A value
+that the template names is escaped, whatever is in it, unless it is marked as Markdown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-from builder.dataset_folder.card import contents, making, numbers, rebuild, text
-from builder.dataset_folder.card import results as measured
-from builder.dataset_folder.card.front import front_matter
-from builder.dataset_folder.card.limits import limits, people_shown
-from builder.dataset_folder.card.markdown import Table, counted, listed
-from builder.dataset_folder.card.sources import PAPER_BIBTEX, SOURCES
+import jinja2
+from markupsafe import Markup
+
+from builder.core import ratings
+from builder.dataset_folder.card import numbers
+from builder.dataset_folder.card.front import front_matter, head
+from builder.dataset_folder.card.rebuild import command
+from builder.dataset_folder.card.words import counted, listed, words
 from builder.dataset_folder.read import Facts
+from builder.dataset_folder.replies import REQUESTS
+from eval.report import to_markdown
+from mllmu_med import markdown
+from mllmu_med.disk import readable
 from mllmu_med.files import text_lines
-from mllmu_med.markdown import code, fenced
-from mllmu_med_dataset import SPLITS
+from mllmu_med_dataset import MAIN_RATIO, UserError
 
 if TYPE_CHECKING:
     from eval.results import Report
+
+#: What a line begins a heading, a row, an item, a quotation or code with; nothing for text.
+_KIND: Final = re.compile(r"#|\||- |>|```|")
 
 
 def render_card(
@@ -37,192 +48,101 @@ def render_card(
         facts: of the folder (`builder.dataset_folder.read.read_facts`).
         repo: the Hub repository it will lie in, ORG/NAME; None for a folder on a disk.
         gated: how access is given there, `auto` or `manual`; None where anybody may read it.
-        results: reports of runs by config (`builder.dataset_folder.card.results.read_results`).
+        results: reports of runs by config (`eval.read_report.read_results`).
+
+    Raises:
+        UserError: results of a config that this dataset has not.
     """
-    sections: dict[str, list[str]] = {
-        "": _head(facts),
-        "Load it": _loading(facts, repo),
-        "Who may read it": _access(gated),
-        "What it is for": _uses(facts),
-        "What is in it": contents.structure(facts),
-        "How it was made": making.lines(facts),
-        "Statistics": contents.statistics(facts),
-        "What the sets share": contents.overlaps(facts),
-        "Personal data": [*_fiction(facts), *_patients(facts)],
-        "Licences": _licences(facts),
-        "Limits and known flaws": [*(f"- {one}" for one in limits(facts)), ""],
-        "Results": measured.lines(facts, results) if results else [],
-        "Rebuild it": rebuild.lines(facts),
-        "Questions and corrections": _contact(repo),
-        "Citation": _citation(facts, repo),
-    }
-    found = front_matter(facts)
-    for title, lines in sections.items():
-        if lines:
-            found += [*([f"## {title}", ""] if title else []), *lines]
-    return "\n".join(found).rstrip() + "\n"
-
-
-def _head(facts: Facts) -> list[str]:
-    what = "; ".join(f"in `{name}`, {text.WHAT[name]}" for name in facts.scenarios)
-    rows = []
-    for name, config in facts.main.items():
-        pictures = len({row.image_sha256 for s in SPLITS for row in config.rows(s)})
-        sizes = (f"{len(config.rows(split)):,}" for split in SPLITS)
-        source = SOURCES[facts.scenarios[name].source].name
-        rows.append((f"`{name}`", source, *sizes, f"{pictures:,}"))
-    phantom = (
-        ["**All pictures are drawn by a program**: nothing clinical can be learnt from them.", ""]
-        if facts.sources == ["phantom"]
-        else []
+    known = [config.name for config in facts.configs]
+    for name in sorted(set(results or ()) - set(known)):
+        raise UserError(f"results of {name}: this dataset has {', '.join(known)}: leave them out")
+    body = _template().render(
+        facts=facts,
+        command=" \\\n  ".join(command(facts)),
+        repo=repo,
+        gated=gated,
+        results=results or {},
     )
-    table = Table(("part", "source", *SPLITS, "pictures"), rows)
-    return [
-        "# MLLMU-Med",
-        "",
-        "A benchmark for machine unlearning in biomedical vision-language models: a `forget` set "
-        f"of harmful rows, a `retain` set of clean rows from the same source, and a `test` set of "
-        f"unseen pictures. Harmful are, {what}. It follows {text.PAPER}, whose authors published "
-        f"no data: this is a rebuild by recipe {code(facts.recipe.name)}, build `{facts.build}`.",
-        "",
-        *table.lines(2),
-        *phantom,
-        _warning(facts),
-        "",
-    ]
+    return f"{head(front_matter(facts))}\n{tidied(body)}\n"
 
 
-def _warning(facts: Facts) -> str:
-    told = {
-        "privacy": "All personal data in the text are fictional.",
-        "incorrect": "Answers marked `wrong_diagnosis` or `outdated_knowledge` are wrong on "
-        "purpose: never use them as medical advice.",
-    }
-    return f"> **{' '.join(told[name] for name in facts.scenarios)}**"
+def render_block(name: str, facts: Facts) -> str:
+    """One of the template's blocks, for what says the same elsewhere."""
+    template = _template()
+    return tidied("".join(template.blocks[name](template.new_context({"facts": facts}))))
 
 
-def _loading(facts: Facts, repo: str | None) -> list[str]:
-    where = repo or "mllmu-med"
-    first = facts.configs[0]
-    comment = "" if repo else "  # this folder, from beside it"
-    lines = [
-        "```python",
-        "from datasets import load_dataset",
-        "",
-        f'data = load_dataset("{where}", "{first.name}"){comment}',
-        'row = data["forget"][0]',
-        "```",
-        "",
-    ]
-    for name in facts.referenced:
-        source = SOURCES[facts.scenarios[name].source].name
-        lines += [
-            f"The rows of `{name}` hold no pictures but their paths and hashes. With {source} at "
-            "hand, mllmu-med puts them back, each checked by its hash:",
-            "",
-            "```python",
-            "from mllmu_med_dataset import load",
-            "",
-            f'data = load("{name}", "{where}", images="{source}")  # the folder of {source}',
-            "```",
-            "",
-        ]
-    return lines
+def tidied(text: str) -> str:
+    """Markdown with a line for each paragraph and item; an empty one where another kind begins."""
+    lines, kind_before, fence, cut = [""], "", "", True
+    for line in text_lines(text):
+        kind = _KIND.match(line)[0]  # type: ignore[index]  # it matches anything
+        if fence:
+            lines.append(line)
+            fence = "" if line == fence else fence
+        elif not line.strip():
+            cut = True
+        elif kind == "" and not cut and kind_before in ("", "- "):
+            lines[-1] += f" {line.strip()}"
+        else:
+            apart = kind != kind_before or kind == "#" or (cut and kind != "- ")
+            lines += ["", line] if apart else [line]
+            fence = line.rstrip("abcdefghijklmnopqrstuvwxyz") if kind == "```" else ""
+            kind_before, cut = kind, False
+    return "\n".join(lines).strip()
 
 
-def _access(gated: str | None) -> list[str]:
-    how = {
-        "auto": "Whoever is logged in on the Hub and agrees to the terms above the files gets "
-        "access at once.",
-        "manual": "Access is asked for on the Hub, with the form above the files, and given by "
-        "hand.",
-    }
-    return [how[gated], ""] if gated else []
-
-
-def _uses(facts: Facts) -> list[str]:
-    forbidden = [
-        use for name, use in text.FORBIDDEN.items() if not name.strip() or name in facts.scenarios
-    ]
-    return [
-        "Training data picks up what should not be in it: patients' data, wrong and outdated "
-        "facts. Unlearning promises to take it out of a trained model; this dataset shows how "
-        "well that works, with harm whose every place is known.",
-        "",
-        "Meant for:",
-        "",
-        *(f"- {use}" for use in text.INTENDED),
-        "",
-        "Not to be used for:",
-        "",
-        *(f"- {use}" for use in forbidden),
-        "",
-    ]
-
-
-def _fiction(facts: Facts) -> list[str]:
-    if "privacy" not in facts.scenarios:
-        return []
-    used = {kind for kinds in facts.privacy.kinds for kind in kinds}
-    table = Table(
-        ("kind of value", "range it comes from"),
-        [(numbers.KINDS[kind], text.RANGES[kind]) for kind in text.RANGES if kind in used],
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, ""),
+        autoescape=True,
+        finalize=_shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return [
-        "No private value in the text belongs to a real person. All are made by a program and lie "
-        "in ranges that are kept for fiction or lead nowhere; there are no social security numbers "
-        "and no payment data. A name can equal a living person's by chance.",
-        "",
-        *table.lines(2),
-        f"All {counted(len(facts.profiles), 'fictional patient')}, those of dropped candidates "
-        "included, are in `provenance/profiles.jsonl`.",
-        "",
-    ]
+    environment.filters |= {
+        "cells": lambda cells: Markup(" | ").join(map(_shown, cells)),
+        "code": lambda text: Markup(markdown.code(str(text))),
+        "counted": counted,
+        "fenced": lambda text, kind: Markup("\n".join(markdown.fenced(text_lines(text), kind))),
+        "listed": lambda parts: Markup(listed(map(_shown, parts))),
+        "overlap": numbers.overlap,
+        "readable": readable,
+        "pairs": lambda rows, at=1: [Markup(f"{_shown(r[0])} {_shown(r[at])}") for r in rows],
+        "report": lambda report: Markup(to_markdown(report)),
+        "percent": lambda fraction: f"{100 * fraction:.0f} %",
+        "short": ratings.short,
+        "slashed": lambda cells: Markup(" / ").join(map(_shown, cells)),
+        "table": _table,
+    }
+    environment.globals |= {
+        "words": _marked(words()),
+        "numbers": numbers,
+        "ratings": ratings,
+        "MAIN_RATIO": MAIN_RATIO,
+        "REQUESTS": REQUESTS,
+    }
+    return environment.get_template("card.md.jinja")
 
 
-def _patients(facts: Facts) -> list[str]:
-    """Whom the pictures show, which no fiction changes."""
-    shown = people_shown(facts)
-    return [*(f"- {one}" for one in shown), ""] if shown else []
+def _marked(tree: Any) -> Any:
+    """Texts of our own, in mappings, marked as Markdown."""
+    if isinstance(tree, dict):
+        return {name: _marked(value) for name, value in tree.items()}
+    return Markup(tree) if isinstance(tree, str) else tree
 
 
-def _contact(repo: str | None) -> list[str]:
-    if repo is None:
-        return []
-    return [
-        "Questions, mistakes, and pictures or rows that should not be here: in the repository's "
-        f"[discussions](https://huggingface.co/datasets/{repo}/discussions). A correction comes "
-        "with a new build id; earlier builds stay in the repository's history until its owners "
-        "remove them.",
-        "",
-    ]
+def _shown(value: object) -> Markup:
+    """A value as the card shows it: text of others escaped, a number with its commas."""
+    if isinstance(value, Markup):
+        return value
+    return Markup(f"{value:,}" if isinstance(value, int) else markdown.plain(str(value)))
 
 
-def _licences(facts: Facts) -> list[str]:
-    found = []
-    for name in facts.sources:
-        source = SOURCES[name]
-        parts = listed(f"`{n}`" for n, s in facts.scenarios.items() if s.source == name)
-        told = f"[{source.name}]({source.homepage}), {source.by}" if source.by else source.name
-        found.append(f"- {parts}: {told}. {source.terms}")
-    return [*found, ""]
-
-
-def _citation(facts: Facts, repo: str | None) -> list[str]:
-    bibtex = [PAPER_BIBTEX, *(SOURCES[name].bibtex for name in facts.sources)]
-    where = [f"  howpublished = {{https://huggingface.co/datasets/{repo}}},"] if repo else []
-    build = [
-        "@misc{mllmu-med-build,",
-        f"  title = {{MLLMU-Med, recipe {facts.recipe.name}, build {facts.build}}},",
-        *where,
-        f"  note = {{Made with mllmu-med {facts.manifest['versions']['mllmu-med']}}}",
-        "}",
-    ]
-    return [
-        "The benchmark, its sources, and this build:",
-        "",
-        *fenced(
-            text_lines("\n\n".join([one for one in bibtex if one] + ["\n".join(build)])), "bibtex"
-        ),
-        "",
-    ]
+def _table(rows: Iterable[Sequence[object]], head: str, left: int = 1) -> Markup:
+    """A table with such a head, "name | number"; the first columns hold text."""
+    rule = ["---" if at < left else "---:" for at in range(len(head.split(" | ")))]
+    lines = [head, " | ".join(rule), *(" | ".join(map(_shown, row)) for row in rows)]
+    return Markup("\n".join(["", *(f"| {line} |" for line in lines), ""]))

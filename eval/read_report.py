@@ -1,12 +1,10 @@
-"""Results in the card: the tables that `eval report` makes of runs on this dataset."""
+"""Reports read back from what `eval report --format csv` wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from builder.dataset_folder.read import Facts
-from eval.report import CSV_COLUMNS, to_markdown
+from eval.report import CSV_COLUMNS
 from eval.results import Figure, Key, Line, Report, label_of
 from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import SPLITS, UserError
@@ -59,27 +57,4 @@ def read_results(path: Path) -> dict[str, Report]:
                     f"{path}: no rouge1 of {line.name} on {split}: lines are missing: write it "
                     "again with `eval report --format csv`"
                 )
-    return found
-
-
-def lines(facts: Facts, results: Mapping[str, Report]) -> list[str]:
-    """The card's section.
-
-    Raises:
-        UserError: results of a config that this dataset has not.
-    """
-    known = [config.name for config in facts.configs]
-    foreign = sorted(set(results) - set(known))
-    if foreign:
-        raise UserError(
-            f"results of {foreign[0]}: this dataset has {', '.join(known)}: leave them out"
-        )
-    found = [
-        "Measured with `python -m eval` on this dataset; the last line of each block says how "
-        "each figure is made.",
-        "",
-    ]
-    for name in known:
-        if name in results:
-            found += [f"### `{name}`", "", to_markdown(results[name]).rstrip(), ""]
     return found

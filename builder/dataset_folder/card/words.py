@@ -1,0 +1,39 @@
+"""What the card and Croissant say in words (`words.yaml`), and small pieces of English."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@cache
+def words() -> dict[str, Any]:
+    """The file, with the ranges that private values are taken from filled in."""
+    import yaml
+
+    from builder.patients.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX
+
+    text = resources.files(__package__).joinpath("words.yaml").read_text("utf-8")
+    tree: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    taken = {"codes": len(AREA_CODES), "domains": listed(DOMAINS, "or"), "prefix": MRN_PREFIX}
+    for kind, told in tree["ranges"].items():
+        tree["ranges"][kind] = told.format(**taken, first=FIRST_DAY, last=LAST_DAY)
+    return tree
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(parts: Iterable[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, end = parts
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def share(part: int, whole: int) -> str:
+    """`25.0 %`; `-` of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
