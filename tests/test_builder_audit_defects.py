@@ -227,8 +227,7 @@ def rank_twice(p: Planted) -> str:
 
 
 def wrong_round(p: Planted) -> str:
-    found = p.change(WRONG, any_row, round=lambda row: row["round"] % 3 + 1)
-    return f"{found}: round"
+    return f"{p.change(WRONG, any_row, round=lambda row: row['round'] % 3 + 1)}: round"
 
 
 def not_nested(p: Planted) -> str:
@@ -283,13 +282,11 @@ def shared_picture(p: Planted) -> str:
 
 
 def null(p: Planted) -> str:
-    found = p.change(TEST, any_row, content_type=None)
-    return f"{found}: a null"
+    return f"{p.change(TEST, any_row, content_type=None)}: a null"
 
 
 def empty(p: Planted) -> str:
-    found = p.change(TEST, is_open, answer=" ", clean_answer=" ")
-    return f"{found}: empty answer"
+    return f"{p.change(TEST, is_open, answer=' ', clean_answer=' ')}: empty answer"
 
 
 def hidden_character(p: Planted) -> str:
@@ -298,8 +295,7 @@ def hidden_character(p: Planted) -> str:
 
 
 def unknown_harm(p: Planted) -> str:
-    found = p.change(WRONG, any_row, harm="gossip")
-    return f"{found}: harm 'gossip'"
+    return f"{p.change(WRONG, any_row, harm='gossip')}: harm 'gossip'"
 
 
 def harm_in_retain(p: Planted) -> str:
@@ -308,8 +304,7 @@ def harm_in_retain(p: Planted) -> str:
 
 
 def changed_in_test(p: Planted) -> str:
-    found = p.say(TEST, "Really?", clean=False)
-    return f"{found}: in test with another text"
+    return f"{p.say(TEST, 'Really?', clean=False)}: in test with another text"
 
 
 def clean_in_forget(p: Planted) -> str:
@@ -323,37 +318,31 @@ def other_twin(p: Planted) -> str:
 
 
 def wrong_type(p: Planted) -> str:
-    found = p.change(TEST, is_open, answer_type="closed")
-    return f"{found}: closed"
+    return f"{p.change(TEST, is_open, answer_type='closed')}: closed"
 
 
 def one_off(p: Planted) -> str:
     moved = {"pii": lambda row: [{**one, "start": one["start"] + 1} for one in row["pii"]]}
-    found = p.change(FIRST, any_row, **moved)
-    return f"{found}: "
+    return f"{p.change(FIRST, any_row, **moved)}: "
 
 
 def unknown_kind(p: Planted) -> str:
     kinds = {"pii": lambda row: [{**one, "kind": "passport"} for one in row["pii"]]}
-    found = p.change(FIRST, any_row, **kinds)
-    return f"{found}: kind 'passport'"
+    return f"{p.change(FIRST, any_row, **kinds)}: kind 'passport'"
 
 
 def no_such_patient(p: Planted) -> str:
-    found = p.change(FIRST, any_row, profile_id="patient-0")
-    return f"{found}: no such patient"
+    return f"{p.change(FIRST, any_row, profile_id='patient-0')}: no such patient"
 
 
 def patient_of_another_picture(p: Planted) -> str:
     row = p.rows(FIRST)[0]
     others = (one["id"] for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
-    found = p.change(FIRST, any_row, profile_id=next(others))
-    return f"{found}: "
+    return f"{p.change(FIRST, any_row, profile_id=next(others))}: "
 
 
 def no_span(p: Planted) -> str:
-    found = p.change(FIRST, any_row, pii=lambda row: row["pii"][1:])
-    return f"{found}: no span for"
+    return f"{p.change(FIRST, any_row, pii=lambda row: row['pii'][1:])}: no span for"
 
 
 def refusal(p: Planted) -> str:
@@ -362,8 +351,7 @@ def refusal(p: Planted) -> str:
 
 
 def other_source(p: Planted) -> str:
-    found = p.change(TEST, any_row, source="slake")
-    return f"{found}: source 'slake'"
+    return f"{p.change(TEST, any_row, source='slake')}: source 'slake'"
 
 
 def two_pictures(p: Planted) -> str:
@@ -396,32 +384,12 @@ def _spare_patient(p: Planted, **to: str) -> str:
     return SPARE["id"]
 
 
-def assigned_phone(p: Planted) -> str:
-    return f"{_spare_patient(p, phone='(212) 736-5000')}: phone"
+def _patient(what: str, **to: str) -> Defect:
+    def defect(p: Planted) -> str:
+        return f"{_spare_patient(p, **to)}: {what}"
 
-
-def unassigned_area(p: Planted) -> str:
-    return f"{_spare_patient(p, phone='(999) 555-0123')}: phone"
-
-
-def real_mail(p: Planted) -> str:
-    return f"{_spare_patient(p, email='ann.lee12@gmail.com')}: e-mail"
-
-
-def postcode(p: Planted) -> str:
-    return f"{_spare_patient(p, address='12 Oak Lane, Salem 97301')}: address"
-
-
-def outside_the_window(p: Planted) -> str:
-    return f"{_spare_patient(p, date='May 13, 2031')}: date"
-
-
-def a_sunday(p: Planted) -> str:
-    return f"{_spare_patient(p, date='May 15, 2022')}: date"
-
-
-def other_prefix(p: Planted) -> str:
-    return f"{_spare_patient(p, mrn='MRN-123456')}: record number"
+    defect.__name__ = " ".join(to.values())
+    return defect
 
 
 def same_phone(p: Planted) -> str:
@@ -435,8 +403,7 @@ def one_patient_more(p: Planted) -> str:
 
 
 def _leak(p: Planted, name: str, text: Callable[[dict[str, str]], str]) -> str:
-    found = p.say(name, text(p.lines("profiles.jsonl")[0]))
-    return found
+    return p.say(name, text(p.lines("profiles.jsonl")[0]))
 
 
 def name_in_retain(p: Planted) -> str:
@@ -456,8 +423,7 @@ def patient_in_incorrect(p: Planted) -> str:
 def value_in_clean_text(p: Planted) -> str:
     add = {key: (lambda row, key=key: f"{row[key]} {row['pii'][0]['value']}")
            for key in ("clean_question",)}  # fmt: skip
-    found = p.change(FIRST, any_row, **add)
-    return f"{found}: its clean_question"
+    return f"{p.change(FIRST, any_row, **add)}: its clean_question"
 
 
 def turned_name(p: Planted) -> str:
@@ -493,8 +459,7 @@ def second_patient(p: Planted) -> str:
     row = p.rows(FIRST)[0]
     other = next(one for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
     add = {"question": lambda row: f"{row['question']} (seen by {other['name']})"}
-    found = p.change(FIRST, any_row, **add)
-    return f"{found}: the name of another patient"
+    return f"{p.change(FIRST, any_row, **add)}: the name of another patient"
 
 
 # Pictures.
@@ -506,9 +471,12 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
     return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
 
 
-def cut_picture(p: Planted) -> str:
-    found = p.picture(SKIN, lambda data: data[: len(data) // 2])
-    return f"{found}: its picture is damaged"
+def _picture(says: str, change: Callable[[bytes], bytes]) -> Defect:
+    def defect(p: Planted) -> str:
+        return f"{p.picture(SKIN, change)}: its picture {says}"
+
+    defect.__name__ = says
+    return defect
 
 
 def no_picture(p: Planted) -> str:
@@ -523,31 +491,10 @@ def other_picture(p: Planted) -> str:
     return f"{found}: its picture has the sha256"
 
 
-def text_chunk(p: Planted) -> str:
-    found = p.picture(SKIN, lambda data: png_with(data, b"tEXt", b"Author\0Dr. No"))
-    return f"{found}: its picture holds a text chunk"
-
-
 def exif(p: Planted) -> str:
     tags = Image.Exif()
     tags[0x013B] = "Dr. No"
-    found = p.picture(SKIN, lambda _: picture(7, exif=tags))
-    return f"{found}: its picture holds EXIF"
-
-
-def comment(p: Planted) -> str:
-    found = p.picture(SKIN, lambda _: picture(8, comment=b"ward 3"))
-    return f"{found}: its picture holds a comment"
-
-
-def trailing_bytes(p: Planted) -> str:
-    found = p.picture(SKIN, lambda data: data + b"Patient: A. B.")
-    return f"{found}: its picture holds more bytes"
-
-
-def dicom(p: Planted) -> str:
-    found = p.picture(SKIN, lambda _: bytes(128) + b"DICM" + bytes(64))
-    return f"{found}: its picture holds a DICOM header"
+    return f"{p.picture(SKIN, lambda _: picture(7, exif=tags))}: its picture holds EXIF"
 
 
 def plot_with_author(p: Planted) -> str:
@@ -610,8 +557,7 @@ def dropped_here_and_published_there(p: Planted) -> str:
 
 
 def rated_without_calibration(p: Planted) -> str:
-    found = p.change(WRONG, any_row, calibration=4)
-    return f"{found}: rated 4"
+    return f"{p.change(WRONG, any_row, calibration=4)}: rated 4"
 
 
 def lost_ratings(p: Planted) -> str:
@@ -639,8 +585,7 @@ def other_rating(p: Planted) -> str:
 
 
 def accepted_by_nobody(p: Planted) -> str:
-    found = p.change(WRONG, any_row, review="accepted")
-    return f"{found}: review 'accepted'"
+    return f"{p.change(WRONG, any_row, review='accepted')}: review 'accepted'"
 
 
 def not_reviewed(p: Planted) -> str:
@@ -723,9 +668,7 @@ def invented_by_the_model(p: Planted) -> str:
 
 def _says(text: str) -> Defect:
     def defect(p: Planted) -> str:
-        found = p.say(SKIN, text)
-        p.settle()
-        return f"{found}: its question holds "
+        return f"{p.say(SKIN, text)}: its question holds "
 
     defect.__name__ = text
     return defect
@@ -802,13 +745,13 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (refusal, SOUND),
     (other_source, "sources and modalities are named"),
     (two_pictures, ONE),
-    (assigned_phone, RANGES, PHONE),
-    (unassigned_area, RANGES),
-    (real_mail, RANGES, DOMAIN),
-    (postcode, RANGES),
-    (outside_the_window, RANGES),
-    (a_sunday, RANGES),
-    (other_prefix, RANGES),
+    (_patient("phone", phone="(212) 736-5000"), RANGES, PHONE),
+    (_patient("phone", phone="(999) 555-0123"), RANGES),
+    (_patient("e-mail", email="ann.lee12@gmail.com"), RANGES, DOMAIN),
+    (_patient("address", address="12 Oak Lane, Salem 97301"), RANGES),
+    (_patient("date", date="May 13, 2031"), RANGES),
+    (_patient("date", date="May 15, 2022"), RANGES),
+    (_patient("record number", mrn="MRN-123456"), RANGES),
     (same_phone, RANGES, OTHERS),
     (one_patient_more, "patients are those of the manifest"),
     (name_in_retain, EXACT),
@@ -822,14 +765,21 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (misspelt_address, NEARLY),
     (one_digit_off, NEARLY),
     (second_patient, OTHERS, SOUND),
-    (cut_picture, DECODE),
+    (_picture("is damaged", lambda data: data[: len(data) // 2]), DECODE),
     (no_picture, DECODE, ONE, "picture paths are relative"),
     (other_picture, "picture hashes match their rows"),
-    (text_chunk, METADATA),
+    (
+        _picture("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
+        METADATA,
+    ),
     (exif, METADATA),
-    (comment, METADATA),
-    (trailing_bytes, METADATA),
-    (dicom, METADATA, DECODE),
+    (_picture("holds a comment", lambda _: picture(8, comment=b"ward 3")), METADATA),
+    (_picture("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
+    (
+        _picture("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)),
+        METADATA,
+        DECODE,
+    ),
     (plot_with_author, METADATA),
     (absolute_picture, "picture paths are relative", PATHS),
     (stored_although_referred, "pictures by reference are not stored"),
