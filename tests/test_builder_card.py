@@ -291,7 +291,7 @@ def test_the_printed_command_gives_the_same_bytes(corpora: Path, demo: Path) -> 
 def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) -> None:
     from dataclasses import replace
 
-    from builder.commands.job import Options, make_job
+    from builder.commands.rebuild_options import Options, make_job
     from builder.dataset_folder.card.rebuild import command
 
     def recipe(words: list[str]) -> Recipe:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.commands.job import Options, make_job
+from builder.commands.rebuild_options import Options, make_job
 from mllmu_med.command_line import one_line_errors
 
 if TYPE_CHECKING:
