@@ -51,7 +51,7 @@ def train(
             several processes, loaded to `process_device()`.
         method: of `losses.METHODS`.
         forget, retain: the rows; a set that the method does not use is left alone.
-        pictures: looked up by `image_id`.
+        images: looked up by `image_id`.
         data: what the rows are of (folder, config, build), for the record and the model card.
 
     Raises:

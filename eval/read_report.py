@@ -23,8 +23,7 @@ def read_results(path: Path) -> dict[str, Report]:
     rows = read_csv(
         path,
         CSV_COLUMNS,
-        "not the columns of a report: write it with "
-        "`python -m eval report RUN... --format csv --out FILE`",
+        "write it with `python -m eval report RUN... --format csv --out FILE`",
     )
     for number, row in rows.items():
         if row["source"] != "ours":  # the paper's, or the head of a second file

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns beside those of the first row, so that longer rows show.
-_SPARE: Final = 16
+_SPARE: Final = 256
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[str, str]]:

@@ -108,6 +108,10 @@ class Reviewer:
     def type(self, text: str) -> None:
         self.page.keyboard.insert_text(text)
 
+    def wait_for(self, name: str, text: str) -> None:
+        script = "([id, text]) => document.getElementById(id).textContent === text"
+        self.page.wait_for_function(script, arg=[name, text])
+
     def text(self, name: str) -> str:
         """What an element shows, without the words that only a listener gets."""
         script = """id => { const copy = document.getElementById(id).cloneNode(true);
@@ -122,16 +126,18 @@ class Reviewer:
     def focus(self) -> str:
         return str(self.page.evaluate("document.activeElement.id"))
 
-    def reload(self) -> None:
-        """Load the page again, no faster than a hand and until it has what it stored: the browser
-        keeps that elsewhere, and on a busy machine a new page finds nothing there for a while."""
-        stored = "(() => { try { return localStorage.getItem(STORE) } catch { return null } })()"
-        had = self.page.evaluate(stored) is not None
+    def reload(self, kept: bool = True) -> None:
+        """Load the page again, no faster than a hand and until it has what it kept: the browser
+        stores that elsewhere, and on a busy machine a new page finds an older state for a while."""
+        state = (
+            "JSON.stringify([[...state.decisions], [...state.drafts], state.undo, state.guided])"
+        )
+        before = self.page.evaluate(state)
         for _ in range(20):
             self.page.wait_for_timeout(1000)
             self.page.reload()
             self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
-            if not had or self.page.evaluate(stored) is not None:
+            if not kept or self.page.evaluate(state) == before:
                 return
 
     def save_export(self, folder: Path) -> Path:

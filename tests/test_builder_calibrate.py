@@ -480,6 +480,8 @@ def test_the_models_ratings_are_read_refused_and_recorded(
     drops = [json.loads(line) for line in (out / "provenance/incorrect-drops.jsonl").open()]
     reasons = {drop["id"]: drop["reason"] for drop in drops}
     assert all(reasons[row.id] == f"calibration: not rated: {row.reason}" for row in unrated)
+    card = " ".join((out / "README.md").read_text("utf-8").split())
+    assert f"retain set, and `{MODEL}-0` rated its answer" in card
     # The replies travel with the dataset, and give the same bytes without a server.
     again = tmp_path / "again"
     replay = ["--set", "calibration.rater=llm", "--model", MODEL, "--offline"]

@@ -411,7 +411,7 @@ def test_damaged_storage_is_put_aside(context: BrowserContext, mixed: Path) -> N
     reviewer = Reviewer(context, mixed)
     reviewer.keys("a")
     reviewer.page.evaluate("localStorage.setItem('mllmu-med review 0123456789ab a', '{oops')")
-    reviewer.reload()
+    reviewer.reload(kept=False)
     assert "cannot be read" in reviewer.text("banners")
     kept = reviewer.page.evaluate("Object.entries(localStorage).map(pair => pair.join('='))")
     assert any("damaged" in pair and pair.endswith("={oops") for pair in kept)
@@ -422,10 +422,9 @@ def test_two_tabs_do_not_overwrite_each_other(
 ) -> None:
     one, two = Reviewer(context, mixed), Reviewer(context, mixed, guided=False)
     one.keys("a", "a")
-    two.page.wait_for_timeout(100)
-    assert two.text("count") == "2 of 40 decided"
+    two.wait_for("count", "2 of 40 decided")
     two.keys("n", "1", "Enter")
-    one.page.wait_for_timeout(100)
+    one.wait_for("count", "3 of 40 decided")
     assert verdicts(one.exported(tmp_path)) == ["accept", "accept", "reject"]
 
 

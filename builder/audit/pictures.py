@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.read_rows import Table
+from mllmu_med.errors import first_line
 from mllmu_med.image_bytes import PictureError, check_relative, clean_picture
 from mllmu_med.image_folder import Images, OtherPictureError
 from mllmu_med.progress import progress
@@ -125,7 +126,7 @@ def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
                 at += len(picked)
                 yield _referred(source, rows) if source else _embedded(rows, picked, by_reference)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = f"its picture cannot be read ({str(error).splitlines()[0]})"
+        reason = f"its picture cannot be read ({first_line(error)})"
         yield _Group([(row, "", reason) for row in table.rows[at:]], {})
 
 

@@ -12,6 +12,7 @@ import typer
 
 from builder.audit.run_checks import Check
 from mllmu_med.command_line import one_line_errors
+from mllmu_med.errors import first_line
 from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
 
@@ -44,7 +45,7 @@ def audit(
         bool, typer.Option("--json", help="Every check with every id, on stdout.")
     ] = False,
 ) -> None:
-    """Check a dataset folder or Hub repository; every violation is listed with its rows."""
+    """Check a dataset folder or Hub repository; what fails is named with its rows."""
     from builder.audit.report import print_checks
     from builder.audit.run_checks import run
 
@@ -103,7 +104,7 @@ def _folder(where: str) -> Path:
     except HFValidationError as error:
         raise UsageError(f"{where}: neither a folder nor a Hub id ORG/NAME") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{where}: no such folder, and it cannot be fetched from the Hub ({reason}): check the "
             "name, the connection and, for a private one, HF_TOKEN"

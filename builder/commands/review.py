@@ -64,7 +64,7 @@ def export(
     work: _Work = None,
     as_json: _Json = False,
 ) -> None:
-    """Write a folder for reviewers: for each a page that opens in any browser and a table for
+    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a table for
     spreadsheets, and tasks for Label Studio."""
     from builder.rebuild import pipeline
     from builder.rebuild.stages import plan

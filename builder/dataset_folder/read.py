@@ -7,7 +7,6 @@ Croissant metadata and a variant for the Hub are computed from `Facts` and nothi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +23,7 @@ from builder.dataset_folder.manifest import (
 )
 from builder.dataset_folder.read_rows import Table, fill
 from builder.dataset_folder.write import config_files
-from mllmu_med.files import text_lines
+from mllmu_med.files import LineError, json_lines, text_lines
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError
 
 if TYPE_CHECKING:
@@ -110,18 +109,16 @@ def read_folder(path: Path, manifest: Manifest) -> Folder:
 
 def read_objects(path: Path, wanted: Mapping[str, type] | None = None) -> Objects:
     """The objects of a JSON lines file, or what is wrong with it: that is `MISSING` without one."""
+    rows = []
     try:
-        lines = text_lines(path.read_text("utf-8"))
+        lines = [*json_lines(text_lines(path.read_text("utf-8")))]
     except FileNotFoundError:
         return Objects([], MISSING)
+    except LineError as error:
+        return Objects([], str(error))
     except (OSError, UnicodeDecodeError) as error:
         return Objects([], f"cannot be read ({error})")
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return Objects([], f"line {number} is no JSON ({error})")
+    for number, row in lines:
         if not isinstance(row, dict):
             return Objects([], f"line {number} is no JSON object")
         for key, kind in (wanted or {}).items():

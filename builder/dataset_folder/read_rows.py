@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.dataset_folder.manifest import MISSING, FileEntry
+from mllmu_med.errors import first_line
 from mllmu_med_dataset import PiiSpan, Record
 
 
@@ -72,7 +73,7 @@ def fill(table: Table) -> None:
     except FileNotFoundError:
         table.problem = MISSING
     except (OSError, ValueError, pa.ArrowException) as error:
-        table.problem = f"cannot be read ({str(error).splitlines()[0]})"
+        table.problem = f"cannot be read ({first_line(error)})"
     else:
         table.rows = [_record(row, table) for row in texts.to_pylist()]
         table.images = {str((image or {}).get("path") or "") for image in images} - {""}

@@ -1,8 +1,8 @@
-"""Writing the dataset: Parquet files, the card, provenance, and a last look through `load_dataset`.
+"""Writing the dataset folder: Parquet files and what lies beside them.
 
 Each distinct picture is stored once for all its rows of a file (again only where they cross two row
 groups): rows are sorted by picture and the bytes are dictionary-encoded. The folder is built beside
-its place, loaded as a user would load it, and only then moved there.
+its place, and only then moved there.
 """
 
 from __future__ import annotations

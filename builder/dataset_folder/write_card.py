@@ -15,7 +15,7 @@ from mllmu_med.files import write_atomic
 if TYPE_CHECKING:
     from eval.results import Report
 
-VERSION: Final = 3  # of what describes a build; the rows have a version of their own
+VERSION: Final = 4  # of what describes a build; the rows have a version of their own
 CARD: Final = "README.md"
 CROISSANT: Final = "croissant.json"
 _PLOTS: Final = "card"

@@ -29,6 +29,7 @@ from builder.ingest.corpus import (
     picture_path,
     tidy,
 )
+from mllmu_med.errors import first_line
 from mllmu_med.files import canonical_json, read_text, write_bytes
 from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative
 from mllmu_med.progress import say
@@ -92,7 +93,7 @@ def download(fetch: bool = True) -> Path:
     try:
         return snapshot(local=False)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{HUB_ID}: cannot be fetched ({reason}): check the connection, or download it "
             "elsewhere and give the folder with --slake DIR"

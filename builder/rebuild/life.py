@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -14,9 +13,6 @@ from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles
 from mllmu_med.console import make_console
 from mllmu_med_dataset import SPLITS, Record, UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ def render_page(
         read_picture: the bytes (JPEG or PNG) of an item's picture; called from several threads.
         reviewer: whose decisions the page keeps and exports; may be empty.
         set_id: names these very items; decisions of another set are refused by the page.
-        budget: bytes that the pictures may take, base64 included; see `pictures.embed`.
+        budget: bytes that the pictures may take, base64 included; see `page_images.embed`.
 
     Raises:
         UserError: the pictures do not fit, however small.

@@ -39,15 +39,15 @@ function save() {
   showSaved();
 }
 
+/** Nothing is written over: after a quick reload a slow storage brings what it has a moment later. */
 function load() {
   let text = null;
   try {
     text = localStorage.getItem(STORE);
     if (text !== null) {
       adopt(JSON.parse(text));
-      save();
+      showSaved();
     } else {
-      // Nothing is written over yet: after a quick reload a slow storage brings it a moment later.
       localStorage.setItem(`${STORE} probe`, "");
       localStorage.removeItem(`${STORE} probe`);
     }

@@ -24,7 +24,7 @@ class WordMarks(NamedTuple):
 def word_marks(clean: str, harmful: str) -> WordMarks:
     sides = [list(_WORD.finditer(text)) for text in (clean, harmful)]
     before, after = ([match[0] for match in side] for side in sides)
-    matcher = SequenceMatcher(None, before, after)
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
     common = sum(
         word[0].isalnum()
         for block in matcher.get_matching_blocks()

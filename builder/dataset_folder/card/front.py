@@ -64,7 +64,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         "multilinguality": ["monolingual"],
         "task_categories": ["visual-question-answering"],
         "task_ids": ["visual-question-answering"],
-        "size_categories": [_SIZES[max(0, len(str(rows)) - 3)]],
+        "size_categories": [_SIZES[min(max(0, len(str(rows)) - 3), len(_SIZES) - 1)]],
         "source_datasets": [source["hub_source"] for source in sources],
         "annotations_creators": [*found, *made],
         "language_creators": [*found, "machine-generated"],

@@ -195,6 +195,12 @@ def replies(facts: Facts) -> Counter[str]:
     return sum(map(Counter, by_scenario), Counter[str]())
 
 
+def raters(facts: Facts) -> list[str]:
+    """The models that rated the candidates, by the names that their servers give them."""
+    by_scenario = facts.manifest["calibration"]["replies"].values()
+    return sorted({model for replies in by_scenario for model in replies})
+
+
 def unreviewed(facts: Facts) -> list[str]:
     """Scenarios of whose harmful text no person has seen any."""
     reviews = facts.manifest.get("review", {})
