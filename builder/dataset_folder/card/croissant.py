@@ -13,6 +13,7 @@ from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.render import render_block
 from builder.dataset_folder.card.words import listed, words
 from builder.dataset_folder.read import Config, Facts
+from mllmu_med.files import text_lines
 from mllmu_med_dataset import SPLITS
 
 _PARQUET: Final = "application/x-parquet"  # the name that mlcroissant knows it by
@@ -90,7 +91,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
 
 def _items(block: str, facts: Facts) -> list[str]:
     """A list of the card, item by item, in plain words."""
-    lines = render_block(block, facts).splitlines()
+    lines = text_lines(render_block(block, facts))
     return [_words(line.removeprefix("- ")) for line in lines if line]
 
 
