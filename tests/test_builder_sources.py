@@ -411,7 +411,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "far too many values": (
         csv_text("image,question,answer\na.png,Q,A\nb.png,Q" + ",B" * 99),
-        ["VQA.csv: broken CSV (row 3: Expected 19 fields"],
+        ["VQA.csv, row 3: not 3 values as in the header"],
     ),
     "a column twice": (
         csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
