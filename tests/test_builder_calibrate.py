@@ -386,6 +386,7 @@ def test_killed_while_answering_it_answers_nothing_twice(
     assert tree(out) == tree(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_while_training_it_goes_on_with_the_next_step(
     quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,6 +451,7 @@ SAID = ("4/5", "Score: 3", "two", "6", "", '{"score": 5, "reason": "the same"}')
 READ = {"4/5": 4, "Score: 3": 3, "two": 2, '{"score": 5, "reason": "the same"}': 5}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("key")
 def test_the_models_ratings_are_read_refused_and_recorded(
     quick: list[str], out: Path, tmp_path: Path

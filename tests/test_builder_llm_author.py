@@ -325,6 +325,7 @@ def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None
     assert (after["calls"], after["held"], after["cost"]) == (0, before["calls"], 0.0)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_the_same_bytes(limited: Path, tmp_path: Path) -> None:
     live, batched = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2), batch_steps=1) as server:

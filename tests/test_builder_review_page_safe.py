@@ -194,7 +194,7 @@ def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Pa
     ("width", "scheme"),
     [
         (1280, "light"),
-        (390, "dark"),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
         pytest.param(1280, "dark", marks=pytest.mark.slow),
         pytest.param(390, "light", marks=pytest.mark.slow),
     ],
