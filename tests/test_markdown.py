@@ -93,7 +93,7 @@ def test_a_models_output_is_dead_in_the_card(text: str) -> None:
         reason="",
         kept=True,
     )
-    told = {"calibration": {"replies": {text: 1}, "elsewhere": []}}
+    told = {"calibration": {"replies": {"incorrect": {text: 1}}, "elsewhere": []}}
     how = Calibration(model=text, rater="llm")
     facts = SimpleNamespace(ratings={"incorrect": [row]}, calibration=how, manifest=told)
     card = render_block("calibration", cast(Facts, facts))
