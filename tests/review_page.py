@@ -126,7 +126,7 @@ class Reviewer:
     def focus(self) -> str:
         return str(self.page.evaluate("document.activeElement.id"))
 
-    def reload(self, kept: bool = True) -> None:
+    def reload(self) -> None:
         """Load the page again, no faster than a hand and until it has what it kept: the browser
         stores that elsewhere, and on a busy machine a new page finds an older state for a while."""
         state = (
@@ -137,7 +137,7 @@ class Reviewer:
             self.page.wait_for_timeout(1000)
             self.page.reload()
             self.page.wait_for_function("document.hasFocus() && document.getElementById('answer')")
-            if not kept or self.page.evaluate(state) == before:
+            if self.page.evaluate(state) == before:
                 return
 
     def save_export(self, folder: Path) -> Path:
