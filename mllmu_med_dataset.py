@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from mllmu_med.errors import UsageError, UserError
-from mllmu_med.schema import CONFIGS, Config
+from mllmu_med.schema import CONFIGS, DEFAULT_FOLDER, Config
 
 if TYPE_CHECKING:
     import datasets
@@ -183,7 +183,7 @@ def load(
             "load_dataset calls privacy_r05"
         )
     name = config_name(config, forget_ratio)
-    where = str(source) if source is not None else "mllmu-med"
+    where = str(source) if source is not None else DEFAULT_FOLDER
     folder = Path(where).expanduser()
     if folder.is_dir():
         where = str(folder)

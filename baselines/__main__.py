@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from eval.command_options import Data, Device, Dtype, option
-from mllmu_med.command_line import make_app, one_line_errors
+from eval.command_options import Data, Device, Dtype
+from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:

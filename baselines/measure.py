@@ -22,6 +22,7 @@ from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, write_scores
 from eval.ues import ues
 from mllmu_med.files import digest, stable_hash, write_jsonl
+from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Data:
         return digest(shown)[:12]
 
     def about(self) -> dict[str, Any]:
-        return {"source": self.source or "mllmu-med", "config": self.config, "hash": self.hash}
+        return {"source": self.source or DEFAULT_FOLDER, "config": self.config, "hash": self.hash}
 
 
 def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[str, Any]:

@@ -13,17 +13,15 @@ from builder.commands import audit, publish, rebuild, review, status
 from mllmu_med.command_line import make_app, one_line_errors
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
-app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
-app.command(epilog=status.STATUS_EPILOG)(status.status)
-app.command(epilog=status.SHOW_EPILOG)(status.show)
+app.command(examples=rebuild.EXAMPLES)(rebuild.rebuild)
+app.command(examples=status.STATUS_EXAMPLES)(status.status)
+app.command(examples=status.SHOW_EXAMPLES)(status.show)
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m builder recipe paper
-  python -m builder recipe demo > mine.yaml && python -m builder rebuild --recipe mine.yaml
+    examples="""
+python -m builder recipe paper
+python -m builder recipe demo > mine.yaml && python -m builder rebuild --recipe mine.yaml
 """
 )
 @one_line_errors
@@ -37,8 +35,8 @@ def recipe(
 
 
 app.add_typer(review.app, name="review")
-app.command(epilog=audit.EPILOG)(audit.audit)
-app.command(epilog=publish.EPILOG)(publish.publish)
+app.command(examples=audit.EXAMPLES, epilog=audit.EPILOG)(audit.audit)
+app.command(examples=publish.EXAMPLES, epilog=publish.EPILOG)(publish.publish)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ from eval.command_options import (
     ModelName,
     Server,
     Splits,
-    option,
 )
-from mllmu_med.command_line import make_app, one_line_errors
+from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
 

@@ -7,12 +7,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from mllmu_med.command_line import option
 from mllmu_med_dataset import UsageError
-
-
-def option(metavar: str, meaning: str, *names: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=meaning)
-
 
 Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
 Config = Annotated[str, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
@@ -25,18 +21,14 @@ ModelName = Annotated[
 Adapters = Annotated[
     list[Path] | None, option("DIR", "A PEFT adapter on top; may be repeated.", "--adapter")
 ]
-Batch = Annotated[
-    int, typer.Option("--batch-size", min=1, metavar="N", help="Questions per batch.")
-]
+Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
 MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
 Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16 but on a CPU]")]
 Server = Annotated[
     str | None, option("URL", "URL of an OpenAI-compatible server to query instead.", "--server")
 ]
-Concurrency = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent requests.")
-]
+Concurrency = Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 

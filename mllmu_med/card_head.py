@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+CARD: Final = "README.md"
 
 
 class CardHeadError(Exception):
@@ -20,7 +22,7 @@ def read_card_head(folder: Path) -> dict[str, Any]:
     from huggingface_hub import metadata_load
 
     try:
-        head = metadata_load(folder / "README.md")
+        head = metadata_load(folder / CARD)
     except FileNotFoundError as error:
         raise CardHeadError("is not there") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -30,11 +30,18 @@ class _Command(TyperCommand):
 
 
 class App(typer.Typer):
-    def command(self, *args: Any, examples: str = "", **kwargs: Any) -> Callable[..., Any]:
-        """`examples`: lines as they are typed, which end the command's --help."""
+    def command(
+        self, *args: Any, examples: str = "", epilog: str | None = None, **kwargs: Any
+    ) -> Callable[..., Any]:
+        """`examples`: lines as they are typed, after a command's --help; then comes `epilog`."""
         if examples:
-            kwargs["epilog"] = f"Examples:\n\n\b\n{indent(examples.strip(), '  ')}\n"
-        return super().command(*args, cls=_Command, **kwargs)
+            epilog = f"Examples:\n\n\b\n{indent(examples.strip(), '  ')}\n\n{epilog or ''}"
+        return super().command(*args, cls=_Command, epilog=epilog, **kwargs)
+
+
+def option(metavar: str, meaning: str, *names: str, **more: Any) -> Any:
+    """An option with a value: how --help names the value, and what it says of it."""
+    return typer.Option(*names, metavar=metavar, help=meaning, **more)
 
 
 def make_app(purpose: str) -> App:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     import datasets
 
+#: Where the builder writes a dataset and the others look for one, unless another is named.
+DEFAULT_FOLDER: Final = "mllmu-med"
+
 Config = Literal["privacy", "incorrect"]
 
 #: The paper's two scenarios: privacy disclosure (SLAKE) and incorrect facts (MM-Skin).

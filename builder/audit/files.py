@@ -12,7 +12,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import Manifest
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import MANIFEST, config_files
-from mllmu_med.card_head import CardHeadError, read_card_head
+from mllmu_med.card_head import CARD, CardHeadError, read_card_head
 from mllmu_med.disk import refused
 from mllmu_med.files import file_digest
 
@@ -74,7 +74,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     build = manifest.made_build()
     failed = [] if build == manifest.build else [f"{manifest.build}: the files make {build}"]
     yield Check("build id is made of the files", len(manifest.data), failed)
-    text = (folder.path / "README.md").read_text("utf-8")
+    text = (folder.path / CARD).read_text("utf-8")
     card = [f"README.md: {left}" for left in sorted({m[0] for m in _LEFTOVER.finditer(text)})]
     if not head.get("license"):
         card.append("README.md: names no license")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mllmu_med.card_head import CARD
 from mllmu_med.image_folder import images_folder
 from mllmu_med_dataset import CONFIGS, UserError
 
@@ -70,7 +71,7 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST
 
-    if not (path / MANIFEST).is_file() and not (path / "README.md").is_file():
+    if not (path / MANIFEST).is_file() and not (path / CARD).is_file():
         raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
     name = "manifest is there and readable"
     try:

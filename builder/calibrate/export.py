@@ -18,6 +18,7 @@ from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_
 from builder.core.job import Job, picture_reader
 from builder.dataset_folder import write
 from builder.dataset_folder.card.front import config_entries, head
+from mllmu_med.card_head import CARD
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
@@ -36,7 +37,7 @@ def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
         for part in parts:
             write_atomic(building / f"{part.name}.yaml", _baselines_recipe(job, part.name))
         build = write.build_id({path: f["sha256"] for path, f in files.items()}, configs)
-        write_atomic(building / "README.md", _card(configs, build))
+        write_atomic(building / CARD, _card(configs, build))
     return target
 
 

@@ -11,20 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from builder.audit.run_checks import Check
-from mllmu_med.command_line import one_line_errors
+from mllmu_med.command_line import one_line_errors, option
 from mllmu_med.errors import first_line
 from mllmu_med.image_folder import VARIABLE, Images
+from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
 
-EPILOG = """Examples:
-
-\b
-  python -m builder audit
-  python -m builder audit trial --json
-  python -m builder audit ORG/mllmu-med --images Slake1.0
-  python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
-
-Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
+EXAMPLES = """
+python -m builder audit
+python -m builder audit trial --json
+python -m builder audit ORG/mllmu-med --images Slake1.0
+python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
+"""
+EPILOG = """Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
 """
 
 
@@ -32,12 +31,12 @@ Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
 def audit(
     where: Annotated[
         str, typer.Argument(metavar="[DIR_OR_ID]", help="A folder, or ORG/NAME on the Hub.")
-    ] = "mllmu-med",
+    ] = DEFAULT_FOLDER,
     images: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="[NAME=]DIR",
-            help="Folder of the source's images, for rows with path and hash only; NAME: privacy "
+        option(
+            "[NAME=]DIR",
+            "Folder of the source's images, for rows with path and hash only; NAME: privacy "
             "or incorrect. [default: MLLMU_MED_IMAGES]",
         ),
     ] = None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mllmu_med.command_line import one_line_errors
+from builder.commands.options import OUT, Out
+from mllmu_med.command_line import one_line_errors, option
 from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError, UserError
 
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
     from builder.dataset_folder.manifest import Manifest
     from builder.hub.push import Wish
 
-EPILOG = """Examples:
-
-\b
-  python -m builder publish ORG/mllmu-med --dry-run
-  python -m builder publish ORG/mllmu-med
-  python -m builder publish ORG/mllmu-med --public --gated manual --tag v1.0
-  python -m builder publish ORG/mllmu-med --images privacy=embed,incorrect=reference
-  python -m builder publish ORG/mllmu-med --results report.csv
-
-The token comes from HF_TOKEN or from `hf auth login`.
+EXAMPLES = """
+python -m builder publish ORG/mllmu-med --dry-run
+python -m builder publish ORG/mllmu-med
+python -m builder publish ORG/mllmu-med --public --gated manual --tag v1.0
+python -m builder publish ORG/mllmu-med --images privacy=embed,incorrect=reference
+python -m builder publish ORG/mllmu-med --results report.csv
+"""
+EPILOG = """The token comes from HF_TOKEN or from `hf auth login`.
 
 Exit codes: 0 done, 1 failed (nothing is half-published), 2 used wrongly.
 """
@@ -35,9 +34,7 @@ Exit codes: 0 done, 1 failed (nothing is half-published), 2 used wrongly.
 @one_line_errors
 def publish(
     repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The Hub's dataset repository.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = Path(
-        "mllmu-med"
-    ),
+    out: Out = OUT,
     private: Annotated[
         bool | None,
         typer.Option(
@@ -48,28 +45,21 @@ def publish(
     ] = None,
     gated: Annotated[
         str | None,
-        typer.Option(
-            metavar="auto|manual", help="Readers agree to the terms first; you let them in or not."
-        ),
+        option("auto|manual", "Readers agree to the terms first; you let them in or not."),
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(
-            metavar="SCENARIO=MODE,...",
-            help="embed the pictures, or reference: rows give path and hash. [default: embed, "
+        option(
+            "SCENARIO=MODE,...",
+            "embed the pictures, or reference: rows give path and hash. [default: embed, "
             "reference for MM-Skin]",
         ),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="For the card: `python -m eval report RUN... --format csv --out FILE`.",
-        ),
+        option("FILE", "For the card: `python -m eval report RUN... --format csv --out FILE`."),
     ] = None,
-    tag: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tag the commit, e.g. v1.0.")
-    ] = None,
+    tag: Annotated[str | None, option("NAME", "Tag the commit, e.g. v1.0.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be there; asks no network.")
     ] = False,

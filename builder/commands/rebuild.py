@@ -8,138 +8,126 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.commands.options import Out
 from builder.commands.rebuild_options import Options, make_job
-from mllmu_med.command_line import one_line_errors
+from mllmu_med.command_line import one_line_errors, option
 
 if TYPE_CHECKING:
     from builder.core.job import Job
 
-OUT = Path("mllmu-med")
-
-EPILOG = """Examples:
-
-\b
-  python -m builder rebuild
-  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
-  python -m builder rebuild --recipe paper --slake hub --scenario privacy
-  python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
-  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
-  python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
-  python -m builder rebuild --author llm --model MODEL --price 2.50/10 --max-cost 5
-  python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
-  python -m builder rebuild --author llm --model MODEL --offline --requests FILE
-  python -m builder rebuild --set calibration=null
-  python -m builder rebuild --set calibration=null --set incorrect.review=true
-  python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --review accept-all
-  python -m builder rebuild --set calibration.model=llava-med --until calibrate
-  python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
+EXAMPLES = """
+python -m builder rebuild
+python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
+python -m builder rebuild --recipe paper --slake hub --scenario privacy
+python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
+python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
+python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
+python -m builder rebuild --author llm --model MODEL --price 2.50/10 --max-cost 5
+python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
+python -m builder rebuild --author llm --model MODEL --offline --requests FILE
+python -m builder rebuild --set calibration=null
+python -m builder rebuild --set calibration=null --set incorrect.review=true
+python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --review accept-all
+python -m builder rebuild --set calibration.model=llava-med --until calibrate
+python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
 """
 
 
 @one_line_errors
 def rebuild(
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="What to build: demo, paper or a YAML file.")
-    ] = "demo",
+        str, option("NAME|FILE", "What to build: demo, paper or a YAML file.")
+    ] = Options.recipe,
     scenario: Annotated[
         str,
-        typer.Option(metavar="NAME", help="privacy, incorrect, or all that the recipe has."),
-    ] = "all",
+        option("NAME", "privacy, incorrect, or all that the recipe has."),
+    ] = Options.scenario,
     slake: Annotated[
         str | None,
-        typer.Option(metavar="DIR|hub", help="SLAKE's folder; `hub` fetches its Hub mirror."),
-    ] = None,
-    mm_skin: Annotated[Path | None, typer.Option(metavar="DIR", help="MM-Skin's folder.")] = None,
+        option("DIR|hub", "SLAKE's folder; `hub` fetches its Hub mirror."),
+    ] = Options.slake,
+    mm_skin: Annotated[Path | None, option("DIR", "MM-Skin's folder.")] = Options.mm_skin,
     author: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Who writes the harmful text: offline (fixed rules) or llm (a language model).",
+        option(
+            "NAME", "Who writes the harmful text: offline (fixed rules) or llm (a language model)."
         ),
-    ] = None,
+    ] = Options.author,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="llm: the model. The key comes from OPENAI_API_KEY."),
-    ] = None,
+        option("NAME", "llm: the model. The key comes from OPENAI_API_KEY."),
+    ] = Options.model,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="llm: the server. [default: OPENAI_BASE_URL or OpenAI]"),
-    ] = None,
+        option("URL", "llm: the server. [default: OPENAI_BASE_URL or OpenAI]"),
+    ] = Options.base_url,
     offline: Annotated[
         bool, typer.Option("--offline", help="llm: replay recorded replies; send no request.")
-    ] = False,
+    ] = Options.offline,
     requests: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="llm: recorded replies to use first: provenance/requests.parquet."
-        ),
-    ] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="llm: use OpenAI's Batch API.")] = False,
+        option("FILE", "llm: recorded replies to use first: provenance/requests.parquet."),
+    ] = Options.requests,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="llm: use OpenAI's Batch API.")
+    ] = Options.batch,
     concurrency: Annotated[
-        int, typer.Option(min=1, metavar="N", help="llm: maximum number of concurrent requests.")
-    ] = 16,
+        int, option("N", "llm: maximum number of concurrent requests.", min=1)
+    ] = Options.concurrency,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="llm: timeout of a request.")
-    ] = 120,
+        float, option("SECONDS", "llm: timeout of a request.", min=1)
+    ] = Options.timeout,
     max_requests: Annotated[
         int | None,
-        typer.Option(
-            min=0, metavar="N", help="llm: stop after N paid replies, earlier runs included."
-        ),
-    ] = None,
+        option("N", "llm: stop after N paid replies, earlier runs included.", min=0),
+    ] = Options.max_requests,
     max_cost: Annotated[
         float | None,
-        typer.Option(min=0, metavar="USD", help="llm: stop at this cost, earlier runs included."),
-    ] = None,
+        option("USD", "llm: stop at this cost, earlier runs included.", min=0),
+    ] = Options.max_cost,
     price: Annotated[
         str | None,
-        typer.Option(metavar="IN/OUT", help="llm: USD per million tokens, e.g. 2.50/10."),
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")] = OUT,
+        option("IN/OUT", "llm: USD per million tokens, e.g. 2.50/10."),
+    ] = Options.price,
+    out: Out = Options.out,
     work: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Working folder; resumes an interrupted build. [default: OUT.work]"
-        ),
-    ] = None,
+        option("DIR", "Working folder; resumes an interrupted build. [default: OUT.work]"),
+    ] = Options.work,
     choices: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key; may be repeated."),
-    ] = None,
+        option("KEY=VALUE", "Change a recipe key; may be repeated.", "--set"),
+    ] = Options.choices,
     limit: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="At most N rows per scenario, with the sets in proportion."
-        ),
-    ] = None,
+        option("N", "At most N rows per scenario, with the sets in proportion.", min=1),
+    ] = Options.limit,
     until: Annotated[
         str,
-        typer.Option(
-            metavar="STAGE",
-            help="Stop after ingest, draw, profiles, inject, corrupt, review, split or publish; "
+        option(
+            "STAGE",
+            "Stop after ingest, draw, profiles, inject, corrupt, review, split or publish; "
             "before calibrate, with the candidates written for another machine.",
         ),
-    ] = "publish",
+    ] = Options.until,
     adapted: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="[NAME=]FILE",
-            help="Calibrate a scenario with these predictions of a model fine-tuned on another "
-            "machine.",
+        option(
+            "[NAME=]FILE",
+            "Calibrate a scenario with these predictions of a model fine-tuned on another machine.",
         ),
-    ] = None,
+    ] = Options.adapted,
     review: Annotated[
         str | None,
-        typer.Option(
-            metavar="accept-all",
-            help="Accept unreviewed texts as they are (recorded in the card).",
-        ),
-    ] = None,
+        option("accept-all", "Accept unreviewed texts as they are (recorded in the card)."),
+    ] = Options.review,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print which stages would run and what llm would cost."),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
+    ] = Options.dry_run,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result as JSON on stdout.")
+    ] = Options.as_json,
 ) -> None:
     """Build the dataset, or the stages whose inputs changed; rerun to resume after a kill.
 

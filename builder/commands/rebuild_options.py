@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.commands.options import OUT
 from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Options:
     max_requests: int | None = None
     max_cost: float | None = None
     price: str | None = None
-    out: Path = Path("mllmu-med")
+    out: Path = OUT
     work: Path | None = None
     choices: list[str] | None = None
     limit: int | None = None

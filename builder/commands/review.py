@@ -5,47 +5,38 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mllmu_med.command_line import make_app, one_line_errors
+from builder.commands.options import OUT, AsJson, Out, Work, job_of
+from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med_dataset import UsageError, UserError
 
 app = make_app("Manual review: people accept, edit or reject the harmful texts before publication.")
 
-_OUT = Path("mllmu-med")
-_Out = Annotated[Path, typer.Option(metavar="DIR", help="The dataset's folder.")]
-_Work = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Its work folder. [default: OUT.work]")
-]
-_Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m builder review export
-  python -m builder review export --reviewers anna,ben --overlap 20%
-  python -m builder review export --scenario incorrect --to for-anna --reviewers anna
-  python -m builder review export --conflicts --reviewers carl
+    examples="""
+python -m builder review export
+python -m builder review export --reviewers anna,ben --overlap 20%
+python -m builder review export --scenario incorrect --to for-anna --reviewers anna
+python -m builder review export --conflicts --reviewers carl
 """
 )
 @one_line_errors
 def export(
     scenario: Annotated[
-        str, typer.Option(metavar="NAME", help="privacy, incorrect, or all that are reviewed.")
+        str, option("NAME", "privacy, incorrect, or all that are reviewed.")
     ] = "all",
     reviewers: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names; each gets a share. [default: one for anybody]"),
+        option("A,B", "Names; each gets a share. [default: one for anybody]"),
     ] = None,
     overlap: Annotated[
         str | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of texts that all reviewers get, to measure agreement. [default: 20%]",
+        option(
+            "SHARE", "Share of texts that all reviewers get, to measure agreement. [default: 20%]"
         ),
     ] = None,
     conflicts: Annotated[
@@ -56,13 +47,11 @@ def export(
     ] = False,
     to: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="The folder to write. [default: OUT.review, or OUT.review-2 ...]"
-        ),
+        option("DIR", "The folder to write. [default: OUT.review, or OUT.review-2 ...]"),
     ] = None,
-    out: _Out = _OUT,
-    work: _Work = None,
-    as_json: _Json = False,
+    out: Out = OUT,
+    work: Work = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a folder for reviewers: for each a page for any browser of 2024 or later, a table for
     spreadsheets, and tasks for Label Studio."""
@@ -79,7 +68,7 @@ def export(
     share = _share(overlap)
     if overlap is not None and (len(names) < 2 or conflicts):
         raise UsageError("--overlap: needs two names or more in --reviewers, and no --conflicts")
-    job = _job(out, work)
+    job = job_of(out, work)
     wanted = _scenarios(scenario, reviewed(job))
     stale = pipeline.stale(plan(job), job)
     for name in wanted:
@@ -108,12 +97,10 @@ def export(
 
 @app.command(
     "import",
-    epilog="""Examples:
-
-\b
-  python -m builder review import review-anna-2026-03-01.json review-ben.csv
-  python -m builder review import review.csv --reviewer anna
-  python -m builder review import --settle review-carl-2026-03-02.json
+    examples="""
+python -m builder review import review-anna-2026-03-01.json review-ben.csv
+python -m builder review import review.csv --reviewer anna
+python -m builder review import --settle review-carl-2026-03-02.json
 """,
 )
 @one_line_errors
@@ -125,15 +112,13 @@ def import_(
             help="Exports of the review page, filled-in tables or Label Studio's JSON.",
         ),
     ],
-    reviewer: Annotated[
-        str, typer.Option(metavar="NAME", help="The reviewer. [default: as the files say]")
-    ] = "",
+    reviewer: Annotated[str, option("NAME", "The reviewer. [default: as the files say]")] = "",
     settle: Annotated[
         bool, typer.Option("--settle", help="These decisions settle conflicts.")
     ] = False,
-    out: _Out = _OUT,
-    work: _Work = None,
-    as_json: _Json = False,
+    out: Out = OUT,
+    work: Work = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take what reviewers decided, and say how far they agree.
 
@@ -143,7 +128,7 @@ def import_(
     from builder.review.export import read_team
     from builder.review.import_files import import_files
 
-    job = _job(out, work)
+    job = job_of(out, work)
     team = read_team(job.work)
     done = import_files(job, files, reviewer, settle)
     from builder.review import status as report
@@ -159,15 +144,13 @@ def import_(
 
 
 @app.command(
-    epilog="""Examples:
-
-\b
-  python -m builder review status
-  python -m builder review status --out trial --json
+    examples="""
+python -m builder review status
+python -m builder review status --out trial --json
 """
 )
 @one_line_errors
-def status(out: _Out = _OUT, work: _Work = None, as_json: _Json = False) -> None:
+def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     """How far the review is, how far reviewers agree and about what not, and what to do next."""
     from builder.core.stage_cache import Chain
     from builder.review import status as report
@@ -175,19 +158,13 @@ def status(out: _Out = _OUT, work: _Work = None, as_json: _Json = False) -> None
     from builder.review.import_files import reviewed
     from builder.review.stage import read_open
 
-    job = _job(out, work)
+    job = job_of(out, work)
     found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
     team = read_team(job.work)
     if as_json:
         print(json.dumps(report.as_json(job, found, team)))
     else:
         report.print_status(job, found, team)
-
-
-def _job(out: Path, work: Path | None) -> Any:
-    from builder.core.job import read_job, work_folder
-
-    return read_job(work_folder(work, out))
 
 
 def _scenarios(given: str, ready: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from builder.core.stage_cache import Chain
 from mllmu_med.files import canonical_json, write_atomic
 from mllmu_med.image_bytes import PictureError, clean_picture
 from mllmu_med.llm.settings import Settings
+from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import Record, UsageError, UserError
 
 
@@ -70,7 +71,7 @@ def shown(path: Path) -> str:
 def out_option(out: Path) -> str:
     """The option that makes other commands find a folder, with a space before it; none if they do
     without."""
-    return "" if shown(out) == "mllmu-med" else f" --out {shlex.quote(shown(out))}"
+    return "" if shown(out) == DEFAULT_FOLDER else f" --out {shlex.quote(shown(out))}"
 
 
 def options(job: Job) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.read import read_facts
 from builder.dataset_folder.write import file_entry
+from mllmu_med.card_head import CARD
 from mllmu_med.files import write_atomic
 
 if TYPE_CHECKING:
     from eval.results import Report
 
 VERSION: Final = 4  # of what describes a build; the rows have a version of their own
-CARD: Final = "README.md"
 CROISSANT: Final = "croissant.json"
 _PLOTS: Final = "card"
 

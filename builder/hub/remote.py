@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
 from builder.dataset_folder.write import MANIFEST, file_entry
 from builder.hub.errors import told
+from mllmu_med.card_head import CARD
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import UserError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-CARD: Final = "README.md"
 #: What the Hub itself puts into a new repository, and the card that people write there first.
 _NEW: Final = frozenset({".gitattributes", CARD})
 

@@ -17,6 +17,7 @@ from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
 from eval.score import score_row
 from mllmu_med.image_folder import row_picture
+from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _dataset_path(config: str) -> str:
-    where = os.environ.get(VARIABLE) or "mllmu-med"
+    where = os.environ.get(VARIABLE) or DEFAULT_FOLDER
     try:
         # lmms-eval tries five times to load what is not there: say so at once, and how to mend it.
         load(config, where, split="forget", streaming=True)
