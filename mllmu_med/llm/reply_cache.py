@@ -19,9 +19,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mllmu_med.disk import free, readable, refused, writing
+from mllmu_med.disk import free, readable, refused
 from mllmu_med.errors import UserError
-from mllmu_med.files import canonical_json
+from mllmu_med.files import atomic_file, canonical_json
 from mllmu_med.llm.chat import FORMAT, Reply, Request, key_of, read_completion
 from mllmu_med.llm.settings import Totals
 
@@ -202,23 +202,19 @@ class ReplyCache:
         types = [pa.int64() if name.endswith("_tokens") else pa.string() for name in _EXPORTED]
         about = {_ABOUT: canonical_json({"format": FORMAT})}
         schema = pa.schema(zip(_EXPORTED, types, strict=True), metadata=about)
-        temporary = path.with_name(path.name + ".tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        size = self._value("SELECT sum(length(request) + length(text)) FROM replies") or 0
         count = 0
         cursor = self._db.execute(f"SELECT {','.join(_EXPORTED)} FROM replies ORDER BY key")
         with (
-            writing(path, half=temporary) as asked,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+            atomic_file(path, size) as stream,
+            pq.ParquetWriter(stream, schema, compression="zstd") as writer,
         ):
             while rows := cursor.fetchmany(1000):
                 rows = [row for row in rows if keys is None or row[0] in keys]
                 if rows:
                     columns = dict(zip(_EXPORTED, zip(*rows, strict=True), strict=True))
-                    table = pa.table(columns, schema=schema)
-                    asked.append(table.nbytes)
-                    writer.write_table(table)
+                    writer.write_table(pa.table(columns, schema=schema))
                     count += len(rows)
-        temporary.replace(path)
         return count
 
     def load(self, path: Path) -> int:
