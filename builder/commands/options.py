@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mllmu_med.command_line import option
+from mllmu_med.schema import DEFAULT_FOLDER
+
+if TYPE_CHECKING:
+    from builder.core.job import Job
+
+OUT = Path(DEFAULT_FOLDER)
+Out = Annotated[Path, option("DIR", "The dataset's folder.")]
+Work = Annotated[Path | None, option("DIR", "Its work folder. [default: OUT.work]")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+def job_of(out: Path, work: Path | None) -> Job:
+    """The job of the last rebuild into `out`, or in `work`.
+
+    Raises:
+        UserError: there was none.
+    """
+    from builder.core.job import read_job, work_folder
+
+    return read_job(work_folder(work, out))
