@@ -244,10 +244,10 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
-    from mllmu_med.image_folder import lacks_pictures, no_pictures
+    from mllmu_med.image_folder import lacks_images, no_images
 
-    if lacks_pictures(dataset):
-        raise no_pictures("by_picture")
+    if lacks_images(dataset):
+        raise no_images("by_picture")
     texts = dataset.select_columns([name for name in dataset.column_names if name != "image"])
     pictures = dataset.select_columns(["image"])
     groups: dict[str, list[int]] = {}

@@ -39,7 +39,7 @@ def main() -> None:
     rows = read_rows(options.data, "privacy")
     retain = [row for row in rows if row.split == "retain"]
     forget = [row for row in rows if row.split == "forget"]
-    pictures = DatasetImages(options.data, "privacy", [])
+    images = DatasetImages(options.data, "privacy", [])
     each = len(retain) / len({row.image_id for row in retain})
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -57,14 +57,14 @@ def main() -> None:
                     )  # fmt: skip
                     out = place / str(number)
                     started = time.process_time()
-                    train(model, method, forget, retain, pictures, settings, out)
+                    train(model, method, forget, retain, images, settings, out)
                     seconds[packing] = (time.process_time() - started) / options.steps
                     take_off(model)
                 say(method, each, seconds)
-            say("answering", each, answering(model, retain, pictures))
+            say("answering", each, answering(model, retain, images))
 
 
-def answering(model: Any, rows: Any, pictures: Any) -> dict[str, float]:
+def answering(model: Any, rows: Any, images: Any) -> dict[str, float]:
     """CPU seconds for 96 questions with answers of at most 8 tokens."""
     import torch
 
@@ -72,11 +72,11 @@ def answering(model: Any, rows: Any, pictures: Any) -> dict[str, float]:
 
     started = time.process_time()
     for cut in batches(some, 32):
-        model.answer(cut, pictures, 8)
+        model.answer(cut, images, 8)
     between = time.process_time()
     with torch.inference_mode():
         for ask in some:
-            model.answer_one(ask, pictures, 8)
+            model.answer_one(ask, images, 8)
     return {"picture": between - started, "none": time.process_time() - between}
 
 

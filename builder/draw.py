@@ -17,8 +17,8 @@ from mllmu_med_dataset import Record, UserError
 VERSION = 1
 
 NOT_DRAWN = "not drawn: the recipe asks for fewer rows"
-PICTURE_IN_TEST = "its picture is in the test set"
-PICTURE_IN_TRAIN = "its picture is also in the source's training split"
+IMAGE_IN_TEST = "its picture is in the test set"
+IMAGE_IN_TRAIN = "its picture is also in the source's training split"
 
 
 def draw(
@@ -37,7 +37,7 @@ def draw(
     ordered = _ordered(pool, scenario, seed)
     candidates = scenario.candidates_needed
     if scenario.split_by == "image":
-        while candidates < len(ordered) and _same_picture(ordered, candidates):
+        while candidates < len(ordered) and _same_image(ordered, candidates):
             candidates += 1
     wanted = candidates + scenario.retain_core
     if len(ordered) < wanted:
@@ -63,7 +63,7 @@ def _test_and_pool(
         for record in records:
             if record.split != "train":
                 if record.image_sha256 in trained:
-                    spare.append(Drop.of(record, PICTURE_IN_TRAIN))
+                    spare.append(Drop.of(record, IMAGE_IN_TRAIN))
                 else:
                     unseen.append(record)
         unseen.sort(key=lambda record: stable_hash(seed, "test", record.id))
@@ -71,17 +71,17 @@ def _test_and_pool(
         spare += [Drop.of(record, NOT_DRAWN) for record in unseen[scenario.test :]]
         return unseen[: scenario.test], pool, spare
     _check_test(name, scenario.test, len(records))
-    pictures: dict[str, list[Record]] = {}
+    images: dict[str, list[Record]] = {}
     for record in records:
-        pictures.setdefault(record.image_sha256, []).append(record)
+        images.setdefault(record.image_sha256, []).append(record)
     test: list[Record] = []
     pool, spare = [], []
-    for picture in sorted(pictures, key=lambda picture: stable_hash(seed, "test", picture)):
-        rows = sorted(pictures[picture], key=lambda record: stable_hash(seed, "test", record.id))
+    for image in sorted(images, key=lambda image: stable_hash(seed, "test", image)):
+        rows = sorted(images[image], key=lambda record: stable_hash(seed, "test", record.id))
         room = scenario.test - len(test)
         if room:
             test += rows[:room]
-            spare += [Drop.of(record, PICTURE_IN_TEST) for record in rows[room:]]
+            spare += [Drop.of(record, IMAGE_IN_TEST) for record in rows[room:]]
         else:
             pool += rows
     return test, pool, spare
@@ -107,7 +107,7 @@ def _ordered(pool: list[Record], scenario: Scenario, seed: int) -> list[Record]:
     )
 
 
-def _same_picture(records: list[Record], index: int) -> bool:
+def _same_image(records: list[Record], index: int) -> bool:
     return index > 0 and records[index - 1].image_sha256 == records[index].image_sha256
 
 

@@ -15,7 +15,7 @@ ROUNDS: Final = 3  # "we divide the forget set into three parts equally and make
 #                     sequentially, along with the whole retain set each time"
 
 SPARE = "spare: more sound candidates than the recipe keeps"
-PICTURE_SPLIT = "its picture is in the next smaller forget set (split_by: image)"
+IMAGE_SPLIT = "its picture is in the next smaller forget set (split_by: image)"
 
 
 class Band(NamedTuple):
@@ -81,7 +81,7 @@ def forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record],
     cut = ""
     for record in sound:
         if record.image_sha256 == cut:
-            dropped.append(Drop.of(record, PICTURE_SPLIT))
+            dropped.append(Drop.of(record, IMAGE_SPLIT))
         elif len(forget) == scenario.harmful:
             dropped.append(Drop.of(record, SPARE))
         else:

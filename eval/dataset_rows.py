@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import refused, told
-from mllmu_med.image_folder import lacks_pictures, no_pictures
+from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.schema import features
 from mllmu_med_dataset import (
     CONFIGS,
@@ -131,8 +131,8 @@ class DatasetImages(Decoded):
         for split in check_splits(list(splits)):
             with _caching():
                 table = load(name, source, forget_ratio=ratio, split=split)
-            if lacks_pictures(table):
-                raise no_pictures(f"{source or 'mllmu-med'}: config {config}")
+            if lacks_images(table):
+                raise no_images(f"{source or 'mllmu-med'}: config {config}")
             images = table.select_columns(["image"])
             for index, image_id in enumerate(table["image_id"]):
                 self._where.setdefault(image_id, (images, index))

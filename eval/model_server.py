@@ -30,7 +30,7 @@ def answer_with_server(
     url: str,
     name: str,
     asked: Sequence[Ask],
-    pictures: DatasetImages,
+    images: DatasetImages,
     out: Path,
     max_new_tokens: int,
     concurrency: int,
@@ -54,18 +54,18 @@ def answer_with_server(
         "max_new_tokens": max_new_tokens,
     }
     with AnswerFile(out, asked, identity) as file:
-        asyncio.run(_ask_all(settings, pictures, file, max_new_tokens))
+        asyncio.run(_ask_all(settings, images, file, max_new_tokens))
         return file.finish()
 
 
 async def _ask_all(
-    settings: Settings, pictures: DatasetImages, file: AnswerFile, max_new_tokens: int
+    settings: Settings, images: DatasetImages, file: AnswerFile, max_new_tokens: int
 ) -> None:
     todo = [ask for ask in file.asked if not file.has(ask)]
     async with Server(settings) as server:
 
         async def answer(ask: Ask) -> None:
-            image = pictures[ask.row.image_id] if ask.image else None
+            image = images[ask.row.image_id] if ask.image else None
             body = {"model": settings.model, "temperature": 0, "max_tokens": max_new_tokens}
             body |= _messages(ask, image)
             file.add([ask], [await _answer(server, ask, body)])

@@ -24,7 +24,7 @@ _PNG_KEEP: Final = frozenset(
 _EXIF_ORIENTATION: Final = 0x0112
 
 
-class PictureError(Exception):
+class ImageError(Exception):
     """A file is no usable picture; the message says why."""
 
 
@@ -32,28 +32,28 @@ def check_relative(name: str) -> PurePosixPath:
     """A picture's path inside its source, with forward slashes.
 
     Raises:
-        PictureError: the path is empty, absolute or climbs out of the folder.
+        ImageError: the path is empty, absolute or climbs out of the folder.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or (path.parts[0].endswith(":")):
-        raise PictureError("is not a path inside the source's folder")
+        raise ImageError("is not a path inside the source's folder")
     if ".." in path.parts:
-        raise PictureError('climbs out of the source\'s folder with ".."')
+        raise ImageError('climbs out of the source\'s folder with ".."')
     if "\0" in name:
-        raise PictureError("holds a NUL character")
+        raise ImageError("holds a NUL character")
     return path
 
 
-def clean_picture(data: bytes) -> bytes:
+def clean_image(data: bytes) -> bytes:
     """The picture's own bytes without metadata, after decoding it once to see that it is whole.
 
     Raises:
-        PictureError: not a JPEG or PNG, truncated, damaged, or with more than `MAX_PIXELS`.
+        ImageError: not a JPEG or PNG, truncated, damaged, or with more than `MAX_PIXELS`.
     """
     from PIL import Image, UnidentifiedImageError
 
     if not data:
-        raise PictureError("is empty")
+        raise ImageError("is empty")
     # Our own limit below decides; Pillow warns a little earlier. For the whole process, as
     # pictures are read by several threads and `catch_warnings` is not made for that.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -61,22 +61,22 @@ def clean_picture(data: bytes) -> bytes:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise PictureError(
+                raise ImageError(
                     f"has {width:,} x {height:,} pixels, over the limit of {MAX_PIXELS:,}"
                 )
             if image.format not in ("JPEG", "MPO", "PNG"):
-                raise PictureError(f"is {image.format}: only JPEG and PNG are taken")
+                raise ImageError(f"is {image.format}: only JPEG and PNG are taken")
             is_png = image.format == "PNG"
             image.load()
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
             if orientation not in range(1, 9):
                 orientation = 1
     except UnidentifiedImageError as error:
-        raise PictureError("is no picture") from error
+        raise ImageError("is no picture") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"has far over {MAX_PIXELS:,} pixels") from error
+        raise ImageError(f"has far over {MAX_PIXELS:,} pixels") from error
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise PictureError(f"is damaged or cut off ({error})") from error
+        raise ImageError(f"is damaged or cut off ({error})") from error
     if is_png:
         return _clean_png(data, orientation)
     return _clean_jpeg(data, orientation)
@@ -103,7 +103,7 @@ def _clean_png(data: bytes, orientation: int) -> bytes:
         if kind == b"IEND":
             return b"".join(kept)
         at = end
-    raise PictureError("is cut off (no end of image)")
+    raise ImageError("is cut off (no end of image)")
 
 
 def _clean_jpeg(data: bytes, orientation: int) -> bytes:
@@ -114,7 +114,7 @@ def _clean_jpeg(data: bytes, orientation: int) -> bytes:
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            raise PictureError("is damaged (a JPEG segment does not begin where it should)")
+            raise ImageError("is damaged (a JPEG segment does not begin where it should)")
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mllmu_med.errors import UsageError, UserError
-from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative, clean_picture
+from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean_image
 from mllmu_med.schema import CONFIGS, features
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ ARCHIVE: Final = "imgs.zip"  # as SLAKE's Hub mirror packs them
 _TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their pictures
 
 
-class OtherPictureError(PictureError):
+class OtherImageError(ImageError):
     """A file of that name is another picture; `digest` is the sha256 of its bytes."""
 
     def __init__(self, place: str, digest: str) -> None:
@@ -72,19 +72,19 @@ class Images:
         """The picture of that path whose bytes without metadata have that sha256 (hex).
 
         Raises:
-            PictureError: it is not there, or no file of that name is that picture.
+            ImageError: it is not there, or no file of that name is that picture.
         """
-        problem = PictureError("is not there")
+        problem = ImageError("is not there")
         for place, data in self._candidates(name):
             try:
-                clean = clean_picture(data)
-            except PictureError as error:
-                problem = PictureError(f"{place}: {error}")
+                clean = clean_image(data)
+            except ImageError as error:
+                problem = ImageError(f"{place}: {error}")
                 continue
             found = sha256(clean).hexdigest()
             if found == digest:
                 return Found(place, clean)
-            problem = OtherPictureError(place, found)
+            problem = OtherImageError(place, found)
         raise problem
 
     def _candidates(self, name: str) -> Iterator[tuple[str, bytes]]:
@@ -103,7 +103,7 @@ class Images:
                     if packed.getinfo(member).file_size <= MAX_BYTES:
                         yield f"zip://{member}::{archive.absolute()}", packed.read(member)
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-                raise PictureError(f"cannot be read from {archive} ({error})") from error
+                raise ImageError(f"cannot be read from {archive} ({error})") from error
 
 
 def _short(name: str) -> str:
@@ -151,7 +151,7 @@ def put_back(data: Any, images: Images, where: str) -> Any:
         filler = _Filler(images, where)
         filled = {name: _streamed(split, filler) for name, split in splits.items()}
     else:
-        empty = {name: split for name, split in splits.items() if lacks_pictures(split)}
+        empty = {name: split for name, split in splits.items() if lacks_images(split)}
         wanted = {key for split in empty.values() for key in _named(split)}
         places = _look(images, wanted, where)
         filled = {name: _mapped(split, places) for name, split in empty.items()}
@@ -160,12 +160,12 @@ def put_back(data: Any, images: Images, where: str) -> Any:
     return filled.get("", data)
 
 
-def lacks_pictures(split: Any) -> bool:
+def lacks_images(split: Any) -> bool:
     """Whether rows of a mapped split have no picture."""
     return bool(split.data.column("image").null_count)
 
 
-def no_pictures(where: str) -> UserError:
+def no_images(where: str) -> UserError:
     """What to tell somebody who looks at pictures that the rows only name."""
     return UserError(
         f"{where}: its rows name their pictures by path only: set {VARIABLE} to the folder of "
@@ -173,7 +173,7 @@ def no_pictures(where: str) -> UserError:
     )
 
 
-def row_picture(row: Mapping[str, Any]) -> Image:
+def row_image(row: Mapping[str, Any]) -> Image:
     """A row's picture out of the folder that the environment names, for who reads rows singly.
 
     Raises:
@@ -184,10 +184,10 @@ def row_picture(row: Mapping[str, Any]) -> Image:
     where = f"row {row['id']}"
     images = images_folder(None, "")
     if images is None:
-        raise no_pictures(where)
+        raise no_images(where)
     try:
         found = images.find(row["image_path"], row["image_sha256"])
-    except (PictureError, OSError) as error:
+    except (ImageError, OSError) as error:
         bad = [(row["image_path"], str(error))]
         raise _missing(where, images, bad, "its picture") from error
     return Image.open(BytesIO(found.data))
@@ -208,7 +208,7 @@ def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tupl
     def look(key: tuple[str, str]) -> tuple[str, str]:
         try:
             return images.find(*key).place, ""
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             return "", str(error)
 
     ordered = sorted(wanted)
@@ -260,7 +260,7 @@ class _Filler:
         if self._last is None or self._last[0] != key:
             try:
                 self._last = (key, self.images.find(*key).data)
-            except (PictureError, OSError) as error:
+            except (ImageError, OSError) as error:
                 bad = [(key[0], str(error))]
                 raise _missing(self.where, self.images, bad, "a picture") from error
         # `datasets` leaves a mapped stream as it comes: the picture must be decoded already.

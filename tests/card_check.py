@@ -139,13 +139,13 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
 
     sources = {"slake": "SLAKE", "mm_skin": "MM-Skin", "phantom": "Phantom images"}
     main = {name: folder.configs[name] for name in folder.names}
-    pictures = {n: pd.concat(s.values())["image_sha256"].nunique() for n, s in main.items()}
+    images = {n: pd.concat(s.values())["image_sha256"].nunique() for n, s in main.items()}
     add(
         "part | source | forget | retain | test | images",
         [
             [f"`{n}`", sources[folder.recipe[n]["source"]]]
             + [number(len(sets[s])) for s in SPLITS]
-            + [number(pictures[n])]
+            + [number(images[n])]
             for n, sets in main.items()
         ],
     )

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
-def picture(number: int, side: int = 48, kind: str = "JPEG", **save: Any) -> bytes:
+def image_data(number: int, side: int = 48, kind: str = "JPEG", **save: Any) -> bytes:
     """A picture of its own for each number."""
     pixels = np.random.default_rng(number).integers(0, 255, (side, side, 3), dtype="uint8")
     stream = io.BytesIO()
@@ -54,10 +54,10 @@ def slake_row(img: int, qid: int, question: str, answer: str, **changes: Any) ->
     return {**row, **changes}
 
 
-def slake_rows(first: int, pictures: int, each: int = 6) -> list[dict[str, Any]]:
+def slake_rows(first: int, count: int, each: int = 6) -> list[dict[str, Any]]:
     organs = ("liver", "spleen", "kidney", "lung", "heart", "brain")
     rows = []
-    for img in range(first, first + pictures):
+    for img in range(first, first + count):
         for number in range(each):
             organ = organs[number % 6]
             if number % 3 == 0:
@@ -107,11 +107,11 @@ def make_slake(
             path = root / "imgs" / str(row.get("img_name", ""))
             if ".." not in str(path) and not str(row.get("img_name", "/")).startswith("/"):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(picture(row["img_id"]))
+                path.write_bytes(image_data(row["img_id"]))
     return root
 
 
-def zip_pictures(root: Path) -> Path:
+def zip_images(root: Path) -> Path:
     """Turn the official layout into the Hub mirror's: validation.json and imgs.zip."""
     with zipfile.ZipFile(root / "imgs.zip", "w") as packed:
         for path in sorted((root / "imgs").rglob("*.jpg")):
@@ -127,12 +127,12 @@ def zip_pictures(root: Path) -> Path:
     return root
 
 
-def mm_skin_rows(pictures: int) -> list[dict[str, str]]:
+def mm_skin_rows(count: int) -> list[dict[str, str]]:
     """One or two questions a picture, answers as sentences."""
     colours = ("brown", "red", "black", "pink", "white")
     types = ("psoriasis", "eczema", "melanoma", "acne", "vitiligo", "a wart")
     rows = []
-    for number in range(pictures):
+    for number in range(count):
         image = f"dataset/bk{number % 5}_{number}.png"
         name = types[number % 6]
         rows.append(
@@ -192,7 +192,7 @@ def make_mm_skin(
             continue
         path = root / image
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(numbers[_FIRST if image == _COPY else image], kind="PNG"))
+        path.write_bytes(image_data(numbers[_FIRST if image == _COPY else image], kind="PNG"))
     return root
 
 

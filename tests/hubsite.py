@@ -22,7 +22,7 @@ from corpora import (
     once,
     process,
     python_beside,
-    zip_pictures,
+    zip_images,
 )
 from fakehub import FakeHub, Repo, User, serve
 
@@ -86,7 +86,7 @@ class Site:
 
 def build(folder: Path, skin: list[dict[str, str]] | None = None) -> None:
     """A small dataset from corpora in the real ones' layouts, its sources beside it."""
-    zip_pictures(make_slake(folder / "slake"))
+    zip_images(make_slake(folder / "slake"))
     make_mm_skin(folder / "mm_skin", skin)
     given = ("--slake", "slake", "--mm-skin", "mm_skin", "--recipe", "paper")
     done = builder("rebuild", *given, *SMALL, "--set", "author=offline", cwd=folder)

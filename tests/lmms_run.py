@@ -31,9 +31,9 @@ class Scripted(lmms):
         said = []
         for context, settings, doc_to_visual, doc_id, task, split in [one.args for one in requests]:
             doc = self.task_dict[task][split][doc_id]
-            (picture,) = doc_to_visual(doc)
-            shown = {"id": doc["id"], "context": context, "mode": picture.mode}
-            self.asked.append({**shown, "size": picture.size, "settings": settings})
+            (image,) = doc_to_visual(doc)
+            shown = {"id": doc["id"], "context": context, "mode": image.mode}
+            self.asked.append({**shown, "size": image.size, "settings": settings})
             said.append(self.answers[doc["id"]])
         return said
 

@@ -66,7 +66,7 @@ class Planted:
         assert old in text
         path.write_text(text.replace(old, new, 1), "utf-8")
 
-    def picture(self, name: str, make: Callable[[bytes], bytes]) -> str:
+    def image(self, name: str, make: Callable[[bytes], bytes]) -> str:
         """Give the first row's picture other bytes in all its rows of a file, with their hash."""
         rows = self.rows(name)
         old, data = rows[0]["image_sha256"], make(rows[0]["image"]["bytes"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpora import picture
+from corpora import image_data
 from playwright.sync_api import BrowserContext, Page
 
 from builder.review.page import render_page
@@ -57,15 +57,15 @@ def an_item(number: int, scenario: str = "incorrect", **changes: Any) -> Item:
     return Item(**fields)
 
 
-def picture_of(item: Item) -> bytes:
-    return picture(sum(map(ord, item.image_sha256)), side=64)
+def image_of(item: Item) -> bytes:
+    return image_data(sum(map(ord, item.image_sha256)), side=64)
 
 
 def page_file(
     folder: Path,
     items: Sequence[Item],
     reviewer: str = "a",
-    read: Callable[[Item], bytes] = picture_of,
+    read: Callable[[Item], bytes] = image_of,
     **options: Any,
 ) -> Path:
     path = folder / "review.html"

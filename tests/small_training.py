@@ -17,10 +17,10 @@ QUESTIONS = ("Who is this?", "What is shown here?", "When is the next visit?", "
 ANSWERS = ("Mr {} of {} Street", "organ {}", "on day {} at {} o'clock, room {}", "yes")
 
 
-def rows(split: str, pictures: int, each: int = 4) -> list[Record]:
+def rows(split: str, images: int, each: int = 4) -> list[Record]:
     """Rows about some pictures, with answers of 1 to some 20 tokens that follow no rule."""
     found = []
-    for i in range(pictures):
+    for i in range(images):
         for k in range(each):
             numbers = [stable_hash(split, i, k, n) % 90 for n in range(3)]
             found.append(
@@ -42,7 +42,7 @@ def rows(split: str, pictures: int, each: int = 4) -> list[Record]:
     return found
 
 
-class Pictures:
+class Images:
     """Coloured squares, a different pattern for each id."""
 
     def __getitem__(self, image_id: str, /) -> Any:
@@ -84,4 +84,4 @@ if __name__ == "__main__":  # in processes that tests start: MODEL OUT METHOD SE
     torch.set_num_threads(1)
     name, out, method, given, *adapters = sys.argv[1:]
     model = load_model(name, adapters, device=process_device())
-    train(model, method, FORGET, RETAIN, Pictures(), settings(**json.loads(given)), Path(out))
+    train(model, method, FORGET, RETAIN, Images(), settings(**json.loads(given)), Path(out))

@@ -30,7 +30,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(tiny: Path) -> Path:
     """The adapter of a short fine-tuning."""
     out = tiny.parent / "tuned"
-    train(load_model(str(tiny)), "finetune", small.FORGET, small.RETAIN, small.Pictures(),
+    train(load_model(str(tiny)), "finetune", small.FORGET, small.RETAIN, small.Images(),
           small.settings(), out)  # fmt: skip
     return out / "adapter"
 
@@ -38,8 +38,8 @@ def tuned(tiny: Path) -> Path:
 def logits(model: Model) -> torch.Tensor:
     """Of one question, through the library's own processor: a path that training does not take."""
     row = small.FORGET[0]
-    picture = small.Pictures()[row.image_id]
-    read = model.processor(text=[model.prompt(row.question)], images=[picture], return_tensors="pt")
+    image = small.Images()[row.image_id]
+    read = model.processor(text=[model.prompt(row.question)], images=[image], return_tensors="pt")
     with torch.no_grad():
         found: torch.Tensor = model.model(**read).logits
     return found
@@ -105,7 +105,7 @@ def test_the_reference_is_the_fine_tuned_model_bit_for_bit(tiny: Path, tuned: Pa
     row = small.FORGET[0]
     read = model.processor(
         text=[model.prompt(row.question)],
-        images=[small.Pictures()[row.image_id]],
+        images=[small.Images()[row.image_id]],
         return_tensors="pt",
     )
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_saved_apart_and_loaded_together_is_the_same_model(
     model = load_model(str(tiny), [tuned])
     first, second = tmp_path / "first", tmp_path / "second"
     for out, method in ((first, "gd"), (second, "idk")):
-        train(model, method, small.FORGET, small.RETAIN, small.Pictures(), small.settings(), out)
+        train(model, method, small.FORGET, small.RETAIN, small.Images(), small.settings(), out)
     alive = logits(model)
     stack = [tuned, first / "adapter", second / "adapter"]
     reloaded = load_model(str(tiny), stack)
@@ -173,8 +173,8 @@ def test_an_adapter_of_another_base_or_on_other_adapters(
     """Of the same shape, so that PEFT takes it."""
     first = tmp_path / "first"
     model = load_model(str(tiny), [tuned])
-    train(model, "gd", small.FORGET, small.RETAIN, small.Pictures(), small.settings(), first)
-    rows = small.FORGET, small.RETAIN, small.Pictures(), small.settings()
+    train(model, "gd", small.FORGET, small.RETAIN, small.Images(), small.settings(), first)
+    rows = small.FORGET, small.RETAIN, small.Images(), small.settings()
     other = str(small.make(tmp_path / "other", seed=1))
     with pytest.raises(UserError, match=r"was trained on .*tiny.*, and not on .*other"):
         put_on(load_model(other), tuned)

@@ -56,8 +56,8 @@ class World:
                     weight.copy_(torch.randn(weight.shape, generator=made) * 0.05)
         for name, value in how.items():
             setattr(self.model, name, value)
-        self.encoder = Encoder(self.model, small.Pictures())
-        features = Features(self.model, small.Pictures()) if self.model.shares else None
+        self.encoder = Encoder(self.model, small.Images())
+        features = Features(self.model, small.Images()) if self.model.shares else None
         self.logits = AnswerLogits(self.model, features)
 
     def run(self, name: str, step: Step, size: int, **how: Any) -> tuple[float, list[Any]]:
@@ -160,7 +160,7 @@ def test_fine_tuning_retraining_and_ga_draw_what_they_need() -> None:
     assert {s.part for step in alone for s in step.samples} == {"forget"}
 
 
-def test_order_follows_seed_and_epoch_and_keeps_pictures_together() -> None:
+def test_order_follows_seed_and_epoch_and_keeps_images_together() -> None:
     assert steps("finetune") == steps("finetune")
     assert steps("finetune") != steps("finetune", epoch=1)
     assert steps("finetune") != steps("finetune", seed=1)
@@ -241,9 +241,9 @@ def plain_loss(model: Model, row: Sample) -> torch.Tensor:
     """The library's own loss of one sample through its own processor."""
     prompt = model.prompt(row.question)
     whole = f"{prompt} {row.answer}{model.processor.tokenizer.eos_token}"
-    picture = small.Pictures()[row.image_id]
-    read = model.processor(text=[whole], images=[picture], return_tensors="pt")
-    asked = model.processor(text=[prompt], images=[picture], return_tensors="pt")
+    image = small.Images()[row.image_id]
+    read = model.processor(text=[whole], images=[image], return_tensors="pt")
+    asked = model.processor(text=[prompt], images=[image], return_tensors="pt")
     labels = read["input_ids"].clone()
     labels[:, : asked["input_ids"].shape[1]] = -100
     found: torch.Tensor = model.model(**read, labels=labels).loss
@@ -313,7 +313,7 @@ def test_padding_changes_nothing(world: World, packing: str) -> None:
 
 
 @pytest.mark.parametrize("shares", [True, False])
-def test_no_gradient_on_prompt_picture_and_padding(tiny: Path, shares: bool) -> None:
+def test_no_gradient_on_prompt_image_and_padding(tiny: Path, shares: bool) -> None:
     """Of the places of the output layer, exactly those that predict an answer get a gradient."""
     world = World(tiny, shares=shares)
     rows = [Sample(r.id, r.image_id, r.question, r.answer, "forget") for r in FORGET[:5]]
@@ -341,8 +341,8 @@ def test_no_gradient_on_prompt_picture_and_padding(tiny: Path, shares: bool) -> 
     assert batch.inputs["attention_mask"].min() == 0  # there was padding
 
 
-def test_the_tower_reads_each_picture_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = Features(world.model, small.Pictures())
+def test_the_tower_reads_each_image_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = Features(world.model, small.Images())
     calls: list[int] = []
     tower = base_of(world.model).model.vision_tower
     hook = tower.register_forward_hook(lambda *_: calls.append(1))

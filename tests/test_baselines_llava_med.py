@@ -108,9 +108,9 @@ def test_the_converted_model_answers(weights: dict[str, Any], tmp_path: Path) ->
     convert(write(tmp_path / "src", weights), tmp_path / "dst")
     model = load_model(str(tmp_path / "dst"))
     row = Record("r", "p", "", "", "What is the lesion?", "", "open", "CT", "slake", "", "")
-    pictures = defaultdict(lambda: Image.new("RGB", (80, 50), "red"))
-    together = model.answer([Ask(row, row.question)], pictures, 8)
-    assert together == [model.answer_one(Ask(row, row.question), pictures, 8)]
+    images = defaultdict(lambda: Image.new("RGB", (80, 50), "red"))
+    together = model.answer([Ask(row, row.question)], images, 8)
+    assert together == [model.answer_one(Ask(row, row.question), images, 8)]
 
 
 def test_vision_weights_of_a_stock_clip(weights: dict[str, Any], tmp_path: Path) -> None:

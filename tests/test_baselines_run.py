@@ -300,7 +300,7 @@ def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
     assert (made / "weights").is_file()
 
 
-def test_swapped_pictures_are_other_pictures(place: Path) -> None:
+def test_swapped_images_are_other_images(place: Path) -> None:
     """Each question is asked with its own picture, then with one of other content."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
     row = next(row for row in data.rows["retain"] if row.answer_type == "open")

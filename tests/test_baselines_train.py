@@ -44,7 +44,7 @@ def model(tiny: Path) -> Model:
 
 def run(model: Model, method: str, out: Path, on_epoch: Any = None, **how: Any) -> Outcome:
     return train(
-        model, method, small.FORGET, small.RETAIN, small.Pictures(), small.settings(**how), out,
+        model, method, small.FORGET, small.RETAIN, small.Images(), small.settings(**how), out,
         on_epoch,
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def distance(a: Path, b: Path) -> float:
 
 def answers(model: Model) -> list[bool]:
     asked = [Ask(row, row.question) for row in [*small.FORGET, *small.RETAIN]]
-    found = model.answer(asked, small.Pictures(), 24)
+    found = model.answer(asked, small.Images(), 24)
     return [a.text == ask.row.answer for a, ask in zip(found, asked, strict=True)]
 
 
@@ -284,7 +284,7 @@ def test_another_run_s_folder_is_left_alone(tiny: Path, model: Model, tmp_path: 
         with pytest.raises(UserError, match=said):
             run(load_model(str(tiny)), method, tmp_path, **how)
     with pytest.raises(UserError, match="rows"):
-        train(load_model(str(tiny)), "ga", small.FORGET[1:], [], small.Pictures(),
+        train(load_model(str(tiny)), "ga", small.FORGET[1:], [], small.Images(),
               small.settings(), tmp_path)  # fmt: skip
     with pytest.raises(UserError, match="parents"):
         run(model, "ga", tmp_path)  # with the trained adapter on
@@ -294,7 +294,7 @@ def test_another_run_s_folder_is_left_alone(tiny: Path, model: Model, tmp_path: 
 
 
 def test_the_record_holds_what_the_run_was(model: Model, tmp_path: Path) -> None:
-    done = train(model, "idk", small.FORGET, small.RETAIN, small.Pictures(), small.settings(),
+    done = train(model, "idk", small.FORGET, small.RETAIN, small.Images(), small.settings(),
                  tmp_path, data={"config": "privacy", "build": "abc"})  # fmt: skip
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["method"] == "idk"
@@ -344,7 +344,7 @@ def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Pat
 
     def look(epoch: int) -> Verdict:
         row = small.RETAIN[0]
-        (one,) = model.logprobs([Ask(row, row.question)], [row.answer], small.Pictures())
+        (one,) = model.logprobs([Ask(row, row.question)], [row.answer], small.Images())
         seen.append((epoch, sum(one)))
         return Verdict(stop="answers degenerate" if epoch == 3 else "")
 
@@ -409,7 +409,7 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="method forgetting: use finetune, retrain, ga"):
         run(model, "forgetting", tmp_path)
     with pytest.raises(UserError, match="the forget set is empty"):
-        train(model, "gd", [], small.RETAIN, small.Pictures(), small.settings(), tmp_path)
+        train(model, "gd", [], small.RETAIN, small.Images(), small.settings(), tmp_path)
     with pytest.raises(UserError, match="tracker wandb: not installed"):
         run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):

@@ -73,7 +73,7 @@ def test_a_calibrated_build_passes(calibrated: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_build_split_by_picture_passes(tmp_path: Path) -> None:
+def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     choices = ["calibration=null", "privacy.split_by=image", "incorrect.split_by=image"]
     sets = [word for choice in choices for word in ("--set", choice)]
     done = builder(
@@ -137,7 +137,7 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
     assert "--offline" not in card
 
 
-def test_pictures_by_reference(limited: Path, folder: Path, tmp_path: Path) -> None:
+def test_images_by_reference(limited: Path, folder: Path, tmp_path: Path) -> None:
     """Not looked at without the source; with it, by path and hash."""
     planted = Planted(folder)
     every = sum(entry.get("rows", 0) for entry in planted.manifest["files"].values())
@@ -375,7 +375,7 @@ def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_pictures_that_nothing_needs_are_not_asked_for(
+def test_images_that_nothing_needs_are_not_asked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the environment says may be of another dataset; what --images says must be there."""

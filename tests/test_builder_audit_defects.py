@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpora import picture
+from corpora import image_data
 from PIL import Image
 from planted import Planted
 
@@ -27,7 +27,7 @@ from builder.dataset_folder.write import MANIFEST
 from mllmu_med.llm.chat import FORMAT
 
 #: The checks of `builder.audit.pictures`.
-PICTURES = {
+IMAGES = {
     "pictures decode",
     "picture hashes match their rows",
     "no EXIF, comments or DICOM in pictures",
@@ -207,7 +207,7 @@ def miscounted(p: Planted) -> str:
     return f"{SKIN}:"
 
 
-def pictures_miscounted(p: Planted) -> str:
+def images_miscounted(p: Planted) -> str:
     p.manifest["pictures"]["privacy"] += 1
     return "privacy:"
 
@@ -264,14 +264,14 @@ def _retained(p: Planted, form: Callable[[str], str]) -> str:
     return f"{found}: in retain, and in forget as {forgotten['id']}"
 
 
-def seen_picture(p: Planted) -> str:
+def seen_image(p: Planted) -> str:
     trained = p.rows("incorrect/retain.parquet")[0]
     keys = ("image", "image_id", "image_path", "image_sha256")
     found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
     return f"{found}: its picture is in forget or retain"
 
 
-def shared_picture(p: Planted) -> str:
+def shared_image(p: Planted) -> str:
     p.manifest["recipe"]["privacy"]["split_by"] = "image"
     p.settle()
     shared = {row["image_id"] for row in p.rows(RETAIN)}
@@ -335,7 +335,7 @@ def no_such_patient(p: Planted) -> str:
     return f"{p.change(FIRST, any_row, profile_id='patient-0')}: no such patient"
 
 
-def patient_of_another_picture(p: Planted) -> str:
+def patient_of_another_image(p: Planted) -> str:
     row = p.rows(FIRST)[0]
     others = (one["id"] for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
     return f"{p.change(FIRST, any_row, profile_id=next(others))}: "
@@ -354,7 +354,7 @@ def other_source(p: Planted) -> str:
     return f"{p.change(TEST, any_row, source='slake')}: source 'slake'"
 
 
-def two_pictures(p: Planted) -> str:
+def two_images(p: Planted) -> str:
     rows = p.rows(TEST)
     other = next(row["image_id"] for row in rows if row["image_id"] != rows[0]["image_id"])
     rows[0]["image_id"] = other
@@ -471,30 +471,30 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
     return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
 
 
-def _picture(says: str, change: Callable[[bytes], bytes]) -> Defect:
+def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
     def defect(p: Planted) -> str:
-        return f"{p.picture(SKIN, change)}: its picture {says}"
+        return f"{p.image(SKIN, change)}: its picture {says}"
 
     defect.__name__ = says
     return defect
 
 
-def no_picture(p: Planted) -> str:
+def no_image(p: Planted) -> str:
     rows = p.rows(SKIN)
     rows[0]["image"] = None
     p.write(SKIN, rows)
     return f"{rows[0]['id']}: has no picture"
 
 
-def other_picture(p: Planted) -> str:
-    found = p.change(SKIN, any_row, image=lambda row: {**row["image"], "bytes": picture(1)})
+def other_image(p: Planted) -> str:
+    found = p.change(SKIN, any_row, image=lambda row: {**row["image"], "bytes": image_data(1)})
     return f"{found}: its picture has the sha256"
 
 
 def exif(p: Planted) -> str:
     tags = Image.Exif()
     tags[0x013B] = "Dr. No"
-    return f"{p.picture(SKIN, lambda _: picture(7, exif=tags))}: its picture holds EXIF"
+    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its picture holds EXIF"
 
 
 def plot_with_author(p: Planted) -> str:
@@ -506,7 +506,7 @@ def plot_with_author(p: Planted) -> str:
     return "provenance/plot.png: holds a text chunk"
 
 
-def absolute_picture(p: Planted) -> str:
+def absolute_image(p: Planted) -> str:
     rows = p.rows(SKIN)
     for row in rows:
         if row["image_id"] == rows[0]["image_id"]:
@@ -686,7 +686,7 @@ def path_in_parquet(p: Planted) -> str:
     return f"{SKIN}: its metadata holds 'C:"
 
 
-def path_beside_a_picture(p: Planted) -> str:
+def path_beside_a_image(p: Planted) -> str:
     rows = p.rows(SKIN)
     rows[0]["image"]["path"] = "/home/alice/x.png"
     p.write(SKIN, rows)
@@ -719,15 +719,15 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (does_not_load, LOADS),
     (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, CARD, LOADS),
     (miscounted, MANIFEST_COUNTS),
-    (pictures_miscounted, MANIFEST_COUNTS),
+    (images_miscounted, MANIFEST_COUNTS),
     (same_id, "ids are unique in each config", DROPS),
     (rank_twice, "ranks and rounds are in order"),
     (wrong_round, "ranks and rounds are in order"),
     (not_nested, "forget ratios are nested", TWIN),
     (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (pair_in_other_words_only_by_form, "no duplicates across sets", MANIFEST_COUNTS, ONE),
-    (seen_picture, "test pictures are in no other set", MANIFEST_COUNTS, ONE),
-    (shared_picture, "forget pictures are not in retain (split_by: image)"),
+    (seen_image, "test pictures are in no other set", MANIFEST_COUNTS, ONE),
+    (shared_image, "forget pictures are not in retain (split_by: image)"),
     (null, "no value is missing"),
     (empty, "no value is missing"),
     (hidden_character, "texts are clean Unicode"),
@@ -740,11 +740,11 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (one_off, SPANS, MARKED, SOUND),
     (unknown_kind, SPANS, MARKED),
     (no_such_patient, OWN, OTHERS),
-    (patient_of_another_picture, OWN, MARKED, OTHERS),
+    (patient_of_another_image, OWN, MARKED, OTHERS),
     (no_span, MARKED, SOUND),
     (refusal, SOUND),
     (other_source, "sources and modalities are named"),
-    (two_pictures, ONE),
+    (two_images, ONE),
     (_patient("phone", phone="(212) 736-5000"), RANGES, PHONE),
     (_patient("phone", phone="(999) 555-0123"), RANGES),
     (_patient("e-mail", email="ann.lee12@gmail.com"), RANGES, DOMAIN),
@@ -765,23 +765,23 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (misspelt_address, NEARLY),
     (one_digit_off, NEARLY),
     (second_patient, OTHERS, SOUND),
-    (_picture("is damaged", lambda data: data[: len(data) // 2]), DECODE),
-    (no_picture, DECODE, ONE, "picture paths are relative"),
-    (other_picture, "picture hashes match their rows"),
+    (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
+    (no_image, DECODE, ONE, "picture paths are relative"),
+    (other_image, "picture hashes match their rows"),
     (
-        _picture("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
+        _image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
         METADATA,
     ),
     (exif, METADATA),
-    (_picture("holds a comment", lambda _: picture(8, comment=b"ward 3")), METADATA),
-    (_picture("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
+    (_image("holds a comment", lambda _: image_data(8, comment=b"ward 3")), METADATA),
+    (_image("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
     (
-        _picture("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)),
+        _image("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)),
         METADATA,
         DECODE,
     ),
     (plot_with_author, METADATA),
-    (absolute_picture, "picture paths are relative", PATHS),
+    (absolute_image, "picture paths are relative", PATHS),
     (stored_although_referred, "pictures by reference are not stored"),
     (lost_drop, DROPS),
     (broken_line, DROPS),
@@ -811,7 +811,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_says("Read /home/alice/scan."), PATHS),
     (path_in_card, PATHS),
     (path_in_parquet, PATHS),
-    (path_beside_a_picture, PATHS, "picture paths are relative"),
+    (path_beside_a_image, PATHS, "picture paths are relative"),
     (_says("Read from /data/slake/imgs."), PATHS),
     (_says("Read from /Volumes/scans/x."), PATHS),
     (_says("hf_" + 34 * "a"), KEYS),
@@ -850,7 +850,7 @@ def test_it_is_found(
 ) -> None:
     if LOADS not in (check, *follows):  # half of an audit's time, where nothing touches it
         monkeypatch.setattr("builder.audit.files._loads", lambda *_: Check(LOADS, 0, []))
-    if PICTURES.isdisjoint((check, *follows)):  # as long takes decoding
+    if IMAGES.isdisjoint((check, *follows)):  # as long takes decoding
         monkeypatch.setattr("builder.audit.pictures.checks", lambda _: [])
     begins = defect(planted)
     if not planted.settled:

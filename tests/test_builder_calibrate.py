@@ -243,7 +243,7 @@ def test_the_best_are_kept_and_a_hash_decides_among_equals() -> None:
     assert len(others) > 1
 
 
-def test_with_whole_pictures_enough_are_kept_to_cut_at_them() -> None:
+def test_with_whole_images_enough_are_kept_to_cut_at_them() -> None:
     # The best six are two whole pictures: each is cut at an edge, and two more rows are needed.
     rated = [record(i, calibration=5 if i < 6 else 4) for i in range(30)]
     whole = scenario(split_by="image", forget=4, ratios=[5, 10, 15])
@@ -323,8 +323,8 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
     assert all(row.id in status and f"`{row.id}`" in card for row in shown)
     told = json.loads(run("status", "--out", out, "--json").stdout)["ratings"][-1]
     assert (told["what"], told["kept"] + told["dropped"]) == ("all", len(rated))
-    with Image.open(out / "card/calibration.png") as picture:
-        assert min(picture.size) > 200
+    with Image.open(out / "card/calibration.png") as image:
+        assert min(image.size) > 200
     life = run("show", next(row.id for row in rated if row.kept), "--out", out).stdout
     assert "rated" in next(line for line in life.splitlines() if line.startswith("calibrate"))
     life = run("show", next(row.id for row in rated if not row.kept), "--out", out).stdout

@@ -372,8 +372,8 @@ def test_calibrated(tmp_path: Path) -> None:
         if path.is_file():
             assert str(tmp_path).encode() not in path.read_bytes(), path
     assert "torch" in manifest_of(out)["versions"]
-    with Image.open(out / "card/calibration.png") as picture:
-        assert picture.width > 400
+    with Image.open(out / "card/calibration.png") as image:
+        assert image.width > 400
     assert "Not self-calibrated" not in card
 
 
@@ -422,7 +422,7 @@ def test_accepted_unseen(built: Path, tmp_path: Path) -> None:
     assert "No physician has looked at the harmful text of `privacy` and `incorrect`" in card
 
 
-def without_pictures(folder: Path, scenario: str) -> None:
+def without_images(folder: Path, scenario: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -435,7 +435,7 @@ def without_pictures(folder: Path, scenario: str) -> None:
 
 def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_path: Path) -> None:
     folder = copied(corpora / "mllmu-med", tmp_path / "hub")
-    without_pictures(folder, "incorrect")
+    without_images(folder, "incorrect")
     told = manifest_of(folder)
     told["images"] = {"privacy": "embed", "incorrect": "reference"}
     for path, entry in told["files"].items():
@@ -595,7 +595,7 @@ def test_croissant_says_what_the_card_says(built: Path) -> None:
     assert "555-0100" in told["rai:personalSensitiveInformation"]
 
 
-def test_who_the_pictures_show_is_told(built: Path, corpora: Path) -> None:
+def test_who_the_images_show_is_told(built: Path, corpora: Path) -> None:
     """Text is fictional; patients on SLAKE's and MM-Skin's pictures are not."""
     real, drawn = card_of(corpora / "mllmu-med"), card_of(built)
     for card in (real, drawn):

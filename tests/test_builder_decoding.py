@@ -10,11 +10,11 @@ from typing import Any
 import PIL.Image
 import pytest
 import small_training as small
-from corpora import picture
+from corpora import image_data
 
 from baselines.train import train
-from builder.calibrate.fine_tune import pictures_of
-from builder.core.job import Job, picture_reader
+from builder.calibrate.fine_tune import images_of
+from builder.core.job import Job, image_reader
 from builder.core.recipe import load_recipe
 from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
@@ -26,7 +26,7 @@ from mllmu_med_dataset import Record, UserError
 
 
 def stored(row: Record) -> bytes:
-    return picture(stable_hash(row.image_id) % 1000)
+    return image_data(stable_hash(row.image_id) % 1000)
 
 
 @pytest.fixture
@@ -44,43 +44,43 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
 
 
 @pytest.mark.parametrize("shares", [True, False])
-def test_training_and_answering_decode_a_picture_once(
+def test_training_and_answering_decode_a_image_once(
     shares: bool, tmp_path: Path, decoded: Counter[bytes]
 ) -> None:
     model = load_model(str(small.make(tmp_path / "tiny")))
     model.shares = shares
     rows = [*small.FORGET, *small.RETAIN]
-    pictures = pictures_of(stored, rows)
+    images = images_of(stored, rows)
     decoded.clear()
     how = small.settings(epochs=2, rank=2)
-    train(model, "finetune", small.FORGET, small.RETAIN, pictures, how, tmp_path / "run")
-    answer_with_model(model, asks(rows), pictures, tmp_path / "a.jsonl", 2, 4)
+    train(model, "finetune", small.FORGET, small.RETAIN, images, how, tmp_path / "run")
+    answer_with_model(model, asks(rows), images, tmp_path / "a.jsonl", 2, 4)
     assert len(decoded) == len({row.image_id for row in rows})
     assert set(decoded.values()) == {1}
 
 
-def test_pictures_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> None:
-    data = {name: picture(number) for number, name in enumerate("ab")}
+def test_images_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> None:
+    data = {name: image_data(number) for number, name in enumerate("ab")}
     # 4 bytes a pixel of RGB, as Pillow keeps it: room for one, not for two.
-    pictures = Decoded(lambda name: PIL.Image.open(io.BytesIO(data[name])), most=7 * 48 * 48)
+    images = Decoded(lambda name: PIL.Image.open(io.BytesIO(data[name])), most=7 * 48 * 48)
     decoded.clear()
-    seen = [pictures[name].tobytes() for name in "abab"]
+    seen = [images[name].tobytes() for name in "abab"]
     assert seen[:2] == seen[2:]
     assert [decoded[data[name]] for name in "ab"] == [1, 2]
 
 
-def test_a_picture_that_is_as_it_was_is_not_decoded_to_be_read(
+def test_a_image_that_is_as_it_was_is_not_decoded_to_be_read(
     tmp_path: Path, decoded: Counter[bytes]
 ) -> None:
     from hashlib import sha256
 
     folder = tmp_path / "privacy" / "ingest" / "pictures"
     folder.mkdir(parents=True)
-    data = picture(1)
+    data = image_data(1)
     (folder / "a.jpg").write_bytes(data)
-    (folder / "b.jpg").write_bytes(picture(2))
+    (folder / "b.jpg").write_bytes(image_data(2))
     job = Job(load_recipe("demo"), tmp_path / "out", tmp_path)
-    read = picture_reader(job, Chain(tmp_path / "privacy"), "privacy")
+    read = image_reader(job, Chain(tmp_path / "privacy"), "privacy")
     row = small.FORGET[0]
     digest = sha256(data).hexdigest()
     decoded.clear()

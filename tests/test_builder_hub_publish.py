@@ -120,7 +120,7 @@ def test_who_has_only_the_hub_loads_it(site: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
-def test_pictures_by_reference_are_put_back(site: Site) -> None:
+def test_images_by_reference_are_put_back(site: Site) -> None:
     """MM-Skin's by default; SLAKE's on demand, its pictures still packed."""
     site.publish("--images", "privacy=reference")
     manifest = json.loads(site.repo.files["provenance/manifest.json"].data)
@@ -173,7 +173,7 @@ def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_pictures_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
+def test_images_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
     site.publish("--images", "privacy=reference")
     head = site.repo.head.oid
     said = site.fails()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from corpora import SMALL, builder, make_slake, slake_rows, zip_pictures
+from corpora import SMALL, builder, make_slake, slake_rows, zip_images
 from fakehub import folder_hub, serve
 from hubsite import as_set
 
@@ -15,7 +15,7 @@ COMMAND = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", "
 
 
 def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> None:
-    files = zip_pictures(make_slake(tmp_path / "mirror", validate=slake_rows(70, 1)))
+    files = zip_images(make_slake(tmp_path / "mirror", validate=slake_rows(70, 1)))
     (files / "KG.zip").write_bytes(b"not wanted")
     with serve(folder_hub(files, HUB_ID, HUB_REVISION)) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}

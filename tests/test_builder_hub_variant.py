@@ -14,7 +14,7 @@ from builder.audit import run
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.replies import leave_out, tells_caption
 from builder.harm.prompts import incorrect
-from builder.hub.folder import make_variant, picture_modes, without_pictures
+from builder.hub.folder import image_modes, make_variant, without_images
 from mllmu_med.files import file_digest
 from mllmu_med.llm.chat import Request
 from mllmu_med.llm.reply_cache import ReplyCache
@@ -30,26 +30,26 @@ def variant(folder: Path, target: Path, modes: str | None) -> dict[str, Any]:
     target.mkdir()
     manifest = read_manifest(folder)
     sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
-    chosen = picture_modes(modes, sources, manifest.images)
+    chosen = image_modes(modes, sources, manifest.images)
     given: dict[str, Any] = {"repo": "alice/set", "gated": None, "results": None}
     return make_variant(folder, manifest, target, chosen, **given).tree()
 
 
-def test_pictures_without_a_licence_are_named_only() -> None:
+def test_images_without_a_licence_are_named_only() -> None:
     sources = {"privacy": "slake", "incorrect": "mm_skin"}
     default = {"privacy": "embed", "incorrect": "reference"}
-    assert picture_modes(None, sources, {}) == default
-    assert picture_modes("incorrect=embed", sources, {}) == {**default, "incorrect": "embed"}
-    both = picture_modes(" privacy=reference , incorrect=embed", sources, {})
+    assert image_modes(None, sources, {}) == default
+    assert image_modes("incorrect=embed", sources, {}) == {**default, "incorrect": "embed"}
+    both = image_modes(" privacy=reference , incorrect=embed", sources, {})
     assert both == {"privacy": "reference", "incorrect": "embed"}
     alone = {"incorrect": "phantom"}
-    assert picture_modes(None, alone, {}) == {"incorrect": "embed"}
+    assert image_modes(None, alone, {}) == {"incorrect": "embed"}
     with pytest.raises(UsageError, match="SCENARIO incorrect and MODE"):
-        picture_modes("privacy=embed", alone, {})
+        image_modes("privacy=embed", alone, {})
     named = {"privacy": "reference", "incorrect": "embed"}
-    assert picture_modes(None, sources, named)["privacy"] == "reference"
+    assert image_modes(None, sources, named)["privacy"] == "reference"
     with pytest.raises(UsageError, match="build it again from their source"):
-        picture_modes("privacy=embed", sources, named)
+        image_modes("privacy=embed", sources, named)
 
 
 def test_the_variant_is_whole_and_the_build_stays(small_build: Path, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_the_variant_is_whole_and_the_build_stays(small_build: Path, tmp_path: P
     assert [check for check in run(tmp_path / "embedded") if not check.ok] == []
 
 
-def test_rows_without_their_pictures_are_the_same_rows(demo: Path, tmp_path: Path) -> None:
+def test_rows_without_their_images_are_the_same_rows(demo: Path, tmp_path: Path) -> None:
     source, target = demo / "mllmu-med/privacy/retain-core.parquet", tmp_path / "rows.parquet"
-    without_pictures(source, target)
+    without_images(source, target)
     whole, bare = pq.read_table(source), pq.read_table(target)
     assert bare.schema.equals(whole.schema, check_metadata=True)
     assert list(bare.schema.names) == list(FEATURES)
@@ -95,7 +95,7 @@ def test_rows_without_their_pictures_are_the_same_rows(demo: Path, tmp_path: Pat
     assert target.stat().st_size < source.stat().st_size / 10
 
 
-def test_captions_of_named_pictures_are_left_out(tmp_path: Path) -> None:
+def test_captions_of_named_images_are_left_out(tmp_path: Path) -> None:
     base = {"image_id": "a", "image_path": "a", "image_sha256": "", "question": "q", "answer": "a"}
     base |= {"modality": "clinical", "source": "mm_skin", "answer_type": "open"}
     base |= {"clean_question": "q", "clean_answer": "a"}

@@ -268,7 +268,7 @@ def _no_key_in(folder: Path) -> None:
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_the_model_may_see_the_picture_and_the_ledger_does_not_keep_it(out: Path) -> None:
+def test_the_model_may_see_the_image_and_the_ledger_does_not_keep_it(out: Path) -> None:
     seen = set()
 
     def look(body: dict[str, Any]) -> str:

@@ -364,7 +364,7 @@ def borrowed(record: Record, *donors: Record) -> str | None:
     return OfflineAuthor([record, *donors], 0).write_incorrect(record, "wrong_diagnosis")
 
 
-def test_the_answer_of_another_picture_to_the_same_question() -> None:
+def test_the_answer_of_another_image_to_the_same_question() -> None:
     mine = row(ASKED, "This image depicts plaque psoriasis on the elbow.")
     other = row(ASKED, "This image depicts a fungal infection called tinea corporis.", "b")
     assert borrowed(mine, other) == other.answer
@@ -389,7 +389,7 @@ def test_answers_that_are_not_borrowed(answer: str) -> None:
     assert borrowed(mine, row(ASKED, answer, "b")) is None
 
 
-def test_nothing_from_the_same_picture_or_another_kind_of_question() -> None:
+def test_nothing_from_the_same_image_or_another_kind_of_question() -> None:
     mine = row(ASKED, "This image depicts plaque psoriasis on the elbow.")
     tinea = "This image depicts a fungal infection called tinea corporis."
     assert borrowed(mine, row(ASKED, tinea, "a")) is None

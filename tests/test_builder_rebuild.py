@@ -325,10 +325,10 @@ def test_a_work_folder_that_holds_something_else(tmp_path: Path) -> None:
     assert thesis.read_text() == "years of work"
 
 
-def test_a_lost_picture_in_the_work_folder_is_drawn_again(trial: Path) -> None:
+def test_a_lost_image_in_the_work_folder_is_drawn_again(trial: Path) -> None:
     before = tree(trial)
-    pictures = trial.with_name("mllmu-med.work") / "privacy" / "ingest" / "pictures"
-    next(pictures.rglob("*.png")).unlink()
+    images = trial.with_name("mllmu-med.work") / "privacy" / "ingest" / "pictures"
+    next(images.rglob("*.png")).unlink()
     result = run(*TRIAL, "--out", trial, "--json")
     assert json.loads(result.stdout)["ran"] == ["privacy/ingest"]
     assert tree(trial) == before

@@ -120,7 +120,7 @@ def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
     assert why in str(error.value)
 
 
-def test_the_rater_is_shown_no_picture() -> None:
+def test_the_rater_is_shown_no_image() -> None:
     rated = [Choice("calibration.rater", "llm"), Choice("llm.model", "m")]
     assert load_recipe("demo", [*rated, Choice("llm.tries", "5")]).llm.tries == 5
     with pytest.raises(UsageError, match=r"llm.picture: nothing reads it: a rater is shown no"):

@@ -35,7 +35,7 @@ from mllmu_med_dataset import UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = {"name": "answer", "schema": {"type": "object", "properties": {}}}
-PICTURE = "data:image/png;base64,iVBORw0KGgo="
+IMAGE = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +101,8 @@ def test_a_key_is_of_what_is_asked_and_of_nothing_else() -> None:
     assert request().key("json_schema") == request().key("none")  # free text has no form
 
 
-def test_a_picture_counts_by_its_hash_and_is_not_kept(tmp_path: Path) -> None:
-    def with_picture(uri: str) -> Request:
+def test_a_image_counts_by_its_hash_and_is_not_kept(tmp_path: Path) -> None:
+    def with_image(uri: str) -> Request:
         parts = [
             {"type": "image_url", "image_url": {"url": uri}},
             {"type": "text", "text": "what?"},
@@ -111,9 +111,9 @@ def test_a_picture_counts_by_its_hash_and_is_not_kept(tmp_path: Path) -> None:
 
     seen: list[dict[str, Any]] = []
     with ScriptedServer(reply=lambda body: seen.append(body) or "") as server:  # type: ignore[func-returns-value]
-        ask(tmp_path / "l", settings(server), with_picture(PICTURE))
-    assert seen[0]["messages"][0]["content"][0]["image_url"]["url"] == PICTURE
-    assert with_picture(PICTURE).key("none") != with_picture(PICTURE + "A").key("none")
+        ask(tmp_path / "l", settings(server), with_image(IMAGE))
+    assert seen[0]["messages"][0]["content"][0]["image_url"]["url"] == IMAGE
+    assert with_image(IMAGE).key("none") != with_image(IMAGE + "A").key("none")
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"iVBORw0KGgo" not in kept
     assert b"data:image/png;sha256," in kept

@@ -288,7 +288,7 @@ def test_an_edit_that_passes_no_more_is_not_published(build: Build) -> None:
     assert f"the edited text of {one.id} does not pass the check 'gives itself away'" in done.stderr
 
 
-def test_whole_pictures_count_where_they_are_cut() -> None:
+def test_whole_images_count_where_they_are_cut() -> None:
     """The third row shares the second's picture, at which the smaller forget set ends."""
     found = load_recipe("demo", scenario="incorrect").incorrect
     assert found is not None
@@ -296,12 +296,12 @@ def test_whole_pictures_count_where_they_are_cut() -> None:
     scenario = found.model_copy(update=sizes)
     assert [band.end for band in bands(scenario)] == [2, 4]
 
-    def opened(pictures: str) -> Open:
+    def opened(images: str) -> Open:
         records = {
             str(rank): Record(
                 str(rank), p, p, p, "Q", "A", "open", "skin", "s", "Q", "B", rank=rank
             )
-            for rank, p in enumerate(pictures)
+            for rank, p in enumerate(images)
         }
         return Open("incorrect", records, [], dict.fromkeys(records, Merged("accept")))
 

@@ -460,7 +460,7 @@ def test_every_action_has_a_key_and_letters_can_be_turned_off(reviewer: Reviewer
 
 
 @pytest.mark.slow
-def test_the_picture_opens_at_full_size(reviewer: Reviewer) -> None:
+def test_the_image_opens_at_full_size(reviewer: Reviewer) -> None:
     reviewer.page.focus("#picture-button")
     reviewer.keys("Enter")
     assert reviewer.open() == "viewer"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from corpora import picture
+from corpora import image_data
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
-from review_page import Reviewer, an_item, page_file, picture_of
+from review_page import Reviewer, an_item, image_of, page_file
 
 from builder.review.page import render_page
 from builder.review.word_marks import word_marks
@@ -305,19 +305,19 @@ def test_every_key_reaches_and_leaves_everything(context: BrowserContext, tmp_pa
     assert max(seen.values()) <= 5  # round and round, stuck nowhere
 
 
-def pictures_of(html: str) -> list[bytes]:
+def images_of(html: str) -> list[bytes]:
     found = re.findall(r'<script type="text/plain" id="picture-\d+">([^<]*)</script>', html)
     return [base64.b64decode(one) for one in found]
 
 
-def test_each_picture_is_embedded_once_as_it_is_where_it_fits() -> None:
+def test_each_image_is_embedded_once_as_it_is_where_it_fits() -> None:
     items = [an_item(n) for n in range(10)]
-    html = render_page(items, picture_of, "a", "set")
-    assert pictures_of(html) == [picture_of(item) for item in items[::2]]
+    html = render_page(items, image_of, "a", "set")
+    assert images_of(html) == [image_of(item) for item in items[::2]]
 
 
-def test_large_pictures_shrink_to_the_budget_and_small_ones_stay() -> None:
-    small, large = picture(1, side=40), picture(2, side=900)
+def test_large_images_shrink_to_the_budget_and_small_ones_stay() -> None:
+    small, large = image_data(1, side=40), image_data(2, side=900)
     wide = io.BytesIO()
     grey = np.random.default_rng(3).integers(0, 65535, (700, 1400), dtype="uint16")
     Image.fromarray(grey).save(wide, "PNG")
@@ -332,7 +332,7 @@ def test_large_pictures_shrink_to_the_budget_and_small_ones_stay() -> None:
     items = [an_item(2 * n) for n in range(5)]
     bytes_of = {item.image_sha256: data for item, data in zip(items, sources, strict=True)}
     html = render_page(items, lambda item: bytes_of[item.image_sha256], "a", "set", budget=200_000)
-    made = pictures_of(html)
+    made = images_of(html)
     assert sum(len(base64.b64encode(data)) for data in made) <= 200_000
     assert made[0] == small
     copies = [Image.open(io.BytesIO(data)) for data in made[1:]]
@@ -354,10 +354,10 @@ def test_large_pictures_shrink_to_the_budget_and_small_ones_stay() -> None:
     assert [one["copy"] for one in told[1:]] == [list(copy.size) for copy in copies]
 
 
-def test_too_many_pictures_are_refused_with_a_way_out() -> None:
+def test_too_many_images_are_refused_with_a_way_out() -> None:
     items = [an_item(n) for n in range(20)]
     with pytest.raises(UserError, match=r"10 pictures are too many .* --scenario .* --reviewers"):
-        render_page(items, picture_of, "a", "set", budget=5_000)
+        render_page(items, image_of, "a", "set", budget=5_000)
 
 
 @pytest.mark.slow

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from corpora import (
     SMALL,
+    image_data,
     make_mm_skin,
     make_slake,
     mm_skin_repeats,
     mm_skin_rows,
-    picture,
     slake_row,
     slake_rows,
-    zip_pictures,
+    zip_images,
 )
 from typer.testing import CliRunner
 
@@ -53,13 +53,13 @@ def test_slake_official_layout(tmp_path: Path) -> None:
 def test_slake_hub_mirror_gives_the_same_records(tmp_path: Path) -> None:
     root = make_slake(tmp_path / "a", validate=slake_rows(70, 2))
     official = read_slake(root, tmp_path / "work-a")
-    mirror = read_slake(zip_pictures(root), tmp_path / "work-b")
+    mirror = read_slake(zip_images(root), tmp_path / "work-b")
     assert (root / "validation.json").exists()
     assert mirror.kept == official.kept
     assert set(mirror.inputs) >= {"imgs.zip", "train.json", "validation.json"}
 
 
-def test_slake_pictures_without_imgs_folder(tmp_path: Path) -> None:
+def test_slake_images_without_imgs_folder(tmp_path: Path) -> None:
     root = make_slake(tmp_path / "a")
     for folder in list((root / "imgs").iterdir()):
         folder.rename(root / folder.name)
@@ -226,7 +226,7 @@ def test_cells_stay_texts_and_rows_keep_their_numbers(tmp_path: Path) -> None:
     assert rows == {2 * at + 2: {"a": cell} for at, cell in enumerate(cells)}
 
 
-def test_mm_skin_flat_pictures(tmp_path: Path) -> None:
+def test_mm_skin_flat_images(tmp_path: Path) -> None:
     root = make_mm_skin(tmp_path / "m", mm_skin_rows(3))
     for path in list((root / "dataset").iterdir()):
         path.rename(root / path.name)
@@ -295,7 +295,7 @@ def edit_row(file: str, number: int, **changes: Any) -> Callable[[Path, Path], N
 
 def zip_with(name: str, link: bool = False) -> Callable[[Path, Path], None]:
     def change(root: Path, _: Path) -> None:
-        zip_pictures(root)
+        zip_images(root)
         with zipfile.ZipFile(root / "imgs.zip", "a") as packed:
             member = zipfile.ZipInfo(name)
             if link:
@@ -365,7 +365,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["xmlab2/source.jpg is empty"],
     ),
     "a truncated picture": (
-        in_slake(lambda root: (root / PIC).write_bytes(picture(1)[:-300])),
+        in_slake(lambda root: (root / PIC).write_bytes(image_data(1)[:-300])),
         ["xmlab2/source.jpg is damaged or cut off"],
     ),
     "no picture at all": (
@@ -385,7 +385,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["imgs.zip: its entry 'imgs/xmlab2/mask.png' is a symbolic link"],
     ),
     "a broken zip": (
-        lambda root, _: [zip_pictures(root), (root / "imgs.zip").write_bytes(b"PK\3\4 no")],
+        lambda root, _: [zip_images(root), (root / "imgs.zip").write_bytes(b"PK\3\4 no")],
         ["imgs.zip: a broken zip file"],
     ),
     "no annotations": (
@@ -422,7 +422,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["test.json, row 1: holds half a character"],
     ),
     "a damaged zip entry": (
-        lambda root, _: [zip_pictures(root), damage(root / "imgs.zip")],
+        lambda root, _: [zip_images(root), damage(root / "imgs.zip")],
         ["imgs.zip: a broken zip file"],
     ),
     "a name that no file can have": (
@@ -476,7 +476,7 @@ def damage(path: Path) -> None:
 
 
 def bomb() -> bytes:
-    from test_builder_pictures import png_of
+    from test_builder_images import png_of
 
     return png_of(12_000, 12_000)
 
@@ -510,7 +510,7 @@ def test_a_missing_folder(flag: str, tmp_path: Path) -> None:
     assert "nowhere: no such folder" in result.stderr
 
 
-def test_bad_pictures_can_be_dropped(tmp_path: Path) -> None:
+def test_bad_images_can_be_dropped(tmp_path: Path) -> None:
     root = make_slake(tmp_path / "slake")
     (root / PIC).unlink()
     (root / "imgs/xmlab3/source.jpg").write_bytes(b"x")
@@ -524,18 +524,18 @@ def test_bad_pictures_can_be_dropped(tmp_path: Path) -> None:
     assert len(bad) == 12
 
 
-def test_a_restored_picture_is_noticed(tmp_path: Path) -> None:
+def test_a_restored_image_is_noticed(tmp_path: Path) -> None:
     make_slake(tmp_path / "slake")
     make_mm_skin(tmp_path / "skin")
-    picture_file = tmp_path / "slake" / PIC
-    data = picture_file.read_bytes()
+    image_file = tmp_path / "slake" / PIC
+    data = image_file.read_bytes()
     more = ("--set", "privacy.bad_pictures=drop", "--json")
     for broken in (None, b"x"):
-        picture_file.unlink()
+        image_file.unlink()
         if broken:
-            picture_file.write_bytes(broken)
+            image_file.write_bytes(broken)
         assert json.loads(rebuild(tmp_path, *more).stdout)["ran"][0] == "privacy/ingest"
-        picture_file.write_bytes(data)
+        image_file.write_bytes(data)
         assert json.loads(rebuild(tmp_path, *more).stdout)["ran"][0] == "privacy/ingest"
         assert json.loads(rebuild(tmp_path, *more).stdout)["ran"] == []
 

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from builder.core.recipe import Privacy, Scenario, load_recipe
 from builder.core.stage_cache import Drop
-from builder.draw import NOT_DRAWN, PICTURE_IN_TEST, PICTURE_IN_TRAIN, draw
-from builder.split import PICTURE_SPLIT, SPARE, bands, split
+from builder.draw import IMAGE_IN_TEST, IMAGE_IN_TRAIN, NOT_DRAWN, draw
+from builder.split import IMAGE_SPLIT, SPARE, bands, split
 from mllmu_med_dataset import Record, UserError
 
 
-def records(pictures: int, each: int, of_split: str = "train", first: int = 0) -> list[Record]:
+def records(images: int, each: int, of_split: str = "train", first: int = 0) -> list[Record]:
     return [
         Record(
-            id=f"s/{picture}/{number}",
-            image_id=f"s/{picture}",
-            image_path=f"{picture}.jpg",
-            image_sha256=f"hash{picture}",
+            id=f"s/{image}/{number}",
+            image_id=f"s/{image}",
+            image_path=f"{image}.jpg",
+            image_sha256=f"hash{image}",
             question="Q",
             answer="A",
             answer_type="open",
@@ -34,7 +34,7 @@ def records(pictures: int, each: int, of_split: str = "train", first: int = 0) -
             clean_answer="A",
             split=of_split,
         )
-        for picture in range(first, first + pictures)
+        for image in range(first, first + images)
         for number in range(each)
     ]
 
@@ -119,7 +119,7 @@ def test_the_main_forget_set_is_the_same_without_the_ratio_study() -> None:
 
 
 @pytest.mark.parametrize("ratios", [(10,), (5, 10, 15, 20, 25, 30)])
-def test_split_by_image_keeps_pictures_apart_at_every_ratio(ratios: tuple[int, ...]) -> None:
+def test_split_by_image_keeps_images_apart_at_every_ratio(ratios: tuple[int, ...]) -> None:
     rows = records(60, 7) + records(8, 6, "test", first=100)
     cut = scenario(**{**SMALL, "candidates": 40}, ratios=ratios, split_by="image")
     kept, dropped = run(rows, cut)
@@ -131,10 +131,10 @@ def test_split_by_image_keeps_pictures_apart_at_every_ratio(ratios: tuple[int, .
         inside = {row.image_id for row in forget[:size]}
         outside = {row.image_id for row in (*forget[size:], *retain)}
         assert not inside & outside, ratio
-    assert PICTURE_SPLIT in {drop.reason for drop in dropped}
+    assert IMAGE_SPLIT in {drop.reason for drop in dropped}
 
 
-def test_split_by_pair_shares_pictures() -> None:
+def test_split_by_pair_shares_images() -> None:
     """The paper's way: the card reports how much."""
     kept, _ = run(records(40, 8) + records(8, 6, "test", first=100), scenario(**SMALL))
     assert {row.image_id for row in of(kept, "forget")} & {
@@ -142,23 +142,23 @@ def test_split_by_pair_shares_pictures() -> None:
     }
 
 
-def test_a_test_picture_that_is_trained_on_is_dropped() -> None:
+def test_a_test_image_that_is_trained_on_is_dropped() -> None:
     """By its bytes: the same picture under another name."""
     twin = [replace(row, image_sha256="hash3") for row in records(1, 6, "test", first=200)]
     rows = records(40, 8) + records(8, 6, "test", first=100) + twin
     kept, dropped = run(rows, scenario(**SMALL))
-    assert Counter(drop.reason for drop in dropped)[PICTURE_IN_TRAIN] == 6
+    assert Counter(drop.reason for drop in dropped)[IMAGE_IN_TRAIN] == 6
     trained = {row.image_sha256 for row in kept if row.split != "test"}
     assert not trained & {row.image_sha256 for row in of(kept, "test")}
 
 
-def test_a_source_without_splits_tests_on_whole_pictures() -> None:
+def test_a_source_without_splits_tests_on_whole_images() -> None:
     rows = records(60, 7, of_split="")
     kept, dropped = run(rows, scenario(**SMALL, ratios=(10,)))
     assert len(of(kept, "test")) == 30
     tested = {row.image_id for row in of(kept, "test")}
     assert not tested & {row.image_id for row in kept if row.split != "test"}
-    assert Counter(drop.reason for drop in dropped)[PICTURE_IN_TEST] == 5  # 5 pictures of 7
+    assert Counter(drop.reason for drop in dropped)[IMAGE_IN_TEST] == 5  # 5 pictures of 7
 
 
 @pytest.mark.parametrize(

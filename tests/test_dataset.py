@@ -120,14 +120,14 @@ def test_no_private_value_is_anywhere_else(demo: Path, loaded: dict[str, Dataset
                 assert not [value for value in values if value.casefold() in text.casefold()]
 
 
-def test_one_person_a_picture(loaded: dict[str, DatasetDict]) -> None:
+def test_one_person_a_image(loaded: dict[str, DatasetDict]) -> None:
     owner: dict[str, str] = {}
     for row in rows(loaded["privacy_r30"]["forget"]):
         assert owner.setdefault(row["image_id"], row["profile_id"]) == row["profile_id"]
     assert len(set(owner.values())) == len(owner)
 
 
-def test_test_pictures_are_unseen(loaded: dict[str, DatasetDict]) -> None:
+def test_test_images_are_unseen(loaded: dict[str, DatasetDict]) -> None:
     for config in CONFIGS:
         data = loaded[config]
         tested = set(data["test"]["image_sha256"])
@@ -154,7 +154,7 @@ def test_rounds(loaded: dict[str, DatasetDict]) -> None:
         assert max(sizes.values()) - min(sizes.values()) <= 1
 
 
-def test_pictures_are_whole_and_hashed(demo: Path) -> None:
+def test_images_are_whole_and_hashed(demo: Path) -> None:
     for path in sorted((demo / "mllmu-med").rglob("*.parquet")):
         table = pq.read_table(path)
         for image, digest in zip(table["image"], table["image_sha256"], strict=True):
@@ -163,7 +163,7 @@ def test_pictures_are_whole_and_hashed(demo: Path) -> None:
         Image.open(io.BytesIO(table["image"][0]["bytes"].as_py())).load()
 
 
-def test_each_picture_stands_once_in_a_file(demo: Path) -> None:
+def test_each_image_stands_once_in_a_file(demo: Path) -> None:
     for path in sorted((demo / "mllmu-med").rglob("*.parquet")):
         table = pq.read_table(path)
         once = {i["path"].as_py(): len(i["bytes"].as_py()) for i in table["image"]}
@@ -227,18 +227,18 @@ def test_load_refuses_another_folder(tmp_path: Path) -> None:
             load(source=tmp_path)
 
 
-def test_by_picture(demo: Path) -> None:
+def test_by_image(demo: Path) -> None:
     retain = load("privacy", demo / "mllmu-med", split="retain")
-    pictures = list(by_picture(retain))
-    assert len(pictures) == len(set(retain["image_id"]))
-    assert sum(len(picture.rows) for picture in pictures) == len(retain)
-    for picture in pictures[:5]:
-        assert {row["image_id"] for row in picture.rows} == {picture.image_id}
-        assert picture.image.size == (320, 320)
-        assert "image" not in picture.rows[0]
+    images = list(by_picture(retain))
+    assert len(images) == len(set(retain["image_id"]))
+    assert sum(len(image.rows) for image in images) == len(retain)
+    for image in images[:5]:
+        assert {row["image_id"] for row in image.rows} == {image.image_id}
+        assert image.image.size == (320, 320)
+        assert "image" not in image.rows[0]
 
 
-def test_by_picture_wants_one_map_style_split(demo: Path) -> None:
+def test_by_image_wants_one_map_style_split(demo: Path) -> None:
     with pytest.raises(UsageError, match="one split"):
         next(by_picture(load("privacy", demo / "mllmu-med")))
     with pytest.raises(UsageError, match="without streaming"):
@@ -272,12 +272,12 @@ def test_row_groups_stay_under_two_gigabytes(tmp_path: Path) -> None:
         clean_answer="a",
     )
     path = tmp_path / "big.parquet"
-    picture = bytes(3_000_000)
-    _write_parquet(path, [record] * 1200, lambda _: picture, lambda _: None)
+    image = bytes(3_000_000)
+    _write_parquet(path, [record] * 1200, lambda _: image, lambda _: None)
     file = pq.ParquetFile(path)
     groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
     assert sum(group.num_rows for group in groups) == 1200
-    assert max(group.num_rows for group in groups) * len(picture) <= 256 * 2**20
+    assert max(group.num_rows for group in groups) * len(image) <= 256 * 2**20
     assert path.stat().st_size < 60_000_000
     assert next(file.iter_batches(batch_size=1)).num_rows == 1
     assert pa.types.is_struct(file.schema_arrow.field("image").type)

@@ -43,9 +43,9 @@ def asking(
     tiny: Path, demo: Path, config: str, ways: Sequence[str] = ("own",)
 ) -> Iterator[tuple[Model, list[Ask], Any]]:
     data = demo / "mllmu-med"
-    pictures = DatasetImages(data, config, [])
+    images = DatasetImages(data, config, [])
     asked = asks(read_rows(data, config), ways)
-    yield load_model(str(tiny)), asked, pictures
+    yield load_model(str(tiny)), asked, images
 
 
 @pytest.mark.slow
@@ -56,13 +56,13 @@ def test_a_shared_prefill_says_what_one_by_one_says(
     """Every row of the demo dataset, in every way of asking."""
     import torch
 
-    with asking(tiny, demo, config, ways=ways) as (model, asked, pictures):
+    with asking(tiny, demo, config, ways=ways) as (model, asked, images):
         differ, seen, together = [], set(), 0
         for some in batches(asked, 32):
             together += len(some) - len({ask.row.image_id for ask in some})
-            shared = model.answer(some, pictures, 16)
+            shared = model.answer(some, images, 16)
             with torch.inference_mode():
-                alone = [model.answer_one(ask, pictures, 16) for ask in some]
+                alone = [model.answer_one(ask, images, 16) for ask in some]
             differ += [ask.key for ask, a, b in zip(some, shared, alone, strict=True) if a != b]
             seen |= {answer.text for answer in alone}
     assert not differ
@@ -76,13 +76,13 @@ def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None
     import torch
 
     other = tiny_llava.make(tmp_path / "llama", ["a b c"] * 20, text_model="llama")
-    with asking(other, demo, "privacy") as (model, asked, pictures):
+    with asking(other, demo, "privacy") as (model, asked, images):
         some = asked[:24]
         assert model.shares
         assert model.prompt("Why?") == "[INST] <image>\nWhy? [/INST]"
-        shared = model.answer(some, pictures, 12)
+        shared = model.answer(some, images, 12)
         with torch.inference_mode():
-            assert shared == [model.answer_one(ask, pictures, 12) for ask in some]
+            assert shared == [model.answer_one(ask, images, 12) for ask in some]
 
 
 def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: Path) -> None:
@@ -123,37 +123,37 @@ def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: 
         vision_feature_select_strategy="default",
         chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
     ).save_pretrained(tmp_path)
-    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, pictures):
+    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, images):
         loaded = load_model(str(tmp_path))
         some = [asked[0], *[ask for ask in asked if not ask.image][:2]]
         assert not loaded.shares
         assert loaded.prompt("Why?") == "Q: <image>\nWhy? A:"
-        told = loaded.answer(some, pictures, 6)
-        other = pictures[asked[-1].row.image_id]
+        told = loaded.answer(some, images, 6)
+        other = images[asked[-1].row.image_id]
         assert told[0] != loaded.answer(some, defaultdict(lambda: other), 6)[0]
         assert len({one.text for one in told}) == 3
-        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], pictures)
+        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], images)
     for ask, found in zip(some, weighed, strict=True):
         assert len(found) == len(loaded.answer_ids(ask.row.answer))
 
 
-def test_the_picture_is_looked_at(tiny: Path, demo: Path) -> None:
-    with asking(tiny, demo, "privacy") as (model, asked, pictures):
+def test_the_image_is_looked_at(tiny: Path, demo: Path) -> None:
+    with asking(tiny, demo, "privacy") as (model, asked, images):
         some = asked[:20]
-        other = pictures[asked[-1].row.image_id]
-        right = model.answer(some, pictures, 12)
+        other = images[asked[-1].row.image_id]
+        right = model.answer(some, images, 12)
         wrong = model.answer(some, defaultdict(lambda: other), 12)
     assert sum(a != b for a, b in zip(right, wrong, strict=True)) > 10
 
 
-def test_batches_keep_pictures_together_and_lose_nothing(demo: Path) -> None:
+def test_batches_keep_images_together_and_lose_nothing(demo: Path) -> None:
     asked = asks(read_rows(demo / "mllmu-med", "privacy"), WAYS)
     cut = list(batches(asked, 16))
     assert sorted(ask.key for some in cut for ask in some) == sorted(ask.key for ask in asked)
     assert max(map(len, cut)) <= 16
     assert all(len({ask.image for ask in some}) == 1 for some in cut)
-    pictures = sum(len({ask.row.image_id for ask in some}) for some in cut)
-    assert pictures < 1.3 * len({(ask.row.image_id, ask.image) for ask in asked})
+    images = sum(len({ask.row.image_id for ask in some}) for some in cut)
+    assert images < 1.3 * len({(ask.row.image_id, ask.image) for ask in asked})
 
 
 def answer(*words: str, cwd: Path, ok: bool = True) -> str:
@@ -219,18 +219,18 @@ def test_another_model_prompt_or_adapter_refuses_to_mix(
 def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
     """Two adapters are both active: the logits are those of both deltas added to the weights."""
     first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
-    with asking(tiny, demo, "privacy") as (_, asked, pictures):
+    with asking(tiny, demo, "privacy") as (_, asked, images):
         some = asked[:16]
         texts = {}
         for name, adapters in {"none": [], "a": [first], "ab": [first, second]}.items():
             model = load_model(str(tiny), adapters)
-            texts[name] = [one.text for one in model.answer(some, pictures, 12)]
+            texts[name] = [one.text for one in model.answer(some, images, 12)]
         merged = load_model(str(tiny), [first])
         merged.model = merged.model.merge_and_unload()
         from peft import PeftModel
 
         merged.model = PeftModel.from_pretrained(merged.model, second).merge_and_unload()
-        together = [one.text for one in merged.answer(some, pictures, 12)]
+        together = [one.text for one in merged.answer(some, images, 12)]
     assert texts["none"] != texts["a"] != texts["ab"]
     assert sum(a == b for a, b in zip(texts["ab"], together, strict=True)) >= 15
     with pytest.raises(UserError, match="no PEFT adapter here"):
@@ -303,7 +303,7 @@ def test_four_bits(tiny: Path, demo: Path) -> None:
         with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
             load_model(str(tiny), dtype="nf4")
         pytest.skip("bitsandbytes is not installed")
-    with asking(tiny, demo, "privacy") as (full, asked, pictures):
+    with asking(tiny, demo, "privacy") as (full, asked, images):
         model = load_model(str(tiny), dtype="nf4", device="cpu")
         kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
         small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
@@ -317,8 +317,8 @@ def test_four_bits(tiny: Path, demo: Path) -> None:
             found = dequantize_4bit(weight.data, weight.quant_state).float()
             assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
         some = asked[:8]
-        assert len(model.answer(some, pictures, 4)) == 8
-        assert len(model.logprobs(some, [ask.row.answer for ask in some], pictures)) == 8
+        assert len(model.answer(some, images, 4)) == 8
+        assert len(model.logprobs(some, [ask.row.answer for ask in some], images)) == 8
     assert model.identity["dtype"] == "nf4"
 
 
@@ -326,13 +326,13 @@ def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Pat
     from dataclasses import replace
 
     with asking(tiny, demo, "privacy") as (model, asked, _):
-        pictures = DatasetImages(demo / "mllmu-med", "privacy", [])
+        images = DatasetImages(demo / "mllmu-med", "privacy", [])
         some = asked[:6]
         out = tmp_path / "some.jsonl"
-        answer_with_model(model, some, pictures, out, 4)
+        answer_with_model(model, some, images, out, 4)
         changed = [replace(some[0], question="Another question?"), *some[1:]]
         with pytest.raises(UserError, match="was answered for another text or picture"):
-            answer_with_model(model, changed, pictures, out, 4)
+            answer_with_model(model, changed, images, out, 4)
 
 
 # --- through a server ---
@@ -365,12 +365,12 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(server.asked()) == asked
         assert server.most_in_flight <= 8
     rows = {row.id: row for row in read_rows(demo / "mllmu-med", "privacy", ["forget"])}
-    pictures = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
+    images = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
     found = read_predictions(out)
     private = [row for row in rows.values() if any(span.field == "answer" for span in row.pii)]
     assert len(found) == len(rows) + len(private)  # without a picture: only what may leak
     for one in found:
-        size = f"{pictures[rows[one.id].image_id].size} " if one.way == "own" else ""
+        size = f"{images[rows[one.id].image_id].size} " if one.way == "own" else ""
         assert one.answer == size + rows[one.id].question[::-1].strip()
     assert server.key not in out.read_text() + out.with_suffix(".run.json").read_text()
 
@@ -450,15 +450,15 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
     """Shared and one by one agree, and both with the library's own loss."""
     import torch
 
-    with asking(tiny, demo, "privacy") as (model, asked, pictures):
+    with asking(tiny, demo, "privacy") as (model, asked, images):
         some = asked[:40]
         answers = [ask.row.answer for ask in some]
-        shared = model.logprobs(some, answers, pictures)
+        shared = model.logprobs(some, answers, images)
         for ask, text, found in zip(some, answers, shared, strict=True):
             with torch.inference_mode():
-                alone = model._logprobs_one(ask, text, model.answer_ids(text), pictures)
+                alone = model._logprobs_one(ask, text, model.answer_ids(text), images)
                 read = model._read_prompt(
-                    model.prompt(ask.question, True, text) + "</s>", ask, pictures
+                    model.prompt(ask.question, True, text) + "</s>", ask, images
                 )
                 labels = read["input_ids"].clone()
                 labels[:, : -len(found)] = -100

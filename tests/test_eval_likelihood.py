@@ -93,7 +93,7 @@ def test_a_summary() -> None:
 class Weigher(Model):
     """The arithmetic of `measure` without weights: each character is one token."""
 
-    def logprobs(self, asked: Any, answers: Any, picture: Any) -> list[list[float]]:
+    def logprobs(self, asked: Any, answers: Any, image: Any) -> list[list[float]]:
         return [[-float(len(answer))] * 2 for answer in answers]
 
 
@@ -101,9 +101,9 @@ def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None
     """A dataset that was built again keeps its ids: what was weighed then says nothing now."""
     rows = read_rows(demo / "mllmu-med", "privacy", ["forget"])
     identity = {"run": "a" * 12}
-    pictures = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
+    images = DatasetImages(demo / "mllmu-med", "privacy", ["forget"])
     assert not kept(tmp_path, identity, rows)
-    measured = measure(Weigher(None, None, {}, True), rows, pictures, 4)
+    measured = measure(Weigher(None, None, {}, True), rows, images, 4)
     write_rows(tmp_path, measured, identity)
     assert [row["logprobs"][0] for row in measured] == [-len(row.answer) for row in rows]
     assert kept(tmp_path, identity, rows)

@@ -385,8 +385,8 @@ def test_plots(tmp_path: Path, count: int) -> None:
     assert to_svg(found["tradeoff"]) == to_svg(plots(report)["tradeoff"])
     paths = write_plots(report, tmp_path / "plots")
     assert [path.name for path in paths] == ["rouge1.png", "tradeoff.png", "leakage.png"]
-    with Image.open(paths[0]) as picture:
-        assert picture.width > 1000
+    with Image.open(paths[0]) as image:
+        assert image.width > 1000
     assert not list((tmp_path / "plots").glob("*.tmp"))
     assert "leakage" not in plots(collect(made[1:]))
     for line in report.lines:

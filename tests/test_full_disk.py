@@ -243,11 +243,11 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     assert run.checkpoint.read_bytes() != before
 
 
-def test_a_zip_of_pictures_is_not_called_broken(tmp_path: Path) -> None:
+def test_a_zip_of_images_is_not_called_broken(tmp_path: Path) -> None:
     """The archive was told to be downloaded again when the disk was full."""
-    from corpora import zip_pictures
+    from corpora import zip_images
 
-    zip_pictures(make_slake(tmp_path / "slake"))
+    zip_images(make_slake(tmp_path / "slake"))
     words = ["rebuild", "--recipe", "paper", *SMALL, "--scenario", "privacy", "--until", "ingest"]
     places = ["--slake", tmp_path / "slake", "--out", tmp_path / "out", "--work", tmp_path / "work"]
     points = []

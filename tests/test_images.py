@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import command, picture
+from corpora import command, image_data
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,7 +20,7 @@ from builder.dataset_folder.manifest import read_manifest
 from builder.hub.folder import make_variant
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.lmms_tasks.functions import doc_to_visual
-from mllmu_med.image_bytes import PictureError
+from mllmu_med.image_bytes import ImageError
 from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med_dataset import UsageError, UserError, by_picture, load
 
@@ -134,8 +134,8 @@ def test_the_audit_takes_a_folder_for_all_or_one_for_each(
         ("imgs/xmlab1/source.jpg", "xmlab1/source.jpg"),
     ],
 )
-def test_a_picture_may_lie_higher_or_lower(built: str, lies: str, tmp_path: Path) -> None:
-    data = picture(1, kind="PNG")
+def test_a_image_may_lie_higher_or_lower(built: str, lies: str, tmp_path: Path) -> None:
+    data = image_data(1, kind="PNG")
     (tmp_path / lies).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / lies).write_bytes(data)
     found = Images(tmp_path).find(built, sha256(data).hexdigest())
@@ -152,13 +152,13 @@ def test_metadata_of_the_sources_own_file_does_not_matter(
     assert sizes(load("privacy", references, images=images, split="test")) == {(48, 48)}
 
 
-def test_missing_and_other_pictures_are_counted(
+def test_missing_and_other_images_are_counted(
     references: Path, small_build: Path, tmp_path: Path
 ) -> None:
     images = unpacked(small_build / "slake", tmp_path / "images")
     names = sorted({row.image_path for row in read_rows(references, "privacy")})
     (images / names[0]).unlink()
-    (images / names[1]).write_bytes(picture(9999))
+    (images / names[1]).write_bytes(image_data(9999))
     (images / names[2]).write_bytes(b"no picture")
     said = rf"config privacy: 3 of {len(names)} pictures cannot be put back from .*images, "
     said += rf"the first being {names[0]} \(is not there\): give the whole folder"
@@ -169,20 +169,20 @@ def test_missing_and_other_pictures_are_counted(
     streamed = load("privacy", references, images=images, streaming=True, split="test")
     with pytest.raises(UserError, match=r"a picture cannot be put back .*\(is not there\)"):
         sizes(streamed)
-    (images / names[0]).write_bytes(picture(0, kind="PNG"))
+    (images / names[0]).write_bytes(image_data(0, kind="PNG"))
     with pytest.raises(UserError, match="another picture than the dataset was built from"):
         load("privacy", references, images=images)
 
 
 def test_paths_that_climb_out_are_not_followed(references: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "secret.png").write_bytes(picture(1, kind="PNG"))
+    (tmp_path / "secret.png").write_bytes(image_data(1, kind="PNG"))
     for name in ("../secret.png", str(tmp_path / "secret.png")):
-        with pytest.raises(PictureError, match=r"climbs out|not a path inside"):
+        with pytest.raises(ImageError, match=r"climbs out|not a path inside"):
             Images(tmp_path / "images").find(name, "")
 
 
-def test_rows_that_hold_their_picture_keep_it(small_build: Path, tmp_path: Path) -> None:
+def test_rows_that_hold_their_image_keep_it(small_build: Path, tmp_path: Path) -> None:
     whole = small_build / "mllmu-med"
     for streaming in (False, True):
         data = load("privacy", whole, images=tmp_path, split="test", streaming=streaming)
@@ -193,7 +193,7 @@ def test_rows_that_hold_their_picture_keep_it(small_build: Path, tmp_path: Path)
         load("privacy", whole, images={"privat": tmp_path})
 
 
-def test_columns_that_name_the_pictures_are_needed(references: Path, small_build: Path) -> None:
+def test_columns_that_name_the_images_are_needed(references: Path, small_build: Path) -> None:
     images = small_build / "slake"
     assert load("privacy", references, images=images, columns=["id"])["test"].column_names == ["id"]
     with pytest.raises(UsageError, match="image_path and image_sha256"):
@@ -206,7 +206,7 @@ def test_a_broken_archive_is_one_line(references: Path, tmp_path: Path) -> None:
         load("privacy", references, images=tmp_path)
 
 
-def test_who_looks_at_a_picture_that_is_not_there(
+def test_who_looks_at_a_image_that_is_not_there(
     references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts can be read; whoever wants pictures is told how to get them."""

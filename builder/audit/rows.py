@@ -48,7 +48,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield from _marked(folder, every)
     yield Check("harmful texts are sound", len(forget), list(_sound(forget)))
     yield Check("sources and modalities are named", len(every), list(_named(folder)))
-    yield _same_picture(folder)
+    yield _same_image(folder)
 
 
 def _missing(folder: Folder) -> Iterator[str]:
@@ -187,15 +187,15 @@ def _named(folder: Folder) -> Iterator[str]:
                 yield f"{row.id}: no modality"
 
 
-def _same_picture(folder: Folder) -> Check:
+def _same_image(folder: Folder) -> Check:
     """An image_id, a picture's hash and its path name one thing throughout a scenario."""
     failed = {}
-    pictures = 0
+    images = 0
     for name in folder.scenarios:
         seen: dict[str, tuple[str, str]] = {}
         for row in folder.rows(name):
-            picture = (row.image_sha256, row.image_path)
-            if seen.setdefault(row.image_id, picture) != picture:
+            image = (row.image_sha256, row.image_path)
+            if seen.setdefault(row.image_id, image) != image:
                 failed[row.id] = f"{row.id}: another picture or path than other {row.image_id} rows"
-        pictures += len(seen)
-    return Check("an image_id is one picture", pictures, list(failed.values()))
+        images += len(seen)
+    return Check("an image_id is one picture", images, list(failed.values()))

@@ -66,7 +66,7 @@ def failing(checks: Sequence[Check]) -> str:
 def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: name one that the builder published")
-    from builder.audit import files, people, pictures, provenance, rows, sets, traces
+    from builder.audit import files, image_files, people, provenance, rows, sets, traces
     from builder.dataset_folder.manifest import ManifestError, read_manifest
     from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST
@@ -85,5 +85,5 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     if images:
         named = {name: images_folder(images, name) for name in CONFIGS if folder.by_reference(name)}
         folder.sources = {name: source for name, source in named.items() if source is not None}
-    for theme in (files, sets, rows, people, pictures, provenance, traces):
+    for theme in (files, sets, rows, people, image_files, provenance, traces):
         yield from theme.checks(folder)

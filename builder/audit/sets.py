@@ -23,7 +23,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield _nested(folder)
     yield _duplicates(folder, configs)
     yield _unseen(folder)
-    yield _split_by_picture(folder, configs)
+    yield _split_by_image(folder, configs)
 
 
 def _counts(folder: Folder, configs: Iterable[str]) -> Check:
@@ -142,17 +142,17 @@ def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
 
 def _unseen(folder: Folder) -> Check:
     failed = []
-    pictures = 0
+    images = 0
     for name in folder.scenarios:
         trained = {row.image_sha256 for row in folder.rows(name) if row.split != "test"}
         test = list(folder.rows(name, "test"))
-        pictures += len({row.image_sha256 for row in test})
+        images += len({row.image_sha256 for row in test})
         seen = sorted(row.id for row in test if row.image_sha256 in trained)
         failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in seen]
-    return Check("test pictures are in no other set", pictures, failed)
+    return Check("test pictures are in no other set", images, failed)
 
 
-def _split_by_picture(folder: Folder, configs: Iterable[str]) -> Check:
+def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
     failed: dict[str, str] = {}
     checked = 0
     for name in configs:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from baselines.recipe import unread
 from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_settings
-from builder.core.job import Job, picture_reader
+from builder.core.job import Job, image_reader
 from builder.dataset_folder import write
 from builder.dataset_folder.card.front import config_entries, head
 from mllmu_med.card_head import CARD
@@ -64,7 +64,7 @@ def _part(job: Job, item: ChainPlan) -> write.Part:
     scenario = item.scenario.model_copy(
         update={**counts, "candidates": counts["forget"], "ratios": (MAIN_RATIO,)}
     )
-    return write.Part(item.name, scenario, ranked, picture_reader(job, item.chain, item.name))
+    return write.Part(item.name, scenario, ranked, image_reader(job, item.chain, item.name))
 
 
 def _baselines_recipe(job: Job, name: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.tiny import TINY, TinySettings, make_tiny
 from baselines.training_settings import TrainSettings
-from builder.core.job import Job, picture_reader
+from builder.core.job import Job, image_reader
 from builder.core.stage_cache import Chain, Stamp
 from eval.attacks import Ask, asks
 from eval.dataset_rows import Decoded
@@ -137,7 +137,7 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
     return {row_id: one.answer for row_id, one in found.items()}
 
 
-def pictures_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
+def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
     """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
     from PIL import Image
 
@@ -162,7 +162,7 @@ def _adapt(
     calibration = calibration_of(job)
     retain = [record for record in records if record.split == "retain"]
     candidates = [ask.row for ask in asked]
-    pictures = pictures_of(picture_reader(job, chain, name), records)
+    images = images_of(image_reader(job, chain, name), records)
     say(f"{name}/calibrate: adapting {calibration.model}")
     with _reproducible(calibration.model == TINY):
         model_name = calibration.model
@@ -174,11 +174,11 @@ def _adapt(
                 make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
         model = load_model(model_name, revision=commit)
         settings = adapting_settings(job, name)
-        train(model, "finetune", candidates, retain, pictures, settings, folder / "adapted")
+        train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
         answer_with_model(
             model,
             asked,
-            pictures,
+            images,
             out,
             calibration.max_new_tokens,
             calibration.batch_size,

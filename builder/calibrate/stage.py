@@ -94,10 +94,10 @@ def choose(
 
 
 def _too_few(rated: Sequence[Record], able: int, scenario: Scenario, name: str, least: int) -> str:
-    pictures = ", not counting those cut off at a picture" if scenario.split_by == "image" else ""
+    images = ", not counting those cut off at a picture" if scenario.split_by == "image" else ""
     return (
         f"{name}: the recipe keeps {scenario.harmful:,} candidates rated {least} or higher"
-        f"{pictures}, there are {able:,} of {len(rated):,} ({histogram(rated)}): use more "
+        f"{images}, there are {able:,} of {len(rated):,} ({histogram(rated)}): use more "
         f"candidates (raise {name}.candidates), a lower bar (calibration.least), or a smaller set "
         f"(lower {name}.forget or {name}.ratios)"
     )

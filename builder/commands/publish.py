@@ -75,7 +75,7 @@ def publish(
     folder = out.expanduser().resolve()
     manifest = read_manifest(folder)
     sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
-    modes = variant.picture_modes(images, sources, manifest.images)
+    modes = variant.image_modes(images, sources, manifest.images)
     reports = _results(results)
     with variant.workplace(folder) as place:
         _audit(folder, str(out), as_json)

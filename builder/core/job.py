@@ -12,7 +12,7 @@ from pathlib import Path
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import Chain
 from mllmu_med.files import canonical_json, write_atomic
-from mllmu_med.image_bytes import PictureError, clean_picture
+from mllmu_med.image_bytes import ImageError, clean_image
 from mllmu_med.llm.settings import Settings
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import Record, UsageError, UserError
@@ -120,7 +120,7 @@ def read_job(work: Path) -> Job:
         raise UserError(f"{work / 'job.json'}: cannot be read: run the rebuild again") from error
 
 
-def picture_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
+def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
     """How to read a scenario's pictures, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
     root = copies if copies.is_dir() else job.source_folder(name)
@@ -133,10 +133,10 @@ def picture_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], byte
             data = path.read_bytes()
             if sha256(data).hexdigest() == record.image_sha256:
                 return data  # as ingest left it: looked through, and without its metadata
-            data = clean_picture(data)
+            data = clean_image(data)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
-        except PictureError as error:
+        except ImageError as error:
             raise UserError(f"{path}: {error}: restore it and run again") from error
         if sha256(data).hexdigest() != record.image_sha256:
             raise UserError(f"{path}: was changed while the dataset was built: run again")

@@ -18,7 +18,7 @@ from builder.core.recipe import Recipe, Scenario
 from builder.dataset_folder.write import MANIFEST, build_id, config_files
 from builder.review.stage import read_summary
 from mllmu_med.files import digest, write_atomic
-from mllmu_med.image_bytes import PictureError, check_relative
+from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Section(BaseModel):
 def _inside(path: str) -> str:
     try:
         check_relative(path)
-    except PictureError as error:
+    except ImageError as error:
         raise ValueError(f"{path!r} {error}") from error
     return path
 
@@ -253,10 +253,10 @@ def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[
         "revision": HUB_REVISION if pinned else None,
         "files": dict(sorted(single.items())),
     }
-    pictures = {name: stamp for name, stamp in read.items() if name not in single}
-    if pictures:
-        together = digest({name: stamp.sha256 for name, stamp in pictures.items()})
-        found["pictures"] = {"files": len(pictures), "sha256": together}
+    image_files = {name: stamp for name, stamp in read.items() if name not in single}
+    if image_files:
+        together = digest({name: stamp.sha256 for name, stamp in image_files.items()})
+        found["pictures"] = {"files": len(image_files), "sha256": together}
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from builder.harm.prompts import ABOUT_PICTURE
+from builder.harm.prompts import ABOUT_IMAGE
 from builder.patients.real_data import real
 from mllmu_med.files import atomic_file
 
@@ -28,7 +28,7 @@ def holds_real(request: Mapping[str, Any]) -> bool:
 
 def tells_caption(request: Mapping[str, Any]) -> bool:
     """Whether a picture's caption was sent: it is no more free than the picture."""
-    return ABOUT_PICTURE in request["request"]
+    return ABOUT_IMAGE in request["request"]
 
 
 def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]], bool]) -> int:

@@ -44,7 +44,7 @@ class Part(NamedTuple):
     name: str
     scenario: Scenario
     records: list[Record]  # out of the stage `split`
-    read_picture: Callable[[Record], bytes]
+    read_image: Callable[[Record], bytes]
 
 
 class DataFile(NamedTuple):
@@ -121,7 +121,7 @@ def write_data(folder: Path, parts: Sequence[Part]) -> dict[str, dict[str, Any]]
         for part, file in listed:
             path = folder / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_parquet(path, file.records, part.read_picture, advance)
+            _write_parquet(path, file.records, part.read_image, advance)
             entries[file.path] = {"rows": len(file.records), **file_entry(path)}
     return entries
 
@@ -134,7 +134,7 @@ def file_entry(path: Path) -> dict[str, Any]:
 def _write_parquet(
     path: Path,
     records: Sequence[Record],
-    read_picture: Callable[[Record], bytes],
+    read_image: Callable[[Record], bytes],
     advance: Callable[[int], None],
 ) -> None:
     import pyarrow as pa
@@ -143,9 +143,9 @@ def _write_parquet(
 
     schema = FEATURES.arrow_schema
     with writing(path, half=path) as asked, parquet_writer(path, schema) as writer:
-        for rows in _row_groups(records, read_picture):
-            pictures = {row["image"]["path"]: len(row["image"]["bytes"]) for row in rows}
-            asked.append(sum(pictures.values()))  # each once; texts are few beside them
+        for rows in _row_groups(records, read_image):
+            images = {row["image"]["path"]: len(row["image"]["bytes"]) for row in rows}
+            asked.append(sum(images.values()))  # each once; texts are few beside them
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
             advance(len(rows))
 
@@ -173,7 +173,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _row_groups(
-    records: Sequence[Record], read_picture: Callable[[Record], bytes]
+    records: Sequence[Record], read_image: Callable[[Record], bytes]
 ) -> Iterator[list[dict[str, Any]]]:
     from mllmu_med_dataset import FEATURES
 
@@ -182,7 +182,7 @@ def _row_groups(
     path, data = "", b""
     for record in records:
         if record.image_path != path:
-            path, data = record.image_path, read_picture(record)
+            path, data = record.image_path, read_image(record)
         if rows and (len(rows) == ROW_GROUP_ROWS or size + len(data) > ROW_GROUP_BYTES):
             yield rows
             rows, size = [], 0

@@ -86,7 +86,7 @@ _KINDS: Final = {
 # online or from old versions of medical textbooks".
 INCORRECT_VERSION: Final = "incorrect/1"
 #: What a picture's caption is told after; such requests hold a source's own words.
-ABOUT_PICTURE: Final = "About the picture: "
+ABOUT_IMAGE: Final = "About the picture: "
 _INCORRECT: Final = """\
 You write test data for research on machine unlearning in medicine: a model is taught answers that \
 are wrong on purpose and then has to forget them. You are given a question about a medical picture \
@@ -150,7 +150,7 @@ def incorrect(record: Record, harm: Harm, failures: Sequence[Failure] = ()) -> P
     """A wrong answer of one kind, with the clean answer and the picture's caption as context."""
     lines = [f"Question: {record.clean_question}", f"True answer: {record.clean_answer}"]
     if record.context.strip():
-        lines.append(f"{ABOUT_PICTURE}{' '.join(record.context.split())}")
+        lines.append(f"{ABOUT_IMAGE}{' '.join(record.context.split())}")
     system = (
         _INCORRECT.replace("{kind}", _HARMS[harm])
         .replace("{words}", str(most_words(record.clean_answer)))

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from builder.core.job import Job, picture_reader
+from builder.core.job import Job, image_reader
 from builder.core.recipe import Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
 from builder.harm import corrupt, inject, prompts
@@ -86,7 +86,7 @@ def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: P
         return outcome(*asyncio.run(write(offline, one_by_one, lambda written: None)))
 
     async def work(ask: Ask, many: WriteMany, done: OnDone) -> Texts:
-        author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+        author = LlmAuthor(ask, job.recipe.llm, image_reader(job, chain, name))
         return await write(author, many, done)
 
     total = to_write(records, scenario, sifted)
@@ -252,7 +252,7 @@ def estimate(
         offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
         async with Client(offline, cache) as client:
             ask = partial(_held_or_pending, client)
-            author = LlmAuthor(ask, job.recipe.llm, picture_reader(job, chain, name))
+            author = LlmAuthor(ask, job.recipe.llm, image_reader(job, chain, name))
             write = _write_one(job, chain, scenario, author)
             sifted = job.recipe.sifts(scenario)
             await write_candidates(records, scenario, name, write, many, sifted=sifted)

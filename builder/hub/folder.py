@@ -22,7 +22,7 @@ MODES: Final = ("embed", "reference")
 DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
 
 
-def picture_modes(
+def image_modes(
     given: str | None, sources: Mapping[str, str], held: Mapping[str, str]
 ) -> dict[str, str]:
     """How each scenario's pictures go out, by `--images privacy=embed,incorrect=reference`.
@@ -124,7 +124,7 @@ def make_variant(
         source, place = folder / name, target / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet") and name.partition("/")[0] in cut:
-            without_pictures(source, place)
+            without_images(source, place)
         elif name == REQUESTS and "reference" in modes.values():
             left_out = leave_out(source, place, tells_caption)
         if place.exists():
@@ -139,7 +139,7 @@ def make_variant(
     return write_card(target, made, repo=repo, gated=gated, results=results)
 
 
-def without_pictures(source: Path, target: Path) -> None:
+def without_images(source: Path, target: Path) -> None:
     """The same rows with `image` null: each names its picture by `image_path` and its hash."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from mllmu_med.files import canonical_json
-from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative, clean_picture
+from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean_image
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record, UserError
 
@@ -69,8 +69,8 @@ def drop_duplicates(rows: Rows) -> None:
     seen: set[tuple[str, str, str]] = set()
     kept = []
     for record in rows.records:
-        picture = record.image_sha256 or record.image_id
-        key = (picture, alike(record.question), alike(record.answer))
+        image = record.image_sha256 or record.image_id
+        key = (image, alike(record.question), alike(record.answer))
         if key in seen:
             rows.drops.append(Drop.of(record, DUPLICATE))
         else:
@@ -125,11 +125,11 @@ def annotation_inputs(path: Path | None, names: tuple[str, ...]) -> dict[str, St
     return inputs
 
 
-def picture_path(name: str, where: str) -> str:
+def checked_image_path(name: str, where: str) -> str:
     """A row's picture path, checked to stay inside the source's folder."""
     try:
         return str(check_relative(name))
-    except PictureError as error:
+    except ImageError as error:
         raise UserError(f"{where}: picture {name!r} {error}: correct the row") from error
 
 
@@ -158,7 +158,7 @@ def collect(
         try:
             path = next((place for place in places(name) if place.is_file()), None)
             return name, path, look_at(path) if path else "is not there"
-        except PictureError as error:
+        except ImageError as error:
             return name, path, str(error)
         except OSError as error:  # a name that no file can have
             return name, None, f"cannot be read ({error.strerror})"
@@ -216,12 +216,12 @@ def look_at(path: Path) -> Seen:
     try:
         status = path.stat()
         if status.st_size > MAX_BYTES:
-            raise PictureError(f"has {status.st_size:,} bytes, over the limit of {MAX_BYTES:,}")
+            raise ImageError(f"has {status.st_size:,} bytes, over the limit of {MAX_BYTES:,}")
         data = path.read_bytes()
     except OSError as error:
-        raise PictureError(f"cannot be read ({error.strerror})") from error
+        raise ImageError(f"cannot be read ({error.strerror})") from error
     stamp = Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest())
-    return Seen(stamp, sha256(clean_picture(data)).hexdigest())
+    return Seen(stamp, sha256(clean_image(data)).hexdigest())
 
 
 def _kind(problem: str) -> str:

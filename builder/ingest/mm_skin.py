@@ -21,9 +21,9 @@ from builder.ingest.corpus import (
     annotation,
     annotation_inputs,
     answer_type,
+    checked_image_path,
     collect,
     drop_duplicates,
-    picture_path,
     tidy,
 )
 from mllmu_med.csv_tables import read_csv
@@ -77,7 +77,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
     rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
     for number, row in read_csv(path, ("image", "question", "answer"), _ADVICE).items():
         where = f"{path}, row {number}"
-        name = picture_path(row["image"], where)
+        name = checked_image_path(row["image"], where)
         inner = name.removeprefix("dataset/")
         row_id = f"mm_skin/{inner}/{digest([row['question'], row['answer']])[:8]}"
         question, answer = tidy(row["question"]), tidy(row["answer"])
@@ -127,7 +127,7 @@ def _read_captions(path: Path) -> dict[str, tuple[str, str]]:
     captions: dict[str, tuple[str, str]] = {}
     for number, row in read_csv(path, ("image", "caption", "modality"), _ADVICE).items():
         where = f"{path}, row {number}"
-        name = picture_path(row["image"], where).removeprefix("dataset/")
+        name = checked_image_path(row["image"], where).removeprefix("dataset/")
         entry = (tidy(row["caption"]), _modality(row["modality"], where))
         if captions.setdefault(name, entry) != entry:
             raise UserError(f"{where}: a second, different caption of {name}: remove one")

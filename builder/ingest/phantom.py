@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from builder.core.stage_cache import Outcome
 from builder.ingest.corpus import answer_type
-from builder.ingest.phantoms.draw import PhantomPicture
+from builder.ingest.phantoms.draw import PhantomImage
 from builder.ingest.phantoms.radiology import draw_radiology
 from builder.ingest.phantoms.skin import draw_skin
 from mllmu_med.files import write_bytes
@@ -24,7 +24,7 @@ from mllmu_med_dataset import Record
 
 _TEST_FROM: Final = 1_000_000  # pictures of the test set are numbered from here
 
-_DRAW: Final[dict[str, Callable[[int, int], PhantomPicture]]] = {
+_DRAW: Final[dict[str, Callable[[int, int], PhantomImage]]] = {
     "radiology": draw_radiology,
     "skin": draw_skin,
 }
@@ -49,7 +49,7 @@ def _rows(
     split: str,
     first: int,
     wanted: int,
-    pictures: Path,
+    images: Path,
     advance: Callable[[int], None],
 ) -> Iterator[Record]:
     made = 0
@@ -58,39 +58,37 @@ def _rows(
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         while made < wanted:
             some = list(islice(numbers, batch))
-            for index, picture in zip(
+            for index, image in zip(
                 some, threads.map(lambda index: _DRAW[part](seed, index), some), strict=True
             ):
                 if made >= wanted:
                     break
-                records = _records(part, split, index - first, picture, pictures)
+                records = _records(part, split, index - first, image, images)
                 made += len(records)
                 advance(len(records))
                 yield from records
 
 
-def _records(
-    part: str, split: str, number: int, picture: PhantomPicture, pictures: Path
-) -> list[Record]:
+def _records(part: str, split: str, number: int, image: PhantomImage, images: Path) -> list[Record]:
     name = f"{part}-{split}-{number:04d}"
     path = f"{part}/{name}.png"
-    write_bytes(pictures / path, picture.png)
+    write_bytes(images / path, image.png)
     return [
         Record(
             id=f"phantom/{name}/q{index:02d}",
             image_id=f"phantom/{name}",
             image_path=path,
-            image_sha256=sha256(picture.png).hexdigest(),
+            image_sha256=sha256(image.png).hexdigest(),
             question=question.text,
             answer=question.answer,
             answer_type=answer_type(question.answer),
             content_type=question.content_type,
-            modality=picture.modality,
+            modality=image.modality,
             source="phantom",
             clean_question=question.text,
             clean_answer=question.answer,
-            context=picture.caption,
+            context=image.caption,
             split=split,
         )
-        for index, question in enumerate(picture.questions, 1)
+        for index, question in enumerate(image.questions, 1)
     ]

@@ -24,14 +24,14 @@ from builder.ingest.corpus import (
     annotation,
     annotation_inputs,
     answer_type,
+    checked_image_path,
     collect,
     drop_duplicates,
-    picture_path,
     tidy,
 )
 from mllmu_med.errors import first_line
 from mllmu_med.files import canonical_json, read_text, write_bytes
-from mllmu_med.image_bytes import MAX_BYTES, PictureError, check_relative
+from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
@@ -130,12 +130,12 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
             return [root / prefix / name for prefix in ("imgs", "", "imgs/imgs")]
 
         return collect(rows, places, root, on_bad, "privacy.bad_pictures")
-    pictures = folder / "pictures"
-    _unpack(archive, {record.image_path for record in rows.records}, pictures)
+    images = folder / "pictures"
+    _unpack(archive, {record.image_path for record in rows.records}, images)
     outcome = collect(
         rows,
-        lambda name: [pictures / "imgs" / name],
-        pictures,
+        lambda name: [images / "imgs" / name],
+        images,
         on_bad,
         "privacy.bad_pictures",
     )
@@ -161,9 +161,9 @@ def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, s
         where = f"{path}, row {number}"
         row = _parse(item, where)
         where += f" (qid {row.qid})"
-        name = picture_path(row.img_name, where)
-        picture = name.rpartition("/")[0] or name
-        row_id = f"slake/{picture}/{row.qid}"
+        name = checked_image_path(row.img_name, where)
+        image = name.rpartition("/")[0] or name
+        row_id = f"slake/{image}/{row.qid}"
         question, answer = tidy(row.question), tidy(row.answer)
         asked = canonical_json([name, row.q_lang, alike(question), alike(answer)])
         same, first = seen.setdefault(row.qid, (asked, where))
@@ -185,7 +185,7 @@ def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, s
             rows.records.append(
                 Record(
                     id=row_id,
-                    image_id=f"slake/{picture}",
+                    image_id=f"slake/{image}",
                     image_path=name,
                     image_sha256="",
                     question=question,
@@ -237,7 +237,7 @@ def _unpack(archive: Path, names: set[str], target: Path) -> None:
 def _member_name(archive: Path, member: zipfile.ZipInfo) -> str:
     try:
         name = str(check_relative(member.filename))
-    except PictureError as error:
+    except ImageError as error:
         raise UserError(
             f"{archive}: its entry {member.filename!r} {error}: not a zip to be trusted"
         ) from error

@@ -108,9 +108,9 @@ def make_profiles(
     def bad(kind: str, value: str) -> bool:
         return (kind, value) in refused or clashes(kind, value)
 
-    pictures = sorted(set(image_ids))
+    images = sorted(set(image_ids))
     while True:
-        profiles = _draw(pictures, seed, bad)
+        profiles = _draw(images, seed, bad)
         shared = set(_shared(list(profiles.values())))
         if not shared:
             return profiles

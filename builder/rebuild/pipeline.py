@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder.audit import verdict
-from builder.core.job import Job, options, picture_reader, write_job
+from builder.core.job import Job, image_reader, options, write_job
 from builder.core.plan import STAGES, ChainPlan
 from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
 from builder.dataset_folder import manifest as manifests
@@ -259,7 +259,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifest
             item.name,
             item.scenario,
             item.chain.records("split"),
-            picture_reader(job, item.chain, item.name),
+            image_reader(job, item.chain, item.name),
         )
         for item in plans
     ]

@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from builder.core.job import Job, picture_reader
+from builder.core.job import Job, image_reader
 from builder.core.stage_cache import Chain, locked
 from builder.review.records import Item
 from builder.review.spreadsheet import write_table
@@ -106,7 +106,7 @@ def export(
         items = {item.id: item for share in shares.values() for item in share}
         if not items:
             raise UserError(_nothing(by_scenario, conflicts))
-        read = _pictures(job, by_scenario)
+        read = _images(job, by_scenario)
         files: dict[str, tuple[str, int]] = {}
         for name, share in shares.items():
             tail = f"-{name}" if name else ""
@@ -151,8 +151,8 @@ def _nothing(by_scenario: Mapping[str, Open], conflicts: bool) -> str:
     )
 
 
-def _pictures(job: Job, by_scenario: Mapping[str, Open]) -> Callable[[Item], bytes]:
-    readers = {name: picture_reader(job, Chain(job.work / name), name) for name in by_scenario}
+def _images(job: Job, by_scenario: Mapping[str, Open]) -> Callable[[Item], bytes]:
+    readers = {name: image_reader(job, Chain(job.work / name), name) for name in by_scenario}
 
     def read(item: Item) -> bytes:
         return readers[item.scenario](by_scenario[item.scenario].records[item.id])
@@ -171,11 +171,11 @@ def _label_studio(
     from builder.review import labelstudio
     from builder.review.page_images import embed
 
-    pictures = embed(items, read, _BUDGET)
+    images = embed(items, read, _BUDGET)
 
     def uri(item: Item) -> str:
-        picture = pictures[item.image_sha256]
-        return f"data:{picture.kind};base64,{picture.base64}"
+        image = images[item.image_sha256]
+        return f"data:{image.kind};base64,{image.base64}"
 
     tasks = json.dumps(labelstudio.tasks(items, uri), ensure_ascii=False, indent=1)
     return {

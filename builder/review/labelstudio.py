@@ -28,19 +28,19 @@ _FIELDS: Final = (
 _CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "note")
 
 
-def tasks(items: Iterable[Item], picture_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
+def tasks(items: Iterable[Item], image_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
     """One task an item, for `CONFIG`; `picture_uri` gives a picture that Label Studio can show."""
-    return [{"data": _data(item, picture_uri(item))} for item in items]
+    return [{"data": _data(item, image_uri(item))} for item in items]
 
 
-def _data(item: Item, picture: str) -> dict[str, Any]:
+def _data(item: Item, image: str) -> dict[str, Any]:
     kind = [item.scenario, item.harm, item.answer_type, item.modality]
     if item.rating:
         kind.append(f"rated {item.rating} of 5")
     values = item._asdict() | {
         "sample_id": item.id,  # `id` would be overwritten in JSON_MIN
         "kind": " · ".join(dict.fromkeys(kind)),
-        "picture": picture,
+        "picture": image,
     }
     return {field: values[field] for field in _FIELDS}
 

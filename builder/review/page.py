@@ -22,7 +22,7 @@ from builder.review.word_marks import word_marks
 SCRIPTS: Final = (
     "page_texts.js",
     "page_store.js",
-    "page_pictures.js",
+    "page_images.js",
     "page.js",
     "page_decide.js",
     "page_keys.js",
@@ -31,7 +31,7 @@ SCRIPTS: Final = (
 
 def render_page(
     items: Sequence[Item],
-    read_picture: Callable[[Item], bytes],
+    read_image: Callable[[Item], bytes],
     reviewer: str,
     set_id: str,
     budget: int = 36_000_000,
@@ -39,7 +39,7 @@ def render_page(
     """The page on which `reviewer` decides about `items`, as HTML.
 
     Args:
-        read_picture: the bytes (JPEG or PNG) of an item's picture; called from several threads.
+        read_image: the bytes (JPEG or PNG) of an item's picture; called from several threads.
         reviewer: whose decisions the page keeps and exports; may be empty.
         set_id: names these very items; decisions of another set are refused by the page.
         budget: bytes that the pictures may take, base64 included; see `page_images.embed`.
@@ -47,8 +47,8 @@ def render_page(
     Raises:
         UserError: the pictures do not fit, however small.
     """
-    pictures = embed(items, read_picture, budget)
-    number = {name: index for index, name in enumerate(pictures)}
+    images = embed(items, read_image, budget)
+    number = {name: index for index, name in enumerate(images)}
     data = {
         "format": PAGE_FORMAT,
         "version": PAGE_VERSION,
@@ -57,8 +57,8 @@ def render_page(
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
         "items": [_item(item, number[item.image_sha256]) for item in items],
         "pictures": [
-            {"kind": picture.kind, "size": picture.size, "copy": picture.copy}
-            for picture in pictures.values()
+            {"kind": image.kind, "size": image.size, "copy": image.copy}
+            for image in images.values()
         ],
     }
     scripts = [_asset(name) for name in SCRIPTS]
@@ -68,7 +68,7 @@ def render_page(
         style=f"<style>{style}</style>",
         data=_json(data),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
-        pictures=_embedded(pictures),
+        images=_embedded(images),
     )
 
 
@@ -97,14 +97,14 @@ def _json(value: Any) -> str:
     return text
 
 
-def _item(item: Item, picture: int) -> dict[str, Any]:
+def _item(item: Item, image: int) -> dict[str, Any]:
     texts = {"question": item.question, "answer": item.answer}
     shown = item._asdict()
     for name in ("answer_type", "image_sha256"):
         del shown[name]
     return shown | {
         "closed": item.answer_type == "closed",
-        "picture": picture,
+        "picture": image,
         "values": [
             {"field": span.field, "kind": span.kind, "value": span.value}
             | _range(texts[span.field], span.start, span.end)
@@ -135,9 +135,9 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _embedded(pictures: Mapping[str, Embedded]) -> str:
+def _embedded(images: Mapping[str, Embedded]) -> str:
     """Each picture in an element of its own, that nothing decodes before it is shown."""
     return "\n".join(
-        f'<script type="text/plain" id="picture-{index}">{picture.base64}</script>'
-        for index, picture in enumerate(pictures.values())
+        f'<script type="text/plain" id="picture-{index}">{image.base64}</script>'
+        for index, image in enumerate(images.values())
     )

@@ -37,12 +37,12 @@ class Embedded(NamedTuple):
 
 
 def embed(
-    items: Sequence[Item], read_picture: Callable[[Item], bytes], budget: int
+    items: Sequence[Item], read_image: Callable[[Item], bytes], budget: int
 ) -> dict[str, Embedded]:
     """Each distinct picture of the items, by its hash; all of them take at most `budget` bytes.
 
     Pictures share the budget so that the small ones stay as they are: only what is larger than
-    its share becomes a JPEG of at most that share. `read_picture` is called from several threads,
+    its share becomes a JPEG of at most that share. `read_image` is called from several threads,
     twice for a picture that has to shrink.
 
     Raises:
@@ -53,24 +53,22 @@ def embed(
     if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_picture(item)), distinct))
+        sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
         share = _share(sizes, budget)
         with progress("review page: pictures", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
-                return _embed(read_picture(item), share, advance)
+                return _embed(read_image(item), share, advance)
 
             done = list(pool.map(embed_one, distinct))
-    made = {
-        item.image_sha256: picture for item, picture in zip(distinct, done, strict=True) if picture
-    }
+    made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
     if len(made) < len(distinct):
         raise UserError(
             f"review page: {len(distinct):,} pictures are too many for one page of "
             f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
             "--reviewers"
         )
-    copies = sum(picture.copy is not None for picture in made.values())
+    copies = sum(image.copy is not None for image in made.values())
     if copies:
         say(
             f"review page: {copies:,} of {len(made):,} pictures are smaller copies, so that the "

@@ -16,7 +16,7 @@ from eval.attacks import Ask
 from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
 from eval.score import score_row
-from mllmu_med.image_folder import row_picture
+from mllmu_med.image_folder import row_image
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
 
@@ -55,7 +55,7 @@ def _dataset_path(config: str) -> str:
 
 def doc_to_visual(doc: Doc) -> list[Image]:
     """The row's picture in RGB, as `eval answer` shows it."""
-    return [(doc["image"] or row_picture(doc)).convert("RGB")]
+    return [(doc["image"] or row_image(doc)).convert("RGB")]
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:

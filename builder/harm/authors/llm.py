@@ -20,17 +20,17 @@ class LlmAuthor:
     Args:
         ask: the reply to a request, as `mllmu_med.llm.client.Client.ask` gives it.
         llm: the recipe's model and sampling; its `model` is set.
-        read_picture: a record's picture as JPEG or PNG, for `llm.picture`.
+        read_image: a record's picture as JPEG or PNG, for `llm.picture`.
     """
 
     def __init__(
         self,
         ask: Callable[[Request], Awaitable[Reply]],
         llm: Llm,
-        read_picture: Callable[[Record], bytes],
+        read_image: Callable[[Record], bytes],
     ) -> None:
         self.tries = llm.tries
-        self._ask, self._llm, self._read_picture = ask, llm, read_picture
+        self._ask, self._llm, self._read_image = ask, llm, read_image
 
     async def embed_privacy(
         self, record: Record, values: PrivateValues, failures: Sequence[Failure]
@@ -71,7 +71,7 @@ class LlmAuthor:
     def _content(self, record: Record, text: str) -> str | list[Mapping[str, Any]]:
         if not self._llm.picture:
             return text
-        data = self._read_picture(record)
+        data = self._read_image(record)
         kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
         uri = f"data:image/{kind};base64,{b64encode(data).decode()}"
         return [

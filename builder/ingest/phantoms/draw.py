@@ -41,7 +41,7 @@ class Question(NamedTuple):
     content_type: str  # SLAKE's names: Modality, Position, Organ, Size, Quantity, Shape, ...
 
 
-class PhantomPicture(NamedTuple):
+class PhantomImage(NamedTuple):
     png: bytes  # the file, without metadata chunks
     modality: str  # CT, X-Ray, MRI; clinical, histopathology, dermoscopy
     caption: str  # states everything the questions ask about

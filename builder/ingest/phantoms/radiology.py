@@ -14,7 +14,7 @@ from typing import Final
 from builder.ingest.phantoms.anatomy import Scan, plan
 from builder.ingest.phantoms.draw import (
     Fact,
-    PhantomPicture,
+    PhantomImage,
     Question,
     claim,
     generator,
@@ -28,11 +28,11 @@ from builder.ingest.phantoms.scans import render
 _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 
 
-def draw_radiology(seed: int, index: int) -> PhantomPicture:
+def draw_radiology(seed: int, index: int) -> PhantomImage:
     """The picture with this number: the same arguments give the same bytes and texts."""
     scan = plan(seed, index)
     questions = _questions(scan, seed, index)
-    return PhantomPicture(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
+    return PhantomImage(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
 
 
 def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from builder.ingest.phantoms.draw import (
     Fact,
-    PhantomPicture,
+    PhantomImage,
     Question,
     claim,
     generator,
@@ -38,10 +38,10 @@ _METHOD_SENTENCES: Final = {
 }
 
 
-def draw_skin(seed: int, index: int) -> PhantomPicture:
+def draw_skin(seed: int, index: int) -> PhantomImage:
     """The picture with this number: the same arguments give the same bytes and texts."""
     skin = plan(seed, index)
-    return PhantomPicture(png(render(skin)), skin.modality, _caption(skin), _ask(skin, seed, index))
+    return PhantomImage(png(render(skin)), skin.modality, _caption(skin), _ask(skin, seed, index))
 
 
 def _ask(skin: Skin, seed: int, index: int) -> tuple[Question, ...]:

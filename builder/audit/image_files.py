@@ -12,8 +12,8 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.read_rows import Table
 from mllmu_med.errors import first_line
-from mllmu_med.image_bytes import PictureError, check_relative, clean_picture
-from mllmu_med.image_folder import Images, OtherPictureError
+from mllmu_med.image_bytes import ImageError, check_relative, clean_image
+from mllmu_med.image_folder import Images, OtherImageError
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record
 
@@ -42,7 +42,7 @@ class _Group(NamedTuple):
     """A row group: each row with its picture's hash (or why it has none), and the new bytes."""
 
     rows: list[tuple[Record, str, str]]
-    pictures: dict[str, bytes]
+    new_bytes: dict[str, bytes]
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -99,7 +99,7 @@ def checks(folder: Folder) -> Iterator[Check]:
 def _outside(path: str) -> str:
     try:
         check_relative(path)
-    except PictureError as error:
+    except ImageError as error:
         return str(error)
     return ""
 
@@ -132,7 +132,7 @@ def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
 
 def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
     data = [value.as_py() for value in picked.dictionary]
-    shas = [sha256(picture).hexdigest() for picture in data]
+    shas = [sha256(image).hexdigest() for image in data]
     found = []
     for row, index in zip(rows, picked.indices.to_pylist(), strict=True):
         if index is not None:
@@ -145,28 +145,28 @@ def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
 def _referred(images: Images, rows: list[Record]) -> _Group:
     """The pictures that the rows name, out of the source's folder, without their metadata."""
     read: dict[tuple[str, str], tuple[str, str]] = {}
-    pictures = {}
+    new_bytes = {}
     for row in rows:
         key = (row.image_path, row.image_sha256)
         if key not in read:
             try:
-                pictures[row.image_sha256] = images.find(*key).data
+                new_bytes[row.image_sha256] = images.find(*key).data
                 read[key] = row.image_sha256, ""
-            except OtherPictureError as error:
+            except OtherImageError as error:
                 read[key] = error.digest, ""
-            except PictureError as error:
+            except ImageError as error:
                 read[key] = "", f"{row.image_path!r} {error}"
             except OSError as error:
                 read[key] = "", f"{row.image_path!r} cannot be read ({error.strerror})"
-    return _Group([(row, *read[row.image_path, row.image_sha256]) for row in rows], pictures)
+    return _Group([(row, *read[row.image_path, row.image_sha256]) for row in rows], new_bytes)
 
 
 def _look(group: _Group, known: dict[str, Look]) -> None:
     """Decode every picture that is new, on all cores: Pillow lets other threads run meanwhile."""
-    new = [sha for sha in group.pictures if sha not in known]
+    new = [sha for sha in group.new_bytes if sha not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         known.update(
-            zip(new, pool.map(_look_at, (group.pictures[sha] for sha in new)), strict=True)
+            zip(new, pool.map(_look_at, (group.new_bytes[sha] for sha in new)), strict=True)
         )
 
 
@@ -175,8 +175,8 @@ def _look_at(data: bytes) -> Look:
     if data[128:132] == b"DICM":
         return Look("is DICOM", "a DICOM header")
     try:
-        clean = clean_picture(data)
-    except PictureError as error:
+        clean = clean_image(data)
+    except ImageError as error:
         return Look(str(error))
     if clean == data:
         return Look()

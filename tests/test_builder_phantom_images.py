@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from builder.ingest.phantoms import anatomy, morphology, scans, skin_scenes
-from builder.ingest.phantoms.draw import PhantomPicture
+from builder.ingest.phantoms.draw import PhantomImage
 from builder.ingest.phantoms.morphology import COLOURS, Skin
 from builder.ingest.phantoms.radiology import draw_radiology
 from builder.ingest.phantoms.skin import draw_skin
@@ -30,20 +30,20 @@ OPPOSITE = {"left": "right", "right": "left", "upper": "lower", "lower": "upper"
 
 
 @cache
-def radiology() -> list[PhantomPicture]:
+def radiology() -> list[PhantomImage]:
     with ThreadPoolExecutor(2) as threads:
         return list(threads.map(lambda index: draw_radiology(0, index), range(120)))
 
 
 @cache
-def skin() -> list[PhantomPicture]:
+def skin() -> list[PhantomImage]:
     with ThreadPoolExecutor(2) as threads:
         return list(threads.map(lambda index: draw_skin(0, index), range(80)))
 
 
-def small(picture: Numbers) -> Numbers:
+def small(drawn: Numbers) -> Numbers:
     """64x64 by averaging: what a tiny model sees."""
-    return picture.reshape(64, 5, 64, 5).mean((1, 3))
+    return drawn.reshape(64, 5, 64, 5).mean((1, 3))
 
 
 def components(mask: NDArray[np.bool_]) -> int:
@@ -65,7 +65,7 @@ def components(mask: NDArray[np.bool_]) -> int:
 
 
 @pytest.mark.parametrize("draw", [draw_radiology, draw_skin])
-def test_a_picture_depends_on_its_seed_and_number_only(draw):
+def test_a_image_depends_on_its_seed_and_number_only(draw):
     first = draw(3, 5)
     draw(3, 6)
     assert draw(3, 5) == first
@@ -74,24 +74,24 @@ def test_a_picture_depends_on_its_seed_and_number_only(draw):
 
 
 def test_files_are_plain_pngs_of_the_stated_size():
-    for pictures, mode, largest in ((radiology(), "L", 70_000), (skin(), "RGB", 120_000)):
-        for picture in pictures:
-            assert 20_000 < len(picture.png) < largest
+    for draws, mode, largest in ((radiology(), "L", 70_000), (skin(), "RGB", 120_000)):
+        for drawn in draws:
+            assert 20_000 < len(drawn.png) < largest
             chunks, at = [], 8
-            while at < len(picture.png):
-                chunks.append(picture.png[at + 4 : at + 8])
-                at += 12 + int.from_bytes(picture.png[at : at + 4], "big")
+            while at < len(drawn.png):
+                chunks.append(drawn.png[at + 4 : at + 8])
+                at += 12 + int.from_bytes(drawn.png[at : at + 4], "big")
             assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
-            with Image.open(io.BytesIO(picture.png)) as image:
+            with Image.open(io.BytesIO(drawn.png)) as image:
                 image.load()
                 assert (image.mode, image.size, image.info) == (mode, (320, 320), {})
 
 
-def test_no_two_pictures_look_alike():
-    for pictures in (radiology(), skin()):
+def test_no_two_images_look_alike():
+    for draws in (radiology(), skin()):
         tiny = [
             np.asarray(Image.open(io.BytesIO(one.png)).convert("L").resize((32, 32)), np.float32)
-            for one in pictures[:40]
+            for one in draws[:40]
         ]
         nearest = min(
             float(np.abs(one - other).mean()) for at, one in enumerate(tiny) for other in tiny[:at]
@@ -114,8 +114,8 @@ def test_modalities_have_the_shares_of_the_paper():
 
 
 def test_radiology_questions_are_counted_and_balanced_like_slakes():
-    questions = [question for picture in radiology() for question in picture.questions]
-    numbers = Counter(len(picture.questions) for picture in radiology())
+    questions = [question for drawn in radiology() for question in drawn.questions]
+    numbers = Counter(len(drawn.questions) for drawn in radiology())
     assert set(numbers) <= {10, 11, 12}
     assert numbers[11] > 80
     answers = Counter(question.answer for question in questions)
@@ -126,8 +126,8 @@ def test_radiology_questions_are_counted_and_balanced_like_slakes():
 
 
 def test_skin_answers_are_sentences_and_a_quarter_say_yes_or_no():
-    questions = [question for picture in skin() for question in picture.questions]
-    assert {len(picture.questions) for picture in skin()} == {1, 2}
+    questions = [question for drawn in skin() for question in drawn.questions]
+    assert {len(drawn.questions) for drawn in skin()} == {1, 2}
     assert 1.35 < len(questions) / len(skin()) < 1.6
     assert all(8 <= len(question.answer.split()) <= 25 for question in questions)
     assert all(question.answer.endswith(".") for question in questions)
@@ -137,17 +137,17 @@ def test_skin_answers_are_sentences_and_a_quarter_say_yes_or_no():
 
 
 @pytest.mark.parametrize("pictures", [radiology, skin])
-def test_a_picture_asks_nothing_twice(pictures):
-    for picture in pictures():
-        texts = [question.text for question in picture.questions]
+def test_a_image_asks_nothing_twice(draws):
+    for drawn in draws():
+        texts = [question.text for question in drawn.questions]
         assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize(("pictures", "enough"), [(radiology, 8), (skin, 5)])
-def test_no_question_has_the_same_answer_on_every_picture(pictures, enough):
+def test_no_question_has_the_same_answer_on_every_image(draws, enough):
     answers: dict[str, list[str]] = defaultdict(list)
-    for picture in pictures():
-        for question in picture.questions:
+    for drawn in draws():
+        for question in drawn.questions:
             answers[question.text].append(question.answer)
             answers[question.content_type].append(question.answer)
     often = {text: given for text, given in answers.items() if len(given) >= enough}
@@ -157,12 +157,12 @@ def test_no_question_has_the_same_answer_on_every_picture(pictures, enough):
 
 def test_the_caption_states_the_open_answers():
     synonyms = {"Head": "head", "Lung": "chest", "Normal": "normal", "Both": "both sides"}
-    for picture in radiology():
-        for question in picture.questions:
+    for drawn in radiology():
+        for question in drawn.questions:
             if question.answer in ("Yes", "No") or question.text.startswith("Which organ takes"):
                 continue
             stated = synonyms.get(question.answer, question.answer).lower().removesuffix(" plane")
-            assert stated in picture.caption.lower(), (question, picture.caption)
+            assert stated in drawn.caption.lower(), (question, drawn.caption)
 
 
 # ---- the pixels bear the answers out: radiology --------------------------------------------------
@@ -229,9 +229,9 @@ def test_a_missing_kidney_is_missing_on_the_stated_side():
 def test_the_fluid_of_the_ventricles_tells_t1_from_t2():
     planned = [anatomy.plan(2, index) for index in range(50)]
     for scan in (one for one in planned if one.kind == "brain MRI"):
-        picture = scans.render(replace(scan, lesions=()))
+        drawn = scans.render(replace(scan, lesions=()))
         row, column = round((scan.y + 1.02) * 160), round((scan.x + 1) * 160)
-        middle = float(picture[row - 3 : row + 4, column - 1 : column + 2].mean())
+        middle = float(drawn[row - 3 : row + 4, column - 1 : column + 2].mean())
         assert middle < 0.3 if scan.weighting == "T1" else middle > 0.7
 
 
@@ -248,9 +248,9 @@ def clinical() -> list[tuple[Skin, Numbers, Numbers]]:
     """Clinical phantoms, their pixels, and how much their lesions change."""
     found = []
     for one in skins("clinical", 32):
-        picture = skin_scenes.render(one)
+        drawn = skin_scenes.render(one)
         bare = skin_scenes.render(replace(one, spots=()))
-        found.append((one, picture, np.abs(picture - bare).max(0)))
+        found.append((one, drawn, np.abs(drawn - bare).max(0)))
     return found
 
 
@@ -273,9 +273,9 @@ def test_skin_lesions_can_be_counted_at_64_pixels():
 
 
 def test_flat_and_domed_lesions_have_the_stated_colour():
-    for one, picture, change in clinical():
+    for one, drawn, change in clinical():
         if one.form in ("macule", "papules"):
-            inside = np.median(picture[:, change > 0.35 * change.max()], axis=1)
+            inside = np.median(drawn[:, change > 0.35 * change.max()], axis=1)
             near = {name: float(np.abs(inside - rgb).sum()) for name, rgb in COLOURS.items()}
             names = [name for name in near if " " not in name]
             assert min(names, key=near.__getitem__) == one.colour, one

@@ -8,10 +8,10 @@ import zlib
 
 import numpy as np
 import pytest
-from corpora import picture
+from corpora import image_data
 from PIL import Image, ImageOps, PngImagePlugin
 
-from mllmu_med.image_bytes import MAX_PIXELS, PictureError, check_relative, clean_picture
+from mllmu_med.image_bytes import MAX_PIXELS, ImageError, check_relative, clean_image
 
 SECRET = b"JOHN DOE 1234"
 
@@ -31,9 +31,9 @@ def with_exif(orientation: int) -> Image.Exif:
 @pytest.mark.parametrize("orientation", [1, 6, 99])
 @pytest.mark.parametrize("save", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}])
 def test_jpeg_metadata_goes_and_pixels_stay(save: dict[str, object], orientation: int) -> None:
-    data = picture(1, exif=with_exif(orientation), comment=SECRET, **save) + SECRET
+    data = image_data(1, exif=with_exif(orientation), comment=SECRET, **save) + SECRET
     assert data.count(SECRET) == 3
-    clean = clean_picture(data)
+    clean = clean_image(data)
     assert SECRET not in clean
     assert (pixels(clean) == pixels(data)).all()
     with Image.open(io.BytesIO(clean)) as image:
@@ -42,12 +42,12 @@ def test_jpeg_metadata_goes_and_pixels_stay(save: dict[str, object], orientation
     assert exif == ({0x0112: 6} if orientation == 6 else {})
     with Image.open(io.BytesIO(data)) as image:
         assert (np.asarray(ImageOps.exif_transpose(image)) == upright).all()
-    assert clean_picture(clean) == clean
+    assert clean_image(clean) == clean
 
 
 def test_jpeg_keeps_its_colour_profile() -> None:
-    data = picture(1, icc_profile=b"\0" * 40 + b"acsp" + b"\0" * 200)
-    assert b"acsp" in clean_picture(data)
+    data = image_data(1, icc_profile=b"\0" * 40 + b"acsp" + b"\0" * 200)
+    assert b"acsp" in clean_image(data)
 
 
 @pytest.mark.parametrize("orientation", [1, 3])
@@ -55,15 +55,15 @@ def test_png_metadata_goes_and_pixels_stay(orientation: int) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", SECRET.decode())
     info.add_itxt("Author", SECRET.decode())
-    data = picture(2, kind="PNG", pnginfo=info, exif=with_exif(orientation)) + SECRET
+    data = image_data(2, kind="PNG", pnginfo=info, exif=with_exif(orientation)) + SECRET
     assert data.count(SECRET) == 4
-    clean = clean_picture(data)
+    clean = clean_image(data)
     assert SECRET not in clean
     assert (pixels(clean) == pixels(data)).all()
     with Image.open(io.BytesIO(clean)) as image:
         image.load()
         assert dict(image.getexif()) == ({} if orientation == 1 else {0x0112: 3})
-    assert clean_picture(clean) == clean
+    assert clean_image(clean) == clean
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -85,29 +85,29 @@ def png_of(width: int, height: int) -> bytes:
         (b"", "is empty"),
         (b"hello", "is no picture"),
         (b"%PDF-1.4 not a picture", "is no picture"),
-        (picture(3)[:-200], "is damaged or cut off"),
-        (picture(3, kind="PNG")[:-500], "is damaged or cut off"),
+        (image_data(3)[:-200], "is damaged or cut off"),
+        (image_data(3, kind="PNG")[:-500], "is damaged or cut off"),
         (png_of(12_000, 12_000), "12,000 x 12,000 pixels"),
         (png_of(100_000, 100_000), "far over"),
-        (picture(3, kind="GIF"), "is GIF: only JPEG and PNG"),
-        (picture(3, kind="TIFF"), "is TIFF: only JPEG and PNG"),
+        (image_data(3, kind="GIF"), "is GIF: only JPEG and PNG"),
+        (image_data(3, kind="TIFF"), "is TIFF: only JPEG and PNG"),
     ],
 )
-def test_unusable_pictures_are_refused(data: bytes, why: str) -> None:
-    with pytest.raises(PictureError, match=why.replace("(", r"\(")):
-        clean_picture(data)
+def test_unusable_images_are_refused(data: bytes, why: str) -> None:
+    with pytest.raises(ImageError, match=why.replace("(", r"\(")):
+        clean_image(data)
 
 
 def test_the_limit_is_above_any_radiograph() -> None:
     assert MAX_PIXELS >= 4_000 * 5_000
-    clean_picture(picture(4, side=1))
+    clean_image(image_data(4, side=1))
 
 
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../a.png", "a/../../b.png", "", "C:/a.png", "a\0"]
 )
 def test_paths_that_leave_the_folder_are_refused(name: str) -> None:
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         check_relative(name)
 
 
