@@ -18,12 +18,14 @@ const state = {
   at: "", // the id that is shown
   guided: false, // whether the guide was read
   letters: true, // whether single keys do something
+  revision: 0, // how often it was saved, in whatever tab
 };
 
 const storage = { problem: "", savedAt: null };
 
 /** The whole state in the browser's storage; what goes wrong is shown until it works again. */
 function save() {
+  state.revision++;
   const kept = { ...state };
   for (const name of ["decisions", "drafts", "sent", "withdrawn"]) kept[name] = [...state[name]];
   try {
@@ -64,7 +66,7 @@ function adopt(kept) {
   state.sent = new Set(kept.sent);
   state.withdrawn = new Map((kept.withdrawn ?? []).filter(known));
   state.undo = kept.undo ?? [];
-  for (const name of ["unexported", "at", "guided", "letters"]) state[name] = kept[name] ?? state[name];
+  for (const name of ["unexported", "at", "guided", "letters", "revision"]) state[name] = kept[name] ?? state[name];
 }
 
 /** What cannot be read is put aside, not overwritten: somebody may still get it back. */
@@ -78,11 +80,14 @@ function keepDamaged(text, error) {
   save();
 }
 
-/** Another tab with the same page has changed something: take it over. */
+/** Another tab with the same page has changed something: take it over, unless it is older. A page
+ * that was just loaded is told of the changes before it, too. */
 addEventListener("storage", (event) => {
   if (event.key !== STORE || event.newValue === null) return;
+  const kept = JSON.parse(event.newValue);
+  if ((kept.revision ?? 0) <= state.revision) return;
   const { at } = state;
-  adopt(JSON.parse(event.newValue));
+  adopt(kept);
   state.at = at;
   storage.savedAt = new Date();
   show();
