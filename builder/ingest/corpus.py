@@ -150,7 +150,7 @@ def collect(
         key: the recipe key of `on_bad`, for the message.
     """
     names = sorted({record.image_path for record in rows.records})
-    found: dict[str, tuple[str, Seen]] = {}
+    usable: dict[str, tuple[str, Seen]] = {}
     bad: dict[str, str] = {}
 
     def look(name: str) -> tuple[str, Path | None, Seen | str]:
@@ -175,7 +175,7 @@ def collect(
                 if on_bad == "drop":  # so that a restored picture is noticed
                     inputs |= {_inside(place, root): _stamp(place) for place in places(name)}
             else:
-                found[name] = (_inside(path, root), seen)
+                usable[name] = (_inside(path, root), seen)
                 inputs[_inside(path, root)] = seen.stamp
     if bad and len(bad) == len(names):
         name = next(iter(bad))
@@ -195,7 +195,7 @@ def collect(
         if record.image_path in bad:
             kept.drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))
         else:
-            path_name, seen = found[record.image_path]
+            path_name, seen = usable[record.image_path]
             whole = replace(record, image_path=path_name, image_sha256=seen.clean_sha256)
             kept.records.append(whole)
     drop_duplicates(kept)  # once more: two files can hold one picture

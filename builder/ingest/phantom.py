@@ -48,7 +48,7 @@ def _rows(
     seed: int,
     split: str,
     first: int,
-    wanted: int,
+    rows: int,
     images: Path,
     advance: Callable[[int], None],
 ) -> Iterator[Record]:
@@ -56,12 +56,12 @@ def _rows(
     batch = 4 * (os.cpu_count() or 1)
     numbers = count(first)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while made < wanted:
-            some = list(islice(numbers, batch))
+        while made < rows:
+            indices = list(islice(numbers, batch))
             for index, image in zip(
-                some, threads.map(lambda index: _DRAW[part](seed, index), some), strict=True
+                indices, threads.map(lambda index: _DRAW[part](seed, index), indices), strict=True
             ):
-                if made >= wanted:
+                if made >= rows:
                     break
                 records = _records(part, split, index - first, image, images)
                 made += len(records)

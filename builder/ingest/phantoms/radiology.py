@@ -38,10 +38,10 @@ def draw_radiology(seed: int, index: int) -> PhantomImage:
 def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
     rng = generator(seed, "radiology questions", index)
     facts = facts_of(scan)
-    wanted = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
+    total = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
     closed = pick(rng, (3, 4), (0.15, 0.85))
     claims = shuffled(rng, [fact for fact in facts if fact.claims])[:closed]
-    asked = shuffled(rng, [fact for fact in facts if fact.asks])[: wanted - closed]
+    asked = shuffled(rng, [fact for fact in facts if fact.asks])[: total - closed]
     questions = [Question(pick(rng, f.asks), f.value, f.content_type) for f in asked]
     for fact in claims:
         text, true = claim(rng, _lower(fact))

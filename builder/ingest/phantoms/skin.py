@@ -85,7 +85,9 @@ def _caption(skin: Skin) -> str:
         first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
         first += f"{values['Position']}."
         rest = [
-            f"the {one.lower()} is {values[one]}" for one in ("Border", "Shape") if one in values
+            f"the {trait.lower()} is {values[trait]}"
+            for trait in ("Border", "Shape")
+            if trait in values
         ]
     elif skin.modality == "dermoscopy":
         first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "
