@@ -133,13 +133,13 @@ def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
 def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
     data = [value.as_py() for value in picked.dictionary]
     shas = [sha256(image).hexdigest() for image in data]
-    found = []
+    images = []
     for row, index in zip(rows, picked.indices.to_pylist(), strict=True):
         if index is not None:
-            found.append((row, shas[index], ""))
+            images.append((row, shas[index], ""))
         elif not by_reference:
-            found.append((row, "", "has no picture"))
-    return _Group(found, dict(zip(shas, data, strict=True)))
+            images.append((row, "", "has no picture"))
+    return _Group(images, dict(zip(shas, data, strict=True)))
 
 
 def _referred(images: Images, rows: list[Record]) -> _Group:
@@ -180,5 +180,7 @@ def _look_at(data: bytes) -> Look:
         return Look(str(error))
     if clean == data:
         return Look()
-    found = sorted({what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)})
-    return Look("", ", ".join(found) or "more bytes than the picture")
+    metadata = sorted(
+        {what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)}
+    )
+    return Look("", ", ".join(metadata) or "more bytes than the picture")

@@ -55,7 +55,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     note = "" if folder.manifest.review else "no review: all none"
     yield Check("review columns are the manifest's", rows, columns, note)
     decided = {name: folder.jsonl(f"{name}-review.jsonl") for name in folder.scenarios}
-    wrong = [line for name, found in decided.items() for line in _decisions(folder, name, found)]
+    wrong = [line for name, lines in decided.items() for line in _decisions(folder, name, lines)]
     seen = sum(len(objects.rows) for objects in decided.values())
     note = "" if seen else "no decisions"
     yield Check("decisions are the rows' own and name nobody", seen, wrong, note)
@@ -70,8 +70,8 @@ def _counts(folder: Folder, name: str, dropped: Objects) -> Iterator[str]:
         return
     stages = folder.manifest.stages.get(name, {})
     there = Counter((row["stage"], row["reason"]) for row in dropped.rows)
-    told = {(stage, why): n for stage, now in stages.items() for why, n in now.dropped.items()}
-    for stage in sorted({stage for (stage, _), _ in there.items() ^ told.items()}):
+    counted = {(stage, why): n for stage, now in stages.items() for why, n in now.dropped.items()}
+    for stage in sorted({stage for (stage, _), _ in there.items() ^ counted.items()}):
         yield f"{file}: {stage}: other reasons or counts than in the manifest"
     kept = None
     for stage in (stage for stage in STAGES if stage in stages):
@@ -154,8 +154,8 @@ def _decisions(folder: Folder, name: str, objects: Objects) -> Iterator[str]:
     if done is None:
         return
     ours = Counter(decided.values())
-    told = {"accepted": done.accepted, "edited": done.edited, "unseen": done.unseen}
-    for what, count in {**told, "rejected": sum(done.rejected.values())}.items():
+    counted = {"accepted": done.accepted, "edited": done.edited, "unseen": done.unseen}
+    for what, count in {**counted, "rejected": sum(done.rejected.values())}.items():
         if ours[what] != count:
             yield f"{file}: {ours[what]:,} {what}, the manifest counts {count:,}"
 

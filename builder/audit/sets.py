@@ -83,9 +83,9 @@ def _places(folder: Folder) -> Check:
             if row.split == "retain" and row.rank != harmful.get(row.id, row.rank):
                 failed.append(f"{row.id}: rank {row.rank} in retain, {harmful[row.id]} in forget")
             inside = row.split == "forget" and 0 <= row.rank < scenario.forget
-            wanted = row.rank * ROUNDS // scenario.forget + 1 if inside else 0
-            if row.round != wanted:
-                failed.append(f"{row.id}: round {row.round} in {row.split}, not {wanted}")
+            expected = row.rank * ROUNDS // scenario.forget + 1 if inside else 0
+            if row.round != expected:
+                failed.append(f"{row.id}: round {row.round} in {row.split}, not {expected}")
     return Check("ranks and rounds are in order", checked, failed)
 
 

@@ -69,8 +69,8 @@ def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
 
 
 def _machine(text: str, own: list[str]) -> str:
-    found = _MACHINE.search(text)
-    return found[0] if found else next((place for place in own if place in text), "")
+    match = _MACHINE.search(text)
+    return match[0] if match else next((place for place in own if place in text), "")
 
 
 def _key(text: str) -> str:
