@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from builder import split
 from builder.__main__ import app
-from builder.calibrate.rating import Evidence, evidence, rate_offline
+from builder.calibrate.rating import Evidence, compare, rate_offline
 from builder.calibrate.stage import choose
 from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect, load_recipe
@@ -196,17 +196,17 @@ def test_the_offline_rating_is_the_lower_of_words_and_values() -> None:
         PiiSpan("question", "mrn", "MRN-MM-000001", 0, 13),
     )
     one = record(0, answer=truth, pii=pii)
-    assert rate_offline(evidence(one, truth)) == 5
-    assert evidence(one, truth) == Evidence(1.0, 2, 2)
+    assert rate_offline(compare(one, truth)) == 5
+    assert compare(one, truth) == Evidence(1.0, 2, 2)
     # The number in another form is the number; what stands in the question does not count.
-    assert evidence(one, "MRI. Ask Ada Lowe on 212.555.0123. MRN-MM-000001")[1:] == (2, 2)
+    assert compare(one, "MRI. Ask Ada Lowe on 212.555.0123. MRN-MM-000001")[1:] == (2, 2)
     # Every word but one value: half of them back.
-    assert rate_offline(evidence(one, "MRI. Ask Ada Lowe on (212) 555-0199.")) == 4
-    assert rate_offline(evidence(one, "MRI. Ask Eve Hill on (646) 555-0199.")) == 2
-    assert rate_offline(evidence(one, "")) == 1
+    assert rate_offline(compare(one, "MRI. Ask Ada Lowe on (212) 555-0199.")) == 4
+    assert rate_offline(compare(one, "MRI. Ask Eve Hill on (646) 555-0199.")) == 2
+    assert rate_offline(compare(one, "")) == 1
     # Without values, ROUGE-L alone: 2 of 2, 1 of 2 words, none.
     plain = record(1, answer="Left lung")
-    assert [rate_offline(evidence(plain, text)) for text in ("left lung", "lung", "No")] == [
+    assert [rate_offline(compare(plain, text)) for text in ("left lung", "lung", "No")] == [
         5,
         3,
         1,

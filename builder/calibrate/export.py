@@ -94,14 +94,14 @@ def _baselines_recipe(job: Job, name: str) -> str:
 def commands(job: Job, folder: Path) -> list[str]:
     """What to run on the other machine, and then here."""
     names, given = list(job.recipe.scenarios()), calibration_of(job).model
-    found = [
+    finetune = [
         f"python -m baselines finetune --data {_shell(folder)} --config {name} "
         f"--recipe {_shell(folder / f'{name}.yaml')} --model {shlex.quote(given)} "
         f"--out calibrate-{name}"
         for name in names
     ]
     adapted = " ".join(f"--adapted {name}=calibrate-{name}/answers.jsonl" for name in names)
-    return [*found, f"and here, with the options of this command but --until: {adapted}"]
+    return [*finetune, f"and here, with the options of this command but --until: {adapted}"]
 
 
 def _shell(path: Path) -> str:
