@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mllmu_med.disk import refused, told
+from mllmu_med.disk import disk_message, refused
 from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.schema import features
 from mllmu_med_dataset import (
@@ -76,7 +76,9 @@ def _caching() -> Iterator[None]:
         refusal = refused(error)
         if refusal is None:
             raise
-        raise UserError(told(refusal.name or config.HF_DATASETS_CACHE, refusal.number)) from error
+        raise UserError(
+            disk_message(refusal.name or config.HF_DATASETS_CACHE, refusal.number)
+        ) from error
 
 
 def _quiet() -> None:

@@ -81,18 +81,18 @@ class Images:
             except ImageError as error:
                 problem = ImageError(f"{place}: {error}")
                 continue
-            found = sha256(clean).hexdigest()
-            if found == digest:
+            clean_digest = sha256(clean).hexdigest()
+            if clean_digest == digest:
                 return Found(place, clean)
-            problem = OtherImageError(place, found)
+            problem = OtherImageError(place, clean_digest)
         raise problem
 
     def _candidates(self, name: str) -> Iterator[tuple[str, bytes]]:
         path = check_relative(name)
         inner = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
         inside = [path, inner, *(Path(top) / path for top in _TOPS), Path(path.name)]
-        for one in dict.fromkeys(str(each) for each in inside):
-            file = self.folder / one
+        for place in dict.fromkeys(map(str, inside)):
+            file = self.folder / place
             if file.is_file() and file.stat().st_size <= MAX_BYTES:
                 yield str(file.absolute()), file.read_bytes()
         member = self._packed.get(_short(name))
@@ -152,8 +152,8 @@ def put_back(data: Any, images: Images, where: str) -> Any:
         filled = {name: _streamed(split, filler) for name, split in splits.items()}
     else:
         empty = {name: split for name, split in splits.items() if lacks_images(split)}
-        wanted = {key for split in empty.values() for key in _named(split)}
-        places = _look(images, wanted, where)
+        keys = {key for split in empty.values() for key in _named(split)}
+        places = _look(images, keys, where)
         filled = {name: _mapped(split, places) for name, split in empty.items()}
     if isinstance(data, dict):
         return type(data)({**data, **filled})
@@ -186,11 +186,11 @@ def row_image(row: Mapping[str, Any]) -> Image:
     if images is None:
         raise no_images(where)
     try:
-        found = images.find(row["image_path"], row["image_sha256"])
+        image = images.find(row["image_path"], row["image_sha256"])
     except (ImageError, OSError) as error:
         bad = [(row["image_path"], str(error))]
         raise _missing(where, images, bad, "its picture") from error
-    return Image.open(BytesIO(found.data))
+    return Image.open(BytesIO(image.data))
 
 
 def _columns(split: Any) -> list[str]:
@@ -202,7 +202,7 @@ def _named(split: Any) -> list[tuple[str, str]]:
     return list(zip(split["image_path"], split["image_sha256"], strict=True))
 
 
-def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
+def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
     """Where each picture is; told on one line when some are not."""
 
     def look(key: tuple[str, str]) -> tuple[str, str]:
@@ -211,7 +211,7 @@ def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tupl
         except (ImageError, OSError) as error:
             return "", str(error)
 
-    ordered = sorted(wanted)
+    ordered = sorted(keys)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         seen = dict(zip(ordered, threads.map(look, ordered), strict=True))
     bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
