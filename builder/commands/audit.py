@@ -64,16 +64,16 @@ def audit(
 
 def _images(given: list[str]) -> dict[str, str]:
     """The folder of each scenario's pictures."""
-    found: dict[str, str] = {}
-    for one in given:
-        name, _, place = one.partition("=")
+    folders: dict[str, str] = {}
+    for choice in given:
+        name, _, place = choice.partition("=")
         names: dict[str, str] = (
-            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, one)
+            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, choice)
         )
-        if found.keys() & names.keys():
+        if folders.keys() & names.keys():
             raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
-        found |= names
-    return found
+        folders |= names
+    return folders
 
 
 def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:

@@ -69,9 +69,9 @@ def export(
     if overlap is not None and (len(names) < 2 or conflicts):
         raise UsageError("--overlap: needs two names or more in --reviewers, and no --conflicts")
     job = job_of(out, work)
-    wanted = _scenarios(scenario, reviewed(job))
+    scenarios = _scenarios(scenario, reviewed(job))
     stale = pipeline.stale(plan(job), job)
-    for name in wanted:
+    for name in scenarios:
         if f"{name}/{before(name)}" in stale:
             raise UserError(
                 f"{name}: its texts are not up to date: run `python -m builder rebuild` as before, "
@@ -79,7 +79,7 @@ def export(
             )
     team = Team(names, share if len(names) > 1 else 0.0)
     target = to.expanduser().resolve() if to else None
-    done = write(job, wanted, team, target, conflicts=conflicts, everything=everything)
+    done = write(job, scenarios, team, target, conflicts=conflicts, everything=everything)
     if as_json:
         print(json.dumps({"folder": str(done.folder), "files": done.files, "texts": done.texts}))
         return
@@ -159,12 +159,12 @@ def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     from builder.review.stage import read_open
 
     job = job_of(out, work)
-    found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
+    texts = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
     team = read_team(job.work)
     if as_json:
-        print(json.dumps(report.as_json(job, found, team)))
+        print(json.dumps(report.as_json(job, texts, team)))
     else:
-        report.print_status(job, found, team)
+        report.print_status(job, texts, team)
 
 
 def _scenarios(given: str, ready: list[str]) -> list[str]:

@@ -220,9 +220,9 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
         if _holds(tree, key):
             raise UsageError(f"recipe {name}: {key}: nothing reads it: {why}")
     for key, why in _unread(recipe):
-        found = [one for one in typed if f"{one}.".startswith(f"{key}.")]
-        if found:
-            raise UsageError(f"{found[0]}: nothing reads it: {why}")
+        ignored = [setting for setting in typed if f"{setting}.".startswith(f"{key}.")]
+        if ignored:
+            raise UsageError(f"{ignored[0]}: nothing reads it: {why}")
         if _holds(tree, key) and _differs(recipe, key):
             say(f"recipe {name}: {key} is not read: {why}")
     for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
@@ -242,7 +242,7 @@ def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]
 
 
 def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
-    ignored = [one for one in typed if f"{one}.".startswith(places)]
+    ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
     if ignored:
         say(f"--set {', '.join(ignored)}: not read: {why}")
 

@@ -46,7 +46,7 @@ def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]]
     return keep.count(False)
 
 
-def told(before: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
+def add_left_out(before: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
     """`left_out` of a manifest, with so many requests more."""
     if not requests:
         return dict(before)

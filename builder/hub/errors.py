@@ -12,7 +12,7 @@ AGAIN = "the same command goes on from here"
 
 
 @contextmanager
-def told(repo: str, doing: str, who: str = "") -> Iterator[None]:
+def hub_errors(repo: str, doing: str, who: str = "") -> Iterator[None]:
     """Turn huggingface-hub's errors into one line.
 
     Only calls of huggingface-hub belong inside: it also raises RuntimeError and ValueError for

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.dataset_folder.manifest import FileEntry, Manifest
-from builder.dataset_folder.replies import CAPTIONS, REQUESTS, leave_out, tells_caption, told
+from builder.dataset_folder.replies import (
+    CAPTIONS,
+    REQUESTS,
+    add_left_out,
+    leave_out,
+    tells_caption,
+)
 from builder.dataset_folder.write import file_entry, parquet_writer
 from mllmu_med.disk import writing
 from mllmu_med.files import hidden, make_folder
@@ -40,11 +46,11 @@ def image_modes(
         for name, source in sources.items()
     }
     chosen: set[str] = set()
-    for one in (given or "").split(",") if given is not None else ():
-        name, _, mode = one.strip().partition("=")
+    for choice in (given or "").split(",") if given is not None else ():
+        name, _, mode = choice.strip().partition("=")
         if name not in sources or mode not in MODES:
             raise UsageError(
-                f"--images {one.strip() or given!r}: write SCENARIO=MODE with SCENARIO "
+                f"--images {choice.strip() or given!r}: write SCENARIO=MODE with SCENARIO "
                 f"{' or '.join(sources)} and MODE {' or '.join(MODES)}, separated by commas"
             )
         if name in chosen:
@@ -72,7 +78,7 @@ def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, st
     Raises:
         UserError: names the scenario and both ways on.
     """
-    said = {one.partition("=")[0].strip() for one in chosen.split(",")}
+    said = {choice.partition("=")[0].strip() for choice in chosen.split(",")}
     for name, mode in modes.items():
         if mode == "embed" and held.get(name) == "reference" and name not in said:
             raise UserError(
@@ -112,7 +118,7 @@ def make_variant(
     Args:
         folder: as the builder wrote it, with its manifest.
         target: an empty folder.
-        modes: by scenario (`picture_modes`).
+        modes: by scenario (`image_modes`).
         repo, gated, results: what the card says of the repository.
     """
     from builder.dataset_folder.write_card import write_card
@@ -134,7 +140,7 @@ def make_variant(
         files[name] = entry
     changes: dict[str, Any] = {"images": dict(modes), "files": files}
     if left_out:
-        changes["left_out"] = told(manifest.left_out, left_out, CAPTIONS)
+        changes["left_out"] = add_left_out(manifest.left_out, left_out, CAPTIONS)
     made = manifest.model_copy(update=changes).rebuilt()
     return write_card(target, made, repo=repo, gated=gated, results=results)
 

@@ -168,19 +168,19 @@ def _shared(people: Sequence[Profile]) -> Iterator[tuple[str, str]]:
     "Taylor James" is found in "James, Taylor", and "Kurt Parks" in "12 Kurt Parks, Lake Diane".
     """
     where: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for number, one in enumerate(people):
+    for number, person in enumerate(people):
         for kind in PII_KINDS:
-            where[one.value(kind)].append((number, kind))
+            where[person.value(kind)].append((number, kind))
     hay = Haystack(list(where))
     places = list(where.values())
-    for number, one in enumerate(people):
+    for number, person in enumerate(people):
         for kind in PII_KINDS:
             if kind == "date":
                 continue
-            for hit in hay.search(kind, one.value(kind), fuzzy=False):
+            for hit in hay.search(kind, person.value(kind), fuzzy=False):
                 for other, its_kind in places[hit.text]:
                     if other < number:
-                        yield kind, one.value(kind)
+                        yield kind, person.value(kind)
                     elif other > number:
                         yield its_kind, people[other].value(its_kind)
 

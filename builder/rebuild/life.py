@@ -77,11 +77,11 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
             Text(f"A: {record.answer}"),
         ]
     if stage == "profiles":
-        people = {one.image_id: one for one in read_profiles(item.chain)}
-        one = people.get(record.image_id) if record.split == "candidate" else None
-        if one is None:
+        people = {person.image_id: person for person in read_profiles(item.chain)}
+        who = people.get(record.image_id) if record.split == "candidate" else None
+        if who is None:
             return []
-        return [Text(f"{one.id}: {one.name}, {one.phone}, {one.email}, {one.mrn}")]
+        return [Text(f"{who.id}: {who.name}, {who.phone}, {who.email}, {who.mrn}")]
     texts = []
     for field in ("question", "answer"):
         if getattr(before, field) != getattr(record, field):

@@ -96,14 +96,14 @@ def estimates(job: Job) -> dict[str, Estimate]:
         say("dry run: reading the sources")
         plans = plan(trial)
         _walk(plans, "profiles", [], [])
-        found = {}
+        every = {}
         for item in plans:
             given = (item.chain, item.name, item.scenario)
             if job.recipe.author == "llm":
-                found[item.name] = estimate(trial, job.requests, *given, price)
+                every[item.name] = estimate(trial, job.requests, *given, price)
             if _model_rates(job) and f"{item.name}/calibrate" in waiting:
-                found[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
-        return found
+                every[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
+        return every
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
@@ -184,7 +184,7 @@ def _walk_or_wait(
     waiting: list[review.Waiting] = []
     states = _walk(plans, until, ran, waiting)
     if waiting:
-        only = "" if any(one.undecided for one in waiting) else " --conflicts"
+        only = "" if any(wait.undecided for wait in waiting) else " --conflicts"
         unseen = "" if job.accept_all or only else "; or take them unseen: --review accept-all"
         export = f"`python -m builder review export{only}{options(job)}`"
         raise review.Waiting(
@@ -271,7 +271,7 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifest
             from builder.dataset_folder import replies as recorded
 
             provenance[recorded.REQUESTS], count = _requests(job, plans)
-            left_out = recorded.told({}, count, recorded.REAL)
+            left_out = recorded.add_left_out({}, count, recorded.REAL)
         files |= write.copy_into(building, provenance)
         manifest = write_card(building, manifests.draft(job, plans, parts, files, left_out))
         write.check_target(job.out, manifests.any_build(job.out))

@@ -147,15 +147,15 @@ def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[
 
     Of one whose texts are to be written first nothing can be told.
     """
-    found = {}
+    waits = {}
     for item in plans:
         key = f"{item.name}/review"
         if key not in stale or f"{item.name}/{review.before(item.name)}" in stale:
             continue
         now = review.read_open(job, item.chain, item.name)
         if now.waits(job.accept_all):
-            found[key] = review.counts(now)
-    return found
+            waits[key] = review.counts(now)
+    return waits
 
 
 def _rated(job: Job) -> str:
@@ -171,14 +171,16 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     table = make_table(
         "to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD"
     )
-    for name, one in asked.items():
+    for name, estimate in asked.items():
         table.add_row(
             name,
-            f"{one.calls:,}",
-            f"{one.held:,}",
-            f"about {one.prompt_tokens:,}",
-            "unknown" if one.completion_tokens is None else f"about {one.completion_tokens:,}",
-            "unknown" if one.cost is None else f"about {one.cost:.2f}",
+            f"{estimate.calls:,}",
+            f"{estimate.held:,}",
+            f"about {estimate.prompt_tokens:,}",
+            "unknown"
+            if estimate.completion_tokens is None
+            else f"about {estimate.completion_tokens:,}",
+            "unknown" if estimate.cost is None else f"about {estimate.cost:.2f}",
         )
     console.print()
     console.print(table)
@@ -194,7 +196,7 @@ def print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool
         return
     rated = {name: ratings.read_ratings(Chain(job.work / name)) for name in names}
     head, lines = ratings.table(rated, totals)
-    table = make_table(head[0], *(f"#{one}" for one in head[1:]))
+    table = make_table(head[0], *(f"#{rating}" for rating in head[1:]))
     for line in lines:
         table.add_row(*line)
     console.print()

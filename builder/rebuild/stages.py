@@ -132,7 +132,7 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
             job.recipe.seed,
             offline.own_texts(),
         )
-        write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
+        write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
     beside = [f"{other}/draw" for other in others]

@@ -60,9 +60,9 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
                 counts["waits"] = waits[key]
             stages[key] = {"current": key not in stale, **counts}
     stages["publish"] = {"current": "publish" not in stale}
-    told = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
-    rated = [item.name for item in plans if item.chain.state("calibrate")]
-    if job.recipe.calibration is None or not rated:
-        return told
-    found = {name: read_ratings(Chain(job.work / name)) for name in rated}
-    return {**told, "ratings": [group._asdict() for group in groups(found)]}
+    tree = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    names = [item.name for item in plans if item.chain.state("calibrate")]
+    if job.recipe.calibration is None or not names:
+        return tree
+    rated = {name: read_ratings(Chain(job.work / name)) for name in names}
+    return {**tree, "ratings": [group._asdict() for group in groups(rated)]}

@@ -40,7 +40,7 @@ def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
     counts alone; otherwise all have to agree on the verdict and the edited text, or the item stays
     undecided.
     """
-    about_it = [one for one in decisions if (one.id, one.content) == (item.id, item.content)]
+    about_it = [each for each in decisions if (each.id, each.content) == (item.id, item.content)]
     standing = [decision for decision in about_it if decision.verdict != WITHDRAW]
     current = tuple(sorted(standing, key=lambda decision: (decision.reviewer, decision.settles)))
     counting = [decision for decision in current if decision.settles] or current
