@@ -31,7 +31,7 @@ class Features:
         for image_id in image_ids:
             if image_id not in self._kept:
                 self._kept[image_id] = self._read(image_id).cpu()
-        return torch.stack([self._kept[one] for one in image_ids]).to(self._model.device)
+        return torch.stack([self._kept[image_id] for image_id in image_ids]).to(self._model.device)
 
     def _read(self, image_id: str) -> Tensor:
         llava = base_of(self._model).model

@@ -191,7 +191,7 @@ def _check(expected: Shapes, sources: Sources, src: Path) -> None:
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
             ("missing", [original_name(n) for n in expected if n not in sources]),
-            ("unknown", [one.name for n, one in sources.items() if n not in expected]),
+            ("unknown", [sources[n].name for n in sources if n not in expected]),
             ("of another shape", misshapen),
         )
         if names

@@ -182,7 +182,7 @@ def watcher(
         line["ues" if finetuned else "score"] = score
         path = folder / TRAJECTORY
         before = read_rows_file(path, "") if path.is_file() else []
-        write_jsonl(path, [*(one for one in before if one["epoch"] < epoch), line])
+        write_jsonl(path, [*(row for row in before if row["epoch"] < epoch), line])
         stop = f"{babble:.0%} of the retain answers are no language" if babble > DEGENERATE else ""
         return Verdict(score, stop)
 

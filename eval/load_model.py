@@ -61,7 +61,7 @@ def load_model(
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir():  # so that weights and processor are of one commit
         revision = revision or hub_commit(name, fetch=True)
-    stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
+    stacked = [{"path": str(adapter), "weights": adapter_hash(adapter)} for adapter in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             source, revision=revision, output_loading_info=True, **_precision(kind, where)

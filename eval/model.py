@@ -88,7 +88,7 @@ class Model:
             blank = images.new("RGB", (64, 64))
             read = self.processor(images=[blank], text=[self.processor.image_token])
             mark = self.model.config.image_token_index
-            self._image_tokens = sum(one == mark for one in read["input_ids"][0])
+            self._image_tokens = sum(token == mark for token in read["input_ids"][0])
         return self._image_tokens
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
@@ -100,10 +100,10 @@ class Model:
     def answer(self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int) -> list[Answer]:
         """Greedy answers to one batch, in its order."""
 
-        def work(some: Sequence[Ask]) -> list[Answer]:
+        def work(batch: Sequence[Ask]) -> list[Answer]:
             if self.shares:
-                return self._answer_shared(some, images, max_new_tokens)
-            return [self.answer_one(ask, images, max_new_tokens) for ask in some]
+                return self._answer_shared(batch, images, max_new_tokens)
+            return [self.answer_one(ask, images, max_new_tokens) for ask in batch]
 
         return in_memory(work, asked)
 
@@ -196,7 +196,7 @@ class Model:
             use_cache=True,
             logits_to_keep=max(map(len, answer_tokens)) + 1,
         ).logits
-        return [_chosen(one, tokens) for one, tokens in zip(logits, answer_tokens, strict=True)]
+        return [_chosen(row, tokens) for row, tokens in zip(logits, answer_tokens, strict=True)]
 
     def _logprobs_one(
         self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
@@ -244,8 +244,8 @@ class Model:
         ids = [self.token_ids(text, int(with_image)) for text in texts]
         prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
         if ends:
-            ids = [[*one, *end] for one, end in zip(ids, ends, strict=True)]
-        if with_image and any(self.model.config.image_token_index in one[prefix:] for one in ids):
+            ids = [[*row, *end] for row, end in zip(ids, ends, strict=True)]
+        if with_image and any(self.model.config.image_token_index in row[prefix:] for row in ids):
             raise UserError(
                 f"{self.identity['model']}: its chat template puts the question before the picture:"
                 " such a LLaVA cannot be answered yet"
@@ -253,7 +253,7 @@ class Model:
         image_ids = [ask.row.image_id if with_image else "" for ask in asked]
         once = list(dict.fromkeys(image_ids))
         read = torch.tensor([ids[0][:prefix]] * len(once), device=self.device)
-        pixels = self.pixels([images[one] for one in once]) if with_image else None
+        pixels = self.pixels([images[image_id] for image_id in once]) if with_image else None
         out = self.model(
             input_ids=read,
             attention_mask=torch.ones_like(read),
@@ -263,7 +263,7 @@ class Model:
         )
         rows = torch.tensor([once.index(image_id) for image_id in image_ids], device=self.device)
         out.cache.batch_select_indices(rows)
-        return out.cache, [one[prefix:] for one in ids], prefix
+        return out.cache, [row[prefix:] for row in ids], prefix
 
     def answer_ids(self, answer: str) -> list[int]:
         """The tokens of an answer after its prompt, with the end token: what training trains.
@@ -341,5 +341,5 @@ def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:
     """How many first tokens are equal in all; one at least of each is left over."""
     shortest = min(map(len, ids)) - 1
-    differs = (i for i in range(shortest) if len({one[i] for one in ids}) > 1)
+    differs = (i for i in range(shortest) if len({tokens[i] for tokens in ids}) > 1)
     return next(differs, shortest)
