@@ -21,9 +21,9 @@ from corpora import PLAIN, builder, command, process
 import baselines.run
 from baselines.__main__ import Options
 from baselines.measure import Data, rouge_means, swapped, watched
-from baselines.plan import gigabytes, plan, size_of
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
+from baselines.steps_and_memory import gigabytes, plan, size_of
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -384,7 +384,7 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
 
 def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
     """7.57 B weights in bf16 are 15.1 GB; LoRA of rank 128 trains 335.5 M of 16 bytes each."""
-    from baselines.plan import Size
+    from baselines.steps_and_memory import Size
 
     size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 576)
     settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune

@@ -19,11 +19,11 @@ from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import Check, run
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.dataset_folder.write import MANIFEST
+from builder.patients.find_real_data import REAL, blanked
 from builder.patients.find_values import Haystack
 from builder.patients.profiles import make_profiles
-from builder.patients.real_data import REAL, blanked
 from eval.private_values import View, level
 from mllmu_med.image_folder import VARIABLE
 from mllmu_med_dataset import PII_KINDS
@@ -290,7 +290,7 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     [
         (["nowhere"], 1, "no such folder: build one"),
         (["./a/b"], 1, "no such folder: build one"),
-        (["empty"], 1, "not a published dataset"),
+        (["empty"], 1, "not a dataset folder"),
         (["a b/c"], 2, "neither a folder nor a Hub id"),
         (["mllmu-med", "--images", "nowhere"], 1, "no such folder"),
     ],

@@ -553,7 +553,7 @@ def dropped_here_and_published_there(p: Planted) -> str:
     lines = p.lines("privacy-drops.jsonl")
     lines[0]["id"] = p.rows(SKIN)[0]["id"]
     p.write_lines("privacy-drops.jsonl", lines)
-    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and published in incorrect"
+    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and written in incorrect"
 
 
 def rated_without_calibration(p: Planted) -> str:

@@ -72,7 +72,7 @@ def out(undisturbed: Path, tmp_path: Path) -> Path:
     work = shutil.copytree(undisturbed.with_name("undisturbed.work"), tmp_path / "data.work")
     for later in ("calibration", "calibrate", "split"):
         shutil.rmtree(work / "incorrect" / later)
-    (work / "publish.json").unlink()
+    (work / "write.json").unlink()
     return tmp_path / "data"
 
 

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from builder.__main__ import app
 from builder.core.stage_cache import Chain, Drop, Outcome, Stage
 from builder.ingest import mm_skin, slake
-from builder.ingest.corpus import Rows, name_apart
+from builder.ingest.clean_rows import Rows, name_apart
 from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import UserError
 

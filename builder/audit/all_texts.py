@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from builder.dataset_folder.read import Folder
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from mllmu_med.files import text_lines
 
 #: What people read; the other columns hold ids, hashes and names of our own.

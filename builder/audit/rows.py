@@ -11,7 +11,7 @@ from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Text
-from builder.ingest.corpus import answer_type
+from builder.ingest.clean_rows import answer_type
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.

@@ -9,7 +9,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import scenario_of
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import config_files
-from builder.ingest.corpus import alike
+from builder.ingest.clean_rows import alike
 from builder.split import ROUNDS
 from mllmu_med_dataset import SPLITS, Record
 
@@ -122,7 +122,7 @@ def _nested(folder: Folder) -> Check:
 def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
     """The same row, or the same clean pair about the same picture, in two sets of a config.
 
-    White space and case make no other pair, as in `builder.ingest.corpus.drop_duplicates`.
+    White space and case make no other pair, as in `builder.ingest.clean_rows.drop_duplicates`.
     """
     failed: dict[str, str] = {}
     checked = 0

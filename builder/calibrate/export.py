@@ -17,13 +17,13 @@ from baselines.recipe import unread
 from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_settings
 from builder.core.job import Job, image_reader
 from builder.dataset_folder import write
-from builder.dataset_folder.card.front import config_entries, head
+from builder.dataset_folder.card.front_matter import config_entries, head
 from mllmu_med.card_head import CARD
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
 if TYPE_CHECKING:
-    from builder.core.plan import ChainPlan
+    from builder.core.chain_plan import ChainPlan
 
 
 def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:

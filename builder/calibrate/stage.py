@@ -27,7 +27,7 @@ from builder.core.ratings import RATINGS, Rated
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
 from builder.harm.candidates import OnDone, WriteMany, Written
-from builder.patients.real_data import blanked
+from builder.patients.find_real_data import blanked
 from mllmu_med.files import stable_hash, write_jsonl
 from mllmu_med_dataset import Record, UserError
 

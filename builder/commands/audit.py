@@ -45,7 +45,7 @@ def audit(
     ] = False,
 ) -> None:
     """Check a dataset folder or Hub repository; what fails is named with its rows."""
-    from builder.audit.report import print_checks
+    from builder.audit.print_checks import print_checks
     from builder.audit.run_checks import run
 
     started = time.monotonic()

@@ -68,7 +68,7 @@ def publish(
     """Audit the dataset, then put it on the Hub in one commit; run it again and nothing changes."""
     from builder.dataset_folder.manifest import read_manifest
     from builder.hub import folder as variant
-    from builder.hub import report as tables
+    from builder.hub import print_push
     from builder.hub.push import Wish
 
     wish = Wish(_repo(repo), private, _gated(gated), _tag(tag))
@@ -84,9 +84,9 @@ def publish(
     if as_json:
         print(json.dumps(done))
     elif dry_run:
-        tables.print_plan(done)
+        print_push.print_plan(done)
     else:
-        tables.print_done(done)
+        print_push.print_done(done)
 
 
 class _Order(NamedTuple):
@@ -171,7 +171,7 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     import time
 
     from builder import audit
-    from builder.audit.report import print_checks
+    from builder.audit.print_checks import print_checks
 
     started = time.monotonic()
     say(f"audit: {shown}")

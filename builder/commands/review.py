@@ -131,16 +131,16 @@ def import_(
     job = job_of(out, work)
     team = read_team(job.work)
     done = import_files(job, files, reviewer, settle)
-    from builder.review import status as report
+    from builder.review import print_progress as progress
 
     if as_json:
-        print(json.dumps(report.import_json(job, done, team)))
+        print(json.dumps(progress.import_json(job, done, team)))
     else:
-        report.print_import(done)
+        progress.print_import(done)
         print()
-        report.print_status(job, done.now, team)
+        progress.print_status(job, done.now, team)
     if done.refused:
-        raise UserError(report.refused_line(done.refused))
+        raise UserError(progress.refused_line(done.refused))
 
 
 @app.command(
@@ -153,7 +153,7 @@ python -m builder review status --out trial --json
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     """How far the review is, how far reviewers agree and about what not, and what to do next."""
     from builder.core.stage_cache import Chain
-    from builder.review import status as report
+    from builder.review import print_progress as progress
     from builder.review.export import read_team
     from builder.review.import_files import reviewed
     from builder.review.stage import read_open
@@ -162,9 +162,9 @@ def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     texts = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
     team = read_team(job.work)
     if as_json:
-        print(json.dumps(report.as_json(job, texts, team)))
+        print(json.dumps(progress.as_json(job, texts, team)))
     else:
-        report.print_status(job, texts, team)
+        progress.print_status(job, texts, team)
 
 
 def _scenarios(given: str, ready: list[str]) -> list[str]:

@@ -22,8 +22,8 @@ from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
+    from builder.core.chain_plan import ChainPlan
     from builder.core.job import Job
-    from builder.core.plan import ChainPlan
     from builder.core.stage_cache import StageState
     from builder.dataset_folder.write import Part
 
@@ -188,7 +188,7 @@ def draft(
 ) -> Manifest:
     """The manifest but for the files that are made from it (card, plots, Croissant)."""
     states = {item.name: item.states() for item in plans}
-    recipe = published_recipe(job.recipe)
+    recipe = written_recipe(job.recipe)
     tree = {
         "build": "",  # of the rest, below
         "recipe": recipe,
@@ -225,7 +225,7 @@ def draft(
     return Manifest.model_validate(tree).rebuilt()
 
 
-def published_recipe(recipe: Recipe) -> dict[str, Any]:
+def written_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe in full; of a model's folder the name alone."""
     tree: dict[str, Any] = recipe.model_dump(mode="json")
     how = tree["calibration"]

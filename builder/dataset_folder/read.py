@@ -203,7 +203,7 @@ class Facts:
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""
-        from builder.core.plan import STAGES
+        from builder.core.chain_plan import STAGES
 
         stages = self.manifest["stages"][scenario]
         return {name: stages[name] for name in STAGES if name in stages}
@@ -232,7 +232,7 @@ def read_facts(folder: Path, manifest: Manifest | None = None) -> Facts:
     except (ManifestError, OSError, ValueError, KeyError, TypeError) as error:
         why = error.why if isinstance(error, ManifestError) else str(error)
         raise UserError(
-            f"{folder}: cannot be read as a published dataset ({type(error).__name__}: {why}): "
+            f"{folder}: cannot be read as a dataset folder ({type(error).__name__}: {why}): "
             "build it again with `python -m builder rebuild`"
         ) from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.dataset_folder.manifest import FileEntry, Manifest
-from builder.dataset_folder.replies import (
+from builder.dataset_folder.shipped_requests import (
     CAPTIONS,
     REQUESTS,
     add_left_out,
@@ -93,7 +93,7 @@ def workplace(folder: Path) -> Iterator[Path]:
     place = hidden(folder, "hub")
     make_folder(folder.parent, "the folder that goes to the Hub")
     with lock_file(hidden(folder, "lock"), folder, instead="publish another folder"):
-        shutil.rmtree(place, ignore_errors=True)  # of a publishing that was killed
+        shutil.rmtree(place, ignore_errors=True)  # of a push that was killed
         try:
             place.mkdir()
             yield place

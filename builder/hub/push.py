@@ -38,7 +38,7 @@ class Account(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What publishing did."""
+    """What a push did."""
 
     commit: str
     committed: bool

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
-from builder.ingest.corpus import (
+from builder.ingest.clean_rows import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
     Rows,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from builder.core.stage_cache import Outcome
-from builder.ingest.corpus import answer_type
+from builder.ingest.clean_rows import answer_type
 from builder.ingest.phantoms.draw import PhantomImage
 from builder.ingest.phantoms.radiology import draw_radiology
 from builder.ingest.phantoms.skin import draw_skin

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
-from builder.ingest.corpus import (
+from builder.ingest.clean_rows import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
     Rows,

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job
-from builder.core.plan import ChainPlan
 from builder.core.recipe import Calibration, Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Chain, Outcome, Stage
 from builder.harm import corrupt, inject, text_checks

@@ -127,7 +127,7 @@ def agreement(between: Sequence[Pair]) -> Agreement:
     )
 
 
-def published_names(merged: Mapping[str, Merged]) -> dict[str, str]:
+def pseudonyms(merged: Mapping[str, Merged]) -> dict[str, str]:
     """r1, r2 ... for the reviewers: their own names are people's names and are not published."""
     names = sorted({decision.reviewer for text in merged.values() for decision in text.decisions})
     return {name: f"r{number}" for number, name in enumerate(names, 1)}

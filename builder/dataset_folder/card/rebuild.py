@@ -10,7 +10,7 @@ from typing import Any, Final
 from builder.core.recipe import Calibration, load_recipe
 from builder.dataset_folder.card.words import words
 from builder.dataset_folder.read import Facts
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from mllmu_med.recipe_files import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.

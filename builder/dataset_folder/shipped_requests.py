@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.harm.prompts import ABOUT_IMAGE
-from builder.patients.real_data import real
+from builder.patients.find_real_data import real
 from mllmu_med.files import atomic_file
 
 REQUESTS: Final = "provenance/requests.parquet"

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from builder.audit import verdict
 from builder.core import ratings
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, options, shown
-from builder.core.plan import ChainPlan
 from builder.core.stage_cache import Chain, StageState, dropped_table
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
@@ -132,7 +132,7 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             there = "done" if item.chain.state(stage.name) else "-"
             does = "would run" if key in stale else "would be skipped"
             table.add_row(key, there, f"would wait: {waits[key]}" if key in waits else does)
-    table.add_row("publish", "", "would run" if "publish" in stale else "would be skipped")
+    table.add_row("write", "", "would run" if "write" in stale else "would be skipped")
     console.print(table)
     for name, scenario in job.recipe.scenarios().items():
         console.print(

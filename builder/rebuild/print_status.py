@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.markup import escape
 
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, shown
-from builder.core.plan import ChainPlan
 from builder.core.ratings import groups, read_ratings
 from builder.core.stage_cache import Chain, StageState
-from builder.rebuild.results import print_drops, print_ratings, state_json, waiting
+from builder.rebuild.print_rebuild import print_drops, print_ratings, state_json, waiting
 from mllmu_med.console import make_console, make_table
 
 
@@ -39,7 +39,7 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
                 f"{state.kept:,}",
                 f"{sum(state.dropped.values()):,}",
             )
-    table.add_row("publish", "to do" if "publish" in stale else "done", "", "")
+    table.add_row("write", "to do" if "write" in stale else "done", "", "")
     console.print(f"recipe {job.recipe.name}, into {escape(shown(job.out))}")
     console.print(table)
     print_drops(console, states)
@@ -59,7 +59,7 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
             if key in waits:
                 counts["waits"] = waits[key]
             stages[key] = {"current": key not in stale, **counts}
-    stages["publish"] = {"current": "publish" not in stale}
+    stages["write"] = {"current": "write" not in stale}
     tree = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
     names = [item.name for item in plans if item.chain.state("calibrate")]
     if job.recipe.calibration is None or not names:

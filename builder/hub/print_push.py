@@ -1,4 +1,4 @@
-"""What publishing did, or would do, for a terminal."""
+"""What a push to the Hub did, or would do, for a terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Traces: what could reach a living person, the building machine or somebody's account.
+"""Real data: what could reach a living person, the building machine or somebody's account.
 
-Numbers and addresses that are reserved for fiction are allowed (`builder.patients.real_data`).
+Numbers and addresses that are reserved for fiction are allowed (`builder.patients.find_real_data`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from builder.audit.all_texts import (
 )
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
-from builder.patients.real_data import REAL, real
+from builder.patients.find_real_data import REAL, real
 
 _MACHINE: Final = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|Volumes|scratch|workspace|work|data|datasets|"

@@ -17,7 +17,7 @@ STAGES: Final = (
     "review",
     "calibrate",
     "split",
-    "publish",
+    "write",
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from builder.core.plan import ChainPlan
+from builder.core.chain_plan import ChainPlan
 from builder.core.ratings import read_ratings
 from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles
@@ -62,7 +62,7 @@ def _life(
     if before is not None and before.split in SPLITS:
         part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
         lines += [
-            ("publish", Text(file.path))
+            ("write", Text(file.path))
             for file in data_files(part)
             if any(record.id == row_id for record in file.records)
         ]
