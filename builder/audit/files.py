@@ -84,9 +84,7 @@ def checks(folder: Folder) -> Iterator[Check]:
 
 def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
     manifest = folder.manifest
-    entries = {
-        str(entry.get("config_name")): entry for entry in head["configs"] if isinstance(entry, dict)
-    }
+    entries = {str(c.get("config_name")): c for c in head["configs"] if isinstance(c, dict)}
     if len(entries) != len(head["configs"]):
         yield "README.md: two configs of one name, or one without"
     for name, splits in manifest.configs.items():

@@ -180,7 +180,5 @@ def _look_at(data: bytes) -> Look:
         return Look(str(error))
     if clean == data:
         return Look()
-    metadata = sorted(
-        {what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)}
-    )
-    return Look("", ", ".join(metadata) or "more bytes than the picture")
+    extra = sorted({what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)})
+    return Look("", ", ".join(extra) or "more bytes than the picture")

@@ -36,9 +36,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield Check("no value is missing", len(every), list(_missing(folder)))
     yield Check("texts are clean Unicode", len(every), list(_unicode(every)))
     kinds = [_harm(row, name) for name in folder.scenarios for row in folder.rows(name)]
-    yield Check(
-        "harm is known and only in forget", len(every), [failure for failure in kinds if failure]
-    )
+    yield Check("harm is known and only in forget", len(every), list(filter(None, kinds)))
     yield Check("clean text is kept", len(every), list(_clean(every)))
     yield _recoverable(folder)
     wrong = [

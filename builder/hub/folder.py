@@ -9,14 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from builder.dataset_folder import shipped_requests as shipped
 from builder.dataset_folder.manifest import FileEntry, Manifest
-from builder.dataset_folder.shipped_requests import (
-    CAPTIONS,
-    REQUESTS,
-    add_left_out,
-    leave_out,
-    tells_caption,
-)
 from builder.dataset_folder.write import file_entry, parquet_writer
 from mllmu_med.disk import writing
 from mllmu_med.files import hidden, make_folder
@@ -131,8 +125,8 @@ def make_variant(
         place.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet") and name.partition("/")[0] in cut:
             without_images(source, place)
-        elif name == REQUESTS and "reference" in modes.values():
-            left_out = leave_out(source, place, tells_caption)
+        elif name == shipped.REQUESTS and "reference" in modes.values():
+            left_out = shipped.leave_out(source, place, shipped.tells_caption)
         if place.exists():
             entry = entry.model_copy(update=file_entry(place))
         else:
@@ -140,7 +134,7 @@ def make_variant(
         files[name] = entry
     changes: dict[str, Any] = {"images": dict(modes), "files": files}
     if left_out:
-        changes["left_out"] = add_left_out(manifest.left_out, left_out, CAPTIONS)
+        changes["left_out"] = shipped.add_left_out(manifest.left_out, left_out, shipped.CAPTIONS)
     made = manifest.model_copy(update=changes).rebuilt()
     return write_card(target, made, repo=repo, gated=gated, results=results)
 

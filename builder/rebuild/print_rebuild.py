@@ -171,16 +171,14 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     table = make_table(
         "to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD"
     )
-    for name, estimate in asked.items():
+    for name, bill in asked.items():
         table.add_row(
             name,
-            f"{estimate.calls:,}",
-            f"{estimate.held:,}",
-            f"about {estimate.prompt_tokens:,}",
-            "unknown"
-            if estimate.completion_tokens is None
-            else f"about {estimate.completion_tokens:,}",
-            "unknown" if estimate.cost is None else f"about {estimate.cost:.2f}",
+            f"{bill.calls:,}",
+            f"{bill.held:,}",
+            f"about {bill.prompt_tokens:,}",
+            "unknown" if bill.completion_tokens is None else f"about {bill.completion_tokens:,}",
+            "unknown" if bill.cost is None else f"about {bill.cost:.2f}",
         )
     console.print()
     console.print(table)

@@ -91,7 +91,7 @@ def plan(seed: int, index: int) -> Skin:
     level = float(rng.uniform(0, 1.2 if modality == "dermoscopy" else len(_TONES) - 1))
     low, share = _TONES[int(level)], level % 1
     high = _TONES[min(int(level) + 1, len(_TONES) - 1)]
-    r, g, b = (dark + (other - dark) * share for dark, other in zip(low, high, strict=True))
+    r, g, b = (start + (end - start) * share for start, end in zip(low, high, strict=True))
     tone = (r, g, b)
     colour, shapes = "purple", ("long", "flat")
     if modality == "clinical":

@@ -85,9 +85,7 @@ def _caption(skin: Skin) -> str:
         first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
         first += f"{values['Position']}."
         rest = [
-            f"the {trait.lower()} is {values[trait]}"
-            for trait in ("Border", "Shape")
-            if trait in values
+            f"the {key.lower()} is {values[key]}" for key in ("Border", "Shape") if key in values
         ]
     elif skin.modality == "dermoscopy":
         first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "

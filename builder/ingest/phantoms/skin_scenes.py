@@ -127,10 +127,8 @@ def _papules(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
         spot(canvas, _shade(colour, 1.08), shape, lesion.radius, lesion.radius * -0.4)
     _domes(canvas, skin, 0.16)
     for lesion in skin.spots:
-        gleam = Shape(
-            lesion.x - lesion.radius * 0.3, lesion.y - lesion.radius * 0.32, 0.03, 0.02, -0.7
-        )
-        spot(canvas, (1.0, 0.95, 0.92), gleam, 0.03)
+        x, y, r = lesion.x, lesion.y, lesion.radius
+        spot(canvas, (1.0, 0.95, 0.92), Shape(x - r * 0.3, y - r * 0.32, 0.03, 0.02, -0.7), 0.03)
 
 
 def _ring(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
@@ -168,13 +166,8 @@ def _vesicles(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
         spot(canvas, fluid, shape, 0.05, -0.025)
     _domes(canvas, skin, 0.10)
     for lesion in skin.spots:
-        r = lesion.radius
-        spot(
-            canvas,
-            (1, 1, 1),
-            Shape(lesion.x - r * 0.35, lesion.y - r * 0.35, 0.03, 0.018, -0.7),
-            0.015,
-        )
+        x, y, r = lesion.x, lesion.y, lesion.radius
+        spot(canvas, (1, 1, 1), Shape(x - r * 0.35, y - r * 0.35, 0.03, 0.018, -0.7), 0.015)
 
 
 # ---- dermoscopy ----------------------------------------------------------------------------------
@@ -183,7 +176,7 @@ def _vesicles(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
 def _dermoscopy(skin: Skin, rng: np.random.Generator) -> Field:
     canvas = plain(skin.tone)
     canvas += noise(rng, 12) * np.float32(0.012)
-    mole, colour = skin.spots[0], COLOURS[skin.colour]
+    mole, r, colour = skin.spots[0], skin.spots[0].radius, COLOURS[skin.colour]
     toward = {"left": math.pi, "right": 0.0, "upper": -math.pi / 2, "lower": math.pi / 2}[
         skin.where
     ]
@@ -196,21 +189,17 @@ def _dermoscopy(skin: Skin, rng: np.random.Generator) -> Field:
             else [(4, 0.06, math.pi), (8, 0.07, 0.0), (14, 0.05, 0.0)]
         )
     # Symmetric lesions keep their axes upright, so that both halves match at a glance.
-    shape = Shape(
-        mole.x, mole.y, mole.radius, mole.radius * (0.9 if uneven else 0.85), 0, tuple(waves)
-    )
+    shape = Shape(mole.x, mole.y, r, r * (0.9 if uneven else 0.85), 0, tuple(waves))
     distance = outline(shape, 0.2)
     body = fill(distance, 0.035)
     mix(canvas, _shade(colour, 1.25), fill(distance - np.float32(0.02), 0.12) * np.float32(0.5))
     mix(canvas, colour, body * np.float32(0.9))
-    core = fill(distance + np.float32(mole.radius * 0.35), mole.radius * 0.7)
+    core = fill(distance + np.float32(r * 0.35), r * 0.7)
     mix(canvas, _shade(colour, 0.78), core * np.float32(0.6))
     _pattern(canvas, skin, distance, rng)
     if uneven:
         x, y = mole.x + 0.24 * math.cos(toward), mole.y + 0.24 * math.sin(toward)
-        dark = Shape(
-            x, y, mole.radius * 0.5, mole.radius * 0.42, mole.turn, ((3, 0.15, mole.turn),)
-        )
+        dark = Shape(x, y, r * 0.5, r * 0.42, mole.turn, ((3, 0.15, mole.turn),))
         mix(canvas, _shade(COLOURS["dark brown"], 0.45), fill(outline(dark, 0.1), 0.1) * body)
     hairs: list[Line] = []
     for _ in range(int(rng.integers(0, 4))):
@@ -229,7 +218,7 @@ def _dermoscopy(skin: Skin, rng: np.random.Generator) -> Field:
 def _pattern(canvas: Field, skin: Skin, distance: Field, rng: np.random.Generator) -> None:
     warp = noise(rng, 6) * np.float32(0.35)
     dark = _shade(COLOURS[skin.colour], 0.42)
-    inside = fill(distance + np.float32(0.03), 0.06)
+    inside, mole = fill(distance + np.float32(0.03), 0.06), skin.spots[0]
     if skin.form == "network":
         pitch = np.float32(2 * math.pi / 0.105)
         mesh = np.zeros((SIZE, SIZE), np.float32)
@@ -238,7 +227,6 @@ def _pattern(canvas: Field, skin: Skin, distance: Field, rng: np.random.Generato
         mix(canvas, _shade(skin.tone, 0.9), np.clip(mesh + 0.2, 0, 0.5) * inside)
         mix(canvas, dark, np.clip(-mesh * 1.5 - 0.5, 0, 1) * inside)
     elif skin.form == "globules":
-        mole = skin.spots[0]
         shake = 0.0 if skin.shape == "symmetric" else 0.035
         for x in np.linspace(-0.75, 0.75, 11):
             for y in np.linspace(-0.75, 0.75, 11):
@@ -247,9 +235,7 @@ def _pattern(canvas: Field, skin: Skin, distance: Field, rng: np.random.Generato
                 if distance[row, column] < -0.05:
                     spot(canvas, dark, Shape(px, py, 0.042, 0.042), 0.02)
     else:
-        mole = skin.spots[0]
-        veil = ellipse(mole.x, mole.y, mole.radius * 0.62, mole.radius * 0.56) + warp * np.float32(
-            0.08
-        )
+        veil = ellipse(mole.x, mole.y, mole.radius * 0.62, mole.radius * 0.56)
+        veil += warp * np.float32(0.08)
         haze = np.float32(0.85) + warp * np.float32(0.3)
         mix(canvas, (0.52, 0.61, 0.78), fill(veil, 0.12) * inside * np.clip(haze, 0, 1))
