@@ -1,6 +1,6 @@
 """The commands of baselines: run, finetune, retrain, unlearn, recipe, convert-llava-med.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations

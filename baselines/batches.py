@@ -71,7 +71,7 @@ class Encoder:
             if ids[:end] != self._prefix or end == len(ids):
                 raise UserError(
                     f"{self.model.identity.get('model')}: its chat template puts the question "
-                    "before the picture: such a LLaVA cannot be trained yet"
+                    "before the image: such a LLaVA cannot be trained yet"
                 )
             self._questions[text] = ids[end:]
         return self._prefix, self._questions[text]

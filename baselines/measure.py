@@ -133,7 +133,7 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
         like = [r for r in others if r.question == row.question and r.answer != row.answer]
         choice = like or others
         if not choice:
-            raise UserError("the retain set has one picture only: nothing to swap")
+            raise UserError("the retain set has one image only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
     asked = [Ask(row, row.question) for row in chosen]
     # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
@@ -141,7 +141,7 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     right, wrong = (
         mean(
             [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
-            "swapped pictures",
+            "swapped images",
         )
         for asks in (asked, moved)
     )

@@ -195,7 +195,7 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
     rouge = read_json(out / "finetune" / DONE)["swapped"]
     sentences = [
-        f"With another picture, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
+        f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
         f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
     ]
     before = _forget(out / "finetune")

@@ -120,7 +120,7 @@ class AnswerFile:
             ask = asks.get(prediction.key)
             if ask and prediction.asked != ask.hash:
                 raise UserError(
-                    f"{self.path}: {prediction.id} was answered for another text or picture than "
+                    f"{self.path}: {prediction.id} was answered for another text or image than "
                     "the dataset has now: give --out another file, or remove this one"
                 )
             self._known[prediction.key] = prediction

@@ -247,7 +247,7 @@ class Model:
             ids = [[*row, *end] for row, end in zip(ids, ends, strict=True)]
         if with_image and any(self.model.config.image_token_index in row[prefix:] for row in ids):
             raise UserError(
-                f"{self.identity['model']}: its chat template puts the question before the picture:"
+                f"{self.identity['model']}: its chat template puts the question before the image:"
                 " such a LLaVA cannot be answered yet"
             )
         image_ids = [ask.row.image_id if with_image else "" for ask in asked]

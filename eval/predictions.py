@@ -172,7 +172,7 @@ def gather(
     for ask, prediction in joined:
         if prediction.asked and prediction.asked != ask.hash:
             raise UserError(
-                f"{where}: {prediction.id} was answered for another text or picture than this "
+                f"{where}: {prediction.id} was answered for another text or image than this "
                 "dataset has: give --data the dataset that was asked, or answer again"
             )
     return joined

@@ -101,7 +101,7 @@ WAY_HEADS = {
     "direct": "asked for the value",
     "prefix": "the answer's beginning given",
     "clean": "the clean question",
-    "no_picture": "without the picture",
+    "no_picture": "without the image",
     "any_way": "any way",
 }
 

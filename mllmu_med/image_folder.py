@@ -35,7 +35,7 @@ class OtherImageError(ImageError):
     """A file of that name is another picture; `digest` is the sha256 of its bytes."""
 
     def __init__(self, place: str, digest: str) -> None:
-        super().__init__(f"{place}: another picture than the dataset was built from")
+        super().__init__(f"{place}: another image than the dataset was built from")
         self.digest = digest
 
 
@@ -56,7 +56,7 @@ class Images:
         """
         if not folder.is_dir():
             raise UserError(
-                f"images {folder}: no such folder: give the one that holds the source's pictures"
+                f"images {folder}: no such folder: give the one that holds the source's images"
             )
         self.folder = folder
         self._packed: dict[str, str] = {}  # a picture's name -> its name in the archive
@@ -168,7 +168,7 @@ def lacks_images(split: Any) -> bool:
 def no_images(where: str) -> UserError:
     """What to tell somebody who looks at pictures that the rows only name."""
     return UserError(
-        f"{where}: its rows name their pictures by path only: set {VARIABLE} to the folder of "
+        f"{where}: its rows name their images by path only: set {VARIABLE} to the folder of "
         "their source (in Python: load(..., images=DIR))"
     )
 
@@ -189,7 +189,7 @@ def row_image(row: Mapping[str, Any]) -> Image:
         image = images.find(row["image_path"], row["image_sha256"])
     except (ImageError, OSError) as error:
         bad = [(row["image_path"], str(error))]
-        raise _missing(where, images, bad, "its picture") from error
+        raise _missing(where, images, bad, "its image") from error
     return Image.open(BytesIO(image.data))
 
 
@@ -216,7 +216,7 @@ def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[
         seen = dict(zip(ordered, threads.map(look, ordered), strict=True))
     bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
     if bad:
-        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} pictures")
+        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} images")
     return {key: place for key, (place, _) in seen.items()}
 
 
@@ -262,6 +262,6 @@ class _Filler:
                 self._last = (key, self.images.find(*key).data)
             except (ImageError, OSError) as error:
                 bad = [(key[0], str(error))]
-                raise _missing(self.where, self.images, bad, "a picture") from error
+                raise _missing(self.where, self.images, bad, "an image") from error
         # `datasets` leaves a mapped stream as it comes: the picture must be decoded already.
         return {**row, "image": Image().decode_example({"bytes": self._last[1], "path": key[0]})}

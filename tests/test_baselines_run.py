@@ -77,7 +77,7 @@ def loop(place: Path) -> Path:
     """A whole run, undisturbed."""
     said = run(place, *LOOP, "--out", "calm")
     assert "ROUGE" in said
-    assert "With another picture, ROUGE-1" in said
+    assert "With another image, ROUGE-1" in said
     return place / "calm"
 
 
@@ -105,7 +105,7 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
         assert ("ues" in epochs[0]) == (part in ("ga", "llmu"))
         assert (folder / "adapter" / "README.md").is_file()
     page = (loop / "report.html").read_text()
-    assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another picture"))
+    assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another image"))
     quality = json.loads((loop / "ga" / "likelihood.json").read_text())["forget_quality"]
     assert 0 <= quality["value"] <= 1
     swapped = json.loads((loop / "finetune" / "done.json").read_text())["swapped"]

@@ -567,7 +567,7 @@ def test_answers_made_elsewhere_are_taken(
     [
         (lambda some: some[:-2], "2 of 15 candidates of incorrect have no answer (first: "),
         (lambda some: [*some, Prediction("slake/1", "a")], "slake/1 is no row of incorrect"),
-        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or picture than"),
+        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or image than"),
         (lambda some: [replace(p, asked="") for p in some], "does not say what was asked"),
         (lambda some: [*some, some[0]], "is there twice"),
         (lambda some: [*some[:-1], replace(some[-1], run="x")], "answers of two models"),

@@ -306,7 +306,7 @@ def test_whole_images_count_where_they_are_cut() -> None:
         return Open("incorrect", records, [], dict.fromkeys(records, Merged("accept")))
 
     check_enough(opened("ABBCD"), scenario)
-    with pytest.raises(UserError, match=r"leaves 4 \(3 of them, cut at whole pictures\) of 4"):
+    with pytest.raises(UserError, match=r"leaves 4 \(3 of them, cut at whole images\) of 4"):
         check_enough(opened("ABBC"), scenario)
 
 

@@ -63,7 +63,7 @@ def file_texts(folder: Folder) -> Iterator[Placed]:
     """Whole text files, a line each, and Parquet's own metadata."""
     for table in folder.tables.values():
         yield from ((text, f"{table.path}: its metadata") for text in table.metadata)
-        yield from ((text, f"{table.path}: a picture's path") for text in table.images)
+        yield from ((text, f"{table.path}: an image's path") for text in table.images)
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()

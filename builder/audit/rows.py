@@ -196,6 +196,6 @@ def _same_image(folder: Folder) -> Check:
         for row in folder.rows(name):
             image = (row.image_sha256, row.image_path)
             if seen.setdefault(row.image_id, image) != image:
-                failed[row.id] = f"{row.id}: another picture or path than other {row.image_id} rows"
+                failed[row.id] = f"{row.id}: another image or path than other {row.image_id} rows"
         images += len(seen)
-    return Check("an image_id is one picture", images, list(failed.values()))
+    return Check("an image_id is one image", images, list(failed.values()))

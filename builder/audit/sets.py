@@ -50,7 +50,7 @@ def _manifest_counts(folder: Folder) -> Check:
     for name in folder.scenarios:
         there = len({row.image_sha256 for row in folder.rows(name)})
         if there != counted.get(name):
-            failed.append(f"{name}: {there:,} pictures, the manifest counts {counted.get(name)}")
+            failed.append(f"{name}: {there:,} images, the manifest counts {counted.get(name)}")
     return Check("counts are the manifest's", len(folder.tables) + len(counted), failed)
 
 
@@ -148,8 +148,8 @@ def _unseen(folder: Folder) -> Check:
         test = list(folder.rows(name, "test"))
         images += len({row.image_sha256 for row in test})
         seen = sorted(row.id for row in test if row.image_sha256 in trained)
-        failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in seen]
-    return Check("test pictures are in no other set", images, failed)
+        failed += [f"{row_id}: its image is in forget or retain, too" for row_id in seen]
+    return Check("test images are in no other set", images, failed)
 
 
 def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
@@ -162,8 +162,8 @@ def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
         for row in folder.config(name, "forget"):
             checked += 1
             if row.image_sha256 in retain:
-                failed.setdefault(row.id, f"{row.id}: its picture is in {name}'s retain set, too")
+                failed.setdefault(row.id, f"{row.id}: its image is in {name}'s retain set, too")
     note = "" if checked else "the recipe splits by pair: the card counts the overlap"
     return Check(
-        "forget pictures are not in retain (split_by: image)", checked, list(failed.values()), note
+        "forget images are not in retain (split_by: image)", checked, list(failed.values()), note
     )

@@ -125,7 +125,7 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
     for row_id, prediction in answers.items():
         if prediction.asked != asked[row_id].hash:
             why = (
-                "was answered for another text or picture than the candidate has now"
+                "was answered for another text or image than the candidate has now"
                 if prediction.asked
                 else "does not say what was asked (no `asked`)"
             )

@@ -23,7 +23,7 @@ python -m builder audit trial --json
 python -m builder audit ORG/mllmu-med --images Slake1.0
 python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
 """
-EPILOG = """Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
+EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 wrong usage.
 """
 
 
@@ -41,10 +41,10 @@ def audit(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Every check with every id, on stdout.")
+        bool, typer.Option("--json", help="Every check with every failing id, as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Check a dataset folder or Hub repository; what fails is named with its rows."""
+    """Check a dataset folder or Hub repository; failures are listed with their rows."""
     from builder.audit.print_checks import print_checks
     from builder.audit.run_checks import run
 

@@ -31,7 +31,7 @@ def export(
     ] = "all",
     reviewers: Annotated[
         str | None,
-        option("A,B", "Names; each gets a share. [default: one for anybody]"),
+        option("A,B", "Names; each gets a share. [default: one page for anyone]"),
     ] = None,
     overlap: Annotated[
         str | None,
@@ -53,8 +53,8 @@ def export(
     work: Work = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a table for
-    spreadsheets, and tasks for Label Studio."""
+    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a spreadsheet
+    and Label Studio tasks."""
     from builder.rebuild import pipeline
     from builder.rebuild.stages import plan
     from builder.review.export import Team
@@ -112,7 +112,7 @@ def import_(
             help="Exports of the review page, filled-in tables or Label Studio's JSON.",
         ),
     ],
-    reviewer: Annotated[str, option("NAME", "The reviewer. [default: as the files say]")] = "",
+    reviewer: Annotated[str, option("NAME", "The reviewer. [default: named in the files]")] = "",
     settle: Annotated[
         bool, typer.Option("--settle", help="These decisions settle conflicts.")
     ] = False,
@@ -120,10 +120,10 @@ def import_(
     work: Work = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take what reviewers decided, and say how far they agree.
+    """Import reviewers' decisions and report their agreement.
 
-    Rows that cannot be taken are refused by name, with exit code 1; the others are imported. A file
-    that cannot be read changes nothing. Doing it again is harmless.
+    Rows that cannot be imported are listed, with exit code 1; the others are imported. A file that
+    cannot be read changes nothing. Importing again is harmless.
     """
     from builder.review.export import read_team
     from builder.review.import_files import import_files
@@ -151,7 +151,7 @@ python -m builder review status --out trial --json
 )
 @one_line_errors
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
-    """How far the review is, how far reviewers agree and about what not, and what to do next."""
+    """Review progress, agreement between reviewers, conflicts, and what to do next."""
     from builder.core.stage_cache import Chain
     from builder.review import print_progress as progress
     from builder.review.export import read_team

@@ -125,7 +125,7 @@ def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]
     copies = chain.folder / "ingest" / "pictures"
     root = copies if copies.is_dir() else job.source_folder(name)
     if root is None:
-        raise RuntimeError(f"{name}: no folder with its pictures")
+        raise RuntimeError(f"{name}: no folder with its images")
 
     def read(record: Record) -> bytes:
         path = root / record.image_path

@@ -266,10 +266,10 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "calibration.rater=llm)",
         )
     elif recipe.author != "llm":
-        yield "llm.picture", "a rater is shown no pictures, only the author llm is"
+        yield "llm.picture", "a rater is shown no images, only the author llm is"
     for name, scenario in recipe.scenarios().items():
         if scenario.source == "phantom":
-            yield f"{name}.bad_pictures", "phantom pictures are drawn, not read"
+            yield f"{name}.bad_pictures", "phantom images are drawn, not read"
     if recipe.incorrect is not None and recipe.incorrect.source == "phantom":
         yield "incorrect.drop_conversation", "only MM-Skin has such rows"
 

@@ -17,7 +17,7 @@ from mllmu_med.files import atomic_file
 REQUESTS: Final = "provenance/requests.parquet"
 #: Columns of hashes and settings: runs of digits there are no numbers.
 IDS: Final = frozenset(("key", "structured"))
-CAPTIONS: Final = "they tell captions of pictures that are published by reference only"
+CAPTIONS: Final = "they tell captions of images that go out by reference only"
 REAL: Final = "a text in them holds a number or address that could be somebody's"
 
 

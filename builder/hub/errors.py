@@ -72,7 +72,7 @@ def _advice(status: int, who: str) -> str:
         404: f"no such user, organisation or repository, or {user} may not see it: check ORG/NAME",
         409: f"somebody else is changing the repository: {AGAIN}",
         412: f"somebody else has committed meanwhile: {AGAIN}",
-        413: "too large for the Hub: leave pictures out with --images, or ask for more storage",
+        413: "too large for the Hub: leave images out with --images, or ask for more storage",
         429: f"too many requests: wait a while; {AGAIN}",
     }
     if status >= 500:

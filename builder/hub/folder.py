@@ -51,7 +51,7 @@ def image_modes(
             raise UsageError(f"--images: {name} is given twice")
         if mode == "embed" and held.get(name) == "reference":
             raise UsageError(
-                f"--images {name}=embed: the folder only names these pictures: build it again from "
+                f"--images {name}=embed: the folder only names these images: build it again from "
                 "their source"
             )
         chosen.add(name)
@@ -76,7 +76,7 @@ def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, st
     for name, mode in modes.items():
         if mode == "embed" and held.get(name) == "reference" and name not in said:
             raise UserError(
-                f"{name}: the Hub's build names its pictures by reference, this would hand them "
+                f"{name}: the Hub's build names its images by reference, this would hand them "
                 f"on: say --images {name}=reference to keep it so, or --images {name}=embed"
             )
 

@@ -21,8 +21,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     count, size = len(plan["files"]), readable(plan["bytes"])
     lines = [f"\n{plan['repo']}: {count} files, {size}, build {plan['build']}"]
     for name, mode in plan["images"].items():
-        how = "embedded" if mode == "embed" else "by reference: rows give path and hash, no picture"
-        lines.append(f"{name}: {plan['pictures'][name]:,} pictures, {how}")
+        how = "embedded" if mode == "embed" else "by reference: rows give path and hash, no image"
+        lines.append(f"{name}: {plan['pictures'][name]:,} images, {how}")
     for name, left in plan["left_out"].items():
         lines.append(f"{name}: {left['requests']:,} requests left out: {left['why']}")
     seen = {

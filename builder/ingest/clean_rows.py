@@ -130,7 +130,7 @@ def checked_image_path(name: str, where: str) -> str:
     try:
         return str(check_relative(name))
     except ImageError as error:
-        raise UserError(f"{where}: picture {name!r} {error}: correct the row") from error
+        raise UserError(f"{where}: image {name!r} {error}: correct the row") from error
 
 
 def collect(
@@ -165,7 +165,7 @@ def collect(
 
     inputs = dict(rows.inputs)
     with (
-        progress("looking at pictures", len(names)) as advance,
+        progress("looking at images", len(names)) as advance,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
         for name, path, seen in threads.map(look, names):
@@ -180,14 +180,14 @@ def collect(
     if bad and len(bad) == len(names):
         name = next(iter(bad))
         raise UserError(
-            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}, and so for all "
-            f"{len(names):,} pictures: give the folder that holds them beside the annotations"
+            f"{rows.named_in[name]}: image {places(name)[0]} {bad[name]}, and so for all "
+            f"{len(names):,} images: give the folder that holds them beside the annotations"
         )
     if bad and on_bad == "fail":
         name = next(iter(bad))
-        more = f" (and {len(bad) - 1:,} more pictures)" if len(bad) > 1 else ""
+        more = f" (and {len(bad) - 1:,} more images)" if len(bad) > 1 else ""
         raise UserError(
-            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}{more}: "
+            f"{rows.named_in[name]}: image {places(name)[0]} {bad[name]}{more}: "
             f"restore it, or leave its rows out with --set {key}=drop"
         )
     kept = Rows(drops=list(rows.drops))

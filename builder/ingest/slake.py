@@ -169,7 +169,7 @@ def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, s
         same, first = seen.setdefault(row.qid, (asked, where))
         if same != asked:
             raise UserError(
-                f"{where}: the qid stands in {first} already, with another picture, question or "
+                f"{where}: the qid stands in {first} already, with another image, question or "
                 "answer: remove one"
             )
         if row.q_lang != "en":

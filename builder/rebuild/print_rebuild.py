@@ -44,7 +44,7 @@ def print_result(job: Job, result: Result) -> None:
         )
         console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
         return
-    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
+    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#images")
     for name, scenario in job.recipe.scenarios().items():
         table.add_row(
             name,
@@ -184,7 +184,7 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     console.print(table)
     console.print(
         "texts that a check rejects are asked for again, on top of these; four characters are "
-        "taken for a token, and pictures are not counted"
+        "taken for a token, and images are not counted"
     )
 
 

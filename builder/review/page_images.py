@@ -55,7 +55,7 @@ def embed(
     with ThreadPoolExecutor(THREADS) as pool:
         sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
         share = _share(sizes, budget)
-        with progress("review page: pictures", len(distinct)) as advance:
+        with progress("review page: images", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
                 return _embed(read_image(item), share, advance)
@@ -64,14 +64,14 @@ def embed(
     made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
     if len(made) < len(distinct):
         raise UserError(
-            f"review page: {len(distinct):,} pictures are too many for one page of "
+            f"review page: {len(distinct):,} images are too many for one page of "
             f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
             "--reviewers"
         )
     copies = sum(image.copy is not None for image in made.values())
     if copies:
         say(
-            f"review page: {copies:,} of {len(made):,} pictures are smaller copies, so that the "
+            f"review page: {copies:,} of {len(made):,} images are smaller copies, so that the "
             f"page stays under {budget / 1e6:.0f} MB"
         )
     return made

@@ -178,7 +178,7 @@ def check_enough(texts: Open, scenario: Scenario) -> None:
     if len(forget) == scenario.harmful:
         return
     name, rejected = texts.name, len(texts.records) - len(left)
-    cut = f" ({len(forget):,} of them, cut at whole pictures)" if len(forget) < len(left) else ""
+    cut = f" ({len(forget):,} of them, cut at whole images)" if len(forget) < len(left) else ""
     # As many as the share that was accepted so far asks for.
     more = -(-scenario.candidates * scenario.harmful // max(1, len(forget)))
     more = max(more, scenario.candidates + 1)
