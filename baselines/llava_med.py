@@ -85,7 +85,7 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
 
     Weights keep their type and go from file to file, 2 GB at a time in memory. The
     vocabulary gets `<image>` and `<pad>` and is filled up to a multiple of 64 (32,000 to 32,064);
-    the new rows are the mean of the old (our choice; the picture's features replace the first, and
+    the new rows are the mean of the old (our choice; the image's features replace the first, and
     no answer holds the others).
 
     Args:
@@ -242,7 +242,7 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
     split = LlamaTokenizer(
         vocab=vocabulary, merges=generate_merges(vocabulary), legacy=True, add_bos_token=True
     )
-    for token in ("<image>", "<pad>"):  # in this order: LLaVA-Med's 32000 is the picture
+    for token in ("<image>", "<pad>"):  # in this order: LLaVA-Med's 32000 is the image
         split.add_tokens([AddedToken(token, special=True, normalized=False)])
     # `legacy` and `add_bos_token` of a LlamaTokenizer are lost when it is saved; what they made of
     # the splitting itself is not.

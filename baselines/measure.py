@@ -37,7 +37,7 @@ DEGENERATE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A config of the dataset, read once: its rows by split, its pictures, and what names it."""
+    """A config of the dataset, read once: its rows by split, its images, and what names it."""
 
     source: str | None
     config: str
@@ -117,10 +117,10 @@ def _answered(
 
 
 def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict[str, Any]:
-    """ROUGE-1 on open retain questions with the right picture, and with another row's.
+    """ROUGE-1 on open retain questions with the right image, and with another row's.
 
     A model that reads the question alone answers both alike: then nothing multimodal was learnt.
-    The other picture is one whose answer to the same question differs, where there is one.
+    The other image is one whose answer to the same question differs, where there is one.
 
     Returns:
         `right`, `swapped` (fractions), `n`.
@@ -136,7 +136,7 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
             raise UserError("the retain set has one image only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
     asked = [Ask(row, row.question) for row in chosen]
-    # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
+    # A batch shares the prefill of an image between its rows: each row is an image of its own.
     moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(

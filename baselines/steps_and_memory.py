@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from baselines.recipe import Recipe
     from baselines.training_settings import TrainSettings
 
-#: A question with its answer, in tokens, beside the picture: SLAKE's are about 60.
+#: A question with its answer, in tokens, beside the image: SLAKE's are about 60.
 TEXT_TOKENS: Final = 60
 
 
 class Size(NamedTuple):
-    """Of a model: weights, LoRA weights by rank, layers, hidden units, picture tokens."""
+    """Of a model: weights, LoRA weights by rank, layers, hidden units, image tokens."""
 
     weights: int
     lora_per_rank: int

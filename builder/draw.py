@@ -1,6 +1,6 @@
 """Drawing: which rows are tested on, which are candidates for harm, which are retained.
 
-Every order comes from a hash of the seed and the row's (or picture's) own id, so it does not depend
+Every order comes from a hash of the seed and the row's (or image's) own id, so it does not depend
 on the order of the source's files.
 """
 
@@ -27,8 +27,8 @@ def draw(
     """Give each record its `split` (test, candidate or retain) and its `rank`; drop the rest.
 
     Rows of a source with splits of its own (SLAKE) are tested on from `validate` and `test` only.
-    A source without (MM-Skin, `split` empty) gives the test set whole pictures first, so that
-    no test picture is in another set.
+    A source without (MM-Skin, `split` empty) gives the test set whole images first, so that
+    no test image is in another set.
 
     Raises:
         UserError: the source has fewer rows than the recipe asks for; names both numbers.

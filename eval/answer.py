@@ -60,9 +60,9 @@ def answer_with_model(
 
 
 def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
-    """Batches of questions of like length; those of one picture stay together.
+    """Batches of questions of like length; those of one image stay together.
 
-    One batch has either pictures or none: without a picture there is nothing to share.
+    One batch has either images or none: without an image there is nothing to share.
     """
     groups: dict[str, list[Ask]] = {}
     for ask in asked:

@@ -3,7 +3,7 @@
 One teacher-forced pass gives the log-probability of every answer token (and the end token). The
 rest is arithmetic on these, with the field's definitions (TOFU, Maini et al. 2024):
 
-- probability: P(answer | picture, question) ^ (1 / tokens), its plain mean.
+- probability: P(answer | image, question) ^ (1 / tokens), its plain mean.
 - truth ratio of a forget row: the mean such probability of alternative answers over that of the
   row's own. Alternatives are ours: for privacy the same text with other patients' values, for
   incorrect the clean answer. TOFU divides by a paraphrase; we by the answer itself.

@@ -1,7 +1,7 @@
 """Image-text models: the prompt that training and answering share, greedy answers, likelihoods.
 
-LLaVA-family models answer in batches in which each picture is read once, whatever the number of its
-questions: the prompts' common beginning (with the picture) is prefilled once, its cache is repeated
+LLaVA-family models answer in batches in which each image is read once, whatever the number of its
+questions: the prompts' common beginning (with the image) is prefilled once, its cache is repeated
 for every question, and positions go on after it. The text is that of one question at a time. Other
 models answer row by row through `generate`.
 """
@@ -40,7 +40,7 @@ class Model:
     model: Any
     processor: Any
     identity: dict[str, Any]
-    #: Whether a picture's prefill can serve all its questions.
+    #: Whether an image's prefill can serve all its questions.
     shares: bool
     _image_tokens: int = 0
 
@@ -55,7 +55,7 @@ class Model:
         return bool(config.model_type == "llava" and config.text_config.model_type == "mistral")
 
     def prompt(self, question: str, image: bool = True, start: str = "") -> str:
-        """What the model reads, before the picture's tokens are put in; `start` begins the answer.
+        """What the model reads, before the image's tokens are put in; `start` begins the answer.
 
         LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template.
         """
@@ -71,7 +71,7 @@ class Model:
         return f"{text} {start}" if start else text
 
     def token_ids(self, text: str, images: int = 1) -> list[int]:
-        """A prompt's tokens with the picture's placeholders put in, never truncated."""
+        """A prompt's tokens with the image's placeholders put in, never truncated."""
         tokenizer = self.processor.tokenizer
         if images:
             mark = self.processor.image_token
@@ -81,7 +81,7 @@ class Model:
         return ids
 
     def image_tokens(self) -> int:
-        """Tokens that a picture takes: 576 for LLaVA-Med."""
+        """Tokens that an image takes: 576 for LLaVA-Med."""
         if not self._image_tokens:
             from PIL import Image as images
 
@@ -92,7 +92,7 @@ class Model:
         return self._image_tokens
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """Pictures x 3 x height x width, in the model's own type and place."""
+        """Images x 3 x height x width, in the model's own type and place."""
         read = self.processor.image_processor(images=list(images), return_tensors="pt")
         values: torch.Tensor = read["pixel_values"]
         return values.to(self.device, self.model.dtype)
@@ -219,7 +219,7 @@ class Model:
             ids[i, width - len(tokens) :] = torch.tensor(tokens)
             mask[i, prefix : prefix + width - len(tokens)] = 0
         ids, mask = ids.to(self.device), mask.to(self.device)
-        # Positions go on after the picture; those of the padding are never looked at.
+        # Positions go on after the image; those of the padding are never looked at.
         return ids, mask, (mask.cumsum(1) - 1)[:, prefix:]
 
     def prefill(
@@ -228,7 +228,7 @@ class Model:
         images: ImageStore,
         ends: Sequence[Sequence[int]] = (),
     ) -> tuple[Any, list[list[int]], int]:
-        """Read each picture of a batch once, with the words that all prompts begin with.
+        """Read each image of a batch once, with the words that all prompts begin with.
 
         Args:
             ends: tokens after each prompt (an answer to be weighed); default: none.

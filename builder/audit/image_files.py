@@ -1,4 +1,4 @@
-"""Pictures: whole, the ones that the rows name, and with nothing in them but the picture."""
+"""Images: whole, the ones that the rows name, and with nothing in them but the image."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MARKS: Final = {
 
 
 class Look(NamedTuple):
-    """What is wrong with a picture's bytes; empty where nothing is."""
+    """What is wrong with an image's bytes; empty where nothing is."""
 
     decode: str = ""
     metadata: str = ""
 
 
 class _Group(NamedTuple):
-    """A row group: each row with its picture's hash (or why it has none), and the new bytes."""
+    """A row group: each row with its image's hash (or why it has none), and the new bytes."""
 
     rows: list[tuple[Record, str, str]]
     new_bytes: dict[str, bytes]
@@ -105,7 +105,7 @@ def _outside(path: str) -> str:
 
 
 def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
-    """The pictures of a file, a row group at a time, each distinct one hashed once a group."""
+    """The images of a file, a row group at a time, each distinct one hashed once a group."""
     if not table.rows:
         return
     import pyarrow as pa
@@ -143,7 +143,7 @@ def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
 
 
 def _referred(images: Images, rows: list[Record]) -> _Group:
-    """The pictures that the rows name, out of the source's folder, without their metadata."""
+    """The images that the rows name, out of the source's folder, without their metadata."""
     read: dict[tuple[str, str], tuple[str, str]] = {}
     new_bytes = {}
     for row in rows:
@@ -162,7 +162,7 @@ def _referred(images: Images, rows: list[Record]) -> _Group:
 
 
 def _look(group: _Group, known: dict[str, Look]) -> None:
-    """Decode every picture that is new, on all cores: Pillow lets other threads run meanwhile."""
+    """Decode every image that is new, on all cores: Pillow lets other threads run meanwhile."""
     new = [sha for sha in group.new_bytes if sha not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         known.update(
@@ -171,7 +171,7 @@ def _look(group: _Group, known: dict[str, Look]) -> None:
 
 
 def _look_at(data: bytes) -> Look:
-    """Metadata is what cleaning would take away: it changes a clean picture in nothing."""
+    """Metadata is what cleaning would take away: it changes a clean image in nothing."""
     if data[128:132] == b"DICM":
         return Look("is DICOM", "a DICOM header")
     try:

@@ -46,21 +46,21 @@ _KEYS: Final = {
 def checks(folder: Folder) -> Iterator[Check]:
     texts = gathered(row_texts(folder), provenance_texts(folder))
     for what, find in REAL.items():
-        yield _found(f"no {what}", texts, find)
+        yield _check(f"no {what}", texts, find)
     requests = gathered(request_texts(folder))
-    live = _found("no live number or address in recorded requests", requests, real)
+    live = _check("no live number or address in recorded requests", requests, real)
     why = "`python -m builder rebuild` leaves such requests out: build again"
     yield live if live.ok else live._replace(note=why)
     everything = every_text(folder)
     # Where the folder and this user's files lie now, if that can be told from other text.
     places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
     own = sorted(place for place in places if place.count("/") > 1 or "\\" in place)
-    yield _found("no path of the building machine", everything, lambda text: _machine(text, own))
+    yield _check("no path of the building machine", everything, lambda text: _machine(text, own))
     # A key is not shown: this report may be shared.
-    yield _found("no key or token", everything, _key)
+    yield _check("no key or token", everything, _key)
 
 
-def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
+def _check(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
     failed = [
         f"{place} holds {what!r}" for text, places in texts.items() if (what := find(text))
         for place in places

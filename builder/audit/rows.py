@@ -94,7 +94,7 @@ def _clean(rows: list[Record]) -> Iterator[str]:
 
 
 def _recoverable(folder: Folder) -> Check:
-    """A row that a smaller ratio retains is there as it was, about the same picture."""
+    """A row that a smaller ratio retains is there as it was, about the same image."""
     failed = []
     checked = 0
     for name, scenario in folder.scenarios.items():
@@ -188,7 +188,7 @@ def _named(folder: Folder) -> Iterator[str]:
 
 
 def _same_image(folder: Folder) -> Check:
-    """An image_id, a picture's hash and its path name one thing throughout a scenario."""
+    """An image_id, an image's hash and its path name one thing throughout a scenario."""
     failed = {}
     images = 0
     for name in folder.scenarios:

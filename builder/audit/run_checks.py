@@ -33,7 +33,7 @@ class Check(NamedTuple):
         return not self.failed
 
 
-#: Folders with pictures: one for all scenarios, or one for each.
+#: Folders with images: one for all scenarios, or one for each.
 Given = str | Path | Mapping[str, str | Path] | None
 
 
@@ -42,7 +42,7 @@ def run(folder: Path, images: Given = None) -> list[Check]:
 
     Args:
         folder: what the builder wrote, or a copy of it.
-        images: the source's pictures, as `load(images=...)` takes them, to look at those that rows
+        images: the source's images, as `load(images=...)` takes them, to look at those that rows
             name by path and hash only.
 
     Raises:

@@ -120,7 +120,7 @@ def _nested(folder: Folder) -> Check:
 
 
 def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
-    """The same row, or the same clean pair about the same picture, in two sets of a config.
+    """The same row, or the same clean pair about the same image, in two sets of a config.
 
     White space and case make no other pair, as in `builder.ingest.clean_rows.drop_duplicates`.
     """

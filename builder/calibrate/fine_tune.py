@@ -103,7 +103,7 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
 
     Raises:
         UserError: ids that the scenario has not, a candidate without an answer, an answer to
-            another text or picture, or one that does not say to which.
+            another text or image, or one that does not say to which.
     """
     known = {record.id for record in records}
     asked = {ask.row.id: ask for ask in asks(r for r in records if r.split == "candidate")}
@@ -137,7 +137,7 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
 
 
 def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
-    """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
+    """A scenario's images by `image_id`; `read`: a record's image as it is stored."""
     from PIL import Image
 
     rows = {record.image_id: record for record in records}

@@ -74,7 +74,7 @@ def choose(
 ) -> frozenset[str]:
     """The ids to keep: the best rated, none below `least`; ties by a hash of seed and id.
 
-    As many as the largest forget set holds; with `split_by: image` so many more that whole pictures
+    As many as the largest forget set holds; with `split_by: image` so many more that whole images
     can be cut at its edges.
 
     Raises:

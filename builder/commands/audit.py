@@ -63,7 +63,7 @@ def audit(
 
 
 def _images(given: list[str]) -> dict[str, str]:
-    """The folder of each scenario's pictures."""
+    """The folder of each scenario's images."""
     folders: dict[str, str] = {}
     for choice in given:
         name, _, place = choice.partition("=")

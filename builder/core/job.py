@@ -121,7 +121,7 @@ def read_job(work: Path) -> Job:
 
 
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
-    """How to read a scenario's pictures, each checked against its record's hash."""
+    """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
     root = copies if copies.is_dir() else job.source_folder(name)
     if root is None:

@@ -134,7 +134,7 @@ class Llm(_Model):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
     max_tokens: Count | None = 2048  # of a reply
     tries: Count = 3  # replies asked for, until one passes the checks
-    picture: bool = False  # show the model the picture, too
+    picture: bool = False  # show the model the image, too
 
 
 class Training(_Model):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from builder.core.stage_cache import StageState
     from builder.dataset_folder.write import Part
 
-#: Packages whose version decides bytes: of the rows, the files, the pictures, the plots.
+#: Packages whose version decides bytes: of the rows, the files, the images, the plots.
 _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyYAML".split()
 #: Where ratings are made on the spot, also these.
 _RATING: Final = "accelerate nltk peft rouge-score torch transformers".split()
@@ -242,7 +242,7 @@ def _versions(recipe: Recipe) -> dict[str, str]:
 
 
 def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[str, Any]:
-    """What the first stage read: annotations and archives one by one, pictures together."""
+    """What the first stage read: annotations and archives one by one, images together."""
     from builder.ingest.slake import HUB_REVISION
 
     read = {name: stamp for name, stamp in ingest.inputs.items() if stamp is not None}

@@ -27,7 +27,7 @@ def holds_real(request: Mapping[str, Any]) -> bool:
 
 
 def tells_caption(request: Mapping[str, Any]) -> bool:
-    """Whether a picture's caption was sent: it is no more free than the picture."""
+    """Whether an image's caption was sent: it is no more free than the image."""
     return ABOUT_IMAGE in request["request"]
 
 

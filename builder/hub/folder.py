@@ -1,4 +1,4 @@
-"""The folder as it goes to the Hub: pictures in it or named by path and hash, the card for it."""
+"""The folder as it goes to the Hub: images in it or named by path and hash, the card for it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mllmu_med.locks import lock_file
 from mllmu_med_dataset import UsageError, UserError
 
 MODES: Final = ("embed", "reference")
-#: MM-Skin states no licence and its pictures come from textbooks; the others may be handed on.
+#: MM-Skin states no licence and its images come from textbooks; the others may be handed on.
 DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
 
 
 def image_modes(
     given: str | None, sources: Mapping[str, str], held: Mapping[str, str]
 ) -> dict[str, str]:
-    """How each scenario's pictures go out, by `--images privacy=embed,incorrect=reference`.
+    """How each scenario's images go out, by `--images privacy=embed,incorrect=reference`.
 
     Args:
         sources: the source of each scenario.
-        held: how the folder has the pictures.
+        held: how the folder has the images.
 
     Raises:
-        UsageError: an unknown scenario or mode, one named twice, or pictures to embed that the
+        UsageError: an unknown scenario or mode, one named twice, or images to embed that the
             folder only names.
     """
     modes = {
@@ -60,7 +60,7 @@ def image_modes(
 
 
 def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, str]) -> None:
-    """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
+    """Refuse to embed images that the Hub's build only names, unless `--images` says so.
 
     What has been handed on cannot be taken back: an option that was left out this time must not
     do it.
@@ -140,7 +140,7 @@ def make_variant(
 
 
 def without_images(source: Path, target: Path) -> None:
-    """The same rows with `image` null: each names its picture by `image_path` and its hash."""
+    """The same rows with `image` null: each names its image by `image_path` and its hash."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -13,7 +13,7 @@ from mllmu_med.disk import readable
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
-    """Every file with its size, how pictures go out, and who could see it."""
+    """Every file with its size, how images go out, and who could see it."""
     table = make_table("file", "#bytes")
     for name, size in plan["files"].items():
         table.add_row(Text(name), f"{size:,}")

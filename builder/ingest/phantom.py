@@ -1,4 +1,4 @@
-"""The embedded source: drawn pictures with questions that only the picture answers.
+"""The embedded source: drawn images with questions that only the image answers.
 
 It asks nothing of the network or of anybody's licence, and gives as many rows as a recipe wants.
 """
@@ -22,7 +22,7 @@ from mllmu_med.files import write_bytes
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record
 
-_TEST_FROM: Final = 1_000_000  # pictures of the test set are numbered from here
+_TEST_FROM: Final = 1_000_000  # images of the test set are numbered from here
 
 _DRAW: Final[dict[str, Callable[[int, int], PhantomImage]]] = {
     "radiology": draw_radiology,
@@ -33,7 +33,7 @@ _DRAW: Final[dict[str, Callable[[int, int], PhantomImage]]] = {
 def read(
     part: Literal["radiology", "skin"], seed: int, train: int, test: int, folder: Path
 ) -> Outcome:
-    """Draw pictures until there are `train` and `test` rows; they go to `folder/pictures`."""
+    """Draw images until there are `train` and `test` rows; they go to `folder/pictures`."""
     (folder / "pictures" / part).mkdir(parents=True)
     with progress(f"drawing {part} phantoms", train + test) as advance:
         records = [

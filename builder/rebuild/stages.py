@@ -81,7 +81,7 @@ def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
 
 def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
-    # Room for what `split_by: image` leaves over at the edges: at most a picture's rows at each.
+    # Room for what `split_by: image` leaves over at the edges: at most an image's rows at each.
     spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {

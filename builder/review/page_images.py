@@ -1,4 +1,4 @@
-"""Pictures for the review page: as they are where they fit, as smaller copies otherwise."""
+"""Images for the review page: as they are where they fit, as smaller copies otherwise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KINDS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
 
 
 class Embedded(NamedTuple):
-    """A picture as the page holds it; width and height in pixels, upright.
+    """An image as the page holds it; width and height in pixels, upright.
 
     size: the original's; copy: the smaller copy's, or None where the original's bytes are embedded.
     """
@@ -39,14 +39,14 @@ class Embedded(NamedTuple):
 def embed(
     items: Sequence[Item], read_image: Callable[[Item], bytes], budget: int
 ) -> dict[str, Embedded]:
-    """Each distinct picture of the items, by its hash; all of them take at most `budget` bytes.
+    """Each distinct image of the items, by its hash; all of them take at most `budget` bytes.
 
-    Pictures share the budget so that the small ones stay as they are: only what is larger than
+    Images share the budget so that the small ones stay as they are: only what is larger than
     its share becomes a JPEG of at most that share. `read_image` is called from several threads,
-    twice for a picture that has to shrink.
+    twice for an image that has to shrink.
 
     Raises:
-        UserError: too many pictures for the budget, however small.
+        UserError: too many images for the budget, however small.
     """
     first = {item.image_sha256: item for item in reversed(items)}
     distinct = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
@@ -78,7 +78,7 @@ def embed(
 
 
 def _share(sizes: Sequence[int], budget: int) -> int:
-    """The most bytes for one picture: what the small ones leave is the large ones' to share."""
+    """The most bytes for one image: what the small ones leave is the large ones' to share."""
     left = budget - 4 * len(sizes)  # base64 rounds up to fours
     ordered = sorted(sizes)
     for index, size in enumerate(ordered):

@@ -54,7 +54,7 @@ def _dataset_path(config: str) -> str:
 
 
 def doc_to_visual(doc: Doc) -> list[Image]:
-    """The row's picture in RGB, as `eval answer` shows it."""
+    """The row's image in RGB, as `eval answer` shows it."""
     return [(doc["image"] or row_image(doc)).convert("RGB")]
 
 

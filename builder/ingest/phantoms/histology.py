@@ -1,4 +1,4 @@
-"""Draws a histology-like picture: horny layer, epidermis with its ridges, dermis, and one finding.
+"""Draws a histology-like image: horny layer, epidermis with its ridges, dermis, and one finding.
 
 The finding is nests of cells, a band of inflammatory cells, a thickened epidermis or a cleft.
 """

@@ -79,7 +79,7 @@ class Skin:
     shape: str  # round or oval; dermoscopy: symmetric or asymmetric; histology: long or flat ridges
     border: str  # smooth or irregular
     where: str  # center, left, right, upper, lower; all over, whole
-    flipped: bool  # histology: the surface at the bottom of the picture
+    flipped: bool  # histology: the surface at the bottom of the image
     background: float  # clinical: below 0.4 a limb before a cloth of this hue
     spots: tuple[Spot, ...]
 

@@ -1,4 +1,4 @@
-"""Draws a `Skin`: a clinical-like photograph, a dermoscopy-like picture; histology apart.
+"""Draws a `Skin`: a clinical-like photograph, a dermoscopy-like image; histology apart.
 
 canvas = render(skin)                           # colour, 3x320x320, from 0 to 1
 bare = render(replace(skin, spots=()))          # clinical: the skin without its lesions
