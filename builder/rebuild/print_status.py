@@ -26,19 +26,12 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
             state = item.chain.state(stage.name)
-            if key in waits:
-                table.add_row(key, waits[key], "", "")
-                continue
-            if state is None:
-                table.add_row(key, "to do", "", "")
-                continue
-            states[item.name][stage.name] = state
-            table.add_row(
-                key,
-                "to do again" if key in stale else "done",
-                f"{state.kept:,}",
-                f"{sum(state.dropped.values()):,}",
-            )
+            cells = (waits.get(key, "to do"), "", "")
+            if state is not None and key not in waits:
+                states[item.name][stage.name] = state
+                now = "to do again" if key in stale else "done"
+                cells = (now, f"{state.kept:,}", f"{sum(state.dropped.values()):,}")
+            table.add_row(key, *cells)
     table.add_row("write", "to do" if "write" in stale else "done", "", "")
     console.print(f"recipe {job.recipe.name}, into {escape(shown(job.out))}")
     console.print(table)
