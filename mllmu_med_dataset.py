@@ -198,7 +198,7 @@ def load(
 
     from mllmu_med.image_folder import images_folder, put_back
 
-    source = images_folder(images, config)
+    image_source = images_folder(images, config)
     try:
         data = datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
     except ValueError as error:
@@ -206,7 +206,7 @@ def load(
             raise
         reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
         raise UserError(f"{where}: config {name} holds no {split} set; it has {reason}") from error
-    return put_back(data, source, f"{where}: config {name}") if source else data
+    return put_back(data, image_source, f"{where}: config {name}") if image_source else data
 
 
 def _check_folder(folder: Path, name: str) -> None:
