@@ -1,6 +1,6 @@
 """The commands of baselines: run, finetune, retrain, unlearn, recipe, convert-llava-med.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def run(
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(data, loaded.config)
     if plan:
-        from baselines.plan import print_plan
+        from baselines.steps_and_memory import print_plan
 
         print_plan(loaded, dataset, str(loaded.model), chosen, folder)
         return

@@ -89,8 +89,8 @@ class Recipe(BaseModel):
         """The recipe in full, each method with all that it reads; itself a recipe."""
         parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
         full = {
-            name: one.model_dump(mode="json", exclude=unread(name, one))
-            for name, one in parts.items()
+            name: part.model_dump(mode="json", exclude=unread(name, part))
+            for name, part in parts.items()
         }
         return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 

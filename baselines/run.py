@@ -139,7 +139,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
         "method": part.method,
         "model": weights_hash(model) if model.is_dir() else stack.named_commit,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
-        "parents": [weights_hash(one) for one in part.parents],
+        "parents": [weights_hash(adapter) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
         "watch": recipe.watch if trains else 0,
         "answers": recipe.answers.model_dump(),
@@ -195,7 +195,7 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
     rouge = read_json(out / "finetune" / DONE)["swapped"]
     sentences = [
-        f"With another picture, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
+        f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
         f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
     ]
     before = _forget(out / "finetune")

@@ -40,7 +40,7 @@ class TinySettings(BaseModel):
 def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 400) -> Path:
     """Write a tiny LLaVA with random weights into a new folder.
 
-    CLIP 2 layers x 64 at 64 x 64 pixels (16 picture tokens), Mistral 2 layers x 128. The weights
+    CLIP 2 layers x 64 at 64 x 64 pixels (16 image tokens), Mistral 2 layers x 128. The weights
     are wide (standard deviation 0.2): with the usual 0.02 a random model says one thing whatever it
     is shown, and LoRA over it learns nothing.
 

@@ -118,7 +118,7 @@ def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
     record = read_json(folder.record)
     if not record.get("outcome"):
         raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
-    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
+    below = [Path(adapter["path"]) for adapter in record["model"].get("adapters", [])]
     return record, [*below, folder.adapter]
 
 
@@ -131,7 +131,7 @@ def run_identity(
         "settings": settings,
         "rows": rows,
         "model": {name: model.get(name) for name in _MODEL},
-        "parents": [one["weights"] for one in model.get("adapters", [])],
+        "parents": [adapter["weights"] for adapter in model.get("adapters", [])],
     }
 
 

@@ -74,7 +74,7 @@ def forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record],
     if scenario.split_by == "pair":
         spare = [Drop.of(record, SPARE) for record in sound[scenario.harmful :]]
         return sound[: scenario.harmful], spare
-    # No picture on both sides of any ratio's edge: what is left of a picture there is dropped.
+    # No image on both sides of any ratio's edge: what is left of an image there is dropped.
     edges = {band.end for band in bands(scenario)}
     forget: list[Record] = []
     dropped: list[Drop] = []

@@ -1,6 +1,6 @@
 """The commands of eval: answer, score, ues, leak, likelihood, report. Each says more with --help.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def score(
 )
 @one_line_errors
 def ues(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with scores.")],
     finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
     base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
     retrain: Annotated[
@@ -146,14 +146,14 @@ python -m eval leak runs/ga/leak.jsonl --out runs/ga
 @one_line_errors
 def leak(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Predictions made before.")
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Existing predictions.")
     ] = None,
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     way: Annotated[
-        list[str] | None, option("NAME", "Ways of asking; may be repeated. [default: all five]")
+        list[str] | None, option("NAME", "As in `eval answer`; may be repeated. [default: all]")
     ] = None,
     out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
     name: Annotated[str, option("NAME", "Name in tables.")] = "",
@@ -212,7 +212,7 @@ def likelihood(
 ) -> None:
     """Probability, truth ratio, forget quality and membership attacks, from one pass.
 
-    Without --model the likelihoods that the run's folder holds already are summed up.
+    Without --model, summarise the likelihoods that the run folder already holds.
     """
     from eval import likelihood as likelihoods
     from eval import terminal_tables
@@ -254,7 +254,7 @@ precision), low and high (its 95 % interval), n (items behind it), signature (ho
 @one_line_errors
 def report(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders with scores.")
     ] = None,
     base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[

@@ -16,7 +16,7 @@ Splits = Annotated[
     list[str] | None, option("NAME", "forget, retain or test; may be repeated.", "--split")
 ]
 ModelName = Annotated[
-    str | None, option("DIR|ID", "A model's folder or Hub id; a server's name.", "--model")
+    str | None, option("DIR|ID", "A model's folder, Hub id, or name on the server.", "--model")
 ]
 Adapters = Annotated[
     list[Path] | None, option("DIR", "A PEFT adapter on top; may be repeated.", "--adapter")
@@ -24,7 +24,7 @@ Adapters = Annotated[
 Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
 MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16 but on a CPU]")]
+Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16, CPU: float32]")]
 Server = Annotated[
     str | None, option("URL", "URL of an OpenAI-compatible server to query instead.", "--server")
 ]

@@ -42,7 +42,7 @@ def nearly(value: str, text: str, errors: int) -> bool:
     def may(part: str) -> bool:
         if not any(piece in part for piece in pieces):
             return False
-        return sum(max(0, count - part.count(one)) for one, count in has) <= errors
+        return sum(max(0, count - part.count(character)) for character, count in has) <= errors
 
     if not may(text):
         return False
@@ -52,16 +52,16 @@ def nearly(value: str, text: str, errors: int) -> bool:
         least = bisect.bisect_left(ends, start + len(value) - errors)
         most = bisect.bisect_right(ends, start + len(value) + errors)
         for end in ends[least:most]:
-            some = text[start:end]
-            if may(some) and _distance(value, some) <= errors:
+            part = text[start:end]
+            if may(part) and _distance(value, part) <= errors:
                 return True
     return False
 
 
-def _distance(one: str, other: str) -> int:
+def _distance(text: str, other: str) -> int:
     """How many characters have to be changed, lost or added (Levenshtein)."""
     row = list(range(len(other) + 1))
-    for i, expected in enumerate(one, 1):
+    for i, expected in enumerate(text, 1):
         before, row[0] = row[0], i
         for j, character in enumerate(other, 1):
             cost = min(before + (character != expected), row[j] + 1, row[j - 1] + 1)

@@ -82,7 +82,7 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     _not_empty(predictions, "corpus BLEU")
     counts = [_ngrams(*pair) for pair in zip(predictions, references, strict=True)]
     correct, total, (own, theirs) = (
-        [sum(column) for column in zip(*(one[i] for one in counts), strict=True)] for i in range(3)
+        [sum(column) for column in zip(*(row[i] for row in counts), strict=True)] for i in range(3)
     )
     score = BLEU.compute_bleu(correct, total, own, theirs, "exp", effective_order=True).score
     return float(score) / 100

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from mllmu_med.disk import STDOUT, refused, told
+from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
 
 
@@ -20,10 +20,10 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         typed, _, _ = self.make_parser(ctx).parse_args([*args])
-        for one in ctx.command.params:
-            value = typed.get(one.name)
+        for parameter in ctx.command.params:
+            value = typed.get(parameter.name)
             if "" in (value if isinstance(value, list | tuple) else [value]):
-                name = one.get_error_hint().strip("'")
+                name = parameter.get_error_hint().strip("'")
                 print(f"error: {name}: is empty: give a value, or leave it out", file=sys.stderr)
                 raise typer.Exit(2)
         return super().parse_args(ctx, args)
@@ -68,10 +68,10 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             print(f"{error.label}: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
-            found = refused(error)
-            if found is None:
+            refusal = refused(error)
+            if refusal is None:
                 raise
-            print(f"error: {told(found.name, found.number)}", file=sys.stderr)
+            print(f"error: {disk_message(refusal.name, refusal.number)}", file=sys.stderr)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             print("stopped: the same command goes on from here", file=sys.stderr)
@@ -87,4 +87,4 @@ def _flush() -> None:
     except OSError as error:
         if refused(error) is None or error.errno is None:
             raise
-        raise UserError(told(STDOUT, error.errno, writes=True)) from error
+        raise UserError(disk_message(STDOUT, error.errno, writes=True)) from error

@@ -42,9 +42,9 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
             f"{path}, row {uneven[0]}: not {len(header)} values as in the header: correct it (a "
             "comma or quote may be missing)"
         )
-    wanted = rows[[header.index(name) for name in columns]]
+    chosen = rows[[header.index(name) for name in columns]]
     return {
-        row[0]: dict(zip(columns, row[1:], strict=True)) for row in wanted.itertuples(name=None)
+        row[0]: dict(zip(columns, row[1:], strict=True)) for row in chosen.itertuples(name=None)
     }
 
 

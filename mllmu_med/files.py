@@ -164,14 +164,14 @@ def make_folder(path: Path, what: str) -> None:
 @contextmanager
 def folder_made(path: Path, what: str) -> Iterator[None]:
     """Make a folder that can be written to; gone again if the block fails and leaves it empty."""
-    new = [one for one in (path, *path.parents) if not one.exists()]
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
     make_folder(path, what)
     try:
         yield
     except BaseException:
         with suppress(OSError):  # the first that is not empty ends it
-            for one in new:
-                one.rmdir()
+            for folder in new:
+                folder.rmdir()
         raise
 
 

@@ -34,13 +34,13 @@ def choices(settings: Iterable[str]) -> list[Choice]:
     Raises:
         UsageError: one without a `=`.
     """
-    found = []
+    typed = []
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
             raise UsageError(f"--set {setting}: write KEY=VALUE, e.g. --set seed=7")
-        found.append(Choice(key.strip(), value))
-    return found
+        typed.append(Choice(key.strip(), value))
+    return typed
 
 
 def keys_set(settings: Iterable[Choice]) -> list[str]:
@@ -108,13 +108,13 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
         for key in path:
             node[key] = node.get(key) or {}
             node = node[key]
-    found: Any = tree
+    place: Any = tree
     for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
+        place = place.get(key) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
         raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
     try:
-        found[last] = yaml.safe_load(choice.value)
+        place[last] = yaml.safe_load(choice.value)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
 

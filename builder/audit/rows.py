@@ -11,7 +11,7 @@ from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Text
-from builder.ingest.corpus import answer_type
+from builder.ingest.clean_rows import answer_type
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.
@@ -36,7 +36,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield Check("no value is missing", len(every), list(_missing(folder)))
     yield Check("texts are clean Unicode", len(every), list(_unicode(every)))
     kinds = [_harm(row, name) for name in folder.scenarios for row in folder.rows(name)]
-    yield Check("harm is known and only in forget", len(every), [one for one in kinds if one])
+    yield Check("harm is known and only in forget", len(every), list(filter(None, kinds)))
     yield Check("clean text is kept", len(every), list(_clean(every)))
     yield _recoverable(folder)
     wrong = [
@@ -94,7 +94,7 @@ def _clean(rows: list[Record]) -> Iterator[str]:
 
 
 def _recoverable(folder: Folder) -> Check:
-    """A row that a smaller ratio retains is there as it was, about the same picture."""
+    """A row that a smaller ratio retains is there as it was, about the same image."""
     failed = []
     checked = 0
     for name, scenario in folder.scenarios.items():
@@ -188,7 +188,7 @@ def _named(folder: Folder) -> Iterator[str]:
 
 
 def _same_image(folder: Folder) -> Check:
-    """An image_id, a picture's hash and its path name one thing throughout a scenario."""
+    """An image_id, an image's hash and its path name one thing throughout a scenario."""
     failed = {}
     images = 0
     for name in folder.scenarios:
@@ -196,6 +196,6 @@ def _same_image(folder: Folder) -> Check:
         for row in folder.rows(name):
             image = (row.image_sha256, row.image_path)
             if seen.setdefault(row.image_id, image) != image:
-                failed[row.id] = f"{row.id}: another picture or path than other {row.image_id} rows"
+                failed[row.id] = f"{row.id}: another image or path than other {row.image_id} rows"
         images += len(seen)
-    return Check("an image_id is one picture", images, list(failed.values()))
+    return Check("an image_id is one image", images, list(failed.values()))

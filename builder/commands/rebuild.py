@@ -106,7 +106,7 @@ def rebuild(
         str,
         option(
             "STAGE",
-            "Stop after ingest, draw, profiles, inject, corrupt, review, split or publish; "
+            "Stop after ingest, draw, profiles, inject, corrupt, review, split or write; "
             "before calibrate, with the candidates written for another machine.",
         ),
     ] = Options.until,
@@ -137,7 +137,7 @@ def rebuild(
     """
     options = Options(**locals())
     from builder.audit.verdict import insist
-    from builder.rebuild import pipeline, results
+    from builder.rebuild import pipeline, print_rebuild
 
     job = make_job(options)
     if dry_run:
@@ -145,14 +145,14 @@ def rebuild(
         return
     result = pipeline.rebuild(job, until)
     if as_json:
-        print(json.dumps(results.as_json(job, result)))
+        print(json.dumps(print_rebuild.as_json(job, result)))
     else:
-        results.print_result(job, result)
+        print_rebuild.print_result(job, result)
     insist(job.out, result.checks)
 
 
 def _print_plan(job: Job, as_json: bool) -> None:
-    from builder.rebuild import pipeline, results
+    from builder.rebuild import pipeline, print_rebuild
     from builder.rebuild.stages import plan
 
     plans = plan(job)
@@ -161,11 +161,11 @@ def _print_plan(job: Job, as_json: bool) -> None:
     if as_json:
         report = {
             "would_run": stale,
-            "waits": results.waiting(job, plans, stale),
+            "waits": print_rebuild.waiting(job, plans, stale),
             "requests": {name: estimate._asdict() for name, estimate in estimates.items()},
             "recipe": job.recipe.model_dump(mode="json"),
         }
         print(json.dumps(report))
     else:
-        results.print_plan(job, plans, stale)
-        results.print_estimates(estimates)
+        print_rebuild.print_plan(job, plans, stale)
+        print_rebuild.print_estimates(estimates)

@@ -40,7 +40,7 @@ class Options:
     work: Path | None = None
     choices: list[str] | None = None
     limit: int | None = None
-    until: str = "publish"
+    until: str = "write"
     adapted: list[str] | None = None
     review: str | None = None
     dry_run: bool = False
@@ -53,7 +53,7 @@ def make_job(options: Options) -> Job:
     Raises:
         UsageError, UserError: options that contradict each other or the recipe.
     """
-    from builder.core.plan import STAGES
+    from builder.core.chain_plan import STAGES
     from builder.core.recipe import tell_given
     from mllmu_med.recipe_files import choices as parse_choices
 

@@ -121,11 +121,11 @@ def read_job(work: Path) -> Job:
 
 
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
-    """How to read a scenario's pictures, each checked against its record's hash."""
+    """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
     root = copies if copies.is_dir() else job.source_folder(name)
     if root is None:
-        raise RuntimeError(f"{name}: no folder with its pictures")
+        raise RuntimeError(f"{name}: no folder with its images")
 
     def read(record: Record) -> bytes:
         path = root / record.image_path

@@ -108,7 +108,7 @@ class Stage:
 
     `uses` are the recipe's values that change its result; or a function that gives them, where they
     depend on what the stage before has left: it is called when that is there. `run(folder)` does
-    the work and may leave files of its own in `folder`, such as pictures under `folder/pictures`.
+    the work and may leave files of its own in `folder`, such as images under `folder/pictures`.
     """
 
     name: str
@@ -209,7 +209,7 @@ def read_state(folder: Path) -> StageState | None:
 
 
 def _output(folder: Path) -> str:
-    """A hash over a stage's files, its pictures among them."""
+    """A hash over a stage's files, its images among them."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest(
         {

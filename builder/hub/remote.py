@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
 from builder.dataset_folder.write import MANIFEST, file_entry
-from builder.hub.errors import told
+from builder.hub.errors import hub_errors
 from mllmu_med.card_head import CARD
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import UserError
@@ -56,7 +56,7 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with told(repo, "looking at the repository", who):
+    with hub_errors(repo, "looking at the repository", who):
         try:
             info = api.dataset_info(repo)
         except RepositoryNotFoundError:

@@ -63,13 +63,13 @@ class Haystack:
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
         """Every text that gives the value away."""
         may = set(self._text.find(value)) | set(self._may(kind, View(value), fuzzy))
-        found = []
+        hits = []
         for index in sorted(may):
             view = self.views[index]
             if reached := level(kind, value, view, fuzzy):
                 chance = reached == "fuzzy" and _by_chance(kind, value, view)
-                found.append(Hit(index, reached, chance))
-        return found
+                hits.append(Hit(index, reached, chance))
+        return hits
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
@@ -95,8 +95,8 @@ class Haystack:
 
     def _with_words(self, words: str) -> set[int]:
         """The texts that hold all of these words."""
-        some = [self._with_word.get(word, set()) for word in words.split()]
-        return set.intersection(*some) if some else set()
+        holders = [self._with_word.get(word, set()) for word in words.split()]
+        return set.intersection(*holders) if holders else set()
 
 
 def _by_chance(kind: str, value: str, view: View) -> bool:
@@ -115,9 +115,9 @@ class _Joined:
         self._starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
         self._grams = set(_grams(self._whole))
 
-    def find(self, wanted: str) -> Iterator[int]:
+    def find(self, part: str) -> Iterator[int]:
         """The texts that hold a string, once each time they do."""
-        return (self._at(place) for place in self._places(wanted)) if wanted else iter(())
+        return (self._at(place) for place in self._places(part)) if part else iter(())
 
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
@@ -136,13 +136,13 @@ class _Joined:
                 if nearly(value, self._whole[begin : place - start + len(value) + errors], errors):
                     yield self._at(place)
 
-    def _places(self, wanted: str) -> Iterator[int]:
-        if not self._grams.issuperset(_grams(wanted)):  # most searches end here, unsearched
+    def _places(self, part: str) -> Iterator[int]:
+        if not self._grams.issuperset(_grams(part)):  # most searches end here, unsearched
             return
-        place = self._whole.find(wanted) if wanted else -1
+        place = self._whole.find(part) if part else -1
         while place >= 0:
             yield place
-            place = self._whole.find(wanted, place + 1)
+            place = self._whole.find(part, place + 1)
 
     def _at(self, place: int) -> int:
         return bisect.bisect_right(self._starts, place) - 1

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job
-from builder.core.plan import ChainPlan
 from builder.core.recipe import Calibration, Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Chain, Outcome, Stage
 from builder.harm import corrupt, inject, text_checks
@@ -81,7 +81,7 @@ def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
 
 def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
-    # Room for what `split_by: image` leaves over at the edges: at most a picture's rows at each.
+    # Room for what `split_by: image` leaves over at the edges: at most an image's rows at each.
     spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {
@@ -132,7 +132,7 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
             job.recipe.seed,
             offline.own_texts(),
         )
-        write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
+        write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
     beside = [f"{other}/draw" for other in others]

@@ -23,7 +23,7 @@ from mllmu_med.files import (
 )
 from mllmu_med_dataset import UserError
 
-#: The pictures of Label Studio's tasks, like those of a page, take at most so many bytes.
+#: The images of Label Studio's tasks, like those of a page, take at most so many bytes.
 _BUDGET: Final = 36_000_000
 
 

@@ -1,10 +1,10 @@
-"""Skin phantoms: clinical-like photographs, dermoscopy-like and histology-like pictures.
+"""Skin phantoms: clinical-like photographs, dermoscopy-like and histology-like images.
 
 Drawn by code, so free of patients and licences, and of any claim to look real. What is decided
 comes from `morphology`; here the same `Skin` becomes a caption and one or two questions in
 MM-Skin's manner: sentences, of which about a quarter begin with yes or no.
 
-    picture = draw_skin(seed=0, index=7)
+    image = draw_skin(seed=0, index=7)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _METHOD_SENTENCES: Final = {
 
 
 def draw_skin(seed: int, index: int) -> PhantomImage:
-    """The picture with this number: the same arguments give the same bytes and texts."""
+    """The image with this number: the same arguments give the same bytes and texts."""
     skin = plan(seed, index)
     return PhantomImage(png(render(skin)), skin.modality, _caption(skin), _ask(skin, seed, index))
 
@@ -76,7 +76,7 @@ def _facts(skin: Skin) -> list[Fact]:
 
 
 def _caption(skin: Skin) -> str:
-    """Every fact of the picture in two sentences."""
+    """Every fact of the image in two sentences."""
     facts = _facts(skin)
     values = {fact.content_type: fact.value for fact in facts}
     first = f"{values['Modality'][0].upper()}{values['Modality'][1:]} (phantom)"
@@ -85,7 +85,7 @@ def _caption(skin: Skin) -> str:
         first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
         first += f"{values['Position']}."
         rest = [
-            f"the {one.lower()} is {values[one]}" for one in ("Border", "Shape") if one in values
+            f"the {key.lower()} is {values[key]}" for key in ("Border", "Shape") if key in values
         ]
     elif skin.modality == "dermoscopy":
         first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "

@@ -56,17 +56,17 @@ def counts(most: int) -> dict[str, str]:
 
 def clinical_facts(skin: Skin) -> list[Fact]:
     count = len(skin.spots)
-    one = count == 1
-    it, be, have = ("lesion", "is", "has") if one else ("lesions", "are", "have")
-    do, lie = ("does", "lies") if one else ("do", "lie")
-    kind, where = (_ONE if one else _MANY)[skin.form], PLACES[skin.where]
+    single = count == 1
+    it, be, have = ("lesion", "is", "has") if single else ("lesions", "are", "have")
+    do, lie = ("does", "lies") if single else ("do", "lie")
+    kind, where = (_ONE if single else _MANY)[skin.form], PLACES[skin.where]
     number = NUMBERS[count]
-    there = "There is only one lesion" if one else f"There are {number} lesions of the same kind"
-    places = ("left", "right", "upper", "lower", "center" if one else "all over")
+    there = "There is only one lesion" if single else f"There are {number} lesions of the same kind"
+    places = ("left", "right", "upper", "lower", "center" if single else "all over")
     facts = [
         fact_of(
             "Type",
-            _ONE if one else _MANY,
+            _ONE if single else _MANY,
             skin.form,
             ("What type of skin lesion is shown?", f"How would you describe the type of the {it}?"),
             ("Does the picture show {}?", f"{be.capitalize()} the {it} best described as {{}}?"),
@@ -113,7 +113,7 @@ def clinical_facts(skin: Skin) -> list[Fact]:
         ),
     ]
     if skin.form not in ("papules", "vesicles"):
-        facts.append(border_of(skin, "lesion" if one else "lesions"))
+        facts.append(border_of(skin, "lesion" if single else "lesions"))
     if skin.border == "smooth":
         looks = {
             "round": "round and about as wide as long",
