@@ -15,15 +15,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from builder import split
 from builder.calibrate.rating import Evidence, Rating, evidence, rate_offline, rate_with_model
 from builder.core.job import Job
 from builder.core.ratings import RATINGS, Rated
-from builder.core.recipe import Calibration, Scenario
+from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
 from builder.harm.candidates import OnDone, WriteMany, Written
 from builder.patients.real_data import blanked
@@ -41,9 +41,9 @@ def calibrate(
     Raises:
         UserError: fewer than that are rated high enough: the histogram, and the ways out.
     """
-    from builder.calibrate.fine_tune import adapted_answers
+    from builder.calibrate.fine_tune import adapted_answers, calibration_of
 
-    calibration = _of(job)
+    calibration = calibration_of(job)
     records = chain.records(previous)
     candidates = [record for record in records if record.split == "candidate"]
     outputs, inputs = adapted_answers(job, chain, name, records)
@@ -56,7 +56,7 @@ def calibrate(
     scored = [replace(one, calibration=ratings[one.id].rating) for one in candidates]
     kept = choose(scored, scenario, name, calibration.least, job.recipe.seed)
     rows = [_row(one, outputs[one.id], found[one.id], ratings[one.id], kept) for one in candidates]
-    write_jsonl(folder / RATINGS, (_json(row) for row in sorted(rows, key=lambda row: row.id)))
+    write_jsonl(folder / RATINGS, (asdict(row) for row in sorted(rows, key=lambda row: row.id)))
     by_id = {record.id: record for record in scored}
     results: list[Record | Drop] = []
     for record in records:
@@ -116,12 +116,6 @@ def _reason(rating: Rating) -> str:
     return f"calibration: not rated: {rating.reason}"
 
 
-def _of(job: Job) -> Calibration:
-    if job.recipe.calibration is None:
-        raise RuntimeError("a calibration without a recipe for it")
-    return job.recipe.calibration
-
-
 def _by_model(
     job: Job, name: str, candidates: Sequence[Record], outputs: Mapping[str, str], folder: Path
 ) -> tuple[dict[str, Rating], dict[str, int]]:
@@ -165,7 +159,3 @@ def _row(
         reason=blanked(rating.reason),
         kept=record.id in kept,
     )
-
-
-def _json(row: Rated) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
