@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from builder.review.records import PAGE_FORMAT, PAGE_VERSION
 from builder.review.spreadsheet import read_table
-from builder.review.submitted_row import SubmittedRow
+from builder.review.submitted_row import Given, SubmittedRow
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
-
-
-class Given(NamedTuple):
-    """The rows of a file, and how many more it has that decide nothing."""
-
-    rows: list[SubmittedRow]
-    undecided: int = 0
 
 
 def read_file(path: Path) -> Given:
@@ -52,8 +45,7 @@ def read_file(path: Path) -> Given:
     if isinstance(value, list):
         from builder.review import labelstudio
 
-        rows = labelstudio.read_export(value, where)
-        return Given(rows, sum(labelstudio.left_out(value, where).values()))
+        return labelstudio.read_export(value, where)
     return Given(_read_page(value, where))
 
 
