@@ -52,11 +52,7 @@ class RunFolder:
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
-        """Write the record of a new run, or find the same run's; its outcome if it has ended.
-
-        Raises:
-            UserError: the folder holds another run.
-        """
+        """Write a new run's record, or give the same one's outcome; a UserError if another's is here."""
         if self.record.is_file():
             before = read_json(self.record)
             if before.get("run") != record["run"]:

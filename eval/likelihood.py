@@ -226,11 +226,7 @@ def read_likelihoods(folder: Path) -> list[dict[str, Any]]:
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
-    """Whether a run's likelihoods are there already, of this model and of these rows' texts.
-
-    Raises:
-        UserError: they are another model's.
-    """
+    """Whether a run's likelihoods of these texts are there; a UserError if another model's are."""
     path = folder / RUN
     if not path.is_file() or not (folder / ROWS).is_file():
         return False

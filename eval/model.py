@@ -307,11 +307,7 @@ class Model:
 def in_memory(
     work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 ) -> list[Result]:
-    """`work(items)` without gradients; halved as long as it exceeds an accelerator's memory.
-
-    Raises:
-        UserError: one item alone is too much.
-    """
+    """`work(items)` without gradients, halved until it fits into memory; else a UserError."""
     import torch
 
     with torch.inference_mode():

@@ -132,11 +132,7 @@ def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, with or without a byte order mark.
-
-    Raises:
-        UserError: it cannot be read, or is not in UTF-8.
-    """
+    """A file's text, with or without a byte order mark; a UserError where it is not UTF-8."""
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -23,11 +23,7 @@ ELSE = "give another --out"
 
 
 def lock(stream: IO[str] | int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
-    """Hold a file or folder that is open, until it is closed.
-
-    Raises:
-        UserError: another process holds it: which, where the system tells.
-    """
+    """Hold what is open until it is closed; a UserError says which process holds it already."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -206,11 +206,7 @@ def build_id(hashes: Mapping[str, str], configs: Mapping[str, Any]) -> str:
 
 
 def check_target(out: Path, build: AnyBuild | None) -> None:
-    """Refuse a target that holds anything but this build, which the builder wrote there.
-
-    Raises:
-        UserError: names what is in the way.
-    """
+    """Raise UserError where a target holds anything but this build of ours."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file: choose another --out")
     if out.is_mount():  # it cannot be moved away for the new folder

@@ -75,11 +75,7 @@ def log_in(repo: str) -> Account:
 
 
 def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
-    """Refuse a tag that stands on another commit than the one it would be set on.
-
-    Raises:
-        UserError: names that commit.
-    """
+    """Raise UserError where a tag stands on another commit than the one it would be set on."""
     if wish.tag is None or remote is None or wish.tag not in remote.tags:
         return
     stands, new = remote.tags[wish.tag], changes.add or changes.delete

@@ -86,11 +86,7 @@ def read_files(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
 
 
 def check_ours(repo: str, remote: Remote) -> None:
-    """Refuse a repository that holds files and no build of ours.
-
-    Raises:
-        UserError: names a file that is in the way.
-    """
+    """Raise UserError where a repository holds files and no build of ours."""
     foreign = sorted(set(remote.files) - _NEW)
     if remote.build is None and foreign:
         raise UserError(

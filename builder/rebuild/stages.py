@@ -24,11 +24,7 @@ _HARM_VERSION: Final = 1  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
-    """The scenarios of a job with their stages.
-
-    Raises:
-        UsageError, UserError: a scenario's source has not been given.
-    """
+    """The scenarios of a job with their stages; a UserError where a source has not been given."""
     plans = []
     chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
     for name, scenario in job.recipe.scenarios().items():

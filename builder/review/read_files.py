@@ -15,11 +15,7 @@ _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "de
 
 
 def read_file(path: Path) -> Given:
-    """The decisions in a file, recognised by what is in it.
-
-    Raises:
-        UserError: it cannot be read, or is nothing of the three.
-    """
+    """The decisions in a file, recognised by what is in it; a UserError for any other."""
     where = str(path)
     try:
         data = path.read_bytes()
