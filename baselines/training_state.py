@@ -52,7 +52,7 @@ class RunFolder:
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
-        """Write a new run's record, or give the same one's outcome; a UserError if another's is here."""
+        """Write a new run's record, or give the same run's outcome; a UserError for another."""
         if self.record.is_file():
             before = read_json(self.record)
             if before.get("run") != record["run"]:

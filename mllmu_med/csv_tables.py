@@ -49,7 +49,7 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
 
 
 def column_names(cells: pd.DataFrame, where: str, needed: Sequence[str], advice: str) -> list[str]:
-    """The first row in small letters; a UserError with `advice` for a name that lacks or is doubled."""
+    """The first row in small letters; a UserError for a name that is missing or doubled."""
     names = [name.strip().lower() for name in cells.iloc[0].dropna()] if len(cells) else []
     missing = [name for name in needed if name not in names]
     if missing:

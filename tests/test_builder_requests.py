@@ -514,7 +514,8 @@ def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) ->
         import openai
 
         response = httpx2.Response(422, json=body, request=httpx2.Request("POST", "http://x"))
-        error = openai.UnprocessableEntityError("no", response=response, body=body)
+        detail = body.get("error", body)  # as the library hands it on
+        error = openai.UnprocessableEntityError("no", response=response, body=detail)
         return meaning(error, {"temperature", "json_schema"}, "http://x", MODEL)
 
     wrong = {"loc": ["body", "messages"], "msg": "too long", "input": "her temperature was 39"}
