@@ -119,12 +119,7 @@ def _not_taken(part: str, key: str) -> str:
 
 
 def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
-    """Read a recipe and apply `--set`.
-
-    Raises:
-        UsageError: unknown or wrong keys, or one that its method does not take, in the file or in a
-            choice: one line that names them.
-    """
+    """Read a recipe and apply `--set`; a UsageError names in one line what is wrong in it."""
     sections = ["tiny", "answers", "methods", *(f"methods.{name}" for name in UNLEARNING)]
     tree = recipe_tree("baselines", name_or_file, settings, optional=sections)
     methods: Any = tree.setdefault("methods", {})

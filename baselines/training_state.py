@@ -103,11 +103,7 @@ class RunFolder:
 
 
 def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The record of a run that has ended, and the adapters that make its model, its own last.
-
-    Raises:
-        UserError: no run folder, or the run has not ended.
-    """
+    """The record of a run that has ended, and its adapters, its own last; else a UserError."""
     folder = RunFolder(run)
     if not folder.record.is_file():
         raise UserError(f"{run}: no run of baselines here (no record.json)")

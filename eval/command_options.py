@@ -44,11 +44,7 @@ class Answerer:
     concurrency: Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)] = 16
 
     def answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
-        """Answer every question, those of `out` that are answered already left as they are.
-
-        Raises:
-            UsageError: no model is named, there is nothing to ask, or the options contradict.
-        """
+        """Answer what `out` does not hold yet; a UsageError if nobody can or nothing is asked."""
         from mllmu_med.files import check_out, folder_made
 
         with folder_made(out.parent, "answers"):

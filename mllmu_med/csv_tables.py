@@ -25,9 +25,7 @@ _SPARE: Final = 256
 def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[str, str]]:
     """These columns of a file's rows, by row number, the header being row 1; no empty lines.
 
-    Raises:
-        UserError: no text, no such column (which `advice` follows), or a row that is broken, short
-            or long.
+    Raises UserError: no text, no such column (then `advice` follows), a broken, short or long row.
     """
     try:
         cells = read_cells(read_text(path))

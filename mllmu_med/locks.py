@@ -69,12 +69,9 @@ def _is_open(place: Path, descriptor: int) -> bool:
 
 @contextmanager
 def held(folder: Path, what: str = "a run") -> Iterator[None]:
-    """Make a folder and keep other commands out of it while the block lasts.
+    """Make a folder and keep other commands out of it while the block lasts; else a UserError.
 
     A folder that is new is gone again when the block fails before it puts anything there.
-
-    Raises:
-        UserError: it cannot be written to, or another command is at work there.
     """
     with folder_made(folder, what):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -77,8 +77,7 @@ def recipe_tree(
 ) -> dict[str, Any]:
     """A recipe as plain values with `--set` applied; `optional`: sections it may leave out.
 
-    Raises:
-        UsageError: not YAML, not a mapping, a choice whose section is not there.
+    Raises UsageError where it is no YAML mapping, or a choice's section is not there.
     """
     try:
         tree = yaml.safe_load(recipe_text(package, name_or_file))

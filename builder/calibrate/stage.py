@@ -36,11 +36,7 @@ VERSION: Final = 2
 def calibrate(
     job: Job, chain: Chain, name: str, scenario: Scenario, previous: str, folder: Path
 ) -> Outcome:
-    """Rate all candidates, keep as many as the recipe wants, drop the rest with their rating.
-
-    Raises:
-        UserError: fewer than that are rated high enough: the histogram, and the ways out.
-    """
+    """Rate all candidates and keep the best; a UserError with the histogram if they are too few."""
     from builder.calibrate.fine_tune import adapted_answers, calibration_of
 
     calibration = calibration_of(job)
@@ -76,11 +72,8 @@ def choose(
 ) -> frozenset[str]:
     """The ids to keep: the best rated, none below `least`; ties by a hash of seed and id.
 
-    As many as the largest forget set holds; with `split_by: image` so many more that whole pictures
-    can be cut at its edges.
-
-    Raises:
-        UserError: there are fewer.
+    As many as the largest forget set holds, else a UserError; with `split_by: image` so many more
+    that whole pictures can be cut at its edges.
     """
     able = sorted(
         (record for record in rated if record.calibration >= least),

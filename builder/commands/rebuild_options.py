@@ -105,10 +105,9 @@ class Options:
 
 
 def make_job(options: Options) -> Job:
-    """The job that the options mean; `--slake hub` fetches SLAKE unless it is a dry run.
+    """The job that the options mean; a UsageError or UserError where they contradict.
 
-    Raises:
-        UsageError, UserError: options that contradict each other or the recipe.
+    `--slake hub` fetches SLAKE unless it is a dry run.
     """
     from builder.core.plan import STAGES
     from builder.core.recipe import tell_given

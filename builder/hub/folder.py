@@ -60,17 +60,14 @@ def image_modes(
 
 
 def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, str]) -> None:
-    """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
+    """Raise UserError where pictures would be embedded that the Hub's build only names.
 
     What has been handed on cannot be taken back: an option that was left out this time must not
-    do it.
+    do it, only `--images` may say so.
 
     Args:
         chosen: `--images` as it was given.
         held: how the build that the repository holds has them.
-
-    Raises:
-        UserError: names the scenario and both ways on.
     """
     said = {one.partition("=")[0].strip() for one in chosen.split(",")}
     for name, mode in modes.items():

@@ -50,8 +50,7 @@ class Done(NamedTuple):
 def log_in(repo: str) -> Account:
     """Ask the Hub whose token the environment or huggingface-hub's own store holds.
 
-    Raises:
-        UserError: there is none, the Hub does not know it, or it may only read.
+    Raises UserError where there is none, or one that the Hub does not know or that may only read.
     """
     from huggingface_hub import HfApi, get_session, get_token
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]

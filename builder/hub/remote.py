@@ -48,11 +48,7 @@ class Changes(NamedTuple):
 def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
     """The repository as it stands, or None when there is none that the user can see.
 
-    Args:
-        into: an empty folder for the two files that are downloaded.
-
-    Raises:
-        UserError: the Hub cannot be asked.
+    into: an empty folder for the two files that are downloaded.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 

@@ -63,11 +63,7 @@ def is_conversation(record: Record) -> bool:
 
 
 def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
-    """Clean records of the folder, without splits of their own.
-
-    Raises:
-        UserError: a file or column is missing, a row is broken, a modality is unknown.
-    """
+    """Clean records of the folder, without splits of their own; a UserError where it is broken."""
     path = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")

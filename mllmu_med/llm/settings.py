@@ -36,11 +36,7 @@ def read_price(text: str) -> Price:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to ask: none of it is part of a request's identity, but for `model`.
-
-    Raises:
-        UsageError: a value out of range, or a cost limit without a price.
-    """
+    """How to ask; but for `model`, no part of a request's identity. Wrong values: UsageError."""
 
     model: str
     base_url: str | None = None  # None: OPENAI_BASE_URL, else OpenAI's own
