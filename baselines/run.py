@@ -50,11 +50,6 @@ class Stack:
         """Of a model of the Hub, asked for once: what is recorded is what is loaded."""
         return hub_commit(self.name, fetch=True) if is_hub_id(self.name) else None
 
-    @property
-    def named_commit(self) -> str:
-        """A Hub's model with its commit, as far as that is known before it is loaded."""
-        return f"{self.name}@{self.commit}" if self.commit else self.name
-
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
         from baselines.adapters import put_on, take_off
@@ -135,9 +130,10 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     """What decides a part's numbers."""
     model = Path(stack.name).expanduser()
     trains = part.method != "base"
+    named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
     return {
         "method": part.method,
-        "model": weights_hash(model) if model.is_dir() else stack.named_commit,
+        "model": weights_hash(model) if model.is_dir() else named,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
         "parents": [weights_hash(one) for one in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},

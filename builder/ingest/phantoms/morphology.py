@@ -95,7 +95,7 @@ def plan(seed: int, index: int) -> Skin:
     tone = (r, g, b)
     colour, shapes = "purple", ("long", "flat")
     if modality == "clinical":
-        visible = [name for name in _COLOURS_OF[form] if _contrast(COLOURS[name], tone) > 0.34]
+        visible = [name for name in _COLOURS_OF[form] if math.dist(COLOURS[name], tone) > 0.34]
         colour, shapes = pick(rng, visible), ("round", "oval")
     elif modality == "dermoscopy":
         colour, shapes = pick(rng, ("light brown", "dark brown")), ("symmetric", "asymmetric")
@@ -114,10 +114,6 @@ def plan(seed: int, index: int) -> Skin:
         background=float(rng.random()),
         spots=spots,
     )
-
-
-def _contrast(one: Colour, other: Colour) -> float:
-    return math.dist(one, other)
 
 
 def _spots(
