@@ -18,8 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, measure, sum_up_likelihoods, swapped, watched_means, watcher
+from baselines.measure import Data, measure, swapped, watched_means, watcher
 from baselines.tiny import TINY
+from eval import likelihood
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
@@ -183,7 +184,7 @@ def run_all(
         do(part, recipe, data, stack)
     if is_main():
         for part in parts:
-            sum_up_likelihoods(part.folder, retrain.folder)
+            likelihood.sum_up(part.folder, retrain.folder if part is not retrain else None)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
 
 

@@ -206,12 +206,7 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        summary = likelihoods.summarise(
-            out.resolve().name,
-            likelihoods.read_likelihoods(out),
-            likelihoods.read_likelihoods(retrain) if retrain else (),
-        )
-        likelihoods.write_summary(out, summary)
+        summary = likelihoods.sum_up(out, retrain)
     _show(as_json, terminal_tables.print_likelihood, summary)
 
 
