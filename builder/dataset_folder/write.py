@@ -17,13 +17,7 @@ from builder.split import Band, bands
 from mllmu_med.disk import writing
 from mllmu_med.files import digest, file_digest
 from mllmu_med.progress import progress
-from mllmu_med_dataset import (
-    MAIN_RATIO,
-    SPLITS,
-    Record,
-    UserError,
-    config_name,
-)
+from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError, config_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
