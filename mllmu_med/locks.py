@@ -23,7 +23,7 @@ ELSE = "give another --out"
 
 
 def lock(stream: IO[str] | int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
-    """Hold an open file or folder until it is closed; a UserError names the process that holds it."""
+    """Hold an open file or folder until it is closed; a UserError names who holds it already."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
