@@ -141,7 +141,10 @@ def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> 
 
     if isinstance(scenario, Privacy):
         stage, version, prompt = "inject", inject.VERSION, PRIVACY_VERSION
-        own = {"placements": scenario.placements.model_dump(), "kinds": scenario.kinds}
+        own: dict[str, Any] = {
+            "placements": scenario.placements.model_dump(),
+            "kinds": scenario.kinds,
+        }
     else:
         stage, version, prompt = "corrupt", corrupt.VERSION, INCORRECT_VERSION
         own = {"outdated_share": scenario.outdated_share}
