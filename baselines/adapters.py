@@ -149,11 +149,7 @@ def add_adapter(
 
 
 def put_on(model: Model, folder: Path) -> None:
-    """Put a saved adapter on top of a loaded model: the model that `load_model` gives with it.
-
-    Raises:
-        UserError: no adapter there, one of another model, or one that goes on top of others.
-    """
+    """Put a saved adapter on top of a loaded model, as `load_model` does; else a UserError."""
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
     net = model.model
@@ -172,12 +168,9 @@ def named(model: Model, folder: Path) -> None:
 
 
 def check_stack(model: Model) -> None:
-    """Of adapters in run folders: was each trained on this base and on those below it?
+    """Raise UserError where an adapter of a run folder was trained on another stack than this.
 
     PEFT compares shapes alone, which are those of every model of a family.
-
-    Raises:
-        UserError: an adapter was trained on another base model or on top of other adapters.
     """
     stack = parents_of(model)
     for i, adapter in enumerate(stack):

@@ -211,11 +211,7 @@ def _grown(value: Tensor, rows: int) -> Tensor:
 
 
 def read_pieces(path: Path) -> list[str]:
-    """The texts of a SentencePiece model's pieces in the order of their ids.
-
-    Raises:
-        UserError: no such file, or not a SentencePiece model.
-    """
+    """The texts of a SentencePiece model's pieces by their ids; a UserError if it is none."""
     from sentencepiece import SentencePieceProcessor
 
     model = SentencePieceProcessor()

@@ -99,14 +99,6 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     return summary
 
 
-def sum_up_likelihoods(folder: Path, retrain: Path) -> None:
-    """Write `likelihood.json`; forget quality against the retrained model, where there is one."""
-    rows = likelihood.read_likelihoods(folder)
-    gold = retrain / likelihood.ROWS
-    retrained = likelihood.read_likelihoods(retrain) if gold.is_file() and folder != retrain else ()
-    likelihood.write_summary(folder, likelihood.summarise(folder.name, rows, retrained))
-
-
 def _answered(
     model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
 ) -> list[tuple[Ask, Prediction]]:

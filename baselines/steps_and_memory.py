@@ -88,9 +88,9 @@ def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list
     return planned
 
 
-def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
+def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float:
     """Memory of training on an accelerator; `rank_below`: of the frozen adapter beneath."""
-    width = 2 if half else 4
+    width = 2  # bytes of a weight in bfloat16
     fixed = size.weights * width + size.lora_per_rank * rank_below * 4
     trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
     tokens = settings.micro_batch * (size.image_tokens + TEXT_TOKENS)

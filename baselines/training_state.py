@@ -52,11 +52,7 @@ class RunFolder:
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
-        """Write the record of a new run, or find the same run's; its outcome if it has ended.
-
-        Raises:
-            UserError: the folder holds another run.
-        """
+        """Write a new run's record, or give the same run's outcome; a UserError for another."""
         if self.record.is_file():
             before = read_json(self.record)
             if before.get("run") != record["run"]:
@@ -107,11 +103,7 @@ class RunFolder:
 
 
 def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The record of a run that has ended, and the adapters that make its model, its own last.
-
-    Raises:
-        UserError: no run folder, or the run has not ended.
-    """
+    """The record of a run that has ended, and its adapters, its own last; else a UserError."""
     folder = RunFolder(run)
     if not folder.record.is_file():
         raise UserError(f"{run}: no run of baselines here (no record.json)")

@@ -28,10 +28,7 @@ def draw(
 
     Rows of a source with splits of its own (SLAKE) are tested on from `validate` and `test` only.
     A source without (MM-Skin, `split` empty) gives the test set whole images first, so that
-    no test image is in another set.
-
-    Raises:
-        UserError: the source has fewer rows than the recipe asks for; names both numbers.
+    no test image is in another set. Too few rows are a UserError that names both numbers.
     """
     test, pool, spare = _test_and_pool(records, scenario, name, seed)
     ordered = _ordered(pool, scenario, seed)

@@ -41,11 +41,9 @@ def bands(scenario: Scenario) -> list[Band]:
 def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[Record | Drop]:
     """Set `split`, the final `rank` and the `round`.
 
-    Harmful candidates fill the forget order by rank up to the largest ratio; the rest are dropped
-    and their clean rows go back to no set. Retain rows follow in rank.
-
-    Raises:
-        UserError: fewer sound candidates than the largest forget set needs.
+    Harmful candidates fill the forget order by rank up to the largest ratio (too few are a
+    UserError); the rest are dropped and their clean rows go back to no set. Retain rows follow in
+    rank.
     """
     sound = sorted(
         (record for record in records if record.split == "candidate"), key=lambda row: row.rank

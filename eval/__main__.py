@@ -16,15 +16,12 @@ from eval.command_options import (
     Adapters,
     Answerer,
     Batch,
-    Concurrency,
     Config,
     Data,
     Device,
     Dtype,
     Json,
-    MaxNew,
     ModelName,
-    Server,
     Splits,
 )
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -53,8 +50,7 @@ python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/
 @one_line_errors
 def answer(
     out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
-    model: ModelName = None,
-    adapter: Adapters = None,
+    who: Answerer,
     data: Data = None,
     config: Config = "privacy",
     split: Splits = None,
@@ -62,21 +58,12 @@ def answer(
         list[str] | None,
         option("NAME", "own, direct, prefix, clean or no_picture; may be repeated. [default: own]"),
     ] = None,
-    batch_size: Batch = 32,
-    max_new_tokens: MaxNew = 128,
-    device: Device = "",
-    dtype: Dtype = "",
-    server: Server = None,
-    concurrency: Concurrency = 16,
 ) -> None:
     """Generate a model's answers to the dataset's questions; rerun to resume after a kill."""
     from eval.attacks import asks
     from eval.dataset_rows import check_splits, read_rows
 
     splits = check_splits(split or [])
-    who = Answerer(
-        model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
-    )
     asked = asks(read_rows(data, config, splits), way or ["own"])
     predictions = who.answer(asked, data, config, out)
     cut = sum(prediction.end == "length" for prediction in predictions)
@@ -145,11 +132,10 @@ python -m eval leak runs/ga/leak.jsonl --out runs/ga
 )
 @one_line_errors
 def leak(
+    who: Answerer,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE...]", help="Existing predictions.")
     ] = None,
-    model: ModelName = None,
-    adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     way: Annotated[
@@ -157,12 +143,6 @@ def leak(
     ] = None,
     out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
     name: Annotated[str, option("NAME", "Name in tables.")] = "",
-    batch_size: Batch = 32,
-    max_new_tokens: MaxNew = 128,
-    device: Device = "",
-    dtype: Dtype = "",
-    server: Server = None,
-    concurrency: Concurrency = 16,
     as_json: Json = False,
 ) -> None:
     """Leakage: private values revealed under five prompts (exact, normalised, fuzzy match)."""
@@ -171,18 +151,15 @@ def leak(
     from eval.attacks import WAYS, asks
     from eval.dataset_rows import read_rows
 
-    if bool(files) == bool(model):
+    if bool(files) == bool(who.model):
         raise UsageError("give either FILE... with answers, or --model to ask it")
     folder = out or (files[0].parent if files else None)
     if folder is None:
         raise UsageError("--out is missing: the run's folder, e.g. runs/ga")
     paths = files or [folder / "leak.jsonl"]
     with held(folder):
-        if model:
+        if who.model:
             asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
-            who = Answerer(
-                model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
-            )
             who.answer(asked, data, config, paths[0])
         summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
         leaks.write_leak(folder, summary, rows)
@@ -229,12 +206,7 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        summary = likelihoods.summarise(
-            out.resolve().name,
-            likelihoods.read_likelihoods(out),
-            likelihoods.read_likelihoods(retrain) if retrain else (),
-        )
-        likelihoods.write_summary(out, summary)
+        summary = likelihoods.sum_up(out, retrain)
     _show(as_json, terminal_tables.print_likelihood, summary)
 
 

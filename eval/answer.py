@@ -46,8 +46,7 @@ def answer_with_model(
 ) -> list[Prediction]:
     """Ask a loaded model everything, append each batch's answers to `out`, and return them all.
 
-    Raises:
-        UserError: `out` holds another model's, prompt's or dataset's answers.
+    Raises UserError where `out` holds another model's, prompt's or dataset's answers.
     """
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:

@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mllmu_med.disk import disk_message, refused
 from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.schema import features
-from mllmu_med_dataset import (
-    CONFIGS,
-    SPLITS,
-    Record,
-    UsageError,
-    UserError,
-    config_name,
-    load,
-)
+from mllmu_med_dataset import CONFIGS, SPLITS, Record, UsageError, UserError, config_name, load
 
 if TYPE_CHECKING:
     from PIL.Image import Image

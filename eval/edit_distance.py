@@ -30,13 +30,17 @@ def slack(value: str) -> int:
     return int(len(value) * SLACK)
 
 
+def cuts(value: str, errors: int) -> list[tuple[int, int]]:
+    """Where to cut a value into k + 1 pieces: with k errors one of them is whole."""
+    places = [len(value) * i // (errors + 1) for i in range(errors + 2)]
+    return list(itertools.pairwise(places))
+
+
 def nearly(value: str, text: str, errors: int) -> bool:
     """Whether whole words of `text` are `value` but for so many edits of a character."""
     if not value or len(value) <= errors:
         return False
-    # With k errors one of k + 1 pieces is whole, and at most k characters are lost.
-    cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
-    pieces = [value[a:b] for a, b in itertools.pairwise(cuts)]
+    pieces = [value[a:b] for a, b in cuts(value, errors)]  # and at most k characters are lost
     has = Counter(value).items()
 
     def may(part: str) -> bool:

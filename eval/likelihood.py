@@ -216,21 +216,18 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
     write_measured(folder, (RUN, ROWS), identity, rows)
 
 
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+def sum_up(folder: Path, retrain: Path | None = None) -> dict[str, Any]:
+    """Write a run's `likelihood.json`, with forget quality against a retrained model's run."""
+    own, *others = (
+        read_rows_file(run / ROWS, f"likelihood --out {run}") for run in (folder, retrain) if run
+    )
+    summary = summarise(folder.resolve().name, own, *others)
     write_json(folder / SUMMARY, summary)
-
-
-def read_likelihoods(folder: Path) -> list[dict[str, Any]]:
-    """The rows that `eval likelihood` has written for a run."""
-    return read_rows_file(folder / ROWS, f"likelihood --out {folder}")
+    return summary
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
-    """Whether a run's likelihoods are there already, of this model and of these rows' texts.
-
-    Raises:
-        UserError: they are another model's.
-    """
+    """Whether a run's likelihoods of these texts are there; a UserError if another model's are."""
     path = folder / RUN
     if not path.is_file() or not (folder / ROWS).is_file():
         return False
@@ -240,4 +237,4 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             "remove this file"
         )
     asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
-    return _rows_of(read_likelihoods(folder)) == asked
+    return _rows_of(read_rows_file(folder / ROWS, "likelihood")) == asked

@@ -133,19 +133,12 @@ class Model:
 
         ends = self.end_tokens()
         cache, rest, prefix = self.prefill(asked, images)
-        ids, mask, positions = self._left_padded(rest, prefix)
+        read = self._left_padded(rest, prefix)
         alive = torch.arange(len(asked), device=self.device)
         written: list[list[int]] = [[] for _ in asked]
         stop = torch.tensor(sorted(ends), device=self.device)
         for step in range(max_new_tokens):
-            out = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                cache=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=1)
             cache = out.cache
             chosen = out.logits[:, -1].argmax(-1)
             for index, token in zip(alive.tolist(), chosen.tolist(), strict=True):
@@ -157,11 +150,14 @@ class Model:
             keep = going.nonzero()[:, 0]
             if len(keep) < len(alive):
                 cache.batch_select_indices(keep)
-                alive, mask, chosen = alive[keep], mask[keep], chosen[keep]
-                positions = positions[keep]
-            ids = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-            positions = positions[:, -1:] + 1
+                alive, chosen = alive[keep], chosen[keep]
+                read = {name: value[keep] for name, value in read.items()}
+            mask = read["attention_mask"]
+            read = {
+                "input_ids": chosen[:, None],
+                "attention_mask": torch.cat([mask, mask.new_ones(len(mask), 1)], 1),
+                "position_ids": read["position_ids"][:, -1:] + 1,
+            }
         return [self._read(tokens) for tokens in written]
 
     def logprobs(
@@ -187,16 +183,10 @@ class Model:
     ) -> list[list[float]]:
         answer_tokens = [self.answer_ids(answer) for _, answer in pairs]
         cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, answer_tokens)
-        ids, mask, positions = self._left_padded(rest, prefix)
-        logits = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=max(map(len, answer_tokens)) + 1,
-        ).logits
-        return [_chosen(row, tokens) for row, tokens in zip(logits, answer_tokens, strict=True)]
+        read = self._left_padded(rest, prefix)
+        longest = max(map(len, answer_tokens))
+        out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=longest + 1)
+        return [_chosen(row, tokens) for row, tokens in zip(out.logits, answer_tokens, strict=True)]
 
     def _logprobs_one(
         self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
@@ -208,8 +198,8 @@ class Model:
         logits = self.model(**read, logits_to_keep=len(answer_tokens) + 1).logits
         return _chosen(logits[0], answer_tokens)
 
-    def _left_padded(self, rest: list[list[int]], prefix: int) -> tuple[Any, Any, Any]:
-        """Tokens after a shared beginning as ids, attention mask and positions."""
+    def _left_padded(self, rest: list[list[int]], prefix: int) -> dict[str, torch.Tensor]:
+        """Tokens after a shared beginning as the model reads them, [B, longest]."""
         import torch
 
         width = max(map(len, rest))
@@ -220,7 +210,8 @@ class Model:
             mask[i, prefix : prefix + width - len(tokens)] = 0
         ids, mask = ids.to(self.device), mask.to(self.device)
         # Positions go on after the image; those of the padding are never looked at.
-        return ids, mask, (mask.cumsum(1) - 1)[:, prefix:]
+        positions = (mask.cumsum(1) - 1)[:, prefix:]
+        return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
     def prefill(
         self,
@@ -307,11 +298,7 @@ class Model:
 def in_memory(
     work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 ) -> list[Result]:
-    """`work(items)` without gradients; halved as long as it exceeds an accelerator's memory.
-
-    Raises:
-        UserError: one item alone is too much.
-    """
+    """`work(items)` without gradients, halved until it fits into memory; else a UserError."""
     import torch
 
     with torch.inference_mode():

@@ -42,12 +42,7 @@ class Prediction:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """All predictions of a file, in its order.
-
-    Raises:
-        UserError: no such file, a line that is no prediction or is half-written, an id twice,
-            predictions of two runs.
-    """
+    """All predictions of a file, in its order; a UserError for a line that is none."""
     try:
         predictions = parse_predictions(path.read_bytes(), path)
     except OSError as error:

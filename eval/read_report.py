@@ -13,10 +13,8 @@ from mllmu_med_dataset import SPLITS, UserError
 def read_results(path: Path) -> dict[str, Report]:
     """Reports by config, out of what `python -m eval report ... --format csv --out FILE` wrote.
 
-    Several such files can be put into one. The paper's own lines are left out.
-
-    Raises:
-        UserError: it is no such file.
+    Several such files can be put into one, any other is a UserError. The paper's own lines are left
+    out.
     """
     reports: dict[str, Report] = {}
     lines: dict[tuple[str, str], Line] = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from textwrap import indent
-from typing import Any
+from typing import Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -57,12 +59,18 @@ def make_app(purpose: str) -> App:
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback."""
+    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback.
+
+    A parameter whose type is a dataclass stands for its fields, each an option.
+    """
+    groups, parameters = _options_of(command)
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
         try:
-            command(*args, **kwargs)
+            command(**values)
             _flush()
         except UserError as error:
             print(f"{error.label}: {error}", file=sys.stderr)
@@ -77,7 +85,27 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             print("stopped: the same command goes on from here", file=sys.stderr)
             raise typer.Exit(130) from None
 
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _options_of(command: Callable[..., None]) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """The parameters of a command that are dataclasses, and all that it takes on the line."""
+    groups: dict[str, Any] = {}
+    parameters = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if not is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[name] = parameter.annotation
+        hints = get_type_hints(groups[name], include_extras=True)
+        for one in fields(groups[name]):
+            default = inspect.Parameter.empty if one.default is MISSING else one.default
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(
+                inspect.Parameter(one.name, kind, default=default, annotation=hints[one.name])
+            )
+    return groups, parameters
 
 
 def _flush() -> None:

@@ -69,11 +69,7 @@ class Images:
                 raise UserError(f"{archive}: a broken zip file ({error}): restore it") from error
 
     def find(self, name: str, digest: str) -> ImageFile:
-        """The image of that path whose bytes without metadata have that sha256 (hex).
-
-        Raises:
-            ImageError: it is not there, or no file of that name is that image.
-        """
+        """The image of that path whose clean bytes have that sha256; else an ImageError."""
         problem = ImageError("is not there")
         for place, data in self._candidates(name):
             try:
@@ -116,9 +112,7 @@ def images_folder(
 ) -> Images | None:
     """What `load(images=...)` says of a config, else what the environment says; None for neither.
 
-    Raises:
-        UserError: no such folder.
-        UsageError: a mapping that names another config.
+    A folder that is not there is a UserError, a mapping that names another config a UsageError.
     """
     if isinstance(given, Mapping):
         unknown = [name for name in given if name not in CONFIGS]
@@ -174,11 +168,7 @@ def no_images(where: str) -> UserError:
 
 
 def row_image(row: Mapping[str, Any]) -> Image:
-    """A row's image out of the folder that the environment names, for who reads rows singly.
-
-    Raises:
-        UserError: no folder is named, or it does not hold the image.
-    """
+    """A row's image out of the folder that the environment names; else a UserError."""
     from PIL import Image
 
     where = f"row {row['id']}"

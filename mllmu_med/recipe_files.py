@@ -29,11 +29,7 @@ class Choice(NamedTuple):
 
 
 def choices(settings: Iterable[str]) -> list[Choice]:
-    """`--set` as it is typed.
-
-    Raises:
-        UsageError: one without a `=`.
-    """
+    """`--set` as it is typed; a UsageError where one is without a `=`."""
     typed = []
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -81,8 +77,7 @@ def recipe_tree(
 ) -> dict[str, Any]:
     """A recipe as plain values with `--set` applied; `optional`: sections it may leave out.
 
-    Raises:
-        UsageError: not YAML, not a mapping, a choice whose section is not there.
+    Raises UsageError where it is no YAML mapping, or a choice's section is not there.
     """
     try:
         tree = yaml.safe_load(recipe_text(package, name_or_file))
@@ -120,11 +115,7 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
 
 
 def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
-    """The recipe that a tree of plain values is.
-
-    Raises:
-        UsageError: unknown or wrong keys, all of them in one line.
-    """
+    """The recipe that a tree of plain values is; a UsageError names all wrong keys in one line."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:

@@ -6,10 +6,10 @@ is one by chance (`builder.patients.find_values`) is counted and does not fail.
 
 from __future__ import annotations
 
-import calendar
 import datetime
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from builder.audit.all_texts import gathered
@@ -25,7 +25,6 @@ PROFILES: Final = "provenance/profiles.jsonl"
 _PHONE: Final = re.compile(r"\((\d{3})\) 555-01\d\d")
 _EMAIL: Final = re.compile(r"[a-z0-9.-]+@([a-z.]+)")
 _POSTCODE: Final = re.compile(r"\b\d{5}(?:-\d{4})?\b|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b")
-_DATE: Final = re.compile(r"([A-Z][a-z]+) (\d{1,2}), (\d{4})")
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -81,13 +80,10 @@ def _patient(patient: Profile) -> Iterator[str]:
 
 
 def _day(text: str) -> datetime.date | None:
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        return datetime.date(int(match[3]), [*calendar.month_name].index(match[1]), int(match[2]))
-    except ValueError:
-        return None
+    with suppress(ValueError):
+        day = datetime.datetime.strptime(text, "%B %d, %Y").date()
+        return day if f"{day:%B} {day.day}, {day.year}" == text else None
+    return None
 
 
 def _outside(folder: Folder, known: Collection[Profile]) -> Iterator[Check]:

@@ -9,9 +9,8 @@ from typing import Final
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
-from builder.harm.text_checks import check_incorrect, check_privacy
-from builder.harm.texts import Text
 from builder.ingest.clean_rows import answer_type
+from builder.review.edits import check_edit
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.
@@ -164,16 +163,7 @@ def _span(row: Record, span: PiiSpan) -> Iterator[str]:
 def _sound(rows: list[Record]) -> Iterator[str]:
     """The builder's own checks of a harmful text, once more."""
     for row in rows:
-        if row.harm == "privacy":
-            values: dict[str, dict[str, str]] = {}
-            for span in row.pii:
-                values.setdefault(span.field, {})[span.kind] = span.value
-            text = Text(row.question, row.answer)
-            failure = check_privacy(row, text, values)  # type: ignore[arg-type]
-        elif row.harm != "none":
-            failure = check_incorrect(row, row.answer)
-        else:
-            continue
+        failure = check_edit(row, row.question, row.answer) if row.harm != "none" else None
         if failure is not None and failure.name != _NEEDS_CAPTION:
             yield f"{row.id}: {failure.name}: {failure.problem}"
 

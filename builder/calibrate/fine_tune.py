@@ -79,8 +79,7 @@ def adapted_answers(
 ) -> tuple[dict[str, str], dict[str, Stamp | None]]:
     """The adapted model's answer to each candidate, by id; and the files from outside it is from.
 
-    Raises:
-        UserError: given answers that are not to these candidates; no such model.
+    Raises UserError where given answers are to other candidates, or where there is no such model.
     """
     candidates = [record for record in records if record.split == "candidate"]
     given = job.adapted.get(name)

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from builder import split
 from builder.calibrate.fine_tune import adapted_answers, calibration_of
@@ -37,11 +37,7 @@ VERSION: Final = 2
 def calibrate(
     job: Job, chain: Chain, name: str, scenario: Scenario, previous: str, folder: Path
 ) -> Outcome:
-    """Rate all candidates, keep as many as the recipe wants, drop the rest with their rating.
-
-    Raises:
-        UserError: fewer than that are rated high enough: the histogram, and the ways out.
-    """
+    """Rate all candidates and keep the best; a UserError with the histogram if they are too few."""
     calibration = calibration_of(job)
     records = chain.records(previous)
     candidates = [record for record in records if record.split == "candidate"]
@@ -60,7 +56,7 @@ def calibrate(
         _row(record, outputs[record.id], evidence[record.id], ratings[record.id], kept)
         for record in candidates
     ]
-    write_jsonl(folder / RATINGS, (_json(row) for row in sorted(rows, key=lambda row: row.id)))
+    write_jsonl(folder / RATINGS, (asdict(row) for row in sorted(rows, key=lambda row: row.id)))
     results: list[Record | Drop] = []
     for record in records:
         result = rated.get(record.id, record)
@@ -74,11 +70,8 @@ def choose(
 ) -> frozenset[str]:
     """The ids to keep: the best rated, none below `least`; ties by a hash of seed and id.
 
-    As many as the largest forget set holds; with `split_by: image` so many more that whole images
-    can be cut at its edges.
-
-    Raises:
-        UserError: there are fewer.
+    As many as the largest forget set holds, else a UserError; with `split_by: image` so many more
+    that whole images can be cut at its edges.
     """
     able = sorted(
         (record for record in rated if record.calibration >= least),
@@ -157,7 +150,3 @@ def _row(
         reason=blanked(rating.reason),
         kept=record.id in kept,
     )
-
-
-def _json(row: Rated) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}

@@ -51,11 +51,7 @@ def default_work(out: Path) -> Path:
 
 
 def work_folder(work: Path | None, out: Path) -> Path:
-    """The work folder that --work and --out mean.
-
-    Raises:
-        UsageError: `out` names no folder.
-    """
+    """The work folder that --work and --out mean; a UsageError where `out` names no folder."""
     target = out.expanduser().resolve()
     if not target.name:
         raise UsageError(f"--out {out}: name a folder")
@@ -95,11 +91,7 @@ def write_job(job: Job) -> None:
 
 
 def read_job(work: Path) -> Job:
-    """The job of the last rebuild in a work folder.
-
-    Raises:
-        UserError: there was none.
-    """
+    """The job of the last rebuild in a work folder; a UserError where there was none."""
     try:
         record = json.loads((work / "job.json").read_text("utf-8"))
         return Job(

@@ -197,8 +197,7 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe, apply `--set`, keep the wanted scenarios, scale it down to `limit` rows.
 
-    Raises:
-        UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
+    A UsageError names, in one line, the keys that are unknown or wrong.
     """
     choices = list(choices)
     tree = recipe_tree("builder", name_or_file, choices, optional=_OPTIONAL)

@@ -150,22 +150,19 @@ class Chain:
     def run(self, stage: Stage, previous: str) -> StageState:
         """Run a stage in a folder beside its own and put that in place when it is whole."""
         with atomic_folder(self.folder / stage.name) as building:
-            return self._run(stage, previous, building)
-
-    def _run(self, stage: Stage, previous: str, building: Path) -> StageState:
-        outcome = stage.run(building)
-        _check_ids(stage.name, outcome)
-        write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
-        write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
-        state = StageState(
-            fingerprint=fingerprint(stage, previous),
-            output=_output(building),
-            kept=len(outcome.kept),
-            dropped=dict(sorted(Counter(drop.reason for drop in outcome.drops).items())),
-            notes=outcome.notes,
-            inputs=outcome.inputs,
-        )
-        write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
+            outcome = stage.run(building)
+            _check_ids(stage.name, outcome)
+            write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
+            write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
+            state = StageState(
+                fingerprint=fingerprint(stage, previous),
+                output=_output(building),
+                kept=len(outcome.kept),
+                dropped=dict(sorted(Counter(drop.reason for drop in outcome.drops).items())),
+                notes=outcome.notes,
+                inputs=outcome.inputs,
+            )
+            write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
         return state
 
 

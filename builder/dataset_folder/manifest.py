@@ -158,11 +158,7 @@ def scenario_of(config: str) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a written folder.
-
-    Raises:
-        ManifestError: it is not there, or is none.
-    """
+    """The manifest of a written folder; a ManifestError where there is none that can be read."""
     try:
         return Manifest.model_validate(json.loads((folder / MANIFEST).read_text("utf-8")))
     except FileNotFoundError as error:

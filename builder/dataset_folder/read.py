@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from builder.core.recipe import Calibration, Privacy, Recipe, Scenario
+from builder.core.recipe import Recipe, Scenario
 from builder.dataset_folder.manifest import (
     MISSING,
     Manifest,
@@ -171,20 +171,6 @@ class Facts:
     def sources(self) -> list[str]:
         """slake, mm_skin, phantom: those that rows come from, in the scenarios' order."""
         return list(dict.fromkeys(scenario.source for scenario in self.scenarios.values()))
-
-    @property
-    def privacy(self) -> Privacy:
-        """The recipe of `privacy`, where the folder has it."""
-        if self.recipe.privacy is None:
-            raise ValueError("no privacy in this dataset")
-        return self.recipe.privacy
-
-    @property
-    def calibration(self) -> Calibration:
-        """How candidates were calibrated, where they were."""
-        if self.recipe.calibration is None:
-            raise ValueError("this dataset was not calibrated")
-        return self.recipe.calibration
 
     @property
     def referenced(self) -> list[str]:

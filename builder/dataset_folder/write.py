@@ -17,13 +17,7 @@ from builder.split import Band, bands
 from mllmu_med.disk import writing
 from mllmu_med.files import digest, file_digest
 from mllmu_med.progress import progress
-from mllmu_med_dataset import (
-    MAIN_RATIO,
-    SPLITS,
-    Record,
-    UserError,
-    config_name,
-)
+from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError, config_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -206,11 +200,7 @@ def build_id(hashes: Mapping[str, str], configs: Mapping[str, Any]) -> str:
 
 
 def check_target(out: Path, build: AnyBuild | None) -> None:
-    """Refuse a target that holds anything but this build, which the builder wrote there.
-
-    Raises:
-        UserError: names what is in the way.
-    """
+    """Raise UserError where a target holds anything but this build of ours."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file: choose another --out")
     if out.is_mount():  # it cannot be moved away for the new folder

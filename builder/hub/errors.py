@@ -42,11 +42,7 @@ def lost_answer(error: BaseException) -> bool:
 
 
 def _line(error: BaseException, who: str) -> str:
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, HfHubHTTPError):

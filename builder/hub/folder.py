@@ -60,17 +60,14 @@ def image_modes(
 
 
 def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, str]) -> None:
-    """Refuse to embed images that the Hub's build only names, unless `--images` says so.
+    """Raise UserError where images would be embedded that the Hub's build only names.
 
     What has been handed on cannot be taken back: an option that was left out this time must not
-    do it.
+    do it, only `--images` may say so.
 
     Args:
         chosen: `--images` as it was given.
         held: how the build that the repository holds has them.
-
-    Raises:
-        UserError: names the scenario and both ways on.
     """
     said = {choice.partition("=")[0].strip() for choice in chosen.split(",")}
     for name, mode in modes.items():

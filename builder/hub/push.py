@@ -50,8 +50,7 @@ class Done(NamedTuple):
 def log_in(repo: str) -> Account:
     """Ask the Hub whose token the environment or huggingface-hub's own store holds.
 
-    Raises:
-        UserError: there is none, the Hub does not know it, or it may only read.
+    Raises UserError where there is none, or one that the Hub does not know or that may only read.
     """
     from huggingface_hub import HfApi, get_session, get_token
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
@@ -75,11 +74,7 @@ def log_in(repo: str) -> Account:
 
 
 def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
-    """Refuse a tag that stands on another commit than the one it would be set on.
-
-    Raises:
-        UserError: names that commit.
-    """
+    """Raise UserError where a tag stands on another commit than the one it would be set on."""
     if wish.tag is None or remote is None or wish.tag not in remote.tags:
         return
     stands, new = remote.tags[wish.tag], changes.add or changes.delete

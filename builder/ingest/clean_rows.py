@@ -107,22 +107,21 @@ def name_apart(rows: Rows) -> None:
         drops[i] = drops[i]._replace(id=own(drops[i].id))
 
 
-def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:
-    """The first of the files that is there; one line when `root` is no folder."""
+def annotation(
+    root: Path, names: tuple[str, ...], what: str
+) -> tuple[Path | None, dict[str, Stamp | None]]:
+    """The first of the files that is there, and what that choice depends on, for `Outcome.inputs`.
+
+    Raises UserError where `root` is no folder; `what` should be in it.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give the one that holds {what}")
-    return next((root / name for name in names if (root / name).is_file()), None)
-
-
-def annotation_inputs(path: Path | None, names: tuple[str, ...]) -> dict[str, Stamp | None]:
-    """What the choice among names depended on: the file read, and that none before it was there."""
     inputs: dict[str, Stamp | None] = {}
     for name in names:
-        if path is not None and path.name == name:
-            inputs[name] = Stamp.of(path)
-            break
+        if (root / name).is_file():
+            return root / name, {**inputs, name: Stamp.of(root / name)}
         inputs[name] = None
-    return inputs
+    return None, inputs
 
 
 def checked_image_path(name: str, where: str) -> str:

@@ -19,7 +19,6 @@ from builder.ingest.clean_rows import (
     EMPTY_QUESTION,
     Rows,
     annotation,
-    annotation_inputs,
     answer_type,
     checked_image_path,
     collect,
@@ -63,17 +62,12 @@ def is_conversation(record: Record) -> bool:
 
 
 def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
-    """Clean records of the folder, without splits of their own.
-
-    Raises:
-        UserError: a file or column is missing, a row is broken, a modality is unknown.
-    """
-    path = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
+    """Clean records of the folder, without splits of their own; a UserError where it is broken."""
+    path, inputs = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
     captions = _read_captions(root / CAPTIONS) if (root / CAPTIONS).is_file() else {}
-    rows = Rows()
-    rows.inputs = annotation_inputs(path, ANNOTATIONS)
+    rows = Rows(inputs=inputs)
     rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
     for number, row in read_csv(path, ("image", "question", "answer"), _ADVICE).items():
         where = f"{path}, row {number}"

@@ -22,7 +22,6 @@ from builder.ingest.clean_rows import (
     Rows,
     alike,
     annotation,
-    annotation_inputs,
     answer_type,
     checked_image_path,
     collect,
@@ -114,8 +113,8 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     rows = Rows()
     seen: dict[int, tuple[str, str]] = {}
     for split, names in SPLITS.items():
-        path = annotation(root, names, "SLAKE's train.json")
-        rows.inputs |= annotation_inputs(path, names)
+        path, inputs = annotation(root, names, "SLAKE's train.json")
+        rows.inputs |= inputs
         if path is not None:
             _read_split(path, split, rows, seen)
         elif split == "train":

@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from eval.edit_distance import nearly, one_digit_off, slack
+from eval.edit_distance import cuts, nearly, one_digit_off, slack
 from eval.private_values import View, digits_of, level
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
@@ -122,10 +122,8 @@ class _Joined:
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
         errors = slack(value)
-        # With k errors one of k + 1 pieces is whole, and the rest stands around it.
-        cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
         seen: set[str] = set()
-        for start, end in itertools.pairwise(cuts):
+        for start, end in cuts(value, errors):  # one piece is whole, the rest stands around it
             piece = value[start:end]
             if piece in seen:  # it would find the same places, but look too far to one side
                 yield from (self._at(place) for place in self._places(piece))

@@ -16,11 +16,7 @@ from mllmu_med_dataset import SPLITS, Record, UserError
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
-    """What each stage made of a row, up to the first stage that is to run again.
-
-    Raises:
-        UserError: no stage has seen such a row; names the nearest ids.
-    """
+    """What each stage made of a row, up to the first stale one; a UserError if none knows it."""
     console = make_console()
     known: set[str] = set()
     for item in plans:

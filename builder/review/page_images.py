@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.review.records import Item
@@ -101,7 +103,7 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
         copy: tuple[int, int] | None = None
         if len(data) > share:
             image.draft("RGB", (STEPS[0][0], STEPS[0][0]))  # a JPEG of that size at the least
-            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share, len(data))
+            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share)
             if smaller is None:
                 return None
             data, copy = smaller
@@ -110,24 +112,15 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
     return Embedded(kind, base64.b64encode(data).decode("ascii"), size, copy)
 
 
-def _shrink(image: Image.Image, share: int, bytes_now: int) -> tuple[bytes, tuple[int, int]] | None:
+def _shrink(image: Image.Image, share: int) -> tuple[bytes, tuple[int, int]] | None:
     """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
-    # Where to begin: bytes go with the area. From there one step after the other.
-    side = max(image.size) * (share / bytes_now) ** 0.5
-    index = next((index for index, step in enumerate(STEPS) if step[0] <= side), len(STEPS) - 1)
-    made = _jpeg(image, *STEPS[index])
-    if len(made[0]) > share:
-        for step in STEPS[index + 1 :]:
-            made = _jpeg(image, *step)
-            if len(made[0]) <= share:
-                return made
-        return None
-    for step in reversed(STEPS[:index]):
-        better = _jpeg(image, *step)
-        if len(better[0]) > share:
-            break
-        made = better
-    return made
+
+    @cache
+    def made(index: int) -> tuple[bytes, tuple[int, int]]:
+        return _jpeg(image, *STEPS[index])
+
+    best = bisect_left(range(len(STEPS)), True, key=lambda index: len(made(index)[0]) <= share)
+    return made(best) if best < len(STEPS) else None
 
 
 def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:

@@ -166,11 +166,7 @@ def reasons_text(reasons: tuple[str, ...]) -> str:
 
 
 def check_enough(texts: Open, scenario: Scenario) -> None:
-    """Whether what is not rejected can fill the largest forget set.
-
-    Raises:
-        UserError: with the counts and the ways out.
-    """
+    """Raise UserError, with the ways out, where what is left cannot fill the forget sets."""
     left = [
         record for key, record in texts.records.items() if texts.merged[key].verdict != "reject"
     ]
