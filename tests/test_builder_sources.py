@@ -476,7 +476,7 @@ def damage(path: Path) -> None:
 
 
 def bomb() -> bytes:
-    from test_builder_images import png_of
+    from test_builder_image_files import png_of
 
     return png_of(12_000, 12_000)
 
