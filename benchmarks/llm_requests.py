@@ -58,8 +58,8 @@ def _check(texts: set[str], calls: int) -> None:
 def ours(url: str, calls: int, in_flight: int) -> None:
     from mllmu_med.llm.chat import Request
     from mllmu_med.llm.client import Client
+    from mllmu_med.llm.concurrency import run_all
     from mllmu_med.llm.reply_cache import ReplyCache
-    from mllmu_med.llm.server import run_all
     from mllmu_med.llm.settings import Settings
 
     def request(number: int) -> Request:

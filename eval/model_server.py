@@ -14,8 +14,9 @@ from eval.attacks import Ask
 from eval.dataset_rows import DatasetImages
 from eval.model import Answer
 from eval.predictions import Prediction
+from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.errors import Rejected
-from mllmu_med.llm.server import Server, run_all
+from mllmu_med.llm.server import Server
 from mllmu_med.llm.settings import Settings
 from mllmu_med.progress import progress
 from mllmu_med_dataset import UsageError, UserError

@@ -27,9 +27,9 @@ from scripted_server import KEY, MODEL, Call, ScriptedServer, completion, refusi
 from builder.harm.stage import spent
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.llm.client import Client
+from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.errors import GaveUp
 from mllmu_med.llm.reply_cache import ReplyCache
-from mllmu_med.llm.server import run_all
 from mllmu_med.llm.settings import Price, Settings, api_key
 from mllmu_med_dataset import UsageError, UserError
 
@@ -695,7 +695,7 @@ CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from mllmu_med.llm.client import *
-from mllmu_med.llm.server import run_all
+from mllmu_med.llm.concurrency import run_all
 url, path, count, concurrency, timeout = sys.argv[1:6]
 def ask(n):
     messages = ({"role": "user", "content": f"question {n}"},)

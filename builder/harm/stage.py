@@ -40,8 +40,8 @@ from mllmu_med.files import write_atomic
 from mllmu_med.llm.batch import run_batch
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.llm.client import Client
+from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.reply_cache import ReplyCache
-from mllmu_med.llm.server import run_all
 from mllmu_med.llm.settings import Price, Settings
 from mllmu_med.progress import Advance, progress, say
 from mllmu_med_dataset import Record
