@@ -95,7 +95,8 @@ def test_a_models_output_is_dead_in_the_card(text: str) -> None:
     )
     told = {"calibration": {"replies": {"incorrect": {text: 1}}, "elsewhere": []}}
     how = Calibration(model=text, rater="llm")
-    facts = SimpleNamespace(ratings={"incorrect": [row]}, calibration=how, manifest=told)
+    recipe = SimpleNamespace(calibration=how)
+    facts = SimpleNamespace(ratings={"incorrect": [row]}, recipe=recipe, manifest=told)
     card = render_block("calibration", cast(Facts, facts))
     page = MD.render(card)
     assert not re.search(r"<(script|img|a|strong|em|s|h1|h2|ul|pre|blockquote|!--)\b", page)
