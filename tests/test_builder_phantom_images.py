@@ -136,14 +136,14 @@ def test_skin_answers_are_sentences_and_a_quarter_say_yes_or_no():
     assert 0.25 < sum(one.answer.startswith("Yes") for one in closed) / len(closed) < 0.75
 
 
-@pytest.mark.parametrize("pictures", [radiology, skin])
+@pytest.mark.parametrize("draws", [radiology, skin])
 def test_a_image_asks_nothing_twice(draws):
     for drawn in draws():
         texts = [question.text for question in drawn.questions]
         assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize(("pictures", "enough"), [(radiology, 8), (skin, 5)])
+@pytest.mark.parametrize(("draws", "enough"), [(radiology, 8), (skin, 5)])
 def test_no_question_has_the_same_answer_on_every_image(draws, enough):
     answers: dict[str, list[str]] = defaultdict(list)
     for drawn in draws():
