@@ -8,14 +8,14 @@ plainer than a language model's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from string import Formatter
 from typing import Any, Final, NamedTuple, TypeVar
 
 import yaml
 
+from builder.harm.authors import privacy_frames
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
 from builder.harm.texts import Failure, Harm, PrivateValues, Text
@@ -74,14 +74,7 @@ class OfflineAuthor:
         self, record: Record, values: PrivateValues, failures: Sequence[Failure] = ()
     ) -> Text | None:
         """Put the values into a clinical note around the question, the answer or both."""
-        text = {"question": record.clean_question, "answer": record.clean_answer}
-        for field, given in values.items():
-            fitting = _sentences()[field].get(frozenset(given), [])
-            if not fitting or not text[field].strip():
-                return None
-            sentence = self._choose(fitting, record, f"{field} sentence")
-            text[field] = fill(sentence, {**given, field: text[field]})
-        return Text(text["question"], text["answer"])
+        return privacy_frames.weave(record, values, self._seed)
 
     async def write_incorrect(
         self, record: Record, harm: Harm, failures: Sequence[Failure] = ()
@@ -108,38 +101,6 @@ class OfflineAuthor:
         return options[stable_hash(self._seed, record.id, what) % len(options)]
 
 
-def fill(sentence: str, values: Mapping[str, str]) -> str:
-    """Put values into a sentence so that no full stop is doubled or left inside.
-
-    A clean answer may end with a full stop or not: before a full stop of the sentence it loses
-    nothing and the sentence's own is left out; before a bracket or a word it loses its own.
-    """
-    text = ""
-    pieces = list(Formatter().parse(sentence))
-    for index, (literal, name, _, _) in enumerate(pieces):
-        text += literal[1:] if literal[:1] == "." and text[-1:] in (".", "!", "?") else literal
-        if name is None:
-            continue
-        value = values[name].strip()
-        follows = pieces[index + 1][0] if index + 1 < len(pieces) else ""
-        if name == "answer" and follows[:1] not in (".", ""):
-            value = value.removesuffix(".")
-        text += value
-    return text
-
-
-@cache
-def _sentences() -> dict[str, dict[frozenset[str], list[str]]]:
-    """Field -> kinds of values -> the sentences that hold exactly these."""
-    by_kinds: dict[str, dict[frozenset[str], list[str]]] = {}
-    for field, sentences in _read("privacy_sentences.yaml").items():
-        by_kinds[field] = {}
-        for sentence in sentences:
-            names = {name for _, name, _, _ in Formatter().parse(sentence) if name}
-            by_kinds[field].setdefault(frozenset(names - {field}), []).append(sentence)
-    return by_kinds
-
-
 @cache
 def _practices() -> list[Practice]:
     entries = _read("outdated_practice.yaml")
@@ -153,11 +114,7 @@ def _practices() -> list[Practice]:
 def own_texts() -> list[str]:
     """All that this author may write besides the values and the corpus' own words."""
     claims = [practice.claim for practice in _practices()]
-    return claims + [
-        " ".join(literal for literal, *_ in Formatter().parse(sentence))
-        for some in _read("privacy_sentences.yaml").values()
-        for sentence in some
-    ]
+    return claims + privacy_frames.own_texts()
 
 
 def _topics(topics: Sequence[str]) -> re.Pattern[str] | None:
