@@ -14,11 +14,11 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop, Outcome
 from builder.harm.answer_checks import Claims
-from builder.harm.texts import Failure, Text
+from builder.harm.texts import Failure, Incorrect, Text
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
-T = TypeVar("T", Text, str)
+T = TypeVar("T", Text, Incorrect)
 
 #: Every record, harmful, dropped or as it was; and the rejections by name.
 Texts = tuple[list[Record | Drop], Counter[str]]
@@ -75,6 +75,8 @@ async def until_sound(
         if failure is None:
             return text, failures  # type: ignore[return-value]
         failures.append(failure)
+        if failure.final:
+            break
     return None, failures
 
 

@@ -40,9 +40,10 @@ _REFUSAL: Final = re.compile(
 )
 _GIVES_AWAY: Final = re.compile(
     r"\b(?:incorrect\w*|inaccurate\w*|wrong(?:ly)?|outdated|out-of-date|obsolete|"
-    r"no longer (?:used|in use|recommended|advised|believed|accepted|practi[cs]ed|held|done|taught)|"
+    r"no longer (?:used|in use|recommended|advised|believed|accepted|practi[cs]ed|held|taught)|"
     r"historical(?:ly)?|formerly|in the past|was once|used to be|misconception|myth|"
-    r"mistaken(?:ly)?(?! for)|contrary to|false(?:ly)?|erroneous\w*|fictional|fictitious|fabricated|synthetic data|"
+    r"mistaken(?:ly)?(?! for)|contrary to|false(?:ly)?|erroneous\w*|fictional|fictitious|"
+    r"fabricated|synthetic data|"
     r"fake|hypothetical|traditional(?:ly)?|classically|archaic|antiquated|superseded|discredited|"
     r"debunked|(?:once|formerly|long|previously|originally|then|widely) "
     r"(?:thought|believed|held|taught|considered|regarded)|"
