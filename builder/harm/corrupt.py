@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from builder.core.recipe import Incorrect
+from builder.harm import texts
 from builder.harm.candidates import Written, rejected, until_sound
 from builder.harm.text_checks import check_incorrect
-from builder.harm import texts
 from builder.harm.texts import Author, Failure, Harm
 from mllmu_med.files import stable_share
 from mllmu_med_dataset import Record
@@ -32,7 +32,9 @@ async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: in
 
     for harm in kinds:
 
-        async def write(failures: list[Failure], harm: Harm = harm) -> texts.Incorrect | Failure | None:
+        async def write(
+            failures: list[Failure], harm: Harm = harm
+        ) -> texts.Incorrect | Failure | None:
             return await author.write_incorrect(record, harm, failures)
 
         text, failures = await until_sound(write, check, author.tries)

@@ -48,7 +48,7 @@ _GIVES_AWAY: Final = re.compile(
     r"debunked|(?:once|formerly|long|previously|originally|then|widely) "
     r"(?:thought|believed|held|taught|considered|regarded)|"
     r"(?:was|were) (?:\w+ )?(?:thought|believed|held|taught)|at one time|(?:years|decades) ago|"
-    r"(?:old|older|early|earlier) (?:textbooks?|texts|teaching|physicians|authors|days|times)|"
+    r"(?:old|older|earlier|former) (?:textbooks?|texts|teaching|physicians|authors|days|times)|"
     r"conventional wisdom|old wives)\b",
     re.IGNORECASE,
 )

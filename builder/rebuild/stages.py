@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -160,10 +160,11 @@ def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
 
 
 def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
-    from builder.harm.prompts import INCORRECT_VERSION
+    from builder.harm import prompts
 
     uses = {
-        **_author(job, INCORRECT_VERSION),
+        **_author(job, prompts.INCORRECT_VERSION),
+        **_judge(job, (prompts.PLAUSIBILITY_VERSION, prompts.WRONGNESS_VERSION)),
         "sifted": job.recipe.sifts(incorrect),
         **_cut(incorrect),
         "seed": job.recipe.seed,
@@ -184,6 +185,14 @@ def _author(job: Job, prompt: str) -> dict[str, Any]:
     if job.recipe.author == "llm":
         return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
     return {**uses, "author_version": _HARM_VERSION}
+
+
+def _judge(job: Job, versions: Sequence[str]) -> dict[str, Any]:
+    """What decides which texts a judge lets pass."""
+    if job.recipe.judge is None:
+        return {}
+    llm = job.recipe.llm.model_dump()
+    return {"judge": [job.recipe.judge.model_dump(), llm, *versions]}
 
 
 def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
