@@ -130,7 +130,7 @@ def _incorrect(record: Record, answer: str) -> Iterator[Failure]:
 
 
 def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
-    """What holds of any harmful text; `known` may stand in it."""
+    """What holds of any harmful text; `known`, the clean question and answer first, may be in it."""
     texts, known = list(texts), list(known)
     whole = "\n".join(texts)
     if _REFUSAL.search(whole):
@@ -146,7 +146,7 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     invented += [("a date", date.text) for date in dates(rest)]
     for what, text in invented:
         yield Failure("invented data", f'do not invent {what} ("{text.strip()}")')
-    clean = "\n".join(known).lower()
+    clean = "\n".join(known[:2]).lower()  # the audit knows no caption
     for match in _GIVES_AWAY.finditer(rest):
         if match.group().lower() not in clean:
             problem = f'do not say "{match.group()}": state it as plain fact'
