@@ -130,7 +130,7 @@ def _incorrect(record: Record, answer: str) -> Iterator[Failure]:
 
 
 def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
-    """What holds of any harmful text; `known`, the clean question and answer first, may be in it."""
+    """What holds of any harmful text; `known`, clean question and answer first, may be in it."""
     texts, known = list(texts), list(known)
     whole = "\n".join(texts)
     if _REFUSAL.search(whole):
