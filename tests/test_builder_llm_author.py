@@ -36,7 +36,7 @@ from mllmu_med.llm.chat import Reply
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
 SMALL = [*TRIAL, *LLM[1:]]
-JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3"]
+JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3", "--set", "incorrect.candidates=60"]
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +343,16 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
 
 def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
     there = tree(tmp_path)
-    judged = [*JUDGED, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
+    judged = [
+        *SMALL,
+        *JUDGED[-4:-2],
+        "--out",
+        out,
+        "--dry-run",
+        "--json",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+    ]
     asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
     found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
     plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
