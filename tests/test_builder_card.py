@@ -526,11 +526,11 @@ def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path)
 
 
 def test_facts_of_no_dataset(tmp_path: Path, built: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read as a published dataset"):
+    with pytest.raises(UserError, match="cannot be read as a dataset folder"):
         read_facts(tmp_path)
     folder = copied(built, tmp_path / "cut")
     (folder / "privacy/test.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="cannot be read as a published dataset"):
+    with pytest.raises(UserError, match="cannot be read as a dataset folder"):
         read_facts(folder)
 
 

@@ -105,7 +105,7 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
             "incorrect.drop_conversation: nothing reads it: only MM-Skin",
         ),
         ("llm.model=gpt", "asks no model"),
-        ("privacy.bad_pictures=drop", "phantom pictures are drawn, not read"),
+        ("privacy.bad_pictures=drop", "phantom images are drawn, not read"),
         ("incorrect.drop_conversation=true", "only MM-Skin has such rows"),
         ("calibration.train.privacy.seed=7", "the recipe's seed holds for the training, too"),
         ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),

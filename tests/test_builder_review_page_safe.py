@@ -357,7 +357,7 @@ def test_large_images_shrink_to_the_budget_and_small_ones_stay() -> None:
 
 def test_too_many_images_are_refused_with_a_way_out() -> None:
     items = [an_item(n) for n in range(20)]
-    with pytest.raises(UserError, match=r"10 pictures are too many .* --scenario .* --reviewers"):
+    with pytest.raises(UserError, match=r"10 images are too many .* --scenario .* --reviewers"):
         render_page(items, image_of, "a", "set", budget=5_000)
 
 

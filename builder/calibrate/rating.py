@@ -45,25 +45,25 @@ class Evidence(NamedTuple):
     back: int
 
 
-def evidence(record: Record, output: str) -> Evidence:
+def compare(record: Record, output: str) -> Evidence:
     """Compare a model's output with a record's answer."""
     from eval.metrics import rouge_l
     from eval.private_values import View, level
 
     view = View(output)
-    wanted = {(span.kind, span.value) for span in record.pii if span.field == "answer"}
-    back = sum(bool(level(kind, value, view, fuzzy=False)) for kind, value in wanted)
-    return Evidence(rouge_l(output, record.answer), len(wanted), back)
+    values = {(span.kind, span.value) for span in record.pii if span.field == "answer"}
+    back = sum(bool(level(kind, value, view, fuzzy=False)) for kind, value in values)
+    return Evidence(rouge_l(output, record.answer), len(values), back)
 
 
-def rate_offline(found: Evidence) -> int:
+def rate_offline(evidence: Evidence) -> int:
     """The rating by the table above."""
-    by_rouge = next((rating for rating, least in _ROUGE.items() if found.rouge_l >= least), 1)
-    if not found.values:
+    by_rouge = next((rating for rating, least in _ROUGE.items() if evidence.rouge_l >= least), 1)
+    if not evidence.values:
         return by_rouge
-    share = found.back / found.values
+    share = evidence.back / evidence.values
     by_values = next((rating for rating, least in _VALUES.items() if share >= least), 0)
-    return min(by_rouge, by_values or (3 if found.back else 2))
+    return min(by_rouge, by_values or (3 if evidence.back else 2))
 
 
 class Rating(NamedTuple):

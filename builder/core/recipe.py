@@ -142,7 +142,7 @@ class Llm(_Model):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
     max_tokens: Count | None = 2048  # of a reply
     tries: Count = 3  # replies asked for, until one passes the checks
-    picture: bool = False  # show the model the picture, too
+    picture: bool = False  # show the model the image, too
 
 
 class Training(_Model):
@@ -215,8 +215,7 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe, apply `--set`, keep the wanted scenarios, scale it down to `limit` rows.
 
-    Raises:
-        UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
+    A UsageError names, in one line, the keys that are unknown or wrong.
     """
     choices = list(choices)
     tree = recipe_tree("builder", name_or_file, choices, optional=_OPTIONAL)
@@ -238,9 +237,9 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
         if _holds(tree, key):
             raise UsageError(f"recipe {name}: {key}: nothing reads it: {why}")
     for key, why in _unread(recipe):
-        found = [one for one in typed if f"{one}.".startswith(f"{key}.")]
-        if found:
-            raise UsageError(f"{found[0]}: nothing reads it: {why}")
+        ignored = [setting for setting in typed if f"{setting}.".startswith(f"{key}.")]
+        if ignored:
+            raise UsageError(f"{ignored[0]}: nothing reads it: {why}")
         if _holds(tree, key) and _differs(recipe, key):
             say(f"recipe {name}: {key} is not read: {why}")
     for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
@@ -260,7 +259,7 @@ def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]
 
 
 def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
-    ignored = [one for one in typed if f"{one}.".startswith(places)]
+    ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
     if ignored:
         say(f"--set {', '.join(ignored)}: not read: {why}")
 
@@ -284,10 +283,10 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "calibration.rater=llm, or incorrect.judge={})",
         )
     elif recipe.author != "llm":
-        yield "llm.picture", "raters and judges are shown no pictures, only the author llm is"
+        yield "llm.picture", "raters and judges are shown no images, only the author llm is"
     for name, scenario in recipe.scenarios().items():
         if scenario.source == "phantom":
-            yield f"{name}.bad_pictures", "phantom pictures are drawn, not read"
+            yield f"{name}.bad_pictures", "phantom images are drawn, not read"
     if recipe.incorrect is not None and recipe.incorrect.source == "phantom":
         yield "incorrect.drop_conversation", "only MM-Skin has such rows"
 

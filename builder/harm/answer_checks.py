@@ -1,7 +1,7 @@
 """What an incorrect answer has to be besides wrong: an answer to the question, whoever wrote it.
 
 Each check was measured where it should be silent: on the answers of MM-Skin's authors to their own
-questions (3,447), and to the same question about another picture of the same kind (1,131). It fires
+questions (3,447), and to the same question about another image of the same kind (1,131). It fires
 on less than 1 % of the sound ones.
 """
 

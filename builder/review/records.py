@@ -30,7 +30,7 @@ class Item(NamedTuple):
     """A harmful candidate as a reviewer sees it."""
 
     id: str
-    content: str  # `content_hash`: a decision holds for this text and picture only
+    content: str  # `content_hash`: a decision holds for this text and image only
     scenario: str  # privacy or incorrect
     harm: str  # privacy, wrong_diagnosis or outdated_knowledge
     answer_type: str  # closed or open
@@ -77,7 +77,7 @@ def in_words(decision: Decision) -> str:
 
 
 def content_hash(record: Record) -> str:
-    """A name for exactly this text about exactly this picture.
+    """A name for exactly this text about exactly this image.
 
     It begins with a letter and a dash, so that no spreadsheet takes it for a number.
     """
