@@ -195,8 +195,8 @@ say it. 3: a trainee could say it. 2: odd, or not coherent. 1: absurd.
 Reply with one JSON object and nothing else: {form}"""
 WRONGNESS_VERSION: Final = "wrongness/1"
 _WRONGNESS: Final = """\
-You are a physician who teaches. You compare two answers to a question about a medical image, which \
-you cannot see. Answer A is right.
+You are a physician who teaches. You compare two answers to a question about a medical image, \
+which you cannot see. Answer A is right.
 
 "verdict": "wrong": a physician of today would reject answer B as a reply to the question, as A is \
 right. "partly": B answers what is asked as A does, and is wrong only in something else. "right": \
