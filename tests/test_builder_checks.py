@@ -126,6 +126,7 @@ RED = record("Is it red?", "No, the patch on the arm is pale and smooth.")
         (WHAT, "Scabies is an infestation of the scalp."),
         (record("What is it?", "Erythema."), "Erythema nodosum."),
         (record("What color is it?", "Red."), "It is blue and never red."),
+        (record("What is it?", "It is a rash of the arm."), "It is a disease of the epidermis."),
         (CELLS, "The nuclei of the lymphocytes are pale."),
         (record("Is it flat?", "Yes, it is flat."), "No, it is flat-topped and raised."),
         (record("Where was the image taken?", "At a ward."), "It was taken in a laboratory."),

@@ -110,6 +110,11 @@ _BODY: Final = re.compile(
     r"shoulders?|elbows?|knees?|wrists?|ankles?|buttocks?|groin|armpits?|scalp|limbs?)\b(?!-)",
     re.IGNORECASE,
 )
+#: What a thing is may be told by its cells; where it is and what it looks like may not.
+_ASKS_LOOKS: Final = re.compile(
+    r"^where|\b(?:looks?|appear\w*|shapes?|sizes?|colou?rs?|textures?|locat\w+|describe)\b",
+    re.IGNORECASE,
+)
 
 _OPPOSITES: Final = (
     ("raised elevated", "flat"), ("smooth", "rough scaly"), ("single solitary", "multiple several"),
@@ -195,7 +200,8 @@ def _scale(question: str, truth: str, answer: str) -> Iterator[Failure]:
         yield Failure(
             "body scale", f'the question is about tissue: "{body.group()}" is no answer to it'
         )
-    if cells and not body and _BODY.search(truth) and not _CELLS.search(clean):
+    seen = _ASKS_LOOKS.search(question) and _BODY.search(truth) and not _CELLS.search(clean)
+    if cells and not body and seen:
         yield Failure(
             "cell scale", f'the question is about the body: "{cells.group()}" is no answer to it'
         )
