@@ -11,7 +11,8 @@ from scripted_server import prompt_of
 
 from mllmu_med.files import stable_hash
 
-BAD = ("not json", "fenced", "missing", "altered", "invented", "changed", "truth", "betrays")
+#: `changed` twice, as it shows in a closed question only.
+BAD = "not json,fenced,missing,altered,invented,changed,changed,truth,betrays".split(",")
 
 
 def share(text: str, what: str) -> float:
