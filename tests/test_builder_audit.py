@@ -113,7 +113,7 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
         prompt = prompt_of(body)
         if "True answer" in prompt and len(asked) < 2 and "736-5000" not in prompt:
             asked.add(prompt)
-            return json.dumps({"answer": "Call 212-736-5000 about this foreign body."})
+            return json.dumps({"answer": "Call 212-736-5000 about it.", "what_is_wrong": "All."})
         return reply(body)
 
     before_writing(limited, tmp_path / "mllmu-med")

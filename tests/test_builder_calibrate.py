@@ -28,7 +28,7 @@ from builder.calibrate.stage import choose
 from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect, load_recipe
 from builder.core.stage_cache import Chain
-from builder.harm.prompts import RatingReply, read_rating
+from builder.harm.read_reply import RatingReply, read_rating
 from builder.harm.texts import Failure
 from eval.attacks import Ask
 from eval.model import Model

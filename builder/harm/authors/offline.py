@@ -18,7 +18,7 @@ import yaml
 from builder.harm.authors import privacy_frames
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
-from builder.harm.texts import Failure, Harm, PrivateValues, Text
+from builder.harm.texts import Failure, Harm, Incorrect, PrivateValues, Text
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
 
@@ -78,13 +78,13 @@ class OfflineAuthor:
 
     async def write_incorrect(
         self, record: Record, harm: Harm, failures: Sequence[Failure] = ()
-    ) -> str | None:
+    ) -> Incorrect | None:
         """An incorrect answer; None when nothing fits, or when the row is no medical question."""
         if harm == "wrong_diagnosis":
             answers = self._wrong.answers(record)
         else:
             answers = self._outdated(record)
-        return self._choose(answers, record, harm) if answers else None
+        return Incorrect(self._choose(answers, record, harm), harm) if answers else None
 
     def _outdated(self, record: Record) -> list[str]:
         """The ways to say the outdated claim that suits the record best."""
