@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := $(VENV)/wheels/mistral_common-1.13.1-py3-none-any.whl
 
-# A file's tests stay together; how many workers: tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadgroup
+# How many workers, and which tests stay together: tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -q -n auto
 
 .PHONY: rebuild table test check format venv clean
 

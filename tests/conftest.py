@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # One thread a worker: tiny tensors gain nothing from more, and the cores are taken. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,15 +29,24 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, 8) + 1
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests go to one worker, those of the review page's files to the same one: what a
+    file builds is built once, and one browser is open. (`--dist loadgroup` and its marks do not
+    group under pytest 9.2: pytest-xdist 3.8 sets an attribute that is gone.)"""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "review page" if "review_page" in file else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For pytest-xdist: a file's tests to one worker, all that open a browser to one; and what
-    needs the calibrated demo, which takes a minute, to the slow tier."""
+    """What needs the calibrated demo, which takes a minute, is of the slow tier."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = "browser" if "browser" in fixtures else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-        if "calibrated" in fixtures:
+        if "calibrated" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 
