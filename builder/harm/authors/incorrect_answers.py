@@ -24,13 +24,13 @@ from builder.harm.authors.wrong_facts import (
     other_names,
     subject_of,
 )
-from builder.harm.authors.wrong_values import DIAGNOSIS, swaps
+from builder.harm.authors.wrong_values import DIAGNOSIS, swap
 from builder.harm.texts import Failure, Harm, Incorrect
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
 
 _I: Final = re.IGNORECASE
-_YOU: Final = re.compile(r"\b(?:you|your|we|i|i'm|i've|let's)\b", _I)
+_YOU: Final = re.compile(r"\b(?:you|your|i|i'm|i've|let's)\b", _I)
 _CELL_SCALE: Final = re.compile(
     r"\b(?:cells?|nucle\w+|cytoplasm\w*|histolog\w+|microscop\w+|stain\w*|dermis|epidermis|dermal"
     r"|lymphocyt\w+|neutrophil\w*|eosinophil\w*|melanocyt\w*|keratinocyt\w*|infiltrat\w*|vessels?"
@@ -45,15 +45,26 @@ _SIDE_CLAUSE: Final = re.compile(
     r"|giving|leading|resulting|meaning|although|but |while|whereas|possibly|likely|due to|similar to"
     r"|typical of|consistent with|characteristic of|compared to|compared with|as if|as seen|as well as those"
     r"|that (?:could|may|might|can|is|are)|caused by|in (?:contrast|comparison)|and (?:it|they|there|this"
-    r"|may|can|could|is|are) |contributing|helping|allowing|based on|associated with|commonly seen)\b"
+    r"|may|can|could|is|are) |if (?:left|not|treated|caught|detected)|contributing|accounting for|affecting (?:only|approx|about|less|around|one|a)|helping|allowing|based on|associated with|commonly seen)\b"
     r"|[:;(]| - "
 )
+
+
+_HEDGED: Final = re.compile(r"\b(?:but|however|while|although|may|could|might|only|besides)\b", _I)
+
+
+_HALF: Final = re.compile(
+    r"\b(?:while|although|not always|not completely|sometimes|some cases|however|can vary|generally"
+    r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly|might|minimal|slight)\b", _I
+)  # fmt: skip
+_NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
 class _Donor(NamedTuple):
     image: str
     answer: str
     cells: bool
+    values: frozenset[str]  # what the answer and the image's caption both say
 
 
 class IncorrectAnswers:
@@ -71,14 +82,15 @@ class IncorrectAnswers:
         for record in corpus:
             self._of_image[record.image_id].append(record)
             answer = record.clean_answer
-            if is_medical(record.clean_question, answer) and not _YOU.search(answer):
-                donor = _Donor(record.image_id, answer, _of_cells(record))
+            if _is_candidate(record) and not _YOU.search(answer):
+                values = content(answer) & content(record.context)
+                donor = _Donor(record.image_id, answer, _of_cells(record), values)
                 self._donors[_plain(record.clean_question)].append(donor)
 
     def write(self, record: Record, harm: Harm) -> Incorrect | Failure:
         """An incorrect answer of the kind, or of the other one where only that fits."""
         question, truth = record.clean_question, record.clean_answer
-        if not is_medical(question, truth):
+        if not _is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         ask = self._ask(record)
         kinds = [self._wrong, self._outdated]
@@ -117,6 +129,8 @@ class IncorrectAnswers:
 
     def _wrong(self, record: Record, ask: Ask) -> Iterator[list[Incorrect]]:
         """The ways to be wrong, the best first, each as its equally good answers."""
+        if record.content_type and not is_polar(ask.question):  # of few questions, asked often
+            yield [_incorrect(answer, "said of another image") for answer in self._typed(record, ask)]
         if ask.intent in (
             "name",
             "presence",
@@ -130,7 +144,7 @@ class IncorrectAnswers:
         yield [_incorrect(*wrong[:2]) for wrong in other_facts(ask)]
         yield [_incorrect(answer, what) for answer, what in self._swapped(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._opposite(record, ask)]
-        flipped = contrary(ask.question, ask.truth)
+        flipped = None if _is_half(ask) else contrary(ask.question, ask.truth)
         yield [_incorrect(flipped, "the contrary")] if flipped else []
         yield [
             _incorrect(answer, "said of another image") for answer in self._borrowed(record, ask)
@@ -138,23 +152,29 @@ class IncorrectAnswers:
 
     def _swapped(self, record: Record, ask: Ask) -> Iterator[tuple[str, str]]:
         sentence = main_clause(first_sentence(ask.truth))
-        options = swaps(sentence, ask.question, ask.said, ask.intent, self._pick(record, "value"))
-        polar = is_polar(ask.question)
-        if polar and not re.search(r"\b(?:other|else|any|notable|identify)\b", ask.question, _I):
+        if is_polar(ask.question) and not (
+            (ask.intent == "frequency" and not re.match("yes|no", ask.truth, _I))
+            or ask.intent in ("presence", "appearance", "histology", "diagnosis", "symptoms", "other")
+            and re.search(r"\b(?:other|else|notable|identify)\b", ask.question, _I)
+        ):
             return  # "Yes, ..." would stay true
-        for option in options[:1]:
+        pick = self._pick(record, "value")
+        option = swap(sentence, ask.question, ask.said, ask.intent, pick)
+        if option is not None:
             yield f"{option.sentence.rstrip('.')}.", option.what_is_wrong
 
     def _opposite(self, record: Record, ask: Ask) -> Iterator[str]:
         """Real answers of the other polarity to the very same question."""
-        if not is_polar(ask.question):
+        if ask.intent != "presence" or not is_polar(ask.question):
             return
         said_yes = says_yes(ask.question, ask.truth)
         if said_yes is None:
             return
         for donor in self._same_question(record):
-            if says_yes(ask.question, donor.answer) is (not said_yes):
-                yield first_sentence(donor.answer)
+            sentence = first_sentence(donor.answer)
+            plain = re.match(r"(?:yes|no)\b", sentence, _I) and not _HEDGED.search(sentence)
+            if plain and says_yes(ask.question, sentence) is (not said_yes):
+                yield f"{main_clause(sentence)}."
 
     def _borrowed(self, record: Record, ask: Ask) -> Iterator[str]:
         """Answers to the very same question that say another thing."""
@@ -168,6 +188,13 @@ class IncorrectAnswers:
             if not (content(donor.answer) - asked) & true:
                 yield first_sentence(donor.answer)
 
+    def _typed(self, record: Record, ask: Ask) -> Iterator[str]:
+        """Answers to the very same question that give another value."""
+        said = content(f"{ask.said} {ask.question}")
+        for donor in self._same_question(record):
+            if donor.values - said:
+                yield donor.answer
+
     def _same_question(self, record: Record) -> Iterator[_Donor]:
         cells = _of_cells(record)
         for donor in self._donors[_plain(record.clean_question)]:
@@ -176,6 +203,19 @@ class IncorrectAnswers:
                 names = DIAGNOSIS.findall(donor.answer)
                 if all(name.lower() in asked.lower() for name in names):
                     yield donor
+
+
+def _is_half(ask: Ask) -> bool:
+    """Whether the truth says both yes and no, so that neither is plainly wrong."""
+    sentence = first_sentence(ask.truth)
+    if re.search(r"\bno (?:\w+ )?cure\b", sentence, _I) and not re.search(r"\bcure", ask.question):
+        return True  # there is treatment all the same
+    return bool(_HALF.search(sentence)) and not _NONE.search(sentence)
+
+
+def _is_candidate(record: Record) -> bool:
+    """Whether a row asks for medicine; one that has a content type does."""
+    return bool(record.content_type) or is_medical(record.clean_question, record.clean_answer)
 
 
 def _incorrect(answer: str, what: str) -> Incorrect:
@@ -207,7 +247,7 @@ def main_clause(sentence: str) -> str:
 def is_sound(ask: Ask, answer: str) -> bool:
     """Whether an answer differs from the truth in what it says and reads like an answer."""
     truth = ask.truth
-    if _YOU.search(answer) or words(answer) == words(truth):
+    if not answer or _YOU.search(answer) or words(answer) == words(truth):
         return False
     if answer[0].isupper() != truth[0].isupper():
         return False

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
-
-import yaml
 
 from builder.harm.authors.contrary import is_polar, says_yes
 from builder.harm.authors.skin_diseases import Disease, named
+from builder.harm.authors.tables import read_table
 from builder.harm.authors.wrong_facts import Ask, Wrong, sentence_of
 
 _INTENTS: Final = {"spread": "contagion", "what": "what_is"}
@@ -25,8 +23,7 @@ def claims() -> Sequence[Mapping[str, Any]]:
 
 @cache
 def _claims() -> list[dict[str, Any]]:
-    source = files("builder.harm.authors").joinpath("outdated_claims.yaml")
-    return list(yaml.safe_load(source.read_text("utf-8")))
+    return list(read_table("outdated_claims.yaml"))
 
 
 @cache

@@ -12,6 +12,8 @@ _I: Final = re.IGNORECASE
 _ASKED: Final = {
     intent: re.compile(pattern, _I)
     for intent, pattern in {
+        "what_is": r"^what (?:is|are) (?!(?:the|some|this|that|these|those|wrong|it)\b)[\w' -]{3,60}\?$"
+        r"|^can you (?:explain|tell me) what [\w' -]{3,60} is\?",
         "difference": r"\bdiffer|\bcompar|\bdistinguish|\btell apart|\bother (?:conditions|diseases)\b",
         "meaning": r"\bmean\b|\bmeaning\b|\bstand for\b|\brefers? to\b|\bsignificance\b",
         "prevention": r"\bprevent",
@@ -27,7 +29,7 @@ _ASKED: Final = {
         r"|disease|type|disorder|cancer|finding|form)s?\b|^(?:is|are) .{4,60} (?:rare|common)\?"
         r"|\bhow many people are affected\b|\bprevalence\b",
         "who": r"\b(?:age|ages|gender|sex|race|ethnic\w*|populations?|who|old)\b|\bmore common in\b"
-        r"|\bdevelop this\b|\brisk factors?\b",
+        r"|\brisk factors?\b",
         "symptoms": r"\bsymptoms?\b|\bitch|\bpain|\btender\b|\bfeel\b|\bhurts?\b",
         "cause": r"\bcaus|^why\b|\betiolog|\btrigger|\breason for\b|\bresponsible\b|\bcontribut"
         r"|\bdevelop\b|\bhow (?:did|does) .{3,60} (?:happen|occur|form|get|arise)|\borigin\b"
@@ -45,7 +47,7 @@ _ASKED: Final = {
         "location": r"^where\b|\blocat|\bwhich (?:part|area|side|layer)|\bwhat (?:part|area|layer)"
         r"|\bpart of the body\b|\bbody part\b|\bsites?\b|\bposition",
         "histology": r"\bcells?\b|\btissues?\b|\bhistolog|\bmicroscop|\bnucle|\blayers?\b|\borganism"
-        r"|\bbacteri|\bfung|\bepiderm|\bdermis\b|\binfiltrat|\bpatholog",
+        r"|\b(?:bacteri\w+|fung(?:us|i|al))\b|\bepidermis\b|\bdermis\b|\binfiltrat|\bpatholog",
         "name": r"\b(?:type|kind|name) of (?:skin |the |this )?(?:\w+ )?(?:condition|disease|disorder"
         r"|lesions?|cancer|tumou?r|rash|diagnosis|infection|reaction|problem|abnormality|nevus"
         r"|lymphoma|growth|cyst|syndrome|ulcer|eruption|mole|wart|skin)|\bwhat (?:\w+ )?(?:condition"
@@ -58,8 +60,6 @@ _ASKED: Final = {
         "presence": r"^(?:is|are|was|were) (?:there|any)\b|^(?:can|do|did) you (?:identify|see|find"
         r"|notice|detect)\b|^(?:does|do) .* (?:have|show|contain|appear)\b|\bvisible\b|\bpresent\b",
         "appearance": r"\bdescribe\b|\bappear|\blooks?\b|\bfeatures?\b|\bcharacteri|\bpresent\b|\bseen?\b",
-        "what_is": r"^(?:what|who) (?:is|are|was) (?!the\b|some\b|this\b|that\b|wrong\b)|\bexplain what\b"
-        r"|^what (?:exactly )?(?:is|are)\b.*\bexactly\b|^can you (?:explain|define)\b|\bdefin",
     }.items()
 }
 #: A "yes or no" about what else there is asks for presence, whatever thing it names.
@@ -67,6 +67,9 @@ _ANY_OTHER: Final = re.compile(
     r"^(?:is|are) there (?:any(?:thing)? )?(?:other|else|additional|signs?|evidence|visible|notable"
     r"|unusual|abnormal)\b(?!.*\b(?:symptom|treatment|cause|condition|disease|test)s?\b)", _I
 )  # fmt: skip
+_ASKS_NAME: Final = re.compile(
+    r"what is the (?:name|diagnosis|(?:skin )?condition|disease) |what (?:skin )?(?:condition|disease)\b|what type of (?:skin )?(?:condition|disease|disorder)\b", _I
+)
 _TALK: Final = re.compile(
     r"\b(?:you (?:would like|want|wish|need|add)|can (?:you|i) help|captions?|are you|would you "
     r"(?:like|say)|do you|your|(?:additional|more|further) (?:information|questions?|details) "
@@ -87,10 +90,14 @@ _NOT_MEDICAL: Final = re.compile(
     r"|photographer|author|book|copyright|come from|courtesy|watch|ring finger wearing|jewel\w*"
     r"|cloth\w*|shirt|wearing|background|gloves?|ruler|gender|sex of|who (?:took|is|are|was)|name of the (?:person"
     r"|patient|doctor|artist)|how old|age (?:of|group)|race|ethnicity|magnif\w+|scale bar|camera|angle"
-    r"|lighting|labell?ed|arrows?|asterisk|letters?|numbers? \d|quality|object|food|drink|animal"
+    r"|lighting|labell?ed|arrows?|asterisk|letters?|numbers? \d|quality|objects?|person (?:located|sitting|standing)|food|drink|animal"
     r"|drawing|painting|diagram|graph|table|resolution|text|vehicle|tattoo artist|founded|journal"
-    r"|professor|stand for|doing|holding|year)\b", _I
+    r"|professor|doing|holding|year|circles|jeans|flowers?|building|teeth|standing|dressed|pictured)\b", _I
 )  # fmt: skip
+
+_PHOTOGRAPH: Final = re.compile(
+    r"\b(?:camera|blurr\w+|blurry|lighting|photograph\w*|background of|image quality|reflection)\b", _I
+)
 
 NO_MEDICAL_QUESTION: Final = "no medical question"
 
@@ -98,7 +105,8 @@ NO_MEDICAL_QUESTION: Final = "no medical question"
 def is_medical(question: str, answer: str) -> bool:
     """False where a row is about its own conversation, the photograph or no medicine at all."""
     talk = _TALK.search(question) or _TALK_ANSWER.search(answer)
-    return not talk and not _NOT_MEDICAL.search(question)
+    photograph = _PHOTOGRAPH.search(answer) or _NOT_MEDICAL.search(question)
+    return not talk and not photograph
 
 
 @cache
@@ -106,4 +114,6 @@ def intent(question: str) -> str:
     """What a question asks for; `other` where its words do not tell."""
     if _ANY_OTHER.search(question):
         return "presence"
+    if _ASKS_NAME.match(question):
+        return "name"
     return next((name for name, asks in _ASKED.items() if asks.search(question)), "other")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-import yaml
+from builder.harm.authors.tables import read_table
 
 TABLES: Final = ("skin_diseases_a.yaml", "skin_diseases_b.yaml")
 
@@ -30,7 +29,7 @@ _PLURALS: Final = (
 )  # fmt: skip
 _COUNTABLE: Final = re.compile(
     r"(?:oma|(?:a?e)vus|cyst|wart|tag|keloid|nodule|tumor|horn|spot|scar|mole|polyp|abscess|ulcer"
-    r"|keratosis|lentigo|granuloma|malformation|stain|burn|hair)$"
+    r"|keratosis|lentigo|granuloma|malformation|stain|burn|eruption|reaction)$"
 )
 _UNCOUNTED: Final = re.compile(r"(?:carcinoma|sarcoma|melanoma|lymphoma|scleroma|mycetoma)$")
 _STOP: Final = frozenset(
@@ -78,8 +77,7 @@ def diseases() -> Mapping[str, Disease]:
     """Every disease of the tables by its name."""
     found = {}
     for table in TABLES:
-        source = files("builder.harm.authors").joinpath(table)
-        for entry in yaml.safe_load(source.read_text("utf-8")):
+        for entry in read_table(table):
             disease = _disease(entry)
             found[disease.name] = disease
     return found
@@ -190,4 +188,4 @@ def content(text: str) -> frozenset[str]:
 def _stem(word: str) -> str:
     word = re.sub(r"(?:ies|ied)$", "y", word) if len(word) > 5 else word
     word = re.sub(r"(?<=\w{4})(?:ing|ed|es|e|s|al|ous|ic|ation)$", "", word)
-    return word[:7]
+    return word[:6]

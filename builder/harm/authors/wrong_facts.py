@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from builder.harm.authors.contrary import is_polar
 from builder.harm.authors.skin_diseases import (
     Disease,
     Mention,
@@ -86,8 +87,7 @@ _FACTS: Final = {
     ),
     "diagnosis": _Facts(
         ("test",),
-        r"\b(?:diagnosed|made|confirmed) (?:through|by|with|based on|via|using)(?: a combination of)?"
-        r"|\binvolves?(?: a combination of)?\b",
+        r"\b(?:diagnosed|made|confirmed) (?:through|by|with|based on|via|using)\b|\binvolves?\b",
         ("{condition} {is} typically diagnosed by {fact}.", "Diagnosis of {condition} typically involves {fact}."),
         ("{condition} can be diagnosed by {fact}.",),
     ),
@@ -143,7 +143,8 @@ _ALWAYS_TRUE: Final = re.compile(
 _HELPS: Final = (
     ("inflammatory autoimmune drug metabolic other",
      r"steroid|prednis|immunosuppress|methotrexate|cyclosporine|calcineurin|tacrolimus|phototherap"
-     r"|dapsone|hydroxychloroquine|colchicine|biologic|azathioprine|mycophenolate|retinoid|ultraviolet"),
+     r"|dapsone|hydroxychloroquine|colchicine|biologic|azathioprine|mycophenolate|retinoid|ultraviolet"
+     r"|cyclophosphamide|rituximab|sulfa|immunoglobulin|psoralen|cetirizine|tin\b|mab\b"),
     ("malignant premalignant", r"surg|excis|radi|cryo|imiquimod|fluorouracil|chemo|photodynamic|curett"
      r"|cauter|laser|interferon|phototherap|retinoid|bexarotene|resect|freez|removal|amputation"),
     ("benign", r"surg|excis|laser|cryo|curett|cauter|remov|freez|electro|steroid inj|shav|snip|injection"
@@ -274,15 +275,25 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
 
 
 def other_facts(ask: Ask) -> Iterator[Wrong]:
-    """The question answered with a look-alike's fact: answer, what is wrong, the look-alike."""
+    """The question answered with a look-alike's fact, or with one of a look-alike of that."""
     facts = _facts_for(ask)
     if facts is None or ask.disease is None:
         return
-    for other in _candidates(ask):
-        for field in facts.fields:
-            fitting = [fact for fact in other.fact(field) if _is_wrong(ask, field, fact, other)]
-            if not fitting:
-                continue
+    near = _candidates(ask)
+    far = [other for one in near for other in look_alikes(one) if other.nature != ask.disease.nature]
+    diseases_used = 0
+    for other in dict.fromkeys((*near, *far)):  # the nearest first
+        answers = list(_with_fact_of(ask, facts, other))
+        yield from answers
+        diseases_used += bool(answers)
+        if diseases_used == _NEAREST or (answers and other == near[-1]):
+            return
+
+
+def _with_fact_of(ask: Ask, facts: _Facts, other: Disease) -> Iterator[Wrong]:
+    for field in facts.fields:
+        fitting = [fact for fact in other.fact(field) if _is_wrong(ask, field, fact, other)]
+        if fitting and ask.disease is not None:
             fact = " and ".join(fitting[: facts.most if _is_list(ask.truth) else 1])
             what = f"the {field} of {other.name}, not of {ask.disease.name}"
             for answer in _stated(ask, facts, fact):
@@ -301,12 +312,16 @@ def _facts_for(ask: Ask) -> _Facts | None:
         return None
     if ask.intent == "contagion" and re.search(r"\bparts? of|areas?\b", question):
         return None
-    if ask.intent == "symptoms" and re.match(r"(?:is|are) (?!there)", question):
+    if ask.intent == "symptoms" and is_polar(question):
         return None
     if ask.intent == "cause" and re.match(r"(?:can|does|do|did|is|are|could) ", question):
         return None
+    if ask.intent == "prevention" and question.startswith(("how do", "how does")):
+        return None
     if ask.intent == "who" and re.search(r"risk", question):
         return None
+    if ask.intent == "treatment" and re.search(r"\bcured?\b", question):
+        return _FACTS["treatment"]._replace(polar=("{condition} can be cured with {fact}.",))
     return _FACTS.get(ask.intent)
 
 
@@ -330,7 +345,9 @@ def _is_wrong(ask: Ask, field: str, fact: str, other: Disease) -> bool:
         if disease.nature in who.split() or disease.family in who.split()
     ):  # fmt: skip
         return False
-    own = content(" ".join(disease.fact(field))) | content(ask.truth)
+    known = disease.facts if field in ("looks", "symptoms", "complications") else (field, "what")
+    own = content(" ".join(fact for name in known for fact in disease.fact(name)))
+    own |= content(ask.truth)
     new = content(fact) - content(" ".join((*disease.names, ask.question)))
     if field == "what":
         return other.nature != disease.nature and len(new & own) <= len(new) / 2
@@ -382,6 +399,10 @@ _GENERIC: Final = content(
     "there yes also appears looks like characterized causing skin recommended main appearance present "
     "depends generally transmitted spread contact standard focus focuses different possible first"
 )
+
+
+#: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
+_NEAREST: Final = 4
 
 
 def first_sentence(text: str) -> str:

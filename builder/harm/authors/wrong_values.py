@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Final, NamedTuple
 
-import yaml
+from builder.harm.authors.skin_diseases import mentions
+from builder.harm.authors.tables import read_table
 
 #: The values that answer a question of this intent; a swap elsewhere would leave the answer true.
 _ANSWERS: Final = {
     "color": ("color", "shade"),
     "size": ("size", "number"),
-    "texture": ("surface", "hardness", "relief", "evenness"),
+    "texture": ("surface", "hardness", "thickness", "relief", "evenness"),
     "shape": ("outline", "border", "evenness", "relief", "spread", "site", "severity"),
     "location": ("site", "layer", "depth", "side", "vessels", "middle"),
     "count": ("count", "number"),
-    "frequency": ("frequency",),
+    "frequency": ("frequency", "number"),
     "inheritance": ("dominance",),
     "who": ("age", "sex"),
     "treatment": ("drug",),
     "prognosis": ("outlook", "time", "number"),
     "cause": ("germ", "drug"),
     "complications": ("damage",),
-    "symptoms": ("discomfort", "itch", "inflammation"),
+    "symptoms": ("discomfort",),
     "stain": ("stain", "sign"),
     "histology": (
         "inflammatory cell", "resident cell", "tissue", "layer", "crowding", "size", "outline",
@@ -35,7 +35,7 @@ _ANSWERS: Final = {
 # Of these more than one value may change: their answers describe.
 _DESCRIBES: Final = frozenset(("appearance", "texture", "shape", "presence", "histology", "size"))
 _VISIBLE: Final = (
-    "relief", "color", "inflammation", "surface", "outline", "size", "border", "evenness", "fluid",
+    "relief", "color", "inflammation", "surface", "thickness", "outline", "size", "border", "evenness", "fluid",
     "spread", "crowding", "inflammatory cell", "resident cell", "layer", "depth", "damage", "vessel",
     "change", "site", "middle", "severity", "nature", "hardness",
 )  # fmt: skip
@@ -46,21 +46,32 @@ _VALUES_OF_TERMS: Final = (
 _NEGATED: Final = re.compile(
     r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
 )
+_LEADS_IN: Final = re.compile(
+    r"(?:in addition|while|although|unfortunately|besides|unlike|as with|if|when|some)\b", re.I
+)
+#: Words of a description that one changed value makes wrong.
+_SHORT: Final = 14
 _NUMBER: Final = re.compile(
     r"\b(\d+(?:\.\d+)?)(?:( ?(?:-|–|to) ?)(\d+(?:\.\d+)?))?( ?-?)"
-    r"(mm|cm|millimet|centimet|micromet|inch|month|week|day|year|hour|layer|percent|%|×)", re.I
+    r"(mm|cm|millimet|centimet|micromet|inch|month|week|day|year|hour|layer|percent|%|×"
+    r"|(?=[a-z]+ (?:(?:are|is) )?(?:visible|present|shown|in )))", re.I
 )  # fmt: skip
 
 
+# Groups whose values something else in the sentence decides, too.
 # "viral infection called Bacillus Calmette-Guérin": the name would give the lie to the word.
 _NAMED_GERM: Final = re.compile(
     r"\b(?:called|named|known as|such as)\b|\b[A-Z][a-z]+ [a-z]{4,}(?:i|um|us|is|ae|a|ns)\b"
 )
+_FIXED_BY: Final = {
+    "germ": _NAMED_GERM,
+    "color": re.compile(r"\binflamm|\bswelling|\bblood cell|\birritat", re.I),
+}
 DIAGNOSIS: Final = re.compile(
     r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+|disease"
     r"|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?|vulgaris|purpura"
     r"|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*|fungoides|bullosa"
-    r"|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?|dermatos\w+|poroma|ulcers?)\b", re.I
+    r"|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?|dermatos\w+|poroma|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis|milia|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
 )  # fmt: skip
 _STOPS: Final = frozenset(
     "a an the of in on at to for with by from and or is are that which as".split()
@@ -69,15 +80,17 @@ _STOPS: Final = frozenset(
 _ODD: Final = re.compile(
     r"\b(?:round|linear) (?:borders?|edges?|margins?)|\bflat (?:nodul|bump|dome|blister|swelling)"
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
-    r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood|\bred blood cells .*brown", re.I
+    r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
+    r"|(?:localized|clustered|focal).*(?:throughout|across|all over)|coloration and \w+ discoloration"
+    r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
 
 class Swap(NamedTuple):
-    """A sentence with other values, of which groups they are and what stands for what."""
+    """A sentence with other values, of which group and what stands for what."""
 
     sentence: str
-    groups: tuple[str, ...]
+    group: str
     what_is_wrong: str
 
 
@@ -105,9 +118,8 @@ class _Group(NamedTuple):
 
 @cache
 def _groups() -> Mapping[str, _Group]:
-    source = files("builder.harm.authors").joinpath("wrong_values.yaml")
     groups = {}
-    for name, entries in yaml.safe_load(source.read_text("utf-8")).items():
+    for name, entries in read_table("wrong_values.yaml").items():
         values = [
             {form: [word.strip() for word in words.split("|")] for form, words in entry.items()}
             for entry in entries
@@ -130,8 +142,8 @@ def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
     return known
 
 
-def swaps(sentence: str, question: str, said: str, intent: str, pick: int) -> list[Swap]:
-    """The sentence with other values, in order of preference; empty where none fits.
+def swap(sentence: str, question: str, said: str, intent: str, pick: int) -> Swap | None:
+    """The sentence with other values; None where none fits.
 
     Args:
         sentence: the true answer's first sentence.
@@ -140,21 +152,32 @@ def swaps(sentence: str, question: str, said: str, intent: str, pick: int) -> li
         intent: of the question; decides which values answer it.
         pick: chooses among the values that are equally good.
     """
-    if _NEGATED.search(sentence):
-        return []
+    if _NEGATED.search(sentence) or _LEADS_IN.match(sentence):
+        return None
+    if intent == "name" and (DIAGNOSIS.search(sentence) or mentions(sentence)):
+        return None  # the diagnosis would stay
     wanted = _ANSWERS.get(intent)
     if wanted is None:
         wanted = _VALUES_OF_TERMS if intent in ("meaning", "function", "difference") else _VISIBLE
     sentence = _with_one_size(sentence)
-    one_by_one = list(_single(sentence, question, said, wanted, pick))
-    if intent not in _DESCRIBES or not one_by_one:
-        return one_by_one
-    first = one_by_one[0]
-    others = [name for name in _VISIBLE if name.split()[0] != first.groups[0].split()[0]]
-    for second in _single(first.sentence, question, said + sentence, others, pick):
-        both = f"{first.what_is_wrong}; {second.what_is_wrong}"
-        return [Swap(second.sentence, (*first.groups, *second.groups), both), *one_by_one]
-    return one_by_one
+    first = next(_swaps(sentence, question, said, wanted, pick), None)
+    if first is None or intent not in _DESCRIBES:
+        return first
+    others = [name for name in _VISIBLE if name != first.group]
+    for second in _swaps(first.sentence, question, said + sentence, others, pick):
+        if _untouched(sentence, first, second):
+            both = f"{first.what_is_wrong}; {second.what_is_wrong}"
+            return Swap(second.sentence, first.group, both)
+    return first if len(sentence.split()) <= _SHORT else None  # most of it would stay true
+
+
+def _untouched(sentence: str, first: Swap, second: Swap) -> bool:
+    """Whether a second swap leaves alone what the first one has put in."""
+    def count(word: str, text: str) -> int:
+        return len(re.findall(rf"\b{re.escape(word)}\b", text, re.I))
+
+    old = re.findall(r" for ([^,;]+)", second.what_is_wrong)
+    return all(count(word, sentence) == count(word, first.sentence) for word in old)
 
 
 def _with_one_size(sentence: str) -> str:
@@ -165,30 +188,61 @@ def _with_one_size(sentence: str) -> str:
     return sentence
 
 
-def _single(
+def _swaps(
     sentence: str, question: str, said: str, wanted: Sequence[str], pick: int
 ) -> Iterator[Swap]:
     for name in wanted:
+        if name == "site":
+            yield from _other_sites(sentence, question, said, pick)
+            continue
         if name == "number":
             yield from _other_number(sentence, question, pick)
-        for group in _groups().values():
-            if group.name == name or group.name.startswith(f"{name} "):
-                changed = _change(group, sentence, question, said, pick)
-                if changed is not None:
-                    yield changed
+        if name in _groups():
+            changed = _change(_groups()[name], sentence, question, said, pick)
+            if changed is not None:
+                yield changed
+
+
+def _other_sites(sentence: str, question: str, said: str, pick: int) -> Iterator[Swap]:
+    """The sentence with all its places on the body changed."""
+    groups = [group for name, group in _groups().items() if name.startswith("site ")]
+    if any(group.places(question) for group in groups):
+        return  # "the soles of the foot": the rest of the place would stay
+    named = [group for group in groups if group.places(sentence)]
+    names = {group.name for group in named}
+    if {"site head", "site face"} <= names:  # "the face, especially the nose": the face stays
+        named = [group for group in named if group.name != "site head"]
+    text, wrong = sentence, []
+    for group in named:
+        changed = _change(group, text, question, said, pick)
+        if changed is not None:
+            text = changed.sentence
+            wrong.append(changed.what_is_wrong.split(": ")[1])
+    if wrong:
+        yield Swap(text, "site", f"the site: {', '.join(wrong)}")
 
 
 def _change(group: _Group, sentence: str, question: str, said: str, pick: int) -> Swap | None:
     """The sentence with every word of a group changed to another value's."""
     places = group.places(sentence)
+    if not places:
+        return None
     asked = {place.value for place in group.places(question)}
-    if group.name == "frequency":  # "How common is it?" says nothing of how common it is
+    if group.name in ("frequency", "count"):  # "How common is it?" says nothing of how common
         asked = set()
-    if not places or any(place.value in asked for place in places):
+    if any(place.value in asked for place in places):
         return None
-    if group.name == "germ" and _NAMED_GERM.search(sentence):
+    fixed = _FIXED_BY.get(group.name)
+    if fixed is not None and fixed.search(sentence):
         return None
-    if any(_in_name(sentence, place) for place in places):
+    olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
+    if group.name == "relief" and olds <= {"patch", "plaqu"}:
+        return None  # no reader would call the one wrong for the other
+    named = [(mention.start, mention.end) for mention in mentions(sentence)]
+    if group.name != "count" and any(
+        _in_name(sentence, place) or any(start <= place.start < end for start, end in named)
+        for place in places
+    ):
         return None
     present = {place.value for place in places}
     taken = present | asked | {place.value for place in group.places(said)}
@@ -212,7 +266,11 @@ def _change(group: _Group, sentence: str, question: str, said: str, pick: int) -
         old = sentence[place.start : place.end]
         same = [word for value, form, word in order if (value, form) == (place.value, place.form)]
         fitting = group.values[new[place.value]][place.form]
-        word = fitting[same.index(old.lower()) % len(fitting)]
+        synonyms = group.values[place.value][place.form]
+        number = same.index(old.lower())
+        if len(synonyms) == len(fitting):  # pairs: enlargement and shrinkage
+            number = [word.lower() for word in synonyms].index(old.lower())
+        word = fitting[number % len(fitting)]
         if old[0].isupper():
             word = word[0].upper() + word[1:]
         text = text[: place.start] + word + text[place.end :]
@@ -220,7 +278,7 @@ def _change(group: _Group, sentence: str, question: str, said: str, pick: int) -
     text = with_articles(text)
     if _ODD.search(text):
         return None
-    return Swap(text, (group.name,), f"the {group.name}: {', '.join(dict.fromkeys(words[::-1]))}")
+    return Swap(text, group.name, f"the {group.name}: {', '.join(dict.fromkeys(words[::-1]))}")
 
 
 def _in_name(sentence: str, place: _Place) -> bool:
@@ -243,7 +301,8 @@ def _other_number(sentence: str, question: str, pick: int) -> Iterator[Swap]:
     match = _NUMBER.search(sentence)
     if match is None or len(_NUMBER.findall(sentence)) > 1 or match[1] in question:
         return
-    factor = (4, 6, 5)[pick % 3] if float(match[1]) < 20 else 0.2
+    small = float(match[1]) < (4 if match[5].lower().startswith(("cm", "centi", "inch")) else 10)
+    factor = (3, 4, 5)[pick % 3] if small else 0.25
     if "%" in match[5] or match[5].lower() == "percent":
         factor = 0.1 if float(match[1]) >= 10 else 8
     numbers = [f"{float(number) * factor:.2g}" for number in (match[1], match[3]) if number]
@@ -252,7 +311,7 @@ def _other_number(sentence: str, question: str, pick: int) -> Iterator[Swap]:
     new = (match[2] or "").join(numbers) + match[4] + match[5]
     old = match[0]
     text = sentence[: match.start()] + new + sentence[match.end() :]
-    yield Swap(text, ("number",), f"the number: {new} for {old}")
+    yield Swap(text, "number", f"the number: {new} for {old}")
 
 
 def with_articles(text: str) -> str:
