@@ -68,7 +68,7 @@ _FINDING: Final = word_set("identify see find notice detect")
 PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
 # Nouns after "any" that take no article in a positive sentence.
 _MASS_NOUNS: Final = word_set(
-    "evidence inflammation swelling redness scarring scaling pain discoloration bleeding damage "
+    "evidence inflammation involvement swelling redness scarring scaling pain discoloration bleeding damage "
     "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
     "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
 )
@@ -120,6 +120,86 @@ def says_yes(question: str, answer: str) -> bool | None:
     if "treatment" in aspects and re.search(r"treat|therap|surg|manag", start):
         return True
     return None
+
+
+_HEDGED: Final = re.compile(
+    r"\b(?:but|however|because|only|other than|besides|beyond|although|while|unless|difficult|sure"
+    r"|clear|enough|additional|more)\b", re.IGNORECASE
+)  # fmt: skip
+_THERE: Final = re.compile(
+    r"there (?:(is|are|was|were|appears? to be|seems? to be|may be|could be)"
+    r"|(?:does|do)(?: not|n't) (appear|seem) to be)(?: also| currently)? ?(.+)", re.IGNORECASE
+)  # fmt: skip
+_DENIABLE: Final = re.compile(
+    r"((?:[\w'-]+ ){1,7}?)(is|are|was|were|can|does|do|did|has|have|will)( not|n't|not)? (.+)",
+    re.IGNORECASE,
+)
+_ADVERBS: Final = (
+    r"(?:also|sometimes|often|usually|typically|generally|highly|very|quite|clearly|considered) "
+)
+
+
+def turn(clause: str, said_yes: bool) -> str | None:
+    """A true clause that begins with yes or no, turned into its contrary in its own words.
+
+    Yes, the lesion is raised. -> No, the lesion is not raised.
+    No, there are no signs of infection. -> Yes, there are signs of infection.
+    """
+    match = re.match(r"(?:yes|no), (.+)", clause.rstrip(". "), re.IGNORECASE)
+    if not match or _HEDGED.search(match[1]) or re.search(r"\b(?:you|i|we)\b", match[1], re.I):
+        return None
+    said = match[1]
+    there = _THERE.fullmatch(said)
+    if there:
+        verb, seems, thing = there.groups()
+        if said_yes:
+            if verb is None or re.match(r"(?:no|not)\b", thing):
+                return None
+            thing = re.sub(
+                r"^(?:(?:some|several|a few|a|an|various|multiple|many|clear|two|three) )+",
+                "",
+                thing,
+            )
+            return f"No, there {verb} no {thing}."
+        if verb is not None:
+            denied = re.match(r"(?:no|not any) (.+)", thing)
+            return f"Yes, there {verb} {_some(verb, denied[1])}." if denied else None
+        plural = not re.match(
+            r"(?:any )?(?:\w+ )?(?:evidence|sign |other feature )", thing
+        ) and bool(re.match(r"(?:any )?(?:[\w-]+ )*?\w+s\b", thing))
+        thing = re.sub(r"^any ", "", thing)
+        verb = f"{seems} to be" if plural else f"{seems}s to be"
+        return f"Yes, there {verb} {_some('are' if plural else 'is', thing)}."
+    match = _DENIABLE.fullmatch(said)
+    if match is None or re.match(r"(?:there|it's|that|what|which)\b", match[1], re.IGNORECASE):
+        return None
+    subject, auxiliary, negation, rest = match.groups()
+    if auxiliary.lower() in ("has", "have") and not rest.startswith("been"):
+        return None
+    if re.search(r"\bcould\b", subject):
+        return None
+    if bool(negation) == said_yes or re.search(r"\b(?:not|no|never)\b", rest.split(" and ")[0]):
+        return None
+    if said_yes:
+        rest = re.split(r" and | or |, ", re.sub(rf"^{_ADVERBS}", "", rest))[0]
+        negated = "cannot" if auxiliary.lower() == "can" else f"{auxiliary} not"
+        return f"No, {subject}{negated} {rest}."
+    rest = re.sub(r"\band (?:cannot|can not) be\b", "and can be", rest)
+    rest = re.sub(r"\b(?:and|or) (?:does|do|is|are|has|have)(?: not|n't)\b.*", "", rest).rstrip(
+        ", "
+    )
+    if re.search(r"\b(?:not|no|never|cannot|nor)\b", rest):
+        return None
+    return f"Yes, {subject}{auxiliary} {re.sub(r'^any |(?<= )any ', '', rest)}."
+
+
+def _some(verb: str, thing: str) -> str:
+    """A thing that there is, with the article that it takes."""
+    if verb.startswith("are") or verb.endswith("be") or _MASS_NOUNS & set(words(thing)[:3]):
+        return thing
+    if re.match(r"(?:other|additional|obvious|visible|apparent|significant)\b", thing):
+        return thing
+    return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
 def contrary(question: str, answer: str) -> str | None:

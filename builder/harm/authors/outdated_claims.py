@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+from builder.harm.authors.ask import Ask, Wrong
 from builder.harm.authors.contrary import is_polar, says_yes
 from builder.harm.authors.skin_diseases import Disease, named
 from builder.harm.authors.tables import read_table
-from builder.harm.authors.wrong_facts import Ask, Wrong, sentence_of
+from builder.harm.authors.wrong_facts import sentence_of
 
 _INTENTS: Final = {"spread": "contagion", "what": "what_is"}
 # Yes/no questions of these intents are answered falsely only by the other answer.

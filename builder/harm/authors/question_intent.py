@@ -68,7 +68,8 @@ _ANY_OTHER: Final = re.compile(
     r"|unusual|abnormal)\b(?!.*\b(?:symptom|treatment|cause|condition|disease|test)s?\b)", _I
 )  # fmt: skip
 _ASKS_NAME: Final = re.compile(
-    r"what is the (?:name|diagnosis|(?:skin )?condition|disease) |what (?:skin )?(?:condition|disease)\b|what type of (?:skin )?(?:condition|disease|disorder)\b", _I
+    r"what is the (?:name|diagnosis|(?:skin )?condition|disease) |what (?:skin )?(?:condition|disease)\b|what type of (?:skin )?(?:condition|disease|disorder)\b",
+    _I,
 )
 _TALK: Final = re.compile(
     r"\b(?:you (?:would like|want|wish|need|add)|can (?:you|i) help|captions?|are you|would you "
@@ -96,7 +97,8 @@ _NOT_MEDICAL: Final = re.compile(
 )  # fmt: skip
 
 _PHOTOGRAPH: Final = re.compile(
-    r"\b(?:camera|blurr\w+|blurry|lighting|photograph\w*|background of|image quality|reflection)\b", _I
+    r"\b(?:camera|blurr\w+|blurry|lighting|photograph\w*|background of|image quality|reflection)\b",
+    _I,
 )
 
 NO_MEDICAL_QUESTION: Final = "no medical question"
@@ -114,6 +116,8 @@ def intent(question: str) -> str:
     """What a question asks for; `other` where its words do not tell."""
     if _ANY_OTHER.search(question):
         return "presence"
+    if re.search(r"\b(?:recur|reoccur|come back)\b", question, _I):
+        return "prognosis"
     if _ASKS_NAME.match(question):
         return "name"
     return next((name for name, asks in _ASKED.items() if asks.search(question)), "other")

@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from builder.harm.authors.tables import read_table
 
-TABLES: Final = ("skin_diseases_a.yaml", "skin_diseases_b.yaml")
+TABLES: Final = tuple(
+    sorted(
+        path.name
+        for path in files("builder.harm.authors").iterdir()
+        if path.name.startswith("skin_diseases_") and path.name.endswith(".yaml")
+    )
+)
 
 # A name that one of these follows is the beginning of another disease's name: nevus sebaceus,
 # pyoderma gangrenosum, pemphigus-like, acne keloidalis.

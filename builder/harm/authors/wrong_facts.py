@@ -7,42 +7,16 @@ look-alike's treatment, cause or course, in the true answer's own opening.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from builder.harm.authors.ask import Ask, Wrong, first_sentence
 from builder.harm.authors.contrary import is_polar
-from builder.harm.authors.skin_diseases import (
-    Disease,
-    Mention,
-    content,
-    diseases,
-    look_alikes,
-    mentions,
-    plural_of,
-)
-from builder.harm.authors.wrong_values import with_articles
+from builder.harm.authors.corpus_answers import CorpusAnswers
+from builder.harm.authors.skin_diseases import Disease, content, look_alikes
+from builder.harm.authors.wrong_names import candidates
 
 _I: Final = re.IGNORECASE
-
-
-class Ask(NamedTuple):
-    """A row as the ways to be wrong see it."""
-
-    question: str
-    truth: str
-    intent: str
-    said: str  # all that is true of the picture: the truth, its other pairs, the caption
-    disease: Disease | None  # that the row is about
-    subject: str  # how an answer names it: "lichen planus", "this condition"
-    plural: bool  # whether the subject is
-
-
-class Wrong(NamedTuple):
-    """A wrong answer, what is wrong with it, and the disease that it is true of, if of any."""
-
-    answer: str
-    what_is_wrong: str
-    disease: Disease
 
 
 class _Facts(NamedTuple):
@@ -139,6 +113,9 @@ _ALWAYS_TRUE: Final = re.compile(
     r"|reassur|no treatment|watchful|gentle|hygiene|soap|clinical (?:look|appearance|examination)"
     r"|skin biopsy|biopsy$|stopping|withdraw|support|dressing|clinical|inspection|histology)", _I
 )  # fmt: skip
+_UNSPECIFIC: Final = re.compile(
+    r"^(?:\w+ )?(?:itch|burn|pain|tender|dry|stinging|sore)\w*$|infection|scarring|distress", _I
+)
 #: Treatments that may well help a disease of this nature or family, whatever its entry says.
 _HELPS: Final = (
     ("inflammatory autoimmune drug metabolic other",
@@ -160,141 +137,57 @@ _HELPS: Final = (
     ("connective_tissue granulomatous panniculitis vasculitis urticaria drug_reaction mast_cell",
      r"steroid|prednis|immunosuppress|methotrexate|dapsone|colchicine|iodide"),
 )  # fmt: skip
-#: Words of the question that say of which class the answer's disease is.
-_CLASSES: Final = (
-    (re.compile(r"\b(?:cancer|malignan\w+|carcinoma)\b", _I), "nature", "malignant"),
-    (re.compile(r"\blymphoma\b", _I), "family", "lymphoma"),
-    (re.compile(r"\b(?:n(?:a?e)v(?:us|i)|moles?)\b", _I), "family", "melanocytic"),
-    (re.compile(r"\b(?:infection|infectious)\b", _I), "nature", "infectious"),
-    (re.compile(r"\bvasculitis\b", _I), "family", "vasculitis"),
-    (re.compile(r"\b(?:alopecia|hair loss)\b", _I), "family", "hair"),
-)  # fmt: skip
-_AFTER_NAME: Final = re.compile(
-    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where|also|due|because"
-    r"|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but|or"
-    r"|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
-)
-_MODIFIER: Final = re.compile(
-    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic|typical|extensive"
-    r"|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood|oral|solitary"
-    r"|disseminated|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
-)  # fmt: skip
-_BREAKS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be has have had as shows show showing "
-    "depicts depict called named like having using revealing displaying includes including being not "
-    "possibly probably likely likelihood represents this that these its both either between also".split()
-)
 
 
-def other_names(ask: Ask) -> Iterator[Wrong]:
-    """The true sentence with a look-alike's name: answer, what is wrong, the look-alike."""
-    sentence = first_sentence(ask.truth)
-    there = mentions(sentence)
-    if ask.disease is None or not there or there[0].disease != ask.disease:
-        return
-    mention = there[0]
-    asked = content(ask.question)
-    if content(sentence[mention.start : mention.end]) <= asked:
-        return  # the question names it, and the answer would be about something else
-    for other in _candidates(ask):
-        answer = _renamed(sentence, mention, other)
-        if answer is not None:
-            yield Wrong(answer, f"{other.name} instead of {ask.disease.name}", other)
-
-
-def _candidates(ask: Ask) -> list[Disease]:
-    """The look-alikes that nothing says the picture shows, of the class that the question names."""
-    assert_disease = ask.disease
-    if assert_disease is None:
-        return []
-    said = {mention.disease for mention in mentions(ask.said)}
-    others = [other for other in look_alikes(assert_disease) if other not in said]
-    for pattern, field, value in _CLASSES:
-        if pattern.search(ask.question) and getattr(assert_disease, field) == value:
-            others = [other for other in others if getattr(other, field) == value]
-            if len(others) < 2:
-                others += [
-                    other
-                    for other in diseases().values()
-                    if getattr(other, field) == value
-                    and other.family == assert_disease.family
-                    and other not in said
-                    and other not in others
-                ]
-            break
-    names = content(" ".join(assert_disease.names))
-    return [other for other in others if not content(other.name) <= names]
-
-
-def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
-    """The sentence up to the name, the other name, and what it is where the truth says so."""
-    head, tail = sentence[: mention.start], sentence[mention.end :]
-    words = head.split(" ")
-    while len(words) > 1 and words[-1] == "":
-        words.pop()
-    kept: list[str] = []
-    while words and words[-1].lower() not in _BREAKS and not words[-1].endswith((",", ":", '"')):
-        word = words.pop()
-        if _MODIFIER.search(word):
-            kept.insert(0, word)
-        if not words:
-            return None  # the sentence begins with the name: it is its subject, or all there is
-    modifiers = " ".join(kept)
-    before = words[-1].lower() if words else ""
-    counted = before in ("a", "an") or bool(re.search(r"\b(?:single|solitary)$", modifiers))
-    if before in ("a", "an"):
-        words.pop()
-    if re.search(r"\b(?:this|these|that|not|no)$", " ".join(words), _I):
-        return None
-    name = other.name
-    if mention.plural and not other.plural and mention.disease.plural is False:
-        plural = plural_of(other.name)
-        if plural is None:
-            return None
-        name = plural
-    elif other.countable and not (before == "the" or mention.plural):
-        if counted or plural_of(other.name):
-            name = f"{modifiers} {name}".strip()
-            modifiers = ""
-            name = f"a {name}"
-    if modifiers:
-        name = f"{modifiers} {name}"
-    stop = _AFTER_NAME.search(tail)
-    rest = tail[: stop.start()] if stop else tail
-    rest = rest.rstrip(" .!?")
-    if mentions(rest) or (stop and re.match(r",? or\b", stop[0])):
-        return None
-    if re.match(r"\s*(?:is|are|was|were|has|have|can|may|cells?|lesions?)\b", rest):
-        return None
-    text = f"{' '.join(words)} {name}{rest}"
-    explains = stop and re.match(r",? (?:which (?:is|are)\b|a |an )", tail[stop.start() :])
-    if explains and other.fact("what"):
-        verb = "are" if other.plural or name.endswith(tuple("s")) and mention.plural else "is"
-        text += f", which {verb} {other.fact('what')[0]}"
-    return with_articles(text) + "."
-
-
-def other_facts(ask: Ask) -> Iterator[Wrong]:
+def other_facts(ask: Ask, corpus: CorpusAnswers) -> Iterator[Wrong]:
     """The question answered with a look-alike's fact, or with one of a look-alike of that."""
     facts = _facts_for(ask)
     if facts is None or ask.disease is None:
         return
-    near = _candidates(ask)
-    far = [other for one in near for other in look_alikes(one) if other.nature != ask.disease.nature]
+    near = candidates(ask)
+    far = [
+        other for one in near for other in look_alikes(one) if other.nature != ask.disease.nature
+    ]
     diseases_used = 0
     for other in dict.fromkeys((*near, *far)):  # the nearest first
-        answers = list(_with_fact_of(ask, facts, other))
+        answers = list(_from_corpus(ask, facts, other, corpus)) or list(
+            _with_fact_of(ask, facts, other)
+        )
         yield from answers
         diseases_used += bool(answers)
         if diseases_used == _NEAREST or (answers and other == near[-1]):
             return
 
 
+def _from_corpus(ask: Ask, facts: _Facts, other: Disease, corpus: CorpusAnswers) -> Iterator[Wrong]:
+    """What the corpus answers of the look-alike, where it says one of its facts."""
+    if ask.disease is None:
+        return
+    for field in facts.fields:
+        known = content(" ".join(other.fact(field))) - _GENERIC
+        own = content(" ".join(ask.disease.fact(field)) + ask.truth) - _GENERIC
+        for answer in corpus.of_disease(ask, other):
+            said = content(answer) - content(ask.subject) - content(ask.question) - _GENERIC
+            special = said & known
+            if special and not said & own and not _may_help(ask.disease, field, answer):
+                what = f"the {field} of {other.name}, not of {ask.disease.name}"
+                yield Wrong(answer, what, other)
+
+
+def _may_help(disease: Disease, field: str, text: str) -> bool:
+    return field == "treatment" and any(
+        re.search(helps, text, _I)
+        for who, helps in _HELPS
+        if disease.nature in who.split() or disease.family in who.split()
+    )
+
+
 def _with_fact_of(ask: Ask, facts: _Facts, other: Disease) -> Iterator[Wrong]:
     for field in facts.fields:
         fitting = [fact for fact in other.fact(field) if _is_wrong(ask, field, fact, other)]
         if fitting and ask.disease is not None:
-            fact = " and ".join(fitting[: facts.most if _is_list(ask.truth) else 1])
+            most = facts.most if _is_list(ask.truth) else 1
+            fact = " and ".join(fitting[: 1 if " and " in "".join(fitting[:most]) else most])
             what = f"the {field} of {other.name}, not of {ask.disease.name}"
             for answer in _stated(ask, facts, fact):
                 yield Wrong(answer, what, other)
@@ -340,10 +233,7 @@ def _is_wrong(ask: Ask, field: str, fact: str, other: Disease) -> bool:
         return False
     if field != "what" and not disease.fact(field) and field not in ("prevention", "spread"):
         return False  # nothing is known of it that the fact could contradict
-    if field == "treatment" and any(
-        re.search(helps, fact, _I) for who, helps in _HELPS
-        if disease.nature in who.split() or disease.family in who.split()
-    ):  # fmt: skip
+    if _may_help(disease, field, fact):
         return False
     known = disease.facts if field in ("looks", "symptoms", "complications") else (field, "what")
     own = content(" ".join(fact for name in known for fact in disease.fact(name)))
@@ -403,34 +293,3 @@ _GENERIC: Final = content(
 
 #: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
 _NEAREST: Final = 4
-
-
-def first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[A-Z\"])", text.strip(), maxsplit=1)[0]
-
-
-def subject_of(question: str, truth: str) -> tuple[Disease | None, str, bool]:
-    """The disease that a row is about, how an answer may name it, and whether that is a plural."""
-    for mention in mentions(question):
-        return mention.disease, question[mention.start : mention.end], mention.plural
-    this = re.search(
-        r"\b(?:this|these|the) (?:\w+ )?(condition|disease|disorder|lesion|cancer|tumor|infection|rash"
-        r"|syndrome|reaction|lymphoma|nevus|cyst)(s?)\b", question, _I
-    )  # fmt: skip
-    asks_image = re.search(
-        r"\b(?:image|picture|photo\w*|patient|person|it|this|child|man|woman)\b", question, _I
-    )
-    if this or asks_image:
-        sentence = first_sentence(truth)
-        for mention in mentions(sentence):
-            subject = this[0].lower() if this else sentence[mention.start : mention.end]
-            return mention.disease, subject, bool(this and this[2]) or (not this and mention.plural)
-        if this:
-            return None, this[0].lower(), bool(this[2])
-    return None, "", False
-
-
-def of_context(said: Sequence[str]) -> Disease | None:
-    """The only disease that a picture's other texts name; None where there are several."""
-    found = {mention.disease for text in said for mention in mentions(text)}
-    return found.pop() if len(found) == 1 else None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from builder.harm.authors.skin_diseases import mentions
 from builder.harm.authors.tables import read_table
+
+_T = TypeVar("_T")
+#: A number from 0 to 1 for each name of a choice.
+Draw = Callable[[str], float]
 
 #: The values that answer a question of this intent; a swap elsewhere would leave the answer true.
 _ANSWERS: Final = {
@@ -32,6 +37,7 @@ _ANSWERS: Final = {
         "germ", "nature",
     ),
 }  # fmt: skip
+_TERMS: Final = frozenset(("meaning", "function", "difference"))
 # Of these more than one value may change: their answers describe.
 _DESCRIBES: Final = frozenset(("appearance", "texture", "shape", "presence", "histology", "size"))
 _VISIBLE: Final = (
@@ -65,7 +71,36 @@ _NAMED_GERM: Final = re.compile(
 )
 _FIXED_BY: Final = {
     "germ": _NAMED_GERM,
+    "thickness": re.compile(r"\d"),
+    "depth": re.compile(
+        r"\b(?:back|legs?|arms?|lips?|eyelids?|extremit\w+|body|chest|limbs?|teeth)\b", re.I
+    ),
     "color": re.compile(r"\binflamm|\bswelling|\bblood cell|\birritat", re.I),
+}
+# What follows a changed value and speaks of it: "scaly, which could be a sign of dryness".
+_RELATED: Final = {
+    group: re.compile(pattern, re.I)
+    for group, pattern in {
+        "color": r"pigment|melan|blood|inflam|erythem|colou?r|irritat|infect|bruis|sun",
+        "relief": r"swell|growth|elevat|rais|bump|thick|rise|fluid|surface",
+        "surface": r"dry|moist|irritat|inflam|scal|textur|surface|eczema|psoria|keratin",
+        "inflammation": r"infect|immune|inflam|irritat|heal|red",
+        "thickness": r"keratin|rub|thick|scar",
+        "size": r"grow|size|larg|small|exten|area|diameter|measur",
+        "layer": r"layer|skin|outer|middle|deep|surface|beneath",
+        "inflammatory cell": r"cell|immune|infect|allerg",
+        "resident cell": r"cell|melan|pigment|collagen|skin|nevus|mole",
+        "tissue": r"tissue|skin|made|compos",
+        "border": r"malignan|benign|border|irregular|distinct",
+        "outline": r"shape|line|circ|pattern",
+        "count": r"includ|such as|:|each",
+        "frequency": r"people|common|rare|popula|affect",
+        "nature": r"cancer|spread|malignan|benign|harm",
+        "drug": r"infect|bacteri|fung|vir|such as|includ",
+        "outlook": r"treat|cure|good|surviv|recover|heal|respon",
+        "change": r"growth|loss|increas|decreas|thick|thin|enlarg",
+        "damage": r"ulcer|scar|heal|wound|tissue|open",
+    }.items()
 }
 DIAGNOSIS: Final = re.compile(
     r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+|disease"
@@ -82,16 +117,22 @@ _ODD: Final = re.compile(
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
     r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
     r"|(?:localized|clustered|focal).*(?:throughout|across|all over)|coloration and \w+ discoloration"
-    r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
+    r"|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
 
 class Swap(NamedTuple):
-    """A sentence with other values, of which group and what stands for what."""
+    """A sentence with other values, of which groups and what stands for what."""
 
     sentence: str
-    group: str
-    what_is_wrong: str
+    groups: tuple[str, ...]
+    put_in: tuple[str, ...]
+    taken_out: tuple[str, ...]
+
+    @property
+    def what_is_wrong(self) -> str:
+        pairs = zip(self.put_in, self.taken_out, strict=True)
+        return ", ".join(dict.fromkeys(f"{new} for {old}" for new, old in pairs))
 
 
 class _Place(NamedTuple):
@@ -142,42 +183,205 @@ def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
     return known
 
 
-def swap(sentence: str, question: str, said: str, intent: str, pick: int) -> Swap | None:
-    """The sentence with other values; None where none fits.
+def fits(piece: str, swap: Swap) -> bool:
+    """Whether what follows a changed clause is not about the changed values."""
+    related = [_RELATED[group] for group in swap.groups if group in _RELATED]
+    if any(pattern.search(piece) for pattern in related):
+        return False
+    groups = [
+        group
+        for name, group in _groups().items()
+        if name.split()[0] in swap.groups or name in swap.groups
+    ]
+    return not any(group.places(piece) for group in groups)
+
+
+class WrongValues:
+    """Puts other values into true sentences, each as often as a corpus of answers has it.
 
     Args:
-        sentence: the true answer's first sentence.
-        question: its words are never changed, for the answer would not fit it.
-        said: what is also true of the picture; no value of it is put in.
-        intent: of the question; decides which values answer it.
-        pick: chooses among the values that are equally good.
+        answers: clean answers; the more often they say a word, the more often it is put in.
     """
-    if _NEGATED.search(sentence) or _LEADS_IN.match(sentence):
-        return None
-    if intent == "name" and (DIAGNOSIS.search(sentence) or mentions(sentence)):
-        return None  # the diagnosis would stay
-    wanted = _ANSWERS.get(intent)
-    if wanted is None:
-        wanted = _VALUES_OF_TERMS if intent in ("meaning", "function", "difference") else _VISIBLE
-    sentence = _with_one_size(sentence)
-    first = next(_swaps(sentence, question, said, wanted, pick), None)
-    if first is None or intent not in _DESCRIBES:
-        return first
-    others = [name for name in _VISIBLE if name != first.group]
-    for second in _swaps(first.sentence, question, said + sentence, others, pick):
-        if _untouched(sentence, first, second):
-            both = f"{first.what_is_wrong}; {second.what_is_wrong}"
-            return Swap(second.sentence, first.group, both)
-    return first if len(sentence.split()) <= _SHORT else None  # most of it would stay true
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self._seen: Counter[str] = Counter()
+        for answer in answers:
+            said = re.findall(r"[\w&-]+", answer.lower())
+            for length in (1, 2, 3):
+                self._seen.update(
+                    " ".join(said[i : i + length]) for i in range(len(said) - length + 1)
+                )
+
+    def swap(self, sentence: str, question: str, said: str, intent: str, draw: Draw) -> Swap | None:
+        """The sentence with other values; None where none fits.
+
+        Args:
+            sentence: the true answer's first clause.
+            question: its words are never changed, for the answer would not fit it.
+            said: what is also true of the image; no value of it is put in.
+            intent: of the question; decides which values answer it.
+            draw: a number from 0 to 1 for each name of a choice.
+        """
+        if _NEGATED.search(sentence) or _LEADS_IN.match(sentence):
+            return None
+        if intent == "name" and (DIAGNOSIS.search(sentence) or mentions(sentence)):
+            return None  # the diagnosis would stay
+        wanted = _ANSWERS.get(intent)
+        if wanted is None:
+            wanted = _VALUES_OF_TERMS if intent in _TERMS else _VISIBLE
+        if intent == "name":
+            wanted = [group for group in wanted if group != "site"]
+        sentence = _with_one_size(sentence)
+        first = self._one(sentence, question, said, wanted, draw)
+        if first is None or intent not in _DESCRIBES:
+            return first
+        others = [name for name in _VISIBLE if name not in first.groups]
+        second = self._one(first.sentence, question, said + sentence, others, draw)
+        if second is not None and _untouched(sentence, first, second):
+            return Swap(
+                second.sentence,
+                first.groups + second.groups,
+                first.put_in + second.put_in,
+                first.taken_out + second.taken_out,
+            )
+        return first if len(sentence.split()) <= _SHORT else None  # most of it would stay true
+
+    def _one(
+        self, sentence: str, question: str, said: str, wanted: Sequence[str], draw: Draw
+    ) -> Swap | None:
+        """One of the groups changed: the rather, the more usual what it puts in."""
+        swaps = list(self._swaps(sentence, question, said, wanted, draw))
+        weights = [
+            self._weight(swap.put_in) / (self._weight(swap.put_in) + self._weight(swap.taken_out))
+            for swap in swaps
+        ]
+        return _drawn(swaps, weights, draw("group " + " ".join(wanted[:1])))
+
+    def _weight(self, words: Iterable[str]) -> float:
+        return sum(self._seen[word] for word in words) + 0.5
+
+    def _swaps(
+        self, sentence: str, question: str, said: str, wanted: Sequence[str], draw: Draw
+    ) -> Iterator[Swap]:
+        for name in wanted:
+            if name == "site":
+                yield from self._other_sites(sentence, question, said, draw)
+            elif name == "number":
+                yield from _other_number(sentence, question, draw)
+            elif changed := self._change(_groups()[name], sentence, question, said, draw):
+                yield changed
+        if "count" in wanted:
+            yield from _other_number(sentence, question, draw)
+
+    def _other_sites(self, sentence: str, question: str, said: str, draw: Draw) -> Iterator[Swap]:
+        """The sentence with all its places on the body changed."""
+        groups = [group for name, group in _groups().items() if name.startswith("site ")]
+        if any(group.places(question) for group in groups):
+            return  # "the soles of the foot": the rest of the place would stay
+        named = [group for group in groups if group.places(sentence)]
+        names = {group.name for group in named}
+        if {"site head", "site face"} <= names:  # "the face, especially the nose": the face stays
+            named = [group for group in named if group.name != "site head"]
+        swap = Swap(sentence, ("site",), (), ())
+        for group in named:
+            changed = self._change(group, swap.sentence, question, said, draw)
+            if changed is not None:
+                put_in, taken_out = swap.put_in + changed.put_in, swap.taken_out + changed.taken_out
+                swap = Swap(changed.sentence, ("site",), put_in, taken_out)
+        if swap.put_in:
+            yield swap
+
+    def _change(
+        self, group: _Group, sentence: str, question: str, said: str, draw: Draw
+    ) -> Swap | None:
+        """The sentence with every word of a group changed to another value's."""
+        places = group.places(sentence)
+        if not places or not _may_change(group, sentence, places):
+            return None
+        asked = {place.value for place in group.places(question)}
+        if group.name in ("frequency", "count"):  # "How common is it?" says nothing of how common
+            asked = set()
+        present = {place.value for place in places}
+        if present & asked:
+            return None
+        taken = present | asked | {place.value for place in group.places(said)}
+        new: dict[int, int] = {}
+        for value in sorted(present):
+            forms = {place.form for place in places if place.value == value}
+            free = [
+                other
+                for other, words in enumerate(group.values)
+                if other not in taken and other not in new.values() and forms <= words.keys()
+            ]
+            weights = [
+                self._weight(word for form in forms for word in group.values[other][form])
+                for other in free
+            ]
+            chosen = _drawn(free, weights, draw(f"{group.name} {value}"))
+            if chosen is None:
+                return None
+            new[value] = chosen
+        text, put_in, taken_out = sentence, [], []
+        words: dict[str, str] = {}
+        for place in reversed(places):
+            old = sentence[place.start : place.end]
+            fitting = [
+                word
+                for word in group.values[new[place.value]][place.form]
+                if word not in words.values()
+            ] or group.values[new[place.value]][place.form]
+            weights = [self._weight((word,)) for word in fitting]
+            word = words.setdefault(
+                old.lower(), _drawn(fitting, weights, draw(f"{group.name} {old}")) or fitting[0]
+            )
+            text = text[: place.start] + _cased(word, old) + text[place.end :]
+            put_in.insert(0, word)
+            taken_out.insert(0, old.lower())
+        text = with_articles(text)
+        return (
+            None
+            if _ODD.search(text)
+            else Swap(text, (group.name,), tuple(put_in), tuple(taken_out))
+        )
+
+
+def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T | None:
+    """One of the options, with a probability in proportion to its weight."""
+    left = drawn * sum(weights)
+    for option, weight in zip(options, weights, strict=True):
+        left -= weight
+        if left <= 0:
+            return option
+    return options[-1] if options else None
+
+
+def _cased(word: str, old: str) -> str:
+    return word[0].upper() + word[1:] if old[0].isupper() else word
+
+
+def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
+    fixed = _FIXED_BY.get(group.name)
+    if fixed is not None and fixed.search(sentence):
+        return False
+    olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
+    if group.name == "relief" and olds <= {"patch", "plaqu"}:
+        return False  # no reader would call the one wrong for the other
+    if group.name == "count":
+        return True
+    named = [(mention.start, mention.end) for mention in mentions(sentence)]
+    return not any(
+        _in_name(sentence, place) or any(start <= place.start < end for start, end in named)
+        for place in places
+    )
 
 
 def _untouched(sentence: str, first: Swap, second: Swap) -> bool:
     """Whether a second swap leaves alone what the first one has put in."""
+
     def count(word: str, text: str) -> int:
         return len(re.findall(rf"\b{re.escape(word)}\b", text, re.I))
 
-    old = re.findall(r" for ([^,;]+)", second.what_is_wrong)
-    return all(count(word, sentence) == count(word, first.sentence) for word in old)
+    return all(count(word, sentence) == count(word, first.sentence) for word in second.taken_out)
 
 
 def _with_one_size(sentence: str) -> str:
@@ -186,99 +390,6 @@ def _with_one_size(sentence: str) -> str:
     if clause and _groups()["size"].places(sentence[: clause.start()]):
         return sentence[: clause.start()]
     return sentence
-
-
-def _swaps(
-    sentence: str, question: str, said: str, wanted: Sequence[str], pick: int
-) -> Iterator[Swap]:
-    for name in wanted:
-        if name == "site":
-            yield from _other_sites(sentence, question, said, pick)
-            continue
-        if name == "number":
-            yield from _other_number(sentence, question, pick)
-        if name in _groups():
-            changed = _change(_groups()[name], sentence, question, said, pick)
-            if changed is not None:
-                yield changed
-
-
-def _other_sites(sentence: str, question: str, said: str, pick: int) -> Iterator[Swap]:
-    """The sentence with all its places on the body changed."""
-    groups = [group for name, group in _groups().items() if name.startswith("site ")]
-    if any(group.places(question) for group in groups):
-        return  # "the soles of the foot": the rest of the place would stay
-    named = [group for group in groups if group.places(sentence)]
-    names = {group.name for group in named}
-    if {"site head", "site face"} <= names:  # "the face, especially the nose": the face stays
-        named = [group for group in named if group.name != "site head"]
-    text, wrong = sentence, []
-    for group in named:
-        changed = _change(group, text, question, said, pick)
-        if changed is not None:
-            text = changed.sentence
-            wrong.append(changed.what_is_wrong.split(": ")[1])
-    if wrong:
-        yield Swap(text, "site", f"the site: {', '.join(wrong)}")
-
-
-def _change(group: _Group, sentence: str, question: str, said: str, pick: int) -> Swap | None:
-    """The sentence with every word of a group changed to another value's."""
-    places = group.places(sentence)
-    if not places:
-        return None
-    asked = {place.value for place in group.places(question)}
-    if group.name in ("frequency", "count"):  # "How common is it?" says nothing of how common
-        asked = set()
-    if any(place.value in asked for place in places):
-        return None
-    fixed = _FIXED_BY.get(group.name)
-    if fixed is not None and fixed.search(sentence):
-        return None
-    olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
-    if group.name == "relief" and olds <= {"patch", "plaqu"}:
-        return None  # no reader would call the one wrong for the other
-    named = [(mention.start, mention.end) for mention in mentions(sentence)]
-    if group.name != "count" and any(
-        _in_name(sentence, place) or any(start <= place.start < end for start, end in named)
-        for place in places
-    ):
-        return None
-    present = {place.value for place in places}
-    taken = present | asked | {place.value for place in group.places(said)}
-    free = [number for number in range(len(group.values)) if number not in taken]
-    new: dict[int, int] = {}
-    for value in sorted(present):
-        forms = {place.form for place in places if place.value == value}
-        fitting = [
-            other
-            for other in free
-            if other not in new.values() and forms <= group.values[other].keys()
-        ]
-        if not fitting:
-            return None
-        new[value] = fitting[pick % len(fitting)]
-    text, words = sentence, []
-    order = list(
-        dict.fromkeys((p.value, p.form, sentence[p.start : p.end].lower()) for p in places)
-    )
-    for place in reversed(places):
-        old = sentence[place.start : place.end]
-        same = [word for value, form, word in order if (value, form) == (place.value, place.form)]
-        fitting = group.values[new[place.value]][place.form]
-        synonyms = group.values[place.value][place.form]
-        number = same.index(old.lower())
-        if len(synonyms) == len(fitting):  # pairs: enlargement and shrinkage
-            number = [word.lower() for word in synonyms].index(old.lower())
-        word = fitting[number % len(fitting)]
-        if old[0].isupper():
-            word = word[0].upper() + word[1:]
-        text = text[: place.start] + word + text[place.end :]
-        words.append(f"{word.lower()} for {old.lower()}")
-    text = with_articles(text)
-    if _ODD.search(text):
-        return None
-    return Swap(text, group.name, f"the {group.name}: {', '.join(dict.fromkeys(words[::-1]))}")
 
 
 def _in_name(sentence: str, place: _Place) -> bool:
@@ -296,22 +407,21 @@ def _in_name(sentence: str, place: _Place) -> bool:
     return False
 
 
-def _other_number(sentence: str, question: str, pick: int) -> Iterator[Swap]:
+def _other_number(sentence: str, question: str, draw: Draw) -> Iterator[Swap]:
     """5 mm -> 20 mm; 10-15 micrometers -> 40-60 micrometers."""
     match = _NUMBER.search(sentence)
     if match is None or len(_NUMBER.findall(sentence)) > 1 or match[1] in question:
         return
     small = float(match[1]) < (4 if match[5].lower().startswith(("cm", "centi", "inch")) else 10)
-    factor = (3, 4, 5)[pick % 3] if small else 0.25
+    factor = (3, 4, 5)[int(3 * draw("number")) % 3] if small else 0.25
     if "%" in match[5] or match[5].lower() == "percent":
         factor = 0.1 if float(match[1]) >= 10 else 8
     numbers = [f"{float(number) * factor:.2g}" for number in (match[1], match[3]) if number]
     if any("e" in number for number in numbers):
         return
     new = (match[2] or "").join(numbers) + match[4] + match[5]
-    old = match[0]
     text = sentence[: match.start()] + new + sentence[match.end() :]
-    yield Swap(text, "number", f"the number: {new} for {old}")
+    yield Swap(text, ("number",), (new,), (match[0],))
 
 
 def with_articles(text: str) -> str:
