@@ -16,7 +16,7 @@ _SIDE_CLAUSE: Final = re.compile(
     r"|consistent with|characteristic of|compared to|compared with|as if|as seen|as well as those"
     r"|that (?:could|may|might|can|is|are)|caused by|in (?:contrast|comparison)|contributing"
     r"|and (?:it|they|there|this|may|can|could|is|are) |accounting for|helping|allowing|based on"
-    r"|commonly seen|affecting (?:only|approx|about|less|around|one|a)"
+    r"|commonly seen|affecting (?:only|approximately|about|less|around|one|a)"
     r"|if (?:left|not|treated|caught|detected)|with (?:proper|appropriate|early|prompt))\b"
     r"|, (?:associated with|so|although|but|while|as|though|or) |[:;(]| - "
 )
@@ -53,7 +53,7 @@ def main_clause(sentence: str) -> str:
     begin = lead.end() if lead else 0
     match = _SIDE_CLAUSE.search(sentence, begin)
     clause = sentence[: match.start()].rstrip(" ,") if match else sentence
-    return clause if len(words(clause)) >= 4 else sentence
+    return clause if len(words(clause)) >= 3 else sentence
 
 
 def subject_of(question: str, truth: str) -> tuple[Disease | None, str, bool]:

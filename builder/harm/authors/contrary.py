@@ -150,6 +150,8 @@ def turn(clause: str, said_yes: bool) -> str | None:
         return None
     said = match[1]
     there = _THERE.fullmatch(said)
+    if re.search(r"\b(?:anything|nothing|something)\b", said):
+        return None
     if there:
         verb, seems, thing = there.groups()
         if said_yes:

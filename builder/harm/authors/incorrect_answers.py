@@ -17,7 +17,7 @@ from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, wo
 from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, is_candidate
 from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
-from builder.harm.authors.skin_diseases import content
+from builder.harm.authors.skin_diseases import content, mentions
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
 from builder.harm.authors.wrong_values import WrongValues, fits
@@ -30,11 +30,15 @@ _HALF: Final = re.compile(
     r"\b(?:while|although|not always|not completely|sometimes|some cases|however|can vary|generally"
     r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly|might|minimal|slight)\b", _I
 )  # fmt: skip
+# What is true besides, where there is no way to prevent or to cure.
+_NO_WAY: Final = re.compile(
+    r"(?:while|although) there is[^,]* no [^,]+, ([^.]+)\.$|.*\bno [^,]+, but ([^.]+)\.$", _I
+)
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
 # Side clauses that explain the word before them, which may be another one now.
-_DEFINES: Final = re.compile(r",? (?:which (?:is|are)|also known|a type|or )\b", _I)
+_DEFINES: Final = re.compile(r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", _I)
 # Sentences that take up what the first one said.
 _NOT_ALONE: Final = re.compile(
     r"^(?:it|they|this|these|those|such|in this case|for example|specifically|other|another)\b.*"
@@ -114,7 +118,10 @@ class IncorrectAnswers:
         ):
             explanations = self._corpus.explanations
             yield [_incorrect(*wrong[:2]) for wrong in other_names(ask, explanations)]
-        yield [_incorrect(*wrong[:2]) for wrong in other_facts(ask, self._corpus)]
+        yield [
+            _incorrect(_with_rest_of(ask, wrong.answer), wrong.what_is_wrong)
+            for wrong in other_facts(ask, self._corpus)
+        ]
         yield [_incorrect(answer, what) for answer, what in self._swapped(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._opposite(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._contrary(record, ask)]
@@ -126,9 +133,11 @@ class IncorrectAnswers:
         clause = main_clause(first_sentence(ask.truth))
         if is_polar(ask.question) and not (
             (ask.intent == "frequency" and not re.match("yes|no", ask.truth, _I))
-            or (ask.intent
-            in ("presence", "appearance", "histology", "diagnosis", "symptoms", "other")
-            and re.search(r"\b(?:other|else|notable|identify)\b", ask.question, _I))
+            or (
+                ask.intent
+                in ("presence", "appearance", "histology", "diagnosis", "symptoms", "other")
+                and re.search(r"\b(?:other|else|notable|identify)\b", ask.question, _I)
+            )
         ):
             return  # "Yes, ..." would stay true
         swap = self._values.swap(
@@ -150,7 +159,7 @@ class IncorrectAnswers:
             sentence = first_sentence(donor.answer)
             plain = re.match(r"(?:yes|no)\b", sentence, _I) and not _HEDGED.search(sentence)
             if plain and says_yes(ask.question, sentence) is (not said_yes):
-                yield f"{main_clause(sentence)}."
+                yield sentence
 
     def _contrary(self, record: Record, ask: Ask) -> Iterator[str]:
         """The contrary, in the true answer's own words or in the question's."""
@@ -162,6 +171,9 @@ class IncorrectAnswers:
         answer = turned or contrary(ask.question, ask.truth)
         if answer:
             yield answer
+            further = _NO_WAY.match(sentence)
+            if further and answer.startswith("Yes, ") and not turned:
+                yield f"{answer.rstrip('.')}, and {further[1] or further[2]}."
 
     def _borrowed(self, record: Record, ask: Ask) -> Iterator[str]:
         """Answers to the very same question that say another thing."""
@@ -208,6 +220,21 @@ def with_rest(clause: str, rest: str, keeps: Callable[[str], bool]) -> str:
             break
         text += f" {sentence}"
     return text
+
+
+def _with_rest_of(ask: Ask, answer: str) -> str:
+    """A wrong first sentence with the true one's next, as far as that is true of any disease."""
+    rest = ask.truth[len(first_sentence(ask.truth)) :].strip()
+    if ask.disease is None or not rest or len(ask.truth.split()) < 1.5 * len(answer.split()):
+        return answer
+    own = content(" ".join(fact for facts in ask.disease.facts.values() for fact in facts))
+    sentence = first_sentence(rest)
+    specific = (
+        content(sentence) & own
+        or mentions(sentence)
+        or re.match(r"(?:it|they|this|these)\b", sentence, _I)
+    )
+    return answer if specific else f"{answer} {sentence}"
 
 
 def is_sound(ask: Ask, answer: str) -> bool:

@@ -209,7 +209,7 @@ def _facts_for(ask: Ask) -> _Facts | None:
         return None
     if ask.intent == "cause" and re.match(r"(?:can|does|do|did|is|are|could) ", question):
         return None
-    if ask.intent == "prevention" and question.startswith(("how do", "how does")):
+    if ask.intent in ("prevention", "diagnosis") and re.match(r"how do(?:es)? .* help", question):
         return None
     if ask.intent == "who" and re.search(r"risk", question):
         return None

@@ -67,12 +67,16 @@ def other_names(ask: Ask, explanations: Callable[[Disease], Sequence[str]]) -> I
         answer = _renamed(sentence, mention, other)
         if answer is None:
             continue
-        tails = [tail for tail in explanations(other) if not _tells(tail, ask)]
-        if other.fact("what"):
-            verb = "are" if other.plural else "is"
+        verb = "are" if mention.plural or other.plural else "is"
+        tails = [
+            tail
+            for tail in explanations(other)
+            if tail.startswith(f", which {verb} ") and not _tells(tail, ask)
+        ]
+        if other.fact("what") and mention.plural == other.plural:
             tails = tails or [f", which {verb} {other.fact('what')[0]}"]
         explained = _EXPLAINS.match(sentence[mention.end :])
-        for tail in tails if explained else [""]:
+        for tail in tails if explained and tails else [""]:
             yield Wrong(f"{answer}{tail}.", f"{other.name} instead of {ask.disease.name}", other)
 
 

@@ -29,7 +29,7 @@ _ANSWERS: Final = {
     "treatment": ("drug",),
     "prognosis": ("outlook", "time", "number"),
     "cause": ("germ", "drug"),
-    "complications": ("damage",),
+    "complications": (),
     "symptoms": ("discomfort",),
     "stain": ("stain", "sign"),
     "histology": (
@@ -41,12 +41,12 @@ _TERMS: Final = frozenset(("meaning", "function", "difference"))
 # Of these more than one value may change: their answers describe.
 _DESCRIBES: Final = frozenset(("appearance", "texture", "shape", "presence", "histology", "size"))
 _VISIBLE: Final = (
-    "relief", "color", "inflammation", "surface", "thickness", "outline", "size", "border", "evenness", "fluid",
-    "spread", "crowding", "inflammatory cell", "resident cell", "layer", "depth", "damage", "vessel",
+    "relief", "color", "process", "surface", "thickness", "outline", "size", "border", "evenness", "fluid",
+    "spread", "crowding", "inflammatory cell", "resident cell", "layer", "depth",  "vessel",
     "change", "site", "middle", "severity", "nature", "hardness",
 )  # fmt: skip
 _VALUES_OF_TERMS: Final = (
-    "change", "inflammatory cell", "layer", "color", "inflammation", "relief", "fluid", "hardness",
+    "change", "inflammatory cell", "layer", "color", "process", "relief", "fluid", "hardness",
     "vessel", "border", "surface", "outline", "spread", "size", "course", "frequency",
 )  # fmt: skip
 _NEGATED: Final = re.compile(
@@ -75,6 +75,7 @@ _FIXED_BY: Final = {
     "depth": re.compile(
         r"\b(?:back|legs?|arms?|lips?|eyelids?|extremit\w+|body|chest|limbs?|teeth)\b", re.I
     ),
+    "middle": re.compile(r"\b(?:face|chest|back|line|nervous)\b", re.I),
     "color": re.compile(r"\binflamm|\bswelling|\bblood cell|\birritat", re.I),
 }
 # What follows a changed value and speaks of it: "scaly, which could be a sign of dryness".
@@ -84,7 +85,7 @@ _RELATED: Final = {
         "color": r"pigment|melan|blood|inflam|erythem|colou?r|irritat|infect|bruis|sun",
         "relief": r"swell|growth|elevat|rais|bump|thick|rise|fluid|surface",
         "surface": r"dry|moist|irritat|inflam|scal|textur|surface|eczema|psoria|keratin",
-        "inflammation": r"infect|immune|inflam|irritat|heal|red",
+        "process": r"infect|immune|inflam|irritat|heal|red|ulcer|scar|wound|tissue|open|blood",
         "thickness": r"keratin|rub|thick|scar",
         "size": r"grow|size|larg|small|exten|area|diameter|measur",
         "layer": r"layer|skin|outer|middle|deep|surface|beneath",
@@ -99,7 +100,6 @@ _RELATED: Final = {
         "drug": r"infect|bacteri|fung|vir|such as|includ",
         "outlook": r"treat|cure|good|surviv|recover|heal|respon",
         "change": r"growth|loss|increas|decreas|thick|thin|enlarg",
-        "damage": r"ulcer|scar|heal|wound|tissue|open",
     }.items()
 }
 DIAGNOSIS: Final = re.compile(
@@ -381,6 +381,8 @@ def _untouched(sentence: str, first: Swap, second: Swap) -> bool:
     def count(word: str, text: str) -> int:
         return len(re.findall(rf"\b{re.escape(word)}\b", text, re.I))
 
+    if any(word in " ".join(first.put_in) for word in second.taken_out):
+        return False
     return all(count(word, sentence) == count(word, first.sentence) for word in second.taken_out)
 
 
