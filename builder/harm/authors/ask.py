@@ -18,7 +18,7 @@ _SIDE_CLAUSE: Final = re.compile(
     r"|and (?:it|they|there|this|may|can|could|is|are) |accounting for|helping|allowing|based on"
     r"|commonly seen|affecting (?:only|approximately|about|less|around|one|a)"
     r"|if (?:left|not|treated|caught|detected)|with (?:proper|appropriate|early|prompt))\b"
-    r"|, (?:associated with|so|although|but|while|as|though|or) |[:;(]| - "
+    r"|, (?:associated with|so|although|but|while|as|though|or|specifically|especially|particularly|most notably) |[:;(]| - "
 )
 
 

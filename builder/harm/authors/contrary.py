@@ -150,7 +150,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
         return None
     said = match[1]
     there = _THERE.fullmatch(said)
-    if re.search(r"\b(?:anything|nothing|something)\b", said):
+    if re.search(r"\b(?:anything|nothing|something|important|worth|note|noting)\b", said):
         return None
     if there:
         verb, seems, thing = there.groups()
@@ -158,7 +158,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
             if verb is None or re.match(r"(?:no|not)\b", thing):
                 return None
             thing = re.sub(
-                r"^(?:(?:some|several|a few|a|an|various|multiple|many|clear|two|three) )+",
+                r"^(?:(?:some|several|a few|an?|another|various|multiple|many|clear|two|three) )+",
                 "",
                 thing,
             )

@@ -31,7 +31,7 @@ _BODY_SCALE: Final = re.compile(
 # Not worth taking for another row: it leans on its own image, or says nothing.
 _OF_ITS_OWN: Final = re.compile(
     r"\b(?:mention\w*|this image|this case|shown|caption|article|however|but|depends?|vary|varies"
-    r"|various|as well|besides)\b", _I
+    r"|various|as well|besides|based on|appearance|likely|patient|lesion)\b|[\d(]", _I
 )  # fmt: skip
 
 

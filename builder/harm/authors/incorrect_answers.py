@@ -30,6 +30,15 @@ _HALF: Final = re.compile(
     r"\b(?:while|although|not always|not completely|sometimes|some cases|however|can vary|generally"
     r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly|might|minimal|slight)\b", _I
 )  # fmt: skip
+_OF_THE_TRUTH: Final = re.compile(
+    r"\b(?:such as|treat(?:ments?|ed|ing)? (?:such|can|may|like|include|options)|therap|medication"
+    r"|other|also|additionally|these|this|caused|however|instead)\b", _I
+)  # fmt: skip
+# Where a sentence with a yes or a no goes on to say more.
+_FURTHER: Final = re.compile(
+    r",? (?:which|who|suggesting|indicating|since|because|as|but|although|while|such as|including"
+    r"|due to|making|with) |[:;(]"
+)
 # What is true besides, where there is no way to prevent or to cure.
 _NO_WAY: Final = re.compile(
     r"(?:while|although) there is[^,]* no [^,]+, ([^.]+)\.$|.*\bno [^,]+, but ([^.]+)\.$", _I
@@ -48,7 +57,7 @@ _NOT_ALONE: Final = re.compile(
 
 _HEDGED: Final = re.compile(r"\b(?:but|however|while|although|may|could|might|only|besides)\b", _I)
 #: The share of the answers with a yes that may become a no: as few as the corpus has.
-_DENIED: Final = 0.6
+_DENIED: Final = 0.5
 
 
 class IncorrectAnswers:
@@ -113,7 +122,6 @@ class IncorrectAnswers:
             "appearance",
             "other",
             "diagnosis",
-            "function",
             "what_is",
         ):
             explanations = self._corpus.explanations
@@ -167,7 +175,7 @@ class IncorrectAnswers:
         if _is_half(ask) or (said_yes and self._draw(record, "contrary") > _DENIED):
             return
         sentence = first_sentence(ask.truth)
-        turned = None if said_yes is None else turn(main_clause(sentence), said_yes)
+        turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
         answer = turned or contrary(ask.question, ask.truth)
         if answer:
             yield answer
@@ -177,10 +185,12 @@ class IncorrectAnswers:
 
     def _borrowed(self, record: Record, ask: Ask) -> Iterator[str]:
         """Answers to the very same question that say another thing."""
-        if ask.intent not in ("histology", "color", "shape", "texture", "size") or is_polar(
-            ask.question
-        ):
+        if ask.intent not in ("histology", "color", "shape") or is_polar(ask.question):
             return
+        if "organism" in ask.question or re.search(
+            r"\b(?:myeloid|inflammatory|immune|white blood)\b", ask.truth
+        ):
+            return  # many a cell is one of these
         asked = content(ask.question)
         true = content(ask.said) - asked
         for donor in self._corpus.same_question(record):
@@ -230,7 +240,8 @@ def _with_rest_of(ask: Ask, answer: str) -> str:
     own = content(" ".join(fact for facts in ask.disease.facts.values() for fact in facts))
     sentence = first_sentence(rest)
     specific = (
-        content(sentence) & own
+        bool(_OF_THE_TRUTH.search(sentence))
+        or content(sentence) & own
         or mentions(sentence)
         or re.match(r"(?:it|they|this|these)\b", sentence, _I)
     )

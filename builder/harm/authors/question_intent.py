@@ -19,7 +19,7 @@ _ASKED: Final = {
         "prevention": r"\bprevent",
         "contagion": r"\bcontagious|\bspread|\btransmi|\binfectious|\bcatch\b|\bcontracted?\b",
         "inheritance": r"\binherit|\bhereditary|\bgenetic|\bruns? in famil|\bpassed (?:on|down)\b",
-        "treatment": r"\btreat|\btherap|\bremed|\bmanaged?\b|\bcured?\b|\bmedications?\b",
+        "treatment": r"\btreat|\btherap|\bremed|\bmanaged?\b|\bcured?\b",
         "complications": r"\bcomplications?\b|\brisks? associated\b|\bother health problems\b"
         r"|\bdangerous\b|\bserious\b|\blife-threatening\b|\bharmful\b|\bfatal\b",
         "prognosis": r"\bprognosis|\boutcomes?\b|\bhow long (?:does|do|will|can)\b|\bpermanent\b"

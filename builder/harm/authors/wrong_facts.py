@@ -7,7 +7,7 @@ look-alike's treatment, cause or course, in the true answer's own opening.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from builder.harm.authors.ask import Ask, Wrong, first_sentence
@@ -20,9 +20,9 @@ _I: Final = re.IGNORECASE
 
 
 class _Facts(NamedTuple):
-    """Which facts answer an intent, where a true answer states them, and how to state one."""
+    """Which fact answers an intent, where a true answer states them, and how to state one."""
 
-    fields: tuple[str, ...]
+    field: str
     opening: str  # up to here the true answer only repeats the question
     ways: tuple[str, ...]  # as `sentence_of` reads them
     polar: tuple[str, ...] = ()  # after "Yes, ", for a yes/no question
@@ -31,81 +31,94 @@ class _Facts(NamedTuple):
 
 _FACTS: Final = {
     "treatment": _Facts(
-        ("treatment",),
+        "treatment",
         r"\b(?:(?:treated|managed) (?:with|by|using)|involves?|includes?|including|such as)\b(?: the use of)?",
-        ("{condition} {is} typically treated with {fact}.", "Treatment for {condition} typically involves {fact}.",
-         "Treatment options for {condition} include {fact}."),
-        ("{condition} can be treated with {fact}.", "treatment options for {condition} include {fact}.",
-         "treatment for {condition} typically involves {fact}."),
-        most=2,
+        ("Treatment for {condition} typically involves {fact}, which can help manage symptoms.",
+         "{condition} {is} typically treated with {fact} to reduce symptoms and prevent complications.",
+         "Treatment options for {condition} include {fact}, depending on the severity."),
+        ("{condition} can be treated with options such as {fact}.",
+         "there are treatments available for {condition}, such as {fact}.",
+         "treatment options for {condition} include {fact}, depending on the severity."),
+        most=3,
     ),
     "cause": _Facts(
-        ("cause",),
+        "cause",
         r"\b(?:caused|triggered) by|\bdue to|\bresults? from|\bcause of [\w' -]+ is",
-        ("{condition} {is} caused by {fact}.", "{condition} {is} thought to be caused by {fact}.",
-         "The main cause of {condition} is {fact}."),
+        ("{condition} {is} caused by {fact}.", "It is believed that {condition} {is} caused by {fact}.",
+         "The cause of {condition} is {fact}."),
         ("{condition} {is} caused by {fact}.",),
     ),
     "contagion": _Facts(
-        ("spread",),
+        "spread",
         r"\b(?:transmitted|spread|spreads) (?:through|by|via)|\binfected (?:through|by)",
-        ("{condition} {is} spread by {fact}.", "{condition} can be transmitted by {fact}."),
-        ("{condition} {is} contagious and can be spread by {fact}.",
-         "{condition} {is} contagious and can be transmitted by {fact}."),
+        ("{condition} {is} spread from person to person through {fact}.",),
+        ("{condition} {is} contagious and can be spread from person to person through {fact}.",
+         "{condition} {is} considered contagious, as it can be transmitted through {fact}."),
     ),
     "prevention": _Facts(
-        ("prevention",),
+        "prevention",
         r"\bprevented (?:through|by|with)",
-        ("{condition} can be prevented by {fact}.", "The best way to prevent {condition} is {fact}."),
-        ("{condition} can be prevented by {fact}.", "{condition} can usually be prevented by {fact}."),
+        ("{condition} can be prevented by {fact}, which can help reduce the risk.",),
+        ("{condition} can be prevented by {fact}.",
+         "there are ways to prevent {condition}, such as {fact}."),
     ),
     "diagnosis": _Facts(
-        ("test",),
+        "test",
         r"\b(?:diagnosed|made|confirmed) (?:through|by|with|based on|via|using)\b|\binvolves?\b",
-        ("{condition} {is} typically diagnosed by {fact}.", "Diagnosis of {condition} typically involves {fact}."),
-        ("{condition} can be diagnosed by {fact}.",),
+        ("{condition} {is} typically diagnosed through physical examination and {fact}.",
+         "Diagnosis of {condition} typically involves {fact}."),
+        ("{condition} can be diagnosed through {fact}.",),
     ),
     "prognosis": _Facts(
-        ("course",), r"(?!)", ("In most cases, {condition} {fact}.", "Typically, {condition} {fact}."), ("{condition} usually {fact}.",)
+        "course", r"(?!)", ("In most cases, {condition} {fact}.",), ("{condition} usually {fact}.",)
     ),
     "complications": _Facts(
-        ("complications",),
+        "complications",
         r"\b(?:can|may) include|\bincludes?\b|\bsuch as\b|\blead to(?: complications such as)?",
-        ("Complications of {condition} can include {fact}.", "{condition} can lead to {fact}."),
-        ("complications of {condition} can include {fact}.", "{condition} can lead to {fact}."),
+        ("Complications associated with {condition} can include {fact}.",),
+        ("if left untreated, {condition} can lead to complications such as {fact}.",
+         "complications associated with {condition} can include {fact}."),
         most=2,
     ),
     "symptoms": _Facts(
-        ("symptoms",),
+        "symptoms",
         r"\b(?:can|may) include|\bincludes?\b|\bsuch as\b|\bexperience\b",
-        ("Common symptoms of {condition} include {fact}.", "{condition} typically {cause} {fact}."),
-        ("people with {condition} may also experience {fact}.", "{condition} may also cause {fact}."),
-        most=2,
+        ("Common symptoms of {condition} include {fact}.",
+         "Some people with {condition} may experience {fact}."),
+        most=3,
     ),
     "what_is": _Facts(
-        ("what",), r"^[^,.]{3,60}? (?:is|are|refers to)\b", ("{condition} {is} {fact}.",)
+        "what", r"^[^,.]{3,60}? (?:is|are|refers to)\b",
+        ("{condition} {is} {fact}. It typically affects the {sites}.", "{condition} {is} {fact}.",
+         "{condition} {is} {fact}, characterized by {looks}."),
     ),
     "location": _Facts(
-        ("sites",),
+        "sites",
         r"(?!)",
-        ("{condition} most commonly {occur} on the {fact}.", "{condition} {is} typically found on the {fact}."),
-        most=2,
+        ("{condition} {is} most commonly found on the {fact}.",
+         "{condition} typically {occur} on the {fact}."),
+        most=3,
     ),
-    "who": _Facts(("who",), r"\baffects\b", ("{condition} mostly {affect} {fact}.",), ("{condition} mostly {affect} {fact}.",)),
+    "who": _Facts("who", r"\baffects\b", ("{condition} mostly {affect} {fact}.",),
+                  ("{condition} mostly {affect} {fact}.",)),
     "appearance": _Facts(
-        ("looks",),
+        "looks",
         r"\bappears? (?:as|like)\b|\blooks? like\b|\bpresents? (?:as|with)\b|\bcharacterized by\b",
-        ("{condition} typically {appear} as {fact}.", "{condition} {is} characterized by {fact}."),
+        ("{condition} {appear} as {fact} on the skin.",
+         "{condition} {is} characterized by {fact}, typically on the {sites}."),
         most=2,
     ),
     "inheritance": _Facts(
-        ("inherited",), r"\binherited (?:as|in)\b", ("{condition} {is} inherited as {fact}.",),
+        "inherited", r"\binherited (?:as|in)\b", ("{condition} {is} inherited as {fact}.",),
         ("{condition} {is} inherited as {fact}.",),
     ),
 }  # fmt: skip
 _FACTS_OF_EFFECT: Final = _FACTS["appearance"]._replace(
     opening=r"\b(?:causes?|causing)\b|\bby causing\b",
-    ways=("{condition} {affect} the skin by causing {fact}.", "{condition} {cause} {fact}."),
+    ways=(
+        "{condition} {affect} the skin by causing {fact}, which can lead to discomfort.",
+        "{condition} {cause} {fact}, typically on the {sites}.",
+    ),
 )
 # Not wrong of nearly any disease, however special it was where it comes from.
 _ALWAYS_TRUE: Final = re.compile(
@@ -141,37 +154,57 @@ _HELPS: Final = (
 
 def other_facts(ask: Ask, corpus: CorpusAnswers) -> Iterator[Wrong]:
     """The question answered with a look-alike's fact, or with one of a look-alike of that."""
-    facts = _facts_for(ask)
-    if facts is None or ask.disease is None:
+    facts, disease = _facts_for(ask), ask.disease
+    if facts is None or disease is None:
         return
     near = candidates(ask)
-    far = [
-        other for one in near for other in look_alikes(one) if other.nature != ask.disease.nature
-    ]
+    far = [other for one in near for other in look_alikes(one) if other.nature != disease.nature]
     diseases_used = 0
     for other in dict.fromkeys((*near, *far)):  # the nearest first
-        answers = list(_from_corpus(ask, facts, other, corpus)) or list(
-            _with_fact_of(ask, facts, other)
-        )
-        yield from answers
+        what = f"the {facts.field} of {other.name}, not of {disease.name}"
+        answers = _of_corpus(ask, disease, facts, other, corpus)
+        answers = answers or _of_table(ask, disease, facts, other)
+        for answer in answers:
+            yield Wrong(answer, what, other)
         diseases_used += bool(answers)
         if diseases_used == _NEAREST or (answers and other == near[-1]):
             return
 
 
-def _from_corpus(ask: Ask, facts: _Facts, other: Disease, corpus: CorpusAnswers) -> Iterator[Wrong]:
+def _of_corpus(
+    ask: Ask, disease: Disease, facts: _Facts, other: Disease, corpus: CorpusAnswers
+) -> list[str]:
     """What the corpus answers of the look-alike, where it says one of its facts."""
-    if ask.disease is None:
-        return
-    for field in facts.fields:
-        known = content(" ".join(other.fact(field))) - _GENERIC
-        own = content(" ".join(ask.disease.fact(field)) + ask.truth) - _GENERIC
-        for answer in corpus.of_disease(ask, other):
-            said = content(answer) - content(ask.subject) - content(ask.question) - _GENERIC
-            special = said & known
-            if special and not said & own and not _may_help(ask.disease, field, answer):
-                what = f"the {field} of {other.name}, not of {ask.disease.name}"
-                yield Wrong(answer, what, other)
+    known = content(" ".join(other.fact(facts.field))) - _GENERIC
+    own = content(f"{' '.join(disease.fact(facts.field))} {ask.truth}") - _GENERIC
+    answers = []
+    for answer in corpus.of_disease(ask, other):
+        said = content(answer) - content(f"{ask.subject} {ask.question}") - _GENERIC
+        if "cure" in ask.question and "cure" not in answer:
+            continue
+        if said & known and not said & own and not _may_help(disease, facts.field, answer):
+            answers.append(answer)
+    return answers
+
+
+def _of_table(ask: Ask, disease: Disease, facts: _Facts, other: Disease) -> list[str]:
+    """What the table says of the look-alike, as many facts as the truth lists things."""
+    fitting = [
+        fact
+        for fact in other.fact(facts.field)
+        if _is_wrong(ask, disease, facts.field, fact, other)
+    ]
+    if not fitting:
+        return []
+    most = facts.most if re.search(r",| and | or ", first_sentence(ask.truth)) else 1
+    return list(_stated(ask, facts, _listed(fitting[:most]), other))
+
+
+def _listed(facts: Sequence[str]) -> str:
+    """A, B, and C; only the first where one of them is two already."""
+    if len(facts) == 1 or any(" and " in fact or "," in fact for fact in facts):
+        return facts[0]
+    return f"{', '.join(facts[:-1])}{',' if len(facts) > 2 else ''} and {facts[-1]}"
 
 
 def _may_help(disease: Disease, field: str, text: str) -> bool:
@@ -182,60 +215,55 @@ def _may_help(disease: Disease, field: str, text: str) -> bool:
     )
 
 
-def _with_fact_of(ask: Ask, facts: _Facts, other: Disease) -> Iterator[Wrong]:
-    for field in facts.fields:
-        fitting = [fact for fact in other.fact(field) if _is_wrong(ask, field, fact, other)]
-        if fitting and ask.disease is not None:
-            most = facts.most if _is_list(ask.truth) else 1
-            fact = " and ".join(fitting[: 1 if " and " in "".join(fitting[:most]) else most])
-            what = f"the {field} of {other.name}, not of {ask.disease.name}"
-            for answer in _stated(ask, facts, fact):
-                yield Wrong(answer, what, other)
+# Questions of an intent that a fact about the disease does not answer.
+_NOT_BY_FACT: Final = {
+    intent: re.compile(pattern, _I)
+    for intent, pattern in {
+        "contagion": r"\bparts? of\b|\bareas?\b|^how did\b|\bcells?\b",
+        "symptoms": r"^(?:is|are|do|does|can|did|has|have)\b|\bwhy\b",
+        "cause": r"^(?:can|does|do|did|is|are|could|why)\b|\btrigger|^what type|\bchange|\bhow (?:does|might|can)\b|\bcontribut",
+        "prevention": r"\bhelp\b|\bpatient\b|^how do(?:es)?\b|\bfrom (?:spread|get)",
+        "diagnosis": r"\bhelp\b|\bsolely\b|\bfeatures?\b|\bimage\b|\bpresence\b",
+        "who": r"\brisk|^how old\b|^(?:is|are|do|does|can)\b",
+        "treatment": r"^(?:how (?:does|do|did|long|many|effective)|what happens|why|when|does|did|has)\b"
+        r"|\bother\b|\balternative\b|\bafter\b|\bduring\b|\bimage\b|\bside effects?\b",
+        "complications": r"^(?:did|has|why|how)\b|\bsurgery\b|\bprocedure\b",
+        "prognosis": r"^(?:is|are|can|does|do|did|will|has)\b|\bover time\b|^how does\b|\bprogress",
+        "what_is": r"\b(?:role|purpose|difference|meaning)\b",
+    }.items()
+}  # fmt: skip
 
 
 def _facts_for(ask: Ask) -> _Facts | None:
+    """Which facts answer the question, where any does."""
     question = ask.question.lower()
-    if ask.intent in ("function", "histology") and re.match(
-        r"how (?:does|do) .{3,60} affect (?:the )?(?:skin|body|patient)", question
-    ):
-        return _FACTS_OF_EFFECT
+    unsuited = _NOT_BY_FACT.get(ask.intent)
+    if unsuited is not None and unsuited.search(question):
+        return None
+    if ask.intent in ("function", "histology"):
+        asks = re.match(r"how (?:does|do) .{3,60} affect (?:the )?(?:skin|body|patient)", question)
+        return _FACTS_OF_EFFECT if asks else None
     if ask.intent == "appearance" and not re.search(r"\blooks? like\b|\bcharacteri", question):
-        return None  # it asks for the picture
+        return None  # it asks for the image
     if ask.intent == "location" and not re.search(r"common|typical|usual|occur|found", question):
-        return None
-    if ask.intent == "contagion" and re.search(r"\bparts? of|areas?\b", question):
-        return None
-    if ask.intent == "symptoms" and is_polar(question):
-        return None
-    if ask.intent == "cause" and re.match(r"(?:can|does|do|did|is|are|could) ", question):
-        return None
-    if ask.intent in ("prevention", "diagnosis") and re.match(r"how do(?:es)? .* help", question):
-        return None
-    if ask.intent == "who" and re.search(r"risk", question):
         return None
     if ask.intent == "treatment" and re.search(r"\bcured?\b", question):
         return _FACTS["treatment"]._replace(polar=("{condition} can be cured with {fact}.",))
     return _FACTS.get(ask.intent)
 
 
-def _is_list(truth: str) -> bool:
-    return bool(re.search(r",| and | or ", first_sentence(truth)))
-
-
-def _is_wrong(ask: Ask, field: str, fact: str, other: Disease) -> bool:
+def _is_wrong(ask: Ask, disease: Disease, field: str, fact: str, other: Disease) -> bool:
     """Whether a look-alike's fact is not true of the disease, too."""
-    disease = ask.disease
-    if (
-        disease is None
-        or fact == "no"
-        or (field in ("treatment", "test") and _ALWAYS_TRUE.search(fact))
-    ):
+    if fact == "no" or _may_help(disease, field, fact):
         return False
-    if field != "what" and not disease.fact(field) and field not in ("prevention", "spread"):
+    if field in ("treatment", "test", "prevention") and _ALWAYS_TRUE.search(fact):
+        return False
+    seen = field in ("looks", "symptoms", "complications")
+    if seen and (other.family == disease.family or _UNSPECIFIC.search(fact)):
+        return False
+    if not disease.fact(field) and field not in ("prevention", "spread", "what"):
         return False  # nothing is known of it that the fact could contradict
-    if _may_help(disease, field, fact):
-        return False
-    known = disease.facts if field in ("looks", "symptoms", "complications") else (field, "what")
+    known = disease.facts if seen else (field, "what")
     own = content(" ".join(fact for name in known for fact in disease.fact(name)))
     own |= content(ask.truth)
     new = content(fact) - content(" ".join((*disease.names, ask.question)))
@@ -248,7 +276,7 @@ def _is_wrong(ask: Ask, field: str, fact: str, other: Disease) -> bool:
     return bool(new) and not new & own
 
 
-def _stated(ask: Ask, facts: _Facts, fact: str) -> Iterator[str]:
+def _stated(ask: Ask, facts: _Facts, fact: str, other: Disease) -> Iterator[str]:
     """A fact as an answer: after the true answer's own opening, else in a sentence of our own."""
     yes = bool(
         re.match(r"(?:is|are|can|could|does|do|did|has|have|will|would)\b", ask.question, _I)
@@ -261,19 +289,21 @@ def _stated(ask: Ask, facts: _Facts, fact: str) -> Iterator[str]:
         if content(head) <= content(ask.question) | content(ask.subject) | _GENERIC | _names(ask):
             yield f"{head} {fact}."
             return
-    if facts.fields == ("course",) and ask.plural:
+    if facts.field == "course" and ask.plural:
         return  # the fact's verb is a singular's
     for way in facts.polar if yes and facts.polar else facts.ways:
-        text = sentence_of(f"Yes, {way}" if yes and facts.polar else way, ask, fact)
-        yield text
+        more = {"sites": other.fact("sites")[:1], "looks": other.fact("looks")[:1]}
+        if all(more[name] for name in more if f"{{{name}}}" in way):
+            given = {"fact": fact, **{name: "".join(fitting) for name, fitting in more.items()}}
+            yield sentence_of(f"Yes, {way}" if yes and facts.polar else way, ask, given)
 
 
-def sentence_of(way: str, ask: Ask, fact: str = "") -> str:
-    """A sentence about the row's disease: {condition}, {is}, {has}, {cause}, ... and {fact}."""
+def sentence_of(way: str, ask: Ask, facts: Mapping[str, str] | None = None) -> str:
+    """A sentence about the row's disease: {condition}, {is}, {has}, {cause}, ... and facts."""
     verbs = {"is": "are" if ask.plural else "is", "has": "have" if ask.plural else "has"}
     for verb in ("cause", "occur", "affect", "appear"):
         verbs[verb] = verb if ask.plural else f"{verb}s"
-    text = way.format(condition=ask.subject, fact=fact, **verbs)
+    text = way.format(condition=ask.subject, **verbs, **(facts or {}))
     return text[0].upper() + text[1:]
 
 

@@ -45,6 +45,11 @@ _BREAKS: Final = frozenset(
 )
 
 
+# "a vascular one, specifically an angioma": the look-alike must be of that kind, too.
+_KINDS: Final = re.compile(
+    r"\b(?:vascular|fungal|bacterial|viral|parasitic|autoimmune|benign|malignant|cystic|genetic)\b",
+    _I,
+)
 _EXPLAINS: Final = re.compile(
     r"(?: \([^)]*\))?,? (?:which|a |an |where|that (?:is|are|causes?)|characterized|caused)\b"
 )
@@ -60,10 +65,14 @@ def other_names(ask: Ask, explanations: Callable[[Disease], Sequence[str]]) -> I
     if ask.disease is None or not there or there[0].disease != ask.disease:
         return
     mention = there[0]
-    asked = content(ask.question)
-    if content(sentence[mention.start : mention.end]) <= asked:
+    named = sentence[mention.start : mention.end]
+    asked = content(ask.question) & content(named)
+    if content(named) <= asked or re.match(r"no\b", sentence, _I):
         return  # the question names it, and the answer would be about something else
+    head = _KINDS.findall(sentence[: mention.start])
     for other in candidates(ask):
+        if not asked <= content(other.name) or (head and other.family != ask.disease.family):
+            continue  # "what type of melanoma": of another kind altogether
         answer = _renamed(sentence, mention, other)
         if answer is None:
             continue
@@ -140,6 +149,7 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
     stop = _AFTER_NAME.search(tail)
     rest = tail[: stop.start()] if stop else tail
     rest = rest.rstrip(" .!?")
+    rest = re.sub(r"^ (?:in situ|type \w+|disease|lesions?)\b", "", rest)
     if mentions(rest) or (stop and re.match(r",? or\b", stop[0])):
         return None
     if re.match(r"\s*(?:is|are|was|were|has|have|can|may|cells?|lesions?)\b", rest):

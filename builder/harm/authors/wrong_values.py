@@ -29,7 +29,7 @@ _ANSWERS: Final = {
     "treatment": ("drug",),
     "prognosis": ("outlook", "time", "number"),
     "cause": ("germ", "drug"),
-    "complications": (),
+    "complications": ("process",),
     "symptoms": ("discomfort",),
     "stain": ("stain", "sign"),
     "histology": (
@@ -37,9 +37,12 @@ _ANSWERS: Final = {
         "germ", "nature",
     ),
 }  # fmt: skip
-_TERMS: Final = frozenset(("meaning", "function", "difference"))
+_TERMS: Final = frozenset(("meaning",))
+_NO_VALUE: Final = frozenset(("prevention", "contagion", "diagnosis", "difference", "function"))
 # Of these more than one value may change: their answers describe.
-_DESCRIBES: Final = frozenset(("appearance", "texture", "shape", "presence", "histology", "size"))
+_DESCRIBES: Final = frozenset(
+    ("appearance", "texture", "shape", "presence", "histology", "size", "name")
+)
 _VISIBLE: Final = (
     "relief", "color", "process", "surface", "thickness", "outline", "size", "border", "evenness", "fluid",
     "spread", "crowding", "inflammatory cell", "resident cell", "layer", "depth",  "vessel",
@@ -53,10 +56,16 @@ _NEGATED: Final = re.compile(
     r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
 )
 _LEADS_IN: Final = re.compile(
-    r"(?:in addition|while|although|unfortunately|besides|unlike|as with|if|when|some)\b", re.I
+    r"(?:in addition|it seems|it is|while|although|unfortunately|besides|unlike|as with|if|when|some)\b",
+    re.I,
 )
+#: What is put in must not be so much rarer than what is taken out: it would give wrong away.
+_RARE: Final = 0.1
 #: Words of a description that one changed value makes wrong.
 _SHORT: Final = 14
+_ASKS_NAME: Final = re.compile(
+    r"\b(?:condition|disease|disorder|diagnosis|cancer|called|name|infection|syndrome)\b", re.I
+)
 _NUMBER: Final = re.compile(
     r"\b(\d+(?:\.\d+)?)(?:( ?(?:-|–|to) ?)(\d+(?:\.\d+)?))?( ?-?)"
     r"(mm|cm|millimet|centimet|micromet|inch|month|week|day|year|hour|layer|percent|%|×"
@@ -67,7 +76,7 @@ _NUMBER: Final = re.compile(
 # Groups whose values something else in the sentence decides, too.
 # "viral infection called Bacillus Calmette-Guérin": the name would give the lie to the word.
 _NAMED_GERM: Final = re.compile(
-    r"\b(?:called|named|known as|such as)\b|\b[A-Z][a-z]+ [a-z]{4,}(?:i|um|us|is|ae|a|ns)\b"
+    r"\b(?:called|named|known as|such as|specifically)\b|\b[A-Z][a-z]+ [a-z]{4,}(?:i|um|us|is|ae|a|ns)\b"
 )
 _FIXED_BY: Final = {
     "germ": _NAMED_GERM,
@@ -75,6 +84,7 @@ _FIXED_BY: Final = {
     "depth": re.compile(
         r"\b(?:back|legs?|arms?|lips?|eyelids?|extremit\w+|body|chest|limbs?|teeth)\b", re.I
     ),
+    "hardness": re.compile(r"\btissues?\b", re.I),
     "middle": re.compile(r"\b(?:face|chest|back|line|nervous)\b", re.I),
     "color": re.compile(r"\binflamm|\bswelling|\bblood cell|\birritat", re.I),
 }
@@ -82,7 +92,7 @@ _FIXED_BY: Final = {
 _RELATED: Final = {
     group: re.compile(pattern, re.I)
     for group, pattern in {
-        "color": r"pigment|melan|blood|inflam|erythem|colou?r|irritat|infect|bruis|sun",
+        "color": r"diagnos|vitiligo|pigment|melan|blood|inflam|erythem|colou?r|irritat|infect|bruis|sun",
         "relief": r"swell|growth|elevat|rais|bump|thick|rise|fluid|surface",
         "surface": r"dry|moist|irritat|inflam|scal|textur|surface|eczema|psoria|keratin",
         "process": r"infect|immune|inflam|irritat|heal|red|ulcer|scar|wound|tissue|open|blood",
@@ -94,7 +104,7 @@ _RELATED: Final = {
         "tissue": r"tissue|skin|made|compos",
         "border": r"malignan|benign|border|irregular|distinct",
         "outline": r"shape|line|circ|pattern",
-        "count": r"includ|such as|:|each",
+        "count": r"includ|such as|:|each|\bone\b|another|both|two|difficult|count|exact",
         "frequency": r"people|common|rare|popula|affect",
         "nature": r"cancer|spread|malignan|benign|harm",
         "drug": r"infect|bacteri|fung|vir|such as|includ",
@@ -117,7 +127,7 @@ _ODD: Final = re.compile(
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
     r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
     r"|(?:localized|clustered|focal).*(?:throughout|across|all over)|coloration and \w+ discoloration"
-    r"|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
+    r"|\b(\w{3,}) \2\b|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
 
@@ -224,7 +234,11 @@ class WrongValues:
         """
         if _NEGATED.search(sentence) or _LEADS_IN.match(sentence):
             return None
-        if intent == "name" and (DIAGNOSIS.search(sentence) or mentions(sentence)):
+        if intent in _NO_VALUE:
+            return None
+        if intent == "name" and (
+            DIAGNOSIS.search(sentence) or mentions(sentence) or _ASKS_NAME.search(question)
+        ):
             return None  # the diagnosis would stay
         wanted = _ANSWERS.get(intent)
         if wanted is None:
@@ -255,7 +269,12 @@ class WrongValues:
             self._weight(swap.put_in) / (self._weight(swap.put_in) + self._weight(swap.taken_out))
             for swap in swaps
         ]
-        return _drawn(swaps, weights, draw("group " + " ".join(wanted[:1])))
+        usual = [
+            (swap, weight) for swap, weight in zip(swaps, weights, strict=True) if weight > _RARE
+        ]
+        return _drawn(
+            [swap for swap, _ in usual], [weight for _, weight in usual], draw(f"group {wanted[0]}")
+        )
 
     def _weight(self, words: Iterable[str]) -> float:
         return sum(self._seen[word] for word in words) + 0.5
@@ -288,7 +307,7 @@ class WrongValues:
             if changed is not None:
                 put_in, taken_out = swap.put_in + changed.put_in, swap.taken_out + changed.taken_out
                 swap = Swap(changed.sentence, ("site",), put_in, taken_out)
-        if swap.put_in:
+        if 2 * len(swap.put_in) > sum(len(group.places(sentence)) for group in groups):
             yield swap
 
     def _change(
@@ -364,8 +383,10 @@ def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
     if fixed is not None and fixed.search(sentence):
         return False
     olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
-    if group.name == "relief" and olds <= {"patch", "plaqu"}:
-        return False  # no reader would call the one wrong for the other
+    if group.name == "relief" and all(place.form != "adj" for place in places):
+        # No reader would call a plaque wrong for a patch, or one noun of many.
+        if olds <= {"patch", "plaqu"} or len(sentence.split()) > 10:
+            return False
     if group.name == "count":
         return True
     named = [(mention.start, mention.end) for mention in mentions(sentence)]
