@@ -65,7 +65,10 @@ class CorpusAnswers:
         self._by_question[_plain(question)].append(donor)
         sentence = first_sentence(answer)
         for mention in mentions(sentence)[:1]:
-            tail = re.match(r", which (?:is|are) [^.]{12,140}\.$", sentence[mention.end :])
+            tail = re.match(
+                r", which (?:is|are) (?!characterized|caused|also|shown)[^.]{12,140}\.$",
+                sentence[mention.end :],
+            )
             if tail and not mentions(tail[0]) and not re.search(r"\bthis\b", tail[0]):
                 self._tails[mention.disease].append(tail[0].rstrip("."))
         disease, _, _ = subject_of(question, answer)
