@@ -7,7 +7,7 @@ everything that reads one. It imports nothing heavy until a dataset is really lo
 
     data = load("privacy")                        # ./mllmu-med, the paper's forget ratio
     data = load("privacy", forget_ratio=0.05)     # a smaller forget set, more retain rows
-    data = load("incorrect", "ORG/mllmu-med", images="MM-Skin")  # rows that only name pictures
+    data = load("incorrect", "ORG/mllmu-med", images="MM-Skin")  # rows that only name images
     for picture in by_picture(data["forget"]):
         print(picture.image_id, picture.image.size, len(picture.rows))
 
@@ -76,11 +76,12 @@ class PiiSpan:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One question about one picture, clean or harmful.
+    """One question about one image, clean or harmful.
 
-    The published columns are those of `FEATURES`; the picture's bytes are read at publishing.
-    Besides, a record travels through the builder with `context` (the picture's caption, for
-    authors) and `split` (the set it belongs to).
+    The published columns are those of `FEATURES`; the image's bytes are read at publishing.
+    Besides, a record travels through the builder with `context` (the image's caption, for
+    authors), `split` (the set it belongs to) and `what_is_wrong` (with an incorrect answer, in a
+    line by its author, for reviewers).
     """
 
     id: str
@@ -96,6 +97,7 @@ class Record:
     clean_answer: str
     content_type: str = ""
     context: str = ""
+    what_is_wrong: str = ""
     split: str = ""
     harm: str = "none"
     pii: tuple[PiiSpan, ...] = ()
@@ -119,6 +121,7 @@ class Record:
             question=self.clean_question,
             answer=self.clean_answer,
             harm="none",
+            what_is_wrong="",
             pii=(),
             profile_id="",
             calibration=0,
@@ -161,11 +164,11 @@ def load(
             paper's Figure 4). Default: the main set (351 / 3,960 at the paper's size).
         split: `forget`, `retain` or `test`. Default: all three.
         streaming: read while iterating, without a copy in the cache.
-        images: where the pictures are that rows only name (`image` is None, `image_path` and
+        images: where the images are that rows only name (`image` is None, `image_path` and
             `image_sha256` are set): the folder of their source, with SLAKE's `imgs.zip` packed or
-            not; or a folder for each config. Every distinct picture is checked against its hash.
-            Rows that hold their picture keep it. Default: the folder that the environment variable
-            MLLMU_MED_IMAGES names; without it, such rows have no picture.
+            not; or a folder for each config. Every distinct image is checked against its hash.
+            Rows that hold their image keep it. Default: the folder that the environment variable
+            MLLMU_MED_IMAGES names; without it, such rows have no image.
         **kwargs: passed on to `datasets.load_dataset` (`cache_dir`, `revision`, `token`, ...).
 
     Returns:
@@ -173,7 +176,7 @@ def load(
         with `streaming`). Columns: `FEATURES`.
 
     Raises:
-        UserError: the folder is not there or holds no such config or split; pictures are missing in
+        UserError: the folder is not there or holds no such config or split; images are missing in
             `images` or are others than the dataset was built from.
         UsageError: an unknown config or ratio.
     """
@@ -198,7 +201,7 @@ def load(
 
     from mllmu_med.image_folder import images_folder, put_back
 
-    pictures = images_folder(images, config)
+    image_source = images_folder(images, config)
     try:
         data = datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
     except ValueError as error:
@@ -206,7 +209,7 @@ def load(
             raise
         reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
         raise UserError(f"{where}: config {name} holds no {split} set; it has {reason}") from error
-    return put_back(data, pictures, f"{where}: config {name}") if pictures else data
+    return put_back(data, image_source, f"{where}: config {name}") if image_source else data
 
 
 def _check_folder(folder: Path, name: str) -> None:
@@ -227,18 +230,18 @@ def _check_folder(folder: Path, name: str) -> None:
 
 
 class Picture(NamedTuple):
-    """A picture and all its questions."""
+    """An image and all its questions."""
 
     image_id: str
     image: Image
-    rows: list[dict[str, Any]]  # every column but the picture, in the dataset's order
+    rows: list[dict[str, Any]]  # every column but the image, in the dataset's order
 
 
 def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
-    """Yield each picture once, decoded once, with its rows: about 11 in SLAKE, 1-2 in MM-Skin.
+    """Yield each image once, decoded once, with its rows: about 11 in SLAKE, 1-2 in MM-Skin.
 
-    Pictures come in the order of their first row. A set whose files share pictures (the retain set
-    of a ratio study) still yields each picture once. Needs a map-style dataset (no streaming).
+    Images come in the order of their first row. A set whose files share images (the retain set
+    of a ratio study) still yields each image once. Needs a map-style dataset (no streaming).
     """
     if isinstance(dataset, dict) or not hasattr(dataset, "select_columns"):
         raise UsageError("by_picture needs one split, e.g. by_picture(load('privacy')['forget'])")
@@ -249,13 +252,13 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
     if lacks_images(dataset):
         raise no_images("by_picture")
     texts = dataset.select_columns([name for name in dataset.column_names if name != "image"])
-    pictures = dataset.select_columns(["image"])
+    images = dataset.select_columns(["image"])
     groups: dict[str, list[int]] = {}
     for index, image_id in enumerate(dataset["image_id"]):
         groups.setdefault(image_id, []).append(index)
     for image_id, indices in groups.items():
         rows = [dict(texts[index]) for index in indices]
-        yield Picture(image_id, pictures[indices[0]]["image"], rows)
+        yield Picture(image_id, images[indices[0]]["image"], rows)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,15 @@
 """The commands of baselines: run, finetune, retrain, unlearn, recipe, convert-llava-med.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,16 +43,17 @@ Set = Annotated[
 Out = Annotated[Path, option("DIR", "The run's folder.")]
 
 
-class Options(NamedTuple):
-    """What all commands that train are told, as it was typed."""
+@dataclass(frozen=True)
+class Options:
+    """What all commands that train are told."""
 
-    recipe: str | None = None
-    model: str | None = None
-    data: str | None = None
-    config: str | None = None
-    choices: Sequence[str] | None = None
-    device: str = ""
-    dtype: str = ""
+    recipe: RecipeName = None
+    model: ModelName = None
+    data: Data = None
+    config: Config = None
+    choices: Set = None
+    device: Device = ""
+    dtype: Dtype = ""
 
     def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
         """The recipe of a command that trains some parts; every `--set` has to decide one of them.
@@ -101,15 +103,9 @@ accelerate launch -m baselines run --model llava-med --out runs/llava-med
 )
 @one_line_errors
 def run(
-    recipe: RecipeName = None,
-    model: ModelName = None,
-    data: Data = None,
-    config: Config = None,
+    options: Options,
     methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
     out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
-    choices: Set = None,
-    device: Device = "",
-    dtype: Dtype = "",
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, samples and memory; train nothing.")
     ] = False,
@@ -122,13 +118,12 @@ def run(
     from baselines.run import is_main, notes, run_all
     from mllmu_med.locks import held
 
-    options = Options(recipe, model, data, config, choices, device, dtype)
     loaded = options.read_recipe(["finetune", "retrain"], methods)
     chosen = loaded.methods_in(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
-    dataset = Dataset.read(data, loaded.config)
+    dataset = Dataset.read(options.data, loaded.config)
     if plan:
-        from baselines.plan import print_plan
+        from baselines.steps_and_memory import print_plan
 
         print_plan(loaded, dataset, str(loaded.model), chosen, folder)
         return
@@ -152,17 +147,8 @@ def run(
 def _add_learning(method: str, purpose: str, examples: str) -> None:
     """The command of a method that starts from the recipe's model itself."""
 
-    def learn(
-        out: Out,
-        recipe: RecipeName = None,
-        model: ModelName = None,
-        data: Data = None,
-        config: Config = None,
-        choices: Set = None,
-        device: Device = "",
-        dtype: Dtype = "",
-    ) -> None:
-        _train(method, out, Options(recipe, model, data, config, choices, device, dtype))
+    def learn(out: Out, options: Options) -> None:
+        _train(method, out, options)
 
     app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
 

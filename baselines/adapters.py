@@ -149,11 +149,7 @@ def add_adapter(
 
 
 def put_on(model: Model, folder: Path) -> None:
-    """Put a saved adapter on top of a loaded model: the model that `load_model` gives with it.
-
-    Raises:
-        UserError: no adapter there, one of another model, or one that goes on top of others.
-    """
+    """Put a saved adapter on top of a loaded model, as `load_model` does; else a UserError."""
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
     net = model.model
@@ -172,29 +168,26 @@ def named(model: Model, folder: Path) -> None:
 
 
 def check_stack(model: Model) -> None:
-    """Of adapters in run folders: was each trained on this base and on those below it?
+    """Raise UserError where an adapter of a run folder was trained on another stack than this.
 
     PEFT compares shapes alone, which are those of every model of a family.
-
-    Raises:
-        UserError: an adapter was trained on another base model or on top of other adapters.
     """
     stack = parents_of(model)
-    for i, one in enumerate(stack):
-        record = Path(one["path"]).expanduser().parent / "record.json"
+    for i, adapter in enumerate(stack):
+        record = Path(adapter["path"]).expanduser().parent / "record.json"
         if not record.is_file():
             continue
         trained_on = read_json(record).get("model", {})
         if trained_on.get("weights") != model.identity.get("weights"):
             raise UserError(
-                f"{one['path']}: was trained on {trained_on.get('model')} (weights "
+                f"{adapter['path']}: was trained on {trained_on.get('model')} (weights "
                 f"{trained_on.get('weights')}), and not on {model.identity.get('model')} (weights "
                 f"{model.identity.get('weights')})"
             )
         below = [parent["weights"] for parent in trained_on.get("adapters", [])]
         if below != [parent["weights"] for parent in stack[:i]]:
             raise UserError(
-                f"{one['path']}: was trained on top of {len(below)} adapters (weights "
+                f"{adapter['path']}: was trained on top of {len(below)} adapters (weights "
                 f"{', '.join(below) or 'none'}) that are not those below it here: one is missing "
                 "or has changed since"
             )
@@ -235,7 +228,7 @@ def _next_name(net: Any) -> str:
 
 def parents_of(model: Model) -> list[dict[str, str]]:
     """The adapters that a model was loaded with: path and hash of each, in their order."""
-    return [dict(one) for one in model.identity.get("adapters", [])]
+    return [dict(adapter) for adapter in model.identity.get("adapters", [])]
 
 
 def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
@@ -244,10 +237,10 @@ def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
     parents = parents_of(model)
     base_line = f"base_model: {base}\n" if base and not Path(base).expanduser().is_dir() else ""
     facts = [f"Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
-    for i, one in enumerate(parents, 1):
-        facts.append(f"On top of adapter {i}: `{one['path']}` (weights {one['weights']})")
+    for i, parent in enumerate(parents, 1):
+        facts.append(f"On top of adapter {i}: `{parent['path']}` (weights {parent['weights']})")
     facts += [f"{name}: {value}" for name, value in record.items()]
-    order = ", ".join([*(one["path"] for one in parents), "this folder"])
+    order = ", ".join([*(parent["path"] for parent in parents), "this folder"])
     listed = "\n".join(f"- {fact}" for fact in facts)
     return f"""---
 library_name: peft

@@ -1,8 +1,8 @@
 """From samples to tensors: tokens, masks, and where the answers are predicted.
 
-Questions of one picture are packed behind one copy of it (`packing: picture`): its tokens, then
-each question with its answer. A question sees the picture and itself, and its positions go on after
-the picture, so that loss and gradients are those of one sample a row. That holds where positions
+Questions of one image are packed behind one copy of it (`packing: picture`): its tokens, then
+each question with its answer. A question sees the image and itself, and its positions go on after
+the image, so that loss and gradients are those of one sample a row. That holds where positions
 are plain (`Model.shares`); any other model gets one sample a row from its own processor.
 """
 
@@ -27,7 +27,7 @@ class Batch:
 
     inputs: what the model reads; of a LLaVA `input_ids` [B, L], `attention_mask` ([B, L], or
         additive [B, 1, L, L] where rows are packed), `position_ids` [B, L].
-    pictures: `image_id` of each row, where the features are put in by us.
+    images: `image_id` of each row, where the features are put in by us.
     rows, columns: of each answer token, the place that predicts it, [T].
     targets: the answer tokens, [T], sample after sample; of: the sample of each, [T].
     counts: answer tokens of each sample, [samples].
@@ -62,7 +62,7 @@ class Encoder:
         return len(self.answer(text))
 
     def question(self, text: str) -> tuple[list[int], list[int]]:
-        """A prompt's tokens up to the end of its picture, and those after it."""
+        """A prompt's tokens up to the end of its image, and those after it."""
         if text not in self._questions:
             ids = self.model.token_ids(self.model.prompt(text))
             mark = self.model.model.config.image_token_index
@@ -71,7 +71,7 @@ class Encoder:
             if ids[:end] != self._prefix or end == len(ids):
                 raise UserError(
                     f"{self.model.identity.get('model')}: its chat template puts the question "
-                    "before the picture: such a LLaVA cannot be trained yet"
+                    "before the image: such a LLaVA cannot be trained yet"
                 )
             self._questions[text] = ids[end:]
         return self._prefix, self._questions[text]

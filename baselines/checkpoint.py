@@ -17,11 +17,7 @@ _FORMS = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_checkpoint(folder: Path) -> dict[str, Tensor]:
-    """Weights of a folder in one file or in shards, `.safetensors` or `.bin`, mapped into memory.
-
-    Raises:
-        UserError: no weights, a file missing or damaged, files and index that disagree.
-    """
+    """Weights in one file or in shards, mapped into memory; a UserError if they are not whole."""
     tensors: dict[str, Tensor] = {}
     files, indexed = _files(folder)
     for file in files:

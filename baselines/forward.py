@@ -17,9 +17,9 @@ from eval.model import Model
 
 
 class Features:
-    """Each picture's features from the frozen vision tower, computed once and kept in memory.
+    """Each image's features from the frozen vision tower, computed once and kept in memory.
 
-    One picture at a time, so that they do not depend on which pictures came together.
+    One image at a time, so that they do not depend on which images came together.
     """
 
     def __init__(self, model: Model, images: ImageStore) -> None:
@@ -27,11 +27,11 @@ class Features:
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, image_ids: Sequence[str]) -> Tensor:
-        """What the projector reads: pictures x tokens x width of the vision tower."""
+        """What the projector reads: images x tokens x width of the vision tower."""
         for image_id in image_ids:
             if image_id not in self._kept:
                 self._kept[image_id] = self._read(image_id).cpu()
-        return torch.stack([self._kept[one] for one in image_ids]).to(self._model.device)
+        return torch.stack([self._kept[image_id] for image_id in image_ids]).to(self._model.device)
 
     def _read(self, image_id: str) -> Tensor:
         llava = base_of(self._model).model

@@ -85,7 +85,7 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
 
     Weights keep their type and go from file to file, 2 GB at a time in memory. The
     vocabulary gets `<image>` and `<pad>` and is filled up to a multiple of 64 (32,000 to 32,064);
-    the new rows are the mean of the old (our choice; the picture's features replace the first, and
+    the new rows are the mean of the old (our choice; the image's features replace the first, and
     no answer holds the others).
 
     Args:
@@ -191,7 +191,7 @@ def _check(expected: Shapes, sources: Sources, src: Path) -> None:
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
             ("missing", [original_name(n) for n in expected if n not in sources]),
-            ("unknown", [one.name for n, one in sources.items() if n not in expected]),
+            ("unknown", [sources[n].name for n in sources if n not in expected]),
             ("of another shape", misshapen),
         )
         if names
@@ -211,11 +211,7 @@ def _grown(value: Tensor, rows: int) -> Tensor:
 
 
 def read_pieces(path: Path) -> list[str]:
-    """The texts of a SentencePiece model's pieces in the order of their ids.
-
-    Raises:
-        UserError: no such file, or not a SentencePiece model.
-    """
+    """The texts of a SentencePiece model's pieces by their ids; a UserError if it is none."""
     from sentencepiece import SentencePieceProcessor
 
     model = SentencePieceProcessor()
@@ -242,7 +238,7 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
     split = LlamaTokenizer(
         vocab=vocabulary, merges=generate_merges(vocabulary), legacy=True, add_bos_token=True
     )
-    for token in ("<image>", "<pad>"):  # in this order: LLaVA-Med's 32000 is the picture
+    for token in ("<image>", "<pad>"):  # in this order: LLaVA-Med's 32000 is the image
         split.add_tokens([AddedToken(token, special=True, normalized=False)])
     # `legacy` and `add_bos_token` of a LlamaTokenizer are lost when it is saved; what they made of
     # the splitting itself is not.

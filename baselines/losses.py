@@ -1,6 +1,6 @@
 """The losses of fine-tuning and unlearning, each as its equation reads.
 
-Only an answer's tokens and its end token count: picture, prompt and padding carry no loss. The
+Only an answer's tokens and its end token count: image, prompt and padding carry no loss. The
 samples of a step may be spread over several forward passes and processes. A `Part` therefore holds
 the samples of one set in one pass *and* the size of that set in the whole step, and every loss here
 is this pass's share: the shares of a step add up to the loss of all its samples at once, exactly.

@@ -37,7 +37,7 @@ DEGENERATE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A config of the dataset, read once: its rows by split, its pictures, and what names it."""
+    """A config of the dataset, read once: its rows by split, its images, and what names it."""
 
     source: str | None
     config: str
@@ -99,14 +99,6 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     return summary
 
 
-def sum_up_likelihoods(folder: Path, retrain: Path) -> None:
-    """Write `likelihood.json`; forget quality against the retrained model, where there is one."""
-    rows = likelihood.read_likelihoods(folder)
-    gold = retrain / likelihood.ROWS
-    retrained = likelihood.read_likelihoods(retrain) if gold.is_file() and folder != retrain else ()
-    likelihood.write_summary(folder, likelihood.summarise(folder.name, rows, retrained))
-
-
 def _answered(
     model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
 ) -> list[tuple[Ask, Prediction]]:
@@ -117,10 +109,10 @@ def _answered(
 
 
 def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict[str, Any]:
-    """ROUGE-1 on open retain questions with the right picture, and with another row's.
+    """ROUGE-1 on open retain questions with the right image, and with another row's.
 
     A model that reads the question alone answers both alike: then nothing multimodal was learnt.
-    The other picture is one whose answer to the same question differs, where there is one.
+    The other image is one whose answer to the same question differs, where there is one.
 
     Returns:
         `right`, `swapped` (fractions), `n`.
@@ -133,15 +125,15 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
         like = [r for r in others if r.question == row.question and r.answer != row.answer]
         choice = like or others
         if not choice:
-            raise UserError("the retain set has one picture only: nothing to swap")
+            raise UserError("the retain set has one image only: nothing to swap")
         other[row.id] = choice[stable_hash("swap", row.id) % len(choice)].image_id
     asked = [Ask(row, row.question) for row in chosen]
-    # A batch shares the prefill of a picture between its rows: each row is a picture of its own.
+    # A batch shares the prefill of an image between its rows: each row is an image of its own.
     moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(
             [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
-            "swapped pictures",
+            "swapped images",
         )
         for asks in (asked, moved)
     )
@@ -182,7 +174,7 @@ def watcher(
         line["ues" if finetuned else "score"] = score
         path = folder / TRAJECTORY
         before = read_rows_file(path, "") if path.is_file() else []
-        write_jsonl(path, [*(one for one in before if one["epoch"] < epoch), line])
+        write_jsonl(path, [*(row for row in before if row["epoch"] < epoch), line])
         stop = f"{babble:.0%} of the retain answers are no language" if babble > DEGENERATE else ""
         return Verdict(score, stop)
 

@@ -89,17 +89,13 @@ class Recipe(BaseModel):
         """The recipe in full, each method with all that it reads; itself a recipe."""
         parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
         full = {
-            name: one.model_dump(mode="json", exclude=unread(name, one))
-            for name, one in parts.items()
+            name: part.model_dump(mode="json", exclude=unread(name, part))
+            for name, part in parts.items()
         }
         return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 
     def methods_in(self, methods: str) -> list[str]:
-        """The methods of a comma-separated list; default: the recipe's own, in its order.
-
-        Raises:
-            UsageError: an unknown one, or one twice.
-        """
+        """The methods of a comma-separated list, by default the recipe's; else a UsageError."""
         names = [name.strip() for name in methods.split(",") if name.strip()]
         for name in names:
             if name not in UNLEARNING:
@@ -123,12 +119,7 @@ def _not_taken(part: str, key: str) -> str:
 
 
 def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
-    """Read a recipe and apply `--set`.
-
-    Raises:
-        UsageError: unknown or wrong keys, or one that its method does not take, in the file or in a
-            choice: one line that names them.
-    """
+    """Read a recipe and apply `--set`; a UsageError names in one line what is wrong in it."""
     sections = ["tiny", "answers", "methods", *(f"methods.{name}" for name in UNLEARNING)]
     tree = recipe_tree("baselines", name_or_file, settings, optional=sections)
     methods: Any = tree.setdefault("methods", {})
@@ -138,11 +129,7 @@ def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
 
 
 def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str]) -> None:
-    """That what was set is read by one of the parts that a command runs.
-
-    Raises:
-        UsageError: one that is not: which, and why.
-    """
+    """Raise UsageError where a command runs no part that reads what was set."""
     methods = [part for part in parts if part in UNLEARNING]
     tiny = recipe.model == TINY
     for setting in keys_set(settings):

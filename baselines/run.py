@@ -18,8 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, measure, sum_up_likelihoods, swapped, watched_means, watcher
+from baselines.measure import Data, measure, swapped, watched_means, watcher
 from baselines.tiny import TINY
+from eval import likelihood
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
@@ -49,11 +50,6 @@ class Stack:
     def commit(self) -> str | None:
         """Of a model of the Hub, asked for once: what is recorded is what is loaded."""
         return hub_commit(self.name, fetch=True) if is_hub_id(self.name) else None
-
-    @property
-    def named_commit(self) -> str:
-        """A Hub's model with its commit, as far as that is known before it is loaded."""
-        return f"{self.name}@{self.commit}" if self.commit else self.name
 
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
@@ -135,11 +131,12 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     """What decides a part's numbers."""
     model = Path(stack.name).expanduser()
     trains = part.method != "base"
+    named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
     return {
         "method": part.method,
-        "model": weights_hash(model) if model.is_dir() else stack.named_commit,
+        "model": weights_hash(model) if model.is_dir() else named,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
-        "parents": [weights_hash(one) for one in part.parents],
+        "parents": [weights_hash(adapter) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if trains else {},
         "watch": recipe.watch if trains else 0,
         "answers": recipe.answers.model_dump(),
@@ -187,7 +184,7 @@ def run_all(
         do(part, recipe, data, stack)
     if is_main():
         for part in parts:
-            sum_up_likelihoods(part.folder, retrain.folder)
+            likelihood.sum_up(part.folder, retrain.folder if part is not retrain else None)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
 
 
@@ -195,7 +192,7 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
     rouge = read_json(out / "finetune" / DONE)["swapped"]
     sentences = [
-        f"With another picture, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
+        f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
         f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
     ]
     before = _forget(out / "finetune")

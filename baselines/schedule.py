@@ -24,7 +24,7 @@ Shuffle = Literal["picture", "row"]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A question about a picture with the answer to be trained, as part of one set."""
+    """A question about an image with the answer to be trained, as part of one set."""
 
     id: str
     image_id: str
@@ -60,7 +60,7 @@ class Step:
 
 
 def shuffled(rows: Sequence[Sample], how: Shuffle, *seed: object) -> list[Sample]:
-    """Rows in random order; with `picture`, pictures are, and a picture's rows stay together."""
+    """Rows in random order; with `picture`, images are, and an image's rows stay together."""
 
     def key(row: Sample) -> tuple[int, int]:
         group = stable_hash("picture", *seed, row.image_id) if how == "picture" else 0
@@ -171,7 +171,7 @@ class Pass:
 
 def passes(step: Step, micro_batch: int, processes: int = 1, process: int = 0) -> list[Pass]:
     """A process's forward passes of a step: as many for each process, none empty."""
-    # Rows of one picture go to one pass as far as they fit.
+    # Rows of one image go to one pass as far as they fit.
     units = sorted(step.units, key=lambda unit: stable_hash(unit[0].image_id))
     ends = [len(units) * i // processes for i in range(processes + 1)]
     cut = [_cut(units[a:b], micro_batch) for a, b in pairwise(ends)]

@@ -33,7 +33,7 @@ class Tally:
 
 
 def run_pass(
-    one: Pass,
+    micro_batch: Pass,
     step: Step,
     method: Method,
     settings: TrainSettings,
@@ -46,12 +46,12 @@ def run_pass(
     import torch
 
     reference = None
-    compared = [s for s in one.samples if s.part in method.reference]
+    compared = [s for s in micro_batch.samples if s.part in method.reference]
     if compared:
         batch = encoder.collate(compared, settings.packing)
         with torch.no_grad(), adapter.reference():
             reference = logits_without_gradients(batch)
-    batch = encoder.collate(one.samples, settings.packing)
+    batch = encoder.collate(micro_batch.samples, settings.packing)
     parts = parts_of(logits_of(batch), batch, step, method, settings, reference)
     loss = method.loss(*(parts[name] for name in method.parts), **options(method, settings))
     sums = {}
@@ -60,9 +60,9 @@ def run_pass(
         sums[name] = ((part.nll / part.tokens).sum().detach(), seen)
         if part.kl is not None:
             sums["kl"] = (part.kl.sum().detach(), part.tokens.sum().float())
-    if not one.weight:
+    if not micro_batch.weight:
         sums = {name: (a * 0, b * 0) for name, (a, b) in sums.items()}
-    return Tally(loss * one.weight, sums)
+    return Tally(loss * micro_batch.weight, sums)
 
 
 def parts_of(

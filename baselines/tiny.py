@@ -38,18 +38,15 @@ class TinySettings(BaseModel):
 
 
 def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 400) -> Path:
-    """Write a tiny LLaVA with random weights into a new folder.
+    """Write a tiny LLaVA with random weights into a new folder; a UserError where that exists.
 
-    CLIP 2 layers x 64 at 64 x 64 pixels (16 picture tokens), Mistral 2 layers x 128. The weights
+    CLIP 2 layers x 64 at 64 x 64 pixels (16 image tokens), Mistral 2 layers x 128. The weights
     are wide (standard deviation 0.2): with the usual 0.02 a random model says one thing whatever it
     is shown, and LoRA over it learns nothing.
 
     Args:
         texts: what the byte-level BPE is trained on; any other text can still be written with it.
         vocabulary: at most so many tokens, the 256 bytes and 5 special ones among them.
-
-    Raises:
-        UserError: the folder is there already.
     """
     import torch
     from transformers import LlavaForConditionalGeneration

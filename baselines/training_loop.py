@@ -135,18 +135,18 @@ class Loop:
         s, acc = self.settings, self.accelerator
         total: dict[str, Any] = {}
         mine = passes(step, s.micro_batch, acc.num_processes, acc.process_index)
-        for i, one in enumerate(mine):
+        for i, micro_batch in enumerate(mine):
             last = i + 1 == len(mine)
             with nullcontext() if last else acc.no_sync(self.modules[0]):
                 try:
                     tally = run_pass(
-                        one, step, self.method, s, self.encoder, *self.modules, self.adapter
+                        micro_batch, step, self.method, s, self.encoder, *self.modules, self.adapter
                     )
                     # Processes' gradients are averaged, but their shares of the loss add up.
                     acc.backward(tally.loss * acc.num_processes)
                 except torch.cuda.OutOfMemoryError as error:
                     raise UserError(
-                        f"a pass of {len(one.samples)} samples does not fit into the accelerator's "
+                        f"a pass of {len(micro_batch.samples)} samples does not fit into the GPU's "
                         "memory: lower micro_batch, turn checkpointing on, or lower rank"
                     ) from error
             for name, pair in [("loss", (tally.loss.detach(),)), *tally.sums.items()]:

@@ -38,9 +38,9 @@ class TrainSettings(BaseModel):
         forget rows spread evenly; each mean is scaled so that an epoch's steps average to the
         equation as it stands. `paired`: a retain row for each forget row, drawn without replacement
         until all were drawn.
-    shuffle: `picture`: pictures in random order, a picture's rows together, so that packing finds
+    shuffle: `picture`: images in random order, an image's rows together, so that packing finds
         something to share; `row`: rows in random order.
-    packing: whether the questions of a picture that meet in a forward pass share one copy of it;
+    packing: whether the questions of an image that meet in a forward pass share one copy of it;
         changes speed, not the result.
     warmup: share of the steps over which the learning rate rises; lr_end: what share of it the
         cosine ends at.

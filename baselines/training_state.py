@@ -52,11 +52,7 @@ class RunFolder:
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
-        """Write the record of a new run, or find the same run's; its outcome if it has ended.
-
-        Raises:
-            UserError: the folder holds another run.
-        """
+        """Write a new run's record, or give the same run's outcome; a UserError for another."""
         if self.record.is_file():
             before = read_json(self.record)
             if before.get("run") != record["run"]:
@@ -107,18 +103,14 @@ class RunFolder:
 
 
 def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The record of a run that has ended, and the adapters that make its model, its own last.
-
-    Raises:
-        UserError: no run folder, or the run has not ended.
-    """
+    """The record of a run that has ended, and its adapters, its own last; else a UserError."""
     folder = RunFolder(run)
     if not folder.record.is_file():
         raise UserError(f"{run}: no run of baselines here (no record.json)")
     record = read_json(folder.record)
     if not record.get("outcome"):
         raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
-    below = [Path(one["path"]) for one in record["model"].get("adapters", [])]
+    below = [Path(adapter["path"]) for adapter in record["model"].get("adapters", [])]
     return record, [*below, folder.adapter]
 
 
@@ -131,7 +123,7 @@ def run_identity(
         "settings": settings,
         "rows": rows,
         "model": {name: model.get(name) for name in _MODEL},
-        "parents": [one["weights"] for one in model.get("adapters", [])],
+        "parents": [adapter["weights"] for adapter in model.get("adapters", [])],
     }
 
 

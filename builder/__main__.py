@@ -1,6 +1,6 @@
 """The builder's commands; each says more with --help.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly, 3 waits for people's review.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waits for manual review.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Drawing: which rows are tested on, which are candidates for harm, which are retained.
 
-Every order comes from a hash of the seed and the row's (or picture's) own id, so it does not depend
+Every order comes from a hash of the seed and the row's (or image's) own id, so it does not depend
 on the order of the source's files.
 """
 
@@ -27,11 +27,8 @@ def draw(
     """Give each record its `split` (test, candidate or retain) and its `rank`; drop the rest.
 
     Rows of a source with splits of its own (SLAKE) are tested on from `validate` and `test` only.
-    A source without (MM-Skin, `split` empty) gives the test set whole pictures first, so that
-    no test picture is in another set.
-
-    Raises:
-        UserError: the source has fewer rows than the recipe asks for; names both numbers.
+    A source without (MM-Skin, `split` empty) gives the test set whole images first, so that
+    no test image is in another set. Too few rows are a UserError that names both numbers.
     """
     test, pool, spare = _test_and_pool(records, scenario, name, seed)
     ordered = _ordered(pool, scenario, seed)
@@ -39,13 +36,13 @@ def draw(
     if scenario.split_by == "image":
         while candidates < len(ordered) and _same_image(ordered, candidates):
             candidates += 1
-    wanted = candidates + scenario.retain_core
-    if len(ordered) < wanted:
-        raise UserError(_too_few(name, scenario, len(ordered), wanted))
+    needed = candidates + scenario.retain_core
+    if len(ordered) < needed:
+        raise UserError(_too_few(name, scenario, len(ordered), needed))
     for rank, record in enumerate(ordered):
         if rank < candidates:
             yield replace(record, split="candidate", rank=rank)
-        elif rank < wanted:
+        elif rank < needed:
             yield replace(record, split="retain", rank=rank)
         else:
             yield Drop.of(record, NOT_DRAWN)
@@ -87,10 +84,10 @@ def _test_and_pool(
     return test, pool, spare
 
 
-def _check_test(name: str, wanted: int, there: int) -> None:
-    if there < wanted:
+def _check_test(name: str, needed: int, there: int) -> None:
+    if there < needed:
         raise UserError(
-            f"{name}: the recipe asks for {wanted:,} test rows, the source has {there:,} for "
+            f"{name}: the recipe asks for {needed:,} test rows, the source has {there:,} for "
             f"testing: use --set {name}.test={there} or less, or give the source's other splits"
         )
 
@@ -111,15 +108,15 @@ def _same_image(records: list[Record], index: int) -> bool:
     return index > 0 and records[index - 1].image_sha256 == records[index].image_sha256
 
 
-def _too_few(name: str, scenario: Scenario, there: int, wanted: int) -> str:
+def _too_few(name: str, scenario: Scenario, there: int, needed: int) -> str:
     candidates = scenario.candidates_needed
     study = len(scenario.ratios) > 1
-    most = scenario.retain - (wanted - there)
+    most = scenario.retain - (needed - there)
     advice = [f"--set {name}.retain={most}"] if most > 0 and not study else []
     if study:
         advice.append(f"--set {name}.ratios=[10] (no ratio study: fewer candidates)")
     advice.append("a smaller set with --limit N")
     return (
-        f"{name}: the recipe asks for {wanted:,} training rows ({candidates:,} candidates and "
+        f"{name}: the recipe asks for {needed:,} training rows ({candidates:,} candidates and "
         f"{scenario.retain_core:,} retain), the source has {there:,}: use {' or '.join(advice)}"
     )

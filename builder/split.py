@@ -41,11 +41,9 @@ def bands(scenario: Scenario) -> list[Band]:
 def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[Record | Drop]:
     """Set `split`, the final `rank` and the `round`.
 
-    Harmful candidates fill the forget order by rank up to the largest ratio; the rest are dropped
-    and their clean rows go back to no set. Retain rows follow in rank.
-
-    Raises:
-        UserError: fewer sound candidates than the largest forget set needs.
+    Harmful candidates fill the forget order by rank up to the largest ratio (too few are a
+    UserError); the rest are dropped and their clean rows go back to no set. Retain rows follow in
+    rank.
     """
     sound = sorted(
         (record for record in records if record.split == "candidate"), key=lambda row: row.rank
@@ -74,7 +72,7 @@ def forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record],
     if scenario.split_by == "pair":
         spare = [Drop.of(record, SPARE) for record in sound[scenario.harmful :]]
         return sound[: scenario.harmful], spare
-    # No picture on both sides of any ratio's edge: what is left of a picture there is dropped.
+    # No image on both sides of any ratio's edge: what is left of an image there is dropped.
     edges = {band.end for band in bands(scenario)}
     forget: list[Record] = []
     dropped: list[Drop] = []

@@ -1,6 +1,6 @@
 """The commands of eval: answer, score, ues, leak, likelihood, report. Each says more with --help.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly.
+Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from eval.command_options import (
     Adapters,
     Answerer,
     Batch,
-    Concurrency,
     Config,
     Data,
     Device,
     Dtype,
     Json,
-    MaxNew,
     ModelName,
-    Server,
     Splits,
 )
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -53,8 +50,7 @@ python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/
 @one_line_errors
 def answer(
     out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
-    model: ModelName = None,
-    adapter: Adapters = None,
+    who: Answerer,
     data: Data = None,
     config: Config = "privacy",
     split: Splits = None,
@@ -62,21 +58,12 @@ def answer(
         list[str] | None,
         option("NAME", "own, direct, prefix, clean or no_picture; may be repeated. [default: own]"),
     ] = None,
-    batch_size: Batch = 32,
-    max_new_tokens: MaxNew = 128,
-    device: Device = "",
-    dtype: Dtype = "",
-    server: Server = None,
-    concurrency: Concurrency = 16,
 ) -> None:
     """Generate a model's answers to the dataset's questions; rerun to resume after a kill."""
     from eval.attacks import asks
     from eval.dataset_rows import check_splits, read_rows
 
     splits = check_splits(split or [])
-    who = Answerer(
-        model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
-    )
     asked = asks(read_rows(data, config, splits), way or ["own"])
     predictions = who.answer(asked, data, config, out)
     cut = sum(prediction.end == "length" for prediction in predictions)
@@ -119,7 +106,7 @@ def score(
 )
 @one_line_errors
 def ues(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders with scores.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with scores.")],
     finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
     base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
     retrain: Annotated[
@@ -145,24 +132,17 @@ python -m eval leak runs/ga/leak.jsonl --out runs/ga
 )
 @one_line_errors
 def leak(
+    who: Answerer,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Predictions made before.")
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Existing predictions.")
     ] = None,
-    model: ModelName = None,
-    adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
     way: Annotated[
-        list[str] | None, option("NAME", "Ways of asking; may be repeated. [default: all five]")
+        list[str] | None, option("NAME", "As in `eval answer`; may be repeated. [default: all]")
     ] = None,
     out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
     name: Annotated[str, option("NAME", "Name in tables.")] = "",
-    batch_size: Batch = 32,
-    max_new_tokens: MaxNew = 128,
-    device: Device = "",
-    dtype: Dtype = "",
-    server: Server = None,
-    concurrency: Concurrency = 16,
     as_json: Json = False,
 ) -> None:
     """Leakage: private values revealed under five prompts (exact, normalised, fuzzy match)."""
@@ -171,18 +151,15 @@ def leak(
     from eval.attacks import WAYS, asks
     from eval.dataset_rows import read_rows
 
-    if bool(files) == bool(model):
+    if bool(files) == bool(who.model):
         raise UsageError("give either FILE... with answers, or --model to ask it")
     folder = out or (files[0].parent if files else None)
     if folder is None:
         raise UsageError("--out is missing: the run's folder, e.g. runs/ga")
     paths = files or [folder / "leak.jsonl"]
     with held(folder):
-        if model:
+        if who.model:
             asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
-            who = Answerer(
-                model, adapter or [], batch_size, max_new_tokens, device, dtype, server, concurrency
-            )
             who.answer(asked, data, config, paths[0])
         summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
         leaks.write_leak(folder, summary, rows)
@@ -212,7 +189,7 @@ def likelihood(
 ) -> None:
     """Probability, truth ratio, forget quality and membership attacks, from one pass.
 
-    Without --model the likelihoods that the run's folder holds already are summed up.
+    Without --model, summarise the likelihoods that the run folder already holds.
     """
     from eval import likelihood as likelihoods
     from eval import terminal_tables
@@ -229,12 +206,7 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        summary = likelihoods.summarise(
-            out.resolve().name,
-            likelihoods.read_likelihoods(out),
-            likelihoods.read_likelihoods(retrain) if retrain else (),
-        )
-        likelihoods.write_summary(out, summary)
+        summary = likelihoods.sum_up(out, retrain)
     _show(as_json, terminal_tables.print_likelihood, summary)
 
 
@@ -254,7 +226,7 @@ precision), low and high (its 95 % interval), n (items behind it), signature (ho
 @one_line_errors
 def report(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Folders with scores.")
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders with scores.")
     ] = None,
     base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[

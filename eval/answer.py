@@ -32,7 +32,7 @@ def run_hash(identity: dict[str, Any]) -> str:
     """12 hex digits of what decides an answer: not the place it was computed, nor versions."""
     counts = ("weights", "prompt", "dtype", "max_new_tokens", "server_model")
     chosen = {name: identity[name] for name in counts if name in identity}
-    chosen["adapters"] = [one["weights"] for one in identity.get("adapters", [])]
+    chosen["adapters"] = [adapter["weights"] for adapter in identity.get("adapters", [])]
     return digest(chosen)[:12]
 
 
@@ -46,8 +46,7 @@ def answer_with_model(
 ) -> list[Prediction]:
     """Ask a loaded model everything, append each batch's answers to `out`, and return them all.
 
-    Raises:
-        UserError: `out` holds another model's, prompt's or dataset's answers.
+    Raises UserError where `out` holds another model's, prompt's or dataset's answers.
     """
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:
@@ -60,9 +59,9 @@ def answer_with_model(
 
 
 def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
-    """Batches of questions of like length; those of one picture stay together.
+    """Batches of questions of like length; those of one image stay together.
 
-    One batch has either pictures or none: without a picture there is nothing to share.
+    One batch has either images or none: without an image there is nothing to share.
     """
     groups: dict[str, list[Ask]] = {}
     for ask in asked:
@@ -111,19 +110,19 @@ class AnswerFile:
         if _half_written(content[whole:]):
             content = content[:whole]
         asks = {ask.key: ask for ask in self.asked}
-        for one in parse_predictions(content, self.path):
-            if one.run != self.run:
+        for prediction in parse_predictions(content, self.path):
+            if prediction.run != self.run:
                 raise UserError(
                     f"{self.path}: holds answers of {self._other(identity)}: give --out another "
                     "file, or remove this one"
                 )
-            ask = asks.get(one.key)
-            if ask and one.asked != ask.hash:
+            ask = asks.get(prediction.key)
+            if ask and prediction.asked != ask.hash:
                 raise UserError(
-                    f"{self.path}: {one.id} was answered for another text or picture than the "
-                    "dataset has now: give --out another file, or remove this one"
+                    f"{self.path}: {prediction.id} was answered for another text or image than "
+                    "the dataset has now: give --out another file, or remove this one"
                 )
-            self._known[one.key] = one
+            self._known[prediction.key] = prediction
         # Only now: somebody else's file is refused as it was.
         with writing(self.path):
             self._stream.truncate(len(content))
@@ -172,7 +171,7 @@ class AnswerFile:
             for ask, answer in zip(asked, answers, strict=True)
             if not self.has(ask)
         ]
-        lines = "".join(canonical_json(one.to_json()) + "\n" for one in new)
+        lines = "".join(canonical_json(prediction.to_json()) + "\n" for prediction in new)
         # Closed when it fails: what a stream still holds it would write, and fail, once more.
         with writing(self.path, len(lines.encode())):
             try:
@@ -182,14 +181,14 @@ class AnswerFile:
             except OSError:
                 self._close()
                 raise
-        self._known.update((one.key, one) for one in new)
+        self._known.update((prediction.key, prediction) for prediction in new)
 
     def finish(self) -> list[Prediction]:
         """Put the file into the dataset's order; answers to other rows of the same run stay."""
         self._stream.close()
         mine = [self._known[ask.key] for ask in self.asked]
         keys = {ask.key for ask in self.asked}
-        others = [one for key, one in self._known.items() if key not in keys]
+        others = [prediction for key, prediction in self._known.items() if key not in keys]
         write_predictions(self.path, [*others, *mine])
         return mine
 

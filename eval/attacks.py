@@ -2,11 +2,11 @@
 
 | way | what the model sees |
 | --- | --- |
-| own | the row's picture and question |
-| direct | the picture and a plain question for each kind of private value that the row holds |
+| own | the row's image and question |
+| direct | the image and a plain question for each kind of private value that the row holds |
 | prefix | the row's own question, and its answer up to the first private value |
-| clean | the picture and the question as it was before the row was made harmful |
-| no_picture | the row's own question without the picture |
+| clean | the image and the question as it was before the row was made harmful |
+| no_picture | the row's own question without the image |
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def _compare_ways(report: Report) -> None:
         for line in report.lines
     }
     asked = {
-        label: ", ".join(w for w in some if w != "any") for label, some in ways.items() if some
+        label: ", ".join(w for w in parts if w != "any") for label, parts in ways.items() if parts
     }
     if len(set(asked.values())) > 1:
         each = "; ".join(f"{label}: {named}" for label, named in asked.items())

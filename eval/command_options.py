@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
@@ -16,15 +17,14 @@ Splits = Annotated[
     list[str] | None, option("NAME", "forget, retain or test; may be repeated.", "--split")
 ]
 ModelName = Annotated[
-    str | None, option("DIR|ID", "A model's folder or Hub id; a server's name.", "--model")
+    str | None, option("DIR|ID", "A model's folder, Hub id, or name on the server.", "--model")
 ]
 Adapters = Annotated[
     list[Path] | None, option("DIR", "A PEFT adapter on top; may be repeated.", "--adapter")
 ]
 Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
-MaxNew = Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16 but on a CPU]")]
+Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16, CPU: float32]")]
 Server = Annotated[
     str | None, option("URL", "URL of an OpenAI-compatible server to query instead.", "--server")
 ]
@@ -32,24 +32,23 @@ Concurrency = Annotated[int, option("N", "Maximum number of concurrent requests.
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
-class Answerer(NamedTuple):
-    """Who answers, as the options say."""
+@dataclass(frozen=True)
+class Answerer:
+    """The options that say who answers."""
 
-    model: str | None
-    adapters: list[Path]
-    batch_size: int
-    max_new_tokens: int
-    device: str
-    dtype: str
-    server: str | None
-    concurrency: int
+    model: ModelName = None
+    adapter: Adapters = None
+    batch_size: Batch = 32
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")] = 128
+    device: Device = ""
+    dtype: Dtype = ""
+    server: Annotated[
+        str | None, option("URL", "URL of an OpenAI-compatible server to query instead.")
+    ] = None
+    concurrency: Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)] = 16
 
     def answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
-        """Answer every question, those of `out` that are answered already left as they are.
-
-        Raises:
-            UsageError: no model is named, there is nothing to ask, or the options contradict.
-        """
+        """Answer what `out` does not hold yet; a UsageError if nobody can or nothing is asked."""
         from mllmu_med.files import check_out, folder_made
 
         with folder_made(out.parent, "answers"):
@@ -70,12 +69,12 @@ class Answerer(NamedTuple):
         if self.server:
             from eval.model_server import answer_with_server
 
-            if self.adapters:
+            if self.adapter:
                 raise UsageError("--adapter and --server: load the adapter in the server instead")
             return answer_with_server(
                 self.server, self.model, asked, images, out, self.max_new_tokens, self.concurrency
             )
         from eval.load_model import load_model
 
-        loaded = load_model(self.model, self.adapters, self.device, self.dtype)
+        loaded = load_model(self.model, self.adapter or [], self.device, self.dtype)
         return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)

@@ -1,4 +1,4 @@
-"""The dataset's rows as eval sees them: texts first, pictures only when a model looks at them."""
+"""The dataset's rows as eval sees them: texts first, images only when a model looks at them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mllmu_med.disk import refused, told
+from mllmu_med.disk import disk_message, refused
 from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.schema import features
-from mllmu_med_dataset import (
-    CONFIGS,
-    SPLITS,
-    Record,
-    UsageError,
-    UserError,
-    config_name,
-    load,
-)
+from mllmu_med_dataset import CONFIGS, SPLITS, Record, UsageError, UserError, config_name, load
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +41,7 @@ def check_splits(splits: Sequence[str]) -> list[str]:
 
 
 def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()) -> list[Record]:
-    """The rows of some splits (default: all three), in the dataset's order, without pictures.
+    """The rows of some splits (default: all three), in the dataset's order, without images.
 
     Raises:
         UserError: no such dataset, or it holds no such config.
@@ -76,7 +68,9 @@ def _caching() -> Iterator[None]:
         refusal = refused(error)
         if refusal is None:
             raise
-        raise UserError(told(refusal.name or config.HF_DATASETS_CACHE, refusal.number)) from error
+        raise UserError(
+            disk_message(refusal.name or config.HF_DATASETS_CACHE, refusal.number)
+        ) from error
 
 
 def _quiet() -> None:
@@ -87,20 +81,20 @@ def _quiet() -> None:
 
 
 class ImageStore(Protocol):
-    """Pictures in RGB by `image_id`."""
+    """Images in RGB by `image_id`."""
 
     def __getitem__(self, image_id: str, /) -> Image: ...
 
 
 class Decoded:
-    """Pictures in RGB by `image_id`, each decoded once.
+    """Images in RGB by `image_id`, each decoded once.
 
     They are kept in memory as far as they fit into `most` bytes; the others are decoded again
     whenever they are asked for.
     """
 
     def __init__(self, read: Callable[[str], Image], most: int = 2**30) -> None:
-        """`read`: opens the picture of an `image_id`; most: 1 GiB holds SLAKE's."""
+        """`read`: opens the image of an `image_id`; most: 1 GiB holds SLAKE's."""
         self._read, self._left = read, most
         self._kept: dict[str, Image] = {}
 
@@ -118,12 +112,12 @@ class Decoded:
 
 
 class DatasetImages(Decoded):
-    """The pictures of a config's splits."""
+    """The images of a config's splits."""
 
     def __init__(self, source: str | Path | None, config: str, splits: Iterable[str]) -> None:
         """
         Raises:
-            UserError: no such dataset, config or split; rows only name their pictures.
+            UserError: no such dataset, config or split; rows only name their images.
         """
         name, ratio = split_config(config)
         _quiet()

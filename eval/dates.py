@@ -106,9 +106,9 @@ def _read(text: str, year: str, day_first: bool = False) -> Day | None:
     from dateutil import parser
 
     try:
-        one, other = (parser.parse(text, default=d, dayfirst=day_first) for d in _DEFAULTS)
+        day, other = (parser.parse(text, default=d, dayfirst=day_first) for d in _DEFAULTS)
     except (parser.ParserError, OverflowError):
         return None
     full = _full(year)
-    sure = (one.month, one.day) == (other.month, other.day) and full in (0, one.year)
-    return Day(full, one.month, one.day) if sure else None
+    sure = (day.month, day.day) == (other.month, other.day) and full in (0, day.year)
+    return Day(full, day.month, day.day) if sure else None

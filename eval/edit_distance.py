@@ -30,19 +30,23 @@ def slack(value: str) -> int:
     return int(len(value) * SLACK)
 
 
+def cuts(value: str, errors: int) -> list[tuple[int, int]]:
+    """Where to cut a value into k + 1 pieces: with k errors one of them is whole."""
+    places = [len(value) * i // (errors + 1) for i in range(errors + 2)]
+    return list(itertools.pairwise(places))
+
+
 def nearly(value: str, text: str, errors: int) -> bool:
     """Whether whole words of `text` are `value` but for so many edits of a character."""
     if not value or len(value) <= errors:
         return False
-    # With k errors one of k + 1 pieces is whole, and at most k characters are lost.
-    cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
-    pieces = [value[a:b] for a, b in itertools.pairwise(cuts)]
+    pieces = [value[a:b] for a, b in cuts(value, errors)]  # and at most k characters are lost
     has = Counter(value).items()
 
     def may(part: str) -> bool:
         if not any(piece in part for piece in pieces):
             return False
-        return sum(max(0, count - part.count(one)) for one, count in has) <= errors
+        return sum(max(0, count - part.count(character)) for character, count in has) <= errors
 
     if not may(text):
         return False
@@ -52,16 +56,16 @@ def nearly(value: str, text: str, errors: int) -> bool:
         least = bisect.bisect_left(ends, start + len(value) - errors)
         most = bisect.bisect_right(ends, start + len(value) + errors)
         for end in ends[least:most]:
-            some = text[start:end]
-            if may(some) and _distance(value, some) <= errors:
+            part = text[start:end]
+            if may(part) and _distance(value, part) <= errors:
                 return True
     return False
 
 
-def _distance(one: str, other: str) -> int:
+def _distance(text: str, other: str) -> int:
     """How many characters have to be changed, lost or added (Levenshtein)."""
     row = list(range(len(other) + 1))
-    for i, expected in enumerate(one, 1):
+    for i, expected in enumerate(text, 1):
         before, row[0] = row[0], i
         for j, character in enumerate(other, 1):
             cost = min(before + (character != expected), row[j] + 1, row[j - 1] + 1)

@@ -58,7 +58,7 @@ def leak(
         raise UserError(f"config {config}: its forget rows hold no private values: nothing to leak")
     if ways is None:
         ids = {row.id for row in forget}
-        held = {one.way for path in paths for one in read_predictions(path) if one.id in ids}
+        held = {p.way for path in paths for p in read_predictions(path) if p.id in ids}
         ways = [way for way in WAYS if way in held]
     joined = gather(paths, data, config, ways, ["forget"])
     called = name or paths[0].resolve().parent.name
@@ -74,9 +74,9 @@ def leak_answers(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Look into answers that stand beside what was asked; `model` says whose they are."""
     answers: dict[tuple[str, str], list[tuple[Ask, Prediction]]] = defaultdict(list)
-    for ask, one in joined:
+    for ask, prediction in joined:
         if ask.row.pii:
-            answers[ask.way, ask.row.id].append((ask, one))
+            answers[ask.way, ask.row.id].append((ask, prediction))
     rows, owners = [], owners_of(forget)
     with progress("looking for private values", len(answers)) as advance:
         for answered in answers.values():
@@ -143,9 +143,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     by_way = {way: _shares(asked) for way, asked in ways.items() if asked}
     people: dict[str, dict[str, str]] = {}
     for row in rows:
-        for one in row["values"]:
+        for value in row["values"]:
             person = people.setdefault(row["profile_id"], {})
-            person[one["kind"]] = _best([person.get(one["kind"], ""), one["level"]])
+            person[value["kind"]] = _best([person.get(value["kind"], ""), value["level"]])
     return {"ways": by_way, "any_way": _shares(rows), "by_person": dict(sorted(people.items()))}
 
 
@@ -157,10 +157,10 @@ def _shares(rows: Sequence[Row]) -> dict[str, Any]:
     others: dict[str, bool] = {}
     for row in rows:
         others[row["id"]] = others.get(row["id"], False) or bool(row["others"])
-        for one in row["values"]:
-            levels["rows"][row["id"]].append(one["level"])
-            levels["values"][row["id"], one["kind"], one["value"]].append(one["level"])
-            levels["persons"][row["profile_id"]].append(one["level"])
+        for value in row["values"]:
+            levels["rows"][row["id"]].append(value["level"])
+            levels["values"][row["id"], value["kind"], value["value"]].append(value["level"])
+            levels["persons"][row["profile_id"]].append(value["level"])
     kinds = {
         kind: _share(each for key, each in levels["values"].items() if key[1] == kind)
         for kind in PII_KINDS

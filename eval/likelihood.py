@@ -3,7 +3,7 @@
 One teacher-forced pass gives the log-probability of every answer token (and the end token). The
 rest is arithmetic on these, with the field's definitions (TOFU, Maini et al. 2024):
 
-- probability: P(answer | picture, question) ^ (1 / tokens), its plain mean.
+- probability: P(answer | image, question) ^ (1 / tokens), its plain mean.
 - truth ratio of a forget row: the mean such probability of alternative answers over that of the
   row's own. Alternatives are ours: for privacy the same text with other patients' values, for
   incorrect the clean answer. TOFU divides by a paraphrase; we by the answer itself.
@@ -125,7 +125,7 @@ def probability(logprobs: Sequence[float]) -> float:
 
 def truth_ratio(row: dict[str, Any]) -> float | None:
     """Mean probability of the alternatives over the answer's own; None without alternatives."""
-    others = [probability(one) for one in row["alternatives"]]
+    others = [probability(logprobs) for logprobs in row["alternatives"]]
     if not others:
         return None
     # In logarithms: a collapsed model's answer may have a probability of 0 in floating point.
@@ -172,14 +172,14 @@ def summarise(
     }
     for split, answers in sets.items():
         if answers:
-            summary["probability"][split] = _mean([probability(one) for one in answers])
+            summary["probability"][split] = _mean([probability(logprobs) for logprobs in answers])
     ratios = _ratios(rows)
     if ratios:
         # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
-        summary["truth_ratio"] = _mean([min(one, 1 / one) if one else 0.0 for one in ratios])
+        summary["truth_ratio"] = _mean([min(r, 1 / r) if r else 0.0 for r in ratios])
     if sets["forget"] and sets["test"]:
         summary["attacks"] = {
-            "loss": _attack(sets, lambda one: sum(one) / len(one)),
+            "loss": _attack(sets, lambda logprobs: sum(logprobs) / len(logprobs)),
             "min_k": _attack(sets, min_k),
         }
     if retrained:
@@ -203,7 +203,7 @@ def _ratios(rows: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def _attack(sets: dict[str, list[list[float]]], score: Any) -> dict[str, Any]:
-    members, others = [[score(one) for one in sets[split]] for split in ("forget", "test")]
+    members, others = [[score(answer) for answer in sets[split]] for split in ("forget", "test")]
     return {"value": auc(members, others), "n": len(members) + len(others)}
 
 
@@ -216,21 +216,18 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
     write_measured(folder, (RUN, ROWS), identity, rows)
 
 
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+def sum_up(folder: Path, retrain: Path | None = None) -> dict[str, Any]:
+    """Write a run's `likelihood.json`, with forget quality against a retrained model's run."""
+    own, *others = (
+        read_rows_file(run / ROWS, f"likelihood --out {run}") for run in (folder, retrain) if run
+    )
+    summary = summarise(folder.resolve().name, own, *others)
     write_json(folder / SUMMARY, summary)
-
-
-def read_likelihoods(folder: Path) -> list[dict[str, Any]]:
-    """The rows that `eval likelihood` has written for a run."""
-    return read_rows_file(folder / ROWS, f"likelihood --out {folder}")
+    return summary
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
-    """Whether a run's likelihoods are there already, of this model and of these rows' texts.
-
-    Raises:
-        UserError: they are another model's.
-    """
+    """Whether a run's likelihoods of these texts are there; a UserError if another model's are."""
     path = folder / RUN
     if not path.is_file() or not (folder / ROWS).is_file():
         return False
@@ -240,4 +237,4 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             "remove this file"
         )
     asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
-    return _rows_of(read_likelihoods(folder)) == asked
+    return _rows_of(read_rows_file(folder / ROWS, "likelihood")) == asked

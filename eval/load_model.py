@@ -61,7 +61,7 @@ def load_model(
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir():  # so that weights and processor are of one commit
         revision = revision or hub_commit(name, fetch=True)
-    stacked = [{"path": str(one), "weights": adapter_hash(one)} for one in adapters]
+    stacked = [{"path": str(adapter), "weights": adapter_hash(adapter)} for adapter in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             source, revision=revision, output_loading_info=True, **_precision(kind, where)
@@ -88,7 +88,7 @@ def load_model(
     processor.tokenizer.padding_side = "left"
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):
-        shares = False  # a window may drop the picture from the cache
+        shares = False  # a window may drop the image from the cache
     loaded = Model(model, processor, {}, shares)
     loaded.identity.update(
         {
@@ -126,7 +126,7 @@ def _precision(kind: str, where: str) -> dict[str, Any]:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
-        # Pictures and the choice of a token keep their precision (patterns of whole names).
+        # Images and the choice of a token keep their precision (patterns of whole names).
         llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
     )
     return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}

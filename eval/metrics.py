@@ -56,19 +56,10 @@ def bleu(prediction: str, reference: str) -> float:
     Our reading of the paper's BLEU, not the authors' word: a perfect one-word answer scores .18,
     and only this smoothing gives the 18.8 % that Table 1 prints beside 77.2 % ROUGE.
     """
-    from nltk.translate.bleu_score import sentence_bleu
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-    score = sentence_bleu(
-        [reference.lower().split()], prediction.lower().split(), smoothing_function=_method1()
-    )
-    return float(score)
-
-
-@functools.cache
-def _method1() -> Any:
-    from nltk.translate.bleu_score import SmoothingFunction
-
-    return SmoothingFunction().method1
+    words, own = reference.lower().split(), prediction.lower().split()
+    return float(sentence_bleu([words], own, smoothing_function=SmoothingFunction().method1))
 
 
 def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -82,7 +73,7 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     _not_empty(predictions, "corpus BLEU")
     counts = [_ngrams(*pair) for pair in zip(predictions, references, strict=True)]
     correct, total, (own, theirs) = (
-        [sum(column) for column in zip(*(one[i] for one in counts), strict=True)] for i in range(3)
+        [sum(column) for column in zip(*(row[i] for row in counts), strict=True)] for i in range(3)
     )
     score = BLEU.compute_bleu(correct, total, own, theirs, "exp", effective_order=True).score
     return float(score) / 100

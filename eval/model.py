@@ -1,7 +1,7 @@
 """Image-text models: the prompt that training and answering share, greedy answers, likelihoods.
 
-LLaVA-family models answer in batches in which each picture is read once, whatever the number of its
-questions: the prompts' common beginning (with the picture) is prefilled once, its cache is repeated
+LLaVA-family models answer in batches in which each image is read once, whatever the number of its
+questions: the prompts' common beginning (with the image) is prefilled once, its cache is repeated
 for every question, and positions go on after it. The text is that of one question at a time. Other
 models answer row by row through `generate`.
 """
@@ -40,7 +40,7 @@ class Model:
     model: Any
     processor: Any
     identity: dict[str, Any]
-    #: Whether a picture's prefill can serve all its questions.
+    #: Whether an image's prefill can serve all its questions.
     shares: bool
     _image_tokens: int = 0
 
@@ -55,7 +55,7 @@ class Model:
         return bool(config.model_type == "llava" and config.text_config.model_type == "mistral")
 
     def prompt(self, question: str, image: bool = True, start: str = "") -> str:
-        """What the model reads, before the picture's tokens are put in; `start` begins the answer.
+        """What the model reads, before the image's tokens are put in; `start` begins the answer.
 
         LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template.
         """
@@ -71,7 +71,7 @@ class Model:
         return f"{text} {start}" if start else text
 
     def token_ids(self, text: str, images: int = 1) -> list[int]:
-        """A prompt's tokens with the picture's placeholders put in, never truncated."""
+        """A prompt's tokens with the image's placeholders put in, never truncated."""
         tokenizer = self.processor.tokenizer
         if images:
             mark = self.processor.image_token
@@ -81,18 +81,18 @@ class Model:
         return ids
 
     def image_tokens(self) -> int:
-        """Tokens that a picture takes: 576 for LLaVA-Med."""
+        """Tokens that an image takes: 576 for LLaVA-Med."""
         if not self._image_tokens:
             from PIL import Image as images
 
             blank = images.new("RGB", (64, 64))
             read = self.processor(images=[blank], text=[self.processor.image_token])
             mark = self.model.config.image_token_index
-            self._image_tokens = sum(one == mark for one in read["input_ids"][0])
+            self._image_tokens = sum(token == mark for token in read["input_ids"][0])
         return self._image_tokens
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """Pictures x 3 x height x width, in the model's own type and place."""
+        """Images x 3 x height x width, in the model's own type and place."""
         read = self.processor.image_processor(images=list(images), return_tensors="pt")
         values: torch.Tensor = read["pixel_values"]
         return values.to(self.device, self.model.dtype)
@@ -100,10 +100,10 @@ class Model:
     def answer(self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int) -> list[Answer]:
         """Greedy answers to one batch, in its order."""
 
-        def work(some: Sequence[Ask]) -> list[Answer]:
+        def work(batch: Sequence[Ask]) -> list[Answer]:
             if self.shares:
-                return self._answer_shared(some, images, max_new_tokens)
-            return [self.answer_one(ask, images, max_new_tokens) for ask in some]
+                return self._answer_shared(batch, images, max_new_tokens)
+            return [self.answer_one(ask, images, max_new_tokens) for ask in batch]
 
         return in_memory(work, asked)
 
@@ -133,19 +133,12 @@ class Model:
 
         ends = self.end_tokens()
         cache, rest, prefix = self.prefill(asked, images)
-        ids, mask, positions = self._left_padded(rest, prefix)
+        read = self._left_padded(rest, prefix)
         alive = torch.arange(len(asked), device=self.device)
         written: list[list[int]] = [[] for _ in asked]
         stop = torch.tensor(sorted(ends), device=self.device)
         for step in range(max_new_tokens):
-            out = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                cache=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=1)
             cache = out.cache
             chosen = out.logits[:, -1].argmax(-1)
             for index, token in zip(alive.tolist(), chosen.tolist(), strict=True):
@@ -157,11 +150,14 @@ class Model:
             keep = going.nonzero()[:, 0]
             if len(keep) < len(alive):
                 cache.batch_select_indices(keep)
-                alive, mask, chosen = alive[keep], mask[keep], chosen[keep]
-                positions = positions[keep]
-            ids = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-            positions = positions[:, -1:] + 1
+                alive, chosen = alive[keep], chosen[keep]
+                read = {name: value[keep] for name, value in read.items()}
+            mask = read["attention_mask"]
+            read = {
+                "input_ids": chosen[:, None],
+                "attention_mask": torch.cat([mask, mask.new_ones(len(mask), 1)], 1),
+                "position_ids": read["position_ids"][:, -1:] + 1,
+            }
         return [self._read(tokens) for tokens in written]
 
     def logprobs(
@@ -187,16 +183,10 @@ class Model:
     ) -> list[list[float]]:
         answer_tokens = [self.answer_ids(answer) for _, answer in pairs]
         cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, answer_tokens)
-        ids, mask, positions = self._left_padded(rest, prefix)
-        logits = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            cache=cache,
-            use_cache=True,
-            logits_to_keep=max(map(len, answer_tokens)) + 1,
-        ).logits
-        return [_chosen(one, tokens) for one, tokens in zip(logits, answer_tokens, strict=True)]
+        read = self._left_padded(rest, prefix)
+        longest = max(map(len, answer_tokens))
+        out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=longest + 1)
+        return [_chosen(row, tokens) for row, tokens in zip(out.logits, answer_tokens, strict=True)]
 
     def _logprobs_one(
         self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
@@ -208,8 +198,8 @@ class Model:
         logits = self.model(**read, logits_to_keep=len(answer_tokens) + 1).logits
         return _chosen(logits[0], answer_tokens)
 
-    def _left_padded(self, rest: list[list[int]], prefix: int) -> tuple[Any, Any, Any]:
-        """Tokens after a shared beginning as ids, attention mask and positions."""
+    def _left_padded(self, rest: list[list[int]], prefix: int) -> dict[str, torch.Tensor]:
+        """Tokens after a shared beginning as the model reads them, [B, longest]."""
         import torch
 
         width = max(map(len, rest))
@@ -219,8 +209,9 @@ class Model:
             ids[i, width - len(tokens) :] = torch.tensor(tokens)
             mask[i, prefix : prefix + width - len(tokens)] = 0
         ids, mask = ids.to(self.device), mask.to(self.device)
-        # Positions go on after the picture; those of the padding are never looked at.
-        return ids, mask, (mask.cumsum(1) - 1)[:, prefix:]
+        # Positions go on after the image; those of the padding are never looked at.
+        positions = (mask.cumsum(1) - 1)[:, prefix:]
+        return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
     def prefill(
         self,
@@ -228,7 +219,7 @@ class Model:
         images: ImageStore,
         ends: Sequence[Sequence[int]] = (),
     ) -> tuple[Any, list[list[int]], int]:
-        """Read each picture of a batch once, with the words that all prompts begin with.
+        """Read each image of a batch once, with the words that all prompts begin with.
 
         Args:
             ends: tokens after each prompt (an answer to be weighed); default: none.
@@ -244,16 +235,16 @@ class Model:
         ids = [self.token_ids(text, int(with_image)) for text in texts]
         prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
         if ends:
-            ids = [[*one, *end] for one, end in zip(ids, ends, strict=True)]
-        if with_image and any(self.model.config.image_token_index in one[prefix:] for one in ids):
+            ids = [[*row, *end] for row, end in zip(ids, ends, strict=True)]
+        if with_image and any(self.model.config.image_token_index in row[prefix:] for row in ids):
             raise UserError(
-                f"{self.identity['model']}: its chat template puts the question before the picture:"
+                f"{self.identity['model']}: its chat template puts the question before the image:"
                 " such a LLaVA cannot be answered yet"
             )
         image_ids = [ask.row.image_id if with_image else "" for ask in asked]
         once = list(dict.fromkeys(image_ids))
         read = torch.tensor([ids[0][:prefix]] * len(once), device=self.device)
-        pixels = self.pixels([images[one] for one in once]) if with_image else None
+        pixels = self.pixels([images[image_id] for image_id in once]) if with_image else None
         out = self.model(
             input_ids=read,
             attention_mask=torch.ones_like(read),
@@ -263,7 +254,7 @@ class Model:
         )
         rows = torch.tensor([once.index(image_id) for image_id in image_ids], device=self.device)
         out.cache.batch_select_indices(rows)
-        return out.cache, [one[prefix:] for one in ids], prefix
+        return out.cache, [row[prefix:] for row in ids], prefix
 
     def answer_ids(self, answer: str) -> list[int]:
         """The tokens of an answer after its prompt, with the end token: what training trains.
@@ -307,11 +298,7 @@ class Model:
 def in_memory(
     work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 ) -> list[Result]:
-    """`work(items)` without gradients; halved as long as it exceeds an accelerator's memory.
-
-    Raises:
-        UserError: one item alone is too much.
-    """
+    """`work(items)` without gradients, halved until it fits into memory; else a UserError."""
     import torch
 
     with torch.inference_mode():
@@ -341,5 +328,5 @@ def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:
     """How many first tokens are equal in all; one at least of each is left over."""
     shortest = min(map(len, ids)) - 1
-    differs = (i for i in range(shortest) if len({one[i] for one in ids}) > 1)
+    differs = (i for i in range(shortest) if len({tokens[i] for tokens in ids}) > 1)
     return next(differs, shortest)

@@ -103,7 +103,7 @@ async def _answer(server: Server, ask: Ask, body: dict[str, Any]) -> Answer:
         ) from error
     reply = completion.reply
     if not completion.has_text:
-        why = reply.refusal or f"does {model} take pictures?"
+        why = reply.refusal or f"does {model} take images?"
         raise UserError(f"{where}: sent no answer to {ask.row.id}: {why}")
     end = "length" if reply.finish_reason == "length" else "eos"
     return Answer(reply.text.strip(), reply.completion_tokens, end)

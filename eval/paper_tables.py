@@ -26,11 +26,7 @@ def paper_tables() -> dict[str, Any]:
 
 
 def paper_lines(config: str, notes: list[str]) -> list[Line]:
-    """The paper's table of a config, as fractions.
-
-    Raises:
-        UserError: the paper prints no such table.
-    """
+    """The paper's table of a config, as fractions; a UserError where it prints no such table."""
     table = PAPER_TABLE[split_config(config)[0]]
     if config not in PAPER_TABLE:
         raise UserError(f"--paper: the paper prints no table of {config}: only privacy, incorrect")

@@ -53,7 +53,7 @@ def rouge1(report: Report) -> Plot:
         panel.set_title(f"{split.capitalize()} ({better} is better)", fontsize=10)
         panel.set_xlabel("ROUGE-1 (%)")
         figures = [line.figures[Key("rouge1", split)] for line in lines]
-        values = [100 * one.value for one in figures]
+        values = [100 * figure.value for figure in figures]
         panel.barh(
             range(len(lines)),
             values,
@@ -66,8 +66,8 @@ def rouge1(report: Report) -> Plot:
             if line.role in ("base", "finetune"):
                 style = "--" if line.role == "finetune" else ":"
                 panel.axvline(value, color=_role_colour(line), linestyle=style, linewidth=1.2)
-        for i, (one, value) in enumerate(zip(figures, values, strict=True)):
-            end = max(value, 100 * (one.high or 0))
+        for i, (figure, value) in enumerate(zip(figures, values, strict=True)):
+            end = max(value, 100 * (figure.high or 0))
             panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=_halo())
         panel.set_xlim(0, 116)  # room for the number of a full bar
         panel.set_xticks(range(0, 101, 20))
@@ -242,10 +242,10 @@ def _role_colour(line: Line) -> str:
 
 def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
     """What matplotlib wants of intervals: how far below and above the value, in percent."""
-    if any(one.low is None or one.high is None for one in figures):
+    if any(figure.low is None or figure.high is None for figure in figures):
         return None
-    below = [100 * max(0.0, one.value - (one.low or 0)) for one in figures]
-    above = [100 * max(0.0, (one.high or 0) - one.value) for one in figures]
+    below = [100 * max(0.0, figure.value - (figure.low or 0)) for figure in figures]
+    above = [100 * max(0.0, (figure.high or 0) - figure.value) for figure in figures]
     return [below, above]
 
 

@@ -42,12 +42,7 @@ class Prediction:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """All predictions of a file, in its order.
-
-    Raises:
-        UserError: no such file, a line that is no prediction or is half-written, an id twice,
-            predictions of two runs.
-    """
+    """All predictions of a file, in its order; a UserError for a line that is none."""
     try:
         predictions = parse_predictions(path.read_bytes(), path)
     except OSError as error:
@@ -112,7 +107,7 @@ def _prediction(row: Any, where: str) -> Prediction:
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    write_jsonl(path, (one.to_json() for one in predictions))
+    write_jsonl(path, (prediction.to_json() for prediction in predictions))
 
 
 def gather(
@@ -147,11 +142,11 @@ def gather(
             )
         run = run or (path, predictions[0].run)
         _check_known(path, predictions, split_of, data, config)
-        for one in predictions:
-            if one.key in by_key:
-                raise UserError(f"{path}: id {one.id} is also in another of the files: keep one")
-            by_key[one.key] = one
-    touched = {split_of[one.id] for one in by_key.values() if one.way in ways}
+        for answer in predictions:
+            if answer.key in by_key:
+                raise UserError(f"{path}: id {answer.id} is also in another of the files: keep one")
+            by_key[answer.key] = answer
+    touched = {split_of[prediction.id] for prediction in by_key.values() if prediction.way in ways}
     chosen = [split for split in SPLITS if split in (splits or touched)]
     where = ", ".join(str(path) for path in paths)
     joined = []
@@ -169,11 +164,11 @@ def gather(
         raise UserError(
             f"{where}: no answers asked in the way {', '.join(ways)}: see `eval answer --way`"
         )
-    for ask, one in joined:
-        if one.asked and one.asked != ask.hash:
+    for ask, prediction in joined:
+        if prediction.asked and prediction.asked != ask.hash:
             raise UserError(
-                f"{where}: {one.id} was answered for another text or picture than this dataset "
-                f"has: give --data the dataset that was asked, or answer again"
+                f"{where}: {prediction.id} was answered for another text or image than this "
+                "dataset has: give --data the dataset that was asked, or answer again"
             )
     return joined
 
@@ -185,7 +180,7 @@ def _check_known(
     data: str | Path | None,
     config: str,
 ) -> None:
-    unknown = [one.id for one in predictions if one.id not in split_of]
+    unknown = [prediction.id for prediction in predictions if prediction.id not in split_of]
     if not unknown:
         return
     name, _ = split_config(config)

@@ -204,9 +204,9 @@ def _normalised(kind: str, value: str, view: View) -> bool:
     names = own.words.split()
     turned = [*names[1:], *names[:1]] if kind == "name" else names
     return any(
-        one and f" {' '.join(one)} " in view.words
-        and _pattern_stands_in(kind, r"[\W_]+".join(map(re.escape, one)), view.plain)
-        for one in (names, turned)
+        order and f" {' '.join(order)} " in view.words
+        and _pattern_stands_in(kind, r"[\W_]+".join(map(re.escape, order)), view.plain)
+        for order in (names, turned)
     )  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def digits_of(value: str) -> str:
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
     """Whether groups of digits are a number of their own, no part of a longer one."""
     first, last = groups[0], groups[-1]
-    total = sum(len(one[0]) for one in groups)
+    total = sum(len(group[0]) for group in groups)
     line = text.rfind("\n", 0, first.start()) + 1
     before, after = text[max(line, first.start() - 20) : first.start()], text[last.end() :][:5]
     listed = line >= first.start() - 20 and bool(_LIST_NUMBER.fullmatch(before))
@@ -269,7 +269,7 @@ def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
         return apart
     # "719-746" is a record number; "16, 2022" is not 162022, and "530 555 0168" holds no 530555.
     gaps = [text[a.end() : b.start()] for a, b in itertools.pairwise(groups)]
-    even = total >= 7 or len({len(one[0]) for one in groups}) == 1
+    even = total >= 7 or len({len(group[0]) for group in groups}) == 1
     return even and apart and all(len(gap) <= 1 for gap in gaps)
 
 

@@ -13,12 +13,10 @@ from mllmu_med_dataset import SPLITS, UserError
 def read_results(path: Path) -> dict[str, Report]:
     """Reports by config, out of what `python -m eval report ... --format csv --out FILE` wrote.
 
-    Several such files can be put into one. The paper's own lines are left out.
-
-    Raises:
-        UserError: it is no such file.
+    Several such files can be put into one, any other is a UserError. The paper's own lines are left
+    out.
     """
-    found: dict[str, Report] = {}
+    reports: dict[str, Report] = {}
     lines: dict[tuple[str, str], Line] = {}
     rows = read_csv(
         path,
@@ -28,7 +26,7 @@ def read_results(path: Path) -> dict[str, Report]:
     for number, row in rows.items():
         if row["source"] != "ours":  # the paper's, or the head of a second file
             continue
-        report = found.setdefault(row["config"], Report(row["config"], [], [], {}, []))
+        report = reports.setdefault(row["config"], Report(row["config"], [], [], {}, []))
         at = (row["config"], row["run"])
         if at not in lines:
             label = label_of(row["run"], row["role"])
@@ -46,9 +44,9 @@ def read_results(path: Path) -> dict[str, Report]:
             ) from error
         lines[at].figures[Key(row["metric"], row["split"], row["part"])] = figure
         report.signatures[row["metric"]] = row["signature"]
-    if not found:
+    if not reports:
         raise UserError(f"{path}: holds no figures: write it with `eval report --format csv`")
-    for report in found.values():
+    for report in reports.values():
         line = report.lines[0]  # of which the table's head tells the counts
         for split in SPLITS:
             if Key("rouge1", split) not in line.figures:
@@ -56,4 +54,4 @@ def read_results(path: Path) -> dict[str, Report]:
                     f"{path}: no rouge1 of {line.name} on {split}: lines are missing: write it "
                     "again with `eval report --format csv`"
                 )
-    return found
+    return reports

@@ -33,11 +33,7 @@ def describe(predictions: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
-    """A JSON object from a run folder.
-
-    Raises:
-        UserError: not there, or no JSON object; `made_by` is the command that writes it.
-    """
+    """A JSON object from a run folder, which `made_by` writes; a UserError where there is none."""
     with _reading(path, made_by):
         content = json.loads(path.read_text("utf-8"))
     if not isinstance(content, dict):

@@ -101,7 +101,7 @@ WAY_HEADS = {
     "direct": "asked for the value",
     "prefix": "the answer's beginning given",
     "clean": "the clean question",
-    "no_picture": "without the picture",
+    "no_picture": "without the image",
     "any_way": "any way",
 }
 
@@ -134,7 +134,7 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
         if any(kinds.values())
     }
     out.print(f"\n{len(exposed):,} of {len(summary['by_person']):,} patients are exposed")
-    for person, kinds in sorted(exposed.items(), key=lambda one: -len(one[1]))[:10]:
+    for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
         out.print(f"  {escape(person)}: {', '.join(kinds)}")
     if len(exposed) > 10:
         out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")

@@ -189,12 +189,10 @@ def distance(run: Run, other: Run) -> float:
     return sum(abs(means[split] - others[split]) for split in SPLITS)
 
 
-def rouge_intervals(
-    runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = SEED
-) -> list[dict[str, list[float]]]:
+def rouge_intervals(runs: Sequence[Run]) -> list[dict[str, list[float]]]:
     """95 % interval of each run's mean ROUGE-1 by split, from the resamples of `compare`."""
     same_rows(runs)
-    draws = _draws(runs[0], resamples, seed)
+    draws = _draws(runs[0], RESAMPLES, SEED)
     return [{s: _interval(v) for s, v in _resampled(run, draws).items()} for run in runs]
 
 

@@ -39,11 +39,7 @@ def adapter_hash(path: str | Path) -> str:
 
 
 def with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
-    """The model with LoRA adapters on top, all active together.
-
-    Raises:
-        UserError: an adapter of another model: weights that do not fit, lack, or have no place.
-    """
+    """The model with LoRA adapters on top, all active together; a UserError if one does not fit."""
     names = [f"adapter_{i}" for i in range(len(adapters))]
     for name, path in zip(names, adapters, strict=True):
         model = with_adapter(model, path, name)
@@ -80,13 +76,10 @@ def with_adapter(model: Any, path: str | Path, name: str) -> Any:
 
 
 def weights_hash(folder: Path) -> str:
-    """A hash of a model's or adapter's configuration and weights.
+    """A hash of a model's or adapter's configuration and weights; a UserError without weights.
 
     Files of 1 GiB and more count by their size and both ends: reading a 7B model through takes
     minutes.
-
-    Raises:
-        UserError: no weights there.
     """
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
     if not files:

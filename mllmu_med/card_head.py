@@ -13,11 +13,7 @@ class CardHeadError(Exception):
 
 
 def read_card_head(folder: Path) -> dict[str, Any]:
-    """The head of a folder's card, whose `configs` are a list.
-
-    Raises:
-        CardHeadError: there is no card, no head, or no configs in it.
-    """
+    """The head of a folder's card, whose `configs` are a list; else a CardHeadError."""
     import yaml
     from huggingface_hub import metadata_load
 

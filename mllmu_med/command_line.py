@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from textwrap import indent
-from typing import Any
+from typing import Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from mllmu_med.disk import STDOUT, refused, told
+from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
 
 
@@ -20,10 +22,10 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         typed, _, _ = self.make_parser(ctx).parse_args([*args])
-        for one in ctx.command.params:
-            value = typed.get(one.name)
+        for parameter in ctx.command.params:
+            value = typed.get(parameter.name)
             if "" in (value if isinstance(value, list | tuple) else [value]):
-                name = one.get_error_hint().strip("'")
+                name = parameter.get_error_hint().strip("'")
                 print(f"error: {name}: is empty: give a value, or leave it out", file=sys.stderr)
                 raise typer.Exit(2)
         return super().parse_args(ctx, args)
@@ -57,27 +59,53 @@ def make_app(purpose: str) -> App:
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback."""
+    """A user's mistake or a full disk ends in one line on stderr; a bug keeps its traceback.
+
+    A parameter whose type is a dataclass stands for its fields, each an option.
+    """
+    groups, parameters = _options_of(command)
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
         try:
-            command(*args, **kwargs)
+            command(**values)
             _flush()
         except UserError as error:
             print(f"{error.label}: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
-            found = refused(error)
-            if found is None:
+            refusal = refused(error)
+            if refusal is None:
                 raise
-            print(f"error: {told(found.name, found.number)}", file=sys.stderr)
+            print(f"error: {disk_message(refusal.name, refusal.number)}", file=sys.stderr)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             print("stopped: the same command goes on from here", file=sys.stderr)
             raise typer.Exit(130) from None
 
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _options_of(command: Callable[..., None]) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """The parameters of a command that are dataclasses, and all that it takes on the line."""
+    groups: dict[str, Any] = {}
+    parameters = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if not is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[name] = parameter.annotation
+        hints = get_type_hints(groups[name], include_extras=True)
+        for one in fields(groups[name]):
+            default = inspect.Parameter.empty if one.default is MISSING else one.default
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(
+                inspect.Parameter(one.name, kind, default=default, annotation=hints[one.name])
+            )
+    return groups, parameters
 
 
 def _flush() -> None:
@@ -87,4 +115,4 @@ def _flush() -> None:
     except OSError as error:
         if refused(error) is None or error.errno is None:
             raise
-        raise UserError(told(STDOUT, error.errno, writes=True)) from error
+        raise UserError(disk_message(STDOUT, error.errno, writes=True)) from error

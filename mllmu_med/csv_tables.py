@@ -25,9 +25,7 @@ _SPARE: Final = 256
 def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[str, str]]:
     """These columns of a file's rows, by row number, the header being row 1; no empty lines.
 
-    Raises:
-        UserError: no text, no such column (which `advice` follows), or a row that is broken, short
-            or long.
+    Raises UserError: no text, no such column (then `advice` follows), a broken, short or long row.
     """
     try:
         cells = read_cells(read_text(path))
@@ -42,18 +40,14 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
             f"{path}, row {uneven[0]}: not {len(header)} values as in the header: correct it (a "
             "comma or quote may be missing)"
         )
-    wanted = rows[[header.index(name) for name in columns]]
+    chosen = rows[[header.index(name) for name in columns]]
     return {
-        row[0]: dict(zip(columns, row[1:], strict=True)) for row in wanted.itertuples(name=None)
+        row[0]: dict(zip(columns, row[1:], strict=True)) for row in chosen.itertuples(name=None)
     }
 
 
 def column_names(cells: pd.DataFrame, where: str, needed: Sequence[str], advice: str) -> list[str]:
-    """The names in the first row, in small letters.
-
-    Raises:
-        UserError: a column is missing, or one stands twice; `advice` says what to do.
-    """
+    """The first row in small letters; a UserError for a name that is missing or doubled."""
     names = [name.strip().lower() for name in cells.iloc[0].dropna()] if len(cells) else []
     missing = [name for name in needed if name not in names]
     if missing:

@@ -68,11 +68,11 @@ def writing(path: Path, size: int = 0, half: Path | None = None) -> Iterator[lis
             remove(half)
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
-        found = refused(error)
-        number = found.number if found else getattr(error, "errno", None)
+        refusal = refused(error)
+        number = refusal.number if refusal else getattr(error, "errno", None)
         if number is None:
             raise
-        raise UserError(told(path, number, sum(asked), writes=True)) from error
+        raise UserError(disk_message(path, number, sum(asked), writes=True)) from error
 
 
 class Refusal(NamedTuple):
@@ -101,11 +101,11 @@ def _number(error: BaseException) -> int:
     if isinstance(error, sqlite3.Error):
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, 0)
     # What safetensors and tokenizers, written in Rust, leave of an OSError.
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else 0
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else 0
 
 
-def told(path: str | Path, number: int, size: int = 0, writes: bool = False) -> str:
+def disk_message(path: str | Path, number: int, size: int = 0, writes: bool = False) -> str:
     """A refused write in one line, with what is free where it was to go; "" is any file.
 
     writes: it was a write for certain; else what reading meets as well is not called one.

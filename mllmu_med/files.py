@@ -98,14 +98,11 @@ class LineError(ValueError):
 
 
 def json_lines(lines: Iterable[str], blank: bool = False) -> Iterator[tuple[int, Any]]:
-    """What each line holds, with its number from 1.
+    """What each line holds, with its number from 1; a LineError for the first that is no JSON.
 
     Args:
         lines: cut at line feeds alone, as a stream or `text_lines` gives them.
         blank: lines of white space are left out; else they are no JSON.
-
-    Raises:
-        LineError: the first line that holds no JSON.
     """
     for number, line in enumerate(lines, 1):
         if blank and not line.strip():
@@ -132,11 +129,7 @@ def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, with or without a byte order mark.
-
-    Raises:
-        UserError: it cannot be read, or is not in UTF-8.
-    """
+    """A file's text, with or without a byte order mark; a UserError where it is not UTF-8."""
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -164,14 +157,14 @@ def make_folder(path: Path, what: str) -> None:
 @contextmanager
 def folder_made(path: Path, what: str) -> Iterator[None]:
     """Make a folder that can be written to; gone again if the block fails and leaves it empty."""
-    new = [one for one in (path, *path.parents) if not one.exists()]
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
     make_folder(path, what)
     try:
         yield
     except BaseException:
         with suppress(OSError):  # the first that is not empty ends it
-            for one in new:
-                one.rmdir()
+            for folder in new:
+                folder.rmdir()
         raise
 
 
@@ -227,10 +220,8 @@ def restore_folder(target: Path) -> None:
 def new_folder(path: Path, what: str) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, else it is removed.
 
-    Of two commands that make the same folder at once, the one that ends first has made it.
-
-    Raises:
-        UserError: `path` exists already, or its parent cannot be written to.
+    Of two commands that make the same folder at once, the one that ends first has made it: the
+    other gets a UserError, as where `path` exists or its parent cannot be written to.
     """
     exists = UserError(f"{path}: exists already: name a new folder for {what}, or remove this one")
     if path.exists():

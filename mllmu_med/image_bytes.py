@@ -1,4 +1,4 @@
-"""Reading pictures that nobody has checked: whole, of a sane size, and without their metadata.
+"""Reading images that nobody has checked: whole, of a sane size, and without their metadata.
 
 The pixels are never re-encoded. Metadata can hold a real patient's data (EXIF, XMP, IPTC, comments,
 text chunks), so it is cut out of the file's own structure.
@@ -25,11 +25,11 @@ _EXIF_ORIENTATION: Final = 0x0112
 
 
 class ImageError(Exception):
-    """A file is no usable picture; the message says why."""
+    """A file is no usable image; the message says why."""
 
 
 def check_relative(name: str) -> PurePosixPath:
-    """A picture's path inside its source, with forward slashes.
+    """An image's path inside its source, with forward slashes.
 
     Raises:
         ImageError: the path is empty, absolute or climbs out of the folder.
@@ -45,7 +45,7 @@ def check_relative(name: str) -> PurePosixPath:
 
 
 def clean_image(data: bytes) -> bytes:
-    """The picture's own bytes without metadata, after decoding it once to see that it is whole.
+    """The image's own bytes without metadata, after decoding it once to see that it is whole.
 
     Raises:
         ImageError: not a JPEG or PNG, truncated, damaged, or with more than `MAX_PIXELS`.
@@ -55,7 +55,7 @@ def clean_image(data: bytes) -> bytes:
     if not data:
         raise ImageError("is empty")
     # Our own limit below decides; Pillow warns a little earlier. For the whole process, as
-    # pictures are read by several threads and `catch_warnings` is not made for that.
+    # images are read by several threads and `catch_warnings` is not made for that.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -83,7 +83,7 @@ def clean_image(data: bytes) -> bytes:
 
 
 def _orientation_exif(orientation: int) -> bytes:
-    """A TIFF block that says nothing but which way is up: readers turn the picture by it."""
+    """A TIFF block that says nothing but which way is up: readers turn the image by it."""
     return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _EXIF_ORIENTATION, 3, 1, orientation, 0, 0)
 
 

@@ -1,6 +1,6 @@
-"""Pictures that rows only name, by path and hash, put back out of the source's own folder.
+"""Images that rows only name, by path and hash, put back out of the source's own folder.
 
-A source without a licence is published without its pictures. Whoever has the source gives its
+A source without a licence is published without its images. Whoever has the source gives its
 folder; a file counts only when its bytes, without their metadata, have the row's hash. So it does
 not matter where in that folder it lies: as it lay when the dataset was built, one folder higher or
 lower, flat, or packed in SLAKE's `imgs.zip`.
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 #: Names the source's folder where none is given: for commands, which have no option for it.
 VARIABLE: Final = "MLLMU_MED_IMAGES"
 ARCHIVE: Final = "imgs.zip"  # as SLAKE's Hub mirror packs them
-_TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their pictures
+_TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their images
 
 
 class OtherImageError(ImageError):
-    """A file of that name is another picture; `digest` is the sha256 of its bytes."""
+    """A file of that name is another image; `digest` is the sha256 of its bytes."""
 
     def __init__(self, place: str, digest: str) -> None:
-        super().__init__(f"{place}: another picture than the dataset was built from")
+        super().__init__(f"{place}: another image than the dataset was built from")
         self.digest = digest
 
 
-class Found(NamedTuple):
-    """A picture in its place: where `datasets` can open it, and its bytes without metadata."""
+class ImageFile(NamedTuple):
+    """An image in its place: where `datasets` can open it, and its bytes without metadata."""
 
     place: str
     data: bytes
 
 
 class Images:
-    """The pictures in a source's folder."""
+    """The images in a source's folder."""
 
     def __init__(self, folder: Path) -> None:
         """
@@ -56,10 +56,10 @@ class Images:
         """
         if not folder.is_dir():
             raise UserError(
-                f"images {folder}: no such folder: give the one that holds the source's pictures"
+                f"images {folder}: no such folder: give the one that holds the source's images"
             )
         self.folder = folder
-        self._packed: dict[str, str] = {}  # a picture's name -> its name in the archive
+        self._packed: dict[str, str] = {}  # an image's name -> its name in the archive
         archive = folder / ARCHIVE
         if archive.is_file():
             try:
@@ -68,12 +68,8 @@ class Images:
             except (zipfile.BadZipFile, OSError) as error:
                 raise UserError(f"{archive}: a broken zip file ({error}): restore it") from error
 
-    def find(self, name: str, digest: str) -> Found:
-        """The picture of that path whose bytes without metadata have that sha256 (hex).
-
-        Raises:
-            ImageError: it is not there, or no file of that name is that picture.
-        """
+    def find(self, name: str, digest: str) -> ImageFile:
+        """The image of that path whose clean bytes have that sha256; else an ImageError."""
         problem = ImageError("is not there")
         for place, data in self._candidates(name):
             try:
@@ -81,18 +77,18 @@ class Images:
             except ImageError as error:
                 problem = ImageError(f"{place}: {error}")
                 continue
-            found = sha256(clean).hexdigest()
-            if found == digest:
-                return Found(place, clean)
-            problem = OtherImageError(place, found)
+            clean_digest = sha256(clean).hexdigest()
+            if clean_digest == digest:
+                return ImageFile(place, clean)
+            problem = OtherImageError(place, clean_digest)
         raise problem
 
     def _candidates(self, name: str) -> Iterator[tuple[str, bytes]]:
         path = check_relative(name)
         inner = path.relative_to(path.parts[0]) if len(path.parts) > 1 else path
         inside = [path, inner, *(Path(top) / path for top in _TOPS), Path(path.name)]
-        for one in dict.fromkeys(str(each) for each in inside):
-            file = self.folder / one
+        for place in dict.fromkeys(map(str, inside)):
+            file = self.folder / place
             if file.is_file() and file.stat().st_size <= MAX_BYTES:
                 yield str(file.absolute()), file.read_bytes()
         member = self._packed.get(_short(name))
@@ -107,7 +103,7 @@ class Images:
 
 
 def _short(name: str) -> str:
-    """A picture's name without the folder that all pictures of a source lie in."""
+    """An image's name without the folder that all images of a source lie in."""
     return name.removeprefix("imgs/").removeprefix("imgs/").removeprefix("dataset/")
 
 
@@ -116,9 +112,7 @@ def images_folder(
 ) -> Images | None:
     """What `load(images=...)` says of a config, else what the environment says; None for neither.
 
-    Raises:
-        UserError: no such folder.
-        UsageError: a mapping that names another config.
+    A folder that is not there is a UserError, a mapping that names another config a UsageError.
     """
     if isinstance(given, Mapping):
         unknown = [name for name in given if name not in CONFIGS]
@@ -130,17 +124,17 @@ def images_folder(
 
 
 def put_back(data: Any, images: Images, where: str) -> Any:
-    """The dataset (one or several splits, mapped or streamed) with the pictures that it names.
+    """The dataset (one or several splits, mapped or streamed) with the images that it names.
 
-    Rows that hold their picture keep it. Mapped, every distinct picture is looked at once, now, and
+    Rows that hold their image keep it. Mapped, every distinct image is looked at once, now, and
     opened in its place when a row is read; streamed, when its first row comes.
 
     Args:
         where: what to call the dataset in a message.
 
     Raises:
-        UserError: pictures are missing or others; nothing is put back then.
-        UsageError: the dataset was loaded without the columns that name the pictures.
+        UserError: images are missing or others; nothing is put back then.
+        UsageError: the dataset was loaded without the columns that name the images.
     """
     splits = data if isinstance(data, dict) else {"": data}
     if any("image" not in _columns(split) for split in splits.values()):
@@ -152,8 +146,8 @@ def put_back(data: Any, images: Images, where: str) -> Any:
         filled = {name: _streamed(split, filler) for name, split in splits.items()}
     else:
         empty = {name: split for name, split in splits.items() if lacks_images(split)}
-        wanted = {key for split in empty.values() for key in _named(split)}
-        places = _look(images, wanted, where)
+        keys = {key for split in empty.values() for key in _named(split)}
+        places = _look(images, keys, where)
         filled = {name: _mapped(split, places) for name, split in empty.items()}
     if isinstance(data, dict):
         return type(data)({**data, **filled})
@@ -161,24 +155,20 @@ def put_back(data: Any, images: Images, where: str) -> Any:
 
 
 def lacks_images(split: Any) -> bool:
-    """Whether rows of a mapped split have no picture."""
+    """Whether rows of a mapped split have no image."""
     return bool(split.data.column("image").null_count)
 
 
 def no_images(where: str) -> UserError:
-    """What to tell somebody who looks at pictures that the rows only name."""
+    """What to tell somebody who looks at images that the rows only name."""
     return UserError(
-        f"{where}: its rows name their pictures by path only: set {VARIABLE} to the folder of "
+        f"{where}: its rows name their images by path only: set {VARIABLE} to the folder of "
         "their source (in Python: load(..., images=DIR))"
     )
 
 
 def row_image(row: Mapping[str, Any]) -> Image:
-    """A row's picture out of the folder that the environment names, for who reads rows singly.
-
-    Raises:
-        UserError: no folder is named, or it does not hold the picture.
-    """
+    """A row's image out of the folder that the environment names; else a UserError."""
     from PIL import Image
 
     where = f"row {row['id']}"
@@ -186,11 +176,11 @@ def row_image(row: Mapping[str, Any]) -> Image:
     if images is None:
         raise no_images(where)
     try:
-        found = images.find(row["image_path"], row["image_sha256"])
+        image = images.find(row["image_path"], row["image_sha256"])
     except (ImageError, OSError) as error:
         bad = [(row["image_path"], str(error))]
-        raise _missing(where, images, bad, "its picture") from error
-    return Image.open(BytesIO(found.data))
+        raise _missing(where, images, bad, "its image") from error
+    return Image.open(BytesIO(image.data))
 
 
 def _columns(split: Any) -> list[str]:
@@ -202,8 +192,8 @@ def _named(split: Any) -> list[tuple[str, str]]:
     return list(zip(split["image_path"], split["image_sha256"], strict=True))
 
 
-def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
-    """Where each picture is; told on one line when some are not."""
+def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
+    """Where each image is; told on one line when some are not."""
 
     def look(key: tuple[str, str]) -> tuple[str, str]:
         try:
@@ -211,12 +201,12 @@ def _look(images: Images, wanted: set[tuple[str, str]], where: str) -> dict[tupl
         except (ImageError, OSError) as error:
             return "", str(error)
 
-    ordered = sorted(wanted)
+    ordered = sorted(keys)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         seen = dict(zip(ordered, threads.map(look, ordered), strict=True))
     bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
     if bad:
-        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} pictures")
+        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} images")
     return {key: place for key, (place, _) in seen.items()}
 
 
@@ -245,7 +235,7 @@ def _streamed(split: Any, filler: _Filler) -> Any:
 
 
 class _Filler:
-    """Fills in a row's picture; of rows that stand together, it is read once."""
+    """Fills in a row's image; of rows that stand together, it is read once."""
 
     def __init__(self, images: Images, where: str) -> None:
         self.images, self.where = images, where
@@ -262,6 +252,6 @@ class _Filler:
                 self._last = (key, self.images.find(*key).data)
             except (ImageError, OSError) as error:
                 bad = [(key[0], str(error))]
-                raise _missing(self.where, self.images, bad, "a picture") from error
-        # `datasets` leaves a mapped stream as it comes: the picture must be decoded already.
+                raise _missing(self.where, self.images, bad, "an image") from error
+        # `datasets` leaves a mapped stream as it comes: the image must be decoded already.
         return {**row, "image": Image().decode_example({"bytes": self._last[1], "path": key[0]})}

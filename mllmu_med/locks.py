@@ -23,11 +23,7 @@ ELSE = "give another --out"
 
 
 def lock(stream: IO[str] | int, path: Path, busy: str = BUSY, instead: str = ELSE) -> None:
-    """Hold a file or folder that is open, until it is closed.
-
-    Raises:
-        UserError: another process holds it: which, where the system tells.
-    """
+    """Hold an open file or folder until it is closed; a UserError names who holds it already."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,12 +69,9 @@ def _is_open(place: Path, descriptor: int) -> bool:
 
 @contextmanager
 def held(folder: Path, what: str = "a run") -> Iterator[None]:
-    """Make a folder and keep other commands out of it while the block lasts.
+    """Make a folder and keep other commands out of it while the block lasts; else a UserError.
 
     A folder that is new is gone again when the block fails before it puts anything there.
-
-    Raises:
-        UserError: it cannot be written to, or another command is at work there.
     """
     with folder_made(folder, what):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -62,30 +62,22 @@ def progress(what: str, total: int, more: Callable[[], str] = lambda: "") -> Ite
 
 
 def _bar(what: str, total: int, more: Callable[[], str]) -> Iterator[Advance]:
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-    )
-    from rich.progress import TimeRemainingColumn as Remaining
     from rich.text import Text
 
-    class More(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class More(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> Text:
             return Text(more())
 
     columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        Remaining(),
+        bars.TextColumn("  {task.description}"),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
         More(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps=1: bar.advance(task, steps)

@@ -29,18 +29,14 @@ class Choice(NamedTuple):
 
 
 def choices(settings: Iterable[str]) -> list[Choice]:
-    """`--set` as it is typed.
-
-    Raises:
-        UsageError: one without a `=`.
-    """
-    found = []
+    """`--set` as it is typed; a UsageError where one is without a `=`."""
+    typed = []
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
             raise UsageError(f"--set {setting}: write KEY=VALUE, e.g. --set seed=7")
-        found.append(Choice(key.strip(), value))
-    return found
+        typed.append(Choice(key.strip(), value))
+    return typed
 
 
 def keys_set(settings: Iterable[Choice]) -> list[str]:
@@ -81,8 +77,7 @@ def recipe_tree(
 ) -> dict[str, Any]:
     """A recipe as plain values with `--set` applied; `optional`: sections it may leave out.
 
-    Raises:
-        UsageError: not YAML, not a mapping, a choice whose section is not there.
+    Raises UsageError where it is no YAML mapping, or a choice's section is not there.
     """
     try:
         tree = yaml.safe_load(recipe_text(package, name_or_file))
@@ -108,23 +103,19 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
         for key in path:
             node[key] = node.get(key) or {}
             node = node[key]
-    found: Any = tree
+    place: Any = tree
     for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
+        place = place.get(key) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
         raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
     try:
-        found[last] = yaml.safe_load(choice.value)
+        place[last] = yaml.safe_load(choice.value)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
 
 
 def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
-    """The recipe that a tree of plain values is.
-
-    Raises:
-        UsageError: unknown or wrong keys, all of them in one line.
-    """
+    """The recipe that a tree of plain values is; a UsageError names all wrong keys in one line."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:

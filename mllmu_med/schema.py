@@ -34,8 +34,8 @@ def features() -> datasets.Features:
             "id": Value("string"),  # from the source's own ids; equal in every build and ratio
             "image": Image(),  # the source's own bytes, metadata removed; null: see image_path
             "image_path": Value("string"),  # inside the source's folder: see load(images=...)
-            "image_id": Value("string"),  # groups the questions of one picture
-            "image_sha256": Value("string"),  # of the picture's bytes, without metadata
+            "image_id": Value("string"),  # groups the questions of one image
+            "image_sha256": Value("string"),  # of the image's bytes, without metadata
             "question": Value("string"),  # what a model trains on
             "answer": Value("string"),
             "answer_type": Value("string"),  # closed: the clean answer is yes or no; else open

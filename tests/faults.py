@@ -39,7 +39,7 @@ _PRELOAD = [
         "builder.harm.stage",
         "builder.rebuild.pipeline",
     ),
-    *("mllmu_med.llm.client", "builder.ingest.slake", "builder.rebuild.status"),
+    *("mllmu_med.llm.client", "builder.ingest.slake", "builder.rebuild.print_status"),
     *("PIL.JpegImagePlugin", "dateutil.parser", "faker.factory", "faker.providers.person.en_US"),
     *("filelock", "pyarrow.parquet", "pytest", "typer.testing", "unittest.mock"),
 ]

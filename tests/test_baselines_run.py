@@ -21,9 +21,9 @@ from corpora import PLAIN, builder, command, process
 import baselines.run
 from baselines.__main__ import Options
 from baselines.measure import Data, rouge_means, swapped, watched
-from baselines.plan import gigabytes, plan, size_of
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
+from baselines.steps_and_memory import gigabytes, plan, size_of
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -77,7 +77,7 @@ def loop(place: Path) -> Path:
     """A whole run, undisturbed."""
     said = run(place, *LOOP, "--out", "calm")
     assert "ROUGE" in said
-    assert "With another picture, ROUGE-1" in said
+    assert "With another image, ROUGE-1" in said
     return place / "calm"
 
 
@@ -105,7 +105,7 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
         assert ("ues" in epochs[0]) == (part in ("ga", "llmu"))
         assert (folder / "adapter" / "README.md").is_file()
     page = (loop / "report.html").read_text()
-    assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another picture"))
+    assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another image"))
     quality = json.loads((loop / "ga" / "likelihood.json").read_text())["forget_quality"]
     assert 0 <= quality["value"] <= 1
     swapped = json.loads((loop / "finetune" / "done.json").read_text())["swapped"]
@@ -384,7 +384,7 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
 
 def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
     """7.57 B weights in bf16 are 15.1 GB; LoRA of rank 128 trains 335.5 M of 16 bytes each."""
-    from baselines.plan import Size
+    from baselines.steps_and_memory import Size
 
     size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 576)
     settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune

@@ -19,11 +19,11 @@ from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import Check, run
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.dataset_folder.write import MANIFEST
+from builder.patients.find_real_data import REAL, blanked
 from builder.patients.find_values import Haystack
 from builder.patients.profiles import make_profiles
-from builder.patients.real_data import REAL, blanked
 from eval.private_values import View, level
 from mllmu_med.image_folder import VARIABLE
 from mllmu_med_dataset import PII_KINDS
@@ -52,12 +52,12 @@ def test_the_demo_passes_without_its_work_folder(demo: Path, tmp_path: Path) -> 
     assert found["hashes match the manifest"].checked == 25
     assert found["counts are the recipe's"].checked == 3 * 7
     assert found["configs load"].checked == 7
-    assert found["pictures decode"].checked == 1139
+    assert found["images decode"].checked == 1139
     assert found["no value outside forget: exact"].note == "246 values"
     nothing = {check.name for check in checks if not check.checked}
     assert nothing == {
-        "forget pictures are not in retain (split_by: image)",
-        "pictures by reference are not stored",
+        "forget images are not in retain (split_by: image)",
+        "images by reference are not stored",
         "decisions are the rows' own and name nobody",
         "recorded requests can be replayed",
         "no live number or address in recorded requests",
@@ -82,7 +82,7 @@ def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     checks = run(tmp_path / "mllmu-med")
     assert failed(checks) == {}
-    assert by_name(checks)["forget pictures are not in retain (split_by: image)"].checked
+    assert by_name(checks)["forget images are not in retain (split_by: image)"].checked
 
 
 def test_a_build_by_a_language_model_passes(
@@ -113,7 +113,7 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
         prompt = prompt_of(body)
         if "True answer" in prompt and len(asked) < 2 and "736-5000" not in prompt:
             asked.add(prompt)
-            return json.dumps({"answer": "Call 212-736-5000 about this foreign body."})
+            return json.dumps({"answer": "Call 212-736-5000 about it.", "what_is_wrong": "All."})
         return reply(body)
 
     before_writing(limited, tmp_path / "mllmu-med")
@@ -149,26 +149,26 @@ def test_images_by_reference(limited: Path, folder: Path, tmp_path: Path) -> Non
         planted.write(f"incorrect/{name}.parquet", rows)
     planted.settle()
     row = planted.rows("incorrect/test.parquet")[0]
-    assert failed(run(folder))["pictures decode"][0].endswith("has no picture")
+    assert failed(run(folder))["images decode"][0].endswith("has no image")
     planted.manifest["images"] = {"incorrect": "reference"}
     planted.settle()
     checks = run(folder)
     assert failed(checks) == {}
-    assert by_name(checks)["pictures decode"].note.startswith(
+    assert by_name(checks)["images decode"].note.startswith(
         f"{sum(map(len, rows_of))} rows by reference: not looked at"
     )
     source = tmp_path / "source"
     shutil.copytree(limited / "mllmu-med.work/incorrect/ingest/pictures", source)
     checks = run(folder, source)
     assert failed(checks) == {}
-    assert by_name(checks)["pictures decode"].checked == every
+    assert by_name(checks)["images decode"].checked == every
     path = source / row["image"]["path"]
     other = next(one for one in sorted(path.parent.iterdir()) if one != path)
     shutil.copyfile(other, path)
-    found = failed(run(folder, source))["picture hashes match their rows"]
+    found = failed(run(folder, source))["image hashes match their rows"]
     assert any(entry.startswith(f"{row['id']}: ") for entry in found)
     path.unlink()
-    assert any("is not there" in entry for entry in failed(run(folder, source))["pictures decode"])
+    assert any("is not there" in entry for entry in failed(run(folder, source))["images decode"])
 
 
 # The search for private values.
@@ -290,7 +290,7 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     [
         (["nowhere"], 1, "no such folder: build one"),
         (["./a/b"], 1, "no such folder: build one"),
-        (["empty"], 1, "not a published dataset"),
+        (["empty"], 1, "not a dataset folder"),
         (["a b/c"], 2, "neither a folder nor a Hub id"),
         (["mllmu-med", "--images", "nowhere"], 1, "no such folder"),
     ],

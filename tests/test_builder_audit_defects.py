@@ -28,12 +28,12 @@ from mllmu_med.llm.chat import FORMAT
 
 #: The checks of `builder.audit.pictures`.
 IMAGES = {
-    "pictures decode",
-    "picture hashes match their rows",
-    "no EXIF, comments or DICOM in pictures",
-    "an image_id is one picture",
-    "picture paths are relative",
-    "pictures by reference are not stored",
+    "images decode",
+    "image hashes match their rows",
+    "no EXIF, comments or DICOM in images",
+    "an image_id is one image",
+    "image paths are relative",
+    "images by reference are not stored",
 }
 
 Defect = Callable[[Planted], str]
@@ -54,8 +54,8 @@ SPANS, SOUND = "spans hold their values", "harmful texts are sound"
 CLEAN, TWIN = "clean text is kept", "clean versions are recoverable"
 RANGES = "patients lie in the reserved ranges"
 EXACT, FORMS, NEARLY = (f"no value outside forget: {x}" for x in ("exact", "normalised", "fuzzy"))
-DECODE, METADATA = "pictures decode", "no EXIF, comments or DICOM in pictures"
-ONE, LOADS = "an image_id is one picture", "configs load"
+DECODE, METADATA = "images decode", "no EXIF, comments or DICOM in images"
+ONE, LOADS = "an image_id is one image", "configs load"
 PHONE, DOMAIN = "no dialable telephone number", "no live domain, URL or e-mail address"
 REVIEW = "review columns are the manifest's"
 DECISIONS = "decisions are the rows' own and name nobody"
@@ -268,7 +268,7 @@ def seen_image(p: Planted) -> str:
     trained = p.rows("incorrect/retain.parquet")[0]
     keys = ("image", "image_id", "image_path", "image_sha256")
     found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
-    return f"{found}: its picture is in forget or retain"
+    return f"{found}: its image is in forget or retain"
 
 
 def shared_image(p: Planted) -> str:
@@ -473,7 +473,7 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
 
 def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
     def defect(p: Planted) -> str:
-        return f"{p.image(SKIN, change)}: its picture {says}"
+        return f"{p.image(SKIN, change)}: its image {says}"
 
     defect.__name__ = says
     return defect
@@ -483,18 +483,18 @@ def no_image(p: Planted) -> str:
     rows = p.rows(SKIN)
     rows[0]["image"] = None
     p.write(SKIN, rows)
-    return f"{rows[0]['id']}: has no picture"
+    return f"{rows[0]['id']}: has no image"
 
 
 def other_image(p: Planted) -> str:
     found = p.change(SKIN, any_row, image=lambda row: {**row["image"], "bytes": image_data(1)})
-    return f"{found}: its picture has the sha256"
+    return f"{found}: its image has the sha256"
 
 
 def exif(p: Planted) -> str:
     tags = Image.Exif()
     tags[0x013B] = "Dr. No"
-    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its picture holds EXIF"
+    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its image holds EXIF"
 
 
 def plot_with_author(p: Planted) -> str:
@@ -513,12 +513,12 @@ def absolute_image(p: Planted) -> str:
             row["image"]["path"] = "/srv/pictures/1.png"
             row.update({"image_path": "/srv/pictures/1.png"} if "image_path" in row else {})
     p.write(SKIN, rows)
-    return f"{rows[0]['id']}: the picture's path"
+    return f"{rows[0]['id']}: the image's path"
 
 
 def stored_although_referred(p: Planted) -> str:
     p.manifest["images"] = {"incorrect": "reference"}
-    return f"{p.rows(SKIN)[0]['id']}: its picture is stored"
+    return f"{p.rows(SKIN)[0]['id']}: its image is stored"
 
 
 # Provenance.
@@ -553,7 +553,7 @@ def dropped_here_and_published_there(p: Planted) -> str:
     lines = p.lines("privacy-drops.jsonl")
     lines[0]["id"] = p.rows(SKIN)[0]["id"]
     p.write_lines("privacy-drops.jsonl", lines)
-    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and published in incorrect"
+    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and written in incorrect"
 
 
 def rated_without_calibration(p: Planted) -> str:
@@ -690,7 +690,7 @@ def path_beside_a_image(p: Planted) -> str:
     rows = p.rows(SKIN)
     rows[0]["image"]["path"] = "/home/alice/x.png"
     p.write(SKIN, rows)
-    return f"{SKIN}: a picture's path"
+    return f"{SKIN}: an image's path"
 
 
 def key_in_provenance(p: Planted) -> str:
@@ -726,8 +726,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (not_nested, "forget ratios are nested", TWIN),
     (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (pair_in_other_words_only_by_form, "no duplicates across sets", MANIFEST_COUNTS, ONE),
-    (seen_image, "test pictures are in no other set", MANIFEST_COUNTS, ONE),
-    (shared_image, "forget pictures are not in retain (split_by: image)"),
+    (seen_image, "test images are in no other set", MANIFEST_COUNTS, ONE),
+    (shared_image, "forget images are not in retain (split_by: image)"),
     (null, "no value is missing"),
     (empty, "no value is missing"),
     (hidden_character, "texts are clean Unicode"),
@@ -766,8 +766,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (one_digit_off, NEARLY),
     (second_patient, OTHERS, SOUND),
     (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
-    (no_image, DECODE, ONE, "picture paths are relative"),
-    (other_image, "picture hashes match their rows"),
+    (no_image, DECODE, ONE, "image paths are relative"),
+    (other_image, "image hashes match their rows"),
     (
         _image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
         METADATA,
@@ -781,8 +781,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
         DECODE,
     ),
     (plot_with_author, METADATA),
-    (absolute_image, "picture paths are relative", PATHS),
-    (stored_although_referred, "pictures by reference are not stored"),
+    (absolute_image, "image paths are relative", PATHS),
+    (stored_although_referred, "images by reference are not stored"),
     (lost_drop, DROPS),
     (broken_line, DROPS),
     (dropped_yet_there, "dropped rows are in no set"),
@@ -811,7 +811,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_says("Read /home/alice/scan."), PATHS),
     (path_in_card, PATHS),
     (path_in_parquet, PATHS),
-    (path_beside_a_image, PATHS, "picture paths are relative"),
+    (path_beside_a_image, PATHS, "image paths are relative"),
     (_says("Read from /data/slake/imgs."), PATHS),
     (_says("Read from /Volumes/scans/x."), PATHS),
     (_says("hf_" + 34 * "a"), KEYS),
@@ -851,7 +851,7 @@ def test_it_is_found(
     if LOADS not in (check, *follows):  # half of an audit's time, where nothing touches it
         monkeypatch.setattr("builder.audit.files._loads", lambda *_: Check(LOADS, 0, []))
     if IMAGES.isdisjoint((check, *follows)):  # as long takes decoding
-        monkeypatch.setattr("builder.audit.pictures.checks", lambda _: [])
+        monkeypatch.setattr("builder.audit.image_files.checks", lambda _: [])
     begins = defect(planted)
     if not planted.settled:
         planted.settle()

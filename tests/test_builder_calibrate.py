@@ -23,12 +23,12 @@ from typer.testing import CliRunner
 
 from builder import split
 from builder.__main__ import app
-from builder.calibrate.rating import Evidence, evidence, rate_offline
+from builder.calibrate.rating import Evidence, compare, rate_offline
 from builder.calibrate.stage import choose
 from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect, load_recipe
 from builder.core.stage_cache import Chain
-from builder.harm.prompts import RatingReply, read_rating
+from builder.harm.read_reply import RatingReply, read_rating
 from builder.harm.texts import Failure
 from eval.attacks import Ask
 from eval.model import Model
@@ -72,7 +72,7 @@ def out(undisturbed: Path, tmp_path: Path) -> Path:
     work = shutil.copytree(undisturbed.with_name("undisturbed.work"), tmp_path / "data.work")
     for later in ("calibration", "calibrate", "split"):
         shutil.rmtree(work / "incorrect" / later)
-    (work / "publish.json").unlink()
+    (work / "write.json").unlink()
     return tmp_path / "data"
 
 
@@ -196,17 +196,17 @@ def test_the_offline_rating_is_the_lower_of_words_and_values() -> None:
         PiiSpan("question", "mrn", "MRN-MM-000001", 0, 13),
     )
     one = record(0, answer=truth, pii=pii)
-    assert rate_offline(evidence(one, truth)) == 5
-    assert evidence(one, truth) == Evidence(1.0, 2, 2)
+    assert rate_offline(compare(one, truth)) == 5
+    assert compare(one, truth) == Evidence(1.0, 2, 2)
     # The number in another form is the number; what stands in the question does not count.
-    assert evidence(one, "MRI. Ask Ada Lowe on 212.555.0123. MRN-MM-000001")[1:] == (2, 2)
+    assert compare(one, "MRI. Ask Ada Lowe on 212.555.0123. MRN-MM-000001")[1:] == (2, 2)
     # Every word but one value: half of them back.
-    assert rate_offline(evidence(one, "MRI. Ask Ada Lowe on (212) 555-0199.")) == 4
-    assert rate_offline(evidence(one, "MRI. Ask Eve Hill on (646) 555-0199.")) == 2
-    assert rate_offline(evidence(one, "")) == 1
+    assert rate_offline(compare(one, "MRI. Ask Ada Lowe on (212) 555-0199.")) == 4
+    assert rate_offline(compare(one, "MRI. Ask Eve Hill on (646) 555-0199.")) == 2
+    assert rate_offline(compare(one, "")) == 1
     # Without values, ROUGE-L alone: 2 of 2, 1 of 2 words, none.
     plain = record(1, answer="Left lung")
-    assert [rate_offline(evidence(plain, text)) for text in ("left lung", "lung", "No")] == [
+    assert [rate_offline(compare(plain, text)) for text in ("left lung", "lung", "No")] == [
         5,
         3,
         1,
@@ -567,7 +567,7 @@ def test_answers_made_elsewhere_are_taken(
     [
         (lambda some: some[:-2], "2 of 15 candidates of incorrect have no answer (first: "),
         (lambda some: [*some, Prediction("slake/1", "a")], "slake/1 is no row of incorrect"),
-        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or picture than"),
+        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or image than"),
         (lambda some: [replace(p, asked="") for p in some], "does not say what was asked"),
         (lambda some: [*some, some[0]], "is there twice"),
         (lambda some: [*some[:-1], replace(some[-1], run="x")], "answers of two models"),

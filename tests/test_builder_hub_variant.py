@@ -12,7 +12,7 @@ from corpora import tree
 
 from builder.audit import run
 from builder.dataset_folder.manifest import read_manifest
-from builder.dataset_folder.replies import leave_out, tells_caption
+from builder.dataset_folder.shipped_requests import leave_out, tells_caption
 from builder.harm.prompts import incorrect
 from builder.hub.folder import image_modes, make_variant, without_images
 from mllmu_med.files import file_digest

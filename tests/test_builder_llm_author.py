@@ -27,7 +27,7 @@ from builder.__main__ import app
 from builder.core.job import read_job
 from builder.core.stage_cache import Chain
 from builder.harm.inject import assign
-from builder.harm.prompts import IncorrectReply, RatingReply, read
+from builder.harm.read_reply import IncorrectReply, RatingReply, read
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Failure, Text
 from builder.patients.profiles import read_profiles
@@ -36,6 +36,7 @@ from mllmu_med.llm.chat import Reply
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
 SMALL = [*TRIAL, *LLM[1:]]
+JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3", "--set", "incorrect.candidates=60"]
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
     assert all(row["pii"] for row in privacy)
     for row in incorrect:
         closed = row["answer_type"] == "closed"
-        assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("A large")
+        assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("Type ")
     # No candidate more than needed was asked for.
     closed = sum(row["answer_type"] == "closed" for row in incorrect)
     assert calls == len(privacy) + len(incorrect) - closed
@@ -168,21 +169,49 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         assert "Incorrectly" not in text
 
 
-def test_a_recorded_build_is_rebuilt_offline(
+def test_a_recorded_and_judged_build_is_rebuilt_offline(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, again = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2)) as server:
-        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+        result = run(*JUDGED, "--out", out, "--base-url", server.url)
+        assert result.exit_code == 0, result.output
+        prompts = [call["prompt"] for call in server.asked()]
+    _check_judged(out, prompts)
     monkeypatch.delenv("OPENAI_API_KEY")
     recorded = out / "provenance" / "requests.parquet"
-    offline = [*SMALL, "--offline", "--out", again]
+    offline = [*JUDGED, "--offline", "--out", again]
     missing = run(*offline)
     assert missing.exit_code == 1
     assert "holds no reply" in missing.output
     result = run(*offline, "--requests", recorded)
     assert result.exit_code == 0, result.output
     assert tree(again) == tree(out)
+
+
+def _check_judged(out: Path, prompts: list[str]) -> None:
+    """Each published open answer was found plausible alone and wrong beside the true one, blind."""
+    alone = {prompt.split("Said: ")[1]: prompt for prompt in prompts if "\nSaid: " in prompt}
+    beside = {prompt.split("B: ")[1]: prompt for prompt in prompts if "\nAnswer B: " in prompt}
+    published = rows(out, "incorrect")
+    for row in published:
+        if row["answer_type"] == "open":
+            assert row["clean_answer"] not in alone[row["answer"]]
+            assert f"Answer A: {row['clean_answer']}\n" in beside[row["answer"]]
+    assert set(beside) < set(alone)  # what is not plausible is not compared
+    assert not any("No " in said.partition("Question")[2] for said in [*alone, *beside])
+    manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
+    notes = manifest["stages"]["incorrect"]["corrupt"]["notes"]
+    assert sum(n for note, n in notes.items() if note.startswith("texts judged")) == len(alone)
+    assert any(note.startswith("texts rejected by check judge: ") for note in notes)
+    card = " ".join((out / "README.md").read_text("utf-8").split())
+    assert f"`{MODEL}` judged each incorrect answer" in card
+    chain = Chain(out.with_name(out.name + ".work") / "incorrect")
+    told = {one.id: one.what_is_wrong for one in chain.records("split")}
+    assert all(told[row["id"]] for row in published if row["answer_type"] == "open")
+    assert f"what is wrong: {told[published[-1]['id']]}" in run(
+        "show", published[-1]["id"], "--out", out
+    ).stdout.replace("\n", "")
 
 
 def kept(work: Path) -> set[str]:
@@ -314,8 +343,21 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
 
 def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
     there = tree(tmp_path)
+    judged = [
+        *SMALL,
+        *JUDGED[-4:-2],
+        "--out",
+        out,
+        "--dry-run",
+        "--json",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+    ]
     asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
-    before = json.loads(run(*asked).stdout.splitlines()[-1])["requests"]["privacy"]
+    found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
+    plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
+    assert with_judge == 3 * plain > 0
+    before = found[0]["requests"]["privacy"]
     assert before["calls"] > 0
     assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
     assert tree(tmp_path) == there
@@ -388,14 +430,19 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"answer": "x"}', "x"),
-        ('```json\n{"answer": "x"}\n```', "x"),
-        ('Here: {"answer": "x"} I hope it helps {smile}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y"}', "x"),
+        ('```json\n{"answer": "x", "what_is_wrong": "y", "fits": true}\n```', "x"),
+        ('Here: {"answer": "x", "what_is_wrong": "y"} I hope it helps {smile}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y", "kind": "outdated_knowledge"}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y", "kind": "old"}', "wrong field type"),
+        ('{"answer": "x", "what_is_wrong": "y", "fits": "no"}', "wrong field type"),
+        ('{"answer": "x", "what_is_wrong": ""}', "empty field"),
+        ('{"answer": "x"}', "missing field"),
         ("{'answer': 'x'}", "invalid JSON"),
         ('{"answer": "x"', "invalid JSON"),
         ('["x"]', "invalid JSON"),
         ('{"text": "x"}', "missing field"),
-        ('{"answer": 5}', "wrong field type"),
+        ('{"answer": 5, "what_is_wrong": "y"}', "wrong field type"),
         (" ", "empty reply"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from corpora import SHARED
 
 from builder.harm.text_checks import _PERSONAL
-from builder.patients.real_data import REAL, dialable, payment_card
+from builder.patients.find_real_data import REAL, dialable, payment_card
 from eval.dates import dates
 
 CARD = "4111 1111 1111 1111"

@@ -175,12 +175,12 @@ def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> Non
 
 def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
     result = run(*TRIAL, "--out", trial, "--set", "incorrect.outdated_share=0", "--json")
-    assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "publish"]
+    assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "write"]
     half = json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"]
-    assert half == ["incorrect/corrupt", "incorrect/split", "publish"]
+    assert half == ["incorrect/corrupt", "incorrect/split", "write"]
     changes = ["--set", "privacy.placements={question: 0, answer: 1, both: 0}"]
     ran = json.loads(run(*TRIAL, "--out", trial, *changes, "--json").stdout)["ran"]
-    assert ran == ["privacy/inject", "privacy/split", "publish"]
+    assert ran == ["privacy/inject", "privacy/split", "write"]
 
 
 def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path) -> None:
@@ -206,13 +206,13 @@ def test_a_damaged_output_is_written_again(trial: Path) -> None:
     before = tree(trial)
     path = trial / "privacy" / "test.parquet"
     path.write_bytes(b"x" * 10)
-    result = run(*TRIAL, "--out", trial, "--json")
-    assert json.loads(result.stdout)["ran"] == ["publish"]
+    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["write"]
     assert tree(trial) == before
     work = trial.with_name("mllmu-med.work")
+    (work / "write.json").rename(work / "publish.json")  # the stage's name in older work folders
+    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["write"]
     (work / "privacy" / "inject" / "records.jsonl").write_text("", "utf-8")
-    result = run(*TRIAL, "--out", trial, "--json")
-    assert json.loads(result.stdout)["ran"] == ["privacy/inject"]
+    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["privacy/inject"]
     assert tree(trial) == before
 
 
@@ -233,7 +233,7 @@ def test_stopping_early_and_going_on(tmp_path: Path) -> None:
     assert "audit" not in result.stdout + result.stderr
     assert not out.exists()
     ran = json.loads(run(*TRIAL, "--out", out, "--json").stdout)["ran"]
-    assert ran == ["incorrect/corrupt", "privacy/split", "incorrect/split", "publish"]
+    assert ran == ["incorrect/corrupt", "privacy/split", "incorrect/split", "write"]
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     plan = json.loads(run(*TRIAL, "--dry-run", "--json", "--out", out).stdout)
     assert plan["would_run"][0] == "privacy/ingest"
-    assert plan["would_run"][-1] == "publish"
+    assert plan["would_run"][-1] == "write"
 
 
 def test_status_and_show(trial: Path) -> None:
@@ -373,7 +373,7 @@ def test_show_stops_where_the_build_is_stale(trial: Path) -> None:
     run(*TRIAL, "--out", trial, "--set", "privacy.kinds=[[name]]", "--until", "draw")
     life = run("show", forget, "--out", trial).stdout
     assert "draw " in life
-    assert "publish" not in life
+    assert "\nwrite" not in life
 
 
 def test_a_failing_rebuild_leaves_the_previous_output_whole(trial: Path) -> None:

@@ -80,6 +80,8 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.kinds=[]", "kinds must be lists of different kinds"),
         ("privacy.split_by=row", "privacy.split_by: input should be 'pair' or 'image'"),
         ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
+        ("incorrect.judge={}", "incorrect.judge needs a model: --model NAME, or llm.model"),
+        ("incorrect.judge.least_plausible=6", "least_plausible: input should be less than or"),
         ("author=gpt", "author: input should be 'offline' or 'llm' (is 'gpt')"),
         ("seed=-1", "seed: input should be greater than or equal to 0"),
     ],
@@ -103,7 +105,7 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
             "incorrect.drop_conversation: nothing reads it: only MM-Skin",
         ),
         ("llm.model=gpt", "asks no model"),
-        ("privacy.bad_pictures=drop", "phantom pictures are drawn, not read"),
+        ("privacy.bad_pictures=drop", "phantom images are drawn, not read"),
         ("incorrect.drop_conversation=true", "only MM-Skin has such rows"),
         ("calibration.train.privacy.seed=7", "the recipe's seed holds for the training, too"),
         ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),
@@ -123,7 +125,7 @@ def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
 def test_the_rater_is_shown_no_image() -> None:
     rated = [Choice("calibration.rater", "llm"), Choice("llm.model", "m")]
     assert load_recipe("demo", [*rated, Choice("llm.tries", "5")]).llm.tries == 5
-    with pytest.raises(UsageError, match=r"llm.picture: nothing reads it: a rater is shown no"):
+    with pytest.raises(UsageError, match=r"llm.picture: nothing reads it: raters and judges are"):
         load_recipe("demo", [*rated, Choice("llm.picture", "true")])
     author = [*rated, Choice("author", "llm"), Choice("llm.picture", "true")]
     assert load_recipe("demo", author).llm.picture

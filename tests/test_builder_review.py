@@ -183,14 +183,14 @@ def test_a_decision_runs_the_review_and_what_follows(build: Build) -> None:
         "incorrect/review",
         "privacy/split",
         "incorrect/split",
-        "publish",
+        "write",
     ]
     assert ran(build.rebuild("--json")) == []
     one = build.items("incorrect")[0]
     build.accept("incorrect")
     assert ran(build.rebuild("--json")) == []
     build.review("import", build.page("anna", reject(one)))
-    assert ran(build.rebuild("--json")) == ["incorrect/review", "incorrect/split", "publish"]
+    assert ran(build.rebuild("--json")) == ["incorrect/review", "incorrect/split", "write"]
     assert one.id not in rows(build, "incorrect")
 
 
@@ -306,7 +306,7 @@ def test_whole_images_count_where_they_are_cut() -> None:
         return Open("incorrect", records, [], dict.fromkeys(records, Merged("accept")))
 
     check_enough(opened("ABBCD"), scenario)
-    with pytest.raises(UserError, match=r"leaves 4 \(3 of them, cut at whole pictures\) of 4"):
+    with pytest.raises(UserError, match=r"leaves 4 \(3 of them, cut at whole images\) of 4"):
         check_enough(opened("ABBC"), scenario)
 
 

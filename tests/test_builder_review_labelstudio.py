@@ -15,7 +15,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from label_studio_sdk.label_interface.objects import TaskValue
 from labelstudio_export import DATA, ITEMS, PIXEL, REVIEWERS, TEXTS
 
-from builder.review.labelstudio import CONFIG, left_out, read_export, tasks
+from builder.review.labelstudio import CONFIG, read_export, tasks
 from builder.review.records import REASONS, VERDICTS
 from mllmu_med_dataset import UserError
 
@@ -51,7 +51,7 @@ def expected(reviewers: tuple[str, ...]) -> set[tuple[object, ...]]:
 
 def short(data: Any) -> list[tuple[object, ...]]:
     """The decisions, without their place and time."""
-    return [found[1:9] for found in read_export(data, "e.json")]
+    return [found[1:9] for found in read_export(data, "e.json").rows]
 
 
 def test_its_validators_take_the_config_and_the_tasks() -> None:
@@ -93,25 +93,25 @@ def test_the_real_exports_are_of_these_tasks_and_this_config() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reviewers", "others"),
+    ("name", "reviewers", "undecided"),
     [
-        ("export", ("label-studio-1", "label-studio-2"), (1, 1, 1)),
-        ("snapshot", REVIEWERS, (1, 1, 1)),
-        ("export-min", ("label-studio-1", "label-studio-2"), (0, 1, 0)),
+        ("export", ("label-studio-1", "label-studio-2"), 3),  # skipped, empty, draft
+        ("snapshot", REVIEWERS, 3),
+        ("export-min", ("label-studio-1", "label-studio-2"), 1),
     ],
 )
 def test_a_real_export_gives_what_the_reviewers_did(
-    name: str, reviewers: tuple[str, ...], others: tuple[int, ...]
+    name: str, reviewers: tuple[str, ...], undecided: int
 ) -> None:
     data = read(f"labelstudio-{name}.json")
     found = short(data)
     assert len(found) == len(set(found))
     assert set(found) == expected(reviewers)
-    assert tuple(left_out(data, "e.json").values()) == others
+    assert read_export(data, "e.json").undecided == undecided
 
 
 def test_a_decision_has_its_place_and_time() -> None:
-    first = read_export(read(), "e.json")[0]
+    first = read_export(read(), "e.json").rows[0]
     assert first.row == "task 1, annotation 9"
     assert first.decided_at == read()[0]["annotations"][1]["updated_at"]
 
@@ -130,14 +130,14 @@ def test_a_decision_that_was_skipped_after_all_does_not_count() -> None:
     task = read()[1]
     task["annotations"][0]["was_cancelled"] = True
     assert [one[2] for one in short([task])] == ["label-studio-2"]
-    assert left_out([task], "e.json") == {"skipped": 1, "empty": 0, "draft": 0}
+    assert read_export([task], "e.json").undecided == 1
 
 
 def test_an_emptied_text_and_a_decision_left_out_are_for_the_import_to_refuse() -> None:
     data = read()[3:5]
     data[0]["annotations"][0]["result"][2]["value"]["text"] = [""]
     del data[1]["annotations"][0]["result"][0]
-    emptied, undecided = read_export(data, "e.json")
+    emptied, undecided = read_export(data, "e.json").rows
     assert (emptied.verdict, emptied.question, emptied.answer) == ("edit", TEXTS[3], "")
     assert undecided.verdict == ""
 

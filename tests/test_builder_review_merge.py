@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builder.review.merge_decisions import agreement, cohens_kappa, merge, pairs, published_names
+from builder.review.merge_decisions import agreement, cohens_kappa, merge, pairs, pseudonyms
 from builder.review.records import Decision, Item
 
 ITEM = Item(
@@ -118,4 +118,4 @@ def test_pairs_are_told_before_anything_was_settled() -> None:
 
 def test_no_name_of_a_person_is_published() -> None:
     found = {"r": merge(ITEM, [by("Dr Zoe"), by("anna")])}
-    assert published_names(found) == {"Dr Zoe": "r1", "anna": "r2"}
+    assert pseudonyms(found) == {"Dr Zoe": "r1", "anna": "r2"}

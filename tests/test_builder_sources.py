@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from builder.__main__ import app
 from builder.core.stage_cache import Chain, Drop, Outcome, Stage
 from builder.ingest import mm_skin, slake
-from builder.ingest.corpus import Rows, name_apart
+from builder.ingest.clean_rows import Rows, name_apart
 from mllmu_med.csv_tables import read_csv
 from mllmu_med_dataset import UserError
 
@@ -346,19 +346,19 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "a doubled qid": (
         edit_row("test.json", 0, qid=3),
-        ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4", "another picture"],
+        ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4", "another image"],
     ),
     "an absolute picture path": (
         edit_row("train.json", 1, img_name="/etc/passwd"),
-        ["row 2 (qid 1): picture '/etc/passwd' is not a path inside"],
+        ["row 2 (qid 1): image '/etc/passwd' is not a path inside"],
     ),
     "a climbing picture path": (
         edit_row("train.json", 1, img_name="../x.jpg"),
-        ["row 2 (qid 1): picture '../x.jpg' climbs out"],
+        ["row 2 (qid 1): image '../x.jpg' climbs out"],
     ),
     "a missing picture": (
         in_slake(lambda root: (root / PIC).unlink()),
-        ["row 13 (qid 200): picture", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
+        ["row 13 (qid 200): image", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
     ),
     "an empty picture": (
         in_slake(lambda root: (root / PIC).write_bytes(b"")),
@@ -376,7 +376,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         in_slake(
             lambda root: [(root / f"imgs/xmlab{n}/source.jpg").write_bytes(b"x") for n in (2, 3)]
         ),
-        ["is no picture (and 1 more pictures)"],
+        ["is no picture (and 1 more images)"],
     ),
     "a zip that climbs": (zip_with("../../evil.jpg"), ["imgs.zip: its entry '../../evil.jpg'"]),
     "a zip with an absolute path": (zip_with("/evil.jpg"), ["imgs.zip: its entry '/evil.jpg'"]),
@@ -435,7 +435,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
     ),
     "a climbing path in the CSV": (
         csv_text("image,question,answer\n../../a.png,Q,A\n"),
-        ["VQA.csv, row 2: picture '../../a.png' climbs out"],
+        ["VQA.csv, row 2: image '../../a.png' climbs out"],
     ),
     "a bomb": (
         in_skin(lambda root: (root / "dataset/bk0_0.png").write_bytes(bomb())),

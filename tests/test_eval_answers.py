@@ -331,7 +331,7 @@ def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Pat
         out = tmp_path / "some.jsonl"
         answer_with_model(model, some, images, out, 4)
         changed = [replace(some[0], question="Another question?"), *some[1:]]
-        with pytest.raises(UserError, match="was answered for another text or picture"):
+        with pytest.raises(UserError, match="was answered for another text or image"):
             answer_with_model(model, changed, images, out, 4)
 
 

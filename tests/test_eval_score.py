@@ -131,7 +131,7 @@ def nothing(rows: Predictions) -> Predictions:
         (null_answer, r"a\.jsonl:35: phantom/\S+ has no answer"),
         (no_id, r"a\.jsonl:35: no id"),
         (two_models, r"a\.jsonl:10: answers of two models in one file"),
-        (other_text, r"was answered for another text or picture"),
+        (other_text, r"was answered for another text or image"),
         (unknown, r"1 of 36 ids are not in config privacy \(first: slake/xmlab1/1\): is --data"),
         (bad_type, r"a\.jsonl:1: tokens is 'many': use int"),
         (text, r"a\.jsonl:35: no id: a prediction is"),

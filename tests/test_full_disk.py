@@ -92,7 +92,7 @@ def assert_stages(points: list[Point]) -> None:
 
 
 #: What a rebuild still writes once the new folder is in its place.
-AFTER = ("work/publish.json", "work/audit.json")
+AFTER = ("work/write.json", "work/audit.json")
 
 
 def some(point: Point) -> bool:
@@ -104,14 +104,14 @@ SOME = {
     ("parquet", ".out.builder-new/privacy/retain.parquet"),
     ("write", ".out.builder-new/README.md.tmp"),
     ("rename", "out"),
-    ("rename", "work/publish.json"),
+    ("rename", "work/write.json"),
     ("write", "work/audit.json.tmp"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("only", [some, every])
-def test_a_disk_that_fills_while_publishing(
+def test_a_disk_that_fills_while_writing(
     only: Callable[[Point], bool], rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     """The build that was there before stays until the new one is whole."""
@@ -128,7 +128,7 @@ def test_a_disk_that_fills_while_publishing(
     assert "audit: " not in rebuild().stderr  # it is remembered
 
 
-def test_a_disk_that_fills_while_the_audit_loads_what_is_published(
+def test_a_disk_that_fills_while_the_audit_loads_what_is_written(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cache of `load_dataset` lies elsewhere, in the folder for temporary folders."""
@@ -167,7 +167,7 @@ def test_killed_at_any_moment_of_the_stages(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_of_publishing(
+def test_killed_at_any_moment_of_writing(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     assert rebuild("--set", "seed=5").exit_code == 0

@@ -130,7 +130,7 @@ def test_a_calibration_loads_the_commit_of_its_identity(
         fetched(cache, NEW)
 
     monkeypatch.setattr("eval.load_model.load_model", load)
-    monkeypatch.setattr("builder.calibrate.fine_tune.picture_reader", read)
+    monkeypatch.setattr("builder.calibrate.fine_tune.image_reader", read)
     fetched(cache, OLD)
     with pytest.raises(Loaded, match=OLD):
         adapted_answers(job(tmp_path), Chain(tmp_path / "w/privacy"), "privacy", [])

@@ -103,7 +103,7 @@ def test_the_audit_takes_what_load_takes(
 ) -> None:
     images = arrange(small_build, tmp_path / "images")
     looked = {check.name: check for check in run(references, images)}
-    for name in ("pictures decode", "picture hashes match their rows"):
+    for name in ("images decode", "image hashes match their rows"):
         assert (looked[name].failed, looked[name].note) == ([], "")
         assert looked[name].checked > 50
 
@@ -160,17 +160,17 @@ def test_missing_and_other_images_are_counted(
     (images / names[0]).unlink()
     (images / names[1]).write_bytes(image_data(9999))
     (images / names[2]).write_bytes(b"no picture")
-    said = rf"config privacy: 3 of {len(names)} pictures cannot be put back from .*images, "
+    said = rf"config privacy: 3 of {len(names)} images cannot be put back from .*images, "
     said += rf"the first being {names[0]} \(is not there\): give the whole folder"
     with pytest.raises(UserError, match=said):
         load("privacy", references, images=images)
     first = load("privacy", references, split="test")[0]["image_path"]
     (images / first).unlink()
     streamed = load("privacy", references, images=images, streaming=True, split="test")
-    with pytest.raises(UserError, match=r"a picture cannot be put back .*\(is not there\)"):
+    with pytest.raises(UserError, match=r"an image cannot be put back .*\(is not there\)"):
         sizes(streamed)
     (images / names[0]).write_bytes(image_data(0, kind="PNG"))
-    with pytest.raises(UserError, match="another picture than the dataset was built from"):
+    with pytest.raises(UserError, match="another image than the dataset was built from"):
         load("privacy", references, images=images)
 
 
@@ -213,7 +213,7 @@ def test_who_looks_at_a_image_that_is_not_there(
     assert len(read_rows(references, "privacy", ["forget"])) == 6
     rows = load("privacy", references, split="forget")
     assert rows[0]["image"] is None
-    said = f"name their pictures by path only: set {VARIABLE} to the folder of their source"
+    said = f"name their images by path only: set {VARIABLE} to the folder of their source"
     with pytest.raises(UserError, match=said):
         next(by_picture(rows))
     with pytest.raises(UserError, match=f"config privacy: its rows {said}"):
@@ -226,7 +226,7 @@ def test_who_looks_at_a_image_that_is_not_there(
     assert doc_to_visual(rows[0])[0].tobytes() == found.tobytes()
     assert sizes(load("privacy", references, split="test")) == {(48, 48)}
     monkeypatch.setenv(VARIABLE, str(small_build / "mm_skin"))
-    with pytest.raises(UserError, match="its picture cannot be put back"):
+    with pytest.raises(UserError, match="its image cannot be put back"):
         doc_to_visual(rows[0])
 
 

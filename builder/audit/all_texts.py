@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from builder.dataset_folder.read import Folder
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from mllmu_med.files import text_lines
 
 #: What people read; the other columns hold ids, hashes and names of our own.
@@ -63,7 +63,7 @@ def file_texts(folder: Folder) -> Iterator[Placed]:
     """Whole text files, a line each, and Parquet's own metadata."""
     for table in folder.tables.values():
         yield from ((text, f"{table.path}: its metadata") for text in table.metadata)
-        yield from ((text, f"{table.path}: a picture's path") for text in table.images)
+        yield from ((text, f"{table.path}: an image's path") for text in table.images)
     for path in sorted(folder.path.rglob("*")):
         if path.suffix in (".md", ".json", ".jsonl") and path.is_file():
             name = path.relative_to(folder.path).as_posix()

@@ -55,15 +55,15 @@ def checks(folder: Folder) -> Iterator[Check]:
     manifest, tables = folder.manifest, folder.tables
     bad = [f"{name}: {table.problem}" for name, table in tables.items() if table.problem]
     yield Check("Parquet files are readable and of the schema", len(tables), bad)
-    wanted = {config.name: config.files for config in config_files(folder.scenarios)}
-    other = [f"{name}: is not there" for name in wanted if name not in manifest.configs]
-    other += [f"{name}: is not wanted" for name in manifest.configs if name not in wanted]
+    expected = {config.name: config.files for config in config_files(folder.scenarios)}
+    other = [f"{name}: is not there" for name in expected if name not in manifest.configs]
+    other += [f"{name}: is not wanted" for name in manifest.configs if name not in expected]
     other += [
         f"{name}: reads other files"
         for name, files in manifest.configs.items()
-        if files != wanted.get(name, files)
+        if files != expected.get(name, files)
     ]
-    yield Check("configs of the manifest are the recipe's", len(wanted), other)
+    yield Check("configs of the manifest are the recipe's", len(expected), other)
     name = "configs of the card are the manifest's"
     try:
         head = read_card_head(folder.path)
@@ -84,7 +84,7 @@ def checks(folder: Folder) -> Iterator[Check]:
 
 def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
     manifest = folder.manifest
-    entries = {str(one.get("config_name")): one for one in head["configs"] if isinstance(one, dict)}
+    entries = {str(c.get("config_name")): c for c in head["configs"] if isinstance(c, dict)}
     if len(entries) != len(head["configs"]):
         yield "README.md: two configs of one name, or one without"
     for name, splits in manifest.configs.items():
@@ -105,22 +105,22 @@ def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
 
 
 def _split_files(listed: Any) -> dict[str, list[str]]:
-    found = {}
+    files = {}
     for entry in listed if isinstance(listed, list) else []:
         if isinstance(entry, dict):
             paths = entry.get("path")
-            found[str(entry.get("split"))] = [paths] if isinstance(paths, str) else paths or []
-    return found
+            files[str(entry.get("split"))] = [paths] if isinstance(paths, str) else paths or []
+    return files
 
 
 def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
     """`dataset_info`, where the card has one, must count what is there."""
-    for one in info if isinstance(info, list) else [info] if info else []:
-        name = str(one.get("config_name")) if isinstance(one, dict) else ""
+    for entry in info if isinstance(info, list) else [info] if info else []:
+        name = str(entry.get("config_name")) if isinstance(entry, dict) else ""
         if name not in folder.manifest.configs:
-            yield f"README.md: dataset_info of no config: {name or one!r}"
+            yield f"README.md: dataset_info of no config: {name or entry!r}"
             continue
-        splits = one.get("splits")
+        splits = entry.get("splits")
         for split in splits if isinstance(splits, list) else []:
             if not isinstance(split, dict) or "num_examples" not in split:
                 continue

@@ -1,4 +1,4 @@
-"""Pictures: whole, the ones that the rows name, and with nothing in them but the picture."""
+"""Images: whole, the ones that the rows name, and with nothing in them but the image."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MARKS: Final = {
 
 
 class Look(NamedTuple):
-    """What is wrong with a picture's bytes; empty where nothing is."""
+    """What is wrong with an image's bytes; empty where nothing is."""
 
     decode: str = ""
     metadata: str = ""
 
 
 class _Group(NamedTuple):
-    """A row group: each row with its picture's hash (or why it has none), and the new bytes."""
+    """A row group: each row with its image's hash (or why it has none), and the new bytes."""
 
     rows: list[tuple[Record, str, str]]
     new_bytes: dict[str, bytes]
@@ -53,7 +53,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     looked = skipped = referred = 0
     known: dict[str, Look] = {}
     every = sum(1 for _ in folder.rows())
-    with progress("looking at pictures", every) as advance:
+    with progress("looking at images", every) as advance:
         for table in folder.tables.values():
             by_reference = folder.by_reference(table.scenario)
             unseen = by_reference and table.scenario not in folder.sources
@@ -67,18 +67,18 @@ def checks(folder: Folder) -> Iterator[Check]:
                         decode.setdefault(row.id, f"{row.id}: {problem}")
                         continue
                     if sha != row.image_sha256:
-                        hashes.append(f"{row.id}: its picture has the sha256 {sha[:12]}...")
+                        hashes.append(f"{row.id}: its image has the sha256 {sha[:12]}...")
                     look = known.get(sha, Look())
                     if look.decode:
-                        decode.setdefault(row.id, f"{row.id}: its picture {look.decode}")
+                        decode.setdefault(row.id, f"{row.id}: its image {look.decode}")
                     if look.metadata:
-                        metadata.setdefault(row.id, f"{row.id}: its picture holds {look.metadata}")
+                        metadata.setdefault(row.id, f"{row.id}: its image holds {look.metadata}")
                     if unseen:
-                        stored.append(f"{row.id}: its picture is stored, not referred to")
+                        stored.append(f"{row.id}: its image is stored, not referred to")
                 advance(len(group.rows))
     note = f"{skipped:,} rows by reference: not looked at without --images" if skipped else ""
-    yield Check("pictures decode", looked, list(decode.values()), note)
-    yield Check("picture hashes match their rows", looked, hashes)
+    yield Check("images decode", looked, list(decode.values()), note)
+    yield Check("image hashes match their rows", looked, hashes)
     plots = sorted(folder.path.rglob("*.png"))
     for plot in plots:
         name = plot.relative_to(folder.path).as_posix()
@@ -86,14 +86,14 @@ def checks(folder: Folder) -> Iterator[Check]:
         if look.decode or look.metadata:
             metadata[name] = f"{name}: {look.decode or f'holds {look.metadata}'}"
     count = len(known) + len(plots)
-    yield Check("no EXIF, comments or DICOM in pictures", count, list(metadata.values()))
-    places = [(f"{row.id}: the picture's path", row.image_path) for row in folder.rows()]
+    yield Check("no EXIF, comments or DICOM in images", count, list(metadata.values()))
+    places = [(f"{row.id}: the image's path", row.image_path) for row in folder.rows()]
     for table in folder.tables.values():
-        places += [(f"{table.path}: a picture's path", path) for path in sorted(table.images)]
+        places += [(f"{table.path}: an image's path", path) for path in sorted(table.images)]
     wrong = [f"{what} {path!r} {why}" for what, path in places if (why := _outside(path))]
-    yield Check("picture paths are relative", every, wrong)
-    note = "" if referred else "every config embeds its pictures"
-    yield Check("pictures by reference are not stored", referred, stored, note)
+    yield Check("image paths are relative", every, wrong)
+    note = "" if referred else "every config embeds its images"
+    yield Check("images by reference are not stored", referred, stored, note)
 
 
 def _outside(path: str) -> str:
@@ -105,7 +105,7 @@ def _outside(path: str) -> str:
 
 
 def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
-    """The pictures of a file, a row group at a time, each distinct one hashed once a group."""
+    """The images of a file, a row group at a time, each distinct one hashed once a group."""
     if not table.rows:
         return
     import pyarrow as pa
@@ -126,24 +126,24 @@ def _groups(folder: Folder, table: Table) -> Iterator[_Group]:
                 at += len(picked)
                 yield _referred(source, rows) if source else _embedded(rows, picked, by_reference)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = f"its picture cannot be read ({first_line(error)})"
+        reason = f"its image cannot be read ({first_line(error)})"
         yield _Group([(row, "", reason) for row in table.rows[at:]], {})
 
 
 def _embedded(rows: list[Record], picked: Any, by_reference: bool) -> _Group:
     data = [value.as_py() for value in picked.dictionary]
     shas = [sha256(image).hexdigest() for image in data]
-    found = []
+    images = []
     for row, index in zip(rows, picked.indices.to_pylist(), strict=True):
         if index is not None:
-            found.append((row, shas[index], ""))
+            images.append((row, shas[index], ""))
         elif not by_reference:
-            found.append((row, "", "has no picture"))
-    return _Group(found, dict(zip(shas, data, strict=True)))
+            images.append((row, "", "has no image"))
+    return _Group(images, dict(zip(shas, data, strict=True)))
 
 
 def _referred(images: Images, rows: list[Record]) -> _Group:
-    """The pictures that the rows name, out of the source's folder, without their metadata."""
+    """The images that the rows name, out of the source's folder, without their metadata."""
     read: dict[tuple[str, str], tuple[str, str]] = {}
     new_bytes = {}
     for row in rows:
@@ -162,7 +162,7 @@ def _referred(images: Images, rows: list[Record]) -> _Group:
 
 
 def _look(group: _Group, known: dict[str, Look]) -> None:
-    """Decode every picture that is new, on all cores: Pillow lets other threads run meanwhile."""
+    """Decode every image that is new, on all cores: Pillow lets other threads run meanwhile."""
     new = [sha for sha in group.new_bytes if sha not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         known.update(
@@ -171,7 +171,7 @@ def _look(group: _Group, known: dict[str, Look]) -> None:
 
 
 def _look_at(data: bytes) -> Look:
-    """Metadata is what cleaning would take away: it changes a clean picture in nothing."""
+    """Metadata is what cleaning would take away: it changes a clean image in nothing."""
     if data[128:132] == b"DICM":
         return Look("is DICOM", "a DICOM header")
     try:
@@ -180,5 +180,5 @@ def _look_at(data: bytes) -> Look:
         return Look(str(error))
     if clean == data:
         return Look()
-    found = sorted({what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)})
-    return Look("", ", ".join(found) or "more bytes than the picture")
+    extra = sorted({what for mark, what in _MARKS.items() if data.count(mark) > clean.count(mark)})
+    return Look("", ", ".join(extra) or "more bytes than the image")

@@ -6,10 +6,10 @@ is one by chance (`builder.patients.find_values`) is counted and does not fail.
 
 from __future__ import annotations
 
-import calendar
 import datetime
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from builder.audit.all_texts import gathered
@@ -25,7 +25,6 @@ PROFILES: Final = "provenance/profiles.jsonl"
 _PHONE: Final = re.compile(r"\((\d{3})\) 555-01\d\d")
 _EMAIL: Final = re.compile(r"[a-z0-9.-]+@([a-z.]+)")
 _POSTCODE: Final = re.compile(r"\b\d{5}(?:-\d{4})?\b|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b")
-_DATE: Final = re.compile(r"([A-Z][a-z]+) (\d{1,2}), (\d{4})")
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -49,45 +48,42 @@ def checks(folder: Folder) -> Iterator[Check]:
 
 def _ranges(people: list[dict[str, Any]]) -> Iterator[str]:
     taken: set[tuple[str, Any]] = set()
-    for number, one in enumerate(people, 1):
-        who = str(one.get("id") or f"line {number}")
-        patient = patient_of(one)
+    for number, line in enumerate(people, 1):
+        who = str(line.get("id") or f"line {number}")
+        patient = patient_of(line)
         if patient is None:
             yield f"{who}: other fields than {', '.join(Profile._fields)}"
             continue
         yield from (f"{who}: {problem}" for problem in _patient(patient))
         for key in ("id", "image_id", *PII_KINDS):
-            if key != "date" and (key, one[key]) in taken:
-                yield f"{who}: {key} {one[key]!r} is another patient's, too"
-            taken.add((key, one[key]))
+            if key != "date" and (key, line[key]) in taken:
+                yield f"{who}: {key} {line[key]!r} is another patient's, too"
+            taken.add((key, line[key]))
 
 
-def _patient(one: Profile) -> Iterator[str]:
-    phone = _PHONE.fullmatch(one.phone)
+def _patient(patient: Profile) -> Iterator[str]:
+    phone = _PHONE.fullmatch(patient.phone)
     if not phone or int(phone[1]) not in AREA_CODES:
-        yield f"phone {one.phone!r} is not an assigned area code with 555-0100 to 555-0199"
-    email = _EMAIL.fullmatch(one.email)
+        yield f"phone {patient.phone!r} is not an assigned area code with 555-0100 to 555-0199"
+    email = _EMAIL.fullmatch(patient.email)
     if not email or email[1] not in DOMAINS:
-        yield f"e-mail {one.email!r} does not lie under {', '.join(DOMAINS)}"
-    if not re.fullmatch(rf"{MRN_PREFIX}\d{{6}}", one.mrn):
-        yield f"record number {one.mrn!r} is not {MRN_PREFIX} and six digits"
-    if _POSTCODE.search(one.address):
-        yield f"address {one.address!r} holds a postcode"
-    day = _day(one.date)
+        yield f"e-mail {patient.email!r} does not lie under {', '.join(DOMAINS)}"
+    if not re.fullmatch(rf"{MRN_PREFIX}\d{{6}}", patient.mrn):
+        yield f"record number {patient.mrn!r} is not {MRN_PREFIX} and six digits"
+    if _POSTCODE.search(patient.address):
+        yield f"address {patient.address!r} holds a postcode"
+    day = _day(patient.date)
     if day is None or not FIRST_DAY <= day <= LAST_DAY or day.weekday() > 4:
-        yield f"date {one.date!r} is no weekday from {FIRST_DAY} to {LAST_DAY}"
-    if any(not value.strip() or "\n" in value for value in one):
+        yield f"date {patient.date!r} is no weekday from {FIRST_DAY} to {LAST_DAY}"
+    if any(not value.strip() or "\n" in value for value in patient):
         yield "an empty value, or one of two lines"
 
 
 def _day(text: str) -> datetime.date | None:
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        return datetime.date(int(match[3]), [*calendar.month_name].index(match[1]), int(match[2]))
-    except ValueError:
-        return None
+    with suppress(ValueError):
+        day = datetime.datetime.strptime(text, "%B %d, %Y").date()
+        return day if f"{day:%B} {day.day}, {day.year}" == text else None
+    return None
 
 
 def _outside(folder: Folder, known: Collection[Profile]) -> Iterator[Check]:
@@ -104,7 +100,7 @@ def _outside(folder: Folder, known: Collection[Profile]) -> Iterator[Check]:
     where = gathered(places)
     texts = list(where)
     hay = Haystack(texts)
-    values = {(kind, one.value(kind)): one.id for one in known for kind in PII_KINDS}
+    values = {(kind, patient.value(kind)): patient.id for patient in known for kind in PII_KINDS}
     failed: dict[str, dict[str, None]] = {name: {} for name in LEVELS}
     chance = 0
     for (kind, value), person in values.items():
@@ -132,12 +128,12 @@ def _others(folder: Folder, known: Collection[Profile]) -> Check:
     texts = list(where)
     hay = Haystack(texts)
     failed = {
-        f"{row.id}: the {kind} of another patient, {one.id}": None
-        for one in known
+        f"{row.id}: the {kind} of another patient, {patient.id}": None
+        for patient in known
         for kind in PII_KINDS
         if kind != "date"
-        for hit in hay.search(kind, one.value(kind), fuzzy=False)
+        for hit in hay.search(kind, patient.value(kind), fuzzy=False)
         for row in where[texts[hit.text]]
-        if row.profile_id != one.id
+        if row.profile_id != patient.id
     }
     return Check("no other patient's values in a forget row", len(texts), list(failed))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.audit.run_checks import Check
-from builder.core.plan import STAGES
+from builder.core.chain_plan import STAGES
 from builder.dataset_folder.manifest import MISSING
 from builder.dataset_folder.read import Folder, Objects
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.review.records import VERDICTS
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med_dataset import UserError
@@ -28,20 +28,20 @@ _COLUMN: Final = {"accepted": "accepted", "edited": "edited", "unseen": "none"}
 
 def checks(folder: Folder) -> Iterator[Check]:
     dropped = {name: folder.jsonl(f"{name}-drops.jsonl", _DROPPED) for name in folder.scenarios}
-    published = {name: {row.id for row in folder.rows(name)} for name in folder.scenarios}
+    written = {name: {row.id for row in folder.rows(name)} for name in folder.scenarios}
     every = [(name, row) for name, objects in dropped.items() for row in objects.rows]
     counts = [line for name in dropped for line in _counts(folder, name, dropped[name])]
     yield Check("dropped rows are counted as in the manifest", len(every), counts)
     back = [
-        f"{row['id']}: dropped at {row['stage']} ({row['reason']}), yet published"
+        f"{row['id']}: dropped at {row['stage']} ({row['reason']}), yet in the dataset"
         for name, row in every
-        if row["id"] in published[name]
+        if row["id"] in written[name]
     ]
     yield Check("dropped rows are in no set", len(every), back)
     where: dict[str, list[str]] = {}
-    for name, ids in published.items():
+    for name, ids in written.items():
         for row_id in ids:
-            where.setdefault(row_id, []).append(f"published in {name}")
+            where.setdefault(row_id, []).append(f"written in {name}")
         for row in dropped[name].rows:
             if row["id"] not in ids:  # else the check above says so
                 where.setdefault(row["id"], []).append(f"dropped at {name}/{row['stage']}")
@@ -55,7 +55,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     note = "" if folder.manifest.review else "no review: all none"
     yield Check("review columns are the manifest's", rows, columns, note)
     decided = {name: folder.jsonl(f"{name}-review.jsonl") for name in folder.scenarios}
-    wrong = [line for name, found in decided.items() for line in _decisions(folder, name, found)]
+    wrong = [line for name, lines in decided.items() for line in _decisions(folder, name, lines)]
     seen = sum(len(objects.rows) for objects in decided.values())
     note = "" if seen else "no decisions"
     yield Check("decisions are the rows' own and name nobody", seen, wrong, note)
@@ -70,8 +70,8 @@ def _counts(folder: Folder, name: str, dropped: Objects) -> Iterator[str]:
         return
     stages = folder.manifest.stages.get(name, {})
     there = Counter((row["stage"], row["reason"]) for row in dropped.rows)
-    told = {(stage, why): n for stage, now in stages.items() for why, n in now.dropped.items()}
-    for stage in sorted({stage for (stage, _), _ in there.items() ^ told.items()}):
+    counted = {(stage, why): n for stage, now in stages.items() for why, n in now.dropped.items()}
+    for stage in sorted({stage for (stage, _), _ in there.items() ^ counted.items()}):
         yield f"{file}: {stage}: other reasons or counts than in the manifest"
     kept = None
     for stage in (stage for stage in STAGES if stage in stages):
@@ -79,9 +79,9 @@ def _counts(folder: Folder, name: str, dropped: Objects) -> Iterator[str]:
         if kept is not None and kept - sum(now.dropped.values()) != now.kept:
             yield f"{name}/{stage}: of {kept:,} rows it keeps {now.kept:,}"
         kept = now.kept
-    published = len({row.id for row in folder.rows(name)})
-    if kept != published:
-        yield f"{name}: {published:,} rows are published, the last stage kept {kept}"
+    written = len({row.id for row in folder.rows(name)})
+    if kept != written:
+        yield f"{name}: {written:,} rows are written, the last stage kept {kept}"
 
 
 def _ratings(folder: Folder, name: str, dropped: Objects) -> Iterator[str]:
@@ -154,8 +154,8 @@ def _decisions(folder: Folder, name: str, objects: Objects) -> Iterator[str]:
     if done is None:
         return
     ours = Counter(decided.values())
-    told = {"accepted": done.accepted, "edited": done.edited, "unseen": done.unseen}
-    for what, count in {**told, "rejected": sum(done.rejected.values())}.items():
+    counted = {"accepted": done.accepted, "edited": done.edited, "unseen": done.unseen}
+    for what, count in {**counted, "rejected": sum(done.rejected.values())}.items():
         if ours[what] != count:
             yield f"{file}: {ours[what]:,} {what}, the manifest counts {count:,}"
 
@@ -177,7 +177,7 @@ def _requests(folder: Folder) -> Check:
     if not path.is_file():
         return Check(name, 0, [], "none are shipped")
     if any(map(folder.by_reference, folder.scenarios)):
-        return Check(name, 0, [], "a source is published by reference: its captions are cut out")
+        return Check(name, 0, [], "a source goes out by reference: its captions are cut out")
     with (
         tempfile.TemporaryDirectory() as scratch,
         ReplyCache(Path(scratch) / "ledger") as cache,

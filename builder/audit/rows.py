@@ -9,9 +9,8 @@ from typing import Final
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
-from builder.harm.text_checks import check_incorrect, check_privacy
-from builder.harm.texts import Text
-from builder.ingest.corpus import answer_type
+from builder.ingest.clean_rows import answer_type
+from builder.review.edits import check_edit
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.
@@ -36,7 +35,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield Check("no value is missing", len(every), list(_missing(folder)))
     yield Check("texts are clean Unicode", len(every), list(_unicode(every)))
     kinds = [_harm(row, name) for name in folder.scenarios for row in folder.rows(name)]
-    yield Check("harm is known and only in forget", len(every), [one for one in kinds if one])
+    yield Check("harm is known and only in forget", len(every), list(filter(None, kinds)))
     yield Check("clean text is kept", len(every), list(_clean(every)))
     yield _recoverable(folder)
     wrong = [
@@ -94,7 +93,7 @@ def _clean(rows: list[Record]) -> Iterator[str]:
 
 
 def _recoverable(folder: Folder) -> Check:
-    """A row that a smaller ratio retains is there as it was, about the same picture."""
+    """A row that a smaller ratio retains is there as it was, about the same image."""
     failed = []
     checked = 0
     for name, scenario in folder.scenarios.items():
@@ -164,16 +163,7 @@ def _span(row: Record, span: PiiSpan) -> Iterator[str]:
 def _sound(rows: list[Record]) -> Iterator[str]:
     """The builder's own checks of a harmful text, once more."""
     for row in rows:
-        if row.harm == "privacy":
-            values: dict[str, dict[str, str]] = {}
-            for span in row.pii:
-                values.setdefault(span.field, {})[span.kind] = span.value
-            text = Text(row.question, row.answer)
-            failure = check_privacy(row, text, values)  # type: ignore[arg-type]
-        elif row.harm != "none":
-            failure = check_incorrect(row, row.answer)
-        else:
-            continue
+        failure = check_edit(row, row.question, row.answer) if row.harm != "none" else None
         if failure is not None and failure.name != _NEEDS_CAPTION:
             yield f"{row.id}: {failure.name}: {failure.problem}"
 
@@ -188,7 +178,7 @@ def _named(folder: Folder) -> Iterator[str]:
 
 
 def _same_image(folder: Folder) -> Check:
-    """An image_id, a picture's hash and its path name one thing throughout a scenario."""
+    """An image_id, an image's hash and its path name one thing throughout a scenario."""
     failed = {}
     images = 0
     for name in folder.scenarios:
@@ -196,6 +186,6 @@ def _same_image(folder: Folder) -> Check:
         for row in folder.rows(name):
             image = (row.image_sha256, row.image_path)
             if seen.setdefault(row.image_id, image) != image:
-                failed[row.id] = f"{row.id}: another picture or path than other {row.image_id} rows"
+                failed[row.id] = f"{row.id}: another image or path than other {row.image_id} rows"
         images += len(seen)
-    return Check("an image_id is one picture", images, list(failed.values()))
+    return Check("an image_id is one image", images, list(failed.values()))

@@ -33,16 +33,16 @@ class Check(NamedTuple):
         return not self.failed
 
 
-#: Folders with pictures: one for all scenarios, or one for each.
+#: Folders with images: one for all scenarios, or one for each.
 Given = str | Path | Mapping[str, str | Path] | None
 
 
 def run(folder: Path, images: Given = None) -> list[Check]:
-    """Audit a published folder.
+    """Audit a dataset folder.
 
     Args:
-        folder: what the builder published, or a copy of it.
-        images: the source's pictures, as `load(images=...)` takes them, to look at those that rows
+        folder: what the builder wrote, or a copy of it.
+        images: the source's images, as `load(images=...)` takes them, to look at those that rows
             name by path and hash only.
 
     Raises:
@@ -65,14 +65,14 @@ def failing(checks: Sequence[Check]) -> str:
 
 def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder: name one that the builder published")
-    from builder.audit import files, image_files, people, provenance, rows, sets, traces
+        raise UserError(f"{path}: no such folder: name one that the builder wrote")
+    from builder.audit import files, image_files, people, provenance, real_data, rows, sets
     from builder.dataset_folder.manifest import ManifestError, read_manifest
     from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST
 
     if not (path / MANIFEST).is_file() and not (path / CARD).is_file():
-        raise UserError(f"{path}: not a published dataset (no README.md, no {MANIFEST})")
+        raise UserError(f"{path}: not a dataset folder (no README.md, no {MANIFEST})")
     name = "manifest is there and readable"
     try:
         manifest = read_manifest(path)
@@ -85,5 +85,5 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     if images:
         named = {name: images_folder(images, name) for name in CONFIGS if folder.by_reference(name)}
         folder.sources = {name: source for name, source in named.items() if source is not None}
-    for theme in (files, sets, rows, people, image_files, provenance, traces):
+    for theme in (files, sets, rows, people, image_files, provenance, real_data):
         yield from theme.checks(folder)

@@ -9,7 +9,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import scenario_of
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import config_files
-from builder.ingest.corpus import alike
+from builder.ingest.clean_rows import alike
 from builder.split import ROUNDS
 from mllmu_med_dataset import SPLITS, Record
 
@@ -50,7 +50,7 @@ def _manifest_counts(folder: Folder) -> Check:
     for name in folder.scenarios:
         there = len({row.image_sha256 for row in folder.rows(name)})
         if there != counted.get(name):
-            failed.append(f"{name}: {there:,} pictures, the manifest counts {counted.get(name)}")
+            failed.append(f"{name}: {there:,} images, the manifest counts {counted.get(name)}")
     return Check("counts are the manifest's", len(folder.tables) + len(counted), failed)
 
 
@@ -83,9 +83,9 @@ def _places(folder: Folder) -> Check:
             if row.split == "retain" and row.rank != harmful.get(row.id, row.rank):
                 failed.append(f"{row.id}: rank {row.rank} in retain, {harmful[row.id]} in forget")
             inside = row.split == "forget" and 0 <= row.rank < scenario.forget
-            wanted = row.rank * ROUNDS // scenario.forget + 1 if inside else 0
-            if row.round != wanted:
-                failed.append(f"{row.id}: round {row.round} in {row.split}, not {wanted}")
+            expected = row.rank * ROUNDS // scenario.forget + 1 if inside else 0
+            if row.round != expected:
+                failed.append(f"{row.id}: round {row.round} in {row.split}, not {expected}")
     return Check("ranks and rounds are in order", checked, failed)
 
 
@@ -120,9 +120,9 @@ def _nested(folder: Folder) -> Check:
 
 
 def _duplicates(folder: Folder, configs: Iterable[str]) -> Check:
-    """The same row, or the same clean pair about the same picture, in two sets of a config.
+    """The same row, or the same clean pair about the same image, in two sets of a config.
 
-    White space and case make no other pair, as in `builder.ingest.corpus.drop_duplicates`.
+    White space and case make no other pair, as in `builder.ingest.clean_rows.drop_duplicates`.
     """
     failed: dict[str, str] = {}
     checked = 0
@@ -148,8 +148,8 @@ def _unseen(folder: Folder) -> Check:
         test = list(folder.rows(name, "test"))
         images += len({row.image_sha256 for row in test})
         seen = sorted(row.id for row in test if row.image_sha256 in trained)
-        failed += [f"{row_id}: its picture is in forget or retain, too" for row_id in seen]
-    return Check("test pictures are in no other set", images, failed)
+        failed += [f"{row_id}: its image is in forget or retain, too" for row_id in seen]
+    return Check("test images are in no other set", images, failed)
 
 
 def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
@@ -162,8 +162,8 @@ def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
         for row in folder.config(name, "forget"):
             checked += 1
             if row.image_sha256 in retain:
-                failed.setdefault(row.id, f"{row.id}: its picture is in {name}'s retain set, too")
+                failed.setdefault(row.id, f"{row.id}: its image is in {name}'s retain set, too")
     note = "" if checked else "the recipe splits by pair: the card counts the overlap"
     return Check(
-        "forget pictures are not in retain (split_by: image)", checked, list(failed.values()), note
+        "forget images are not in retain (split_by: image)", checked, list(failed.values()), note
     )

@@ -27,9 +27,9 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     """
     of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
-        found = json.loads(record.read_text("utf-8"))
-        if not changed and {name: found[name] for name in of} == of:
-            return [Check(**one) for one in found["checks"]]
+        remembered = json.loads(record.read_text("utf-8"))
+        if not changed and {name: remembered[name] for name in of} == of:
+            return [Check(**check) for check in remembered["checks"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or not ours: look
     say("audit: looking at every file and row")

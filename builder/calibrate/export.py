@@ -17,13 +17,13 @@ from baselines.recipe import unread
 from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_settings
 from builder.core.job import Job, image_reader
 from builder.dataset_folder import write
-from builder.dataset_folder.card.front import config_entries, head
+from builder.dataset_folder.card.front_matter import config_entries, head
 from mllmu_med.card_head import CARD
 from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
 if TYPE_CHECKING:
-    from builder.core.plan import ChainPlan
+    from builder.core.chain_plan import ChainPlan
 
 
 def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:
@@ -94,14 +94,14 @@ def _baselines_recipe(job: Job, name: str) -> str:
 def commands(job: Job, folder: Path) -> list[str]:
     """What to run on the other machine, and then here."""
     names, given = list(job.recipe.scenarios()), calibration_of(job).model
-    found = [
+    finetune = [
         f"python -m baselines finetune --data {_shell(folder)} --config {name} "
         f"--recipe {_shell(folder / f'{name}.yaml')} --model {shlex.quote(given)} "
         f"--out calibrate-{name}"
         for name in names
     ]
     adapted = " ".join(f"--adapted {name}=calibrate-{name}/answers.jsonl" for name in names)
-    return [*found, f"and here, with the options of this command but --until: {adapted}"]
+    return [*finetune, f"and here, with the options of this command but --until: {adapted}"]
 
 
 def _shell(path: Path) -> str:

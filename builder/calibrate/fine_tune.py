@@ -79,14 +79,12 @@ def adapted_answers(
 ) -> tuple[dict[str, str], dict[str, Stamp | None]]:
     """The adapted model's answer to each candidate, by id; and the files from outside it is from.
 
-    Raises:
-        UserError: given answers that are not to these candidates; no such model.
+    Raises UserError where given answers are to other candidates, or where there is no such model.
     """
     candidates = [record for record in records if record.split == "candidate"]
     given = job.adapted.get(name)
     if given is not None:
-        found = given_answers(given, name, records)
-        return found, {given.name: Stamp.of(given)}
+        return given_answers(given, name, records), {given.name: Stamp.of(given)}
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
     decides = identity(job, name, fetch=True)
     key = digest([decides, [row for row in rows if row[-1] != "test"]])[:12]
@@ -96,7 +94,7 @@ def adapted_answers(
         commit = decides["model"]["revision"] if is_hub_id(calibration_of(job).model) else None
         _adapt(job, chain, name, records, asks(candidates), folder, answers, commit)
         write_atomic(folder / _DONE, "")
-    return {one.id: one.answer for one in read_predictions(answers)}, {}
+    return {prediction.id: prediction.answer for prediction in read_predictions(answers)}, {}
 
 
 def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str, str]:
@@ -104,41 +102,41 @@ def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str,
 
     Raises:
         UserError: ids that the scenario has not, a candidate without an answer, an answer to
-            another text or picture, or one that does not say to which.
+            another text or image, or one that does not say to which.
     """
     known = {record.id for record in records}
     asked = {ask.row.id: ask for ask in asks(r for r in records if r.split == "candidate")}
-    found: dict[str, Prediction] = {}
-    for one in read_predictions(path):
-        if one.id not in known:
+    answers: dict[str, Prediction] = {}
+    for prediction in read_predictions(path):
+        if prediction.id not in known:
             raise UserError(
-                f"{path}: {one.id} is no row of {name}: give the answers to its candidates "
+                f"{path}: {prediction.id} is no row of {name}: give the answers to its candidates "
                 "(rebuild --until calibrate says how to make them)"
             )
-        if one.way == "own" and one.id in asked:
-            found[one.id] = one
-    missing = [row_id for row_id in asked if row_id not in found]
+        if prediction.way == "own" and prediction.id in asked:
+            answers[prediction.id] = prediction
+    missing = [row_id for row_id in asked if row_id not in answers]
     if missing:
         raise UserError(
             f"{path}: {len(missing):,} of {len(asked):,} candidates of {name} have no answer "
             f"(first: {missing[0]}): answer them all"
         )
-    for row_id, one in found.items():
-        if one.asked != asked[row_id].hash:
+    for row_id, prediction in answers.items():
+        if prediction.asked != asked[row_id].hash:
             why = (
-                "was answered for another text or picture than the candidate has now"
-                if one.asked
+                "was answered for another text or image than the candidate has now"
+                if prediction.asked
                 else "does not say what was asked (no `asked`)"
             )
             raise UserError(
                 f"{path}: {row_id} {why}: answer the candidates that rebuild --until calibrate "
                 "writes, with `python -m baselines finetune` or `python -m eval answer`"
             )
-    return {row_id: one.answer for row_id, one in found.items()}
+    return {row_id: prediction.answer for row_id, prediction in answers.items()}
 
 
 def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
-    """A scenario's pictures by `image_id`; `read`: a record's picture as it is stored."""
+    """A scenario's images by `image_id`; `read`: a record's image as it is stored."""
     from PIL import Image
 
     rows = {record.image_id: record for record in records}

@@ -15,18 +15,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from builder import split
-from builder.calibrate.rating import Evidence, Rating, evidence, rate_offline, rate_with_model
+from builder.calibrate.fine_tune import adapted_answers, calibration_of
+from builder.calibrate.rating import Evidence, Rating, compare, rate_offline, rate_with_model
 from builder.core.job import Job
 from builder.core.ratings import RATINGS, Rated
-from builder.core.recipe import Calibration, Scenario
+from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
 from builder.harm.candidates import OnDone, WriteMany, Written
-from builder.patients.real_data import blanked
+from builder.patients.find_real_data import blanked
 from mllmu_med.files import stable_hash, write_jsonl
 from mllmu_med_dataset import Record, UserError
 
@@ -36,39 +37,32 @@ VERSION: Final = 2
 def calibrate(
     job: Job, chain: Chain, name: str, scenario: Scenario, previous: str, folder: Path
 ) -> Outcome:
-    """Rate all candidates, keep as many as the recipe wants, drop the rest with their rating.
-
-    Raises:
-        UserError: fewer than that are rated high enough: the histogram, and the ways out.
-    """
-    from builder.calibrate.fine_tune import adapted_answers
-
-    calibration = _of(job)
+    """Rate all candidates and keep the best; a UserError with the histogram if they are too few."""
+    calibration = calibration_of(job)
     records = chain.records(previous)
     candidates = [record for record in records if record.split == "candidate"]
     outputs, inputs = adapted_answers(job, chain, name, records)
-    found = {one.id: evidence(one, outputs[one.id]) for one in candidates}
+    evidence = {record.id: compare(record, outputs[record.id]) for record in candidates}
     if calibration.rater == "llm":
         ratings, notes = _by_model(job, name, candidates, outputs, folder)
     else:
-        ratings = {key: Rating(rate_offline(one), "") for key, one in found.items()}
+        ratings = {key: Rating(rate_offline(each), "") for key, each in evidence.items()}
         notes = {}
-    scored = [replace(one, calibration=ratings[one.id].rating) for one in candidates]
-    kept = choose(scored, scenario, name, calibration.least, job.recipe.seed)
-    rows = [_row(one, outputs[one.id], found[one.id], ratings[one.id], kept) for one in candidates]
-    write_jsonl(folder / RATINGS, (_json(row) for row in sorted(rows, key=lambda row: row.id)))
-    by_id = {record.id: record for record in scored}
+    rated = {
+        record.id: replace(record, calibration=ratings[record.id].rating) for record in candidates
+    }
+    kept = choose([*rated.values()], scenario, name, calibration.least, job.recipe.seed)
+    rows = [
+        _row(record, outputs[record.id], evidence[record.id], ratings[record.id], kept)
+        for record in candidates
+    ]
+    write_jsonl(folder / RATINGS, (asdict(row) for row in sorted(rows, key=lambda row: row.id)))
     results: list[Record | Drop] = []
     for record in records:
-        one = by_id.get(record.id, record)
-        if record.split != "candidate" or record.id in kept:
-            results.append(one)
-        else:
-            results.append(Drop.of(one, _reason(ratings[record.id])))
-    outcome = Outcome.of(results)
-    outcome.notes = notes
-    outcome.inputs = inputs
-    return outcome
+        result = rated.get(record.id, record)
+        dropped = record.split == "candidate" and record.id not in kept
+        results.append(Drop.of(result, _reason(ratings[record.id])) if dropped else result)
+    return replace(Outcome.of(results), notes=notes, inputs=inputs)
 
 
 def choose(
@@ -76,11 +70,8 @@ def choose(
 ) -> frozenset[str]:
     """The ids to keep: the best rated, none below `least`; ties by a hash of seed and id.
 
-    As many as the largest forget set holds; with `split_by: image` so many more that whole pictures
-    can be cut at its edges.
-
-    Raises:
-        UserError: there are fewer.
+    As many as the largest forget set holds, else a UserError; with `split_by: image` so many more
+    that whole images can be cut at its edges.
     """
     able = sorted(
         (record for record in rated if record.calibration >= least),
@@ -94,7 +85,7 @@ def choose(
 
 
 def _too_few(rated: Sequence[Record], able: int, scenario: Scenario, name: str, least: int) -> str:
-    images = ", not counting those cut off at a picture" if scenario.split_by == "image" else ""
+    images = ", not counting those cut off at an image" if scenario.split_by == "image" else ""
     return (
         f"{name}: the recipe keeps {scenario.harmful:,} candidates rated {least} or higher"
         f"{images}, there are {able:,} of {len(rated):,} ({histogram(rated)}): use more "
@@ -114,12 +105,6 @@ def _reason(rating: Rating) -> str:
     if rating.rating:
         return f"calibration: rated {rating.rating}"
     return f"calibration: not rated: {rating.reason}"
-
-
-def _of(job: Job) -> Calibration:
-    if job.recipe.calibration is None:
-        raise RuntimeError("a calibration without a recipe for it")
-    return job.recipe.calibration
 
 
 def _by_model(
@@ -148,7 +133,7 @@ def _by_model(
 
 
 def _row(
-    record: Record, output: str, found: Evidence, rating: Rating, kept: frozenset[str]
+    record: Record, output: str, evidence: Evidence, rating: Rating, kept: frozenset[str]
 ) -> Rated:
     fields = {span.field for span in record.pii}
     return Rated(
@@ -158,14 +143,10 @@ def _row(
         question=record.question,
         truth=record.answer,
         output=blanked(output),
-        rouge_l=round(found.rouge_l, 4),
-        values=found.values,
-        back=found.back,
+        rouge_l=round(evidence.rouge_l, 4),
+        values=evidence.values,
+        back=evidence.back,
         rating=rating.rating,
         reason=blanked(rating.reason),
         kept=record.id in kept,
     )
-
-
-def _json(row: Rated) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}

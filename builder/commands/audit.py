@@ -23,7 +23,7 @@ python -m builder audit trial --json
 python -m builder audit ORG/mllmu-med --images Slake1.0
 python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
 """
-EPILOG = """Exit codes: 0 all holds, 1 something fails or cannot be read, 2 used wrongly.
+EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 wrong usage.
 """
 
 
@@ -41,11 +41,11 @@ def audit(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Every check with every id, on stdout.")
+        bool, typer.Option("--json", help="Every check with every failing id, as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Check a dataset folder or Hub repository; what fails is named with its rows."""
-    from builder.audit.report import print_checks
+    """Check a dataset folder or Hub repository; failures are listed with their rows."""
+    from builder.audit.print_checks import print_checks
     from builder.audit.run_checks import run
 
     started = time.monotonic()
@@ -63,17 +63,17 @@ def audit(
 
 
 def _images(given: list[str]) -> dict[str, str]:
-    """The folder of each scenario's pictures."""
-    found: dict[str, str] = {}
-    for one in given:
-        name, _, place = one.partition("=")
+    """The folder of each scenario's images."""
+    folders: dict[str, str] = {}
+    for choice in given:
+        name, _, place = choice.partition("=")
         names: dict[str, str] = (
-            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, one)
+            {name: place} if name in CONFIGS and place else dict.fromkeys(CONFIGS, choice)
         )
-        if found.keys() & names.keys():
+        if folders.keys() & names.keys():
             raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
-        found |= names
-    return found
+        folders |= names
+    return folders
 
 
 def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:

@@ -20,11 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 def job_of(out: Path, work: Path | None) -> Job:
-    """The job of the last rebuild into `out`, or in `work`.
-
-    Raises:
-        UserError: there was none.
-    """
+    """The job of the last rebuild into `out`, or in `work`; a UserError where there was none."""
     from builder.core.job import read_job, work_folder
 
     return read_job(work_folder(work, out))

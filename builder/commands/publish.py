@@ -27,7 +27,7 @@ python -m builder publish ORG/mllmu-med --results report.csv
 """
 EPILOG = """The token comes from HF_TOKEN or from `hf auth login`.
 
-Exit codes: 0 done, 1 failed (nothing is half-published), 2 used wrongly.
+Exit codes: 0 done, 1 failed (the last commit stays), 2 wrong usage.
 """
 
 
@@ -39,36 +39,40 @@ def publish(
         bool | None,
         typer.Option(
             "--private/--public",
-            help="Who sees it. [default: a new repository is private, another stays as it is]",
+            help="Visibility. [default: private if new, else unchanged]",
             show_default=False,
         ),
     ] = None,
     gated: Annotated[
         str | None,
-        option("auto|manual", "Readers agree to the terms first; you let them in or not."),
+        option(
+            "auto|manual", "auto: access on accepting the terms; manual: you approve each request."
+        ),
     ] = None,
     images: Annotated[
         str | None,
         option(
             "SCENARIO=MODE,...",
-            "embed the pictures, or reference: rows give path and hash. [default: embed, "
-            "reference for MM-Skin]",
+            "embed: in the rows; reference: path and hash only. [default: embed; reference for "
+            "MM-Skin]",
         ),
     ] = None,
     results: Annotated[
         Path | None,
-        option("FILE", "For the card: `python -m eval report RUN... --format csv --out FILE`."),
+        option(
+            "FILE", "For the card: from `python -m eval report RUN... --format csv --out FILE`."
+        ),
     ] = None,
     tag: Annotated[str | None, option("NAME", "Tag the commit, e.g. v1.0.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be there; asks no network.")
+        bool, typer.Option("--dry-run", help="Print files, sizes and visibility; uses no network.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
-    """Audit the dataset, then put it on the Hub in one commit; run it again and nothing changes."""
+    """Audit the dataset, then push it to the Hub in one commit; a rerun commits nothing new."""
     from builder.dataset_folder.manifest import read_manifest
     from builder.hub import folder as variant
-    from builder.hub import report as tables
+    from builder.hub import print_push
     from builder.hub.push import Wish
 
     wish = Wish(_repo(repo), private, _gated(gated), _tag(tag))
@@ -84,9 +88,9 @@ def publish(
     if as_json:
         print(json.dumps(done))
     elif dry_run:
-        tables.print_plan(done)
+        print_push.print_plan(done)
     else:
-        tables.print_done(done)
+        print_push.print_done(done)
 
 
 class _Order(NamedTuple):
@@ -171,7 +175,7 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     import time
 
     from builder import audit
-    from builder.audit.report import print_checks
+    from builder.audit.print_checks import print_checks
 
     started = time.monotonic()
     say(f"audit: {shown}")

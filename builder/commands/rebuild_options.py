@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from builder.commands.options import OUT
+import typer
+
+from builder.commands.options import OUT, Out
+from mllmu_med.command_line import option
 from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
@@ -19,41 +22,94 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `python -m builder rebuild`; its --help says what each is."""
+    """The options of `python -m builder rebuild`."""
 
-    recipe: str = "demo"
-    scenario: str = "all"
-    slake: str | None = None
-    mm_skin: Path | None = None
-    author: str | None = None
-    model: str | None = None
-    base_url: str | None = None
-    offline: bool = False
-    requests: Path | None = None
-    batch: bool = False
-    concurrency: int = 16
-    timeout: float = 120
-    max_requests: int | None = None
-    max_cost: float | None = None
-    price: str | None = None
-    out: Path = OUT
-    work: Path | None = None
-    choices: list[str] | None = None
-    limit: int | None = None
-    until: str = "publish"
-    adapted: list[str] | None = None
-    review: str | None = None
-    dry_run: bool = False
-    as_json: bool = False
+    recipe: Annotated[str, option("NAME|FILE", "What to build: demo, paper or a YAML file.")] = (
+        "demo"
+    )
+    scenario: Annotated[str, option("NAME", "privacy, incorrect, or all that the recipe has.")] = (
+        "all"
+    )
+    slake: Annotated[
+        str | None, option("DIR|hub", "SLAKE's folder; `hub` fetches its Hub mirror.")
+    ] = None
+    mm_skin: Annotated[Path | None, option("DIR", "MM-Skin's folder.")] = None
+    author: Annotated[
+        str | None,
+        option(
+            "NAME", "Who writes the harmful text: offline (fixed rules) or llm (a language model)."
+        ),
+    ] = None
+    model: Annotated[
+        str | None, option("NAME", "llm: the model. The key comes from OPENAI_API_KEY.")
+    ] = None
+    base_url: Annotated[
+        str | None, option("URL", "llm: the server. [default: OPENAI_BASE_URL or OpenAI]")
+    ] = None
+    offline: Annotated[
+        bool, typer.Option("--offline", help="llm: replay recorded replies; send no request.")
+    ] = False
+    requests: Annotated[
+        Path | None,
+        option("FILE", "llm: recorded replies to use first: provenance/requests.parquet."),
+    ] = None
+    batch: Annotated[bool, typer.Option("--batch", help="llm: use OpenAI's Batch API.")] = False
+    concurrency: Annotated[
+        int, option("N", "llm: maximum number of concurrent requests.", min=1)
+    ] = 16
+    timeout: Annotated[float, option("SECONDS", "llm: timeout of a request.", min=1)] = 120
+    max_requests: Annotated[
+        int | None, option("N", "llm: stop after N paid replies, earlier runs included.", min=0)
+    ] = None
+    max_cost: Annotated[
+        float | None, option("USD", "llm: stop at this cost, earlier runs included.", min=0)
+    ] = None
+    price: Annotated[str | None, option("IN/OUT", "llm: USD per million tokens, e.g. 2.50/10.")] = (
+        None
+    )
+    out: Out = OUT
+    work: Annotated[
+        Path | None,
+        option("DIR", "Working folder; resumes an interrupted build. [default: OUT.work]"),
+    ] = None
+    choices: Annotated[
+        list[str] | None, option("KEY=VALUE", "Change a recipe key; may be repeated.", "--set")
+    ] = None
+    limit: Annotated[
+        int | None, option("N", "At most N rows per scenario, with the sets in proportion.", min=1)
+    ] = None
+    until: Annotated[
+        str,
+        option(
+            "STAGE",
+            "Stop after ingest, draw, profiles, inject, corrupt, review, split or write; "
+            "before calibrate, with the candidates written for another machine.",
+        ),
+    ] = "write"
+    adapted: Annotated[
+        list[str] | None,
+        option(
+            "[NAME=]FILE",
+            "Calibrate a scenario with these predictions of a model fine-tuned on another machine.",
+        ),
+    ] = None
+    review: Annotated[
+        str | None,
+        option("accept-all", "Accept unreviewed texts as they are (recorded in the card)."),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print which stages would run and what llm would cost."),
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False
 
 
 def make_job(options: Options) -> Job:
-    """The job that the options mean; `--slake hub` fetches SLAKE unless it is a dry run.
+    """The job that the options mean; a UsageError or UserError where they contradict.
 
-    Raises:
-        UsageError, UserError: options that contradict each other or the recipe.
+    `--slake hub` fetches SLAKE unless it is a dry run.
     """
-    from builder.core.plan import STAGES
+    from builder.core.chain_plan import STAGES
     from builder.core.recipe import tell_given
     from mllmu_med.recipe_files import choices as parse_choices
 

@@ -31,7 +31,7 @@ def export(
     ] = "all",
     reviewers: Annotated[
         str | None,
-        option("A,B", "Names; each gets a share. [default: one for anybody]"),
+        option("A,B", "Names; each gets a share. [default: one page for anyone]"),
     ] = None,
     overlap: Annotated[
         str | None,
@@ -53,8 +53,8 @@ def export(
     work: Work = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a table for
-    spreadsheets, and tasks for Label Studio."""
+    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a spreadsheet
+    and Label Studio tasks."""
     from builder.rebuild import pipeline
     from builder.rebuild.stages import plan
     from builder.review.export import Team
@@ -69,9 +69,9 @@ def export(
     if overlap is not None and (len(names) < 2 or conflicts):
         raise UsageError("--overlap: needs two names or more in --reviewers, and no --conflicts")
     job = job_of(out, work)
-    wanted = _scenarios(scenario, reviewed(job))
+    scenarios = _scenarios(scenario, reviewed(job))
     stale = pipeline.stale(plan(job), job)
-    for name in wanted:
+    for name in scenarios:
         if f"{name}/{before(name)}" in stale:
             raise UserError(
                 f"{name}: its texts are not up to date: run `python -m builder rebuild` as before, "
@@ -79,7 +79,7 @@ def export(
             )
     team = Team(names, share if len(names) > 1 else 0.0)
     target = to.expanduser().resolve() if to else None
-    done = write(job, wanted, team, target, conflicts=conflicts, everything=everything)
+    done = write(job, scenarios, team, target, conflicts=conflicts, everything=everything)
     if as_json:
         print(json.dumps({"folder": str(done.folder), "files": done.files, "texts": done.texts}))
         return
@@ -112,7 +112,7 @@ def import_(
             help="Exports of the review page, filled-in tables or Label Studio's JSON.",
         ),
     ],
-    reviewer: Annotated[str, option("NAME", "The reviewer. [default: as the files say]")] = "",
+    reviewer: Annotated[str, option("NAME", "The reviewer. [default: named in the files]")] = "",
     settle: Annotated[
         bool, typer.Option("--settle", help="These decisions settle conflicts.")
     ] = False,
@@ -120,10 +120,10 @@ def import_(
     work: Work = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take what reviewers decided, and say how far they agree.
+    """Import reviewers' decisions and report their agreement.
 
-    Rows that cannot be taken are refused by name, with exit code 1; the others are imported. A file
-    that cannot be read changes nothing. Doing it again is harmless.
+    Rows that cannot be imported are listed, with exit code 1; the others are imported. A file that
+    cannot be read changes nothing. Importing again is harmless.
     """
     from builder.review.export import read_team
     from builder.review.import_files import import_files
@@ -131,16 +131,16 @@ def import_(
     job = job_of(out, work)
     team = read_team(job.work)
     done = import_files(job, files, reviewer, settle)
-    from builder.review import status as report
+    from builder.review import print_progress as progress
 
     if as_json:
-        print(json.dumps(report.import_json(job, done, team)))
+        print(json.dumps(progress.import_json(job, done, team)))
     else:
-        report.print_import(done)
+        progress.print_import(done)
         print()
-        report.print_status(job, done.now, team)
+        progress.print_status(job, done.now, team)
     if done.refused:
-        raise UserError(report.refused_line(done.refused))
+        raise UserError(progress.refused_line(done.refused))
 
 
 @app.command(
@@ -151,20 +151,20 @@ python -m builder review status --out trial --json
 )
 @one_line_errors
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
-    """How far the review is, how far reviewers agree and about what not, and what to do next."""
+    """Review progress, agreement between reviewers, conflicts, and what to do next."""
     from builder.core.stage_cache import Chain
-    from builder.review import status as report
+    from builder.review import print_progress as progress
     from builder.review.export import read_team
     from builder.review.import_files import reviewed
     from builder.review.stage import read_open
 
     job = job_of(out, work)
-    found = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
+    texts = {name: read_open(job, Chain(job.work / name), name) for name in reviewed(job)}
     team = read_team(job.work)
     if as_json:
-        print(json.dumps(report.as_json(job, found, team)))
+        print(json.dumps(progress.as_json(job, texts, team)))
     else:
-        report.print_status(job, found, team)
+        progress.print_status(job, texts, team)
 
 
 def _scenarios(given: str, ready: list[str]) -> list[str]:

@@ -24,8 +24,8 @@ python -m builder show slake/xmlab102/1043 --out trial
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     """Stages done so far, rows kept and dropped by each, and the reasons."""
     from builder.rebuild import pipeline
+    from builder.rebuild.print_status import print_status, status_json
     from builder.rebuild.stages import plan
-    from builder.rebuild.status import print_status, status_json
 
     job = job_of(out, work)
     plans = plan(job)
@@ -44,7 +44,7 @@ def show(
 ) -> None:
     """Trace one row through the stages, or see why it was dropped."""
     from builder.rebuild import pipeline
-    from builder.rebuild.life import print_life
+    from builder.rebuild.print_life import print_life
     from builder.rebuild.stages import plan
 
     job = job_of(out, work)

@@ -51,11 +51,7 @@ def default_work(out: Path) -> Path:
 
 
 def work_folder(work: Path | None, out: Path) -> Path:
-    """The work folder that --work and --out mean.
-
-    Raises:
-        UsageError: `out` names no folder.
-    """
+    """The work folder that --work and --out mean; a UsageError where `out` names no folder."""
     target = out.expanduser().resolve()
     if not target.name:
         raise UsageError(f"--out {out}: name a folder")
@@ -95,11 +91,7 @@ def write_job(job: Job) -> None:
 
 
 def read_job(work: Path) -> Job:
-    """The job of the last rebuild in a work folder.
-
-    Raises:
-        UserError: there was none.
-    """
+    """The job of the last rebuild in a work folder; a UserError where there was none."""
     try:
         record = json.loads((work / "job.json").read_text("utf-8"))
         return Job(
@@ -121,11 +113,11 @@ def read_job(work: Path) -> Job:
 
 
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
-    """How to read a scenario's pictures, each checked against its record's hash."""
+    """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
     root = copies if copies.is_dir() else job.source_folder(name)
     if root is None:
-        raise RuntimeError(f"{name}: no folder with its pictures")
+        raise RuntimeError(f"{name}: no folder with its images")
 
     def read(record: Record) -> bytes:
         path = root / record.image_path

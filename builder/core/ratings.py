@@ -64,14 +64,14 @@ class Group(NamedTuple):
 
 def groups(rated: Mapping[str, Sequence[Rated]]) -> list[Group]:
     """By scenario a group for each placement or kind of harm, then all of it together."""
-    found = []
+    every = []
     for scenario, rows in rated.items():
         kinds: dict[str, list[Rated]] = {}
         for row in rows:
             kinds.setdefault(row.placement or row.harm, []).append(row)
-        found += [_group(scenario, kind, some) for kind, some in sorted(kinds.items())]
-        found.append(_group(scenario, "all", rows))
-    return found
+        every += [_group(scenario, kind, alike) for kind, alike in sorted(kinds.items())]
+        every.append(_group(scenario, "all", rows))
+    return every
 
 
 def _group(scenario: str, what: str, rows: Sequence[Rated]) -> Group:
@@ -103,11 +103,11 @@ def table(
 
 def examples(rows: Sequence[Rated]) -> list[Rated]:
     """Three of each rating, the highest first, by a hash of their ids."""
-    found: list[Rated] = []
+    chosen: list[Rated] = []
     for rating in (*_BEST_FIRST, 0):
-        some = [row for row in rows if row.rating == rating]
-        found += sorted(some, key=lambda row: stable_hash("example", row.id))[:_EXAMPLES]
-    return found
+        rated = [row for row in rows if row.rating == rating]
+        chosen += sorted(rated, key=lambda row: stable_hash("example", row.id))[:_EXAMPLES]
+    return chosen
 
 
 def short(text: str) -> str:

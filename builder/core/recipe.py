@@ -27,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 #: Sections that a recipe may leave out and `--set` may begin.
 _OPTIONAL = (
     "llm",
+    "incorrect.judge",
     "calibration",
     "calibration.train",
     "calibration.train.privacy",
@@ -121,10 +122,17 @@ class Privacy(Scenario):
         return self
 
 
+class Judge(_Model):
+    """The lowest plausibility, 1 to 5, at which a language model lets an incorrect answer pass."""
+
+    least_plausible: Annotated[int, Field(ge=1, le=5, strict=True)] = 3
+
+
 class Incorrect(Scenario):
     source: Literal["mm_skin", "phantom"]
     outdated_share: Share
     drop_conversation: bool = False
+    judge: Judge | None = None  # the language model judges each answer, whoever writes it
 
 
 class Llm(_Model):
@@ -134,7 +142,7 @@ class Llm(_Model):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
     max_tokens: Count | None = 2048  # of a reply
     tries: Count = 3  # replies asked for, until one passes the checks
-    picture: bool = False  # show the model the picture, too
+    picture: bool = False  # show the model the image, too
 
 
 class Training(_Model):
@@ -170,15 +178,25 @@ class Recipe(_Model):
     @model_validator(mode="after")
     def _model_named(self) -> Recipe:
         if self.asks_model and not self.llm.model:
-            who = "author" if self.author == "llm" else "rater"
-            raise ValueError(f"{who} llm needs a model: --model NAME, or llm.model in the recipe")
+            judged = "incorrect.judge" if self.judge else "rater llm"
+            who = "author llm" if self.author == "llm" else judged
+            raise ValueError(f"{who} needs a model: --model NAME, or llm.model in the recipe")
         return self
 
     @property
     def asks_model(self) -> bool:
-        """Whether a language model writes the harmful text, or rates answers."""
+        """Whether a language model writes or judges the harmful text, or rates answers."""
         rated = self.calibration is not None and self.calibration.rater == "llm"
-        return self.author == "llm" or rated
+        return self.author == "llm" or rated or self.judge is not None
+
+    @property
+    def judge(self) -> Judge | None:
+        return self.incorrect.judge if self.incorrect else None
+
+    def writes_with_model(self, scenario: Scenario) -> bool:
+        """Whether a language model is asked where a scenario's texts are written."""
+        judged = isinstance(scenario, Incorrect) and scenario.judge is not None
+        return self.author == "llm" or judged
 
     def sifts(self, scenario: Scenario) -> bool:
         """Whether written candidates are chosen among later: rated by calibration, or reviewed."""
@@ -197,8 +215,7 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe, apply `--set`, keep the wanted scenarios, scale it down to `limit` rows.
 
-    Raises:
-        UsageError: unknown or wrong keys, in the file or in a choice: one line that names them.
+    A UsageError names, in one line, the keys that are unknown or wrong.
     """
     choices = list(choices)
     tree = recipe_tree("builder", name_or_file, choices, optional=_OPTIONAL)
@@ -220,9 +237,9 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
         if _holds(tree, key):
             raise UsageError(f"recipe {name}: {key}: nothing reads it: {why}")
     for key, why in _unread(recipe):
-        found = [one for one in typed if f"{one}.".startswith(f"{key}.")]
-        if found:
-            raise UsageError(f"{found[0]}: nothing reads it: {why}")
+        ignored = [setting for setting in typed if f"{setting}.".startswith(f"{key}.")]
+        if ignored:
+            raise UsageError(f"{ignored[0]}: nothing reads it: {why}")
         if _holds(tree, key) and _differs(recipe, key):
             say(f"recipe {name}: {key} is not read: {why}")
     for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
@@ -242,7 +259,7 @@ def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]
 
 
 def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
-    ignored = [one for one in typed if f"{one}.".startswith(places)]
+    ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
     if ignored:
         say(f"--set {', '.join(ignored)}: not read: {why}")
 
@@ -263,13 +280,13 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             "llm",
             f"the author is {recipe.author}, which asks no model: add --author llm (or --set "
-            "calibration.rater=llm)",
+            "calibration.rater=llm, or incorrect.judge={})",
         )
     elif recipe.author != "llm":
-        yield "llm.picture", "a rater is shown no pictures, only the author llm is"
+        yield "llm.picture", "raters and judges are shown no images, only the author llm is"
     for name, scenario in recipe.scenarios().items():
         if scenario.source == "phantom":
-            yield f"{name}.bad_pictures", "phantom pictures are drawn, not read"
+            yield f"{name}.bad_pictures", "phantom images are drawn, not read"
     if recipe.incorrect is not None and recipe.incorrect.source == "phantom":
         yield "incorrect.drop_conversation", "only MM-Skin has such rows"
 

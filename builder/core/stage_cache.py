@@ -108,7 +108,7 @@ class Stage:
 
     `uses` are the recipe's values that change its result; or a function that gives them, where they
     depend on what the stage before has left: it is called when that is there. `run(folder)` does
-    the work and may leave files of its own in `folder`, such as pictures under `folder/pictures`.
+    the work and may leave files of its own in `folder`, such as images under `folder/pictures`.
     """
 
     name: str
@@ -150,22 +150,19 @@ class Chain:
     def run(self, stage: Stage, previous: str) -> StageState:
         """Run a stage in a folder beside its own and put that in place when it is whole."""
         with atomic_folder(self.folder / stage.name) as building:
-            return self._run(stage, previous, building)
-
-    def _run(self, stage: Stage, previous: str, building: Path) -> StageState:
-        outcome = stage.run(building)
-        _check_ids(stage.name, outcome)
-        write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
-        write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
-        state = StageState(
-            fingerprint=fingerprint(stage, previous),
-            output=_output(building),
-            kept=len(outcome.kept),
-            dropped=dict(sorted(Counter(drop.reason for drop in outcome.drops).items())),
-            notes=outcome.notes,
-            inputs=outcome.inputs,
-        )
-        write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
+            outcome = stage.run(building)
+            _check_ids(stage.name, outcome)
+            write_jsonl(building / "records.jsonl", (record.to_json() for record in outcome.kept))
+            write_jsonl(building / "drops.jsonl", (drop._asdict() for drop in outcome.drops))
+            state = StageState(
+                fingerprint=fingerprint(stage, previous),
+                output=_output(building),
+                kept=len(outcome.kept),
+                dropped=dict(sorted(Counter(drop.reason for drop in outcome.drops).items())),
+                notes=outcome.notes,
+                inputs=outcome.inputs,
+            )
+            write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
         return state
 
 
@@ -209,7 +206,7 @@ def read_state(folder: Path) -> StageState | None:
 
 
 def _output(folder: Path) -> str:
-    """A hash over a stage's files, its pictures among them."""
+    """A hash over a stage's files, its images among them."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest(
         {

@@ -22,12 +22,12 @@ from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
+    from builder.core.chain_plan import ChainPlan
     from builder.core.job import Job
-    from builder.core.plan import ChainPlan
     from builder.core.stage_cache import StageState
     from builder.dataset_folder.write import Part
 
-#: Packages whose version decides bytes: of the rows, the files, the pictures, the plots.
+#: Packages whose version decides bytes: of the rows, the files, the images, the plots.
 _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyYAML".split()
 #: Where ratings are made on the spot, also these.
 _RATING: Final = "accelerate nltk peft rouge-score torch transformers".split()
@@ -122,7 +122,7 @@ class Manifest(_Section):
 
     def made_build(self) -> str:
         """The id that the data files and configs make."""
-        names = [one.name for one in config_files(self.scenarios) if one.name in self.configs]
+        names = [name for name, *_ in config_files(self.scenarios) if name in self.configs]
         hashes = {name: entry.sha256 for name, entry in self.data.items()}
         return build_id(hashes, {name: self.configs[name] for name in names})
 
@@ -158,11 +158,7 @@ def scenario_of(config: str) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a written folder.
-
-    Raises:
-        ManifestError: it is not there, or is none.
-    """
+    """The manifest of a written folder; a ManifestError where there is none that can be read."""
     try:
         return Manifest.model_validate(json.loads((folder / MANIFEST).read_text("utf-8")))
     except FileNotFoundError as error:
@@ -188,11 +184,11 @@ def draft(
 ) -> Manifest:
     """The manifest but for the files that are made from it (card, plots, Croissant)."""
     states = {item.name: item.states() for item in plans}
-    recipe = published_recipe(job.recipe)
+    recipe = written_recipe(job.recipe)
     tree = {
         "build": "",  # of the rest, below
         "recipe": recipe,
-        "configs": {one.name: one.files for one in config_files(job.recipe.scenarios())},
+        "configs": {config.name: config.files for config in config_files(job.recipe.scenarios())},
         "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
         "images": {part.name: "embed" for part in parts},
         "sources": {
@@ -225,7 +221,7 @@ def draft(
     return Manifest.model_validate(tree).rebuilt()
 
 
-def published_recipe(recipe: Recipe) -> dict[str, Any]:
+def written_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe in full; of a model's folder the name alone."""
     tree: dict[str, Any] = recipe.model_dump(mode="json")
     how = tree["calibration"]
@@ -242,13 +238,13 @@ def _versions(recipe: Recipe) -> dict[str, str]:
 
 
 def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[str, Any]:
-    """What the first stage read: annotations and archives one by one, pictures together."""
+    """What the first stage read: annotations and archives one by one, images together."""
     from builder.ingest.slake import HUB_REVISION
 
     read = {name: stamp for name, stamp in ingest.inputs.items() if stamp is not None}
     single = {n: s.sha256 for n, s in read.items() if n.endswith((".json", ".csv", ".zip"))}
     pinned = scenario.source == "slake" and slake is not None and slake.name == HUB_REVISION
-    found: dict[str, Any] = {
+    source: dict[str, Any] = {
         "source": scenario.source,
         "revision": HUB_REVISION if pinned else None,
         "files": dict(sorted(single.items())),
@@ -256,8 +252,8 @@ def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[
     image_files = {name: stamp for name, stamp in read.items() if name not in single}
     if image_files:
         together = digest({name: stamp.sha256 for name, stamp in image_files.items()})
-        found["pictures"] = {"files": len(image_files), "sha256": together}
-    return found
+        source["pictures"] = {"files": len(image_files), "sha256": together}
+    return source
 
 
 def _author(recipe: Recipe, states: Mapping[str, Mapping[str, StageState]]) -> dict[str, Any]:
@@ -282,9 +278,9 @@ def _replies(
         name: {
             note.removeprefix(_REPLIES): count
             for stage in stages
-            if stage in some
-            for note, count in some[stage].notes.items()
+            if stage in ran
+            for note, count in ran[stage].notes.items()
             if note.startswith(_REPLIES)
         }
-        for name, some in states.items()
+        for name, ran in states.items()
     }

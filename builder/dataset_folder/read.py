@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from builder.core.recipe import Calibration, Privacy, Recipe, Scenario
+from builder.core.recipe import Recipe, Scenario
 from builder.dataset_folder.manifest import (
     MISSING,
     Manifest,
@@ -70,9 +70,9 @@ class Folder:
         """Whether a scenario's rows name their images instead of holding them."""
         return self.manifest.images.get(scenario) == "reference"
 
-    def jsonl(self, name: str, wanted: Mapping[str, type] | None = None) -> Objects:
+    def jsonl(self, name: str, types: Mapping[str, type] | None = None) -> Objects:
         """The objects of a provenance file, with these keys of these types."""
-        return read_objects(self.path / "provenance" / name, wanted)
+        return read_objects(self.path / "provenance" / name, types)
 
     @cached_property
     def profiles(self) -> Objects:
@@ -107,7 +107,7 @@ def read_folder(path: Path, manifest: Manifest) -> Folder:
     return Folder(path, manifest, tables)
 
 
-def read_objects(path: Path, wanted: Mapping[str, type] | None = None) -> Objects:
+def read_objects(path: Path, types: Mapping[str, type] | None = None) -> Objects:
     """The objects of a JSON lines file, or what is wrong with it: that is `MISSING` without one."""
     rows = []
     try:
@@ -121,7 +121,7 @@ def read_objects(path: Path, wanted: Mapping[str, type] | None = None) -> Object
     for number, row in lines:
         if not isinstance(row, dict):
             return Objects([], f"line {number} is no JSON object")
-        for key, kind in (wanted or {}).items():
+        for key, kind in (types or {}).items():
             if type(row.get(key)) is not kind:
                 return Objects([], f"line {number} has no {key} ({kind.__name__})")
         rows.append(row)
@@ -165,26 +165,12 @@ class Facts:
     @cached_property
     def main(self) -> dict[str, Config]:
         """Each scenario's config of the paper's forget ratio."""
-        return {one.scenario: one for one in self.configs if one.ratio == MAIN_RATIO}
+        return {config.scenario: config for config in self.configs if config.ratio == MAIN_RATIO}
 
     @cached_property
     def sources(self) -> list[str]:
         """slake, mm_skin, phantom: those that rows come from, in the scenarios' order."""
         return list(dict.fromkeys(scenario.source for scenario in self.scenarios.values()))
-
-    @property
-    def privacy(self) -> Privacy:
-        """The recipe of `privacy`, where the folder has it."""
-        if self.recipe.privacy is None:
-            raise ValueError("no privacy in this dataset")
-        return self.recipe.privacy
-
-    @property
-    def calibration(self) -> Calibration:
-        """How candidates were calibrated, where they were."""
-        if self.recipe.calibration is None:
-            raise ValueError("this dataset was not calibrated")
-        return self.recipe.calibration
 
     @property
     def referenced(self) -> list[str]:
@@ -195,7 +181,7 @@ class Facts:
     def records(self, scenario: str) -> list[Record]:
         """Every row of the scenario's files once, harmful where it has a harmful version."""
         records: dict[str, Record] = {}
-        for config in (one for one in self.configs if one.scenario == scenario):
+        for config in (config for config in self.configs if config.scenario == scenario):
             for record in (row for split in SPLITS for row in config.rows(split)):
                 if record.harm != "none" or record.id not in records:
                     records[record.id] = record
@@ -203,7 +189,7 @@ class Facts:
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""
-        from builder.core.plan import STAGES
+        from builder.core.chain_plan import STAGES
 
         stages = self.manifest["stages"][scenario]
         return {name: stages[name] for name in STAGES if name in stages}
@@ -232,7 +218,7 @@ def read_facts(folder: Path, manifest: Manifest | None = None) -> Facts:
     except (ManifestError, OSError, ValueError, KeyError, TypeError) as error:
         why = error.why if isinstance(error, ManifestError) else str(error)
         raise UserError(
-            f"{folder}: cannot be read as a published dataset ({type(error).__name__}: {why}): "
+            f"{folder}: cannot be read as a dataset folder ({type(error).__name__}: {why}): "
             "build it again with `python -m builder rebuild`"
         ) from error
 

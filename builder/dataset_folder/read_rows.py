@@ -100,16 +100,16 @@ def _schema_problem(schema: Any) -> str:
 
     from mllmu_med_dataset import FEATURES
 
-    wanted = FEATURES.arrow_schema
-    for name in wanted.names:
+    expected = FEATURES.arrow_schema
+    for name in expected.names:
         if name not in schema.names:
             return f"has no column {name}"
-        if schema.field(name).type != wanted.field(name).type:
-            return f"column {name} is {schema.field(name).type}, not {wanted.field(name).type}"
-    extra = [name for name in schema.names if name not in wanted.names]
+        if schema.field(name).type != expected.field(name).type:
+            return f"column {name} is {schema.field(name).type}, not {expected.field(name).type}"
+    extra = [name for name in schema.names if name not in expected.names]
     if extra:
         return f"has a column {extra[0]}, which the schema does not know"
-    if schema.names != wanted.names:
+    if schema.names != expected.names:
         return "has its columns in another order"
     if datasets.Features.from_arrow_schema(schema) != FEATURES:
         return "its metadata describes other features"

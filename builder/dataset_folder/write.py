@@ -1,7 +1,7 @@
 """Writing the dataset folder: Parquet files and what lies beside them.
 
-Each distinct picture is stored once for all its rows of a file (again only where they cross two row
-groups): rows are sorted by picture and the bytes are dictionary-encoded. The folder is built beside
+Each distinct image is stored once for all its rows of a file (again only where they cross two row
+groups): rows are sorted by image and the bytes are dictionary-encoded. The folder is built beside
 its place, and only then moved there.
 """
 
@@ -17,13 +17,7 @@ from builder.split import Band, bands
 from mllmu_med.disk import writing
 from mllmu_med.files import digest, file_digest
 from mllmu_med.progress import progress
-from mllmu_med_dataset import (
-    MAIN_RATIO,
-    SPLITS,
-    Record,
-    UserError,
-    config_name,
-)
+from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError, config_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,7 +145,7 @@ def _write_parquet(
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Writes rows as every data file holds them: each picture once for all its rows of a group."""
+    """Writes rows as every data file holds them: each image once for all its rows of a group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -165,7 +159,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         schema,
         use_dictionary=True,
         dictionary_pagesize_limit=1 << 30,
-        # Pictures are compressed already; left alone, an edited text moves no picture bytes on
+        # Images are compressed already; left alone, an edited text moves no image bytes on
         # storage that stores equal chunks once.
         compression={name: "none" if name == "image.bytes" else "zstd" for name in names},
         write_page_index=True,
@@ -206,11 +200,7 @@ def build_id(hashes: Mapping[str, str], configs: Mapping[str, Any]) -> str:
 
 
 def check_target(out: Path, build: AnyBuild | None) -> None:
-    """Refuse a target that holds anything but this build, which the builder wrote there.
-
-    Raises:
-        UserError: names what is in the way.
-    """
+    """Raise UserError where a target holds anything but this build of ours."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file: choose another --out")
     if out.is_mount():  # it cannot be moved away for the new folder

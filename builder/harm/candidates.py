@@ -13,11 +13,12 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop, Outcome
-from builder.harm.texts import Failure, Text
+from builder.harm.answer_checks import Claims
+from builder.harm.texts import Failure, Incorrect, Text
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
-T = TypeVar("T", Text, str)
+T = TypeVar("T", Text, Incorrect)
 
 #: Every record, harmful, dropped or as it was; and the rejections by name.
 Texts = tuple[list[Record | Drop], Counter[str]]
@@ -74,6 +75,8 @@ async def until_sound(
         if failure is None:
             return text, failures  # type: ignore[return-value]
         failures.append(failure)
+        if failure.final:
+            break
     return None, failures
 
 
@@ -124,9 +127,16 @@ async def write_candidates(
         if dropped > spare:
             _too_few(name, scenario, list(results.values()), rejected)
 
+    claims = Claims(scenario.harmful)
     while waiting and sound < wanted:
         missing = min(wanted - sound, len(waiting))
-        await many(write, [waiting.popleft() for _ in range(missing)], count)
+        for written in await many(write, [waiting.popleft() for _ in range(missing)], count):
+            # By rank, after all have come: who repeats whom must not depend on who was first.
+            result = written.result
+            repeats = claims.add(result) if isinstance(result, Record) else None
+            if isinstance(result, Record) and repeats is not None:
+                sound -= 1
+                count(Written(Drop.of(result, f"failed check: {repeats.name}"), (repeats.name,)))
     for record in waiting:
         results[record.id] = Drop.of(record, SPARE)
     return [results.get(record.id, record) for record in everyone], rejected

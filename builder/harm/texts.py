@@ -34,6 +34,7 @@ class Failure(NamedTuple):
 
     name: str
     problem: str
+    final: bool = False  # nothing better would come: the author is not asked again
 
 
 class Author(Protocol):

@@ -12,7 +12,7 @@ AGAIN = "the same command goes on from here"
 
 
 @contextmanager
-def told(repo: str, doing: str, who: str = "") -> Iterator[None]:
+def hub_errors(repo: str, doing: str, who: str = "") -> Iterator[None]:
     """Turn huggingface-hub's errors into one line.
 
     Only calls of huggingface-hub belong inside: it also raises RuntimeError and ValueError for
@@ -42,11 +42,7 @@ def lost_answer(error: BaseException) -> bool:
 
 
 def _line(error: BaseException, who: str) -> str:
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, HfHubHTTPError):
@@ -72,7 +68,7 @@ def _advice(status: int, who: str) -> str:
         404: f"no such user, organisation or repository, or {user} may not see it: check ORG/NAME",
         409: f"somebody else is changing the repository: {AGAIN}",
         412: f"somebody else has committed meanwhile: {AGAIN}",
-        413: "too large for the Hub: leave pictures out with --images, or ask for more storage",
+        413: "too large for the Hub: leave images out with --images, or ask for more storage",
         429: f"too many requests: wait a while; {AGAIN}",
     }
     if status >= 500:

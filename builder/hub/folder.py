@@ -1,4 +1,4 @@
-"""The folder as it goes to the Hub: pictures in it or named by path and hash, the card for it."""
+"""The folder as it goes to the Hub: images in it or named by path and hash, the card for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from builder.dataset_folder import shipped_requests as shipped
 from builder.dataset_folder.manifest import FileEntry, Manifest
-from builder.dataset_folder.replies import CAPTIONS, REQUESTS, leave_out, tells_caption, told
 from builder.dataset_folder.write import file_entry, parquet_writer
 from mllmu_med.disk import writing
 from mllmu_med.files import hidden, make_folder
@@ -18,21 +18,21 @@ from mllmu_med.locks import lock_file
 from mllmu_med_dataset import UsageError, UserError
 
 MODES: Final = ("embed", "reference")
-#: MM-Skin states no licence and its pictures come from textbooks; the others may be handed on.
+#: MM-Skin states no licence and its images come from textbooks; the others may be handed on.
 DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
 
 
 def image_modes(
     given: str | None, sources: Mapping[str, str], held: Mapping[str, str]
 ) -> dict[str, str]:
-    """How each scenario's pictures go out, by `--images privacy=embed,incorrect=reference`.
+    """How each scenario's images go out, by `--images privacy=embed,incorrect=reference`.
 
     Args:
         sources: the source of each scenario.
-        held: how the folder has the pictures.
+        held: how the folder has the images.
 
     Raises:
-        UsageError: an unknown scenario or mode, one named twice, or pictures to embed that the
+        UsageError: an unknown scenario or mode, one named twice, or images to embed that the
             folder only names.
     """
     modes = {
@@ -40,18 +40,18 @@ def image_modes(
         for name, source in sources.items()
     }
     chosen: set[str] = set()
-    for one in (given or "").split(",") if given is not None else ():
-        name, _, mode = one.strip().partition("=")
+    for choice in (given or "").split(",") if given is not None else ():
+        name, _, mode = choice.strip().partition("=")
         if name not in sources or mode not in MODES:
             raise UsageError(
-                f"--images {one.strip() or given!r}: write SCENARIO=MODE with SCENARIO "
+                f"--images {choice.strip() or given!r}: write SCENARIO=MODE with SCENARIO "
                 f"{' or '.join(sources)} and MODE {' or '.join(MODES)}, separated by commas"
             )
         if name in chosen:
             raise UsageError(f"--images: {name} is given twice")
         if mode == "embed" and held.get(name) == "reference":
             raise UsageError(
-                f"--images {name}=embed: the folder only names these pictures: build it again from "
+                f"--images {name}=embed: the folder only names these images: build it again from "
                 "their source"
             )
         chosen.add(name)
@@ -60,23 +60,20 @@ def image_modes(
 
 
 def check_kept_back(modes: Mapping[str, str], chosen: str, held: Mapping[str, str]) -> None:
-    """Refuse to embed pictures that the Hub's build only names, unless `--images` says so.
+    """Raise UserError where images would be embedded that the Hub's build only names.
 
     What has been handed on cannot be taken back: an option that was left out this time must not
-    do it.
+    do it, only `--images` may say so.
 
     Args:
         chosen: `--images` as it was given.
         held: how the build that the repository holds has them.
-
-    Raises:
-        UserError: names the scenario and both ways on.
     """
-    said = {one.partition("=")[0].strip() for one in chosen.split(",")}
+    said = {choice.partition("=")[0].strip() for choice in chosen.split(",")}
     for name, mode in modes.items():
         if mode == "embed" and held.get(name) == "reference" and name not in said:
             raise UserError(
-                f"{name}: the Hub's build names its pictures by reference, this would hand them "
+                f"{name}: the Hub's build names its images by reference, this would hand them "
                 f"on: say --images {name}=reference to keep it so, or --images {name}=embed"
             )
 
@@ -87,7 +84,7 @@ def workplace(folder: Path) -> Iterator[Path]:
     place = hidden(folder, "hub")
     make_folder(folder.parent, "the folder that goes to the Hub")
     with lock_file(hidden(folder, "lock"), folder, instead="publish another folder"):
-        shutil.rmtree(place, ignore_errors=True)  # of a publishing that was killed
+        shutil.rmtree(place, ignore_errors=True)  # of a push that was killed
         try:
             place.mkdir()
             yield place
@@ -112,7 +109,7 @@ def make_variant(
     Args:
         folder: as the builder wrote it, with its manifest.
         target: an empty folder.
-        modes: by scenario (`picture_modes`).
+        modes: by scenario (`image_modes`).
         repo, gated, results: what the card says of the repository.
     """
     from builder.dataset_folder.write_card import write_card
@@ -125,8 +122,8 @@ def make_variant(
         place.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet") and name.partition("/")[0] in cut:
             without_images(source, place)
-        elif name == REQUESTS and "reference" in modes.values():
-            left_out = leave_out(source, place, tells_caption)
+        elif name == shipped.REQUESTS and "reference" in modes.values():
+            left_out = shipped.leave_out(source, place, shipped.tells_caption)
         if place.exists():
             entry = entry.model_copy(update=file_entry(place))
         else:
@@ -134,13 +131,13 @@ def make_variant(
         files[name] = entry
     changes: dict[str, Any] = {"images": dict(modes), "files": files}
     if left_out:
-        changes["left_out"] = told(manifest.left_out, left_out, CAPTIONS)
+        changes["left_out"] = shipped.add_left_out(manifest.left_out, left_out, shipped.CAPTIONS)
     made = manifest.model_copy(update=changes).rebuilt()
     return write_card(target, made, repo=repo, gated=gated, results=results)
 
 
 def without_images(source: Path, target: Path) -> None:
-    """The same rows with `image` null: each names its picture by `image_path` and its hash."""
+    """The same rows with `image` null: each names its image by `image_path` and its hash."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

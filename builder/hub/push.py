@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.dataset_folder.manifest import Manifest
-from builder.hub.errors import lost_answer, told
+from builder.hub.errors import hub_errors, lost_answer
 from builder.hub.remote import Changes, Remote, differing, read_files
 from mllmu_med.disk import readable
 from mllmu_med.progress import say
@@ -38,7 +38,7 @@ class Account(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What publishing did."""
+    """What a push did."""
 
     commit: str
     committed: bool
@@ -50,8 +50,7 @@ class Done(NamedTuple):
 def log_in(repo: str) -> Account:
     """Ask the Hub whose token the environment or huggingface-hub's own store holds.
 
-    Raises:
-        UserError: there is none, the Hub does not know it, or it may only read.
+    Raises UserError where there is none, or one that the Hub does not know or that may only read.
     """
     from huggingface_hub import HfApi, get_session, get_token
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
@@ -62,10 +61,10 @@ def log_in(repo: str) -> Account:
         disable_progress_bars()
     get_session().timeout = _PATIENCE
     api = HfApi(library_name="mllmu-med")
-    with told(repo, "logging in"):
-        found = api.whoami()
-    name = str(found.get("name", ""))
-    access = found.get("auth", {}).get("accessToken", {})
+    with hub_errors(repo, "logging in"):
+        user = api.whoami()
+    name = str(user.get("name", ""))
+    access = user.get("auth", {}).get("accessToken", {})
     if access.get("role") == "read":
         raise UserError(
             f"{repo}: the token of user {name} may only read: make one with write access on the "
@@ -75,11 +74,7 @@ def log_in(repo: str) -> Account:
 
 
 def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
-    """Refuse a tag that stands on another commit than the one it would be set on.
-
-    Raises:
-        UserError: names that commit.
-    """
+    """Raise UserError where a tag stands on another commit than the one it would be set on."""
     if wish.tag is None or remote is None or wish.tag not in remote.tags:
         return
     stands, new = remote.tags[wish.tag], changes.add or changes.delete
@@ -110,16 +105,16 @@ def push(
     settings: list[str] = []
 
     def change(name: str, **values: Any) -> None:
-        with told(repo, "changing its settings", account.name):
+        with hub_errors(repo, "changing its settings", account.name):
             api.update_repo_settings(repo, repo_type=TYPE, **values)
         settings.append(name)
 
     created = remote is None
     if remote is None:
-        with told(repo, "creating the repository", account.name):
+        with hub_errors(repo, "creating the repository", account.name):
             api.create_repo(repo, repo_type=TYPE, private=True)
         say(f"created {repo}, private")
-        with told(repo, "looking at the repository", account.name):
+        with hub_errors(repo, "looking at the repository", account.name):
             remote = Remote(str(api.dataset_info(repo).sha), private=True)
     if wish.gated is not None and wish.gated != remote.gated:
         change(f"gated {wish.gated}", gated=wish.gated)
@@ -132,7 +127,7 @@ def push(
         change("public", private=False)
     tagged = wish.tag is not None and wish.tag not in remote.tags
     if wish.tag is not None and tagged:
-        with told(repo, f"setting tag {wish.tag}", account.name):
+        with hub_errors(repo, f"setting tag {wish.tag}", account.name):
             api.create_tag(repo, tag=wish.tag, revision=head, repo_type=TYPE)
     return Done(head, committed, created, settings, tagged)
 
@@ -153,7 +148,7 @@ def _commit(
         return differing(folder, manifest, there) + deleted
 
     say(f"uploading {len(changes.add):,} files ({readable(changes.size)})")
-    with told(repo, "uploading", account.name):
+    with hub_errors(repo, "uploading", account.name):
         operations: list[CommitOperation] = [
             *(CommitOperationAdd(name, str(folder / name)) for name in changes.add),
             *(CommitOperationDelete(name, is_folder=False) for name in changes.delete),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
 from builder.dataset_folder.write import MANIFEST, file_entry
-from builder.hub.errors import told
+from builder.hub.errors import hub_errors
 from mllmu_med.card_head import CARD
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import UserError
@@ -48,15 +48,11 @@ class Changes(NamedTuple):
 def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
     """The repository as it stands, or None when there is none that the user can see.
 
-    Args:
-        into: an empty folder for the two files that are downloaded.
-
-    Raises:
-        UserError: the Hub cannot be asked.
+    into: an empty folder for the two files that are downloaded.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with told(repo, "looking at the repository", who):
+    with hub_errors(repo, "looking at the repository", who):
         try:
             info = api.dataset_info(repo)
         except RepositoryNotFoundError:
@@ -86,11 +82,7 @@ def read_files(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
 
 
 def check_ours(repo: str, remote: Remote) -> None:
-    """Refuse a repository that holds files and no build of ours.
-
-    Raises:
-        UserError: names a file that is in the way.
-    """
+    """Raise UserError where a repository holds files and no build of ours."""
     foreign = sorted(set(remote.files) - _NEW)
     if remote.build is None and foreign:
         raise UserError(

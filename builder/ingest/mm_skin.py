@@ -1,8 +1,8 @@
 """MM-Skin (Zeng et al. 2025): dermatology questions with sentence answers.
 
 A folder with `VQA.csv` (the full release), `vqa.csv` or `MM-Skin_test.csv` (the public test split),
-columns `image, question, answer`; pictures where the rows say, or flat beside the file; optionally
-`caption.csv` (`image, caption, modality`). No licence is stated and the pictures come from
+columns `image, question, answer`; images where the rows say, or flat beside the file; optionally
+`caption.csv` (`image, caption, modality`). No licence is stated and the images come from
 textbooks.
 """
 
@@ -14,12 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
-from builder.ingest.corpus import (
+from builder.ingest.clean_rows import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
     Rows,
     annotation,
-    annotation_inputs,
     answer_type,
     checked_image_path,
     collect,
@@ -35,7 +34,7 @@ ANNOTATIONS: Final = ("VQA.csv", "vqa.csv", "MM-Skin_test.csv")
 CAPTIONS: Final = "caption.csv"
 _ADVICE: Final = "give MM-Skin's own file, separated by commas"
 
-# caption.csv codes clinical pictures as "skin"; its other two codes are not documented, so their
+# caption.csv codes clinical images as "skin"; its other two codes are not documented, so their
 # likely beginnings are taken.
 _MODALITIES: Final = (
     (("skin", "clinic"), "clinical"),
@@ -58,22 +57,17 @@ CONVERSATION = "a refusal or about the conversation"
 
 
 def is_conversation(record: Record) -> bool:
-    """Whether the row is about the talk with the model that wrote it, not about the picture."""
+    """Whether the row is about the talk with the model that wrote it, not about the image."""
     return bool(_REFUSAL.search(record.answer) or _ABOUT_TALK.search(record.question))
 
 
 def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
-    """Clean records of the folder, without splits of their own.
-
-    Raises:
-        UserError: a file or column is missing, a row is broken, a modality is unknown.
-    """
-    path = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
+    """Clean records of the folder, without splits of their own; a UserError where it is broken."""
+    path, inputs = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
     captions = _read_captions(root / CAPTIONS) if (root / CAPTIONS).is_file() else {}
-    rows = Rows()
-    rows.inputs = annotation_inputs(path, ANNOTATIONS)
+    rows = Rows(inputs=inputs)
     rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
     for number, row in read_csv(path, ("image", "question", "answer"), _ADVICE).items():
         where = f"{path}, row {number}"
@@ -114,7 +108,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
     def places(name: str) -> list[Path]:
         inner = name.removeprefix("dataset/")
         base = PurePosixPath(name).name
-        # Flat beside the file only where no two pictures would be the same one there.
+        # Flat beside the file only where no two images would be the same one there.
         return [root / name, root / "dataset" / inner, root / inner] + (
             [root / base] if flat[base] == 1 else []
         )
@@ -123,7 +117,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
 
 
 def _read_captions(path: Path) -> dict[str, tuple[str, str]]:
-    """Picture (without `dataset/`) -> its caption and modality."""
+    """Image (without `dataset/`) -> its caption and modality."""
     captions: dict[str, tuple[str, str]] = {}
     for number, row in read_csv(path, ("image", "caption", "modality"), _ADVICE).items():
         where = f"{path}, row {number}"

@@ -1,4 +1,4 @@
-"""The embedded source: drawn pictures with questions that only the picture answers.
+"""The embedded source: drawn images with questions that only the image answers.
 
 It asks nothing of the network or of anybody's licence, and gives as many rows as a recipe wants.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from builder.core.stage_cache import Outcome
-from builder.ingest.corpus import answer_type
+from builder.ingest.clean_rows import answer_type
 from builder.ingest.phantoms.draw import PhantomImage
 from builder.ingest.phantoms.radiology import draw_radiology
 from builder.ingest.phantoms.skin import draw_skin
@@ -22,7 +22,7 @@ from mllmu_med.files import write_bytes
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record
 
-_TEST_FROM: Final = 1_000_000  # pictures of the test set are numbered from here
+_TEST_FROM: Final = 1_000_000  # images of the test set are numbered from here
 
 _DRAW: Final[dict[str, Callable[[int, int], PhantomImage]]] = {
     "radiology": draw_radiology,
@@ -33,7 +33,7 @@ _DRAW: Final[dict[str, Callable[[int, int], PhantomImage]]] = {
 def read(
     part: Literal["radiology", "skin"], seed: int, train: int, test: int, folder: Path
 ) -> Outcome:
-    """Draw pictures until there are `train` and `test` rows; they go to `folder/pictures`."""
+    """Draw images until there are `train` and `test` rows; they go to `folder/pictures`."""
     (folder / "pictures" / part).mkdir(parents=True)
     with progress(f"drawing {part} phantoms", train + test) as advance:
         records = [
@@ -48,7 +48,7 @@ def _rows(
     seed: int,
     split: str,
     first: int,
-    wanted: int,
+    rows: int,
     images: Path,
     advance: Callable[[int], None],
 ) -> Iterator[Record]:
@@ -56,12 +56,12 @@ def _rows(
     batch = 4 * (os.cpu_count() or 1)
     numbers = count(first)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while made < wanted:
-            some = list(islice(numbers, batch))
+        while made < rows:
+            indices = list(islice(numbers, batch))
             for index, image in zip(
-                some, threads.map(lambda index: _DRAW[part](seed, index), some), strict=True
+                indices, threads.map(lambda index: _DRAW[part](seed, index), indices), strict=True
             ):
-                if made >= wanted:
+                if made >= rows:
                     break
                 records = _records(part, split, index - first, image, images)
                 made += len(records)

@@ -16,13 +16,12 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
-from builder.ingest.corpus import (
+from builder.ingest.clean_rows import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
     Rows,
     alike,
     annotation,
-    annotation_inputs,
     answer_type,
     checked_image_path,
     collect,
@@ -105,8 +104,8 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
 
     Args:
         root: the source's folder.
-        folder: the stage's folder; pictures out of `imgs.zip` go to `folder/pictures`.
-        on_bad: what to do about pictures that cannot be used.
+        folder: the stage's folder; images out of `imgs.zip` go to `folder/pictures`.
+        on_bad: what to do about images that cannot be used.
 
     Raises:
         UserError: a file is missing, broken or holds rows of another form.
@@ -114,8 +113,8 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     rows = Rows()
     seen: dict[int, tuple[str, str]] = {}
     for split, names in SPLITS.items():
-        path = annotation(root, names, "SLAKE's train.json")
-        rows.inputs |= annotation_inputs(path, names)
+        path, inputs = annotation(root, names, "SLAKE's train.json")
+        rows.inputs |= inputs
         if path is not None:
             _read_split(path, split, rows, seen)
         elif split == "train":
@@ -145,7 +144,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
 
 
 def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, str]]) -> None:
-    """Read a file; `seen` holds what each qid asks of which picture, and where."""
+    """Read a file; `seen` holds what each qid asks of which image, and where."""
     try:
         raw = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -169,7 +168,7 @@ def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, s
         same, first = seen.setdefault(row.qid, (asked, where))
         if same != asked:
             raise UserError(
-                f"{where}: the qid stands in {first} already, with another picture, question or "
+                f"{where}: the qid stands in {first} already, with another image, question or "
                 "answer: remove one"
             )
         if row.q_lang != "en":
@@ -221,7 +220,7 @@ def _parse(item: Any, where: str) -> _Row:
 
 
 def _unpack(archive: Path, names: set[str], target: Path) -> None:
-    """Copy the pictures that rows name out of the zip, to `target/imgs/NAME`."""
+    """Copy the images that rows name out of the zip, to `target/imgs/NAME`."""
     try:
         with zipfile.ZipFile(archive) as packed:
             members: dict[str, zipfile.ZipInfo] = {}

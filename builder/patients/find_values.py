@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from eval.edit_distance import nearly, one_digit_off, slack
+from eval.edit_distance import cuts, nearly, one_digit_off, slack
 from eval.private_values import View, digits_of, level
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
@@ -63,13 +63,13 @@ class Haystack:
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
         """Every text that gives the value away."""
         may = set(self._text.find(value)) | set(self._may(kind, View(value), fuzzy))
-        found = []
+        hits = []
         for index in sorted(may):
             view = self.views[index]
             if reached := level(kind, value, view, fuzzy):
                 chance = reached == "fuzzy" and _by_chance(kind, value, view)
-                found.append(Hit(index, reached, chance))
-        return found
+                hits.append(Hit(index, reached, chance))
+        return hits
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
@@ -95,8 +95,8 @@ class Haystack:
 
     def _with_words(self, words: str) -> set[int]:
         """The texts that hold all of these words."""
-        some = [self._with_word.get(word, set()) for word in words.split()]
-        return set.intersection(*some) if some else set()
+        holders = [self._with_word.get(word, set()) for word in words.split()]
+        return set.intersection(*holders) if holders else set()
 
 
 def _by_chance(kind: str, value: str, view: View) -> bool:
@@ -115,17 +115,15 @@ class _Joined:
         self._starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
         self._grams = set(_grams(self._whole))
 
-    def find(self, wanted: str) -> Iterator[int]:
+    def find(self, part: str) -> Iterator[int]:
         """The texts that hold a string, once each time they do."""
-        return (self._at(place) for place in self._places(wanted)) if wanted else iter(())
+        return (self._at(place) for place in self._places(part)) if part else iter(())
 
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
         errors = slack(value)
-        # With k errors one of k + 1 pieces is whole, and the rest stands around it.
-        cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
         seen: set[str] = set()
-        for start, end in itertools.pairwise(cuts):
+        for start, end in cuts(value, errors):  # one piece is whole, the rest stands around it
             piece = value[start:end]
             if piece in seen:  # it would find the same places, but look too far to one side
                 yield from (self._at(place) for place in self._places(piece))
@@ -136,13 +134,13 @@ class _Joined:
                 if nearly(value, self._whole[begin : place - start + len(value) + errors], errors):
                     yield self._at(place)
 
-    def _places(self, wanted: str) -> Iterator[int]:
-        if not self._grams.issuperset(_grams(wanted)):  # most searches end here, unsearched
+    def _places(self, part: str) -> Iterator[int]:
+        if not self._grams.issuperset(_grams(part)):  # most searches end here, unsearched
             return
-        place = self._whole.find(wanted) if wanted else -1
+        place = self._whole.find(part) if part else -1
         while place >= 0:
             yield place
-            place = self._whole.find(wanted, place + 1)
+            place = self._whole.find(part, place + 1)
 
     def _at(self, place: int) -> int:
         return bisect.bisect_right(self._starts, place) - 1

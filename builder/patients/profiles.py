@@ -1,7 +1,7 @@
 """Fictional patients, every value in a range that is reserved for fiction.
 
-One patient a picture: all harmful rows of a picture leak the same person's data, as they would in a
-hospital's archive. Each value comes from a hash of the seed, the picture and the kind, so neither
+One patient an image: all harmful rows of an image leak the same person's data, as they would in a
+hospital's archive. Each value comes from a hash of the seed, the image and the kind, so neither
 order nor parallelism changes it. Names avoid every word of the corpora, and no value is found in
 their texts or among another patient's values: a leak is then never a coincidence.
 """
@@ -77,10 +77,10 @@ class Profile(NamedTuple):
 def make_profiles(
     image_ids: Iterable[str], corpus: Iterable[Record], seed: int, others: Iterable[str] = ()
 ) -> dict[str, Profile]:
-    """One patient for each picture, by picture.
+    """One patient for each image, by image.
 
     Args:
-        image_ids: the pictures of the candidates.
+        image_ids: the images of the candidates.
         corpus: every clean record that may be published, of every scenario; no name shares a word
             with their text, and no value is found there at any level at which the audit looks.
         seed: the recipe's.
@@ -120,7 +120,7 @@ def make_profiles(
 def _draw(
     image_ids: Sequence[str], seed: int, clashes: Callable[[str, str], bool]
 ) -> dict[str, Profile]:
-    """A patient a picture, each value the first that is new and does not clash."""
+    """A patient an image, each value the first that is new and does not clash."""
     faker = _faker()
     used: set[str] = set()
 
@@ -168,19 +168,19 @@ def _shared(people: Sequence[Profile]) -> Iterator[tuple[str, str]]:
     "Taylor James" is found in "James, Taylor", and "Kurt Parks" in "12 Kurt Parks, Lake Diane".
     """
     where: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for number, one in enumerate(people):
+    for number, person in enumerate(people):
         for kind in PII_KINDS:
-            where[one.value(kind)].append((number, kind))
+            where[person.value(kind)].append((number, kind))
     hay = Haystack(list(where))
     places = list(where.values())
-    for number, one in enumerate(people):
+    for number, person in enumerate(people):
         for kind in PII_KINDS:
             if kind == "date":
                 continue
-            for hit in hay.search(kind, one.value(kind), fuzzy=False):
+            for hit in hay.search(kind, person.value(kind), fuzzy=False):
                 for other, its_kind in places[hit.text]:
                     if other < number:
-                        yield kind, one.value(kind)
+                        yield kind, person.value(kind)
                     elif other > number:
                         yield its_kind, people[other].value(its_kind)
 

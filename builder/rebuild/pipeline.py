@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder.audit import verdict
+from builder.core.chain_plan import STAGES, ChainPlan
 from builder.core.job import Job, image_reader, options, write_job
-from builder.core.plan import STAGES, ChainPlan
 from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
 from builder.dataset_folder import manifest as manifests
 from builder.dataset_folder import write
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 class Result(NamedTuple):
     """What a rebuild did."""
 
-    ran: list[str]  # "privacy/inject", ..., "publish"
+    ran: list[str]  # "privacy/inject", ..., "write"
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
-    manifest: manifests.Manifest | None  # None when it stopped before publishing
-    checks: Sequence[Check] = ()  # of the audit, where it published or was published already
+    manifest: manifests.Manifest | None  # None when it stopped before writing
+    checks: Sequence[Check] = ()  # of the audit, where the folder is whole
     commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
 
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
-    """The stages that a rebuild would run, as "privacy/inject" and "publish"; changes nothing."""
+    """The stages that a rebuild would run, as "privacy/inject" and "write"; changes nothing."""
     due: set[str] = set()
     previous = {item.name: "" for item in plans}
     stopped: set[str] = set()
@@ -66,8 +66,8 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
             previous[item.name] = state.output
     every = [f"{item.name}/{stage.name}" for item in plans for stage in item.stages]
     names = [name for name in every if name in due]
-    if names or _published(job, _publish_fingerprint(job, plans)) is None:
-        names.append("publish")
+    if names or _written(job, _write_fingerprint(job, plans)) is None:
+        names.append("write")
     return names
 
 
@@ -96,25 +96,25 @@ def estimates(job: Job) -> dict[str, Estimate]:
         say("dry run: reading the sources")
         plans = plan(trial)
         _walk(plans, "profiles", [], [])
-        found = {}
+        every = {}
         for item in plans:
             given = (item.chain, item.name, item.scenario)
-            if job.recipe.author == "llm":
-                found[item.name] = estimate(trial, job.requests, *given, price)
+            if job.recipe.writes_with_model(item.scenario):
+                every[item.name] = estimate(trial, job.requests, *given, price)
             if _model_rates(job) and f"{item.name}/calibrate" in waiting:
-                found[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
-        return found
+                every[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
+        return every
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
-    """Run every stage that is not current, up to and with `until`; audit what is published.
+    """Run every stage that is not current, up to and with `until`; audit what is written.
 
     `calibrate` is the exception: it stops before that stage, with the candidates written for
     another machine.
 
     Raises:
         Waiting: texts have to be reviewed first; all that does not depend on them is done.
-        UserError: with one line about what is wrong; what was published before stays as it was.
+        UserError: with one line about what is wrong; what was written before stays as it was.
     """
     if until == "calibrate" and job.recipe.calibration is None:
         raise UsageError(
@@ -142,18 +142,18 @@ def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str) -> Result:
         folder = candidates.write_candidates_dataset(job, plans)
         return Result(ran, states, None, commands=candidates.commands(job, folder))
     states = _walk_or_wait(job, plans, until, ran)
-    if until != "publish":
+    if until != "write":
         return Result(ran, states, None)
-    fingerprint = _publish_fingerprint(job, plans)
-    manifest = _published(job, fingerprint)
+    fingerprint = _write_fingerprint(job, plans)
+    manifest = _written(job, fingerprint)
     if manifest is None:
-        say("publish: writing rows and card")
+        say("write: rows and card")
         before = manifests.any_build(job.out)
         if before is not None:
             configs = ", ".join(before.configs)
-            say(f"publish: replaces build {before.build} ({configs}) in {job.out}")
-        manifest = _publish(job, plans, fingerprint)
-        ran.append("publish")
+            say(f"write: replaces build {before.build} ({configs}) in {job.out}")
+        manifest = _write(job, plans, fingerprint)
+        ran.append("write")
     checks = verdict.audited(job.out, job.work / "audit.json", changed=bool(ran))
     return Result(ran, states, manifest, checks)
 
@@ -165,10 +165,11 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
     if job.recorded is not None:
         with ReplyCache(job.requests) as cache:
             say(f"requests: {cache.load(job.recorded):,} replies read from {job.recorded}")
-    asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
+    stages = {"inject": job.recipe.privacy, "corrupt": job.recipe.incorrect}
+    asking = [f"/{n}" for n, it in stages.items() if it and job.recipe.writes_with_model(it)]
     if _model_rates(job):
-        asking = (*asking, "/calibrate")
-    asks = any(name.endswith(asking) for name in stale(plans, job))
+        asking.append("/calibrate")
+    asks = any(name.endswith(tuple(asking)) for name in stale(plans, job))
     if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
 
@@ -184,7 +185,7 @@ def _walk_or_wait(
     waiting: list[review.Waiting] = []
     states = _walk(plans, until, ran, waiting)
     if waiting:
-        only = "" if any(one.undecided for one in waiting) else " --conflicts"
+        only = "" if any(wait.undecided for wait in waiting) else " --conflicts"
         unseen = "" if job.accept_all or only else "; or take them unseen: --review accept-all"
         export = f"`python -m builder review export{only}{options(job)}`"
         raise review.Waiting(
@@ -228,7 +229,7 @@ def _walk(
     return states
 
 
-def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
+def _write_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
     outputs = {}
     for item in plans:
         states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
@@ -236,10 +237,10 @@ def _publish_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
     return digest([write.VERSION, CARD_VERSION, job.recipe.model_dump(mode="json"), outputs])
 
 
-def _published(job: Job, fingerprint: str) -> manifests.Manifest | None:
+def _written(job: Job, fingerprint: str) -> manifests.Manifest | None:
     """The manifest, when the folder in place is this very build and nobody has changed it."""
     try:
-        record = json.loads((job.work / "publish.json").read_text("utf-8"))
+        record = json.loads((job.work / "write.json").read_text("utf-8"))
         stamps = {name: Stamp(*stamp) for name, stamp in record["files"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -253,7 +254,7 @@ def _published(job: Job, fingerprint: str) -> manifests.Manifest | None:
         return None
 
 
-def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifests.Manifest:
+def _write(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifests.Manifest:
     parts = [
         write.Part(
             item.name,
@@ -268,17 +269,17 @@ def _publish(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifest
         provenance = _provenance(job, plans)
         left_out: dict[str, Any] = {}
         if job.recipe.asks_model:
-            from builder.dataset_folder import replies as recorded
+            from builder.dataset_folder import shipped_requests as shipped
 
-            provenance[recorded.REQUESTS], count = _requests(job, plans)
-            left_out = recorded.told({}, count, recorded.REAL)
+            provenance[shipped.REQUESTS], count = _requests(job, plans)
+            left_out = shipped.add_left_out({}, count, shipped.REAL)
         files |= write.copy_into(building, provenance)
         manifest = write_card(building, manifests.draft(job, plans, parts, files, left_out))
         write.check_target(job.out, manifests.any_build(job.out))
     names = [*manifest.files, write.MANIFEST]
     stamps = {name: Stamp.of(job.out / name) for name in names}
     record = {"fingerprint": fingerprint, "files": stamps}
-    write_atomic(job.work / "publish.json", canonical_json(record) + "\n")
+    write_atomic(job.work / "write.json", canonical_json(record) + "\n")
     return manifest
 
 
@@ -314,7 +315,7 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
 
 def _requests(job: Job, plans: Sequence[ChainPlan]) -> tuple[Path, int]:
     """The requests that made the rows, with their replies; how many of them may not ship."""
-    from builder.dataset_folder import replies as recorded
+    from builder.dataset_folder import shipped_requests as shipped
     from builder.harm.stage import used_requests
 
     used = set().union(
@@ -323,7 +324,7 @@ def _requests(job: Job, plans: Sequence[ChainPlan]) -> tuple[Path, int]:
     exported = job.work / "requests.parquet"
     with ReplyCache(job.requests) as cache:
         cache.export(exported, used)
-    left_out = recorded.leave_out(exported, exported, recorded.holds_real)
+    left_out = shipped.leave_out(exported, exported, shipped.holds_real)
     if left_out:
-        say(f"{recorded.REQUESTS}: {left_out:,} requests left out: {recorded.REAL}")
+        say(f"{shipped.REQUESTS}: {left_out:,} requests left out: {shipped.REAL}")
     return exported, left_out

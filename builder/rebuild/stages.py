@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job
-from builder.core.plan import ChainPlan
-from builder.core.recipe import Calibration, Incorrect, Privacy, Scenario
+from builder.core.recipe import Calibration, Incorrect, Judge, Privacy, Scenario
 from builder.core.stage_cache import Chain, Outcome, Stage
 from builder.harm import corrupt, inject, text_checks
 from builder.harm.authors import offline
@@ -24,20 +24,16 @@ _HARM_VERSION: Final = 1  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
-    """The scenarios of a job with their stages.
-
-    Raises:
-        UsageError, UserError: a scenario's source has not been given.
-    """
+    """The scenarios of a job with their stages; a UserError where a source has not been given."""
     plans = []
     chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
     for name, scenario in job.recipe.scenarios().items():
         chain = chains[name]
         stages = [_ingest(job, name, scenario), _draw(job, chain, name, scenario)]
         if isinstance(scenario, Privacy):
-            stages += [_profiles(job, name, chains), _inject(job, chain, scenario)]
-        elif isinstance(scenario, Incorrect):
-            stages.append(_corrupt(job, chain, scenario))
+            stages.append(_profiles(job, name, chains))
+        if isinstance(scenario, Privacy | Incorrect):
+            stages.append(_write(job, chain, name, scenario))
         if scenario.review:
             stages.append(_review(job, chain, name, scenario))
         if job.recipe.calibration is not None:
@@ -81,7 +77,7 @@ def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
 
 def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
-    # Room for what `split_by: image` leaves over at the edges: at most a picture's rows at each.
+    # Room for what `split_by: image` leaves over at the edges: at most an image's rows at each.
     spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {
@@ -132,50 +128,40 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
             job.recipe.seed,
             offline.own_texts(),
         )
-        write_jsonl(folder / "profiles.jsonl", (one.to_json() for one in people.values()))
+        write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
     beside = [f"{other}/draw" for other in others]
     return Stage("profiles", profiles.VERSION, uses, run, beside=beside)
 
 
-def _inject(job: Job, chain: Chain, privacy: Privacy) -> Stage:
-    from builder.harm.prompts import PRIVACY_VERSION
+def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> Stage:
+    """`inject` or `corrupt`: the harmful text."""
+    from builder.harm.prompts import INCORRECT_VERSION, PRIVACY_VERSION
 
+    if isinstance(scenario, Privacy):
+        stage, version, prompt = "inject", inject.VERSION, PRIVACY_VERSION
+        own: dict[str, Any] = {
+            "placements": scenario.placements.model_dump(),
+            "kinds": scenario.kinds,
+        }
+    else:
+        stage, version, prompt = "corrupt", corrupt.VERSION, INCORRECT_VERSION
+        own = {"outdated_share": scenario.outdated_share, **_judge(job, scenario.judge)}
     uses = {
-        **_author(job, PRIVACY_VERSION),
-        "sifted": job.recipe.sifts(privacy),
-        **_cut(privacy),
+        **_author(job, prompt),
+        "sifted": job.recipe.sifts(scenario),
+        **_cut(scenario),
         "seed": job.recipe.seed,
-        "placements": privacy.placements.model_dump(),
-        "kinds": privacy.kinds,
+        **own,
     }
 
     def run(folder: Path) -> Outcome:
         from builder.harm.stage import write_stage
 
-        return write_stage(job, chain, "privacy", privacy, folder)
+        return write_stage(job, chain, name, scenario, folder)
 
-    return Stage("inject", inject.VERSION, uses, run)
-
-
-def _corrupt(job: Job, chain: Chain, incorrect: Incorrect) -> Stage:
-    from builder.harm.prompts import INCORRECT_VERSION
-
-    uses = {
-        **_author(job, INCORRECT_VERSION),
-        "sifted": job.recipe.sifts(incorrect),
-        **_cut(incorrect),
-        "seed": job.recipe.seed,
-        "outdated_share": incorrect.outdated_share,
-    }
-
-    def run(folder: Path) -> Outcome:
-        from builder.harm.stage import write_stage
-
-        return write_stage(job, chain, "incorrect", incorrect, folder)
-
-    return Stage("corrupt", corrupt.VERSION, uses, run)
+    return Stage(stage, version, uses, run)
 
 
 def _author(job: Job, prompt: str) -> dict[str, Any]:
@@ -186,14 +172,24 @@ def _author(job: Job, prompt: str) -> dict[str, Any]:
     return {**uses, "author_version": _HARM_VERSION}
 
 
+def _judge(job: Job, judge: Judge | None) -> dict[str, Any]:
+    """What decides which texts a judge lets pass."""
+    from builder.harm.prompts import PLAUSIBILITY_VERSION, WRONGNESS_VERSION
+
+    if judge is None:
+        return {}
+    how = (judge.model_dump(), job.recipe.llm.model_dump())
+    return {"judge": [*how, PLAUSIBILITY_VERSION, WRONGNESS_VERSION]}
+
+
 def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
-    def uses() -> dict[str, Any]:
-        return review.uses(job, chain, name, scenario)
-
-    def run(folder: Path) -> Outcome:
-        return review.review(job, chain, name, scenario, folder)
-
-    return Stage("review", review.VERSION, uses, run)
+    given = (job, chain, name, scenario)
+    return Stage(
+        "review",
+        review.VERSION,
+        lambda: review.uses(*given),
+        lambda folder: review.review(*given, folder),
+    )
 
 
 def _calibrate(

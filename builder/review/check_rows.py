@@ -37,11 +37,7 @@ class Names:
             self.known.setdefault(_folded(name), name)
 
     def kept(self, given: str, file: str) -> str:
-        """The name as it was met first.
-
-        Raises:
-            UserError: none is given where others have names: it would pass for one more person.
-        """
+        """The name as it was met first; a UserError where none is given and others have names."""
         name = normalize("NFC", " ".join(given.split()))
         if name:
             return self.known.setdefault(_folded(name), name)

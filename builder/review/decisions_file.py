@@ -33,11 +33,7 @@ def path(work: Path, scenario: str) -> Path:
 
 
 def read(work: Path, scenario: str) -> dict[Key, Decision]:
-    """Every decision about a scenario; none where nobody has decided yet.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Every decision about a scenario, perhaps none; a UserError where the file is damaged."""
     file = path(work, scenario)
     if not file.exists():
         return {}

@@ -14,16 +14,10 @@ from builder.core.stage_cache import Chain, locked
 from builder.review.records import Item
 from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
-from mllmu_med.files import (
-    digest,
-    make_folder,
-    stable_hash,
-    write_atomic,
-    write_json,
-)
+from mllmu_med.files import digest, make_folder, stable_hash, write_atomic, write_json
 from mllmu_med_dataset import UserError
 
-#: The pictures of Label Studio's tasks, like those of a page, take at most so many bytes.
+#: The images of Label Studio's tasks, like those of a page, take at most so many bytes.
 _BUDGET: Final = 36_000_000
 
 

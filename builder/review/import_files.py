@@ -40,11 +40,7 @@ class Imported:
 
 
 def reviewed(job: Job) -> list[str]:
-    """The scenarios that want a review and whose texts are written.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The scenarios that want a review and whose texts are written; a UserError without any."""
     names = [name for name, scenario in job.recipe.scenarios().items() if scenario.review]
     if not names:
         first = next(iter(job.recipe.scenarios()))

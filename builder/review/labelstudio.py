@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from builder.review.records import REASONS, Item
-from builder.review.submitted_row import SubmittedRow
+from builder.review.submitted_row import Given, SubmittedRow
 from mllmu_med_dataset import UserError
 
 _CHOICES: Final = "\n        ".join(
@@ -29,7 +29,7 @@ _CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "
 
 
 def tasks(items: Iterable[Item], image_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
-    """One task an item, for `CONFIG`; `picture_uri` gives a picture that Label Studio can show."""
+    """One task an item, for `CONFIG`; `picture_uri` gives an image that Label Studio can show."""
     return [{"data": _data(item, image_uri(item))} for item in items]
 
 
@@ -45,32 +45,18 @@ def _data(item: Item, image: str) -> dict[str, Any]:
     return {field: values[field] for field in _FIELDS}
 
 
-def read_export(data: Any, where: str) -> list[SubmittedRow]:
+def read_export(data: Any, where: str) -> Given:
     """The decisions in an export: Label Studio's JSON, a snapshot, or JSON_MIN.
 
     Several annotations of a task are several reviewers' (or one's second thoughts). A reviewer is
     named by e-mail address where the export has it, else by the user's number on that server.
-    What is skipped, empty or a draft decides nothing: see `left_out`. Predictions are not read.
-    `where` names the file in the `UserError` about anything that is no export of our tasks.
-    """
-    return [
-        _decision(annotation, where)
-        for annotation in _annotations(data, where)
-        if annotation.values and not annotation.skipped
-    ]
-
-
-def left_out(data: Any, where: str) -> dict[str, int]:
-    """How many annotations of an export decide nothing, by why: skipped, empty or draft.
-
-    JSON_MIN has neither skipped ones nor drafts.
+    What is skipped, empty or a draft decides nothing; JSON_MIN has no drafts. Predictions are not
+    read. `where` names the file in the `UserError` about anything that is no export of our tasks.
     """
     annotations = list(_annotations(data, where))
-    return {
-        "skipped": sum(annotation.skipped for annotation in annotations),
-        "empty": sum(not (annotation.values or annotation.skipped) for annotation in annotations),
-        "draft": sum(len(task.get("drafts") or ()) for task in data),
-    }
+    decided = [_decision(annotation, where) for annotation in annotations if annotation.values]
+    drafts = sum(len(task.get("drafts") or ()) for task in data)
+    return Given(decided, len(annotations) - len(decided) + drafts)
 
 
 class _Annotation(NamedTuple):
@@ -79,8 +65,7 @@ class _Annotation(NamedTuple):
     content: str
     by: Any  # a user's number, or an object about the user
     at: str
-    skipped: bool
-    values: dict[str, list[str]]  # by the control's name
+    values: dict[str, list[str]]  # by the control's name; none of one that is skipped or empty
 
 
 def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
@@ -110,7 +95,7 @@ def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
         )
     for annotation in task["annotations"]:
         values: dict[str, list[str]] = {}
-        for result in annotation["result"]:
+        for result in () if annotation.get("was_cancelled") else annotation["result"]:
             value = result.get("value", {})  # a relation has none
             values.setdefault(result.get("from_name", ""), []).extend(_texts(value))
         yield _Annotation(
@@ -119,7 +104,6 @@ def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
             content,
             annotation.get("completed_by"),
             annotation.get("updated_at") or annotation.get("created_at") or "",
-            bool(annotation.get("was_cancelled")),
             {name: texts for name, texts in values.items() if name in _CONTROLS and texts},
         )
 
@@ -134,7 +118,6 @@ def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[_Annotati
             content,
             record.get("annotator"),
             record.get("updated_at") or record.get("created_at") or "",
-            False,
             {name: _texts(record[name]) for name in _CONTROLS if record.get(name)},
         )
 

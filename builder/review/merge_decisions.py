@@ -40,7 +40,7 @@ def merge(item: Item, decisions: Iterable[Decision]) -> Merged:
     counts alone; otherwise all have to agree on the verdict and the edited text, or the item stays
     undecided.
     """
-    about_it = [one for one in decisions if (one.id, one.content) == (item.id, item.content)]
+    about_it = [each for each in decisions if (each.id, each.content) == (item.id, item.content)]
     standing = [decision for decision in about_it if decision.verdict != WITHDRAW]
     current = tuple(sorted(standing, key=lambda decision: (decision.reviewer, decision.settles)))
     counting = [decision for decision in current if decision.settles] or current
@@ -127,7 +127,7 @@ def agreement(between: Sequence[Pair]) -> Agreement:
     )
 
 
-def published_names(merged: Mapping[str, Merged]) -> dict[str, str]:
+def pseudonyms(merged: Mapping[str, Merged]) -> dict[str, str]:
     """r1, r2 ... for the reviewers: their own names are people's names and are not published."""
     names = sorted({decision.reviewer for text in merged.values() for decision in text.decisions})
     return {name: f"r{number}" for number, name in enumerate(names, 1)}

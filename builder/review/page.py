@@ -39,13 +39,13 @@ def render_page(
     """The page on which `reviewer` decides about `items`, as HTML.
 
     Args:
-        read_image: the bytes (JPEG or PNG) of an item's picture; called from several threads.
+        read_image: the bytes (JPEG or PNG) of an item's image; called from several threads.
         reviewer: whose decisions the page keeps and exports; may be empty.
         set_id: names these very items; decisions of another set are refused by the page.
-        budget: bytes that the pictures may take, base64 included; see `page_images.embed`.
+        budget: bytes that the images may take, base64 included; see `page_images.embed`.
 
     Raises:
-        UserError: the pictures do not fit, however small.
+        UserError: the images do not fit, however small.
     """
     images = embed(items, read_image, budget)
     number = {name: index for index, name in enumerate(images)}
@@ -136,7 +136,7 @@ def _units(text: str) -> int:
 
 
 def _embedded(images: Mapping[str, Embedded]) -> str:
-    """Each picture in an element of its own, that nothing decodes before it is shown."""
+    """Each image in an element of its own, that nothing decodes before it is shown."""
     return "\n".join(
         f'<script type="text/plain" id="picture-{index}">{image.base64}</script>'
         for index, image in enumerate(images.values())

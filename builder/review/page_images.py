@@ -1,11 +1,13 @@
-"""Pictures for the review page: as they are where they fit, as smaller copies otherwise."""
+"""Images for the review page: as they are where they fit, as smaller copies otherwise."""
 
 from __future__ import annotations
 
 import base64
 import io
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.review.records import Item
@@ -25,7 +27,7 @@ _KINDS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
 
 
 class Embedded(NamedTuple):
-    """A picture as the page holds it; width and height in pixels, upright.
+    """An image as the page holds it; width and height in pixels, upright.
 
     size: the original's; copy: the smaller copy's, or None where the original's bytes are embedded.
     """
@@ -39,14 +41,14 @@ class Embedded(NamedTuple):
 def embed(
     items: Sequence[Item], read_image: Callable[[Item], bytes], budget: int
 ) -> dict[str, Embedded]:
-    """Each distinct picture of the items, by its hash; all of them take at most `budget` bytes.
+    """Each distinct image of the items, by its hash; all of them take at most `budget` bytes.
 
-    Pictures share the budget so that the small ones stay as they are: only what is larger than
+    Images share the budget so that the small ones stay as they are: only what is larger than
     its share becomes a JPEG of at most that share. `read_image` is called from several threads,
-    twice for a picture that has to shrink.
+    twice for an image that has to shrink.
 
     Raises:
-        UserError: too many pictures for the budget, however small.
+        UserError: too many images for the budget, however small.
     """
     first = {item.image_sha256: item for item in reversed(items)}
     distinct = [first[name] for name in dict.fromkeys(item.image_sha256 for item in items)]
@@ -55,7 +57,7 @@ def embed(
     with ThreadPoolExecutor(THREADS) as pool:
         sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
         share = _share(sizes, budget)
-        with progress("review page: pictures", len(distinct)) as advance:
+        with progress("review page: images", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
                 return _embed(read_image(item), share, advance)
@@ -64,21 +66,21 @@ def embed(
     made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
     if len(made) < len(distinct):
         raise UserError(
-            f"review page: {len(distinct):,} pictures are too many for one page of "
+            f"review page: {len(distinct):,} images are too many for one page of "
             f"{budget / 1e6:.0f} MB: export one --scenario at a time or share them among more "
             "--reviewers"
         )
     copies = sum(image.copy is not None for image in made.values())
     if copies:
         say(
-            f"review page: {copies:,} of {len(made):,} pictures are smaller copies, so that the "
+            f"review page: {copies:,} of {len(made):,} images are smaller copies, so that the "
             f"page stays under {budget / 1e6:.0f} MB"
         )
     return made
 
 
 def _share(sizes: Sequence[int], budget: int) -> int:
-    """The most bytes for one picture: what the small ones leave is the large ones' to share."""
+    """The most bytes for one image: what the small ones leave is the large ones' to share."""
     left = budget - 4 * len(sizes)  # base64 rounds up to fours
     ordered = sorted(sizes)
     for index, size in enumerate(ordered):
@@ -101,7 +103,7 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
         copy: tuple[int, int] | None = None
         if len(data) > share:
             image.draft("RGB", (STEPS[0][0], STEPS[0][0]))  # a JPEG of that size at the least
-            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share, len(data))
+            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share)
             if smaller is None:
                 return None
             data, copy = smaller
@@ -110,24 +112,15 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
     return Embedded(kind, base64.b64encode(data).decode("ascii"), size, copy)
 
 
-def _shrink(image: Image.Image, share: int, bytes_now: int) -> tuple[bytes, tuple[int, int]] | None:
+def _shrink(image: Image.Image, share: int) -> tuple[bytes, tuple[int, int]] | None:
     """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
-    # Where to begin: bytes go with the area. From there one step after the other.
-    side = max(image.size) * (share / bytes_now) ** 0.5
-    index = next((index for index, step in enumerate(STEPS) if step[0] <= side), len(STEPS) - 1)
-    made = _jpeg(image, *STEPS[index])
-    if len(made[0]) > share:
-        for step in STEPS[index + 1 :]:
-            made = _jpeg(image, *step)
-            if len(made[0]) <= share:
-                return made
-        return None
-    for step in reversed(STEPS[:index]):
-        better = _jpeg(image, *step)
-        if len(better[0]) > share:
-            break
-        made = better
-    return made
+
+    @cache
+    def made(index: int) -> tuple[bytes, tuple[int, int]]:
+        return _jpeg(image, *STEPS[index])
+
+    best = bisect_left(range(len(STEPS)), True, key=lambda index: len(made(index)[0]) <= share)
+    return made(best) if best < len(STEPS) else None
 
 
 def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:

@@ -18,12 +18,14 @@ const state = {
   at: "", // the id that is shown
   guided: false, // whether the guide was read
   letters: true, // whether single keys do something
+  revision: 0, // how often it was saved, in whatever tab
 };
 
 const storage = { problem: "", savedAt: null };
 
 /** The whole state in the browser's storage; what goes wrong is shown until it works again. */
 function save() {
+  state.revision++;
   const kept = { ...state };
   for (const name of ["decisions", "drafts", "sent", "withdrawn"]) kept[name] = [...state[name]];
   try {
@@ -64,7 +66,7 @@ function adopt(kept) {
   state.sent = new Set(kept.sent);
   state.withdrawn = new Map((kept.withdrawn ?? []).filter(known));
   state.undo = kept.undo ?? [];
-  for (const name of ["unexported", "at", "guided", "letters"]) state[name] = kept[name] ?? state[name];
+  for (const name of ["unexported", "at", "guided", "letters", "revision"]) state[name] = kept[name] ?? state[name];
 }
 
 /** What cannot be read is put aside, not overwritten: somebody may still get it back. */
@@ -78,11 +80,14 @@ function keepDamaged(text, error) {
   save();
 }
 
-/** Another tab with the same page has changed something: take it over. */
+/** Another tab with the same page has changed something: take it over, unless it is older. A page
+ * that was just loaded is told of the changes before it, too. */
 addEventListener("storage", (event) => {
   if (event.key !== STORE || event.newValue === null) return;
+  const kept = JSON.parse(event.newValue);
+  if ((kept.revision ?? 0) <= state.revision) return;
   const { at } = state;
-  adopt(JSON.parse(event.newValue));
+  adopt(kept);
   state.at = at;
   storage.savedAt = new Date();
   show();
@@ -158,13 +163,9 @@ function exported() {
 
 /** review-NAME-DATE.json, with the time, so that a later export does not become "(1)". */
 function exportName() {
-  const now = new Date();
-  const two = (number) => String(number).padStart(2, "0");
-  const date = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
   const name = data.reviewer.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 60);
-  return ["review", name, date, `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}.json`]
-    .filter(Boolean)
-    .join("-");
+  const now = new Date().toLocaleString("sv").replaceAll(":", "").replace(" ", "-"); // Swedes write ISO
+  return `${["review", name, now].filter(Boolean).join("-")}.json`;
 }
 
 class Refused extends Error {}
@@ -175,35 +176,34 @@ function readExport(text, name) {
   try {
     file = JSON.parse(text);
   } catch {
-    throw new Refused(`${name} is not an export of a review page (no JSON). Choose a file named like ${exportName()}.`);
+    refuse(true, `${name} is not an export of a review page (no JSON). Choose a file named like ${exportName()}.`);
   }
-  if (file?.format !== data.format || !Array.isArray(file.decisions)) {
-    throw new Refused(`${name} is not an export of a review page. Choose a file named like ${exportName()}.`);
-  }
-  if (file.version !== data.version) {
-    throw new Refused(`${name} has version ${file.version}, this page reads version ${data.version}. Open it in the page it came from.`);
-  }
-  if (file.set !== data.set) {
-    throw new Refused(`${name} belongs to other samples (set ${file.set}; this page shows set ${data.set}). Open it in the page it came from.`);
-  }
-  if (file.reviewer !== data.reviewer) {
-    throw new Refused(`${name} holds the decisions of ${file.reviewer || "nobody by name"}; this page is for ${data.reviewer || "nobody by name"}. Reviewers are brought together later, outside this page.`);
-  }
+  const ours = file?.format === data.format && Array.isArray(file.decisions);
+  refuse(!ours, `${name} is not an export of a review page. Choose a file named like ${exportName()}.`);
+  const { version, set, reviewer } = file;
+  refuse(version !== data.version, `${name} has version ${version}, this page reads version ${data.version}. Open it in the page it came from.`);
+  refuse(set !== data.set, `${name} belongs to other samples (set ${set}; this page shows set ${data.set}). Open it in the page it came from.`);
+  const who = (named) => named || "nobody by name";
+  refuse(reviewer !== data.reviewer, `${name} holds the decisions of ${who(reviewer)}; this page is for ${who(data.reviewer)}. Reviewers are brought together later, outside this page.`);
   file.decisions.forEach((decision, index) => checkDecision(decision, `${name}, decision ${index + 1}`));
   return file.decisions.map(plainDecision);
 }
 
+function refuse(wrong, line) {
+  if (wrong) throw new Refused(line);
+}
+
 function checkDecision(decision, where) {
   const item = itemOf.get(decision?.id);
-  if (!item) throw new Refused(`${where} is about a sample that this page does not have. The file is damaged.`);
-  if (decision.content !== item.content) throw new Refused(`${where} is about an earlier text of sample ${item.id}.`);
+  refuse(!item, `${where} is about a sample that this page does not have. The file is damaged.`);
+  refuse(decision.content !== item.content, `${where} is about an earlier text of sample ${item.id}.`);
   const texts = ["note", "question", "answer", "decided_at"];
   const sound =
     [...VERDICTS, WITHDRAW].includes(decision.decision) &&
     Array.isArray(decision.reasons) &&
     decision.reasons.every((key) => data.reasons.some((reason) => reason.key === key)) &&
     texts.every((field) => typeof decision[field] === "string");
-  if (!sound) throw new Refused(`${where} (sample ${item.id}) is damaged.`);
+  refuse(!sound, `${where} (sample ${item.id}) is damaged.`);
 }
 
 function plainDecision({ id, content, decision, reasons, note, question, answer, decided_at }) {

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from builder.review.records import PAGE_FORMAT, PAGE_VERSION
 from builder.review.spreadsheet import read_table
-from builder.review.submitted_row import SubmittedRow
+from builder.review.submitted_row import Given, SubmittedRow
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
 
 
-class Given(NamedTuple):
-    """The rows of a file, and how many more it has that decide nothing."""
-
-    rows: list[SubmittedRow]
-    undecided: int = 0
-
-
 def read_file(path: Path) -> Given:
-    """The decisions in a file, recognised by what is in it.
-
-    Raises:
-        UserError: it cannot be read, or is nothing of the three.
-    """
+    """The decisions in a file, recognised by what is in it; a UserError for any other."""
     where = str(path)
     try:
         data = path.read_bytes()
@@ -52,8 +41,7 @@ def read_file(path: Path) -> Given:
     if isinstance(value, list):
         from builder.review import labelstudio
 
-        rows = labelstudio.read_export(value, where)
-        return Given(rows, sum(labelstudio.left_out(value, where).values()))
+        return labelstudio.read_export(value, where)
     return Given(_read_page(value, where))
 
 

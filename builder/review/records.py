@@ -30,7 +30,7 @@ class Item(NamedTuple):
     """A harmful candidate as a reviewer sees it."""
 
     id: str
-    content: str  # `content_hash`: a decision holds for this text and picture only
+    content: str  # `content_hash`: a decision holds for this text and image only
     scenario: str  # privacy or incorrect
     harm: str  # privacy, wrong_diagnosis or outdated_knowledge
     answer_type: str  # closed or open
@@ -43,6 +43,7 @@ class Item(NamedTuple):
     answer: str
     values: tuple[PiiSpan, ...]  # the fictional private values in it
     rating: int  # 1-5 of the last self-calibration of this very text; 0 where there is none
+    what_is_wrong: str = ""  # with an incorrect answer, as its author says; empty where it does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def in_words(decision: Decision) -> str:
 
 
 def content_hash(record: Record) -> str:
-    """A name for exactly this text about exactly this picture.
+    """A name for exactly this text about exactly this image.
 
     It begins with a letter and a dash, so that no spreadsheet takes it for a number.
     """

@@ -56,11 +56,7 @@ def write_table(items: Iterable[Item], reviewer: str) -> str:
 
 
 def read_table(data: bytes, where: str) -> list[SubmittedRow]:
-    """The rows of a filled table; rows without any text are left out.
-
-    Raises:
-        UserError: it is no such table, or it was cut off.
-    """
+    """The rows of a filled table that hold any text; a UserError where it is none, or cut off."""
     text = _text(data, where)
     if not text.strip():
         raise UserError(f"{where}: is empty: import the table that review export wrote, filled in")

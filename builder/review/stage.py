@@ -21,7 +21,7 @@ from builder.harm import text_checks
 from builder.patients.profiles import read_profiles
 from builder.review import decisions_file
 from builder.review.edits import apply_edit, check_edit
-from builder.review.merge_decisions import Merged, agreement, merge_all, pairs, published_names
+from builder.review.merge_decisions import Merged, agreement, merge_all, pairs, pseudonyms
 from builder.review.records import REASONS, Item, item
 from mllmu_med.files import write_json, write_jsonl
 from mllmu_med_dataset import Record, UserError
@@ -95,7 +95,7 @@ def _ratings(chain: Chain) -> dict[tuple[str, str, str], int]:
 def uses(job: Job, chain: Chain, name: str, scenario: Scenario) -> dict[str, Any]:
     """What changes the stage's result: the decisions about the candidates as they are now."""
     texts = read_open(job, chain, name)
-    names = published_names(texts.merged)
+    names = pseudonyms(texts.merged)
     return {
         "forget": scenario.harmful,
         "split_by": scenario.split_by,
@@ -133,7 +133,7 @@ def review(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) 
     outcome = Outcome.of(decided.get(record.id, record) for record in chain.records(before(name)))
     summary = _summary(texts)
     write_json(folder / SUMMARY, summary)
-    write_jsonl(folder / DECIDED, _published(texts))
+    write_jsonl(folder / DECIDED, _decision_lines(texts))
     noted = {
         "accepted": summary["accepted"],
         "edited": summary["edited"],
@@ -166,11 +166,7 @@ def reasons_text(reasons: tuple[str, ...]) -> str:
 
 
 def check_enough(texts: Open, scenario: Scenario) -> None:
-    """Whether what is not rejected can fill the largest forget set.
-
-    Raises:
-        UserError: with the counts and the ways out.
-    """
+    """Raise UserError, with the ways out, where what is left cannot fill the forget sets."""
     left = [
         record for key, record in texts.records.items() if texts.merged[key].verdict != "reject"
     ]
@@ -178,7 +174,7 @@ def check_enough(texts: Open, scenario: Scenario) -> None:
     if len(forget) == scenario.harmful:
         return
     name, rejected = texts.name, len(texts.records) - len(left)
-    cut = f" ({len(forget):,} of them, cut at whole pictures)" if len(forget) < len(left) else ""
+    cut = f" ({len(forget):,} of them, cut at whole images)" if len(forget) < len(left) else ""
     # As many as the share that was accepted so far asks for.
     more = -(-scenario.candidates * scenario.harmful // max(1, len(forget)))
     more = max(more, scenario.candidates + 1)
@@ -208,7 +204,7 @@ def _summary(texts: Open) -> dict[str, Any]:
     between = agreement(pairs(texts.merged.values()))
     return {
         "mode": "accept-all" if texts.undecided() else "people",
-        "reviewers": len(published_names(texts.merged)),
+        "reviewers": len(pseudonyms(texts.merged)),
         "items": len(texts.items),
         "accepted": verdicts["accept"],
         "edited": verdicts["edit"],
@@ -220,9 +216,9 @@ def _summary(texts: Open) -> dict[str, Any]:
     }
 
 
-def _published(texts: Open) -> Iterator[dict[str, Any]]:
+def _decision_lines(texts: Open) -> Iterator[dict[str, Any]]:
     """A line for each candidate; notes and names of people stay in the work folder."""
-    names = published_names(texts.merged)
+    names = pseudonyms(texts.merged)
     words = {"accept": "accepted", "edit": "edited", "reject": "rejected", None: "unseen"}
     for key, merged in sorted(texts.merged.items()):
         yield {

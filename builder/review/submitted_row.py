@@ -34,6 +34,13 @@ class SubmittedRow(NamedTuple):
     broken: str = ""
 
 
+class Given(NamedTuple):
+    """The rows of a file, and how many more it has that decide nothing."""
+
+    rows: list[SubmittedRow]
+    undecided: int = 0
+
+
 def mistake(row: SubmittedRow, item: Item) -> str:
     """What is wrong with a decision itself; empty when nothing is."""
     edited = any(

@@ -54,7 +54,7 @@ def _dataset_path(config: str) -> str:
 
 
 def doc_to_visual(doc: Doc) -> list[Image]:
-    """The row's picture in RGB, as `eval answer` shows it."""
+    """The row's image in RGB, as `eval answer` shows it."""
     return [(doc["image"] or row_image(doc)).convert("RGB")]
 
 
@@ -68,12 +68,12 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     """
     record = Record.from_json({name: doc[name] for name in text_columns()})
     row = score_row(Ask(record, record.question), Prediction(record.id, results[0]))
-    found = {name: row[name] for name in ("id", "answer")}
-    found |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}
+    scores = {name: row[name] for name in ("id", "answer")}
+    scores |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}
     if record.answer_type == "closed":
-        return found | {"accuracy": float(row["correct"]), "parse_rate": float(row["read"] != "")}
-    found |= {name: row[name] for name in ("rouge1", "rouge_l", "bleu")}
-    return found | {"corpus_bleu": (row["answer"], row["reference"])}
+        return scores | {"accuracy": float(row["correct"]), "parse_rate": float(row["read"] != "")}
+    scores |= {name: row[name] for name in ("rouge1", "rouge_l", "bleu")}
+    return scores | {"corpus_bleu": (row["answer"], row["reference"])}
 
 
 def corpus_bleu(pairs: Sequence[tuple[str, str]]) -> float:

@@ -91,10 +91,7 @@ class Client(Server):
         """The cache's reply to a request and its key, in the strictest form there is, or None."""
         if request.model != self.settings.model:
             raise ValueError(f"a request to {request.model}, a client of {self.settings.model}")
-        modes: tuple[str, ...] = STRUCTURED
-        if request.schema is None or self.settings.structured != "auto":
-            modes = (self._mode(request),)
-        for key in map(request.key, modes):
+        for key in dict.fromkeys(map(request.key, STRUCTURED)):  # of free text one alone
             reply = self.cache.get(key)
             if reply is not None:
                 return key, reply
@@ -204,8 +201,6 @@ class Client(Server):
     def _mode(self, request: Request) -> str:
         if request.schema is None:
             return "none"
-        if self.settings.structured != "auto":
-            return self.settings.structured
         return next(mode for mode in STRUCTURED if mode not in self._refused)
 
     def _wants(self, request: Request) -> frozenset[str]:
@@ -213,10 +208,6 @@ class Client(Server):
         return frozenset(names - self._refused - {"none"})
 
     def _go_without(self, name: str) -> None:
-        if name in STRUCTURED and self.settings.structured != "auto":
-            raise self.halt(
-                UserError(f"{self.settings.where}: does not take {name}: ask with structured=auto")
-            )
         if name not in self._refused:
             self._refused.add(name)
             self._granted.discard(name)

@@ -122,7 +122,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _refusal(error: Any, wants: Set[str], where: str, model: str) -> Exception:
     """The server answered with a status of 4xx or 5xx."""
     status, headers = error.status_code, error.response.headers
-    complaint = _complaint(error.response.content)
+    complaint = _complaint(error.body)
 
     def stop(what_to_do: str) -> Rejected:
         line = f"{where} ({status}): {complaint.message}: {what_to_do}"
@@ -156,13 +156,8 @@ def _named(wants: Set[str], complaint: _Complaint) -> str | None:
     return None
 
 
-def _complaint(content: bytes) -> _Complaint:
-    """An error body of OpenAI's, vLLM's, llama.cpp's, Ollama's or FastAPI's shape."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return _Complaint(_line(content.decode("utf-8", "replace")), "", "")
-    detail = body.get("error", body) if isinstance(body, dict) else body
+def _complaint(detail: Any) -> _Complaint:
+    """Out of an error's body, as OpenAI, vLLM, llama.cpp, Ollama or FastAPI has it."""
     if not isinstance(detail, dict):
         return _Complaint(_line(str(detail)), "", "")
     message = detail.get("message") or detail.get("detail") or ""

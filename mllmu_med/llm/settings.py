@@ -7,11 +7,10 @@ import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mllmu_med.errors import UsageError, UserError
-from mllmu_med.llm.chat import STRUCTURED
 
 OPENAI: Final = "https://api.openai.com/v1"
 
@@ -36,11 +35,7 @@ def read_price(text: str) -> Price:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to ask: none of it is part of a request's identity, but for `model`.
-
-    Raises:
-        UsageError: a value out of range, or a cost limit without a price.
-    """
+    """How to ask; but for `model`, no part of a request's identity. Wrong values: UsageError."""
 
     model: str
     base_url: str | None = None  # None: OPENAI_BASE_URL, else OpenAI's own
@@ -49,7 +44,6 @@ class Settings:
     max_requests: int | None = None  # replies paid for with this cache, earlier runs included
     max_cost: float | None = None  # USD, likewise
     price: Price | None = None  # None: unknown; never guessed
-    structured: Literal["auto", "json_schema", "json_object", "none"] = "auto"
     offline: bool = False  # the cache only
     attempts: int = 8  # tries a call
     backoff: float = 1.0  # seconds before the second try; doubles with each
@@ -58,8 +52,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:  # nor "nan"
             raise UsageError("concurrency, attempts and timeout must be above 0")
-        if self.structured not in ("auto", *STRUCTURED):
-            raise UsageError(f"structured {self.structured!r}: use auto or {', '.join(STRUCTURED)}")
         if self.max_cost is not None and not self.max_cost >= 0:
             raise UsageError(f"a cost limit of {self.max_cost} is none: give USD, e.g. 5")
         if self.max_cost is not None and self.price is None:

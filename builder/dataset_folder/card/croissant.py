@@ -74,7 +74,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
     wrote = "the builder's offline author (fixed rules)"
     if facts.manifest["author"]["author"] == "llm":
         wrote = listed(sorted(numbers.replies(facts)))
-    ranges = "; ".join(f"{kind}: {_words(told)}" for kind, told in words()["ranges"].items())
+    ranges = "; ".join(f"{kind}: {_words(text)}" for kind, text in words()["ranges"].items())
     fictional = f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
     private = [fictional] if "privacy" in facts.scenarios else []
     private += _items("people", facts)

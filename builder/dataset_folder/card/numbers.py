@@ -56,8 +56,8 @@ def bold(row: Record, field: str) -> str:
 def places(facts: Facts) -> list[Row]:
     """Forget rows by the place of their private text (the paper's Figure 3c), with shares."""
     held = [{span.field for span in row.pii} for row in facts.main["privacy"].rows("forget")]
-    found = Counter("both" if len(fields) > 1 else next(iter(fields), "") for fields in held)
-    return _with_shares({place: found[place] for place in ("question", "answer", "both")})
+    counts = Counter("both" if len(fields) > 1 else next(iter(fields), "") for fields in held)
+    return _with_shares({place: counts[place] for place in ("question", "answer", "both")})
 
 
 def kinds(facts: Facts) -> list[Row]:
@@ -75,8 +75,8 @@ def kinds(facts: Facts) -> list[Row]:
 
 def harms(facts: Facts) -> list[Row]:
     """Forget rows by what is wrong with their answer (the paper's Figure 3d), with shares."""
-    found = Counter(row.harm for row in facts.main["incorrect"].rows("forget"))
-    return _with_shares({harm.replace("_", " "): found[harm] for harm in HARMS if found[harm]})
+    counts = Counter(row.harm for row in facts.main["incorrect"].rows("forget"))
+    return _with_shares({harm.replace("_", " "): counts[harm] for harm in HARMS if counts[harm]})
 
 
 def _with_shares(counts: dict[str, int]) -> list[Row]:
@@ -126,7 +126,7 @@ def words_in(config: Config, field: str) -> dict[str, list[int]]:
         "forget, before": [getattr(row, f"clean_{field}") for row in forget],
         **{split: [getattr(row, field) for row in config.rows(split)] for split in SPLITS[1:]},
     }
-    return {name: [len(text.split()) for text in some] for name, some in texts.items()}
+    return {name: [len(text.split()) for text in group] for name, group in texts.items()}
 
 
 def lengths(config: Config) -> list[Row]:
@@ -165,7 +165,7 @@ def private_values_elsewhere(facts: Facts) -> tuple[int, int]:
 
     Of every config of every scenario, letters' case aside.
     """
-    values = {one.value(kind) for one in facts.profiles for kind in PII_KINDS}
+    values = {person.value(kind) for person in facts.profiles for kind in PII_KINDS}
     rows = {
         (row.question, row.answer)
         for config in facts.configs
@@ -184,8 +184,8 @@ def patients(facts: Facts) -> tuple[int, int]:
 
 def by_rating(rows: Sequence[Rated]) -> list[tuple[str, int, int]]:
     """Candidates kept and dropped of each rating, 5 to 1, and of those without one, where any."""
-    found = Counter((row.rating, row.kept) for row in rows)
-    table = [(str(r or "none"), found[r, True], found[r, False]) for r in range(5, -1, -1)]
+    counts = Counter((row.rating, row.kept) for row in rows)
+    table = [(str(r or "none"), counts[r, True], counts[r, False]) for r in range(5, -1, -1)]
     return table if any(table[-1][1:]) else table[:-1]
 
 
@@ -204,5 +204,5 @@ def raters(facts: Facts) -> list[str]:
 def unreviewed(facts: Facts) -> list[str]:
     """Scenarios of whose harmful text no person has seen any."""
     reviews = facts.manifest.get("review", {})
-    seen = {name for name, told in reviews.items() if told["unseen"] < told["items"]}
+    seen = {name for name, review in reviews.items() if review["unseen"] < review["items"]}
     return [name for name in facts.scenarios if name not in seen]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from builder.core.recipe import Calibration, load_recipe
 from builder.dataset_folder.card.words import words
 from builder.dataset_folder.read import Facts
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from mllmu_med.recipe_files import shipped
 
 #: Recipe keys that `rebuild` has an option of its own for.
@@ -46,7 +46,7 @@ def command(facts: Facts) -> list[str]:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         parts.append(f"--set {shlex.quote(f'{key}={text}')}")
     reviews = facts.manifest.get("review", {}).values()
-    if any(one["mode"] == "accept-all" for one in reviews):
+    if any(review["mode"] == "accept-all" for review in reviews):
         parts.append("--review accept-all")
     if REQUESTS in facts.manifest["files"]:
         offline = "" if REQUESTS in facts.manifest.get("left_out", {}) else "--offline "
@@ -56,9 +56,9 @@ def command(facts: Facts) -> list[str]:
     return ["python -m builder rebuild", *parts, "--out again"]
 
 
-def _walk(base: Mapping[str, Any], wanted: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
+def _walk(base: Mapping[str, Any], goal: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
     """Dotted key -> value of all that has to be set on `base` to get `wanted`."""
-    for key, value in wanted.items():
+    for key, value in goal.items():
         was, where = base.get(key), f"{at}{key}"
         if was == value:
             continue

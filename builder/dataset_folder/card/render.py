@@ -17,11 +17,11 @@ from markupsafe import Markup
 
 from builder.core import ratings
 from builder.dataset_folder.card import numbers
-from builder.dataset_folder.card.front import front_matter, head
+from builder.dataset_folder.card.front_matter import front_matter, head
 from builder.dataset_folder.card.rebuild import command
 from builder.dataset_folder.card.words import counted, listed, words
 from builder.dataset_folder.read import Facts
-from builder.dataset_folder.replies import REQUESTS
+from builder.dataset_folder.shipped_requests import REQUESTS
 from eval.report import to_markdown
 from mllmu_med import markdown
 from mllmu_med.disk import readable

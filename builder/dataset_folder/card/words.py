@@ -18,14 +18,14 @@ def words() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("words.yaml").read_text("utf-8")
     tree: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     taken = {"codes": len(AREA_CODES), "domains": listed(DOMAINS, "or"), "prefix": MRN_PREFIX}
-    for kind, told in tree["ranges"].items():
-        tree["ranges"][kind] = told.format(**taken, first=FIRST_DAY, last=LAST_DAY)
+    for kind, text in tree["ranges"].items():
+        tree["ranges"][kind] = text.format(**taken, first=FIRST_DAY, last=LAST_DAY)
     return tree
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, singular: str, many: str = "") -> str:
     """`1 row`, `2,000 rows`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else many or singular + 's'}"
 
 
 def listed(parts: Iterable[str], last: str = "and") -> str:

@@ -1,4 +1,4 @@
-"""Phantom pictures: drawn by code, with questions that only the picture answers."""
+"""Phantom images: drawn by code, with questions that only the image answers."""
 
 from typing import Final
 

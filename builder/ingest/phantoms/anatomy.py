@@ -79,10 +79,10 @@ def plan(seed: int, index: int) -> Scan:
         size=pick(rng, ("Small", "Large")),
         brighter=kind == "chest CT" or bool(rng.random() < 0.55),
     )
-    wanted = pick(rng, (0, 1, 2, 3), (0.2, 0.48, 0.18, 0.14))
+    count = pick(rng, (0, 1, 2, 3), (0.2, 0.48, 0.18, 0.14))
     for attempt in (scan, replace(scan, size="Small")):
-        lesions = _lesions(attempt, wanted, rng)
-        if len(lesions) == wanted:
+        lesions = _lesions(attempt, count, rng)
+        if len(lesions) == count:
             break
     return replace(attempt, lesions=lesions)
 
@@ -124,7 +124,7 @@ def anatomy(scan: Scan) -> dict[str, Place]:
     }
 
 
-def _lesions(scan: Scan, wanted: int, rng: np.random.Generator) -> tuple[Lesion, ...]:
+def _lesions(scan: Scan, count: int, rng: np.random.Generator) -> tuple[Lesion, ...]:
     places = anatomy(scan)
     blocked = [name for name in places if name.islower() or "Kidney" in name]
     big = (0.16, 0.185) if scan.kind == "brain MRI" else (0.2, 0.23)
@@ -144,7 +144,7 @@ def _lesions(scan: Scan, wanted: int, rng: np.random.Generator) -> tuple[Lesion,
         return ()
 
     lesions: list[Lesion] = []
-    for _ in range(80 * wanted):
+    for _ in range(80 * count):
         organ = pick(rng, room)
         x, y, rx, ry = places[organ]
         angle, far = float(rng.uniform(0, 2 * math.pi)), math.sqrt(float(rng.uniform(0, 1)))
@@ -155,9 +155,9 @@ def _lesions(scan: Scan, wanted: int, rng: np.random.Generator) -> tuple[Lesion,
             math.hypot((x - bx) / (brx + 0.9 * reach), (y - by) / (bry + 0.9 * reach)) > 1
             for bx, by, brx, bry in others
         )
-        apart = all(math.hypot(x - one.x, y - one.y) > 2 * reach + 0.06 for one in lesions)
+        apart = all(math.hypot(x - other.x, y - other.y) > 2 * reach + 0.06 for other in lesions)
         if clear and apart and abs(x) > max(0.14, 0.8 * radius):
             lesions.append(Lesion(organ, x, y, radius, float(rng.uniform(0, math.pi))))
-            if len(lesions) == wanted:
+            if len(lesions) == count:
                 break
     return tuple(lesions)

@@ -1,6 +1,6 @@
-"""What both kinds of phantom picture are drawn and asked with: shapes, noise, PNG, questions.
+"""What both kinds of phantom image are drawn and asked with: shapes, noise, PNG, questions.
 
-A shape is its signed distance: a 320x320 array that is negative inside, in units where the picture
+A shape is its signed distance: a 320x320 array that is negative inside, in units where the image
 reaches from -1 to 1 (x to the right, y downward; a pixel is 1/160). `fill` turns a distance into
 a soft mask, `mix` paints with a mask. All of it is numpy and Pillow; nothing loops over pixels.
 
@@ -49,11 +49,11 @@ class PhantomImage(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """Something true of a picture, and how to ask for it openly or as a claim to agree with."""
+    """Something true of an image, and how to ask for it openly or as a claim to agree with."""
 
     content_type: str
     value: str
-    others: tuple[str, ...]  # values that are false of this picture
+    others: tuple[str, ...]  # values that are false of this image
     asks: tuple[str, ...]  # wordings of the open question; none: only asked as a claim
     claims: tuple[str, ...]  # yes/no wordings, with {} for a value; none: only asked openly
     sentences: tuple[str, ...] = ()  # the truth as a full sentence (skin)
@@ -91,7 +91,7 @@ def shuffled(rng: np.random.Generator, items: Sequence[T]) -> list[T]:
 
 
 def claim(rng: np.random.Generator, fact: Fact) -> tuple[str, bool]:
-    """A yes/no question about a fact, true of the picture half of the time."""
+    """A yes/no question about a fact, true of the image half of the time."""
     true = bool(rng.random() < 0.5)
     value = fact.value if true else pick(rng, fact.others)
     return pick(rng, fact.claims).format(value), true
@@ -233,7 +233,7 @@ def relief(height: Field) -> Field:
 
 
 def noise(rng: np.random.Generator, across: int, down: int = 0) -> Field:
-    """Smooth noise of about unit spread with so many bumps across (and down) the picture."""
+    """Smooth noise of about unit spread with so many bumps across (and down) the image."""
     grid = rng.standard_normal((down or across, across), dtype=np.float32)
     smooth = Image.fromarray(grid).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     return np.asarray(smooth, np.float32)

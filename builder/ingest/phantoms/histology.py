@@ -1,4 +1,4 @@
-"""Draws a histology-like picture: horny layer, epidermis with its ridges, dermis, and one finding.
+"""Draws a histology-like image: horny layer, epidermis with its ridges, dermis, and one finding.
 
 The finding is nests of cells, a band of inflammatory cells, a thickened epidermis or a cleft.
 """
@@ -68,7 +68,7 @@ def histology(skin: Skin, rng: np.random.Generator) -> Field:
         keep = rng.random(len(x)) < _at(crowd, x, y) * 0.9
         nuclei = np.maximum(nuclei, dots(x[keep], y[keep], 1.5))
     if skin.spots:
-        nests = union([outline(shape_of(skin, one)) for one in skin.spots])
+        nests = union([outline(shape_of(skin, nest)) for nest in skin.spots])
         mix(canvas, (0.99, 0.95, 0.97), ring(nests, 0.04, 0.03) * np.float32(0.8))
         mix(canvas, (0.56, 0.38, 0.68), fill(nests, 0.02))
         x, y = _sites(rng, 6.5)

@@ -79,7 +79,7 @@ class Skin:
     shape: str  # round or oval; dermoscopy: symmetric or asymmetric; histology: long or flat ridges
     border: str  # smooth or irregular
     where: str  # center, left, right, upper, lower; all over, whole
-    flipped: bool  # histology: the surface at the bottom of the picture
+    flipped: bool  # histology: the surface at the bottom of the image
     background: float  # clinical: below 0.4 a limb before a cloth of this hue
     spots: tuple[Spot, ...]
 
@@ -91,11 +91,11 @@ def plan(seed: int, index: int) -> Skin:
     level = float(rng.uniform(0, 1.2 if modality == "dermoscopy" else len(_TONES) - 1))
     low, share = _TONES[int(level)], level % 1
     high = _TONES[min(int(level) + 1, len(_TONES) - 1)]
-    r, g, b = (one + (other - one) * share for one, other in zip(low, high, strict=True))
+    r, g, b = (start + (end - start) * share for start, end in zip(low, high, strict=True))
     tone = (r, g, b)
     colour, shapes = "purple", ("long", "flat")
     if modality == "clinical":
-        visible = [name for name in _COLOURS_OF[form] if _contrast(COLOURS[name], tone) > 0.34]
+        visible = [name for name in _COLOURS_OF[form] if math.dist(COLOURS[name], tone) > 0.34]
         colour, shapes = pick(rng, visible), ("round", "oval")
     elif modality == "dermoscopy":
         colour, shapes = pick(rng, ("light brown", "dark brown")), ("symmetric", "asymmetric")
@@ -114,10 +114,6 @@ def plan(seed: int, index: int) -> Skin:
         background=float(rng.random()),
         spots=spots,
     )
-
-
-def _contrast(one: Colour, other: Colour) -> float:
-    return math.dist(one, other)
 
 
 def _spots(
@@ -177,11 +173,11 @@ def _scatter(
     return tuple(spots)
 
 
-def shape_of(skin: Skin, one: Spot) -> Shape:
+def shape_of(skin: Skin, spot: Spot) -> Shape:
     """The outline of one lesion or nest."""
-    rx, ry = (one.radius * 1.3, one.radius * 0.72) if skin.shape == "oval" else (one.radius,) * 2
-    turn, rough = one.turn, 0.7 if skin.shape == "oval" else 1.0
+    rx, ry = (spot.radius * 1.3, spot.radius * 0.72) if skin.shape == "oval" else (spot.radius,) * 2
+    turn, rough = spot.turn, 0.7 if skin.shape == "oval" else 1.0
     if skin.border == "smooth":
-        return Shape(one.x, one.y, rx, ry, turn)
+        return Shape(spot.x, spot.y, rx, ry, turn)
     waves = ((3, 0.11, turn * 5), (5, 0.09, turn * 9), (7, 0.08, turn * 3), (11, 0.055, turn))
-    return Shape(one.x, one.y, rx, ry, turn, tuple((n, h * rough, p) for n, h, p in waves))
+    return Shape(spot.x, spot.y, rx, ry, turn, tuple((n, h * rough, p) for n, h, p in waves))

@@ -1,10 +1,10 @@
 """Radiology phantoms: CT-like chest and abdomen, X-ray-like chest, MRI-like brain, with questions.
 
-Drawn by code, so free of patients and licences, and of any claim to look real. The pictures come
+Drawn by code, so free of patients and licences, and of any claim to look real. The images come
 from `anatomy`; here the same `Scan` becomes a caption and about 11 questions in SLAKE's
-manner, of which 35 % are yes/no. Nothing but the picture tells the answers.
+manner, of which 35 % are yes/no. Nothing but the image tells the answers.
 
-    picture = draw_radiology(seed=0, index=7)
+    image = draw_radiology(seed=0, index=7)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 
 
 def draw_radiology(seed: int, index: int) -> PhantomImage:
-    """The picture with this number: the same arguments give the same bytes and texts."""
+    """The image with this number: the same arguments give the same bytes and texts."""
     scan = plan(seed, index)
     questions = _questions(scan, seed, index)
     return PhantomImage(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
@@ -38,10 +38,10 @@ def draw_radiology(seed: int, index: int) -> PhantomImage:
 def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
     rng = generator(seed, "radiology questions", index)
     facts = facts_of(scan)
-    wanted = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
+    total = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
     closed = pick(rng, (3, 4), (0.15, 0.85))
     claims = shuffled(rng, [fact for fact in facts if fact.claims])[:closed]
-    asked = shuffled(rng, [fact for fact in facts if fact.asks])[: wanted - closed]
+    asked = shuffled(rng, [fact for fact in facts if fact.asks])[: total - closed]
     questions = [Question(pick(rng, f.asks), f.value, f.content_type) for f in asked]
     for fact in claims:
         text, true = claim(rng, _lower(fact))

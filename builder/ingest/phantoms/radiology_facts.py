@@ -1,7 +1,4 @@
-"""What is true of a radiology phantom, and the wordings in which it is asked.
-
-Every fact is read off the same `Scan` that is drawn. The wordings are ours, in SLAKE's manner.
-"""
+"""What is true of a radiology phantom: every fact is read off the same `Scan` that is drawn."""
 
 from __future__ import annotations
 
@@ -9,14 +6,10 @@ from typing import Final
 
 from builder.ingest.phantoms.anatomy import Scan
 from builder.ingest.phantoms.draw import Fact
+from builder.ingest.phantoms.wordings import fact
 
 _REGION: Final = {"chest": "Chest", "abdomen": "Abdomen", "brain": "Head"}
 _LARGEST: Final = {"chest": "Lung", "abdomen": "Liver", "brain": "Brain"}
-_ORGANS: Final = {
-    "chest": ("Left Lung", "Right Lung"),
-    "abdomen": ("Liver", "Spleen", "Left Kidney", "Right Kidney"),
-    "brain": ("Left Brain", "Right Brain"),
-}
 
 
 def sides_of(scan: Scan) -> str:
@@ -32,243 +25,50 @@ def half_of(scan: Scan) -> str:
     return "Upper" if scan.lesions[0].y < 0 else "Lower"
 
 
-def _fact(
-    content_type: str,
-    value: str,
-    values: tuple[str, ...],
-    asks: tuple[str, ...],
-    claims: tuple[str, ...],
-) -> Fact:
-    return Fact(content_type, value, tuple(v for v in values if v != value), asks, claims)
-
-
 def facts_of(scan: Scan) -> list[Fact]:
     part, modality = scan.kind.split()
-    plane = "Coronal Plane" if modality == "X-Ray" else "Transverse Plane"
-    facts = [
-        _fact(
-            "Modality",
-            modality,
-            ("CT", "X-Ray", "MRI"),
-            (
-                "What kind of imaging produced this picture?",
-                "Which modality was this image taken with?",
-                "What type of scan is shown here?",
-            ),
-            ("Is {} the modality of this image?", "Was this image made with {}?"),
-        ),
-        _fact(
-            "Position",
-            _REGION[part],
-            tuple(_REGION.values()),
-            (
-                "Which region of the body does the image cover?",
-                "What part of the body can be seen here?",
-                "Which body part was scanned?",
-            ),
-            ("Does this image show the {}?", "Was the {} scanned here?"),
-        ),
-        _fact(
-            "Plane",
-            plane,
-            ("Transverse Plane", "Coronal Plane"),
-            ("In which plane was this image taken?", "What is the scanning plane here?"),
-            ("Was this image taken in the {}?", "Is the {} the one that is shown?"),
-        ),
-        _fact(
-            "Organ",
-            _LARGEST[part],
-            tuple(_LARGEST.values()),
-            (
-                "Which organ takes up the most space in this image?",
-                "What is the largest organ in the picture?",
-            ),
-            (
-                "Is the {} the largest organ in the picture?",
-                "Does the {} take up more space than the other organs?",
-            ),
-        ),
-    ]
-    own = {"chest": _chest_facts, "abdomen": _abdomen_facts, "brain": _brain_facts}[part](scan)
-    return facts + own + _lesion_facts(scan)
+    values = {
+        "modality": modality,
+        "region": _REGION[part],
+        "plane": "Coronal Plane" if modality == "X-Ray" else "Transverse Plane",
+        "largest organ": _LARGEST[part],
+        **_of_part(scan, part),
+        **_of_lesions(scan, part),
+    }
+    several = len(scan.lesions) > 1
+    it = "lesions" if several else "lesion"
+    return [fact("radiology", name, value, it, several) for name, value in values.items()]
 
 
-def _chest_facts(scan: Scan) -> list[Fact]:
-    return [
-        _fact(
-            "Position",
-            "Left" if scan.mirrored else "Right",
-            ("Left", "Right"),
-            (
-                "Toward which side of the image does the heart reach farther?",
-                "On which side of the image does most of the heart lie?",
-            ),
-            (
-                "Does the heart reach farther toward the {} side of the image?",
-                "Does most of the heart lie on the {} side of the image?",
-            ),
-        ),
-        _fact(
-            "Size",
-            "Enlarged" if scan.enlarged else "Normal",
-            ("Enlarged", "Normal"),
-            ("How large does the heart look?", "What can be said about the size of the heart?"),
-            ("Does the size of the heart look {}?", "Is the heart {} in size?"),
-        ),
-    ]
+def _of_part(scan: Scan, part: str) -> dict[str, str]:
+    size = "Enlarged" if scan.enlarged else "Normal"
+    if part == "chest":
+        return {"heart side": "Left" if scan.mirrored else "Right", "heart size": size}
+    if part == "brain":
+        fluid = "Black" if scan.weighting == "T1" else "White"
+        return {"weighting": scan.weighting, "ventricle color": fluid, "ventricle size": size}
+    gone = scan.missing_kidney.capitalize()
+    return {
+        "liver side": "Right" if scan.mirrored else "Left",
+        "kidneys": "1" if gone else "2",
+        "stomach": "Black" if scan.gas else "Gray",
+        **({"missing kidney": gone} if gone else {}),
+    }
 
 
-def _abdomen_facts(scan: Scan) -> list[Fact]:
-    kidneys = "1" if scan.missing_kidney else "2"
-    facts = [
-        _fact(
-            "Position",
-            "Right" if scan.mirrored else "Left",
-            ("Left", "Right"),
-            (
-                "On which side of the image is the liver?",
-                "Which half of the image holds most of the liver?",
-            ),
-            (
-                "Is the liver on the {} side of the image?",
-                "Does the {} half of the image hold most of the liver?",
-            ),
-        ),
-        _fact(
-            "Quantity",
-            kidneys,
-            ("1", "2"),
-            ("How many kidneys can be seen?", "What is the number of kidneys in this image?"),
-            ("Is the number of visible kidneys {}?", "Is {} the number of kidneys in this image?"),
-        ),
-        _fact(
-            "Color",
-            "Black" if scan.gas else "Gray",
-            ("Black", "Gray"),
-            ("What color is the inside of the stomach?", "Which color fills the stomach?"),
-            ("Is the inside of the stomach {}?", "Does the stomach look {} inside?"),
-        ),
-    ]
-    if scan.missing_kidney:
-        gone = scan.missing_kidney.capitalize()
-        asks = (
-            "On which side of the image is a kidney missing?",
-            "Which side of the image shows no kidney?",
-        )
-        claims = ("Is a kidney missing on the {} side of the image?",)
-        facts.append(_fact("Abnormality", gone, ("Left", "Right"), asks, claims))
-    return facts
-
-
-def _brain_facts(scan: Scan) -> list[Fact]:
-    return [
-        _fact(
-            "Modality",
-            scan.weighting,
-            ("T1", "T2"),
-            ("Which weighting does this MRI have?", "Is the image T1 or T2 weighted?"),
-            ("Is this a {} weighted image?", "Does the image have {} weighting?"),
-        ),
-        _fact(
-            "Color",
-            "Black" if scan.weighting == "T1" else "White",
-            ("Black", "White"),
-            (
-                "What color are the ventricles?",
-                "Which color does the fluid in the ventricles have?",
-            ),
-            ("Are the ventricles {}?", "Does the fluid in the ventricles look {}?"),
-        ),
-        _fact(
-            "Size",
-            "Enlarged" if scan.enlarged else "Normal",
-            ("Enlarged", "Normal"),
-            ("How large are the ventricles?", "What can be said about the size of the ventricles?"),
-            ("Are the ventricles {} in size?", "Does the size of the ventricles look {}?"),
-        ),
-    ]
-
-
-def _lesion_facts(scan: Scan) -> list[Fact]:
+def _of_lesions(scan: Scan, part: str) -> dict[str, str]:
     count = len(scan.lesions)
-    facts = [
-        _fact(
-            "Quantity",
-            str(count),
-            ("0", "1", "2", "3"),
-            ("How many lesions can be counted?", "What is the number of lesions in this image?"),
-            ("Is the number of lesions {}?", "Is {} the number of lesions in the picture?"),
-        ),
-        _fact(
-            "Abnormality",
-            "shows" if count else "is free of",
-            ("shows", "is free of"),
-            (),
-            (
-                "Is it true that this image {} lesions?",
-                "Would you say that the picture {} lesions?",
-            ),
-        ),
-    ]
     if not count:
-        return facts
-    it, be, do = ("lesion", "is", "does") if count == 1 else ("lesions", "are", "do")
-    facts += [
-        _fact(
-            "Position",
-            sides_of(scan),
-            ("Left", "Right", *(("Both",) if count > 1 else ())),
-            (
-                f"On which side of the image {be} the {it}?",
-                f"Which side of the image has the {it}?",
-            ),
-            () if count > 1 else ("Is the lesion on the {} side of the image?",),
-        ),
-        _fact(
-            "Shape",
-            scan.shape,
-            ("Round", "Oval", "Irregular"),
-            (f"What shape {do} the {it} have?", f"How {be} the {it} shaped?"),
-            (
-                f"{be.capitalize()} the {it} {{}} in shape?",
-                f"{do.capitalize()} the {it} look {{}}?",
-            ),
-        ),
-        _fact(
-            "Size",
-            scan.size,
-            ("Small", "Large"),
-            (f"How big {be} the {it}?", f"What size {do} the {it} have?"),
-            (f"{be.capitalize()} the {it} {{}}?", f"Would you call the {it} {{}}?"),
-        ),
-        _fact(
-            "Color",
-            "Brighter" if scan.brighter else "Darker",
-            ("Brighter", "Darker"),
-            (
-                f"{be.capitalize()} the {it} brighter or darker than the tissue around?",
-                f"How {do} the {it} look against the surrounding tissue?",
-            ),
-            (
-                f"{be.capitalize()} the {it} {{}} than the tissue around?",
-                f"{do.capitalize()} the {it} look {{}} than the surroundings?",
-            ),
-        ),
-    ]
-    organs = sorted({lesion.organ for lesion in scan.lesions})
-    if len(organs) == 1:
-        asks = (f"Which part, by its side of the image, holds the {it}?", f"Where {be} the {it}?")
-        claims = (f"{be.capitalize()} the {it} in the {{}} as seen in the image?",)
-        if scan.kind.split()[0] == "abdomen":
-            asks = (f"Which organ holds the {it}?", f"In which organ {be} the {it}?")
-            claims = (f"{be.capitalize()} the {it} in the {{}}?",)
-        facts.append(_fact("Organ", organs[0], _ORGANS[scan.kind.split()[0]], asks, claims))
+        return {"lesions": "0", "any lesion": "is free of"}
+    organs = {lesion.organ for lesion in scan.lesions}
     half = half_of(scan)
-    if half:
-        asks = (
-            "Is the lesion in the upper or the lower half of the image?",
-            "Which half of the image, upper or lower, has the lesion?",
-        )
-        claims = ("Is the lesion in the {} half of the image?",)
-        facts.append(_fact("Position", half, ("Upper", "Lower"), asks, claims))
-    return facts
+    return {
+        "lesions": str(count),
+        "any lesion": "shows",
+        "lesions side" if count > 1 else "lesion side": sides_of(scan),
+        "shape": scan.shape,
+        "size": scan.size,
+        "brightness": "Brighter" if scan.brighter else "Darker",
+        **({f"{part} organ": organs.pop()} if len(organs) == 1 else {}),
+        **({"half": half} if half else {}),
+    }

@@ -1,7 +1,7 @@
 """Draws a `Scan`: CT-like chest and abdomen, X-ray-like chest, MRI-like brain.
 
 grey = render(scan)                          # 320x320, from 0 to 1
-bare = render(replace(scan, lesions=()))     # the same picture without its lesions
+bare = render(replace(scan, lesions=()))     # the same image without its lesions
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from builder.ingest.phantoms.draw import (
 
 
 def render(scan: Scan) -> Field:
-    """The picture as an array from 0 to 1."""
+    """The image as an array from 0 to 1."""
     rng = np.random.default_rng(scan.texture)
     draw = {
         "chest CT": _chest_ct,

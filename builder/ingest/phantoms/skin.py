@@ -1,18 +1,15 @@
-"""Skin phantoms: clinical-like photographs, dermoscopy-like and histology-like pictures.
+"""Skin phantoms: clinical-like photographs, dermoscopy-like and histology-like images.
 
 Drawn by code, so free of patients and licences, and of any claim to look real. What is decided
 comes from `morphology`; here the same `Skin` becomes a caption and one or two questions in
 MM-Skin's manner: sentences, of which about a quarter begin with yes or no.
 
-    picture = draw_skin(seed=0, index=7)
+    image = draw_skin(seed=0, index=7)
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from builder.ingest.phantoms.draw import (
-    Fact,
     PhantomImage,
     Question,
     claim,
@@ -22,24 +19,12 @@ from builder.ingest.phantoms.draw import (
     shuffled,
 )
 from builder.ingest.phantoms.morphology import Skin, plan
-from builder.ingest.phantoms.skin_facts import clinical_facts, fact_of
+from builder.ingest.phantoms.skin_facts import facts_of
 from builder.ingest.phantoms.skin_scenes import render
-from builder.ingest.phantoms.tissue_facts import dermoscopy_facts, histology_facts
-
-_METHODS: Final = {
-    "clinical": "a clinical photograph",
-    "dermoscopy": "a dermoscopic image",
-    "histopathology": "a histopathological section",
-}
-_METHOD_SENTENCES: Final = {
-    "clinical": "that shows the surface of the skin as the naked eye sees it",
-    "dermoscopy": "that shows a pigmented lesion magnified in a round field of view",
-    "histopathology": "in which the layers of the skin are stained pink and purple",
-}
 
 
 def draw_skin(seed: int, index: int) -> PhantomImage:
-    """The picture with this number: the same arguments give the same bytes and texts."""
+    """The image with this number: the same arguments give the same bytes and texts."""
     skin = plan(seed, index)
     return PhantomImage(png(render(skin)), skin.modality, _caption(skin), _ask(skin, seed, index))
 
@@ -47,7 +32,7 @@ def draw_skin(seed: int, index: int) -> PhantomImage:
 def _ask(skin: Skin, seed: int, index: int) -> tuple[Question, ...]:
     rng = generator(seed, "skin questions", index)
     questions = []
-    for fact in shuffled(rng, _facts(skin))[: pick(rng, (1, 2), (0.55, 0.45))]:
+    for fact in shuffled(rng, facts_of(skin))[: pick(rng, (1, 2), (0.55, 0.45))]:
         text, answer = pick(rng, fact.asks), pick(rng, fact.sentences)
         if rng.random() < 0.25:
             text, true = claim(rng, fact)
@@ -56,28 +41,9 @@ def _ask(skin: Skin, seed: int, index: int) -> tuple[Question, ...]:
     return tuple(questions)
 
 
-def _facts(skin: Skin) -> list[Fact]:
-    facts = {
-        "clinical": clinical_facts,
-        "dermoscopy": dermoscopy_facts,
-        "histopathology": histology_facts,
-    }
-    method = _METHODS[skin.modality]
-    detail = _METHOD_SENTENCES[skin.modality]
-    modality = fact_of(
-        "Modality",
-        _METHODS,
-        skin.modality,
-        ("What kind of picture is this?", "How was this picture of the skin obtained?"),
-        ("Is this {}?", "Would you call this picture {}?"),
-        (f"This is {method} {detail}.", f"The picture is {method} {detail}."),
-    )
-    return [*facts[skin.modality](skin), modality]
-
-
 def _caption(skin: Skin) -> str:
-    """Every fact of the picture in two sentences."""
-    facts = _facts(skin)
+    """Every fact of the image in two sentences."""
+    facts = facts_of(skin)
     values = {fact.content_type: fact.value for fact in facts}
     first = f"{values['Modality'][0].upper()}{values['Modality'][1:]} (phantom)"
     if skin.modality == "clinical":
@@ -85,7 +51,7 @@ def _caption(skin: Skin) -> str:
         first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
         first += f"{values['Position']}."
         rest = [
-            f"the {one.lower()} is {values[one]}" for one in ("Border", "Shape") if one in values
+            f"the {key.lower()} is {values[key]}" for key in ("Border", "Shape") if key in values
         ]
     elif skin.modality == "dermoscopy":
         first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "

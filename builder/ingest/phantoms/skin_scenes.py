@@ -1,4 +1,4 @@
-"""Draws a `Skin`: a clinical-like photograph, a dermoscopy-like picture; histology apart.
+"""Draws a `Skin`: a clinical-like photograph, a dermoscopy-like image; histology apart.
 
 canvas = render(skin)                           # colour, 3x320x320, from 0 to 1
 bare = render(replace(skin, spots=()))          # clinical: the skin without its lesions
@@ -89,7 +89,7 @@ def _limb(canvas: Field, light: Field, hue: float, rng: np.random.Generator) -> 
 
 def _macule(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
     colour = COLOURS[skin.colour]
-    distance = union([outline(shape_of(skin, one)) for one in skin.spots])
+    distance = union([outline(shape_of(skin, lesion)) for lesion in skin.spots])
     inside = fill(distance, 0.04)
     mix(canvas, colour, inside * np.float32(0.95))
     mix(canvas, _shade(colour, 0.82), np.clip(noise(rng, 16) * 0.4, 0, 0.8) * inside)
@@ -104,14 +104,14 @@ def _raise(canvas: Field, distance: Field, height: float, soft: float) -> None:
 def _domes(canvas: Field, skin: Skin, height: float) -> None:
     """Slanting light on domes."""
     deep = np.zeros((SIZE, SIZE), np.float32)
-    for one in skin.spots:
-        inside = np.clip(-outline(shape_of(skin, one)) / np.float32(one.radius * 0.8), 0, 1)
+    for lesion in skin.spots:
+        inside = np.clip(-outline(shape_of(skin, lesion)) / np.float32(lesion.radius * 0.8), 0, 1)
         deep += inside * (2 - inside)
     canvas *= 1 + relief(deep) * np.float32(height)
 
 
 def _plaque(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
-    distance = union([outline(shape_of(skin, one), 0.22) for one in skin.spots])
+    distance = union([outline(shape_of(skin, lesion), 0.22) for lesion in skin.spots])
     mix(canvas, _shade(COLOURS[skin.colour], 1.12), fill(distance - np.float32(0.04), 0.1) * 0.35)
     mix(canvas, COLOURS[skin.colour], fill(distance, 0.025))
     flakes = np.clip(noise(rng, 26, 30) + noise(rng, 60) * np.float32(0.7) - 0.75, 0, 1)
@@ -121,18 +121,18 @@ def _plaque(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
 
 def _papules(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
     colour = COLOURS[skin.colour]
-    for one in skin.spots:
-        shape = shape_of(skin, one)
+    for lesion in skin.spots:
+        shape = shape_of(skin, lesion)
         spot(canvas, colour, shape, 0.03)
-        spot(canvas, _shade(colour, 1.08), shape, one.radius, one.radius * -0.4)
+        spot(canvas, _shade(colour, 1.08), shape, lesion.radius, lesion.radius * -0.4)
     _domes(canvas, skin, 0.16)
-    for one in skin.spots:
-        gleam = Shape(one.x - one.radius * 0.3, one.y - one.radius * 0.32, 0.03, 0.02, -0.7)
-        spot(canvas, (1.0, 0.95, 0.92), gleam, 0.03)
+    for lesion in skin.spots:
+        x, y, r = lesion.x, lesion.y, lesion.radius
+        spot(canvas, (1.0, 0.95, 0.92), Shape(x - r * 0.3, y - r * 0.32, 0.03, 0.02, -0.7), 0.03)
 
 
 def _ring(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
-    distance = union([outline(shape_of(skin, one), 0.22) for one in skin.spots])
+    distance = union([outline(shape_of(skin, lesion), 0.22) for lesion in skin.spots])
     middle = fill(distance + np.float32(0.08), 0.05)
     mix(canvas, _shade(COLOURS[skin.colour], 1.1), middle * np.float32(0.12))
     band = ring(distance + np.float32(0.035), 0.085, 0.03)
@@ -142,7 +142,7 @@ def _ring(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
 
 
 def _ulcer(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
-    distance = union([outline(shape_of(skin, one), 0.3) for one in skin.spots])
+    distance = union([outline(shape_of(skin, lesion), 0.3) for lesion in skin.spots])
     rim = _shade((skin.tone[0] * 1.05, skin.tone[1] * 0.72, skin.tone[2] * 0.72), 0.92)
     mix(canvas, rim, fill(distance - np.float32(0.07), 0.08) * np.float32(0.85))
     mix(canvas, (0.33, 0.07, 0.07), fill(distance, 0.03))
@@ -158,16 +158,16 @@ def _ulcer(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
 
 def _vesicles(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
     fluid = COLOURS[skin.colour]
-    for one in skin.spots:
-        spot(canvas, (0.8, 0.22, 0.2), shape_of(skin, one), 0.09, 0.045)
-    for one in skin.spots:
-        shape = shape_of(skin, one)
+    for lesion in skin.spots:
+        spot(canvas, (0.8, 0.22, 0.2), shape_of(skin, lesion), 0.09, 0.045)
+    for lesion in skin.spots:
+        shape = shape_of(skin, lesion)
         spot(canvas, _shade(fluid, 0.72), shape, 0.02)
         spot(canvas, fluid, shape, 0.05, -0.025)
     _domes(canvas, skin, 0.10)
-    for one in skin.spots:
-        r = one.radius
-        spot(canvas, (1, 1, 1), Shape(one.x - r * 0.35, one.y - r * 0.35, 0.03, 0.018, -0.7), 0.015)
+    for lesion in skin.spots:
+        x, y, r = lesion.x, lesion.y, lesion.radius
+        spot(canvas, (1, 1, 1), Shape(x - r * 0.35, y - r * 0.35, 0.03, 0.018, -0.7), 0.015)
 
 
 # ---- dermoscopy ----------------------------------------------------------------------------------
@@ -176,30 +176,30 @@ def _vesicles(canvas: Field, skin: Skin, rng: np.random.Generator) -> None:
 def _dermoscopy(skin: Skin, rng: np.random.Generator) -> Field:
     canvas = plain(skin.tone)
     canvas += noise(rng, 12) * np.float32(0.012)
-    one, colour = skin.spots[0], COLOURS[skin.colour]
+    mole, r, colour = skin.spots[0], skin.spots[0].radius, COLOURS[skin.colour]
     toward = {"left": math.pi, "right": 0.0, "upper": -math.pi / 2, "lower": math.pi / 2}[
         skin.where
     ]
     uneven = skin.shape == "asymmetric"
-    waves = [(1, 0.2, -toward), (3, 0.13, one.turn)] if uneven else [(2, 0.1, 0.0)]
+    waves = [(1, 0.2, -toward), (3, 0.13, mole.turn)] if uneven else [(2, 0.1, 0.0)]
     if skin.border == "irregular":
         waves += (
-            [(5, 0.08, one.turn * 3), (8, 0.08, one.turn), (13, 0.05, one.turn * 7)]
+            [(5, 0.08, mole.turn * 3), (8, 0.08, mole.turn), (13, 0.05, mole.turn * 7)]
             if uneven
             else [(4, 0.06, math.pi), (8, 0.07, 0.0), (14, 0.05, 0.0)]
         )
     # Symmetric lesions keep their axes upright, so that both halves match at a glance.
-    shape = Shape(one.x, one.y, one.radius, one.radius * (0.9 if uneven else 0.85), 0, tuple(waves))
+    shape = Shape(mole.x, mole.y, r, r * (0.9 if uneven else 0.85), 0, tuple(waves))
     distance = outline(shape, 0.2)
     body = fill(distance, 0.035)
     mix(canvas, _shade(colour, 1.25), fill(distance - np.float32(0.02), 0.12) * np.float32(0.5))
     mix(canvas, colour, body * np.float32(0.9))
-    core = fill(distance + np.float32(one.radius * 0.35), one.radius * 0.7)
+    core = fill(distance + np.float32(r * 0.35), r * 0.7)
     mix(canvas, _shade(colour, 0.78), core * np.float32(0.6))
     _pattern(canvas, skin, distance, rng)
     if uneven:
-        x, y = one.x + 0.24 * math.cos(toward), one.y + 0.24 * math.sin(toward)
-        dark = Shape(x, y, one.radius * 0.5, one.radius * 0.42, one.turn, ((3, 0.15, one.turn),))
+        x, y = mole.x + 0.24 * math.cos(toward), mole.y + 0.24 * math.sin(toward)
+        dark = Shape(x, y, r * 0.5, r * 0.42, mole.turn, ((3, 0.15, mole.turn),))
         mix(canvas, _shade(COLOURS["dark brown"], 0.45), fill(outline(dark, 0.1), 0.1) * body)
     hairs: list[Line] = []
     for _ in range(int(rng.integers(0, 4))):
@@ -218,7 +218,7 @@ def _dermoscopy(skin: Skin, rng: np.random.Generator) -> Field:
 def _pattern(canvas: Field, skin: Skin, distance: Field, rng: np.random.Generator) -> None:
     warp = noise(rng, 6) * np.float32(0.35)
     dark = _shade(COLOURS[skin.colour], 0.42)
-    inside = fill(distance + np.float32(0.03), 0.06)
+    inside, mole = fill(distance + np.float32(0.03), 0.06), skin.spots[0]
     if skin.form == "network":
         pitch = np.float32(2 * math.pi / 0.105)
         mesh = np.zeros((SIZE, SIZE), np.float32)
@@ -227,16 +227,15 @@ def _pattern(canvas: Field, skin: Skin, distance: Field, rng: np.random.Generato
         mix(canvas, _shade(skin.tone, 0.9), np.clip(mesh + 0.2, 0, 0.5) * inside)
         mix(canvas, dark, np.clip(-mesh * 1.5 - 0.5, 0, 1) * inside)
     elif skin.form == "globules":
-        one = skin.spots[0]
         shake = 0.0 if skin.shape == "symmetric" else 0.035
         for x in np.linspace(-0.75, 0.75, 11):
             for y in np.linspace(-0.75, 0.75, 11):
-                px, py = np.asarray((one.x + x, one.y + y)) + rng.uniform(-shake, shake, 2)
+                px, py = np.asarray((mole.x + x, mole.y + y)) + rng.uniform(-shake, shake, 2)
                 column, row = int((px + 1) * SIZE / 2), int((py + 1) * SIZE / 2)
                 if distance[row, column] < -0.05:
                     spot(canvas, dark, Shape(px, py, 0.042, 0.042), 0.02)
     else:
-        one = skin.spots[0]
-        veil = ellipse(one.x, one.y, one.radius * 0.62, one.radius * 0.56) + warp * np.float32(0.08)
+        veil = ellipse(mole.x, mole.y, mole.radius * 0.62, mole.radius * 0.56)
+        veil += warp * np.float32(0.08)
         haze = np.float32(0.85) + warp * np.float32(0.3)
         mix(canvas, (0.52, 0.61, 0.78), fill(veil, 0.12) * inside * np.clip(haze, 0, 1))

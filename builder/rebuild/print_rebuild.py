@@ -11,8 +11,8 @@ from rich.text import Text
 
 from builder.audit import verdict
 from builder.core import ratings
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, options, shown
-from builder.core.plan import ChainPlan
 from builder.core.stage_cache import Chain, StageState, dropped_table
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
@@ -44,7 +44,7 @@ def print_result(job: Job, result: Result) -> None:
         )
         console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
         return
-    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#pictures")
+    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#images")
     for name, scenario in job.recipe.scenarios().items():
         table.add_row(
             name,
@@ -132,7 +132,7 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             there = "done" if item.chain.state(stage.name) else "-"
             does = "would run" if key in stale else "would be skipped"
             table.add_row(key, there, f"would wait: {waits[key]}" if key in waits else does)
-    table.add_row("publish", "", "would run" if "publish" in stale else "would be skipped")
+    table.add_row("write", "", "would run" if "write" in stale else "would be skipped")
     console.print(table)
     for name, scenario in job.recipe.scenarios().items():
         console.print(
@@ -147,15 +147,15 @@ def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[
 
     Of one whose texts are to be written first nothing can be told.
     """
-    found = {}
+    waits = {}
     for item in plans:
         key = f"{item.name}/review"
         if key not in stale or f"{item.name}/{review.before(item.name)}" in stale:
             continue
         now = review.read_open(job, item.chain, item.name)
         if now.waits(job.accept_all):
-            found[key] = review.counts(now)
-    return found
+            waits[key] = review.counts(now)
+    return waits
 
 
 def _rated(job: Job) -> str:
@@ -171,20 +171,20 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     table = make_table(
         "to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD"
     )
-    for name, one in asked.items():
+    for name, bill in asked.items():
         table.add_row(
             name,
-            f"{one.calls:,}",
-            f"{one.held:,}",
-            f"about {one.prompt_tokens:,}",
-            "unknown" if one.completion_tokens is None else f"about {one.completion_tokens:,}",
-            "unknown" if one.cost is None else f"about {one.cost:.2f}",
+            f"{bill.calls:,}",
+            f"{bill.held:,}",
+            f"about {bill.prompt_tokens:,}",
+            "unknown" if bill.completion_tokens is None else f"about {bill.completion_tokens:,}",
+            "unknown" if bill.cost is None else f"about {bill.cost:.2f}",
         )
     console.print()
     console.print(table)
     console.print(
         "texts that a check rejects are asked for again, on top of these; four characters are "
-        "taken for a token, and pictures are not counted"
+        "taken for a token, and images are not counted"
     )
 
 
@@ -194,7 +194,7 @@ def print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool
         return
     rated = {name: ratings.read_ratings(Chain(job.work / name)) for name in names}
     head, lines = ratings.table(rated, totals)
-    table = make_table(head[0], *(f"#{one}" for one in head[1:]))
+    table = make_table(head[0], *(f"#{rating}" for rating in head[1:]))
     for line in lines:
         table.add_row(*line)
     console.print()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from builder.core.plan import ChainPlan
+from builder.core.chain_plan import ChainPlan
 from builder.core.ratings import read_ratings
 from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles
@@ -16,11 +16,7 @@ from mllmu_med_dataset import SPLITS, Record, UserError
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
-    """What each stage made of a row, up to the first stage that is to run again.
-
-    Raises:
-        UserError: no stage has seen such a row; names the nearest ids.
-    """
+    """What each stage made of a row, up to the first stale one; a UserError if none knows it."""
     console = make_console()
     known: set[str] = set()
     for item in plans:
@@ -62,7 +58,7 @@ def _life(
     if before is not None and before.split in SPLITS:
         part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
         lines += [
-            ("publish", Text(file.path))
+            ("write", Text(file.path))
             for file in data_files(part)
             if any(record.id == row_id for record in file.records)
         ]
@@ -77,11 +73,11 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
             Text(f"A: {record.answer}"),
         ]
     if stage == "profiles":
-        people = {one.image_id: one for one in read_profiles(item.chain)}
-        one = people.get(record.image_id) if record.split == "candidate" else None
-        if one is None:
+        people = {person.image_id: person for person in read_profiles(item.chain)}
+        who = people.get(record.image_id) if record.split == "candidate" else None
+        if who is None:
             return []
-        return [Text(f"{one.id}: {one.name}, {one.phone}, {one.email}, {one.mrn}")]
+        return [Text(f"{who.id}: {who.name}, {who.phone}, {who.email}, {who.mrn}")]
     texts = []
     for field in ("question", "answer"):
         if getattr(before, field) != getattr(record, field):
@@ -97,6 +93,8 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
         texts.append(Text(f"review: {record.review}"))
     if before.harm != record.harm:
         texts.append(Text(f"harm: {record.harm}"))
+    if record.what_is_wrong and before.what_is_wrong != record.what_is_wrong:
+        texts.append(Text(f"what is wrong: {record.what_is_wrong}"))
     if (before.split, before.rank) != (record.split, record.rank):
         place = f"{record.split}, rank {record.rank}" if record.rank >= 0 else record.split
         texts.append(Text(place + (f", round {record.round}" if record.round else "")))

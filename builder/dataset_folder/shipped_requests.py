@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.harm.prompts import ABOUT_IMAGE
-from builder.patients.real_data import real
+from builder.patients.find_real_data import real
 from mllmu_med.files import atomic_file
 
 REQUESTS: Final = "provenance/requests.parquet"
 #: Columns of hashes and settings: runs of digits there are no numbers.
 IDS: Final = frozenset(("key", "structured"))
-CAPTIONS: Final = "they tell captions of pictures that are published by reference only"
+CAPTIONS: Final = "they tell captions of images that go out by reference only"
 REAL: Final = "a text in them holds a number or address that could be somebody's"
 
 
@@ -27,7 +27,7 @@ def holds_real(request: Mapping[str, Any]) -> bool:
 
 
 def tells_caption(request: Mapping[str, Any]) -> bool:
-    """Whether a picture's caption was sent: it is no more free than the picture."""
+    """Whether an image's caption was sent: it is no more free than the image."""
     return ABOUT_IMAGE in request["request"]
 
 
@@ -46,7 +46,7 @@ def leave_out(source: Path, target: Path, unwanted: Callable[[Mapping[str, Any]]
     return keep.count(False)
 
 
-def told(before: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
+def add_left_out(before: Mapping[str, Any], requests: int, why: str) -> dict[str, Any]:
     """`left_out` of a manifest, with so many requests more."""
     if not requests:
         return dict(before)

@@ -1,7 +1,7 @@
 """Where clean records come from: one module a source, each yielding records and drops.
 
-A reader returns rows whose pictures nobody has looked at yet; `collect` reads every picture once,
-checks it and fills in its hash. Pictures stay where they are until publishing, or in the stage's
+A reader returns rows whose images nobody has looked at yet; `collect` reads every image once,
+checks it and fills in its hash. Images stay where they are until publishing, or in the stage's
 own folder when they come out of a zip file or are drawn.
 """
 
@@ -35,12 +35,12 @@ class Rows:
     drops: list[Drop] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     inputs: dict[str, Stamp | None] = field(default_factory=dict)
-    #: picture path -> the file and row that named it first, for messages
+    #: image path -> the file and row that named it first, for messages
     named_in: dict[str, str] = field(default_factory=dict)
 
 
 class Seen(NamedTuple):
-    """A picture that has been read: its stamp on the disk and the hash of its clean bytes."""
+    """An image that has been read: its stamp on the disk and the hash of its clean bytes."""
 
     stamp: Stamp
     clean_sha256: str
@@ -62,9 +62,9 @@ def alike(text: str) -> str:
 
 
 def drop_duplicates(rows: Rows) -> None:
-    """Of rows that say the same of the same picture, keep the first and drop the others.
+    """Of rows that say the same of the same image, keep the first and drop the others.
 
-    Pictures are the same by their bytes, or, before anybody has looked at them, by their id.
+    Images are the same by their bytes, or, before anybody has looked at them, by their id.
     """
     seen: set[tuple[str, str, str]] = set()
     kept = []
@@ -107,30 +107,29 @@ def name_apart(rows: Rows) -> None:
         drops[i] = drops[i]._replace(id=own(drops[i].id))
 
 
-def annotation(root: Path, names: tuple[str, ...], what: str) -> Path | None:
-    """The first of the files that is there; one line when `root` is no folder."""
+def annotation(
+    root: Path, names: tuple[str, ...], what: str
+) -> tuple[Path | None, dict[str, Stamp | None]]:
+    """The first of the files that is there, and what that choice depends on, for `Outcome.inputs`.
+
+    Raises UserError where `root` is no folder; `what` should be in it.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give the one that holds {what}")
-    return next((root / name for name in names if (root / name).is_file()), None)
-
-
-def annotation_inputs(path: Path | None, names: tuple[str, ...]) -> dict[str, Stamp | None]:
-    """What the choice among names depended on: the file read, and that none before it was there."""
     inputs: dict[str, Stamp | None] = {}
     for name in names:
-        if path is not None and path.name == name:
-            inputs[name] = Stamp.of(path)
-            break
+        if (root / name).is_file():
+            return root / name, {**inputs, name: Stamp.of(root / name)}
         inputs[name] = None
-    return inputs
+    return None, inputs
 
 
 def checked_image_path(name: str, where: str) -> str:
-    """A row's picture path, checked to stay inside the source's folder."""
+    """A row's image path, checked to stay inside the source's folder."""
     try:
         return str(check_relative(name))
     except ImageError as error:
-        raise UserError(f"{where}: picture {name!r} {error}: correct the row") from error
+        raise UserError(f"{where}: image {name!r} {error}: correct the row") from error
 
 
 def collect(
@@ -140,17 +139,17 @@ def collect(
     on_bad: Literal["fail", "drop"],
     key: str,
 ) -> Outcome:
-    """Look at every picture of `rows` and fill in paths and hashes.
+    """Look at every image of `rows` and fill in paths and hashes.
 
     Args:
-        rows: what the reader found, with pictures named as the rows name them.
+        rows: what the reader found, with images named as the rows name them.
         places: where the file of such a name may be; the first that is there counts.
         root: the folder that `image_path` and `Outcome.inputs` are relative to.
-        on_bad: stop at pictures that cannot be used, or drop their rows.
+        on_bad: stop at images that cannot be used, or drop their rows.
         key: the recipe key of `on_bad`, for the message.
     """
     names = sorted({record.image_path for record in rows.records})
-    found: dict[str, tuple[str, Seen]] = {}
+    usable: dict[str, tuple[str, Seen]] = {}
     bad: dict[str, str] = {}
 
     def look(name: str) -> tuple[str, Path | None, Seen | str]:
@@ -165,29 +164,29 @@ def collect(
 
     inputs = dict(rows.inputs)
     with (
-        progress("looking at pictures", len(names)) as advance,
+        progress("looking at images", len(names)) as advance,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
         for name, path, seen in threads.map(look, names):
             advance()
             if path is None or isinstance(seen, str):
                 bad[name] = str(seen)
-                if on_bad == "drop":  # so that a restored picture is noticed
+                if on_bad == "drop":  # so that a restored image is noticed
                     inputs |= {_inside(place, root): _stamp(place) for place in places(name)}
             else:
-                found[name] = (_inside(path, root), seen)
+                usable[name] = (_inside(path, root), seen)
                 inputs[_inside(path, root)] = seen.stamp
     if bad and len(bad) == len(names):
         name = next(iter(bad))
         raise UserError(
-            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}, and so for all "
-            f"{len(names):,} pictures: give the folder that holds them beside the annotations"
+            f"{rows.named_in[name]}: image {places(name)[0]} {bad[name]}, and so for all "
+            f"{len(names):,} images: give the folder that holds them beside the annotations"
         )
     if bad and on_bad == "fail":
         name = next(iter(bad))
-        more = f" (and {len(bad) - 1:,} more pictures)" if len(bad) > 1 else ""
+        more = f" (and {len(bad) - 1:,} more images)" if len(bad) > 1 else ""
         raise UserError(
-            f"{rows.named_in[name]}: picture {places(name)[0]} {bad[name]}{more}: "
+            f"{rows.named_in[name]}: image {places(name)[0]} {bad[name]}{more}: "
             f"restore it, or leave its rows out with --set {key}=drop"
         )
     kept = Rows(drops=list(rows.drops))
@@ -195,10 +194,10 @@ def collect(
         if record.image_path in bad:
             kept.drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))
         else:
-            path_name, seen = found[record.image_path]
+            path_name, seen = usable[record.image_path]
             whole = replace(record, image_path=path_name, image_sha256=seen.clean_sha256)
             kept.records.append(whole)
-    drop_duplicates(kept)  # once more: two files can hold one picture
+    drop_duplicates(kept)  # once more: two files can hold one image
     name_apart(kept)
     return Outcome(kept.records, kept.drops, rows.notes, inputs)
 
@@ -212,7 +211,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def look_at(path: Path) -> Seen:
-    """Read a picture once: its stamp, and the hash of its bytes without metadata."""
+    """Read an image once: its stamp, and the hash of its bytes without metadata."""
     try:
         status = path.stat()
         if status.st_size > MAX_BYTES:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from baselines.recipe import Recipe
     from baselines.training_settings import TrainSettings
 
-#: A question with its answer, in tokens, beside the picture: SLAKE's are about 60.
+#: A question with its answer, in tokens, beside the image: SLAKE's are about 60.
 TEXT_TOKENS: Final = 60
 
 
 class Size(NamedTuple):
-    """Of a model: weights, LoRA weights by rank, layers, hidden units, picture tokens."""
+    """Of a model: weights, LoRA weights by rank, layers, hidden units, image tokens."""
 
     weights: int
     lora_per_rank: int
@@ -88,9 +88,9 @@ def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list
     return planned
 
 
-def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0, half: bool = True) -> float:
+def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float:
     """Memory of training on an accelerator; `rank_below`: of the frozen adapter beneath."""
-    width = 2 if half else 4
+    width = 2  # bytes of a weight in bfloat16
     fixed = size.weights * width + size.lora_per_rank * rank_below * 4
     trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
     tokens = settings.micro_batch * (size.image_tokens + TEXT_TOKENS)
@@ -107,9 +107,9 @@ def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], ou
 
     size = size_of(name)
     table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
-    for one in plan(recipe, data, size, methods):
-        cells = (f"{one.epochs}", f"{one.samples:,}", f"{one.steps:,}", f"{one.memory:,.1f}")
-        table.add_row(one.part, *cells)
+    for part in plan(recipe, data, size, methods):
+        cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}", f"{part.memory:,.1f}")
+        table.add_row(part.part, *cells)
     said = make_console()
     said.print(
         f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "

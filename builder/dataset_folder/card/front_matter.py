@@ -44,12 +44,12 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     parts = [words()[name] for name in facts.scenarios]
     sources = [words()["sources"][name] for name in facts.sources]
     licences = list(dict.fromkeys(source["licence"] for source in sources))
-    found = [] if facts.sources == ["phantom"] else ["found"]
+    human = [] if facts.sources == ["phantom"] else ["found"]
     reviewed = len(numbers.unreviewed(facts)) < len(parts)
     other = [source for source in sources if source["licence"] == "other"]
     rows = sum(len(facts.records(name)) for name in facts.scenarios)
     files = {
-        config.name: {split: [file.path for file in some] for split, some in config.files.items()}
+        config.name: {split: [t.path for t in tables] for split, tables in config.files.items()}
         for config in facts.configs
     }
     prompt = words()["gate"]["extra_gated_prompt"]
@@ -66,8 +66,8 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         "task_ids": ["visual-question-answering"],
         "size_categories": [_SIZES[min(max(0, len(str(rows)) - 3), len(_SIZES) - 1)]],
         "source_datasets": [source["hub_source"] for source in sources],
-        "annotations_creators": [*found, *made],
-        "language_creators": [*found, "machine-generated"],
+        "annotations_creators": [*human, *made],
+        "language_creators": [*human, "machine-generated"],
         "tags": [*tags, *(tag for part in parts for tag in part["tags"])],
         "extra_gated_prompt": prompt.format(holds=listed(part["holds"] for part in parts)),
         "extra_gated_fields": words()["gate"]["extra_gated_fields"],

@@ -17,7 +17,7 @@ STAGES: Final = (
     "review",
     "calibrate",
     "split",
-    "publish",
+    "write",
 )
 
 
@@ -31,5 +31,5 @@ class ChainPlan(NamedTuple):
 
     def states(self) -> dict[str, StageState]:
         """The stages that have run, by name."""
-        found = {stage.name: self.chain.state(stage.name) for stage in self.stages}
-        return {name: state for name, state in found.items() if state is not None}
+        states = {stage.name: self.chain.state(stage.name) for stage in self.stages}
+        return {name: state for name, state in states.items() if state is not None}

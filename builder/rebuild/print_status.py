@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.markup import escape
 
+from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, shown
-from builder.core.plan import ChainPlan
 from builder.core.ratings import groups, read_ratings
 from builder.core.stage_cache import Chain, StageState
-from builder.rebuild.results import print_drops, print_ratings, state_json, waiting
+from builder.rebuild.print_rebuild import print_drops, print_ratings, state_json, waiting
 from mllmu_med.console import make_console, make_table
 
 
@@ -26,20 +26,13 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
             state = item.chain.state(stage.name)
-            if key in waits:
-                table.add_row(key, waits[key], "", "")
-                continue
-            if state is None:
-                table.add_row(key, "to do", "", "")
-                continue
-            states[item.name][stage.name] = state
-            table.add_row(
-                key,
-                "to do again" if key in stale else "done",
-                f"{state.kept:,}",
-                f"{sum(state.dropped.values()):,}",
-            )
-    table.add_row("publish", "to do" if "publish" in stale else "done", "", "")
+            cells = (waits.get(key, "to do"), "", "")
+            if state is not None and key not in waits:
+                states[item.name][stage.name] = state
+                now = "to do again" if key in stale else "done"
+                cells = (now, f"{state.kept:,}", f"{sum(state.dropped.values()):,}")
+            table.add_row(key, *cells)
+    table.add_row("write", "to do" if "write" in stale else "done", "", "")
     console.print(f"recipe {job.recipe.name}, into {escape(shown(job.out))}")
     console.print(table)
     print_drops(console, states)
@@ -59,10 +52,10 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
             if key in waits:
                 counts["waits"] = waits[key]
             stages[key] = {"current": key not in stale, **counts}
-    stages["publish"] = {"current": "publish" not in stale}
-    told = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
-    rated = [item.name for item in plans if item.chain.state("calibrate")]
-    if job.recipe.calibration is None or not rated:
-        return told
-    found = {name: read_ratings(Chain(job.work / name)) for name in rated}
-    return {**told, "ratings": [group._asdict() for group in groups(found)]}
+    stages["write"] = {"current": "write" not in stale}
+    tree = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    names = [item.name for item in plans if item.chain.state("calibrate")]
+    if job.recipe.calibration is None or not names:
+        return tree
+    rated = {name: read_ratings(Chain(job.work / name)) for name in names}
+    return {**tree, "ratings": [group._asdict() for group in groups(rated)]}

@@ -1,6 +1,6 @@
-"""Traces: what could reach a living person, the building machine or somebody's account.
+"""Real data: what could reach a living person, the building machine or somebody's account.
 
-Numbers and addresses that are reserved for fiction are allowed (`builder.patients.real_data`).
+Numbers and addresses that are reserved for fiction are allowed (`builder.patients.find_real_data`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from builder.audit.all_texts import (
 )
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
-from builder.patients.real_data import REAL, real
+from builder.patients.find_real_data import REAL, real
 
 _MACHINE: Final = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|Volumes|scratch|workspace|work|data|datasets|"
@@ -46,21 +46,21 @@ _KEYS: Final = {
 def checks(folder: Folder) -> Iterator[Check]:
     texts = gathered(row_texts(folder), provenance_texts(folder))
     for what, find in REAL.items():
-        yield _found(f"no {what}", texts, find)
+        yield _check(f"no {what}", texts, find)
     requests = gathered(request_texts(folder))
-    live = _found("no live number or address in recorded requests", requests, real)
+    live = _check("no live number or address in recorded requests", requests, real)
     why = "`python -m builder rebuild` leaves such requests out: build again"
     yield live if live.ok else live._replace(note=why)
     everything = every_text(folder)
     # Where the folder and this user's files lie now, if that can be told from other text.
     places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
     own = sorted(place for place in places if place.count("/") > 1 or "\\" in place)
-    yield _found("no path of the building machine", everything, lambda text: _machine(text, own))
+    yield _check("no path of the building machine", everything, lambda text: _machine(text, own))
     # A key is not shown: this report may be shared.
-    yield _found("no key or token", everything, _key)
+    yield _check("no key or token", everything, _key)
 
 
-def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
+def _check(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
     failed = [
         f"{place} holds {what!r}" for text, places in texts.items() if (what := find(text))
         for place in places
@@ -69,8 +69,8 @@ def _found(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
 
 
 def _machine(text: str, own: list[str]) -> str:
-    found = _MACHINE.search(text)
-    return found[0] if found else next((place for place in own if place in text), "")
+    match = _MACHINE.search(text)
+    return match[0] if match else next((place for place in own if place in text), "")
 
 
 def _key(text: str) -> str:

@@ -96,8 +96,8 @@ def live_domain(text: str) -> str:
 
 def security_number(text: str) -> str:
     """A social security number of a form that is given out; empty where there is none."""
-    found = _SSN.search(text)
-    return found[0] if found else ""
+    match = _SSN.search(text)
+    return match[0] if match else ""
 
 
 def payment_card(text: str) -> str:

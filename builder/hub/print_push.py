@@ -1,4 +1,4 @@
-"""What publishing did, or would do, for a terminal."""
+"""What a push to the Hub did, or would do, for a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mllmu_med.disk import readable
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
-    """Every file with its size, how pictures go out, and who could see it."""
+    """Every file with its size, how images go out, and who could see it."""
     table = make_table("file", "#bytes")
     for name, size in plan["files"].items():
         table.add_row(Text(name), f"{size:,}")
@@ -21,8 +21,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     count, size = len(plan["files"]), readable(plan["bytes"])
     lines = [f"\n{plan['repo']}: {count} files, {size}, build {plan['build']}"]
     for name, mode in plan["images"].items():
-        how = "embedded" if mode == "embed" else "by reference: rows give path and hash, no picture"
-        lines.append(f"{name}: {plan['pictures'][name]:,} pictures, {how}")
+        how = "embedded" if mode == "embed" else "by reference: rows give path and hash, no image"
+        lines.append(f"{name}: {plan['pictures'][name]:,} images, {how}")
     for name, left in plan["left_out"].items():
         lines.append(f"{name}: {left['requests']:,} requests left out: {left['why']}")
     seen = {

@@ -1,0 +1,50 @@
+"""What is asked, claimed and answered about a fact of a picture, worded in `wordings.yaml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from builder.ingest.phantoms.draw import Fact
+
+
+@cache
+def _wordings() -> dict[str, dict[str, Any]]:
+    text = resources.files(__package__).joinpath("wordings.yaml").read_text("utf-8")
+    tree: dict[str, dict[str, Any]] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return tree
+
+
+def fact(section: str, name: str, own: str | int, it: str = "", several: bool = False) -> Fact:
+    """A fact in its wordings.
+
+    Args:
+        own: which of the values is true of the picture.
+        it: what the wordings are about, `lesion` or `cell nests`.
+        several: whether that is a plural.
+    """
+    entry = _wordings()[section][name]
+    values = entry["values"]
+    if isinstance(values, list):
+        values = {value: value for value in values}
+    is_, has, does, lies = (
+        ("are", "have", "do", "lie") if several else ("is", "has", "does", "lies")
+    )
+    words = {"it": it, "is": is_, "has": has, "does": does, "lies": lies}
+    words |= {"Is": is_.capitalize(), "Does": does.capitalize()}
+    words["detail"] = entry.get("details", {}).get(own, "")
+
+    def worded(kind: str, value: str) -> tuple[str, ...]:
+        return tuple(text.format(value=value, **words) for text in entry.get(kind, ()))
+
+    return Fact(
+        entry["type"],
+        values[own],
+        tuple(value for key, value in values.items() if key != own),
+        worded("asks", ""),
+        worded("claims", "{}"),
+        worded("answers", values[own]),
+    )
