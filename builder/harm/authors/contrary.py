@@ -18,52 +18,6 @@ def word_set(text: str) -> frozenset[str]:
 AUXILIARY: Final = word_set(
     "is are was were can could do does did has have had will would should may might"
 )
-# Two questions ask the same thing only if they ask for the same of these; synonyms share a name.
-ASPECTS: Final = {
-    word: name
-    for name, text in {
-        "size": "size big large diameter wide width thick thickness depth deep tall",
-        "shape": "shape",
-        "color": "color colour colors colours",
-        "texture": "texture",
-        "place": "location located where found distribution position",
-        "cause": "cause caused causes causing causative etiology responsible why",
-        "treatment": "treat treated treating treatment treatments therapy manage managed remedies",
-        "cure": "cure cured",
-        "prevention": "prevent prevented prevention preventing",
-        "symptom": "symptom symptoms",
-        "spread": "spread spreads contagious transmitted contract contracted infectious",
-        "outlook": "prognosis outcome complications complication risks risk",
-        "diagnosis": "diagnosed diagnose",
-        "name": "name named called",
-        "purpose": "purpose",
-        "function": "function role",
-        "meaning": "mean means meaning refer refers term word stand",
-        "difference": "differ differs difference differences different compare compared normal",
-        "relation": "relationship relate relates related relation correlate",
-        "significance": "significance importance important",
-        "look": "look looks appearance",
-        "frequency": "common commonly prevalent rare often frequent frequently",
-        "age": "age old",
-        "gender": "gender sex race",
-        "effect": "affect affects affected effect impact",
-        "stain": "stain staining stained immunostaining",
-        "feature": "feature features characteristic characteristics",
-        "pattern": "pattern arrangement arranged orientation oriented",
-        "number": "many",
-        "time": "time long change changes changed progress",
-        "origin": "develop develops form formed occur happen happened",
-        "people": "people person individuals patients population",
-        "type": "types type kinds kind forms classify",
-        "layer": "layer layers",
-        "view": "magnification view power",
-        "tool": "tool instrument technique method test",
-        "severity": "severe severity stage",
-        "presence": "presence",
-        "normality": "abnormality abnormalities abnormal unusual",
-    }.items()
-    for word in text.split()
-}
 _FINDING: Final = word_set("identify see find notice detect")
 PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
 # Nouns after "any" that take no article in a positive sentence.
@@ -114,10 +68,11 @@ def says_yes(question: str, answer: str) -> bool | None:
         return False
     if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
         return True
-    aspects = {ASPECTS.get(word) for word in words(question)}
-    if aspects & {"cure", "prevention"}:
+    if re.search(r"\b(?:cured?|prevent\w*)\b", question, re.IGNORECASE):
         return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
-    if "treatment" in aspects and re.search(r"treat|therap|surg|manag", start):
+    if re.search(r"\btreat|\btherap|\bmanaged?\b|\bremed", question, re.IGNORECASE) and re.search(
+        r"treat|therap|surg|manag", start
+    ):
         return True
     return None
 
@@ -164,7 +119,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
             )
             return f"No, there {verb} no {thing}."
         if verb is not None:
-            denied = re.match(r"(?:no|not any) (.+)", thing)
+            denied = re.match(r"(?:no|not any) (\w+ .+)", thing)
             return f"Yes, there {verb} {_some(verb, denied[1])}." if denied else None
         plural = not re.match(
             r"(?:any )?(?:\w+ )?(?:evidence|sign |other feature )", thing

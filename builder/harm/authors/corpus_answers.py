@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 from builder.harm.authors.ask import Ask, first_sentence, subject_of
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.question_intent import intent, is_medical
-from builder.harm.authors.skin_diseases import Disease, content, mentions
-from builder.harm.authors.wrong_values import DIAGNOSIS
+from builder.harm.authors.skin_diseases import DIAGNOSIS, Disease, content, mentions
 from mllmu_med_dataset import Record
 
 _I: Final = re.IGNORECASE

@@ -21,6 +21,7 @@ from builder.harm.authors.skin_diseases import content, mentions
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
 from builder.harm.authors.wrong_values import WrongValues, fits
+from builder.harm.text_checks import check_incorrect
 from builder.harm.texts import Failure, Harm, Incorrect
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record
@@ -37,7 +38,7 @@ _OF_THE_TRUTH: Final = re.compile(
 # Where a sentence with a yes or a no goes on to say more.
 _FURTHER: Final = re.compile(
     r",? (?:which|who|suggesting|indicating|since|because|as|but|although|while|such as|including"
-    r"|due to|making|with) |[:;(]"
+    r"|due to|making) |[:;(]"
 )
 # What is true besides, where there is no way to prevent or to cure.
 _NO_WAY: Final = re.compile(
@@ -75,7 +76,6 @@ class IncorrectAnswers:
 
     def write(self, record: Record, harm: Harm) -> Incorrect | Failure:
         """An incorrect answer of the kind, or of the other one where only that fits."""
-        question, truth = record.clean_question, record.clean_answer
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         ask = self._ask(record)
@@ -84,9 +84,10 @@ class IncorrectAnswers:
             kinds.reverse()
         for kind in kinds:
             for options in kind(record, ask):
-                sound = [option for option in options if is_sound(ask, option.answer)]
-                if sound:
-                    return sound[self._pick(record, "option") % len(sound)]
+                first = self._pick(record, "option") % len(options) if options else 0
+                for option in (*options[first:], *options[:first]):
+                    if _is_sound(record, option.answer):
+                        return option
         return Failure(f"no wrong answer to a question about {ask.intent}", "nothing fits")
 
     def _draw(self, record: Record, what: str) -> float:
@@ -248,13 +249,11 @@ def _with_rest_of(ask: Ask, answer: str) -> str:
     return answer if specific else f"{answer} {sentence}"
 
 
-def is_sound(ask: Ask, answer: str) -> bool:
-    """Whether an answer differs from the truth in what it says and reads like an answer."""
-    truth = ask.truth
-    if not answer or YOU.search(answer) or words(answer) == words(truth):
+def _is_sound(record: Record, answer: str) -> bool:
+    """Whether an answer passes the checks, and says another thing than the truth's main clause."""
+    truth = record.clean_answer
+    if YOU.search(answer) or answer[0].isupper() != truth[0].isupper():
         return False
-    if answer[0].isupper() != truth[0].isupper():
+    if words(main_clause(first_sentence(truth))) == words(main_clause(answer)):
         return False
-    if len(answer.split()) > max(1.5 * len(truth.split()), len(truth.split()) + 10):
-        return False
-    return words(main_clause(first_sentence(truth))) != words(main_clause(answer))
+    return check_incorrect(record, answer) is None

@@ -40,7 +40,9 @@ def _of(disease: Disease, intent: str) -> list[Mapping[str, Any]]:
 
 def outdated(ask: Ask) -> Iterator[Wrong]:
     """Claims that answer the question about its disease."""
-    if ask.disease is None or re.search(r"\b(?:was|were|did|other|alternative)\b", ask.question):
+    if ask.disease is None or re.search(
+        r"\b(?:was|were|did|other|alternative)\b|^(?:Why|How does|How do)\b", ask.question
+    ):
         return
     for claim in _of(ask.disease, ask.intent):
         what = f"an outdated claim ({claim['given_up'].rstrip('.')})"

@@ -47,6 +47,18 @@ _STOP: Final = frozenset(
 )  # fmt: skip
 
 
+# Words that name a diagnosis: endings of medical Greek and Latin, and the common plain names.
+DIAGNOSIS: Final = re.compile(
+    r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+|disease"
+    r"|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?|vulgaris|purpura"
+    r"|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*|fungoides|bullosa"
+    r"|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?|dermatos\w+|poroma|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis|milia|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
+)  # fmt: skip
+_ENDS_NAME: Final = frozenset(
+    "a an the of in on at to for with by from and or is are that which as".split()
+)
+
+
 class Disease(NamedTuple):
     """A skin disease: its names and, by the name of the fact, the phrases that are true of it."""
 
@@ -196,3 +208,31 @@ def _stem(word: str) -> str:
     word = re.sub(r"(?:ies|ied)$", "y", word) if len(word) > 5 else word
     word = re.sub(r"(?<=\w{4})(?:ing|ed|es|e|s|al|ous|ic|ation)$", "", word)
     return word[:6]
+
+
+def in_name(sentence: str, start: int, end: int) -> bool:
+    """Whether a word is part of the name of a diagnosis: linear in linear epidermal nevus."""
+    here = sentence[start:end]
+    if DIAGNOSIS.fullmatch(here.split()[-1]) and here.lower() not in ("ulcers", "erythema"):
+        return True
+    for word in re.findall(r"[^\s]+", sentence[end:])[:4]:
+        if word.lower() in _ENDS_NAME:
+            return False
+        if DIAGNOSIS.match(word):
+            return True
+        if word[-1] in ",.;:":
+            return False
+    return False
+
+
+def with_articles(text: str) -> str:
+    """A before a consonant and an before a vowel, where a swap has changed the word."""
+
+    def right(match: re.Match[str]) -> str:
+        vowel = match[2][0].lower() in "aeiou" and not re.match(
+            r"(?:uni|eu|one|us)", match[2], re.I
+        )
+        article = "an" if vowel or re.match(r"(?:x-|hour|h&e)", match[2], re.I) else "a"
+        return f"{article.capitalize() if match[1][0].isupper() else article} {match[2]}"
+
+    return re.sub(r"\b([Aa]n?) ([A-Za-z][\w&-]*)", right, text)

@@ -8,148 +8,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from builder.harm.authors.ask import Ask, Wrong, first_sentence
-from builder.harm.authors.contrary import is_polar
 from builder.harm.authors.corpus_answers import CorpusAnswers
 from builder.harm.authors.skin_diseases import Disease, content, look_alikes
+from builder.harm.authors.tables import any_of, read_table
 from builder.harm.authors.wrong_names import candidates
 
 _I: Final = re.IGNORECASE
 
 
 class _Facts(NamedTuple):
-    """Which fact answers an intent, where a true answer states them, and how to state one."""
+    """An entry of `wrong_facts.yaml`: which fact answers an intent, and how to state it."""
 
     field: str
-    opening: str  # up to here the true answer only repeats the question
-    ways: tuple[str, ...]  # as `sentence_of` reads them
-    polar: tuple[str, ...] = ()  # after "Yes, ", for a yes/no question
-    most: int = 1  # facts in one answer
+    opening: re.Pattern[str]
+    ways: Sequence[str]
+    polar: Sequence[str]
+    most: int
+    never: re.Pattern[str] | None
 
 
-_FACTS: Final = {
-    "treatment": _Facts(
-        "treatment",
-        r"\b(?:(?:treated|managed) (?:with|by|using)|involves?|includes?|including|such as)\b(?: the use of)?",
-        ("Treatment for {condition} typically involves {fact}, which can help manage symptoms.",
-         "{condition} {is} typically treated with {fact} to reduce symptoms and prevent complications.",
-         "Treatment options for {condition} include {fact}, depending on the severity."),
-        ("{condition} can be treated with options such as {fact}.",
-         "there are treatments available for {condition}, such as {fact}.",
-         "treatment options for {condition} include {fact}, depending on the severity."),
-        most=3,
-    ),
-    "cause": _Facts(
-        "cause",
-        r"\b(?:caused|triggered) by|\bdue to|\bresults? from|\bcause of [\w' -]+ is",
-        ("{condition} {is} caused by {fact}.", "It is believed that {condition} {is} caused by {fact}.",
-         "The cause of {condition} is {fact}."),
-        ("{condition} {is} caused by {fact}.",),
-    ),
-    "contagion": _Facts(
-        "spread",
-        r"\b(?:transmitted|spread|spreads) (?:through|by|via)|\binfected (?:through|by)",
-        ("{condition} {is} spread from person to person through {fact}.",),
-        ("{condition} {is} contagious and can be spread from person to person through {fact}.",
-         "{condition} {is} considered contagious, as it can be transmitted through {fact}."),
-    ),
-    "prevention": _Facts(
-        "prevention",
-        r"\bprevented (?:through|by|with)",
-        ("{condition} can be prevented by {fact}, which can help reduce the risk.",),
-        ("{condition} can be prevented by {fact}.",
-         "there are ways to prevent {condition}, such as {fact}."),
-    ),
-    "diagnosis": _Facts(
-        "test",
-        r"\b(?:diagnosed|made|confirmed) (?:through|by|with|based on|via|using)\b|\binvolves?\b",
-        ("{condition} {is} typically diagnosed through physical examination and {fact}.",
-         "Diagnosis of {condition} typically involves {fact}."),
-        ("{condition} can be diagnosed through {fact}.",),
-    ),
-    "prognosis": _Facts(
-        "course", r"(?!)", ("In most cases, {condition} {fact}.",), ("{condition} usually {fact}.",)
-    ),
-    "complications": _Facts(
-        "complications",
-        r"\b(?:can|may) include|\bincludes?\b|\bsuch as\b|\blead to(?: complications such as)?",
-        ("Complications associated with {condition} can include {fact}.",),
-        ("if left untreated, {condition} can lead to complications such as {fact}.",
-         "complications associated with {condition} can include {fact}."),
-        most=2,
-    ),
-    "symptoms": _Facts(
-        "symptoms",
-        r"\b(?:can|may) include|\bincludes?\b|\bsuch as\b|\bexperience\b",
-        ("Common symptoms of {condition} include {fact}.",
-         "Some people with {condition} may experience {fact}."),
-        most=3,
-    ),
-    "what_is": _Facts(
-        "what", r"^[^,.]{3,60}? (?:is|are|refers to)\b",
-        ("{condition} {is} {fact}. It typically affects the {sites}.", "{condition} {is} {fact}.",
-         "{condition} {is} {fact}, characterized by {looks}."),
-    ),
-    "location": _Facts(
-        "sites",
-        r"(?!)",
-        ("{condition} {is} most commonly found on the {fact}.",
-         "{condition} typically {occur} on the {fact}."),
-        most=3,
-    ),
-    "who": _Facts("who", r"\baffects\b", ("{condition} mostly {affect} {fact}.",),
-                  ("{condition} mostly {affect} {fact}.",)),
-    "appearance": _Facts(
-        "looks",
-        r"\bappears? (?:as|like)\b|\blooks? like\b|\bpresents? (?:as|with)\b|\bcharacterized by\b",
-        ("{condition} {appear} as {fact} on the skin.",
-         "{condition} {is} characterized by {fact}, typically on the {sites}."),
-        most=2,
-    ),
-    "inheritance": _Facts(
-        "inherited", r"\binherited (?:as|in)\b", ("{condition} {is} inherited as {fact}.",),
-        ("{condition} {is} inherited as {fact}.",),
-    ),
-}  # fmt: skip
-_FACTS_OF_EFFECT: Final = _FACTS["appearance"]._replace(
-    opening=r"\b(?:causes?|causing)\b|\bby causing\b",
-    ways=(
-        "{condition} {affect} the skin by causing {fact}, which can lead to discomfort.",
-        "{condition} {cause} {fact}, typically on the {sites}.",
-    ),
+@cache
+def _facts() -> Mapping[str, _Facts]:
+    return {
+        intent: _Facts(
+            entry["field"],
+            re.compile(entry["opening"]),
+            entry["ways"],
+            entry.get("polar", ()),
+            entry["most"],
+            any_of(entry["never"]) if "never" in entry else None,
+        )
+        for intent, entry in read_table("wrong_facts.yaml")["facts"].items()
+    }
+
+
+@cache
+def _rule(key: str) -> re.Pattern[str]:
+    return any_of(read_table("wrong_facts.yaml")[key])
+
+
+_TIME: Final = re.compile(r"\b(?:hours?|days?|weeks?|months?|years?|lifelong|decades?)\b")
+#: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
+_NEAREST: Final = 4
+# Words that say nothing of one disease.
+_GENERIC: Final = content(
+    "treatment treatments treated option options available several various typically usually involve "
+    "involves include includes including managed symptoms common some additional people person "
+    "individuals experience risk cause caused thought believed primarily mainly most commonly affect "
+    "affects diagnosis diagnosed made through combination image complications associated potential "
+    "there yes also appears looks like characterized causing skin recommended main appearance present "
+    "depends generally transmitted spread contact standard focus focuses different possible first"
 )
-# Not wrong of nearly any disease, however special it was where it comes from.
-_ALWAYS_TRUE: Final = re.compile(
-    r"\b(?:emollient|moisturi[sz]|avoid|protect|wound care|compress|antihistamine|rest\b|observation"
-    r"|reassur|no treatment|watchful|gentle|hygiene|soap|clinical (?:look|appearance|examination)"
-    r"|skin biopsy|biopsy$|stopping|withdraw|support|dressing|clinical|inspection|histology)", _I
-)  # fmt: skip
-_UNSPECIFIC: Final = re.compile(
-    r"^(?:\w+ )?(?:itch|burn|pain|tender|dry|stinging|sore)\w*$|infection|scarring|distress", _I
-)
-#: Treatments that may well help a disease of this nature or family, whatever its entry says.
-_HELPS: Final = (
-    ("inflammatory autoimmune drug metabolic other",
-     r"steroid|prednis|immunosuppress|methotrexate|cyclosporine|calcineurin|tacrolimus|phototherap"
-     r"|dapsone|hydroxychloroquine|colchicine|biologic|azathioprine|mycophenolate|retinoid|ultraviolet"
-     r"|cyclophosphamide|rituximab|sulfa|immunoglobulin|psoralen|cetirizine|tin\b|mab\b"),
-    ("malignant premalignant", r"surg|excis|radi|cryo|imiquimod|fluorouracil|chemo|photodynamic|curett"
-     r"|cauter|laser|interferon|phototherap|retinoid|bexarotene|resect|freez|removal|amputation"),
-    ("benign", r"surg|excis|laser|cryo|curett|cauter|remov|freez|electro|steroid inj|shav|snip|injection"
-     r"|dermabras|extract|sclero|propranolol|retino"),
-    ("genetic", r"retinoid|urea|keratoly|surg|laser|excis|steroid|lactic|salicyl"),
-    ("bacterial", r"antibiot|cillin|cycline|mycin|floxacin|cef|ceph|mupirocin|drain|incision|sulfa"
-     r"|rifamp|metronid|trimeth|fusid|benzoyl"),
-    ("fungal", r"fung|azole|terbinafine|griseofulvin|amphotericin|nystatin|selenium|ciclopirox|iodide"),
-    ("viral", r"vir\b|viral|cryo|podoph|salicyl|imiquimod|cantharid|laser|freez|curett|interferon|remov"),
-    ("parasitic infestation", r"mectin|permethrin|benzyl|antimon|albendaz|malathion|crotamiton|lindane"
-     r"|nifurtimox|praziq|remov|surg"),
-    ("acneiform", r"retino|benzoyl|cycline|mycin|azelaic|antibiot|metronid|salicyl"),
-    ("connective_tissue granulomatous panniculitis vasculitis urticaria drug_reaction mast_cell",
-     r"steroid|prednis|immunosuppress|methotrexate|dapsone|colchicine|iodide"),
-)  # fmt: skip
 
 
 def other_facts(ask: Ask, corpus: CorpusAnswers) -> Iterator[Wrong]:
@@ -208,58 +121,43 @@ def _listed(facts: Sequence[str]) -> str:
 
 
 def _may_help(disease: Disease, field: str, text: str) -> bool:
+    kinds = {disease.nature, disease.family}
     return field == "treatment" and any(
-        re.search(helps, text, _I)
-        for who, helps in _HELPS
-        if disease.nature in who.split() or disease.family in who.split()
+        kinds & {*entry["of"]} and any_of(entry["by"]).search(text)
+        for entry in read_table("wrong_facts.yaml")["helps"]
     )
-
-
-# Questions of an intent that a fact about the disease does not answer.
-_NOT_BY_FACT: Final = {
-    intent: re.compile(pattern, _I)
-    for intent, pattern in {
-        "contagion": r"\bparts? of\b|\bareas?\b|^how did\b|\bcells?\b",
-        "symptoms": r"^(?:is|are|do|does|can|did|has|have)\b|\bwhy\b",
-        "cause": r"^(?:can|does|do|did|is|are|could|why)\b|\btrigger|^what type|\bchange|\bhow (?:does|might|can)\b|\bcontribut",
-        "prevention": r"\bhelp\b|\bpatient\b|^how do(?:es)?\b|\bfrom (?:spread|get)",
-        "diagnosis": r"\bhelp\b|\bsolely\b|\bfeatures?\b|\bimage\b|\bpresence\b",
-        "who": r"\brisk|^how old\b|^(?:is|are|do|does|can)\b",
-        "treatment": r"^(?:how (?:does|do|did|long|many|effective)|what happens|why|when|does|did|has)\b"
-        r"|\bother\b|\balternative\b|\bafter\b|\bduring\b|\bimage\b|\bside effects?\b",
-        "complications": r"^(?:did|has|why|how)\b|\bsurgery\b|\bprocedure\b",
-        "prognosis": r"^(?:is|are|can|does|do|did|will|has)\b|\bover time\b|^how does\b|\bprogress",
-        "what_is": r"\b(?:role|purpose|difference|meaning)\b",
-    }.items()
-}  # fmt: skip
 
 
 def _facts_for(ask: Ask) -> _Facts | None:
     """Which facts answer the question, where any does."""
     question = ask.question.lower()
-    unsuited = _NOT_BY_FACT.get(ask.intent)
-    if unsuited is not None and unsuited.search(question):
-        return None
+    facts = _facts().get(ask.intent)
     if ask.intent in ("function", "histology"):
         asks = re.match(r"how (?:does|do) .{3,60} affect (?:the )?(?:skin|body|patient)", question)
-        return _FACTS_OF_EFFECT if asks else None
+        return _facts()["effect"] if asks else None
+    if facts is None or (facts.never is not None and facts.never.search(question)):
+        return None
     if ask.intent == "appearance" and not re.search(r"\blooks? like\b|\bcharacteri", question):
         return None  # it asks for the image
     if ask.intent == "location" and not re.search(r"common|typical|usual|occur|found", question):
         return None
     if ask.intent == "treatment" and re.search(r"\bcured?\b", question):
-        return _FACTS["treatment"]._replace(polar=("{condition} can be cured with {fact}.",))
-    return _FACTS.get(ask.intent)
+        return facts._replace(polar=("{condition} can be cured with {fact}.",))
+    return facts
 
 
 def _is_wrong(ask: Ask, disease: Disease, field: str, fact: str, other: Disease) -> bool:
     """Whether a look-alike's fact is not true of the disease, too."""
     if fact == "no" or _may_help(disease, field, fact):
         return False
-    if field in ("treatment", "test", "prevention") and _ALWAYS_TRUE.search(fact):
+    if field in ("treatment", "test", "prevention") and _rule("always_true").search(fact):
         return False
     seen = field in ("looks", "symptoms", "complications")
-    if seen and (other.family == disease.family or _UNSPECIFIC.search(fact)):
+    if seen and (
+        other.family == disease.family
+        or other.nature == disease.nature == "infectious"
+        or _rule("unspecific").search(fact)
+    ):
         return False
     if not disease.fact(field) and field not in ("prevention", "spread", "what"):
         return False  # nothing is known of it that the fact could contradict
@@ -268,8 +166,14 @@ def _is_wrong(ask: Ask, disease: Disease, field: str, fact: str, other: Disease)
     own |= content(ask.truth)
     new = content(fact) - content(" ".join((*disease.names, ask.question)))
     if field == "what":
-        return other.nature != disease.nature and len(new & own) <= len(new) / 2
+        return (
+            other.nature != "other"
+            and other.nature != disease.nature
+            and len(new & own) <= len(new) / 2
+        )
     if field == "course":
+        if re.search(r"\bhow long\b", ask.question, _I) and not _TIME.search(fact):
+            return False
         return len(new & own) <= len(new) / 4
     if field == "cause" and other.nature == disease.nature == "genetic":
         return False
@@ -282,7 +186,7 @@ def _stated(ask: Ask, facts: _Facts, fact: str, other: Disease) -> Iterator[str]
         re.match(r"(?:is|are|can|could|does|do|did|has|have|will|would)\b", ask.question, _I)
     )
     sentence = first_sentence(ask.truth)
-    match = re.search(facts.opening, sentence)
+    match = facts.opening.search(sentence)
     denied = re.search(r"\b(?:no|not|unfortunately|while|although|never)\b|n't\b", sentence, _I)
     if match and not denied and not (yes and not re.match(r"yes\b", sentence, _I)):
         head = sentence[: match.end()]
@@ -309,17 +213,3 @@ def sentence_of(way: str, ask: Ask, facts: Mapping[str, str] | None = None) -> s
 
 def _names(ask: Ask) -> frozenset[str]:
     return content(" ".join(ask.disease.names)) if ask.disease else frozenset()
-
-
-_GENERIC: Final = content(
-    "treatment treatments treated option options available several various typically usually involve "
-    "involves include includes including managed symptoms common some additional people person "
-    "individuals experience risk cause caused thought believed primarily mainly most commonly affect "
-    "affects diagnosis diagnosed made through combination image complications associated potential "
-    "there yes also appears looks like characterized causing skin recommended main appearance present "
-    "depends generally transmitted spread contact standard focus focuses different possible first"
-)
-
-
-#: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
-_NEAREST: Final = 4

@@ -15,8 +15,8 @@ from builder.harm.authors.skin_diseases import (
     look_alikes,
     mentions,
     plural_of,
+    with_articles,
 )
-from builder.harm.authors.wrong_values import with_articles
 
 _I: Final = re.IGNORECASE
 #: Words of the question that say of which class the answer's disease is.
@@ -49,6 +49,10 @@ _BREAKS: Final = frozenset(
 _KINDS: Final = re.compile(
     r"\b(?:vascular|fungal|bacterial|viral|parasitic|autoimmune|benign|malignant|cystic|genetic)\b",
     _I,
+)
+_GOES_ON: Final = re.compile(
+    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to|surrounded|within"
+    r"|present|lesions?|burrows)\b|[^\w\s]"
 )
 _EXPLAINS: Final = re.compile(
     r"(?: \([^)]*\))?,? (?:which|a |an |where|that (?:is|are|causes?)|characterized|caused)\b"
@@ -121,6 +125,8 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
         words.pop()
     kept: list[str] = []
     while words and words[-1].lower() not in _BREAKS and not words[-1].endswith((",", ":", '"')):
+        if words[-1].endswith("ing"):
+            break
         word = words.pop()
         if _MODIFIER.search(word):
             kept.insert(0, word)
@@ -150,6 +156,8 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
     rest = tail[: stop.start()] if stop else tail
     rest = rest.rstrip(" .!?")
     rest = re.sub(r"^ (?:in situ|type \w+|disease|lesions?)\b", "", rest)
+    if rest.strip() and not _GOES_ON.match(rest):
+        return None  # "rosacea fulminans": a longer name than the table has
     if mentions(rest) or (stop and re.match(r",? or\b", stop[0])):
         return None
     if re.match(r"\s*(?:is|are|was|were|has|have|can|may|cells?|lesions?)\b", rest):

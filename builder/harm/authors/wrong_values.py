@@ -8,50 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
-from builder.harm.authors.skin_diseases import mentions
-from builder.harm.authors.tables import read_table
+from builder.harm.authors.skin_diseases import DIAGNOSIS, in_name, mentions, with_articles
+from builder.harm.authors.tables import any_of, read_table
 
 _T = TypeVar("_T")
 #: A number from 0 to 1 for each name of a choice.
 Draw = Callable[[str], float]
 
-#: The values that answer a question of this intent; a swap elsewhere would leave the answer true.
-_ANSWERS: Final = {
-    "color": ("color", "shade"),
-    "size": ("size", "number"),
-    "texture": ("surface", "hardness", "thickness", "relief", "evenness"),
-    "shape": ("outline", "border", "evenness", "relief", "spread", "site", "severity"),
-    "location": ("site", "layer", "depth", "side", "vessels", "middle"),
-    "count": ("count", "number"),
-    "frequency": ("frequency", "number"),
-    "inheritance": ("dominance",),
-    "who": ("age", "sex"),
-    "treatment": ("drug",),
-    "prognosis": ("outlook", "time", "number"),
-    "cause": ("germ", "drug"),
-    "complications": ("process",),
-    "symptoms": ("discomfort",),
-    "stain": ("stain", "sign"),
-    "histology": (
-        "inflammatory cell", "resident cell", "tissue", "layer", "crowding", "size", "outline",
-        "germ", "nature",
-    ),
-}  # fmt: skip
 _TERMS: Final = frozenset(("meaning",))
 _NO_VALUE: Final = frozenset(("prevention", "contagion", "diagnosis", "difference", "function"))
-# Of these more than one value may change: their answers describe.
 _DESCRIBES: Final = frozenset(
     ("appearance", "texture", "shape", "presence", "histology", "size", "name")
 )
-_VISIBLE: Final = (
-    "relief", "color", "process", "surface", "thickness", "outline", "size", "border", "evenness", "fluid",
-    "spread", "crowding", "inflammatory cell", "resident cell", "layer", "depth",  "vessel",
-    "change", "site", "middle", "severity", "nature", "hardness",
-)  # fmt: skip
-_VALUES_OF_TERMS: Final = (
-    "change", "inflammatory cell", "layer", "color", "process", "relief", "fluid", "hardness",
-    "vessel", "border", "surface", "outline", "spread", "size", "course", "frequency",
-)  # fmt: skip
 _NEGATED: Final = re.compile(
     r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
 )
@@ -59,13 +27,11 @@ _LEADS_IN: Final = re.compile(
     r"(?:in addition|it seems|it is|while|although|unfortunately|besides|unlike|as with|if|when|some)\b",
     re.I,
 )
-#: What is put in must not be so much rarer than what is taken out: it would give wrong away.
-_RARE: Final = 0.1
-#: Words of a description that one changed value makes wrong.
-_SHORT: Final = 14
 _ASKS_NAME: Final = re.compile(
     r"\b(?:condition|disease|disorder|diagnosis|cancer|called|name|infection|syndrome)\b", re.I
 )
+_SHORT: Final = 14
+_RARE: Final = 0.1
 _NUMBER: Final = re.compile(
     r"\b(\d+(?:\.\d+)?)(?:( ?(?:-|–|to) ?)(\d+(?:\.\d+)?))?( ?-?)"
     r"(mm|cm|millimet|centimet|micromet|inch|month|week|day|year|hour|layer|percent|%|×"
@@ -73,55 +39,6 @@ _NUMBER: Final = re.compile(
 )  # fmt: skip
 
 
-# Groups whose values something else in the sentence decides, too.
-# "viral infection called Bacillus Calmette-Guérin": the name would give the lie to the word.
-_NAMED_GERM: Final = re.compile(
-    r"\b(?:called|named|known as|such as|specifically)\b|\b[A-Z][a-z]+ [a-z]{4,}(?:i|um|us|is|ae|a|ns)\b"
-)
-_FIXED_BY: Final = {
-    "germ": _NAMED_GERM,
-    "thickness": re.compile(r"\d"),
-    "depth": re.compile(
-        r"\b(?:back|legs?|arms?|lips?|eyelids?|extremit\w+|body|chest|limbs?|teeth)\b", re.I
-    ),
-    "hardness": re.compile(r"\btissues?\b", re.I),
-    "middle": re.compile(r"\b(?:face|chest|back|line|nervous)\b", re.I),
-    "color": re.compile(r"\binflamm|\bswelling|\bblood cell|\birritat", re.I),
-}
-# What follows a changed value and speaks of it: "scaly, which could be a sign of dryness".
-_RELATED: Final = {
-    group: re.compile(pattern, re.I)
-    for group, pattern in {
-        "color": r"diagnos|vitiligo|pigment|melan|blood|inflam|erythem|colou?r|irritat|infect|bruis|sun",
-        "relief": r"swell|growth|elevat|rais|bump|thick|rise|fluid|surface",
-        "surface": r"dry|moist|irritat|inflam|scal|textur|surface|eczema|psoria|keratin",
-        "process": r"infect|immune|inflam|irritat|heal|red|ulcer|scar|wound|tissue|open|blood",
-        "thickness": r"keratin|rub|thick|scar",
-        "size": r"grow|size|larg|small|exten|area|diameter|measur",
-        "layer": r"layer|skin|outer|middle|deep|surface|beneath",
-        "inflammatory cell": r"cell|immune|infect|allerg",
-        "resident cell": r"cell|melan|pigment|collagen|skin|nevus|mole",
-        "tissue": r"tissue|skin|made|compos",
-        "border": r"malignan|benign|border|irregular|distinct",
-        "outline": r"shape|line|circ|pattern",
-        "count": r"includ|such as|:|each|\bone\b|another|both|two|difficult|count|exact",
-        "frequency": r"people|common|rare|popula|affect",
-        "nature": r"cancer|spread|malignan|benign|harm",
-        "drug": r"infect|bacteri|fung|vir|such as|includ",
-        "outlook": r"treat|cure|good|surviv|recover|heal|respon",
-        "change": r"growth|loss|increas|decreas|thick|thin|enlarg",
-    }.items()
-}
-DIAGNOSIS: Final = re.compile(
-    r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+|disease"
-    r"|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?|vulgaris|purpura"
-    r"|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*|fungoides|bullosa"
-    r"|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?|dermatos\w+|poroma|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis|milia|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
-)  # fmt: skip
-_STOPS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are that which as".split()
-)
-# What a swap can make that nobody would write.
 _ODD: Final = re.compile(
     r"\b(?:round|linear) (?:borders?|edges?|margins?)|\bflat (?:nodul|bump|dome|blister|swelling)"
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
@@ -170,7 +87,7 @@ class _Group(NamedTuple):
 @cache
 def _groups() -> Mapping[str, _Group]:
     groups = {}
-    for name, entries in read_table("wrong_values.yaml").items():
+    for name, entries in read_table("wrong_values.yaml")["groups"].items():
         values = [
             {form: [word.strip() for word in words.split("|")] for form, words in entry.items()}
             for entry in entries
@@ -195,8 +112,8 @@ def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
 
 def fits(piece: str, swap: Swap) -> bool:
     """Whether what follows a changed clause is not about the changed values."""
-    related = [_RELATED[group] for group in swap.groups if group in _RELATED]
-    if any(pattern.search(piece) for pattern in related):
+    related = read_table("wrong_values.yaml")["related"]
+    if any(any_of(related[name]).search(piece) for name in swap.groups if name in related):
         return False
     groups = [
         group
@@ -240,16 +157,16 @@ class WrongValues:
             DIAGNOSIS.search(sentence) or mentions(sentence) or _ASKS_NAME.search(question)
         ):
             return None  # the diagnosis would stay
-        wanted = _ANSWERS.get(intent)
-        if wanted is None:
-            wanted = _VALUES_OF_TERMS if intent in _TERMS else _VISIBLE
+        answers = read_table("wrong_values.yaml")["answers"]
+        wanted = answers.get(intent, answers["terms" if intent in _TERMS else "describing"])
         if intent == "name":
             wanted = [group for group in wanted if group != "site"]
         sentence = _with_one_size(sentence)
         first = self._one(sentence, question, said, wanted, draw)
         if first is None or intent not in _DESCRIBES:
-            return first
-        others = [name for name in _VISIBLE if name not in first.groups]
+            short = intent != "other" or len(sentence.split()) <= _SHORT
+            return first if short else None
+        others = [name for name in answers["describing"] if name not in first.groups]
         second = self._one(first.sentence, question, said + sentence, others, draw)
         if second is not None and _untouched(sentence, first, second):
             return Swap(
@@ -379,8 +296,8 @@ def _cased(word: str, old: str) -> str:
 
 
 def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
-    fixed = _FIXED_BY.get(group.name)
-    if fixed is not None and fixed.search(sentence):
+    fixed = read_table("wrong_values.yaml")["fixed_by"].get(group.name)
+    if fixed and any_of(fixed).search(sentence):
         return False
     olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
     if group.name == "relief" and all(place.form != "adj" for place in places):
@@ -391,7 +308,8 @@ def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
         return True
     named = [(mention.start, mention.end) for mention in mentions(sentence)]
     return not any(
-        _in_name(sentence, place) or any(start <= place.start < end for start, end in named)
+        in_name(sentence, place.start, place.end)
+        or any(start <= place.start < end for start, end in named)
         for place in places
     )
 
@@ -415,21 +333,6 @@ def _with_one_size(sentence: str) -> str:
     return sentence
 
 
-def _in_name(sentence: str, place: _Place) -> bool:
-    """Whether a word is part of the name of a diagnosis: linear in linear epidermal nevus."""
-    here = sentence[place.start : place.end]
-    if DIAGNOSIS.fullmatch(here.split()[-1]) and here.lower() not in ("ulcers", "erythema"):
-        return True
-    for word in re.findall(r"[^\s]+", sentence[place.end :])[:4]:
-        if word.lower() in _STOPS:
-            return False
-        if DIAGNOSIS.match(word):
-            return True
-        if word[-1] in ",.;:":
-            return False
-    return False
-
-
 def _other_number(sentence: str, question: str, draw: Draw) -> Iterator[Swap]:
     """5 mm -> 20 mm; 10-15 micrometers -> 40-60 micrometers."""
     match = _NUMBER.search(sentence)
@@ -445,16 +348,3 @@ def _other_number(sentence: str, question: str, draw: Draw) -> Iterator[Swap]:
     new = (match[2] or "").join(numbers) + match[4] + match[5]
     text = sentence[: match.start()] + new + sentence[match.end() :]
     yield Swap(text, ("number",), (new,), (match[0],))
-
-
-def with_articles(text: str) -> str:
-    """A before a consonant and an before a vowel, where a swap has changed the word."""
-
-    def right(match: re.Match[str]) -> str:
-        vowel = match[2][0].lower() in "aeiou" and not re.match(
-            r"(?:uni|eu|one|us)", match[2], re.I
-        )
-        article = "an" if vowel or re.match(r"(?:x-|hour|h&e)", match[2], re.I) else "a"
-        return f"{article.capitalize() if match[1][0].isupper() else article} {match[2]}"
-
-    return re.sub(r"\b([Aa]n?) ([A-Za-z][\w&-]*)", right, text)
