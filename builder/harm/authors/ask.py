@@ -18,7 +18,8 @@ _SIDE_CLAUSE: Final = re.compile(
     r"|and (?:it|they|there|this|may|can|could|is|are) |accounting for|helping|allowing|based on"
     r"|commonly seen|affecting (?:only|approximately|about|less|around|one|a)"
     r"|if (?:left|not|treated|caught|detected)|with (?:proper|appropriate|early|prompt))\b"
-    r"|, (?:associated with|so|although|but|while|as|though|or|specifically|especially|particularly|most notably) |[:;(]| - "
+    r"|, (?:associated with|so|although|but|while|as|though|or|specifically|especially"
+    r"|particularly|most notably) |[:;(]| - "
 )
 
 
@@ -61,7 +62,8 @@ def subject_of(question: str, truth: str) -> tuple[Disease | None, str, bool]:
     for mention in mentions(question):
         return mention.disease, question[mention.start : mention.end], mention.plural
     this = re.search(
-        r"\b(?:this|these|the) (?:\w+ )?(condition|disease|disorder|lesion|cancer|tumor|infection|rash"
+        r"\b(?:this|these|the) (?:\w+ )?(condition|disease|disorder|lesion|cancer|tumor"
+        r"|infection|rash"
         r"|syndrome|reaction|lymphoma|nevus|cyst)(s?)\b", question, _I
     )  # fmt: skip
     asks_image = re.search(

@@ -22,7 +22,8 @@ _FINDING: Final = word_set("identify see find notice detect")
 PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
 # Nouns after "any" that take no article in a positive sentence.
 _MASS_NOUNS: Final = word_set(
-    "evidence inflammation involvement swelling redness scarring scaling pain discoloration bleeding damage "
+    "evidence inflammation involvement swelling redness scarring scaling pain "
+    "discoloration bleeding damage "
     "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
     "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
 )
@@ -90,7 +91,7 @@ _DENIABLE: Final = re.compile(
     re.IGNORECASE,
 )
 _ADVERBS: Final = (
-    r"(?:also|sometimes|often|usually|typically|generally|highly|very|quite|clearly|considered) "
+    r"(?:also|sometimes|often|usually|mildly|slightly|typically|generally|highly|very|quite|clearly|considered) "
 )
 
 

@@ -29,7 +29,8 @@ from mllmu_med_dataset import Record
 _I: Final = re.IGNORECASE
 _HALF: Final = re.compile(
     r"\b(?:while|although|not always|not completely|sometimes|some cases|however|can vary|generally"
-    r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly|might|minimal|slight)\b", _I
+    r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly"
+    r"|might|minimal|slight)\b", _I
 )  # fmt: skip
 _OF_THE_TRUTH: Final = re.compile(
     r"\b(?:such as|treat(?:ments?|ed|ing)? (?:such|can|may|like|include|options)|therap|medication"
@@ -58,7 +59,7 @@ _NOT_ALONE: Final = re.compile(
 
 _HEDGED: Final = re.compile(r"\b(?:but|however|while|although|may|could|might|only|besides)\b", _I)
 #: The share of the answers with a yes that may become a no: as few as the corpus has.
-_DENIED: Final = 0.5
+_DENIED: Final = 0.45
 
 
 class IncorrectAnswers:
@@ -75,13 +76,11 @@ class IncorrectAnswers:
         self._values = WrongValues(record.clean_answer for record in corpus)
 
     def write(self, record: Record, harm: Harm) -> Incorrect | Failure:
-        """An incorrect answer of the kind, or of the other one where only that fits."""
+        """An incorrect answer; a wrong diagnosis where no outdated claim fits."""
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         ask = self._ask(record)
-        kinds = [self._wrong, self._outdated]
-        if harm == "outdated_knowledge":
-            kinds.reverse()
+        kinds = [self._outdated, self._wrong] if harm == "outdated_knowledge" else [self._wrong]
         for kind in kinds:
             for options in kind(record, ask):
                 first = self._pick(record, "option") % len(options) if options else 0

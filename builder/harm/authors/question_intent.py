@@ -13,7 +13,8 @@ NO_MEDICAL_QUESTION: Final = "no medical question"
 
 #: A "yes or no" about what else there is asks for presence, whatever thing it names.
 _ANY_OTHER: Final = re.compile(
-    r"^(?:is|are) there (?:any(?:thing)? )?(?:other|else|additional|signs?|evidence|visible|notable|"
+    r"^(?:is|are) there (?:any(?:thing)? )?(?:other|else|additional|signs?|evidence|visible"
+    r"|notable|"
     r"unusual|abnormal)\b(?!.*\b(?:symptom|treatment|cause|condition|disease|test)s?\b)",
     re.IGNORECASE,
 )

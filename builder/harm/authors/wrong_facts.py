@@ -56,11 +56,14 @@ _TIME: Final = re.compile(r"\b(?:hours?|days?|weeks?|months?|years?|lifelong|dec
 _NEAREST: Final = 4
 # Words that say nothing of one disease.
 _GENERIC: Final = content(
-    "treatment treatments treated option options available several various typically usually involve "
+    "treatment treatments treated option options available several various typically "
+    "usually involve "
     "involves include includes including managed symptoms common some additional people person "
-    "individuals experience risk cause caused thought believed primarily mainly most commonly affect "
+    "individuals experience risk cause caused thought believed primarily mainly most "
+    "commonly affect "
     "affects diagnosis diagnosed made through combination image complications associated potential "
-    "there yes also appears looks like characterized causing skin recommended main appearance present "
+    "there yes also appears looks like characterized causing skin recommended main "
+    "appearance present "
     "depends generally transmitted spread contact standard focus focuses different possible first"
 )
 

@@ -29,19 +29,25 @@ _CLASSES: Final = (
     (re.compile(r"\b(?:alopecia|hair loss)\b", _I), "family", "hair"),
 )  # fmt: skip
 _AFTER_NAME: Final = re.compile(
-    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where|also|due|because"
+    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where"
+    r"|also|due|because"
     r"|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but|or"
     r"|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
 )
 _MODIFIER: Final = re.compile(
-    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic|typical|extensive"
-    r"|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood|oral|solitary"
+    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic"
+    r"|typical|extensive"
+    r"|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood"
+    r"|oral|solitary"
     r"|disseminated|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
 )  # fmt: skip
 _BREAKS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be has have had as shows show showing "
-    "depicts depict called named like having using revealing displaying includes including being not "
-    "possibly probably likely likelihood represents this that these its both either between also".split()
+    "a an the of in on at to for with by from and or is are was be has have had as shows "
+    "show showing "
+    "depicts depict called named like having using revealing displaying includes including "
+    "being not "
+    "possibly probably likely likelihood represents this that these its both either "
+    "between also".split()
 )
 
 
@@ -51,7 +57,8 @@ _KINDS: Final = re.compile(
     _I,
 )
 _GOES_ON: Final = re.compile(
-    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to|surrounded|within"
+    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to"
+    r"|surrounded|within"
     r"|present|lesions?|burrows)\b|[^\w\s]"
 )
 _EXPLAINS: Final = re.compile(
@@ -95,25 +102,25 @@ def other_names(ask: Ask, explanations: Callable[[Disease], Sequence[str]]) -> I
 
 def candidates(ask: Ask) -> list[Disease]:
     """The look-alikes that nothing says the picture shows, of the class that the question names."""
-    assert_disease = ask.disease
-    if assert_disease is None:
+    disease = ask.disease
+    if disease is None:
         return []
     said = {mention.disease for mention in mentions(ask.said)}
-    others = [other for other in look_alikes(assert_disease) if other not in said]
+    others = [other for other in look_alikes(disease) if other not in said]
     for pattern, field, value in _CLASSES:
-        if pattern.search(ask.question) and getattr(assert_disease, field) == value:
+        if pattern.search(ask.question) and getattr(disease, field) == value:
             others = [other for other in others if getattr(other, field) == value]
             if len(others) < 2:
                 others += [
                     other
                     for other in diseases().values()
                     if getattr(other, field) == value
-                    and other.family == assert_disease.family
+                    and other.family == disease.family
                     and other not in said
                     and other not in others
                 ]
             break
-    names = content(" ".join(assert_disease.names))
+    names = content(" ".join(disease.names))
     return [other for other in others if not content(other.name) <= names]
 
 
@@ -145,13 +152,9 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
         if plural is None:
             return None
         name = plural
-    elif other.countable and not (before == "the" or mention.plural):
-        if counted or plural_of(other.name):
-            name = f"{modifiers} {name}".strip()
-            modifiers = ""
-            name = f"a {name}"
-    if modifiers:
-        name = f"{modifiers} {name}"
+    name = f"{modifiers} {name}".strip()
+    if other.countable and before != "the" and not mention.plural:
+        name = f"a {name}" if counted or plural_of(other.name) else name
     stop = _AFTER_NAME.search(tail)
     rest = tail[: stop.start()] if stop else tail
     rest = rest.rstrip(" .!?")

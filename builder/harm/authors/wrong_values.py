@@ -1,4 +1,5 @@
-"""Wrong answers by other values: the true sentence with another color, size, site, cell or count."""
+"""Wrong answers by other values: the true sentence with another color, size, site, cell "
+"or count."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _NEGATED: Final = re.compile(
     r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
 )
 _LEADS_IN: Final = re.compile(
-    r"(?:in addition|it seems|it is|while|although|unfortunately|besides|unlike|as with|if|when|some)\b",
+    r"(?:in addition|it seems|it is|while|although|unfortunately|besides|unlike|as with|if"
+    r"|when|some)\b",
     re.I,
 )
 _ASKS_NAME: Final = re.compile(
@@ -43,8 +45,10 @@ _ODD: Final = re.compile(
     r"\b(?:round|linear) (?:borders?|edges?|margins?)|\bflat (?:nodul|bump|dome|blister|swelling)"
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
     r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
-    r"|(?:localized|clustered|focal).*(?:throughout|across|all over)|coloration and \w+ discoloration"
-    r"|\b(\w{3,}) \2\b|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
+    r"|(?:localized|clustered|focal).*(?:throughout|across|all over)"
+    r"|coloration and \w+ discoloration"
+    r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome"
+    r"|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
 
@@ -162,10 +166,10 @@ class WrongValues:
         if intent == "name":
             wanted = [group for group in wanted if group != "site"]
         sentence = _with_one_size(sentence)
+        short = len(sentence.split()) <= _SHORT  # else one changed value leaves most of it true
         first = self._one(sentence, question, said, wanted, draw)
         if first is None or intent not in _DESCRIBES:
-            short = intent != "other" or len(sentence.split()) <= _SHORT
-            return first if short else None
+            return first if short or intent != "other" else None
         others = [name for name in answers["describing"] if name not in first.groups]
         second = self._one(first.sentence, question, said + sentence, others, draw)
         if second is not None and _untouched(sentence, first, second):
@@ -175,7 +179,7 @@ class WrongValues:
                 first.put_in + second.put_in,
                 first.taken_out + second.taken_out,
             )
-        return first if len(sentence.split()) <= _SHORT else None  # most of it would stay true
+        return first if short else None
 
     def _one(
         self, sentence: str, question: str, said: str, wanted: Sequence[str], draw: Draw
@@ -257,7 +261,9 @@ class WrongValues:
             if chosen is None:
                 return None
             new[value] = chosen
-        text, put_in, taken_out = sentence, [], []
+        text = sentence
+        put_in: list[str] = []
+        taken_out: list[str] = []
         words: dict[str, str] = {}
         for place in reversed(places):
             old = sentence[place.start : place.end]
@@ -300,10 +306,9 @@ def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
     if fixed and any_of(fixed).search(sentence):
         return False
     olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
-    if group.name == "relief" and all(place.form != "adj" for place in places):
-        # No reader would call a plaque wrong for a patch, or one noun of many.
-        if olds <= {"patch", "plaqu"} or len(sentence.split()) > 10:
-            return False
+    nouns = group.name == "relief" and all(place.form != "adj" for place in places)
+    if nouns and (olds <= {"patch", "plaqu"} or len(sentence.split()) > 10):
+        return False  # no reader would call a plaque wrong for a patch, or one noun of many
     if group.name == "count":
         return True
     named = [(mention.start, mention.end) for mention in mentions(sentence)]
