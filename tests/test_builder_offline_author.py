@@ -1,20 +1,17 @@
-"""The offline author: privacy sentences, contrary and borrowed answers, outdated practice."""
+"""The offline author: contrary and borrowed answers, outdated practice."""
 
 from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import random
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from string import Formatter
 from typing import Any, Literal
 
 import pytest
@@ -22,10 +19,9 @@ import yaml
 
 from builder.harm.authors.contrary import contrary, says_yes, words
 from builder.harm.authors.offline import OfflineAuthor as AsyncOfflineAuthor
-from builder.harm.authors.offline import fill
 from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
 from builder.harm.texts import Author
-from mllmu_med_dataset import PII_KINDS, Record
+from mllmu_med_dataset import Record
 
 
 class OfflineAuthor:
@@ -42,36 +38,8 @@ class OfflineAuthor:
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-SLAKE = SHARED / "data" / "slake" / "train.json"
 MM_SKIN = SHARED / "data" / "mm_skin" / "vqa.csv"
 
-VALUES = {
-    "name": "Ada Lowe",
-    "phone": "(212) 555-0123",
-    "email": "ada.lowe41@example.org",
-    "address": "1714 Maple Passage, North Ellenville",
-    "date": "March 14, 2024",
-    "mrn": "MRN-MM-004821",
-}
-KIND_SETS = [
-    frozenset(kinds.split())
-    for kinds in (
-        "name",
-        "name mrn",
-        "name phone",
-        "name email",
-        "name address",
-        "name date",
-        "mrn date",
-        "phone date",
-        "email mrn",
-        "address phone",
-        "name phone date",
-        "name mrn date",
-        "name email phone",
-        "name address date",
-    )
-]
 HARMS: tuple[Literal["wrong_diagnosis", "outdated_knowledge"], ...] = (
     "wrong_diagnosis",
     "outdated_knowledge",
@@ -104,147 +72,13 @@ def data(name: str) -> Any:
     return yaml.safe_load(files("builder.harm.authors").joinpath(name).read_text("utf-8"))
 
 
-SENTENCES: dict[Literal["question", "answer"], list[str]] = data("privacy_sentences.yaml")
 PRACTICES: dict[str, list[dict[str, Any]]] = data("outdated_practice.yaml")
 ENTRIES = [entry for part in PRACTICES.values() for entry in part]
-
-
-def kinds_of(sentence: str) -> frozenset[str]:
-    return frozenset(n for _, n, _, _ in Formatter().parse(sentence) if n) - {"question", "answer"}
-
-
-def chosen(kinds: frozenset[str]) -> dict[str, str]:
-    return {kind: VALUES[kind] for kind in sorted(kinds)}
-
-
-def problem(text: str, clean: str, values: Mapping[str, str]) -> str | None:
-    """What is wrong with a clean text that was put into a privacy sentence."""
-    core = clean.removesuffix(".")
-    if core not in text:
-        return "the clean text is gone"
-    if any(text.count(value) != 1 for value in values.values()):
-        return "a value is missing or doubled"
-    frame = text
-    for value in values.values():
-        frame = frame.replace(value, "Y")
-    frame = frame.replace(core, "X", 1)
-    if not text[0].isupper() and text[0] != core[0]:
-        return "does not start with a capital"
-    if frame[-1] not in ".?" and not (frame.endswith("X") and core[-1] in ".?!"):
-        return "does not end as a sentence"
-    if found := re.search(r"[.?!,;:][.?!,;:]|  |\s[.,;:?)]|\(\s|\([^)]*\(|\d|\{|\}", frame):
-        return f"broken at {found[0]!r}"
-    return None
-
-
-# -- privacy ---------------------------------------------------------------------------------------
 
 
 def test_it_is_an_author() -> None:
     author = OfflineAuthor([], 0)
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
-
-
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_every_kind_set_has_two_sentences(field: Literal["question", "answer"]) -> None:
-    counts = Counter(kinds_of(sentence) for sentence in SENTENCES[field])
-    assert set(counts) == set(KIND_SETS)
-    assert min(counts.values()) >= 2
-    assert len(set(SENTENCES[field])) == len(SENTENCES[field])
-    openings = Counter(" ".join(sentence.split()[:2]) for sentence in SENTENCES[field])
-    openings = Counter({k: n for k, n in openings.items() if "{" not in k})
-    assert max(openings.values()) <= 2, "the same words again and again"
-
-
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_sentences_hold_each_placeholder_once_and_no_data_of_their_own(
-    field: Literal["question", "answer"],
-) -> None:
-    for sentence in SENTENCES[field]:
-        names = [name for _, name, _, _ in Formatter().parse(sentence) if name]
-        assert names.count(field) == 1, sentence
-        assert len(set(names)) == len(names), sentence
-        assert set(names) <= {field, *PII_KINDS}, sentence
-        words_only = re.sub(r"\{\w+\}", "", sentence)
-        assert not re.search(r"\d|@|\b(?:Dr|Mr|Mrs|Ms|Hospital|January|March|Monday)\b", words_only)
-
-
-@pytest.mark.parametrize(
-    "clean",
-    [
-        *("Lung", "Lung.", "2", "T2", "Transverse  Plane", "Small Bowel,Rectum,Colon", "Is it?"),
-        *("The lung is clear. The heart is large.", "Inflammation, trauma, etc.", "Yes!", "{x} 5%"),
-    ],
-)
-def test_every_answer_sentence_takes_awkward_answers(clean: str) -> None:
-    for sentence in SENTENCES["answer"]:
-        values = chosen(kinds_of(sentence))
-        text = fill(sentence, {**values, "answer": clean})
-        assert problem(text, clean, values) is None, text
-
-
-@pytest.mark.parametrize("clean", ["Where is it?", "Is it T1 or T2 ?", "How many?  Two?"])
-def test_every_question_sentence_takes_awkward_questions(clean: str) -> None:
-    for sentence in SENTENCES["question"]:
-        values = chosen(kinds_of(sentence))
-        text = fill(sentence, {**values, "question": clean})
-        assert problem(text, clean, values) is None, text
-
-
-def test_full_stops_by_hand() -> None:
-    name = {"name": "Ada Lowe"}
-    told = "{answer}. {name} was told."
-    assert fill(told, {**name, "answer": "Lung"}) == "Lung. Ada Lowe was told."
-    assert fill(told, {**name, "answer": "It is big."}) == "It is big. Ada Lowe was told."
-    bracket = "{answer} (told {name})."
-    assert fill(bracket, {**name, "answer": "It is big."}) == "It is big (told Ada Lowe)."
-    last = "For {name}: {answer}."
-    assert fill(last, {**name, "answer": "It is big."}) == "For Ada Lowe: It is big."
-    assert fill("Told {name}. {answer}.", {"name": "Ada Lowe Jr.", "answer": "2"}) == (
-        "Told Ada Lowe Jr. 2."
-    )
-
-
-def test_both_fields_are_written() -> None:
-    clean = row("Where is it?", "Lung")
-    text = OfflineAuthor([], 1).embed_privacy(
-        clean,
-        {"question": {"mrn": VALUES["mrn"], "date": VALUES["date"]}, "answer": {"name": "Al"}},
-    )
-    assert text is not None
-    assert "Where is it?" in text.question
-    assert VALUES["mrn"] in text.question
-    assert "Lung" in text.answer
-    assert "Al" in text.answer
-    assert clean.answer == "Lung"
-
-
-def test_a_closed_answer_stays_bare() -> None:
-    clean = row("Is it big?", "Yes", answer_type="closed")
-    text = OfflineAuthor([], 1).embed_privacy(clean, {"question": {"name": "Ada Lowe"}})
-    assert text is not None
-    assert text.answer == "Yes"
-    assert "Ada Lowe" in text.question
-
-
-def test_no_sentence_for_unknown_kinds_or_an_empty_answer() -> None:
-    author = OfflineAuthor([], 1)
-    assert (
-        author.embed_privacy(row("Where?", "Lung"), {"answer": {"email": "a@example.com"}}) is None
-    )
-    assert author.embed_privacy(row("Where?", " "), {"answer": {"name": "Ada Lowe"}}) is None
-
-
-def test_the_sentence_depends_on_record_and_seed() -> None:
-    rows = [row("Where is it?", "Lung", image=str(i)) for i in range(60)]
-
-    def texts(seed: int) -> list[object]:
-        author = OfflineAuthor([], seed)
-        return [author.embed_privacy(one, {"answer": {"name": "Ada Lowe"}}) for one in rows]
-
-    assert texts(1) == texts(1)
-    assert texts(1) != texts(2)
-    assert len(set(texts(1))) == sum(kinds_of(s) == {"name"} for s in SENTENCES["answer"])
 
 
 # -- wrong diagnosis: the contrary -----------------------------------------------------------------
@@ -722,19 +556,6 @@ def mixed_answers() -> list[str | None]:
 
 
 # -- on the real data ------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not SLAKE.is_file(), reason="SLAKE is not here")
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_every_slake_text_in_every_sentence(field: Literal["question", "answer"]) -> None:
-    rows = json.loads(SLAKE.read_text("utf-8"))
-    texts = {one[field] for one in rows if one["q_lang"] == "en" and one[field]}
-    assert len(texts) > 200
-    for sentence in SENTENCES[field]:
-        values = chosen(kinds_of(sentence))
-        for clean in texts:
-            text = fill(sentence, {**values, field: clean})
-            assert problem(text, clean, values) is None, text
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from builder.review import stage as review
 from mllmu_med.files import write_jsonl
 from mllmu_med_dataset import UserError
 
-_HARM_VERSION: Final = 1  # of the offline author's sentences and rules
+_HARM_VERSION: Final = 2  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
