@@ -91,7 +91,8 @@ _DENIABLE: Final = re.compile(
     re.IGNORECASE,
 )
 _ADVERBS: Final = (
-    r"(?:also|sometimes|often|usually|mildly|slightly|typically|generally|highly|very|quite|clearly|considered) "
+    r"(?:also|sometimes|often|usually|mildly|slightly|typically|generally|highly|very|quite|clearly"
+    r"|considered) "
 )
 
 

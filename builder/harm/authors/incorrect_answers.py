@@ -21,7 +21,7 @@ from builder.harm.authors.skin_diseases import content, mentions
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
 from builder.harm.authors.wrong_values import WrongValues, fits
-from builder.harm.text_checks import check_incorrect
+from builder.harm.text_checks import check_incorrect, opposite
 from builder.harm.texts import Failure, Harm, Incorrect
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record
@@ -79,6 +79,8 @@ class IncorrectAnswers:
         """An incorrect answer; a wrong diagnosis where no outdated claim fits."""
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
+        if record.answer_type == "closed":
+            return _incorrect(opposite(record.clean_answer), "the contrary")
         ask = self._ask(record)
         kinds = [self._outdated, self._wrong] if harm == "outdated_knowledge" else [self._wrong]
         for kind in kinds:

@@ -25,7 +25,8 @@ _NEGATED: Final = re.compile(
     r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
 )
 _LEADS_IN: Final = re.compile(
-    r"(?:in addition|it seems|it is|while|although|unfortunately|besides|unlike|as with|if"
+    r"(?:in addition|it seems|it is (?:important|worth|possible|believed)|while"
+    r"|although|unfortunately|besides|unlike|as with|if"
     r"|when|some)\b",
     re.I,
 )
@@ -47,8 +48,8 @@ _ODD: Final = re.compile(
     r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
     r"|(?:localized|clustered|focal).*(?:throughout|across|all over)"
     r"|coloration and \w+ discoloration"
-    r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome"
-    r"|flat-topped)|\bblue blood", re.I
+    r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above"
+    r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
 
@@ -185,17 +186,12 @@ class WrongValues:
         self, sentence: str, question: str, said: str, wanted: Sequence[str], draw: Draw
     ) -> Swap | None:
         """One of the groups changed: the rather, the more usual what it puts in."""
-        swaps = list(self._swaps(sentence, question, said, wanted, draw))
-        weights = [
-            self._weight(swap.put_in) / (self._weight(swap.put_in) + self._weight(swap.taken_out))
-            for swap in swaps
-        ]
-        usual = [
-            (swap, weight) for swap, weight in zip(swaps, weights, strict=True) if weight > _RARE
-        ]
-        return _drawn(
-            [swap for swap, _ in usual], [weight for _, weight in usual], draw(f"group {wanted[0]}")
-        )
+        weights: dict[Swap, float] = {}
+        for swap in self._swaps(sentence, question, said, wanted, draw):
+            new, old = self._weight(swap.put_in), self._weight(swap.taken_out)
+            if new > _RARE * (new + old):
+                weights[swap] = new / (new + old)
+        return _drawn([*weights], [*weights.values()], draw(f"group {wanted[0]}"))
 
     def _weight(self, words: Iterable[str]) -> float:
         return sum(self._seen[word] for word in words) + 0.5
