@@ -174,7 +174,10 @@ class IncorrectAnswers:
     def _contrary(self, record: Record, ask: Ask) -> Iterator[str]:
         """The contrary, in the true answer's own words or in the question's."""
         said_yes = says_yes(ask.question, ask.truth) if is_polar(ask.question) else None
-        if _is_half(ask) or (said_yes and self._draw(record, "contrary") > _DENIED):
+        denied = (
+            said_yes and not record.content_type
+        )  # typed questions ask for as many as there are
+        if _is_half(ask) or (denied and self._draw(record, "contrary") > _DENIED):
             return
         sentence = first_sentence(ask.truth)
         turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
