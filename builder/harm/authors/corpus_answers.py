@@ -49,6 +49,7 @@ class CorpusAnswers:
 
     def __init__(self, corpus: Sequence[Record]) -> None:
         self._by_question: defaultdict[str, list[Donor]] = defaultdict(list)
+        self._by_type: defaultdict[str, list[Donor]] = defaultdict(list)
         self._by_disease: defaultdict[tuple[str, Disease], list[Donor]] = defaultdict(list)
         self._tails: defaultdict[Disease, list[str]] = defaultdict(list)
         self._by_image: defaultdict[str, list[Record]] = defaultdict(list)
@@ -62,6 +63,8 @@ class CorpusAnswers:
         values = content(answer) & content(record.context)
         donor = Donor(record.image_id, question, answer, _of_cells(record), values)
         self._by_question[_plain(question)].append(donor)
+        if record.content_type:
+            self._by_type[record.content_type].append(donor)
         sentence = first_sentence(answer)
         for mention in mentions(sentence)[:1]:
             tail = re.match(
@@ -99,6 +102,18 @@ class CorpusAnswers:
                 names = DIAGNOSIS.findall(donor.answer)
                 if all(name.lower() in record.clean_question.lower() for name in names):
                     yield donor
+
+    def same_type(self, record: Record) -> Iterator[Donor]:
+        """Open answers of the row's content type about the same thing, of another image."""
+        question, truth = content(record.clean_question), content(record.clean_answer)
+        plain = record.content_type in ("Color", "Modality", "Quantity")  # asked of one thing alone
+        values = content(record.context) if plain else frozenset()
+        for donor in self._by_type[record.content_type]:
+            alike = (question & truth) - values <= content(donor.answer) and not is_polar(
+                donor.question
+            )
+            if alike and donor.image != record.image_id:
+                yield donor
 
     def of_disease(self, ask: Ask, other: Disease) -> Iterator[str]:
         """What answers of the intent say of another disease, said of the row's instead."""

@@ -38,7 +38,7 @@ _OF_THE_TRUTH: Final = re.compile(
 )  # fmt: skip
 # Where a sentence with a yes or a no goes on to say more.
 _FURTHER: Final = re.compile(
-    r",? (?:which|who|suggesting|indicating|since|because|as|but|although|while|such as|including"
+    r",? (?:which|who|suggesting|indicating|since|because|but|although|while|such as|including"
     r"|due to|making) |[:;(]"
 )
 # What is true besides, where there is no way to prevent or to cure.
@@ -135,6 +135,8 @@ class IncorrectAnswers:
         yield [_incorrect(answer, what) for answer, what in self._swapped(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._opposite(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._contrary(record, ask)]
+        if record.content_type:
+            yield [_incorrect(answer, "the contrary") for answer in self._typed(record, ask)]
         yield [
             _incorrect(answer, "said of another image") for answer in self._borrowed(record, ask)
         ]
@@ -203,11 +205,17 @@ class IncorrectAnswers:
                 yield first_sentence(donor.answer)
 
     def _typed(self, record: Record, ask: Ask) -> Iterator[str]:
-        """Answers to the very same question that give another value."""
-        said = content(f"{ask.said} {ask.question}")
-        for donor in self._corpus.same_question(record):
-            if donor.values - said:
-                yield donor.answer
+        """Answers of the same type that give another value, to the very same question if any."""
+        said, asked = content(ask.said), content(ask.question)
+        fitting = [donor for donor in self._corpus.same_type(record) if donor.values - said]
+        if not is_polar(ask.question):
+            same = [donor for donor in fitting if donor.question == ask.question]
+            yield from (donor.answer for donor in same or fitting if donor.values - said - asked)
+        elif (said_yes := says_yes(ask.question, ask.truth)) is not None:
+            for donor in fitting:
+                if said_yes or donor.values - said <= asked:
+                    said_so = donor.answer[0].lower() + donor.answer[1:]
+                    yield f"{'No' if said_yes else 'Yes'}, {said_so}"
 
 
 def _is_half(ask: Ask) -> bool:
