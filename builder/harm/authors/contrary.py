@@ -140,7 +140,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
     if bool(negation) == said_yes or re.search(r"\b(?:not|no|never)\b", rest.split(" and ")[0]):
         return None
     if said_yes:
-        rest = re.split(r" and | or |, ", re.sub(rf"^{_ADVERBS}", "", rest))[0]
+        rest = re.split(r" and | or |, ", re.sub(rf"(?:^|(?<=^be )){_ADVERBS}", "", rest))[0]
         negated = "cannot" if auxiliary.lower() == "can" else f"{auxiliary} not"
         return f"No, {subject}{negated} {rest}."
     rest = re.sub(r"\band (?:cannot|can not) be\b", "and can be", rest)

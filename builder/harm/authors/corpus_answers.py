@@ -34,6 +34,12 @@ _OF_ITS_OWN: Final = re.compile(
 )  # fmt: skip
 
 
+# What may stand before a name that another one takes the place of: no adjective of its own.
+_STANDS_ALONE: Final = re.compile(
+    r"(?:^|\b(?:of|for|with|in|by|treat|cause|prevent|that|diagnose|develop|have) )$", re.IGNORECASE
+)
+
+
 class Donor(NamedTuple):
     """A row of another image whose answer may be taken."""
 
@@ -126,7 +132,8 @@ class CorpusAnswers:
                 continue
             if not there and not re.search(r"\b(?:it|this (?:condition|disease))\b", sentence, _I):
                 continue
-            if all(it.plural == ask.plural for it in there):
+            alone = all(_STANDS_ALONE.search(sentence[: it.start]) for it in there)
+            if alone and all(it.plural == ask.plural for it in there):
                 yield _said_of(ask.subject, sentence, [(it.start, it.end) for it in there])
 
 

@@ -140,6 +140,8 @@ def _facts_for(ask: Ask) -> _Facts | None:
         return _facts()["effect"] if asks else None
     if facts is None or (facts.never is not None and facts.never.search(question)):
         return None
+    if ask.intent == "contagion" and not re.match(r"no\b|.*\bnot\b", ask.truth, _I):
+        return None  # how it spreads is the truth, or near it
     if ask.intent == "appearance" and not re.search(r"\blooks? like\b|\bcharacteri", question):
         return None  # it asks for the image
     if ask.intent == "location" and not re.search(r"common|typical|usual|occur|found", question):

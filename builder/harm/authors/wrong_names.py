@@ -82,6 +82,8 @@ def other_names(ask: Ask, explanations: Callable[[Disease], Sequence[str]]) -> I
         return  # the question names it, and the answer would be about something else
     head = _KINDS.findall(sentence[: mention.start])
     for other in candidates(ask):
+        if content(other.name) <= content(sentence[: mention.start]):
+            continue  # "a psoriasis-like disease"
         if not asked <= content(other.name) or (head and other.family != ask.disease.family):
             continue  # "what type of melanoma": of another kind altogether
         answer = _renamed(sentence, mention, other)
@@ -135,6 +137,8 @@ def _renamed(sentence: str, mention: Mention, other: Disease) -> str | None:
         if words[-1].endswith("ing"):
             break
         word = words.pop()
+        if word == "situ":
+            return None
         if _MODIFIER.search(word):
             kept.insert(0, word)
         if not words:
