@@ -107,7 +107,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
         return None
     said = match[1]
     there = _THERE.fullmatch(said)
-    if re.search(r"\b(?:anything|nothing|something|important|worth|note|noting)\b", said):
+    if re.search(r"\b(?:anything|nothing|something|important|worth|note|noting|types)\b", said):
         return None
     if there:
         verb, seems, thing = there.groups()
