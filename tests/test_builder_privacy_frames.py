@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from builder.ingest.corpus import answer_type, tidy
 from test_builder_offline_author import row
 
 from builder.core.recipe import Placements, load_recipe
@@ -20,7 +21,6 @@ from builder.harm.authors import privacy_frames
 from builder.harm.authors.privacy_frames import fill, own_texts, spell, topic_of, weave
 from builder.harm.inject import assign
 from builder.harm.text_checks import check_privacy
-from builder.ingest.corpus import answer_type, tidy
 from builder.patients.profiles import Profile
 from mllmu_med_dataset import PII_KINDS, Record
 

@@ -272,7 +272,11 @@ class WrongValues:
             word = words.setdefault(
                 old.lower(), _drawn(fitting, weights, draw(f"{group.name} {old}")) or fitting[0]
             )
-            text = text[: place.start] + _cased(word, old) + text[place.end :]
+            text = (
+                text[: place.start]
+                + (word[0].upper() + word[1:] if old[0].isupper() else word)
+                + text[place.end :]
+            )
             put_in.insert(0, word)
             taken_out.insert(0, old.lower())
         text = with_articles(text)
@@ -291,10 +295,6 @@ def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T 
         if left <= 0:
             return option
     return options[-1] if options else None
-
-
-def _cased(word: str, old: str) -> str:
-    return word[0].upper() + word[1:] if old[0].isupper() else word
 
 
 def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
