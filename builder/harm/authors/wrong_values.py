@@ -272,11 +272,8 @@ class WrongValues:
             word = words.setdefault(
                 old.lower(), _drawn(fitting, weights, draw(f"{group.name} {old}")) or fitting[0]
             )
-            text = (
-                text[: place.start]
-                + (word[0].upper() + word[1:] if old[0].isupper() else word)
-                + text[place.end :]
-            )
+            cased = word[0].upper() + word[1:] if old[0].isupper() else word
+            text = text[: place.start] + cased + text[place.end :]
             put_in.insert(0, word)
             taken_out.insert(0, old.lower())
         text = with_articles(text)
