@@ -381,7 +381,8 @@ def fragments(folder: Folder) -> list[str]:
         found += private(folder)
     if "incorrect" in main:
         share = recipe["incorrect"]["outdated_share"]
-        found.append(f"or, for {100 * share:.0f} % of the candidates,")
+        if share:
+            found.append(f"or, for at most {100 * share:.0f} % of the candidates,")
         forget = main["incorrect"]["forget"]
         harms = [
             f"{harm.replace('_', ' ')} {number((forget['harm'] == harm).sum())}"

@@ -174,7 +174,7 @@ def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> Non
 
 
 def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
-    result = run(*TRIAL, "--out", trial, "--set", "incorrect.outdated_share=0", "--json")
+    result = run(*TRIAL, "--out", trial, "--set", "incorrect.outdated_share=1", "--json")
     assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "write"]
     half = json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"]
     assert half == ["incorrect/corrupt", "incorrect/split", "write"]

@@ -38,7 +38,9 @@ def test_the_demo_is_a_tenth() -> None:
     assert paper.privacy and demo.privacy and paper.incorrect and demo.incorrect  # noqa: PT018
     for key in ("forget", "retain", "test", "candidates"):
         assert getattr(demo.privacy, key) == getattr(paper.privacy, key) // 10
-        assert getattr(demo.incorrect, key) == getattr(paper.incorrect, key) // 10
+        # Of the incorrect candidates fewer: drawings nearly all get a wrong answer without a model.
+        tenth = getattr(paper.incorrect, key) // 10
+        assert key == "candidates" or getattr(demo.incorrect, key) == tenth
     for key in ("ratios", "placements", "kinds", "split_by"):
         assert getattr(demo.privacy, key) == getattr(paper.privacy, key)
 
