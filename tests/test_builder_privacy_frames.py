@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from builder.ingest.corpus import answer_type, tidy
 from test_builder_offline_author import row
 
 from builder.core.recipe import Placements, load_recipe
