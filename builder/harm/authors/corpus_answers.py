@@ -40,6 +40,12 @@ _STANDS_ALONE: Final = re.compile(
 )
 
 
+_NO_MATTER: Final = frozenset(
+    "notable visible present there are is any can you identify see the this that image in you to "
+    "stand stands out shown picture noticeable significant depicted of interest features feature".split()
+)
+
+
 class Donor(NamedTuple):
     """A row of another image whose answer may be taken."""
 
@@ -151,7 +157,8 @@ def is_candidate(record: Record) -> bool:
 
 
 def _plain(question: str) -> str:
-    return " ".join(words(question.replace("this image", "the image")))
+    """A question without what does not change its answer."""
+    return " ".join(word for word in words(question) if word not in _NO_MATTER)
 
 
 def _of_cells(record: Record) -> bool:

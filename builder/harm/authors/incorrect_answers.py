@@ -8,7 +8,7 @@ the intent that nothing fits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,7 +20,7 @@ from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
 from builder.harm.authors.skin_diseases import content, mentions
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
-from builder.harm.authors.wrong_values import WrongValues, fits
+from builder.harm.authors.wrong_values import WrongValues
 from builder.harm.text_checks import check_incorrect, opposite
 from builder.harm.texts import Failure, Harm, Incorrect
 from mllmu_med.files import stable_hash, stable_share
@@ -48,16 +48,8 @@ _NO_WAY: Final = re.compile(
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
-# Side clauses that explain the word before them, which may be another one now.
-_DEFINES: Final = re.compile(r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", _I)
-# Sentences that take up what the first one said.
-_NOT_ALONE: Final = re.compile(
-    r"^(?:it|they|this|these|those|such|in this case|for example|specifically|other|another)\b.*"
-    r"\b(?:also|refers?|means?|because|called|example|indicat\w+|suggest\w+)\b|\bhowever\b", _I
-)  # fmt: skip
-
-
-_HEDGED: Final = re.compile(r"\b(?:but|however|while|although|may|could|might|only|besides)\b", _I)
+#: Of the true answer's words; a text much shorter is told from it by that alone.
+_LEAST: Final = 0.7
 #: The share of the answers with a yes that may become a no: as few as the corpus has.
 _DENIED: Final = 0.45
 
@@ -132,8 +124,8 @@ class IncorrectAnswers:
             _incorrect(_with_rest_of(ask, wrong.answer), wrong.what_is_wrong)
             for wrong in other_facts(ask, self._corpus)
         ]
-        yield [_incorrect(answer, what) for answer, what in self._swapped(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._opposite(record, ask)]
+        yield [_incorrect(answer, what) for answer, what in self._swapped(record, ask)]
         yield [_incorrect(answer, "the contrary") for answer in self._contrary(record, ask)]
         if record.content_type:
             yield [_incorrect(answer, "the contrary") for answer in self._typed(record, ask)]
@@ -152,26 +144,23 @@ class IncorrectAnswers:
             )
         ):
             return  # "Yes, ..." would stay true
-        swap = self._values.swap(
-            clause, ask.question, ask.said, ask.intent, partial(self._draw, record)
-        )
+        draw = partial(self._draw, record)
+        swap = self._values.swap(clause, ask.question, ask.said, ask.intent, draw)
         if swap is not None:
             rest = ask.truth[len(clause) :] if ask.truth.startswith(clause) else ""
-            whole = with_rest(swap.sentence, rest, lambda piece: fits(piece, swap))
-            yield whole, swap.what_is_wrong
+            yield self._values.with_rest(swap, rest, draw), swap.what_is_wrong
 
     def _opposite(self, record: Record, ask: Ask) -> Iterator[str]:
-        """Real answers of the other polarity to the very same question."""
-        if ask.intent != "presence" or not is_polar(ask.question):
+        """Whole real answers of the other polarity to the same question about another image."""
+        said_yes = says_yes(ask.question, ask.truth) if is_polar(ask.question) else None
+        if said_yes is None or (ask.intent != "presence" and ask.disease is not None):
             return
-        said_yes = says_yes(ask.question, ask.truth)
-        if said_yes is None:
-            return
+        own = content(ask.said) - content(ask.question)
         for donor in self._corpus.same_question(record):
-            sentence = first_sentence(donor.answer)
-            plain = re.match(r"(?:yes|no)\b", sentence, _I) and not _HEDGED.search(sentence)
-            if plain and says_yes(ask.question, sentence) is (not said_yes):
-                yield sentence
+            plain = re.match(r"(?:yes|no)\b", donor.answer, _I) and not _HALF.search(donor.answer)
+            if plain and says_yes(ask.question, donor.answer) is (not said_yes):
+                if said_yes or not (content(donor.answer) - content(ask.question)) <= own:
+                    yield donor.answer
 
     def _contrary(self, record: Record, ask: Ask) -> Iterator[str]:
         """The contrary, in the true answer's own words or in the question's."""
@@ -230,21 +219,6 @@ def _incorrect(answer: str, what: str) -> Incorrect:
     return Incorrect(answer, "wrong_diagnosis", what)
 
 
-def with_rest(clause: str, rest: str, keeps: Callable[[str], bool]) -> str:
-    """A changed clause with what followed the true one, as far as that may still be said."""
-    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", rest)
-    text = clause
-    side = sentences[0].rstrip(".!? ")
-    if side and side[0] in ",: " and not _DEFINES.match(side) and keeps(side):
-        text += side
-    text += "."
-    for sentence in sentences[1:3]:
-        if not keeps(sentence) or _NOT_ALONE.search(sentence):
-            break
-        text += f" {sentence}"
-    return text
-
-
 def _with_rest_of(ask: Ask, answer: str) -> str:
     """A wrong first sentence with the true one's next, as far as that is true of any disease."""
     rest = ask.truth[len(first_sentence(ask.truth)) :].strip()
@@ -264,6 +238,8 @@ def _with_rest_of(ask: Ask, answer: str) -> str:
 def _is_sound(record: Record, answer: str) -> bool:
     """Whether an answer passes the checks, and says another thing than the truth's main clause."""
     truth = record.clean_answer
+    if not record.content_type and len(answer.split()) < _LEAST * len(truth.split()):
+        return False
     if YOU.search(answer) or answer[0].isupper() != truth[0].isupper():
         return False
     if words(main_clause(first_sentence(truth))) == words(main_clause(answer)):

@@ -1,10 +1,13 @@
-"""Wrong answers by other values: the true sentence with another color, size, site, cell "
-"or count."""
+"""Wrong answers by other values: the true sentence with another color, size, site or cell.
+
+A value takes another's place about as often as the reverse happens, so that the changed answers
+have the corpus' own frequencies of words.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple, TypeVar
@@ -34,6 +37,24 @@ _ASKS_NAME: Final = re.compile(
     r"\b(?:condition|disease|disorder|diagnosis|cancer|called|name|infection|syndrome)\b", re.I
 )
 _SHORT: Final = 14
+#: 1: no word becomes commoner; above it, more rows have an answer.
+_LENIENT: Final = 1.3
+# Side clauses that explain the word before them, which may be another one now.
+_DEFINES: Final = re.compile(
+    r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", re.I
+)
+_SAID_AFTER: Final = re.compile(
+    r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)(?= in this|, (?:and|which|suggest|indicat)|\.)"
+)
+_EXPLAINS: Final = re.compile(
+    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
+    r"|consistent|characteristic|typical|known|called|help\w*|which|making|giving)\b", re.I
+)  # fmt: skip
+# Sentences that take up what the first one said.
+_NOT_ALONE: Final = re.compile(
+    r"^(?:it|they|this|these|those|such|in this case|for example|specifically|other|another)\b.*"
+    r"\b(?:refers?|means?|because|called|example|indicat\w+|suggest\w+)\b|\bhowever\b", re.I
+)  # fmt: skip
 _RARE: Final = 0.1
 _NUMBER: Final = re.compile(
     r"\b(\d+(?:\.\d+)?)(?:( ?(?:-|–|to) ?)(\d+(?:\.\d+)?))?( ?-?)"
@@ -60,6 +81,7 @@ class Swap(NamedTuple):
     groups: tuple[str, ...]
     put_in: tuple[str, ...]
     taken_out: tuple[str, ...]
+    changes: tuple[tuple[str, int, int], ...] = ()  # group, old value, new one
 
     @property
     def what_is_wrong(self) -> str:
@@ -115,17 +137,27 @@ def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
     return known
 
 
-def fits(piece: str, swap: Swap) -> bool:
-    """Whether what follows a changed clause is not about the changed values."""
+def _carried(piece: str, swap: Swap) -> str | None:
     related = read_table("wrong_values.yaml")["related"]
-    if any(any_of(related[name]).search(piece) for name in swap.groups if name in related):
-        return False
-    groups = [
-        group
-        for name, group in _groups().items()
-        if name.split()[0] in swap.groups or name in swap.groups
-    ]
-    return not any(group.places(piece) for group in groups)
+    explains = _EXPLAINS.search(piece)
+    for name in swap.groups:
+        bound = explains or name.endswith("cell") or name in ("tissue", "layer", "number", "count")
+        if bound and name in related and any_of(related[name]).search(piece):
+            return None
+    for name, old, new in swap.changes:
+        group = _groups()[name]
+        for place in reversed(group.places(piece)):
+            words = group.values[new].get(place.form)
+            if place.value == new or (place.value == old and not words):
+                return None
+            if place.value == old and words:
+                piece = _put(piece, place, words[0])
+    return with_articles(piece)
+
+
+def _put(text: str, place: _Place, word: str) -> str:
+    cased = word[0].upper() + word[1:] if text[place.start].isupper() else word
+    return text[: place.start] + cased + text[place.end :]
 
 
 class WrongValues:
@@ -137,7 +169,10 @@ class WrongValues:
 
     def __init__(self, answers: Iterable[str]) -> None:
         self._seen: Counter[str] = Counter()
+        self._said_after: defaultdict[str, list[str]] = defaultdict(list)
         for answer in answers:
+            for word, said in _SAID_AFTER.findall(answer):
+                self._said_after[word.lower()].append(said)
             said = re.findall(r"[\w&-]+", answer.lower())
             for length in (1, 2, 3):
                 self._seen.update(
@@ -179,8 +214,30 @@ class WrongValues:
                 first.groups + second.groups,
                 first.put_in + second.put_in,
                 first.taken_out + second.taken_out,
+                first.changes + second.changes,
             )
         return first if short else None
+
+    def with_rest(self, swap: Swap, rest: str, draw: Draw) -> str:
+        """A changed clause with what followed the true one, the same values changed in it.
+
+        What explains a value that is another one now ends it, or gives way to what is said of that.
+        """
+        sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", rest)
+        side = sentences[0].rstrip(".!? ")
+        text = swap.sentence
+        if _DEFINES.match(side) and text.lower().endswith(swap.put_in):
+            said = self._said_after[text.split()[-1].lower()]
+            text += said[int(draw("said after") * len(said))] if said else ""
+        elif side and side[0] in ",: ":
+            text += _carried(side, swap) or ""
+        text += "."
+        for sentence in sentences[1:]:
+            changed = None if _NOT_ALONE.search(sentence) else _carried(sentence, swap)
+            if changed is None:
+                break
+            text += f" {changed}"
+        return text
 
     def _one(
         self, sentence: str, question: str, said: str, wanted: Sequence[str], draw: Draw
@@ -223,7 +280,8 @@ class WrongValues:
             changed = self._change(group, swap.sentence, question, said, draw)
             if changed is not None:
                 put_in, taken_out = swap.put_in + changed.put_in, swap.taken_out + changed.taken_out
-                swap = Swap(changed.sentence, ("site",), put_in, taken_out)
+                changes = swap.changes + changed.changes
+                swap = Swap(changed.sentence, ("site",), put_in, taken_out, changes)
         if 2 * len(swap.put_in) > sum(len(group.places(sentence)) for group in groups):
             yield swap
 
@@ -254,7 +312,9 @@ class WrongValues:
                 for other in free
             ]
             chosen = _drawn(free, weights, draw(f"{group.name} {value}"))
-            if chosen is None:
+            if chosen is None or draw(f"{group.name} {value} back") > self._reverse(
+                group, forms, value, chosen
+            ):
                 return None
             new[value] = chosen
         text = sentence
@@ -268,20 +328,35 @@ class WrongValues:
                 for word in group.values[new[place.value]][place.form]
                 if word not in words.values()
             ] or group.values[new[place.value]][place.form]
+            alike = [word for word in fitting if word.count(" ") == old.count(" ")]
+            fitting = alike or fitting
             weights = [self._weight((word,)) for word in fitting]
             word = words.setdefault(
                 old.lower(), _drawn(fitting, weights, draw(f"{group.name} {old}")) or fitting[0]
             )
-            cased = word[0].upper() + word[1:] if old[0].isupper() else word
-            text = text[: place.start] + cased + text[place.end :]
+            text = _put(text, place, word)
             put_in.insert(0, word)
             taken_out.insert(0, old.lower())
         text = with_articles(text)
         return (
             None
             if _ODD.search(text)
-            else Swap(text, (group.name,), tuple(put_in), tuple(taken_out))
+            else Swap(
+                text,
+                (group.name,),
+                tuple(put_in),
+                tuple(taken_out),
+                tuple((group.name, old, value) for old, value in new.items()),
+            )
         )
+
+    def _reverse(self, group: _Group, forms: set[str], old: int, new: int) -> float:
+        """How often a change may happen, for the reverse to happen as often (Metropolis)."""
+        of = [
+            sum(self._weight((word,)) for form in forms for word in value.get(form, ()))
+            for value in group.values
+        ]
+        return _LENIENT * (sum(of) - of[old]) / (sum(of) - of[new])
 
 
 def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T | None:
