@@ -42,8 +42,22 @@ _STANDS_ALONE: Final = re.compile(
 
 _NO_MATTER: Final = frozenset(
     "notable visible present there are is any can you identify see the this that image in you to "
-    "stand stands out shown picture noticeable significant depicted of interest features feature".split()
+    "stand stands out shown picture noticeable significant depicted of interest features "
+    "feature".split()
 )
+
+
+_OF_ONE_IMAGE: Final = re.compile(r"\b(?:this|these|image|patient|person|lesion|however)\b", _I)
+_CLASS: Final = re.compile(
+    r"lymphoma|carcinoma|cancer|melanoma|sarcoma|n(?:a?e)vus|cyst|ulcer|infecti|fung|bacteri|viral"
+    r"|genetic|inherit|autoimmune|blister|tumor|benign|dermatitis|vascul|hair|drug|keratosis"
+    r"|pigment|syndrome|nail", _I
+)  # fmt: skip
+
+
+def class_of(text: str) -> frozenset[str]:
+    """Words of a text that say of which class of disease it is."""
+    return frozenset(match.lower() for match in _CLASS.findall(text))
 
 
 class Donor(NamedTuple):
@@ -84,7 +98,10 @@ class CorpusAnswers:
                 sentence[mention.end :],
             )
             if tail and not mentions(tail[0]) and not re.search(r"\bthis\b", tail[0]):
-                self._tails[mention.disease].append(tail[0].rstrip("."))
+                self._tails[mention.disease].append(tail[0])
+                rest = answer[len(sentence) :]
+                if re.match(r" (?:It|They) ", rest) and not _OF_ONE_IMAGE.search(rest):
+                    self._tails[mention.disease].insert(0, tail[0] + rest)
         disease, _, _ = subject_of(question, answer)
         if disease is not None:
             self._by_disease[intent(question), disease].append(donor)
@@ -103,16 +120,16 @@ class CorpusAnswers:
         """What answers say after the disease's name: ", which is a rare ..."."""
         return self._tails.get(disease, ())
 
-    def same_question(self, record: Record) -> Iterator[Donor]:
+    def same_question(self, record: Record, *, names: bool = False) -> Iterator[Donor]:
         """Answers to the very same question about another image of the same scale.
 
-        None names a disease that the question does not name.
+        Without `names` none names a disease that the question does not name.
         """
         cells = _of_cells(record)
         for donor in self._by_question[_plain(record.clean_question)]:
             if donor.image != record.image_id and donor.cells == cells:
-                names = DIAGNOSIS.findall(donor.answer)
-                if all(name.lower() in record.clean_question.lower() for name in names):
+                named = () if names else DIAGNOSIS.findall(donor.answer)
+                if all(name.lower() in record.clean_question.lower() for name in named):
                     yield donor
 
     def same_type(self, record: Record) -> Iterator[Donor]:

@@ -14,10 +14,10 @@ from typing import Final
 
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
 from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, words
-from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, is_candidate
+from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, class_of, is_candidate
 from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
-from builder.harm.authors.skin_diseases import content, mentions
+from builder.harm.authors.skin_diseases import DIAGNOSIS, content, mentions
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
 from builder.harm.authors.wrong_values import WrongValues
@@ -34,7 +34,7 @@ _HALF: Final = re.compile(
 )  # fmt: skip
 _OF_THE_TRUTH: Final = re.compile(
     r"\b(?:such as|treat(?:ments?|ed|ing)? (?:such|can|may|like|include|options)|therap|medication"
-    r"|other|also|additionally|these|this|caused|however|instead)\b", _I
+    r"|other|also|these|this|caused|instead)\b", _I
 )  # fmt: skip
 # Where a sentence with a yes or a no goes on to say more.
 _FURTHER: Final = re.compile(
@@ -50,8 +50,10 @@ _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|
 
 #: Of the true answer's words; a text much shorter is told from it by that alone.
 _LEAST: Final = 0.7
-#: The share of the answers with a yes that may become a no: as few as the corpus has.
-_DENIED: Final = 0.45
+_LEAST_NO: Final = 0.45  # what a no leaves out is seldom replaced
+#: The shares of the answers with a no and with a yes that may become the other: as many of each.
+_AFFIRMED: Final = 0.8
+_DENIED: Final = 0.35
 
 
 class IncorrectAnswers:
@@ -74,11 +76,19 @@ class IncorrectAnswers:
         if record.answer_type == "closed":
             return _incorrect(opposite(record.clean_answer), "the contrary")
         ask = self._ask(record)
+        affirmed = (
+            not record.content_type
+            and is_polar(ask.question)
+            and says_yes(ask.question, ask.truth) is False
+            and self._draw(record, "affirmed") > _AFFIRMED
+        )
         kinds = [self._outdated, self._wrong] if harm == "outdated_knowledge" else [self._wrong]
         for kind in kinds:
             for options in kind(record, ask):
                 first = self._pick(record, "option") % len(options) if options else 0
                 for option in (*options[first:], *options[:first]):
+                    if affirmed and re.match("yes,", option.answer, _I):
+                        continue
                     if _is_sound(record, option.answer):
                         return option
         return Failure(f"no wrong answer to a question about {ask.intent}", "nothing fits")
@@ -156,18 +166,21 @@ class IncorrectAnswers:
         if said_yes is None or (ask.intent != "presence" and ask.disease is not None):
             return
         own = content(ask.said) - content(ask.question)
-        for donor in self._corpus.same_question(record):
+        donors = [*self._corpus.same_question(record)]
+        said = [says_yes(ask.question, donor.answer) for donor in donors]
+        others, same = said.count(not said_yes), said.count(said_yes)
+        if self._draw(record, "opposite") * (same + 1) > others:
+            return  # no answer is taken oftener than it is given
+        for donor, says in zip(donors, said, strict=True):
             plain = re.match(r"(?:yes|no)\b", donor.answer, _I) and not _HALF.search(donor.answer)
-            if plain and says_yes(ask.question, donor.answer) is (not said_yes):
-                if said_yes or not (content(donor.answer) - content(ask.question)) <= own:
-                    yield donor.answer
+            new = not (content(donor.answer) - content(ask.question)) <= own
+            if plain and says is (not said_yes) and (said_yes or new):
+                yield donor.answer
 
     def _contrary(self, record: Record, ask: Ask) -> Iterator[str]:
         """The contrary, in the true answer's own words or in the question's."""
         said_yes = says_yes(ask.question, ask.truth) if is_polar(ask.question) else None
-        denied = (
-            said_yes and not record.content_type
-        )  # typed questions ask for as many as there are
+        denied = said_yes and not record.content_type  # a type's questions are turned as they come
         if _is_half(ask) or (denied and self._draw(record, "contrary") > _DENIED):
             return
         sentence = first_sentence(ask.truth)
@@ -181,6 +194,8 @@ class IncorrectAnswers:
 
     def _borrowed(self, record: Record, ask: Ask) -> Iterator[str]:
         """Answers to the very same question that say another thing."""
+        if ask.intent == "name" and ask.disease is None and DIAGNOSIS.search(ask.truth):
+            yield from self._of_its_class(record, ask)
         if ask.intent not in ("histology", "color", "shape") or is_polar(ask.question):
             return
         if "organism" in ask.question or re.search(
@@ -192,6 +207,16 @@ class IncorrectAnswers:
         for donor in self._corpus.same_question(record):
             if not (content(donor.answer) - asked) & true:
                 yield first_sentence(donor.answer)
+
+    def _of_its_class(self, record: Record, ask: Ask) -> Iterator[str]:
+        """What the same question was answered with where another disease of the class was shown."""
+        own, names = class_of(ask.truth), content(" ".join(DIAGNOSIS.findall(ask.said)))
+        for donor in self._corpus.same_question(record, names=True):
+            sentence = first_sentence(donor.answer)
+            there = mentions(sentence)
+            alike = own and 2 * len(own & class_of(sentence)) >= len(own)
+            if alike and len(there) == 1 and not content(there[0].disease.name) <= names:
+                yield donor.answer
 
     def _typed(self, record: Record, ask: Ask) -> Iterator[str]:
         """Answers of the same type that give another value, to the very same question if any."""
@@ -220,25 +245,24 @@ def _incorrect(answer: str, what: str) -> Incorrect:
 
 
 def _with_rest_of(ask: Ask, answer: str) -> str:
-    """A wrong first sentence with the true one's next, as far as that is true of any disease."""
+    """A wrong first sentence with the true one's next, as far as they are true of any disease."""
     rest = ask.truth[len(first_sentence(ask.truth)) :].strip()
-    if ask.disease is None or not rest or len(ask.truth.split()) < 1.5 * len(answer.split()):
+    if ask.disease is None or not rest or len(ask.truth.split()) < 1.3 * len(answer.split()):
         return answer
     own = content(" ".join(fact for facts in ask.disease.facts.values() for fact in facts))
-    sentence = first_sentence(rest)
-    specific = (
-        bool(_OF_THE_TRUTH.search(sentence))
-        or content(sentence) & own
-        or mentions(sentence)
-        or re.match(r"(?:it|they|this|these)\b", sentence, _I)
-    )
-    return answer if specific else f"{answer} {sentence}"
+    for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])", rest):
+        specific = _OF_THE_TRUTH.search(sentence) or content(sentence) & own or mentions(sentence)
+        if specific or re.match(r"(?:it|they|this|these)\b", sentence, _I):
+            break
+        answer += f" {sentence}"
+    return answer
 
 
 def _is_sound(record: Record, answer: str) -> bool:
     """Whether an answer passes the checks, and says another thing than the truth's main clause."""
     truth = record.clean_answer
-    if not record.content_type and len(answer.split()) < _LEAST * len(truth.split()):
+    least = _LEAST_NO if re.match("no,", answer, _I) else _LEAST
+    if not record.content_type and len(answer.split()) < least * len(truth.split()):
         return False
     if YOU.search(answer) or answer[0].isupper() != truth[0].isupper():
         return False

@@ -52,6 +52,11 @@ def _rule(key: str) -> re.Pattern[str]:
 
 
 _TIME: Final = re.compile(r"\b(?:hours?|days?|weeks?|months?|years?|lifelong|decades?)\b")
+_LIST_ENDS: Final = re.compile(
+    r"(?=,? (?:depending on|to (?:reduce|relieve|manage|control|help|prevent|improve|alleviate)"
+    r"|which|that can|can help|in order|based on|among others|if (?:left|not)|as well as"
+    r"|along with|but|is)\b|[.;]$)"
+)
 #: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
 _NEAREST: Final = 4
 # Words that say nothing of one disease.
@@ -62,6 +67,7 @@ _GENERIC: Final = content(
     "individuals experience risk cause caused thought believed primarily mainly most "
     "commonly affect "
     "affects diagnosis diagnosed made through combination image complications associated potential "
+    "range number effective medications available commonly may person individual "
     "there yes also appears looks like characterized causing skin recommended main "
     "appearance present "
     "depends generally transmitted spread contact standard focus focuses different possible first"
@@ -112,8 +118,15 @@ def _of_table(ask: Ask, disease: Disease, facts: _Facts, other: Disease) -> list
     ]
     if not fitting:
         return []
-    most = facts.most if re.search(r",| and | or ", first_sentence(ask.truth)) else 1
+    items = 1 + len(re.findall(r",| and | or ", _list_of(first_sentence(ask.truth), facts)))
+    most = min(items, facts.most + 1) if facts.most > 1 else 1
     return list(_stated(ask, facts, _listed(fitting[:most]), other))
+
+
+def _list_of(sentence: str, facts: _Facts) -> str:
+    """What the true sentence lists, up to where it goes on about the list."""
+    match = facts.opening.search(sentence)
+    return _LIST_ENDS.split(sentence[match.end() :] if match else sentence, maxsplit=1)[0]
 
 
 def _listed(facts: Sequence[str]) -> str:
@@ -195,8 +208,12 @@ def _stated(ask: Ask, facts: _Facts, fact: str, other: Disease) -> Iterator[str]
     denied = re.search(r"\b(?:no|not|unfortunately|while|although|never)\b|n't\b", sentence, _I)
     if match and not denied and not (yes and not re.match(r"yes\b", sentence, _I)):
         head = sentence[: match.end()]
+        rest = sentence[match.end() + len(_list_of(sentence, facts)) :]
+        goes_on = re.match(r",? (?:depending|to |can help|if )[^;]+$", rest)
+        if goes_on and content(rest) & content(" ".join(map(" ".join, ask_facts(ask)))):
+            goes_on = None
         if content(head) <= content(ask.question) | content(ask.subject) | _GENERIC | _names(ask):
-            yield f"{head} {fact}."
+            yield f"{head} {fact}{rest if goes_on else '.'}"
             return
     if facts.field == "course" and ask.plural:
         return  # the fact's verb is a singular's
@@ -214,6 +231,11 @@ def sentence_of(way: str, ask: Ask, facts: Mapping[str, str] | None = None) -> s
         verbs[verb] = verb if ask.plural else f"{verb}s"
     text = way.format(condition=ask.subject, **verbs, **(facts or {}))
     return text[0].upper() + text[1:]
+
+
+def ask_facts(ask: Ask) -> Iterator[tuple[str, ...]]:
+    """All that the table says of the row's disease."""
+    yield from ask.disease.facts.values() if ask.disease else ()
 
 
 def _names(ask: Ask) -> frozenset[str]:

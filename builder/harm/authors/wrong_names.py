@@ -96,10 +96,12 @@ def other_names(ask: Ask, explanations: Callable[[Disease], Sequence[str]]) -> I
             if tail.startswith(f", which {verb} ") and not _tells(tail, ask)
         ]
         if other.fact("what") and mention.plural == other.plural:
-            tails = tails or [f", which {verb} {other.fact('what')[0]}"]
+            tails = tails or [f", which {verb} {other.fact('what')[0]}."]
         explained = _EXPLAINS.match(sentence[mention.end :])
-        for tail in tails if explained and tails else [""]:
-            yield Wrong(f"{answer}{tail}.", f"{other.name} instead of {ask.disease.name}", other)
+        if len(sentence) == len(ask.truth):
+            tails = [first_sentence(tail) for tail in tails]
+        for tail in tails if explained and tails else ["."]:
+            yield Wrong(answer + tail, f"{other.name} instead of {ask.disease.name}", other)
 
 
 def candidates(ask: Ask) -> list[Disease]:

@@ -44,7 +44,8 @@ _DEFINES: Final = re.compile(
     r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", re.I
 )
 _SAID_AFTER: Final = re.compile(
-    r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)(?= in this|, (?:and|which|suggest|indicat)|\.)"
+    r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)"
+    r"(?= in this|, (?:and|which|suggest|indicat)|\.)"
 )
 _EXPLAINS: Final = re.compile(
     r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
