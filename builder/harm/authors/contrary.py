@@ -107,7 +107,11 @@ def turn(clause: str, said_yes: bool) -> str | None:
         return None
     said = match[1]
     there = _THERE.fullmatch(said)
-    if re.search(r"\b(?:anything|nothing|something|important|worth|note|noting|types)\b", said):
+    if re.search(
+        r"\b(?:anything|nothing|something|important|worth|note|noting|types"
+        r"|one (?:notable|other|key|feature))\b",
+        said,
+    ):
         return None
     if there:
         verb, seems, thing = there.groups()
@@ -150,6 +154,13 @@ def turn(clause: str, said_yes: bool) -> str | None:
     if re.search(r"\b(?:not|no|never|cannot|nor)\b", rest):
         return None
     return f"Yes, {subject}{auxiliary} {re.sub(r'^any |(?<= )any ', '', rest)}."
+
+
+def varied(answer: str) -> str:
+    """The same as answers often put it: some signs of ..., there do not appear to be any ..."""
+    answer = re.sub(r"^(Yes, there are)(?= (?!some |other |also )\w+s\b)", r"\1 some", answer)
+    answer = re.sub(r"^No, there are no ", "No, there do not appear to be any ", answer)
+    return re.sub(r"^No, there is no ", "No, there does not appear to be any ", answer)
 
 
 def _some(verb: str, thing: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
-from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, words
+from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, varied, words
 from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, class_of, is_candidate
 from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
@@ -49,11 +49,13 @@ _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|
 
 
 #: Of the true answer's words; a text much shorter is told from it by that alone.
-_LEAST: Final = 0.7
-_LEAST_NO: Final = 0.45  # what a no leaves out is seldom replaced
+_LEAST: Final = 0.6
+_LEAST_NO: Final = 0.4  # what a no leaves out is seldom replaced
 #: The shares of the answers with a no and with a yes that may become the other: as many of each.
 _AFFIRMED: Final = 0.8
 _DENIED: Final = 0.35
+#: Of the answers of our own that there is something or nothing, so many say it less bluntly.
+_VARIED: Final = 0.5
 
 
 class IncorrectAnswers:
@@ -187,6 +189,8 @@ class IncorrectAnswers:
         turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
         answer = turned or contrary(ask.question, ask.truth)
         if answer:
+            if self._draw(record, "as the corpus says it") < _VARIED:
+                answer = varied(answer)
             yield answer
             further = _NO_WAY.match(sentence)
             if further and answer.startswith("Yes, ") and not turned:

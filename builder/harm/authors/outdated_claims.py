@@ -14,6 +14,11 @@ from builder.harm.authors.tables import read_table
 from builder.harm.authors.wrong_facts import sentence_of
 
 _INTENTS: Final = {"spread": "contagion", "what": "what_is"}
+# What a yes or a no about the outlook answers; and an open question that a prognosis does not.
+_DANGER: Final = re.compile(
+    r"\b(?:dangerous|serious|fatal|harmful|life-threatening|deadly)\b", re.IGNORECASE
+)
+_HOW_LONG: Final = re.compile(r"\bhow long\b", re.IGNORECASE)
 # Yes/no questions of these intents are answered falsely only by the other answer.
 _ONLY_OPPOSITE: Final = frozenset(("contagion", "prognosis", "prevention", "inheritance"))
 
@@ -44,13 +49,18 @@ def outdated(ask: Ask) -> Iterator[Wrong]:
         r"\b(?:was|were|did|other|alternative)\b|^(?:Why|How does|How do)\b", ask.question
     ):
         return
-    for claim in _of(ask.disease, ask.intent):
+    polar = is_polar(ask.question)
+    danger = polar and bool(_DANGER.search(ask.question))
+    intent = "prognosis" if danger else ask.intent
+    if intent == "prognosis" and (_HOW_LONG.search(ask.question) or (polar and not danger)):
+        return
+    for claim in _of(ask.disease, intent):
         what = f"an outdated claim ({claim['given_up'].rstrip('.')})"
-        if not is_polar(ask.question):
+        if not polar:
             yield Wrong(sentence_of(claim["claim"], ask), what, ask.disease)
             continue
         said_yes = says_yes(ask.question, ask.truth)
         for form, yes in (("yes", True), ("no", False)):
-            fits = said_yes is (not yes) or (said_yes is yes and ask.intent not in _ONLY_OPPOSITE)
+            fits = said_yes is (not yes) or (said_yes is yes and intent not in _ONLY_OPPOSITE)
             if form in claim and fits:
                 yield Wrong(sentence_of(claim[form], ask), what, ask.disease)

@@ -37,6 +37,10 @@ _PLURALS: Final = (
     (r"(ulcer|cyst|wart|tag|keloid|nodule|tumor|horn|spot|scar|mole|polyp|abscess)$", r"\1s"),
     (r"lentigo$", "lentigines"),
 )
+#: Synonyms that are plurals, of a disease that is none: hives.
+_PLURAL_NAME: Final = re.compile(
+    r"\b(?:bumps|nails|tophi|sores|aphthae|toenails|spots|hives|acuminata|epitheliomas|marks|boils)$"
+)
 _COUNTABLE: Final = re.compile(
     r"(?:oma|(?:a?e)vus|cyst|wart|tag|keloid|nodule|tumor|horn|spot|scar|mole|polyp|abscess|ulcer"
     r"|keratosis|lentigo|granuloma|malformation|stain|burn|eruption|reaction)$"
@@ -147,7 +151,8 @@ def _by_name() -> Mapping[str, tuple[Disease, bool]]:
     names: dict[str, tuple[Disease, bool]] = {}
     for disease in diseases().values():
         for name in disease.names:
-            names.setdefault(_american(name), (disease, disease.plural))
+            plurals = disease.plural or bool(_PLURAL_NAME.search(name))
+            names.setdefault(_american(name), (disease, plurals))
             if plural := plural_of(name):
                 names.setdefault(_american(plural), (disease, True))
     return names

@@ -38,7 +38,7 @@ _ASKS_NAME: Final = re.compile(
 )
 _SHORT: Final = 14
 #: 1: no word becomes commoner; above it, more rows have an answer.
-_LENIENT: Final = 1.3
+_LENIENT: Final = 1.6
 # Side clauses that explain the word before them, which may be another one now.
 _DEFINES: Final = re.compile(
     r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", re.I
@@ -46,6 +46,9 @@ _DEFINES: Final = re.compile(
 _SAID_AFTER: Final = re.compile(
     r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)"
     r"(?= in this|, (?:and|which|suggest|indicat)|\.)"
+)
+_COLORS: Final = re.compile(
+    r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
 )
 _EXPLAINS: Final = re.compile(
     r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
@@ -71,6 +74,7 @@ _ODD: Final = re.compile(
     r"|(?:localized|clustered|focal).*(?:throughout|across|all over)"
     r"|coloration and \w+ discoloration"
     r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above"
+    r"|\bsubcutaneous epi|\bfacial .*\bscalp|\bspiny\b"
     r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
@@ -145,8 +149,13 @@ def _carried(piece: str, swap: Swap) -> str | None:
         bound = explains or name.endswith("cell") or name in ("tissue", "layer", "number", "count")
         if bound and name in related and any_of(related[name]).search(piece):
             return None
+    sites = [group for name, group in _groups().items() if name.startswith("site ")]
+    if "site" in swap.groups and any(group.places(piece) for group in sites):
+        return None  # "the scalp, especially around the nose"
     for name, old, new in swap.changes:
         group = _groups()[name]
+        if name == "color" and _COLORS.search(piece):
+            return None
         for place in reversed(group.places(piece)):
             words = group.values[new].get(place.form)
             if place.value == new or (place.value == old and not words):
