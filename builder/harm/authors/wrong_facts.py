@@ -210,8 +210,8 @@ def _stated(ask: Ask, facts: _Facts, fact: str, other: Disease) -> Iterator[str]
         head = sentence[: match.end()]
         rest = sentence[match.end() + len(_list_of(sentence, facts)) :]
         goes_on = re.match(r",? (?:depending|to |can help|if )[^;]+$", rest)
-        if goes_on and content(rest) & content(" ".join(map(" ".join, ask_facts(ask)))):
-            goes_on = None
+        if goes_on and content(rest) & content(" ".join(_own_facts(ask))):
+            goes_on = None  # it tells of the disease itself
         if content(head) <= content(ask.question) | content(ask.subject) | _GENERIC | _names(ask):
             yield f"{head} {fact}{rest if goes_on else '.'}"
             return
@@ -233,9 +233,9 @@ def sentence_of(way: str, ask: Ask, facts: Mapping[str, str] | None = None) -> s
     return text[0].upper() + text[1:]
 
 
-def ask_facts(ask: Ask) -> Iterator[tuple[str, ...]]:
-    """All that the table says of the row's disease."""
-    yield from ask.disease.facts.values() if ask.disease else ()
+def _own_facts(ask: Ask) -> Iterator[str]:
+    for facts in ask.disease.facts.values() if ask.disease else ():
+        yield from facts
 
 
 def _names(ask: Ask) -> frozenset[str]:

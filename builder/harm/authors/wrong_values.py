@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from builder.harm.authors.skin_diseases import DIAGNOSIS, in_name, mentions, with_articles
 from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.value_groups import Group, Place, Swap, carried, groups, put
 
 _T = TypeVar("_T")
 #: A number from 0 to 1 for each name of a choice.
@@ -47,13 +47,6 @@ _SAID_AFTER: Final = re.compile(
     r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)"
     r"(?= in this|, (?:and|which|suggest|indicat)|\.)"
 )
-_COLORS: Final = re.compile(
-    r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
-)
-_EXPLAINS: Final = re.compile(
-    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
-    r"|consistent|characteristic|typical|known|called|help\w*|which|making|giving)\b", re.I
-)  # fmt: skip
 # Sentences that take up what the first one said.
 _NOT_ALONE: Final = re.compile(
     r"^(?:it|they|this|these|those|such|in this case|for example|specifically|other|another)\b.*"
@@ -77,97 +70,6 @@ _ODD: Final = re.compile(
     r"|\bsubcutaneous epi|\bfacial .*\bscalp|\bspiny\b"
     r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
-
-
-class Swap(NamedTuple):
-    """A sentence with other values, of which groups and what stands for what."""
-
-    sentence: str
-    groups: tuple[str, ...]
-    put_in: tuple[str, ...]
-    taken_out: tuple[str, ...]
-    changes: tuple[tuple[str, int, int], ...] = ()  # group, old value, new one
-
-    @property
-    def what_is_wrong(self) -> str:
-        pairs = zip(self.put_in, self.taken_out, strict=True)
-        return ", ".join(dict.fromkeys(f"{new} for {old}" for new, old in pairs))
-
-
-class _Place(NamedTuple):
-    """A word of a group in a sentence."""
-
-    start: int
-    end: int
-    value: int
-    form: str
-
-
-class _Group(NamedTuple):
-    name: str
-    values: Sequence[Mapping[str, Sequence[str]]]
-    words: re.Pattern[str]
-
-    def places(self, text: str) -> list[_Place]:
-        known = _places_of(self.name)
-        return [
-            _Place(match.start(), match.end(), *known[match[0].lower()])
-            for match in self.words.finditer(text)
-        ]
-
-
-@cache
-def _groups() -> Mapping[str, _Group]:
-    groups = {}
-    for name, entries in read_table("wrong_values.yaml")["groups"].items():
-        values = [
-            {form: [word.strip() for word in words.split("|")] for form, words in entry.items()}
-            for entry in entries
-        ]
-        spelled = {word.lower() for value in values for words in value.values() for word in words}
-        either = "|".join(re.escape(word) for word in sorted(spelled, key=lambda w: (-len(w), w)))
-        pattern = re.compile(rf"(?<![\w-])(?:{either})(?![\w-])", re.IGNORECASE)
-        groups[name] = _Group(name, values, pattern)
-    return groups
-
-
-@cache
-def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
-    """A group's words in lower case -> the value and the form."""
-    known: dict[str, tuple[int, str]] = {}
-    for number, value in enumerate(_groups()[group].values):
-        for form, words in value.items():
-            for word in words:
-                known.setdefault(word.lower(), (number, form))
-    return known
-
-
-def _carried(piece: str, swap: Swap) -> str | None:
-    related = read_table("wrong_values.yaml")["related"]
-    explains = _EXPLAINS.search(piece)
-    for name in swap.groups:
-        bound = explains or name.endswith("cell") or name in ("tissue", "layer", "number", "count")
-        if bound and name in related and any_of(related[name]).search(piece):
-            return None
-    sites = [group for name, group in _groups().items() if name.startswith("site ")]
-    if "site" in swap.groups and any(group.places(piece) for group in sites):
-        return None  # "the scalp, especially around the nose"
-    for name, old, new in swap.changes:
-        group = _groups()[name]
-        if name == "color" and _COLORS.search(piece):
-            return None
-        for place in reversed(group.places(piece)):
-            words = group.values[new].get(place.form)
-            if place.value == new or (place.value == old and not words):
-                return None
-            if place.value == old and words:
-                piece = _put(piece, place, words[0])
-    return with_articles(piece)
-
-
-def _put(text: str, place: _Place, word: str) -> str:
-    cased = word[0].upper() + word[1:] if text[place.start].isupper() else word
-    return text[: place.start] + cased + text[place.end :]
 
 
 class WrongValues:
@@ -240,10 +142,10 @@ class WrongValues:
             said = self._said_after[text.split()[-1].lower()]
             text += said[int(draw("said after") * len(said))] if said else ""
         elif side and side[0] in ",: ":
-            text += _carried(side, swap) or ""
+            text += carried(side, swap) or ""
         text += "."
         for sentence in sentences[1:]:
-            changed = None if _NOT_ALONE.search(sentence) else _carried(sentence, swap)
+            changed = None if _NOT_ALONE.search(sentence) else carried(sentence, swap)
             if changed is None:
                 break
             text += f" {changed}"
@@ -271,17 +173,17 @@ class WrongValues:
                 yield from self._other_sites(sentence, question, said, draw)
             elif name == "number":
                 yield from _other_number(sentence, question, draw)
-            elif changed := self._change(_groups()[name], sentence, question, said, draw):
+            elif changed := self._change(groups()[name], sentence, question, said, draw):
                 yield changed
         if "count" in wanted:
             yield from _other_number(sentence, question, draw)
 
     def _other_sites(self, sentence: str, question: str, said: str, draw: Draw) -> Iterator[Swap]:
         """The sentence with all its places on the body changed."""
-        groups = [group for name, group in _groups().items() if name.startswith("site ")]
-        if any(group.places(question) for group in groups):
+        sites = [group for name, group in groups().items() if name.startswith("site ")]
+        if any(group.places(question) for group in sites):
             return  # "the soles of the foot": the rest of the place would stay
-        named = [group for group in groups if group.places(sentence)]
+        named = [group for group in sites if group.places(sentence)]
         names = {group.name for group in named}
         if {"site head", "site face"} <= names:  # "the face, especially the nose": the face stays
             named = [group for group in named if group.name != "site head"]
@@ -292,11 +194,11 @@ class WrongValues:
                 put_in, taken_out = swap.put_in + changed.put_in, swap.taken_out + changed.taken_out
                 changes = swap.changes + changed.changes
                 swap = Swap(changed.sentence, ("site",), put_in, taken_out, changes)
-        if 2 * len(swap.put_in) > sum(len(group.places(sentence)) for group in groups):
+        if 2 * len(swap.put_in) > sum(len(group.places(sentence)) for group in sites):
             yield swap
 
     def _change(
-        self, group: _Group, sentence: str, question: str, said: str, draw: Draw
+        self, group: Group, sentence: str, question: str, said: str, draw: Draw
     ) -> Swap | None:
         """The sentence with every word of a group changed to another value's."""
         places = group.places(sentence)
@@ -344,7 +246,7 @@ class WrongValues:
             word = words.setdefault(
                 old.lower(), _drawn(fitting, weights, draw(f"{group.name} {old}")) or fitting[0]
             )
-            text = _put(text, place, word)
+            text = put(text, place, word)
             put_in.insert(0, word)
             taken_out.insert(0, old.lower())
         text = with_articles(text)
@@ -360,7 +262,7 @@ class WrongValues:
             )
         )
 
-    def _reverse(self, group: _Group, forms: set[str], old: int, new: int) -> float:
+    def _reverse(self, group: Group, forms: set[str], old: int, new: int) -> float:
         """How often a change may happen, for the reverse to happen as often (Metropolis)."""
         of = [
             sum(self._weight((word,)) for form in forms for word in value.get(form, ()))
@@ -379,7 +281,7 @@ def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T 
     return options[-1] if options else None
 
 
-def _may_change(group: _Group, sentence: str, places: Sequence[_Place]) -> bool:
+def _may_change(group: Group, sentence: str, places: Sequence[Place]) -> bool:
     fixed = read_table("wrong_values.yaml")["fixed_by"].get(group.name)
     if fixed and any_of(fixed).search(sentence):
         return False
@@ -411,7 +313,7 @@ def _untouched(sentence: str, first: Swap, second: Swap) -> bool:
 def _with_one_size(sentence: str) -> str:
     """Small, measuring 5 mm -> small: the number would contradict another size."""
     clause = re.search(r",? (?:measuring|with a diameter of|ranging|about the size)\b", sentence)
-    if clause and _groups()["size"].places(sentence[: clause.start()]):
+    if clause and groups()["size"].places(sentence[: clause.start()]):
         return sentence[: clause.start()]
     return sentence
 
