@@ -48,9 +48,10 @@ _NO_WAY: Final = re.compile(
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
-#: Of the true answer's words; a text much shorter is told from it by that alone.
-_LEAST: Final = 0.6
-_LEAST_NO: Final = 0.4  # what a no leaves out is seldom replaced
+#: How much of the true answer a wrong one may lack: so many words, or so large a share of it.
+_LOST_WORDS: Final = 6
+_LOST: Final = 0.4
+_LOST_BY_NO: Final = 0.6  # what a no leaves out is seldom replaced
 #: The shares of the answers with a no and with a yes that may become the other: as many of each.
 _AFFIRMED: Final = 0.8
 _DENIED: Final = 0.35
@@ -91,7 +92,7 @@ class IncorrectAnswers:
                 for option in (*options[first:], *options[:first]):
                     if affirmed and re.match("yes,", option.answer, _I):
                         continue
-                    if _is_sound(record, option.answer):
+                    if _is_sound(record, option.answer) and _is_long_enough(record, option):
                         return option
         return Failure(f"no wrong answer to a question about {ask.intent}", "nothing fits")
 
@@ -262,12 +263,18 @@ def _with_rest_of(ask: Ask, answer: str) -> str:
     return answer
 
 
+def _is_long_enough(record: Record, option: Incorrect) -> bool:
+    """Whether a wrong diagnosis is not much shorter than the truth, which alone would tell it."""
+    if record.content_type or option.harm == "outdated_knowledge":
+        return True
+    truth = len(record.clean_answer.split())
+    most = _LOST_BY_NO if re.match("no,", option.answer, _I) else _LOST
+    return truth - len(option.answer.split()) <= max(_LOST_WORDS, most * truth)
+
+
 def _is_sound(record: Record, answer: str) -> bool:
     """Whether an answer passes the checks, and says another thing than the truth's main clause."""
     truth = record.clean_answer
-    least = _LEAST_NO if re.match("no,", answer, _I) else _LEAST
-    if not record.content_type and len(answer.split()) < least * len(truth.split()):
-        return False
     if YOU.search(answer) or answer[0].isupper() != truth[0].isupper():
         return False
     if words(main_clause(first_sentence(truth))) == words(main_clause(answer)):

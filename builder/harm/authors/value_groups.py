@@ -13,6 +13,11 @@ from builder.harm.authors.tables import any_of, read_table
 _COLORS: Final = re.compile(
     r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
 )
+#: Groups whose values a later sentence may follow, unless it explains them.
+_LOOKS: Final = frozenset(
+    "color shade process relief surface thickness outline border size evenness spread hardness "
+    "fluid".split()
+)
 _EXPLAINS: Final = re.compile(
     r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
     r"|consistent|characteristic|typical|known|called|help\w*|which|making|giving)\b", re.I
@@ -87,7 +92,7 @@ def carried(piece: str, swap: Swap) -> str | None:
     related = read_table("wrong_values.yaml")["related"]
     explains = _EXPLAINS.search(piece)
     for name in swap.groups:
-        bound = explains or name.endswith("cell") or name in ("tissue", "layer", "number", "count")
+        bound = explains or name not in _LOOKS
         if bound and name in related and any_of(related[name]).search(piece):
             return None
     sites = [group for name, group in groups().items() if name.startswith("site ")]
