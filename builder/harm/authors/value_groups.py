@@ -13,6 +13,7 @@ from builder.harm.authors.tables import any_of, read_table
 _COLORS: Final = re.compile(
     r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
 )
+_REASON: Final = re.compile(r"\W*(?:due to|because|since|as a result|caused by)\b", re.I)
 #: Groups whose values a later sentence may follow, unless it explains them.
 _LOOKS: Final = frozenset(
     "color shade process relief surface thickness outline border size evenness spread hardness "
@@ -90,6 +91,8 @@ def _places_of(group: str) -> Mapping[str, tuple[int, str]]:
 def carried(piece: str, swap: Swap) -> str | None:
     """What follows a changed clause, the same values changed; None where it cannot follow that."""
     related = read_table("wrong_values.yaml")["related"]
+    if _REASON.match(piece):
+        return None
     explains = _EXPLAINS.search(piece)
     for name in swap.groups:
         bound = explains or name not in _LOOKS

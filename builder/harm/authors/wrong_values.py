@@ -67,7 +67,7 @@ _ODD: Final = re.compile(
     r"|(?:localized|clustered|focal).*(?:throughout|across|all over)"
     r"|coloration and \w+ discoloration"
     r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above"
-    r"|\bsubcutaneous epi|\bfacial .*\bscalp|\bspiny\b"
+    r"|\bsubcutaneous epi|\bfacial .*\bscalp|\bspiny\b|\b(\w+) to \4\b"
     r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
 )  # fmt: skip
 
