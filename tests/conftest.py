@@ -31,9 +31,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests go to one worker, those that open the review page to the same one: what a
-    file builds is built once, and one browser is open. (`--dist loadgroup` and its marks do not
-    group under pytest 9.2: pytest-xdist 3.8 sets an attribute that is gone.)"""
+    """A file's tests go to one worker, those that open the review page to the same one. (The marks
+    of `--dist loadgroup` group nothing under pytest 9.2: pytest-xdist sets what is gone.)"""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):  # type: ignore[misc]
