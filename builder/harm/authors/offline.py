@@ -10,16 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from string import Formatter
 from typing import Any, Final, NamedTuple, TypeVar
-
-import yaml
 
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
 from builder.harm.texts import Failure, Harm, PrivateValues, Text
-from mllmu_med.files import stable_hash
+from mllmu_med.files import packaged_yaml, stable_hash
 from mllmu_med_dataset import Record
 
 _T = TypeVar("_T")
@@ -167,7 +164,7 @@ def _topics(topics: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load(files("builder.harm.authors").joinpath(name).read_text("utf-8"))
+    return packaged_yaml("builder.harm.authors", name)
 
 
 def _fit(practice: Practice, question: str, places: Sequence[str]) -> tuple[int, int, bool]:
