@@ -15,6 +15,7 @@ import typer
 
 from eval.command_options import Data, Device, Dtype
 from mllmu_med.command_line import make_app, one_line_errors, option
+from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _train(
     if learnt and dataset.hash != learnt:
         raise UserError(
             f"{parents[-1].parent}: was trained on another dataset (hash {learnt}, that of "
-            f"{dataset.source or 'mllmu-med'} is {dataset.hash}): give --data the one it was "
+            f"{dataset.source or DEFAULT_FOLDER} is {dataset.hash}): give --data the one it was "
             "trained on, or fine-tune anew"
         )
     stack = options.stack(recipe, dataset, out.parent)

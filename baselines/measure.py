@@ -52,10 +52,10 @@ class Data:
         }
         for split, of_split in rows.items():
             if not of_split:
-                raise UserError(f"{source or 'mllmu-med'}: {config}/{split} holds no rows")
+                raise UserError(f"{source or DEFAULT_FOLDER}: {config}/{split} holds no rows")
             if all(row.answer_type == "closed" for row in of_split):
                 raise UserError(
-                    f"{source or 'mllmu-med'}: {config}/{split} holds no open question, which "
+                    f"{source or DEFAULT_FOLDER}: {config}/{split} holds no open question, which "
                     "ROUGE-1 and UES need: build a larger dataset"
                 )
         return cls(source, config, rows, DatasetImages(source, config, ()))

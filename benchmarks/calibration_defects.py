@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.calibrate.fine_tune import adapted_answers
-from builder.calibrate.rating import evidence, rate_offline
+from builder.calibrate.rating import compare, rate_offline
 from builder.core.job import Job
 from builder.core.recipe import Scenario, load_recipe
 from builder.core.stage_cache import Chain
@@ -122,7 +122,7 @@ def study(job: Job, name: str, scenario: Scenario, share: float, seed: int) -> l
         (
             planted[row.id][0] if row.id in planted else "",
             any(span.field == "answer" for span in row.pii),
-            rate_offline(evidence(row, outputs[row.id])),
+            rate_offline(compare(row, outputs[row.id])),
         )
         for row in whole
         if row.split == "candidate"

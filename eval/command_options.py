@@ -25,10 +25,6 @@ Adapters = Annotated[
 Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
 Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16, CPU: float32]")]
-Server = Annotated[
-    str | None, option("URL", "URL of an OpenAI-compatible server to query instead.", "--server")
-]
-Concurrency = Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import disk_message, refused
 from mllmu_med.image_folder import lacks_images, no_images
-from mllmu_med.schema import features
+from mllmu_med.schema import DEFAULT_FOLDER, features
 from mllmu_med_dataset import CONFIGS, SPLITS, Record, UsageError, UserError, config_name, load
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class DatasetImages(Decoded):
             with _caching():
                 table = load(name, source, forget_ratio=ratio, split=split)
             if lacks_images(table):
-                raise no_images(f"{source or 'mllmu-med'}: config {config}")
+                raise no_images(f"{source or DEFAULT_FOLDER}: config {config}")
             images = table.select_columns(["image"])
             for index, image_id in enumerate(table["image_id"]):
                 self._where.setdefault(image_id, (images, index))

@@ -68,7 +68,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
+            values[name] = group(**{part.name: values.pop(part.name) for part in fields(group)})
         try:
             command(**values)
             _flush()
@@ -99,11 +99,11 @@ def _options_of(command: Callable[..., None]) -> tuple[dict[str, Any], list[insp
             continue
         groups[name] = parameter.annotation
         hints = get_type_hints(groups[name], include_extras=True)
-        for one in fields(groups[name]):
-            default = inspect.Parameter.empty if one.default is MISSING else one.default
+        for part in fields(groups[name]):
+            default = inspect.Parameter.empty if part.default is MISSING else part.default
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(
-                inspect.Parameter(one.name, kind, default=default, annotation=hints[one.name])
+                inspect.Parameter(part.name, kind, default=default, annotation=hints[part.name])
             )
     return groups, parameters
 

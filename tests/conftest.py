@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,15 +31,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests go to one worker, those of the review page's files to the same one: what a
-    file builds is built once, and one browser is open. (`--dist loadgroup` and its marks do not
-    group under pytest 9.2: pytest-xdist 3.8 sets an attribute that is gone.)"""
+    """A file's tests go to one worker, those that open the review page to the same one. (The marks
+    of `--dist loadgroup` group nothing under pytest 9.2: pytest-xdist sets what is gone.)"""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "review page" if "review_page" in file else file
+            return "browser" if re.search("review_(page|whole)", file) else file
 
     return ByFile(config, log)
 

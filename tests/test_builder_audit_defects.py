@@ -26,7 +26,7 @@ from builder.audit import Check, run
 from builder.dataset_folder.write import MANIFEST
 from mllmu_med.llm.chat import FORMAT
 
-#: The checks of `builder.audit.pictures`.
+#: The checks of `builder.audit.image_files`.
 IMAGES = {
     "images decode",
     "image hashes match their rows",

@@ -29,7 +29,7 @@ _CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "
 
 
 def tasks(items: Iterable[Item], image_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
-    """One task an item, for `CONFIG`; `picture_uri` gives an image that Label Studio can show."""
+    """One task an item, for `CONFIG`; `image_uri` gives an image that Label Studio can show."""
     return [{"data": _data(item, image_uri(item))} for item in items]
 
 

@@ -25,11 +25,11 @@ const storage = { problem: "", savedAt: null };
 
 /** The whole state in the browser's storage; what goes wrong is shown until it works again. */
 function save() {
-  state.revision++;
-  const kept = { ...state };
+  const kept = { ...state, revision: state.revision + 1 };
   for (const name of ["decisions", "drafts", "sent", "withdrawn"]) kept[name] = [...state[name]];
   try {
     localStorage.setItem(STORE, JSON.stringify(kept));
+    state.revision = kept.revision;
     storage.problem = "";
     storage.savedAt = new Date();
   } catch (error) {
@@ -85,7 +85,7 @@ function keepDamaged(text, error) {
 addEventListener("storage", (event) => {
   if (event.key !== STORE || event.newValue === null) return;
   const kept = JSON.parse(event.newValue);
-  if ((kept.revision ?? 0) <= state.revision) return;
+  if (kept.revision < state.revision) return;
   const { at } = state;
   adopt(kept);
   state.at = at;

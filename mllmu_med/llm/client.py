@@ -91,7 +91,8 @@ class Client(Server):
         """The cache's reply to a request and its key, in the strictest form there is, or None."""
         if request.model != self.settings.model:
             raise ValueError(f"a request to {request.model}, a client of {self.settings.model}")
-        for key in dict.fromkeys(map(request.key, STRUCTURED)):  # of free text one alone
+        modes = STRUCTURED if request.schema is not None else STRUCTURED[-1:]  # free text has one
+        for key in map(request.key, modes):
             reply = self.cache.get(key)
             if reply is not None:
                 return key, reply

@@ -57,7 +57,7 @@ def command(facts: Facts) -> list[str]:
 
 
 def _walk(base: Mapping[str, Any], goal: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
-    """Dotted key -> value of all that has to be set on `base` to get `wanted`."""
+    """Dotted key -> value of all that has to be set on `base` to get `goal`."""
     for key, value in goal.items():
         was, where = base.get(key), f"{at}{key}"
         if was == value:

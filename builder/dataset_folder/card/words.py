@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from importlib import resources
 from typing import Any
+
+from mllmu_med.files import packaged_yaml
 
 
 @cache
 def words() -> dict[str, Any]:
     """The file, with the ranges that private values are taken from filled in."""
-    import yaml
-
     from builder.patients.profiles import AREA_CODES, DOMAINS, FIRST_DAY, LAST_DAY, MRN_PREFIX
 
-    text = resources.files(__package__).joinpath("words.yaml").read_text("utf-8")
-    tree: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    tree: dict[str, Any] = packaged_yaml(__package__, "words.yaml")
     taken = {"codes": len(AREA_CODES), "domains": listed(DOMAINS, "or"), "prefix": MRN_PREFIX}
     for kind, text in tree["ranges"].items():
         tree["ranges"][kind] = text.format(**taken, first=FIRST_DAY, last=LAST_DAY)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
-import yaml
-
+from builder.harm.authors.tables import read_table
 from builder.harm.texts import Field, PrivateValues, Text
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
@@ -83,7 +81,7 @@ def topic_of(record: Record) -> Topic:
     asked = f"{record.content_type}: {record.clean_question}"
     return next(
         Topic(group, label)
-        for pattern, group, label in _read()["topics"]
+        for pattern, group, label in read_table("privacy_frames.yaml")["topics"]
         if re.search(pattern, asked)
     )
 
@@ -91,7 +89,7 @@ def topic_of(record: Record) -> Topic:
 def frames(group: str, field: Field, kinds: Collection[str], clean: str, draw: Draw) -> list[Frame]:
     """The frames of a group of topics that take exactly these kinds of values around a text."""
     fits = []
-    for name, setting in _read()["settings"].items():
+    for name, setting in read_table("privacy_frames.yaml")["settings"].items():
         for text in setting[field] if group in setting["for"] else ():
             if "{answer}, " in text and re.search(r"[,.;:]", clean):
                 continue  # it goes on in the answer's own sentence
@@ -133,7 +131,7 @@ def _slots(text: str) -> list[str]:
 
 def _listed(kinds: Sequence[str], slot: str, draw: Draw) -> str:
     """Values one after the other as in a heading, or as ways to reach the patient."""
-    ways = _read()["values"]
+    ways = read_table("privacy_frames.yaml")["values"]
     if slot in ways:
         return " and ".join(draw(ways[slot][kind], kind) for kind in kinds)
     keys = ["name mrn", *kinds[2:]] if tuple(kinds[:2]) == _ID else kinds
@@ -164,7 +162,7 @@ def fill(frame: str, slots: Mapping[str, str]) -> str:
 
 def own_texts() -> list[str]:
     """All that a frame may hold besides the values and the clean text."""
-    tree = _read()
+    tree = read_table("privacy_frames.yaml")
     wordings = [label for _, _, label in tree["topics"]]
     for setting in tree["settings"].values():
         wordings += [*setting["question"], *setting["answer"]]
@@ -172,9 +170,3 @@ def own_texts() -> list[str]:
         way for ways in tree["values"].values() for options in ways.values() for way in options
     ]
     return [" ".join(_SLOT.sub(" ", wording).split()) for wording in wordings]
-
-
-@cache
-def _read() -> Any:
-    text = files("builder.harm.authors").joinpath("privacy_frames.yaml").read_text("utf-8")
-    return yaml.safe_load(text)

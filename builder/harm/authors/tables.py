@@ -1,21 +1,19 @@
-"""The tables beside this module: read by the fast parser where there is one."""
+"""The tables beside this module, and the words in them as patterns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
+from mllmu_med.files import packaged_yaml
 
 
 @cache
 def read_table(name: str) -> Any:
     """A YAML file of this folder; not to be changed, for it is read once."""
-    text = files("builder.harm.authors").joinpath(name).read_text("utf-8")
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return packaged_yaml("builder.harm.authors", name)
 
 
 def any_of(patterns: Sequence[str], *, whole_words: bool = False) -> re.Pattern[str]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from builder.ingest.phantoms.draw import Fact
+from mllmu_med.files import packaged_yaml
 
 
 @cache
 def _wordings() -> dict[str, dict[str, Any]]:
-    text = resources.files(__package__).joinpath("wordings.yaml").read_text("utf-8")
-    tree: dict[str, dict[str, Any]] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    tree: dict[str, dict[str, Any]] = packaged_yaml(__package__, "wordings.yaml")
     return tree
 
 
