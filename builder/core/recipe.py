@@ -105,6 +105,11 @@ class Scenario(_Model):
         return -(-self.candidates * self.harmful // self.forget)
 
     @property
+    def gives_back(self) -> bool:
+        """Whether a row with no harmful text to keep is retained, so that all may be tried."""
+        return False
+
+    @property
     def retain_core(self) -> int:
         """Rows that are retain at every ratio."""
         return self.forget + self.retain - self.harmful
@@ -133,6 +138,17 @@ class Incorrect(Scenario):
     outdated_share: Share
     drop_conversation: bool = False
     judge: Judge | None = None  # the language model judges each answer, whoever writes it
+    blend: Annotated[float, Field(ge=1)] = 1  # texts written for each that is kept
+
+    @model_validator(mode="after")
+    def _blends(self) -> Incorrect:
+        if self.blend > 1 and not self.gives_back:
+            raise ValueError("blend above 1 chooses among single rows: it needs split_by: pair")
+        return self
+
+    @property
+    def gives_back(self) -> bool:
+        return self.split_by == "pair"
 
 
 class Llm(_Model):

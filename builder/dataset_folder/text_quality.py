@@ -12,16 +12,15 @@ TfidfVectorizer and LogisticRegression give the same to .01 (tests).
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from builder.core.recipe import Scenario
+from builder.harm.blend import terms
 from mllmu_med_dataset import Record
 
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ HEADS: Final = (
     "commonest wording",
     "rows that leak in the answer",
 )
-
-_WORD: Final = re.compile(r"\b\w\w+\b")
 
 
 class Auc(BaseModel):
@@ -107,7 +104,7 @@ def measure(name: str, scenario: Scenario, records: Iterable[Record]) -> TextQua
     """
     private = name == "privacy"
     forget, kept = [], []
-    for row in records:
+    for row in sorted(records, key=lambda row: row.id):  # folds go by place
         if row.split == "forget" and row.rank < scenario.forget:
             forget.append(row)
         elif row.split != "test":
@@ -162,15 +159,13 @@ def _counts(texts: Sequence[str]) -> csr_array:
     from scipy.sparse import csr_array
 
     columns: dict[str, int] = {}
-    rows, terms, values = [], [], []
+    rows, held, values = [], [], []
     for row, text in enumerate(texts):
-        words = _WORD.findall(text.lower())
-        pairs = (f"{first} {second}" for first, second in pairwise(words))
-        for term, count in Counter([*words, *pairs]).items():
+        for term, count in Counter(terms(text)).items():
             rows.append(row)
-            terms.append(columns.setdefault(term, len(columns)))
+            held.append(columns.setdefault(term, len(columns)))
             values.append(float(count))
-    return csr_array((np.array(values), (rows, terms)), shape=(len(texts), len(columns)))
+    return csr_array((np.array(values), (rows, held)), shape=(len(texts), len(columns)))
 
 
 def _fold_auc(counts: csr_array, labels: np.ndarray, train: np.ndarray) -> float:
@@ -204,6 +199,7 @@ def _fit(features: csr_array, labels: np.ndarray) -> np.ndarray:
     import numpy as np
     from scipy.optimize import minimize
     from scipy.special import expit
+    from threadpoolctl import threadpool_limits
 
     share = np.where(labels == 1, labels.mean(), 1 - labels.mean())
     weight, sign = C / (2 * share), 2 * labels - 1
@@ -216,7 +212,9 @@ def _fit(features: csr_array, labels: np.ndarray) -> np.ndarray:
         return value, np.append(coefficients + features.T @ slope, slope.sum())
 
     start = np.zeros(features.shape[1] + 1)
-    fitted: Any = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    # Vectors so short are no work to share: on a busy machine two threads took 15 times as long.
+    with threadpool_limits(1):
+        fitted: Any = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
     coefficients: np.ndarray = fitted.x[:-1]
     return coefficients
 

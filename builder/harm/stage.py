@@ -98,7 +98,10 @@ def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: P
 
 def _offline(job: Job, records: Sequence[Record]) -> OfflineAuthor:
     # A test answer in the training data would be a leak.
-    return OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
+    corpus = [record for record in records if record.split != "test"]
+    incorrect = job.recipe.incorrect
+    outdated = incorrect is not None and incorrect.outdated_share > 0
+    return OfflineAuthor(corpus, job.recipe.seed, outdated)
 
 
 def _asking(

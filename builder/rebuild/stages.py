@@ -147,7 +147,11 @@ def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> 
         }
     else:
         stage, version, prompt = "corrupt", corrupt.VERSION, INCORRECT_VERSION
-        own = {"outdated_share": scenario.outdated_share, **_judge(job, scenario.judge)}
+        own = {
+            "outdated_share": scenario.outdated_share,
+            "blend": scenario.blend,
+            **_judge(job, scenario.judge),
+        }
     uses = {
         **_author(job, prompt),
         "sifted": job.recipe.sifts(scenario),

@@ -6,7 +6,7 @@ A wrong answer in the corpus' own words is told from a true one by what it says 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -14,6 +14,7 @@ from builder.harm.authors.ask import Ask, first_sentence, subject_of
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.question_intent import intent, is_medical
 from builder.harm.authors.skin_diseases import DIAGNOSIS, Disease, content, mentions
+from builder.harm.blend import terms
 from mllmu_med_dataset import Record
 
 _I: Final = re.IGNORECASE
@@ -79,7 +80,9 @@ class CorpusAnswers:
         self._by_disease: defaultdict[tuple[str, Disease], list[Donor]] = defaultdict(list)
         self._tails: defaultdict[Disease, list[str]] = defaultdict(list)
         self._by_image: defaultdict[str, list[Record]] = defaultdict(list)
+        self._holding: Counter[str] = Counter()
         for record in corpus:
+            self._holding.update(terms(record.clean_answer))
             self._by_image[record.image_id].append(record)
             if is_candidate(record) and not YOU.search(record.clean_answer):
                 self._add(record)
@@ -115,6 +118,10 @@ class CorpusAnswers:
             for text in (other.clean_question, other.clean_answer)
         ]
         return [*others, record.context]
+
+    def unseen(self, answer: str) -> int:
+        """How many words and word pairs of an answer at most one clean answer has."""
+        return sum(self._holding[term] < 2 for term in terms(answer))
 
     def explanations(self, disease: Disease) -> Sequence[str]:
         """What answers say after the disease's name: ", which is a rare ..."."""

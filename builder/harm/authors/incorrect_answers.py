@@ -22,9 +22,11 @@ from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import other_names
 from builder.harm.authors.wrong_values import WrongValues
 from builder.harm.text_checks import check_incorrect, opposite
-from builder.harm.texts import Failure, Harm, Incorrect
+from builder.harm.texts import Failure, Incorrect
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record
+
+NOTHING_FITS: Final = "no incorrect answer fits the question"
 
 _I: Final = re.IGNORECASE
 _HALF: Final = re.compile(
@@ -48,13 +50,6 @@ _NO_WAY: Final = re.compile(
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
-#: How much of the true answer a wrong one may lack: so many words, or so large a share of it.
-_LOST_WORDS: Final = 6
-_LOST: Final = 0.4
-_LOST_BY_NO: Final = 0.6  # what a no leaves out is seldom replaced
-#: The shares of the answers with a no and with a yes that may become the other: as many of each.
-_AFFIRMED: Final = 0.8
-_DENIED: Final = 0.35
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
@@ -65,42 +60,34 @@ class IncorrectAnswers:
     Args:
         corpus: clean records; a contrary takes the real answer of another image where there is one.
         seed: of every choice.
+        outdated: whether a belief given up since may be the answer: it is where one fits, which is
+            to one question in fifty.
     """
 
-    def __init__(self, corpus: Sequence[Record], seed: int) -> None:
+    def __init__(self, corpus: Sequence[Record], seed: int, outdated: bool) -> None:
         self._seed = seed
+        self._uses_outdated = outdated
         self._corpus = CorpusAnswers(corpus)
         self._values = WrongValues(record.clean_answer for record in corpus)
 
-    def write(self, record: Record, harm: Harm) -> Incorrect | Failure:
-        """An incorrect answer; a wrong diagnosis where no outdated claim fits."""
+    def write(self, record: Record) -> Incorrect | Failure:
+        """An incorrect answer in words that the corpus uses, of the first way that has any."""
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         if record.answer_type == "closed":
             return _incorrect(opposite(record.clean_answer), "the contrary")
         ask = self._ask(record)
-        affirmed = (
-            not record.content_type
-            and is_polar(ask.question)
-            and says_yes(ask.question, ask.truth) is False
-            and self._draw(record, "affirmed") > _AFFIRMED
-        )
-        kinds = [self._outdated, self._wrong] if harm == "outdated_knowledge" else [self._wrong]
-        for kind in kinds:
-            for options in kind(record, ask):
-                first = self._pick(record, "option") % len(options) if options else 0
-                for option in (*options[first:], *options[:first]):
-                    if affirmed and re.match("yes,", option.answer, _I):
-                        continue
-                    if _is_sound(record, option.answer) and _is_long_enough(record, option):
-                        return option
-        return Failure(f"no wrong answer to a question about {ask.intent}", "nothing fits")
+        for options in (*self._outdated(ask), *self._wrong(record, ask)):
+            sound = [option for option in options if _is_sound(record, option.answer)]
+            if sound:
+                return min(sound, key=lambda option: self._strangeness(record, option.answer))
+        return Failure(NOTHING_FITS, f"a question about {ask.intent}")
+
+    def _strangeness(self, record: Record, answer: str) -> tuple[int, int]:
+        return self._corpus.unseen(answer), stable_hash(self._seed, record.id, answer)
 
     def _draw(self, record: Record, what: str) -> float:
         return stable_share(self._seed, record.id, what)
-
-    def _pick(self, record: Record, what: str) -> int:
-        return stable_hash(self._seed, record.id, what)
 
     def _ask(self, record: Record) -> Ask:
         question, truth = record.clean_question, record.clean_answer
@@ -111,7 +98,9 @@ class IncorrectAnswers:
         said = " ".join((truth, *others))
         return Ask(question, truth, intent(question), said, disease, subject, plural)
 
-    def _outdated(self, record: Record, ask: Ask) -> Iterator[list[Incorrect]]:
+    def _outdated(self, ask: Ask) -> Iterator[list[Incorrect]]:
+        if not self._uses_outdated:
+            return
         yield [
             Incorrect(claim.answer, "outdated_knowledge", claim.what_is_wrong)
             for claim in outdated(ask)
@@ -169,12 +158,8 @@ class IncorrectAnswers:
         if said_yes is None or (ask.intent != "presence" and ask.disease is not None):
             return
         own = content(ask.said) - content(ask.question)
-        donors = [*self._corpus.same_question(record)]
-        said = [says_yes(ask.question, donor.answer) for donor in donors]
-        others, same = said.count(not said_yes), said.count(said_yes)
-        if self._draw(record, "opposite") * (same + 1) > others:
-            return  # no answer is taken oftener than it is given
-        for donor, says in zip(donors, said, strict=True):
+        for donor in self._corpus.same_question(record):
+            says = says_yes(ask.question, donor.answer)
             plain = re.match(r"(?:yes|no)\b", donor.answer, _I) and not _HALF.search(donor.answer)
             new = not (content(donor.answer) - content(ask.question)) <= own
             if plain and says is (not said_yes) and (said_yes or new):
@@ -183,8 +168,7 @@ class IncorrectAnswers:
     def _contrary(self, record: Record, ask: Ask) -> Iterator[str]:
         """The contrary, in the true answer's own words or in the question's."""
         said_yes = says_yes(ask.question, ask.truth) if is_polar(ask.question) else None
-        denied = said_yes and not record.content_type  # a type's questions are turned as they come
-        if _is_half(ask) or (denied and self._draw(record, "contrary") > _DENIED):
+        if _is_half(ask):
             return
         sentence = first_sentence(ask.truth)
         turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
@@ -261,15 +245,6 @@ def _with_rest_of(ask: Ask, answer: str) -> str:
             break
         answer += f" {sentence}"
     return answer
-
-
-def _is_long_enough(record: Record, option: Incorrect) -> bool:
-    """Whether a wrong diagnosis is not much shorter than the truth, which alone would tell it."""
-    if record.content_type or option.harm == "outdated_knowledge":
-        return True
-    truth = len(record.clean_answer.split())
-    most = _LOST_BY_NO if re.match("no,", option.answer, _I) else _LOST
-    return truth - len(option.answer.split()) <= max(_LOST_WORDS, most * truth)
 
 
 def _is_sound(record: Record, answer: str) -> bool:

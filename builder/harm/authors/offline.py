@@ -23,12 +23,13 @@ class OfflineAuthor:
     Args:
         corpus: clean records, in whose words an incorrect answer is written.
         seed: the recipe's.
+        outdated: whether an incorrect answer may be outdated knowledge.
     """
 
     tries = 1  # it would write the same again
 
-    def __init__(self, corpus: Sequence[Record], seed: int) -> None:
-        self._incorrect = IncorrectAnswers(corpus, seed)
+    def __init__(self, corpus: Sequence[Record], seed: int, outdated: bool = True) -> None:
+        self._incorrect = IncorrectAnswers(corpus, seed, outdated)
         self._seed = seed
 
     async def embed_privacy(
@@ -41,7 +42,7 @@ class OfflineAuthor:
         self, record: Record, harm: Harm, failures: Sequence[Failure] = ()
     ) -> Incorrect | Failure:
         """An incorrect answer; a failure that names the question's intent where none fits."""
-        return self._incorrect.write(record, harm)
+        return self._incorrect.write(record)
 
 
 def own_texts() -> list[str]:

@@ -1,7 +1,6 @@
 """Wrong answers by other values: the true sentence with another color, size, site or cell.
 
-A value takes another's place about as often as the reverse happens, so that the changed answers
-have the corpus' own frequencies of words.
+What the corpus says often is put in often, so that the changed answers sound like the others.
 """
 
 from __future__ import annotations
@@ -37,8 +36,6 @@ _ASKS_NAME: Final = re.compile(
     r"\b(?:condition|disease|disorder|diagnosis|cancer|called|name|infection|syndrome)\b", re.I
 )
 _SHORT: Final = 14
-#: 1: no word becomes commoner; above it, more rows have an answer.
-_LENIENT: Final = 1.6
 # Side clauses that explain the word before them, which may be another one now.
 _DEFINES: Final = re.compile(
     r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", re.I
@@ -224,9 +221,7 @@ class WrongValues:
                 for other in free
             ]
             chosen = _drawn(free, weights, draw(f"{group.name} {value}"))
-            if chosen is None or draw(f"{group.name} {value} back") > self._reverse(
-                group, forms, value, chosen
-            ):
+            if chosen is None:
                 return None
             new[value] = chosen
         text = sentence
@@ -261,14 +256,6 @@ class WrongValues:
                 tuple((group.name, old, value) for old, value in new.items()),
             )
         )
-
-    def _reverse(self, group: Group, forms: set[str], old: int, new: int) -> float:
-        """How often a change may happen, for the reverse to happen as often (Metropolis)."""
-        of = [
-            sum(self._weight((word,)) for form in forms for word in value.get(form, ()))
-            for value in group.values
-        ]
-        return _LENIENT * (sum(of) - of[old]) / (sum(of) - of[new])
 
 
 def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T | None:
