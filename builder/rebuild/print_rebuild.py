@@ -102,7 +102,7 @@ def print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> N
 
 
 def _print_tried(console: Console, counts: Mapping[str, int]) -> None:
-    """What the rows ask for of which an incorrect answer was to be written, and how many got one."""
+    """By what is asked: of how many rows an incorrect answer was sought, and of how many found."""
     table = make_table("asked about", "#rows tried", "#written", "#share")
     tried = {note.removeprefix(TRIED): n for note, n in counts.items() if note.startswith(TRIED)}
     for about, rows in sorted(tried.items(), key=lambda item: -item[1]):
