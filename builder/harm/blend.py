@@ -15,7 +15,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from builder.harm.authors.question_intent import intent
 from mllmu_med_dataset import Record
+
+#: Times its share of what is asked that an intent may have; twice is the goal, and ratings and
+#: people choose once more.
+MOST: Final = 1.7
 
 _WORD: Final = re.compile(r"\b\w\w+\b")
 
@@ -26,8 +31,11 @@ def terms(text: str) -> list[str]:
     return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
 
 
-def least_telling(written: Sequence[Record], keep: int) -> frozenset[str]:
+def least_telling(written: Sequence[Record], keep: int, asked: Sequence[str]) -> frozenset[str]:
     """The ids of `keep` harmful records: of each kind of harm those that tell least.
+
+    What asks for one thing, such as a color, gets at most 1.7 times its share of the questions
+    `asked`, unless too few others were written: colors are the easiest to change unseen.
 
     A record tells by the sum of the log-odds of the terms that only its harmful answer has, less
     that of the terms that only its clean one has, over the root of how many terms there are.
@@ -46,4 +54,14 @@ def least_telling(written: Sequence[Record], keep: int) -> frozenset[str]:
         for rows in by_harm.values()
         for place, (_, row) in enumerate(sorted(rows))
     ]
-    return frozenset(row for _, row in sorted(places)[:keep])
+    shares = Counter(map(intent, asked))
+    most = {about: MOST * keep * n / shares.total() for about, n in shares.items()}
+    questions = {row.id: row.clean_question for row in written}
+    taken: Counter[str] = Counter()
+    within: list[str] = []
+    beyond: list[str] = []
+    for _, key in sorted(places):
+        about = intent(questions[key])
+        taken[about] += 1
+        (within if taken[about] <= most.get(about, 0) else beyond).append(key)
+    return frozenset([*within, *beyond][:keep])

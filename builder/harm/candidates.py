@@ -157,7 +157,8 @@ async def write_candidates(
                 count(Written(Drop.of(result, f"failed check: {repeats.name}"), (repeats.name,)))
     if scenario.gives_back:
         texts = [result for result in results.values() if isinstance(result, Record)]
-        kept = least_telling(texts, _to_keep(scenario, sifted))
+        asked = [record.clean_question for record in everyone if record.split == "candidate"]
+        kept = least_telling(texts, _to_keep(scenario, sifted), asked)
         rejected |= _by_intent(everyone, results)
         return [_kept_or_clean(record, results, kept) for record in everyone], rejected
     for record in waiting:

@@ -46,7 +46,7 @@ def _of(disease: Disease, intent: str) -> list[Mapping[str, Any]]:
 def outdated(ask: Ask) -> Iterator[Wrong]:
     """Claims that answer the question about its disease."""
     if ask.disease is None or re.search(
-        r"\b(?:was|were|did|other|alternative)\b|^(?:Why|How does|How do)\b", ask.question
+        r"\b(?:was|were|did|other|alternative|home)\b|^(?:Why|How does|How do)\b", ask.question
     ):
         return
     polar = is_polar(ask.question)
