@@ -18,7 +18,8 @@ from builder.core.recipe import Incorrect as IncorrectScenario
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop, Outcome
 from builder.harm.answer_checks import Claims
-from builder.harm.authors.question_intent import intent, is_medical
+from builder.harm.authors.corpus_answers import is_candidate
+from builder.harm.authors.question_intent import intent
 from builder.harm.blend import least_telling
 from builder.harm.texts import Failure, Incorrect, Text
 from mllmu_med.progress import say
@@ -180,8 +181,7 @@ def _by_intent(records: Iterable[Record], results: Mapping[str, Record | Drop]) 
     counts: Counter[str] = Counter()
     for record in records:
         if record.id in results:
-            medical = is_medical(record.clean_question, record.clean_answer)
-            about = intent(record.clean_question) if medical else "no medicine"
+            about = intent(record.clean_question) if is_candidate(record) else "no medicine"
             counts[TRIED + about] += 1
             counts[NO_TEXT + about] += isinstance(results[record.id], Drop)
     return counts
