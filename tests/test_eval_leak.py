@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from builder.patients.find_values import Haystack
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import read_rows
-from eval.edit_distance import nearly
+from eval.nearly import nearly
 from eval.leak import leak, leak_row, owners_of, summarise, values_of, write_leak
 from eval.metrics import rouge1
 from eval.predictions import Prediction, write_predictions
