@@ -281,20 +281,21 @@ def test_a_model_that_learnt_everything_and_one_that_learnt_nothing(
         assert some["rows"]["exact"] == some["values"]["exact"] == some["persons"]["exact"] == 1
     apart = found["question_only"]["any_way"]
     assert apart["values"]["exact"] == 1
-    rows_n, values_n = (
-        {
-            (row["id"], v["in"], *((v["kind"], v["value"]) if part else ()))
+    for shares, place in ((found["any_way"], "answer"), (apart, "question")):
+        counted = {
+            (row["id"], v["kind"], v["value"])
             for row in rows
             for v in row["values"]
+            if v["in"] == place
         }
-        for part in (0, 1)
-    )
-    for shares, place in ((found["any_way"], "answer"), (apart, "question")):
-        for counted, part in ((rows_n, "rows"), (values_n, "values")):
-            assert shares[part]["n"] == sum(key[1] == place for key in counted) > 10
+        assert shares["values"]["n"] == len(counted)
+        assert shares["rows"]["n"] == len({row_id for row_id, _, _ in counted})
     assert len({row["id"] for row in rows}) == 35
-    assert found["any_way"]["values"]["chance"]["n"] == 5 * found["any_way"]["values"]["n"]
-    assert found["any_way"]["values"]["chance"]["normalised"] == 0
+    values = found["any_way"]["values"]
+    assert (
+        4 * values["n"] < values["chance"]["n"] <= DRAWS * values["n"]
+    )  # few patients have a kind
+    assert values["chance"]["normalised"] == 0
     write_leak(tmp_path, found, rows)
     lines = (tmp_path / "leak.rows.jsonl").read_text("utf-8").splitlines()
     again = summarise([json.loads(line) for line in lines])
