@@ -142,8 +142,9 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
         for person, kinds in summary["by_person"].items()
         if any(kinds.values())
     }
+    known = summary["by_person"]
     out.print(
-        f"\n{len(exposed):,} of {len(summary['by_person']):,} patients are exposed (values of answers and questions)"
+        f"\n{len(exposed):,} of {len(known):,} patients are exposed (values in answers and questions)"
     )
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
         out.print(f"  {escape(person)}: {', '.join(kinds)}")
