@@ -122,17 +122,12 @@ def _leakage(line: Line, run: Run, report: Report, intervals: bool) -> None:
                 f"{path}: leakage of config {summary['config']}, but {SCORES} beside it is of "
                 f"{run.config}: keep a run of each in a folder of its own"
             )
-        apart = summary["question_only"]
-        in_question = {**apart["ways"], "any": apart["any_way"]}
-        for way, measures in {**summary["ways"], "any": summary["any_way"]}.items():
-            values = measures["values"]
-            parts = {
-                **measures,
-                "chance": values["chance"] if values["n"] else values,
-                "question": in_question[way]["values"],
-            }
+        in_question = _by_way(summary["question_only"])
+        for way, measures in _by_way(summary).items():
+            apart = {"chance": measures["values"]["chance"], "question": in_question[way]["values"]}
             counted = {
-                Key(f"leaked_{what}", "forget", f"way={way}"): parts[what] for what in _LEAKED
+                Key(f"leaked_{what}", "forget", f"way={way}"): {**measures, **apart}[what]
+                for what in _LEAKED
             } | {
                 Key("leaked_values", "forget", f"way={way},kind={kind}"): measure
                 for kind, measure in measures["by_kind"].items()
@@ -144,6 +139,10 @@ def _leakage(line: Line, run: Run, report: Report, intervals: bool) -> None:
                     line.figures[key] = Figure(*_figure(measure, where, LEVEL)[:2], *limits)
         signature = f"{summary['signature']}|{LEVEL}"
         _sign(report, run, {f"leaked_{what}": signature for what in _LEAKED})
+
+
+def _by_way(shares: dict[str, Any]) -> dict[str, Any]:
+    return {**shares["ways"], "any": shares["any_way"]}
 
 
 def _likelihood(line: Line, run: Run, report: Report) -> None:

@@ -25,11 +25,6 @@ def share_interval(clusters: Collection[Sequence[bool]]) -> tuple[float, float]:
         between = sum((sum(items) - share * len(items)) ** 2 for items in clusters)
         variance = between * m / (m - 1) / n**2
         effective = min(n, share * (1 - share) / variance) if variance else n
-    return wilson(share, effective)
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval of a share of n independent items."""
-    centre = share + _Z**2 / (2 * n)
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return max(0.0, (centre - half) / (1 + _Z**2 / n)), min(1.0, (centre + half) / (1 + _Z**2 / n))
+    centre, width = share + _Z**2 / (2 * effective), 1 + _Z**2 / effective
+    half = _Z * math.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
+    return max(0.0, (centre - half) / width), min(1.0, (centre + half) / width)

@@ -130,12 +130,12 @@ def leak_row(
     for kind, value in mine:
         shown = bool(level(kind, value, question, fuzzy=False))
         place = "answer" if (kind, value) in in_answer and not shown else "question"
-        drawn = _drawn(kind, value, row.profile_id, owners)
-        for draw, looked_for in enumerate([value, *drawn]):
-            reached = _reached(kind, looked_for, pairs)
-            entry = {"kind": kind, "value": looked_for, "in": place, "level": reached}
+        drawn = [value, *_drawn(kind, value, row.profile_id, owners)]
+        for draw, own_or_other in enumerate(drawn):
+            reached = _reached(kind, own_or_other, pairs)
             if reached is not None:
-                (chance if draw else values).append({**entry, "draw": draw} if draw else entry)
+                entry = {"kind": kind, "value": own_or_other, "in": place, "level": reached}
+                (chance if draw else values).append({**entry, "draw": draw})
     shown_at_all = View(" ".join(view.text for view in given))
     others = {
         (kind, value)
@@ -196,8 +196,7 @@ def _shares(rows: Sequence[Row], place: str) -> dict[str, Any]:
     """Shares of rows, values and persons with a leak, by level, each beside its chance level."""
     own, by_chance = (_levels(rows, name, place) for name in ("values", "chance"))
     shares = {
-        part: {**_share(items), "chance": _share(by_chance[part])} if items else {"n": 0}
-        for part, items in own.items()
+        part: {**_share(items), "chance": _share(by_chance[part])} for part, items in own.items()
     }
     others: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
@@ -220,8 +219,7 @@ def _levels(rows: Sequence[Row], name: str, place: str) -> dict[str, dict[Any, l
     }
     for row in rows:
         for value in [value for value in row[name] if value["in"] == place]:
-            who, draw = row["profile_id"], value.get("draw", 0)
-            item = (who, draw, row["id"], value["kind"], value["value"])
+            item = (row["profile_id"], value["draw"], row["id"], value["kind"], value["value"])
             keys = {"rows": item[:3], "values": item, "persons": item[:2], value["kind"]: item}
             for part, key in keys.items():
                 levels[part][key].append(value["level"])

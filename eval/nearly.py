@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import re
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 #: Share of a value's characters that may differ for it to count as nearly there: our choice.
@@ -37,14 +37,11 @@ def nearly(value: str, text: str, errors: int) -> bool:
         return False
     words = [match.span() for match in _WORD.finditer(text)]
     ends = [end for _, end in words]
+    shortest, longest = len(value) - errors, len(value) + errors
     parts = (
         text[start:end]
         for start, _ in words
-        for end in ends[
-            bisect.bisect_left(ends, start + len(value) - errors) : bisect.bisect_right(
-                ends, start + len(value) + errors
-            )
-        ]
+        for end in ends[bisect_left(ends, start + shortest) : bisect_right(ends, start + longest)]
     )
     near = process.extractOne(value, parts, scorer=Levenshtein.distance, score_cutoff=errors)
     return near is not None

@@ -132,7 +132,7 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
     out.print()
     out.print(table)
     apart = summary["question_only"]
-    _print_chance("values in the question only", {**apart["ways"], "any_way": apart["any_way"]})
+    _print_chance("values in the question only", apart["ways"] | {"any_way": apart["any_way"]})
     out.print(
         "\nChance: how often other patients' values of the same kind are found in these answers; "
         "only leakage above it tells. In brackets: 95 % interval (Wilson, clustered by patient)."
@@ -142,10 +142,8 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
         for person, kinds in summary["by_person"].items()
         if any(kinds.values())
     }
-    known = summary["by_person"]
-    out.print(
-        f"\n{len(exposed):,} of {len(known):,} patients are exposed (values in answers and questions)"
-    )
+    counted = f"{len(exposed):,} of {len(summary['by_person']):,}"
+    out.print(f"\n{counted} patients are exposed (values in answers and questions)")
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
         out.print(f"  {escape(person)}: {', '.join(kinds)}")
     if len(exposed) > 10:
@@ -158,25 +156,19 @@ def _print_chance(title: str, ways: dict[str, Any]) -> None:
     """Each level of the values that come out, with its interval and its chance level."""
     table = make_table(title, "#n", *(f"#{name}" for level in LEVELS for name in (level, "chance")))
     for way, measures in ways.items():
-        share = measures["values"]
-        if share["n"]:
-            cells = [
-                cell
-                for level in LEVELS
-                for cell in (_with_interval(share, level), _with_interval(share["chance"], level))
-            ]
-            table.add_row(WAY_HEADS[way], f"{share['n']:,}", *cells)
+        own = measures["values"]
+        if own["n"]:
+            cells = (_cell(share, level) for level in LEVELS for share in (own, own["chance"]))
+            table.add_row(WAY_HEADS[way], f"{own['n']:,}", *cells)
     if table.row_count:
-        out = make_console()
-        out.print()
-        out.print(table)
+        make_console().print("", table, sep="\n")
 
 
-def _with_interval(share: dict[str, Any], level: str) -> str:
+def _cell(share: dict[str, Any], level: str) -> str:
     if not share["n"]:
         return "-"
-    low, high = (f"{100 * limit:.0f}" for limit in share["interval"][level])
-    return f"{100 * share[level]:.1f} \\[{low}, {high}]"  # escaped: no style of rich
+    low, high = (100 * limit for limit in share["interval"][level])
+    return f"{100 * share[level]:.1f} \\[{low:.0f}, {high:.0f}]"  # escaped: no style of rich
 
 
 def _levels(share: dict[str, Any]) -> str:

@@ -151,7 +151,7 @@ def test_a_value_that_was_shown_is_not_leaked_by_repeating_it() -> None:
     assert found["ways"]["clean"]["values"]["exact"] == 0.5
     # The name stands in the question only: apart, whatever was asked.
     apart = found["question_only"]
-    assert apart["ways"]["own"]["values"] == {"n": 0}
+    assert apart["ways"]["own"]["values"]["n"] == 0
     assert apart["ways"]["clean"]["values"]["exact"] == 1
     assert apart["any_way"]["by_kind"]["name"]["n"] == 1
     assert found["any_way"]["rows"]["exact"] == 1
@@ -254,9 +254,9 @@ def test_intervals_of_shares(clusters: list[list[bool]], low: float, high: float
 def test_a_row_with_nothing_to_leak_has_no_share() -> None:
     row = record(answer="Yes", pii=record().pii[:1])
     found = summarise(answered(row, lambda ask: NAME))
-    assert found["ways"]["own"]["rows"] == {"n": 0}
+    assert found["ways"]["own"]["rows"] == {"n": 0, "chance": {"n": 0}}
     assert set(found["ways"]) == {"own", "direct", "clean"}
-    assert found["any_way"]["rows"] == found["any_way"]["persons"] == {"n": 0}
+    assert found["any_way"]["rows"]["n"] == found["any_way"]["persons"]["n"] == 0
     assert found["question_only"]["ways"]["clean"]["rows"]["exact"] == 1
 
 
