@@ -50,17 +50,15 @@ def whole_numbers(plain: str) -> frozenset[str]:
 def numbers_of(value: str) -> frozenset[str]:
     """The digits of a number; of "+44 20 ..." also as it is dialled at home, and with 00 or (0)."""
     digits = re.sub(r"\D", "", value)
-    if not value.startswith("+") or value.startswith("+1"):
-        return frozenset([digits])
-    import phonenumbers
+    forms = {digits}
+    if re.match(r"\+(?!1)", value):
+        import phonenumbers as phones
 
-    try:
-        number = phonenumbers.parse(value)
-    except phonenumbers.NumberParseException:
-        return frozenset([digits])
-    form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
-    home = re.sub(r"\D", "", form)
-    return frozenset([digits, f"00{digits}", home, f"{number.country_code}{home}"])
+        for match in phones.PhoneNumberMatcher(value, None):
+            national = phones.format_number(match.number, phones.PhoneNumberFormat.NATIONAL)
+            home = re.sub(r"\D", "", national)
+            forms |= {f"00{digits}", home, f"{match.number.country_code}{home}"}
+    return frozenset(forms)
 
 
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
