@@ -18,7 +18,7 @@ _DIGITS: Final = {
 } | {"oh": "0"}
 _LIST_NUMBER: Final = re.compile(r"\s*[1-9]\d?[.)]\s*")
 #: What may stand between the groups of digits of one number.
-_BETWEEN: Final = re.compile(r"[\s().,+/_*\-‐-―−]*")
+_BETWEEN: Final = re.compile(r"[\s()\[\].,+/_*\-‐-―−]*")
 _AREA_CODE: Final = re.compile(
     r"\barea code\W*(?:is\W+)?(\d{3})\W+(?:[a-z]+\W+){0,5}(?=\d{3}\W?\d{4}\b)"
 )
