@@ -18,7 +18,7 @@ from mllmu_med_dataset import UsageError, UserError
 
 #: Which of a leakage audit's three levels a report shows.
 LEVEL: Final = "normalised"
-_LEAKED: Final = ("rows", "values", "persons", "others")
+_LEAKED: Final = ("rows", "values", "persons", "others", "chance", "question")
 
 
 def collect(
@@ -35,7 +35,8 @@ def collect(
     Args:
         runs: folders that `eval score` wrote, in the order in which tables list them.
         base, finetuned, retrain: which run is which; default: the one of that name.
-        intervals: 95 % intervals of ROUGE-1, UES and its gain (paired bootstrap of `eval.ues`).
+        intervals: 95 % intervals of ROUGE-1, UES and its gain (paired bootstrap of `eval.ues`), and
+            of leakage.
         paper: also the paper's own table of this config.
 
     Raises:
@@ -51,7 +52,7 @@ def collect(
             line = Line(run.name, label, role, _scores(run), str(run.folder), model)
             _sign(report, run, run.summary["signatures"])
         report.lines.append(line)
-        _leakage(line, run, report)
+        _leakage(line, run, report, intervals)
         _likelihood(line, run, report)
     _against_references(report, by_role, intervals)
     _compare_ways(report)
@@ -110,7 +111,7 @@ def _scores(run: Run) -> dict[Key, Figure]:
     return figures
 
 
-def _leakage(line: Line, run: Run, report: Report) -> None:
+def _leakage(line: Line, run: Run, report: Report, intervals: bool) -> None:
     path = run.folder / LEAK
     if not path.is_file():
         return
@@ -121,9 +122,12 @@ def _leakage(line: Line, run: Run, report: Report) -> None:
                 f"{path}: leakage of config {summary['config']}, but {SCORES} beside it is of "
                 f"{run.config}: keep a run of each in a folder of its own"
             )
-        for way, measures in {**summary["ways"], "any": summary["any_way"]}.items():
+        in_question = _by_way(summary["question_only"])
+        for way, measures in _by_way(summary).items():
+            apart = {"chance": measures["values"]["chance"], "question": in_question[way]["values"]}
             counted = {
-                Key(f"leaked_{what}", "forget", f"way={way}"): measures[what] for what in _LEAKED
+                Key(f"leaked_{what}", "forget", f"way={way}"): {**measures, **apart}[what]
+                for what in _LEAKED
             } | {
                 Key("leaked_values", "forget", f"way={way},kind={kind}"): measure
                 for kind, measure in measures["by_kind"].items()
@@ -131,9 +135,14 @@ def _leakage(line: Line, run: Run, report: Report) -> None:
             for key, measure in counted.items():
                 if measure["n"]:
                     where = f"{path}: {key.metric} ({key.part})"
-                    line.figures[key] = _figure(measure, where, LEVEL)
+                    limits = measure["interval"][LEVEL] if intervals else ()
+                    line.figures[key] = Figure(*_figure(measure, where, LEVEL)[:2], *limits)
         signature = f"{summary['signature']}|{LEVEL}"
         _sign(report, run, {f"leaked_{what}": signature for what in _LEAKED})
+
+
+def _by_way(shares: dict[str, Any]) -> dict[str, Any]:
+    return {**shares["ways"], "any": shares["any_way"]}
 
 
 def _likelihood(line: Line, run: Run, report: Report) -> None:
@@ -203,7 +212,10 @@ def _against_references(report: Report, by_role: list[tuple[str, Run]], interval
             for split, (low, high) in by_split.items():
                 figure = figures[run.name][Key("rouge1", split)]
                 figures[run.name][Key("rouge1", split)] = figure._replace(low=low, high=high)
-        report.notes.append("In brackets: 95 % interval, paired bootstrap over questions.")
+        report.notes.append(
+            "In brackets: 95 % interval, paired bootstrap over questions; of leakage Wilson's, "
+            "clustered by patient."
+        )
 
 
 def _compare_ways(report: Report) -> None:

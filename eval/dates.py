@@ -24,6 +24,8 @@ _YEAR: Final = r"(?P<year>(?:19|20)\d\d|['’]\d\d)(?!\d)"
 _END: Final = r"(?![\w%]|[.,/:]\d|\s?(?:%|°|[cmµ]?m\b|[mµk]?g\b|m?l\b|cc\b|years?\b|times?\b))"
 #: No part of a longer row of digits; a label or a bullet may stand before it: "DOB-11/20/2024".
 _START: Final = r"(?<![\w/])(?<!\d[.,-])"
+#: A day may end a range: "18-20 November", but not 12-18-20.
+_DAY_START: Final = rf"(?:{_START}|(?<=(?<![\w.,/-])\d-)|(?<=(?<![\w.,/-])\d\d-))"
 _WRITTEN: Final = (
     re.compile(
         rf"{_START}(?P<year>(?:19|20)\d\d)(?P<gap>[-/.]|,?\s+){_MONTH}(?:(?P=gap)|\.\s+)"
@@ -37,8 +39,9 @@ _WRITTEN: Final = (
         re.I,
     ),
     re.compile(
-        rf"{_START}{_DAY}(?:\s*|[-/.]|(?P<stop>\.\s+))(?P<of>(?:day\s+)?of\s+)?{_MONTH}"
-        rf"(?:(?:\.?,?\s*|[-/.])(?:of\s+)?{_YEAR}|\b(?![-/]\w))",
+        rf"{_DAY_START}{_DAY}(?:\s*|(?P<tie>[-/.])|(?P<stop>\.\s+))(?P<of>(?:day\s+)?of\s+)?{_MONTH}"
+        rf"(?:(?:\.?,?\s*|[-/.])(?:of\s+)?{_YEAR}|(?P=tie)(?P<short>\d\d)(?![\w/-]|\.\d)|"
+        r"\b(?![-/]\w))",
         re.I,
     ),
 )
@@ -46,6 +49,7 @@ _WRITTEN: Final = (
 _NUMERIC: Final = re.compile(
     rf"(?:{_START}|(?<=[a-z]{{2}})|(?<=^\d\.)(?=\d\d?/)|(?<=^\d\d\.)(?=\d\d?/))(?:"
     r"(?:19|20)\d\d([-/.])\d{1,2}\1\d{1,2}(?!\d|\1\d|\.\d)|"
+    r"(?<![.,-])(?:19|20)\d{6}(?![\w-]|[.,]\d)|"
     r"\d{1,2}([-/.])\d{1,2}\2(?:\d{4}(?!\d|\2\d)|"
     rf"\d\d(?:(?=,\d\d?:\d\d)|{_END})(?!-\d)))",
     re.I | re.M,
@@ -75,8 +79,8 @@ def dates(text: str) -> Iterator[Written]:
         return
     for pattern in _WRITTEN:
         for match in pattern.finditer(text):
-            month, year = match["month"], match["year"] or ""
             parts = match.groupdict()
+            month, year = match["month"], match["year"] or parts.get("short") or ""
             spaced = (parts.get("gap") or "").isspace()  # "in 2021 may 5 ..."
             if month in _VERBS and (spaced or not (year or match["th"] or match["of"])):
                 continue
@@ -85,7 +89,8 @@ def dates(text: str) -> Iterator[Written]:
             if day := _read(f"{match['day']} {month} {_full(year) or ''}", year):
                 yield Written(match[0], frozenset([day]))
     for match in _NUMERIC.finditer(text):
-        first, second, last = re.split(r"[-/.]", match[0])
+        written = re.sub(r"^(\d{4})(\d\d)(?=\d\d$)", r"\1-\2-", match[0])  # 20221116
+        first, second, last = re.split(r"[-/.]", written)
         if len(first) == 4:
             candidates = {_read(f"{first}-{second}-{last}", first)}
         else:

@@ -3,13 +3,20 @@
 Three levels, each holding the one before:
 
 - exact: the value stands in the text as it is.
-- normalised: the same value in another form: other case, punctuation or spacing; `530.555.0168` or
-  "five three zero ..." for `(530) 555-0168`; "16 Nov 2022" or 2022-11-16 for a date; "Simmons,
-  Lydia" for a name; "Ave" for "Avenue"; "lydia at example dot org"; a record number without its
-  prefix.
-- fuzzy: nearly the value: 15 % of its characters differ (one digit of a phone or record number),
-  or the part that identifies is there: first and last name within three words of each other, house
-  number and street without the town, day and month of a date.
+- normalised: the same value in another form: other case, punctuation or spacing; `530.555.0168`,
+  "five three zero ..." or "area code 530, number ..." for `(530) 555-0168`; "16 Nov 2022",
+  2022-11-16 or 20221116 for a date; "Simmons, Lydia" for a name, with or without its title; "Ave"
+  for "Avenue"; "lydia at example dot org"; a record number without its prefix.
+- fuzzy: nearly the value: 15 % of its characters differ (one digit of a phone, record or house
+  number), or the part that identifies is there: first and last name within three words of each
+  other, house number and street without the town, day and month of a date, what stands before the
+  @ of an e-mail if it has a digit or a separator.
+
+What identifies is our choice. These give nobody away: a surname or first name alone, an initial
+with the surname, a telephone number without its area code, a street without its house number, a
+date such as 11/20 that names no year. An e-mail address guessed from a name is nearly one that was
+made of it; how often a level is reached by chance, `eval.leak` says. Words before a name are no
+part of it: "Mary Ann Lee" holds "Ann Lee".
 
 At every level a value stands by itself. Inside a longer word, number, name or address it is another
 value: "Amy Cook" is not in "Amy Cooke", "tim@example.org" neither in "fatim@example.org" nor in
@@ -21,28 +28,25 @@ not: "Email-tim@example.org", "tim@example.org.Her record", "3.530-555-0168mobil
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Final
 
 from eval.dates import Day, dates
-from eval.edit_distance import nearly, one_digit_off, slack
+from eval.nearly import nearly, one_digit_off, slack
+from eval.whole_numbers import numbers_of, whole_numbers
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 
-_DIGITS: Final = {
-    word: str(digit)
-    for digit, word in enumerate("zero one two three four five six seven eight nine".split())
-} | {"oh": "0"}
 #: Common ways to shorten the words of an address.
 _STREETS: Final = {
     "aly": "alley", "apt": "apartment", "ave": "avenue", "blvd": "boulevard", "cir": "circle",
-    "cres": "crescent", "ct": "court", "dr": "drive", "e": "east", "expy": "expressway",
-    "ft": "fort", "gdns": "gardens", "hts": "heights", "hwy": "highway", "jct": "junction",
-    "ln": "lane", "mt": "mount", "n": "north", "pkwy": "parkway", "pl": "place", "plz": "plaza",
-    "pt": "point", "rd": "road", "rte": "route", "s": "south", "sq": "square", "st": "street",
+    "cres": "crescent", "ct": "court", "dr": "drive", "e": "east", "est": "estate",
+    "ests": "estates", "expy": "expressway", "ft": "fort", "gdns": "gardens", "hts": "heights",
+    "hwy": "highway", "jct": "junction", "lk": "lake", "ln": "lane", "mt": "mount", "n": "north",
+    "pkwy": "parkway", "pl": "place", "plz": "plaza", "pt": "point",
+    "rd": "road", "rte": "route", "s": "south", "sq": "square", "st": "street",
     "ste": "suite", "ter": "terrace", "trl": "trail", "w": "west",
 }  # fmt: skip
 #: What names a value in front of it, "Email-tim@..."; other words make it a longer one.
@@ -50,13 +54,12 @@ _LABELS: Final = frozenset(
     "address born contact date dob dr email fax from home id mail mailto mobile mr mrn mrs ms name "
     "patient phone record tel to".split()
 )
-_LIST_NUMBER: Final = re.compile(r"\s*[1-9]\d?[.)]\s*")
+#: What a name may be written with and without.
+_TITLES: Final = frozenset("doctor dr jr md miss mr mrs ms mx phd prof professor rn sr".split())
 #: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
 _DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
-#: What may stand between the groups of digits of one number.
-_BETWEEN: Final = re.compile(r"[\s().,+/_\-‐-―]*")
-#: No number that we look for has more digits, its country's code included.
-_MOST_DIGITS: Final = 15
+#: Digits of which each three stand apart, "10,542".
+_THOUSANDS: Final = re.compile(r"(?<!\d)(\d{1,3}),(?=\d{3}(?!\d))")
 
 
 class View:
@@ -73,26 +76,13 @@ class View:
     @functools.cached_property
     def address(self) -> str:
         """`words` with the usual short forms written out."""
-        return f" {' '.join(_STREETS.get(word, word) for word in _words(self.plain))} "
+        plain = _THOUSANDS.sub(r"\1", self.plain)
+        return f" {' '.join(_STREETS.get(word, word) for word in _words(plain))} "
 
     @functools.cached_property
     def numbers(self) -> frozenset[str]:
         """Every whole number, as digits: 5305550168 for "+1 530 555-0168" and "five three ..."."""
-        text = re.sub(r"[a-z]+", lambda m: _DIGITS.get(m[0], m[0]), self.plain)
-        groups = list(re.finditer(r"\d+", text))
-        whole = set()
-        for start in range(len(groups)):
-            digits, spans = "", list[re.Match[str]]()
-            for group in groups[start:]:
-                if spans and not _BETWEEN.fullmatch(text, spans[-1].end(), group.start()):
-                    break
-                digits += group[0]
-                spans.append(group)
-                if len(digits) > _MOST_DIGITS:
-                    break
-                if _stands_alone(text, spans):
-                    whole |= {digits, re.sub(r"^(?:00)?1(?=[2-9]\d{9}$)", "", digits)}
-        return frozenset(whole)
+        return whole_numbers(self.plain)
 
     @functools.cached_property
     def plain(self) -> str:
@@ -102,7 +92,8 @@ class View:
     @functools.cached_property
     def address_signs(self) -> str:
         """Without accents, with the signs of an e-mail that is spelled out; its case is kept."""
-        text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", _unaccented(self.text))
+        text = re.sub(r"\\([_.@-])", r"\1", _unaccented(self.text))  # Markdown's own
+        text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", text)
         return re.sub(r"(?i)\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
 
     @functools.cached_property
@@ -112,7 +103,8 @@ class View:
     @functools.cached_property
     def days(self) -> frozenset[Day]:
         """Every date in the text; 11/12/2022 is both the 12th of November and its converse."""
-        return frozenset(day for written in dates(self.text) for day in written.days)
+        text = _unaccented(self.text).replace("*", "")
+        return frozenset(day for written in dates(text) for day in written.days)
 
 
 def level(kind: str, value: str, view: View, fuzzy: bool = True) -> str:
@@ -149,6 +141,8 @@ def _alone(kind: str, text: str, start: int, end: int) -> bool:
         sides = re.search(r"\d([-./])$", before), re.match(r"([-./])\d", after)
         return not any(side and side[1] in value for side in sides)
     if before[-1:].isalnum() and value[0].isalnum():
+        return False
+    if (match := re.search(r"\d+,$", before)) and _THOUSANDS.match(match[0] + value):
         return False
     if re.search(r"\w[-‐‑]$", before) and not _labelled(before[:-1]):
         return False
@@ -191,7 +185,7 @@ def _longer_domain(value: str, after: str) -> bool:
 def _normalised(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        return digits_of(value) in view.numbers
+        return not numbers_of(value).isdisjoint(view.numbers)
     if kind == "email":
         if not own.email or own.email not in view.email:
             return False
@@ -201,7 +195,7 @@ def _normalised(kind: str, value: str, view: View) -> bool:
         return bool(own.days) and own.days <= view.days
     if kind == "address":
         return own.address in view.address
-    names = own.words.split()
+    names = (name_of(value) if kind == "name" else own.words).split()
     turned = [*names[1:], *names[:1]] if kind == "name" else names
     return any(
         order and f" {' '.join(order)} " in view.words
@@ -217,60 +211,54 @@ def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
 def _fuzzy(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        return not one_digit_off(digits_of(value)).isdisjoint(view.numbers)
+        return any(not one_digit_off(n).isdisjoint(view.numbers) for n in numbers_of(value))
     if kind == "email":
-        return _almost(own.email, view.email)
+        local = re.escape(local_of(value))
+        alone = rf"(?<![\w+-])(?<!\w\.){local}(?![\w+-]|\.\w)"
+        here = local and re.search(alone, view.address_signs.casefold())
+        return bool(here) or _almost(own.email, view.email)
     if kind == "date":
         return any(d[1:] == day[1:] for day in own.days for d in view.days)
     if kind == "address":
         street = f" {_own(value.partition(',')[0]).address.strip()} "
-        return street in view.address or _almost(own.address.strip(), view.address)
+        return street in view.address or _near_address(own.address.strip(), view.address)
+    words = name_of(value) if kind == "name" else own.words.strip()
     if kind == "name":
-        first, *rest = own.words.split() or [""]
+        first, *rest = words.split() or [""]
         last = re.escape(" ".join(rest))
         first = re.escape(first)
         between = r" (?:\w+ ){0,3}"
         close = rf" (?:{first}{between}{last}|{last}{between}{first}) "
         if rest and re.search(close, view.words):
             return True
-    return _almost(own.words.strip(), view.words)
+    return _almost(words, view.words)
 
 
-def digits_of(value: str) -> str:
-    return re.sub(r"\D", "", value)
+def name_of(value: str) -> str:
+    """A name's words without its titles, where two or more are left."""
+    words = _own(value).words.split()
+    bare = [word for word in words if word not in _TITLES]
+    return " ".join(bare if len(bare) > 1 else words)
 
 
-def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
-    """Whether groups of digits are a number of their own, no part of a longer one."""
-    first, last = groups[0], groups[-1]
-    total = sum(len(group[0]) for group in groups)
-    line = text.rfind("\n", 0, first.start()) + 1
-    before, after = text[max(line, first.start() - 20) : first.start()], text[last.end() :][:5]
-    listed = line >= first.start() - 20 and bool(_LIST_NUMBER.fullmatch(before))
-    if total >= 10 and len(groups) == 1:  # a whole telephone number, if no decimals
-        return listed or not re.search(r"\d\.$", before)
-    if total >= 10 and total > len(groups):
-        return True
-    if listed and len(groups) > 1:
-        before = ""
-    if not re.search(r"mrn\D{0,12}$", before):  # a record's number that says so is a whole one
-        suffix = len(groups) == 1 and re.match(r"-\d(?!\d|[.-]\d)", after)
-        ends = suffix or not re.match(r"[.-]\d|[a-wyz]" if total < 10 else r"[.-]\d", after)
-        if re.search(r"\d[.-]$", before) or not ends:
-            return False
-    if len(first[0]) == 3 and re.search(r"(?<!\d)\d{1,3},$", before):  # 1,550,168
-        return False
-    if len(last[0]) <= 3 and re.match(r",\d{3}(?!\d)", after):
-        return False
-    if len(groups) == 1:
-        return True
-    apart = not re.search(r"\d[).]? ?$", before) and not re.match(r" ?\(?\d", after)
-    if total >= 10:  # digit by digit
-        return apart
-    # "719-746" is a record number; "16, 2022" is not 162022, and "530 555 0168" holds no 530555.
-    gaps = [text[a.end() : b.start()] for a, b in itertools.pairwise(groups)]
-    even = total >= 7 or len({len(group[0]) for group in groups}) == 1
-    return even and apart and all(len(gap) <= 1 for gap in gaps)
+def local_of(email: str) -> str:
+    """What stands before the @, if it has a digit or a separator; "tim" alone is anybody's."""
+    local = _own(email).email.partition("@")[0]
+    return local if re.search(r"[\d._+-]", local) else ""
+
+
+def _near_address(value: str, text: str) -> bool:
+    """Whether `text` holds nearly the address, of its house number at most one digit another."""
+    house = value.partition(" ")[0]
+    if not house.isdecimal():
+        return _almost(value, text)
+    reach = len(value) + slack(value) + 1
+    numbers = one_digit_off(house) | {house}
+    return any(
+        _almost(value, text[match.start() : match.start() + reach].rpartition(" ")[0])
+        for match in re.finditer(r"(?<= )\d+(?= )", text)
+        if match[0] in numbers
+    )
 
 
 def _almost(value: str, text: str) -> bool:
@@ -292,8 +280,13 @@ def _plain(text: str) -> str:
 
 
 def _unaccented(text: str) -> str:
+    """Without accents and what is not seen: soft hyphens, spaces of no width."""
+    if text.isascii():
+        return text
     apart = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in apart if not unicodedata.combining(c))
+    return "".join(
+        c for c in apart if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
+    )
 
 
 def _words(plain: str) -> list[str]:

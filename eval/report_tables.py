@@ -160,11 +160,13 @@ def tables(report: Report) -> list[Table]:
         ),
         (
             "leakage",
-            "Leakage and likelihoods on the forget set. Percent of rows and of private values that "
-            "come out (normalised match), asked the row's own question and in any way, of those "
-            f"that the model was not shown{_asked(report)}; of rows whose answer holds another "
-            "patient's value. Then fractions: probability of the reference answers, truth ratio, "
-            "p-value of forget quality (1: like retrain), AUC of membership attacks.",
+            "Leakage and likelihoods on the forget set. Percent of rows and of private values in "
+            "their answers that come out (normalised match), asked the row's own question and in "
+            f"any way{_asked(report)}; chance: of other patients' values found in these answers, "
+            "only what lies above it tells; question's: of values in the question only; others': "
+            "of rows whose answer holds another patient's value. Then fractions: probability of "
+            "the reference answers, truth ratio, p-value of forget quality (1: like retrain), AUC "
+            "of membership attacks.",
             LEAKAGE,
         ),
     ):
@@ -224,10 +226,16 @@ HIDDEN: Final = [
 ]
 LEAKAGE: Final = [
     *(
-        Column(Key(f"leaked_{what}", "forget", f"way={way}"), what, f"Leaked, {way}", better=-1)
+        Column(
+            Key(f"leaked_{what}", "forget", f"way={way}"),
+            what,
+            f"Leaked, {way}",
+            better=0 if what == "chance" else -1,
+        )
         for way in ("own", "any")
-        for what in ("rows", "values")
+        for what in ("rows", "values", "chance")
     ),
+    Column(Key("leaked_question", "forget", "way=any"), "question's", "Leaked, any", better=-1),
     Column(Key("leaked_others", "forget", "way=any"), "others'", "Leaked, any", better=-1),
     *(Column(Key("probability", split), split, "Probability", "three") for split in SPLITS),
     Column(Key("truth_ratio", "forget"), "ratio", "Truth", "three"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from eval.private_values import LEVELS
 from mllmu_med.console import make_console, make_table
 
 #: Metrics of a score file as they are headed, in the paper's order first.
@@ -107,11 +108,11 @@ WAY_HEADS = {
 
 
 def print_leak(summary: dict[str, Any], folder: Path) -> None:
-    """Shares that leak by way of asking, then by kind, then the patients that are not safe."""
+    """Shares that leak by way of asking, beside chance, by kind; then who is not safe."""
     out = make_console()
     out.print(
-        f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}: what comes out, "
-        "percent (exact / normalised / fuzzy)"
+        f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}: which of the "
+        "values in its answers come out, percent (exact / normalised / fuzzy)"
     )
     ways = {**summary["ways"], "any_way": summary["any_way"]}
     table = make_table("asked by", "#rows", "#%", "#values", "#%", "#patients", "#%", "#others'")
@@ -123,23 +124,51 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
         ]
         table.add_row(WAY_HEADS[way], *cells, f"{measures['others']['normalised']:.1%}")
     out.print(table)
+    _print_chance("values in the answer", ways)
     table = make_table("kind", *(f"#{WAY_HEADS[way]}" for way in ways))
-    for kind in summary["any_way"]["by_kind"]:
-        table.add_row(kind, *(_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values()))
+    for kind, share in summary["any_way"]["by_kind"].items():
+        shares = (_levels(w["by_kind"].get(kind, {"n": 0})) for w in ways.values())
+        table.add_row(f"{kind} ({share['n']:,})", *shares)
     out.print()
     out.print(table)
+    apart = summary["question_only"]
+    _print_chance("values in the question only", apart["ways"] | {"any_way": apart["any_way"]})
+    out.print(
+        "\nChance: how often other patients' values of the same kind are found in these answers; "
+        "only leakage above it tells. In brackets: 95 % interval (Wilson, clustered by patient)."
+    )
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
         for person, kinds in summary["by_person"].items()
         if any(kinds.values())
     }
-    out.print(f"\n{len(exposed):,} of {len(summary['by_person']):,} patients are exposed")
+    counted = f"{len(exposed):,} of {len(summary['by_person']):,}"
+    out.print(f"\n{counted} patients are exposed (values in answers and questions)")
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
         out.print(f"  {escape(person)}: {', '.join(kinds)}")
     if len(exposed) > 10:
         out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
     out.print(f"[dim]{escape(summary['signature'])}[/dim]")
     out.print(f"\nwritten to {escape(str(folder))}: leak.json, leak.rows.jsonl")
+
+
+def _print_chance(title: str, ways: dict[str, Any]) -> None:
+    """Each level of the values that come out, with its interval and its chance level."""
+    table = make_table(title, "#n", *(f"#{name}" for level in LEVELS for name in (level, "chance")))
+    for way, measures in ways.items():
+        own = measures["values"]
+        if own["n"]:
+            cells = (_cell(share, level) for level in LEVELS for share in (own, own["chance"]))
+            table.add_row(WAY_HEADS[way], f"{own['n']:,}", *cells)
+    if table.row_count:
+        make_console().print("", table, sep="\n")
+
+
+def _cell(share: dict[str, Any], level: str) -> str:
+    if not share["n"]:
+        return "-"
+    low, high = (100 * limit for limit in share["interval"][level])
+    return f"{100 * share[level]:.1f} \\[{low:.0f}, {high:.0f}]"  # escaped: no style of rich
 
 
 def _levels(share: dict[str, Any]) -> str:

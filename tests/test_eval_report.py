@@ -72,19 +72,24 @@ def leak(folder: Path, share: float, ways: Iterable[str] = ("own", "direct")) ->
     """A leak.json in which half as much leaks exactly, and more in fuzzy form."""
 
     def measure(n: int) -> dict[str, Any]:
-        return {"exact": share / 2, "normalised": share, "fuzzy": min(1, share * 1.5), "n": n}
+        shares = {"exact": share / 2, "normalised": share, "fuzzy": min(1, share * 1.5)}
+        return {**shares, "interval": {"normalised": [0, 1]}, "n": n, "chance": {"n": 0}}
 
     def way(times: int) -> dict[str, Any]:
         some = {what: measure(10 * times) for what in ("rows", "values", "persons", "others")}
+        some["values"]["chance"] = {**measure(50 * times), "normalised": 0.02}
         return {**some, "by_kind": {kind: measure(i) for i, kind in enumerate(KINDS[:times])}}
+
+    def all_ways() -> dict[str, Any]:
+        return {"ways": {name: way(3) for name in ways}, "any_way": way(4)}
 
     found = {
         "name": folder.name,
         "config": "privacy",
         "model": {},
         "signature": "leak|v1",
-        "ways": {name: way(3) for name in ways},
-        "any_way": way(4),
+        **all_ways(),
+        "question_only": all_ways(),
         "by_person": {},
     }
     (folder / "leak.json").write_text(json.dumps(found))
@@ -154,6 +159,8 @@ def test_every_figure_is_the_files(runs: list[Path]) -> None:
     assert idk[Key("distance_to_retrain")] == Figure(wanted["distance_to_retrain"])
     assert idk[Key("below_base", "forget")].value == 1
     assert idk[Key("leaked_rows", "forget", "way=any")] == Figure(0.1, 40)
+    assert idk[Key("leaked_chance", "forget", "way=own")] == Figure(0.02, 150)
+    assert idk[Key("leaked_question", "forget", "way=any")] == Figure(0.1, 40)
     assert idk[Key("leaked_values", "forget", "way=own,kind=email")] == Figure(0.1, 2)
     assert Key("leaked_values", "forget", "way=own,kind=name") not in idk  # of 0 values
     assert idk[Key("auc_loss")] == Figure(0.625, 120)
@@ -458,7 +465,7 @@ def twice(runs: list[Path]) -> None:
         (percents, r"idk/scores\.json: bleu of test is 14\.5: a fraction in 0\.\.1 is due"),
         (no_splits, r"idk/scores\.json: not as eval writes it \(KeyError: 'splits'\)"),
         (leak_of_another_config, r"idk/leak\.json: leakage of config incorrect"),
-        (half_a_leak, r"idk/leak\.json: not as eval writes it \(KeyError: 'rows'\)"),
+        (half_a_leak, r"idk/leak\.json: not as eval writes it \(KeyError: 'question_only'\)"),
         (no_json, r"idk/likelihood\.json: cannot be read"),
         (likelihood_of_another_config, r"likelihoods of 30 forget rows, but scores\.json .* of 60"),
         (a_file, r"scores\.json: a file, but a run is a folder: leave it out"),

@@ -22,8 +22,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from eval.edit_distance import cuts, nearly, one_digit_off, slack
-from eval.private_values import View, digits_of, level
+from eval.nearly import nearly, one_digit_off, slack
+from eval.private_values import View, level, local_of, name_of
+from eval.whole_numbers import numbers_of
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
@@ -73,9 +74,9 @@ class Haystack:
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
-            digits = digits_of(own.text)
-            for number in (digits, *(one_digit_off(digits) if fuzzy else ())):
-                yield from self._numbers.get(number, ())
+            for digits in numbers_of(own.text):
+                for number in (digits, *(one_digit_off(digits) if fuzzy else ())):
+                    yield from self._numbers.get(number, ())
         elif kind == "date":
             for day in own.days:
                 yield from self._days.get((day.month, day.day), ())
@@ -83,15 +84,17 @@ class Haystack:
             yield from self._email.find(own.email)
             if fuzzy:
                 yield from self._email.near(own.email)
+                yield from self._email.find(local_of(own.text))
         elif kind == "address":
             street = View(own.text.partition(",")[0]).address
             yield from self._with_words(street)
             if fuzzy:
                 yield from self._address.near(own.address.strip())
         else:
-            yield from self._with_words(own.words)  # in any order, whatever stands between
+            name = name_of(own.text)
+            yield from self._with_words(name)  # in any order, whatever stands between
             if fuzzy:
-                yield from self._words.near(own.words.strip())
+                yield from self._words.near(name)
 
     def _with_words(self, words: str) -> set[int]:
         """The texts that hold all of these words."""
@@ -122,8 +125,10 @@ class _Joined:
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
         errors = slack(value)
+        # With k errors one of k + 1 pieces is whole, and the rest stands around it.
+        cuts = [len(value) * i // (errors + 1) for i in range(errors + 2)]
         seen: set[str] = set()
-        for start, end in cuts(value, errors):  # one piece is whole, the rest stands around it
+        for start, end in itertools.pairwise(cuts):
             piece = value[start:end]
             if piece in seen:  # it would find the same places, but look too far to one side
                 yield from (self._at(place) for place in self._places(piece))

@@ -1,0 +1,30 @@
+"""The 95 % interval of a share: Wilson's, for items that come in clusters (values of a patient).
+
+Items of one cluster are alike, so they tell less than as many items of their own. Wilson's interval
+is taken at the effective sample size: the n at which a plain share would vary as much as this one
+does between clusters (the ratio estimator's variance), never more than n. Where all items agree
+that variance is 0 and tells nothing; then the clusters are counted. With one item a cluster this is
+the plain interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Final
+
+_Z: Final = 1.959963984540054  # the normal's 97.5th percentile
+
+
+def share_interval(clusters: Collection[Sequence[bool]]) -> tuple[float, float]:
+    """Low and high of the share of true items; `clusters`: the items of each, at least one."""
+    m, n = len(clusters), sum(map(len, clusters))
+    share = sum(map(sum, clusters)) / n
+    effective = float(n if m == n else m)
+    if m < n and m > 1 and 0 < share < 1:
+        between = sum((sum(items) - share * len(items)) ** 2 for items in clusters)
+        variance = between * m / (m - 1) / n**2
+        effective = min(n, share * (1 - share) / variance) if variance else n
+    centre, width = share + _Z**2 / (2 * effective), 1 + _Z**2 / effective
+    half = _Z * math.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
+    return max(0.0, (centre - half) / width), min(1.0, (centre + half) / width)
