@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
+from eval.answer_text import Vocabulary, answer_of, vocabulary_of
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
@@ -65,6 +66,10 @@ class Data:
         return [row for split in SPLITS for row in self.rows[split]]
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        return vocabulary_of(self.all)
+
+    @property
     def hash(self) -> str:
         """12 hex digits of all that a model is trained on and asked."""
         shown = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in self.all]
@@ -82,7 +87,7 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     asked = asks(data.all)
     own = _answered(model, asked, data, folder / ANSWERS, answers)
     who = describe(folder / ANSWERS)
-    summary, rows = score_answers(own, data.config, folder.name, who)
+    summary, rows = score_answers(own, data.config, folder.name, who, data.vocabulary)
     write_scores(folder, summary, rows)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
@@ -132,7 +137,7 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(
-            [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
+            [rouge1(answer_of(text), ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
             "swapped images",
         )
         for asks in (asked, moved)
@@ -166,7 +171,7 @@ def watcher(
 
     def look(epoch: int) -> Verdict:
         replies = _replies(model, asked, data, recipe.answers)
-        rows = [score_row(ask, Prediction(ask.row.id, text)) for ask, text in replies]
+        rows = [score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
         score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2
