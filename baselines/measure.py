@@ -137,7 +137,10 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(
-            [rouge1(answer_of(text), ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
+            [
+                rouge1(answer_of(text), ask.row.answer)
+                for ask, text in _replies(model, asks, data, answers)
+            ],
             "swapped images",
         )
         for asks in (asked, moved)
@@ -168,10 +171,11 @@ def watcher(
     from baselines.training_loop import Verdict
 
     asked = asks(watched(data, recipe.watch))
+    words = data.vocabulary
 
     def look(epoch: int) -> Verdict:
         replies = _replies(model, asked, data, recipe.answers)
-        rows = [score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies]
+        rows = [score_row(ask, Prediction(ask.row.id, text), words) for ask, text in replies]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
         score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2

@@ -21,7 +21,7 @@ ROWS: Final = "scores.rows.jsonl"
 CUTS: Final = {"modality": "by_modality", "content_type": "by_content_type"}
 
 #: Metrics of open and closed answers alike, with their columns.
-_OF_ALL: Final = {"refusals": "refuses"} | {
+OF_ALL: Final = {"refusals": "refuses"} | {
     name: name for name in ("degenerate", "thinking", "unanswered")
 }
 
@@ -125,7 +125,7 @@ def _measures(rows: list[Row]) -> dict[str, Any]:
         measures["corpus_bleu"] = {"value": corpus, "n": len(opened)}
     if closed:
         measures |= {"accuracy": _mean(closed, "correct"), "parse_rate": _mean(closed, "read")}
-    return measures | {name: _mean(rows, column) for name, column in _OF_ALL.items()}
+    return measures | {name: _mean(rows, column) for name, column in OF_ALL.items()}
 
 
 def _mean(rows: list[Row], column: str) -> dict[str, Any]:
