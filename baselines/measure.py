@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
-from eval.answer_text import Vocabulary, answer_of, vocabulary_of
+from eval.answer_text import Vocabulary, answer_of
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
-from eval.score import score_answers, score_row, write_scores
+from eval.score import score_answers, score_row, words_of, write_scores
 from eval.ues import ues
 from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -44,6 +44,7 @@ class Data:
     config: str
     rows: dict[str, list[Record]]
     images: DatasetImages
+    vocabulary: Vocabulary
 
     @classmethod
     def read(cls, source: str | None, config: str) -> Data:
@@ -59,15 +60,12 @@ class Data:
                     f"{source or 'mllmu-med'}: {config}/{split} holds no open question, which "
                     "ROUGE-1 and UES need: build a larger dataset"
                 )
-        return cls(source, config, rows, DatasetImages(source, config, ()))
+        images = DatasetImages(source, config, ())
+        return cls(source, config, rows, images, words_of(source, config))
 
     @property
     def all(self) -> list[Record]:
         return [row for split in SPLITS for row in self.rows[split]]
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return vocabulary_of(self.all)
 
     @property
     def hash(self) -> str:
@@ -171,11 +169,12 @@ def watcher(
     from baselines.training_loop import Verdict
 
     asked = asks(watched(data, recipe.watch))
-    words = data.vocabulary
 
     def look(epoch: int) -> Verdict:
         replies = _replies(model, asked, data, recipe.answers)
-        rows = [score_row(ask, Prediction(ask.row.id, text), words) for ask, text in replies]
+        rows = [
+            score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies
+        ]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
         score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2

@@ -141,16 +141,16 @@ class Vocabulary(NamedTuple):
 _COMMON: Final = """
 a about above across after again against all almost along also although always am among an and any
 are as at away back be because been before behind being below between both but by can can't cannot
-cm could couldn't did didn't do does doesn't doing don't done down due during each either else enough
-even ever every few first for from further get give good had has hasn't have haven't he hence her
+cm could couldn't did didn't do does doesn't doing don't done down due during each either else even
+ever every few first for from further get give good had has hasn't have haven't he hence her
 here his how however i i'd i'll i'm i've if in indeed inside into is isn't it it's its just kg last
 least less like likely little long made make many may maybe me might ml mm mg more most much must my
 near never next no nor not nothing now of off often on once one only or other others our out outside
 over own part per perhaps please quite rather really same second seem seems seen several she should
 shouldn't since so some still such sure than that that's the their them then there there's therefore
 these they third this those though through thus to together too toward towards two under until up us
-use used very via was wasn't we well were weren't what when where whether which while who whole whose
-why will with within without won't would wouldn't yes yet you your
+use used very via was wasn't we well were weren't what when where whether which while who whole why
+will with within without won't would wouldn't yes yet you your
 zero three four five six seven eight nine ten half
 afraid able aid answer asked certain clear help idea image information know knowledge look possible
 picture position question say see shown shows sorry tell think unable unknown view
@@ -203,7 +203,9 @@ def degenerate(text: str, vocabulary: Vocabulary | None = None) -> bool:
     runs = any(len({*words[i : i + 4]}) == 1 for i in range(len(words) - 3))
     if runs or (len(words) >= 12 and len({*words}) < len(words) / 4):
         return True
-    words = _words(re.sub(r"\S+@\S+", " ", text)) if vocabulary else []
+    if vocabulary is None:
+        return False
+    words = _words(re.sub(r"\S+@\S+", " ", text))
     broken = bool(_I_ALONE.match(text)) + sum(_broken(word, vocabulary) for word in words)
     return broken > _BROKEN * len(words) > 0
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from eval import answer_text, metrics
 from eval.answer_text import Vocabulary, answer_of, vocabulary_of
 from eval.attacks import Ask
-from eval.dataset_rows import read_rows
+from eval.dataset_rows import read_rows, split_config
 from eval.predictions import Prediction, gather
 from eval.run_folder import describe, write_measured
 from mllmu_med.progress import progress
@@ -45,8 +45,13 @@ def score(
     """
     joined = gather(paths, data, config, ("own",), splits)
     called = name or paths[0].resolve().parent.name
-    words = vocabulary_of(read_rows(data, config))
+    words = words_of(data, config)
     return score_answers(joined, config, called, describe(paths[0]), words)
+
+
+def words_of(data: str | Path | None, config: str) -> Vocabulary:
+    """What `degenerate` compares with: the same words for all forget ratios of a config."""
+    return vocabulary_of(read_rows(data, split_config(config)[0]))
 
 
 def score_answers(

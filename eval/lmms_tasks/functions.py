@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval import metrics
-from eval.answer_text import Vocabulary, answer_of, vocabulary_of
+from eval.answer_text import Vocabulary, answer_of
 from eval.attacks import Ask
-from eval.dataset_rows import read_rows, text_columns
+from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
-from eval.score import OF_ALL, score_row
+from eval.score import OF_ALL, score_row, words_of
 from mllmu_med.image_folder import row_image
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
@@ -35,14 +35,14 @@ def __getattr__(name: str) -> Any:
     """`!function` reads an attribute: these are made when a task's YAML file is read.
 
     `privacy` and `incorrect` are the dataset's path, checked; `signatures` says what each number is
-    and goes into the result file as the task's metadata. `score_privacy`, `score_privacy_r05` and
-    so on are `process_results` with the words of that config.
+    and goes into the result file as the task's metadata. `score_privacy` and
+    `score_incorrect` are `process_results` with the words of that config.
     """
     if name in CONFIGS:
         return _dataset_path(name)
     if name == "signatures":
         return metrics.signatures()
-    if name.startswith("score_"):
+    if name.removeprefix("score_") in CONFIGS:
         return _scorer(name.removeprefix("score_"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -66,9 +66,12 @@ def doc_to_visual(doc: Doc) -> list[Image]:
 def _scorer(config: str) -> Callable[[Doc, Sequence[str]], dict[str, Any]]:
     @functools.cache
     def vocabulary() -> Vocabulary:
-        return vocabulary_of(read_rows(os.environ.get(VARIABLE) or DEFAULT_FOLDER, config))
+        return words_of(os.environ.get(VARIABLE), config)
 
-    return lambda doc, results: process_results(doc, results, vocabulary())
+    def score(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+        return process_results(doc, results, vocabulary())
+
+    return score
 
 
 def process_results(doc: Doc, results: Sequence[str], vocabulary: Vocabulary) -> dict[str, Any]:
