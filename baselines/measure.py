@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
-from eval.answer_text import Vocabulary, answer_of
+from eval.answer_text import answer_of
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
@@ -44,7 +44,7 @@ class Data:
     config: str
     rows: dict[str, list[Record]]
     images: DatasetImages
-    vocabulary: Vocabulary
+    vocabulary: str
 
     @classmethod
     def read(cls, source: str | None, config: str) -> Data:

@@ -108,11 +108,7 @@ def _not_empty(values: Sequence[object], what: str) -> None:
 
 @functools.cache
 def signatures(vocabulary: bool = True) -> dict[str, str]:
-    """What each number of a score file is: metric, variant, library and its version.
-
-    Args:
-        vocabulary: whether `degenerate` had a dataset's words to compare with.
-    """
+    """What each number is; `vocabulary`: whether `degenerate` had a dataset's words."""
     rouge_score, nltk = version("rouge-score"), version("nltk")
     import sacrebleu
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval import answer_text, metrics
-from eval.answer_text import Vocabulary, answer_of, vocabulary_of
+from eval.answer_text import answer_of, vocabulary_of
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows, split_config
 from eval.predictions import Prediction, gather
@@ -21,9 +21,8 @@ ROWS: Final = "scores.rows.jsonl"
 CUTS: Final = {"modality": "by_modality", "content_type": "by_content_type"}
 
 #: Metrics of open and closed answers alike, with their columns.
-OF_ALL: Final = {"refusals": "refuses"} | {
-    name: name for name in ("degenerate", "thinking", "unanswered")
-}
+_SAME: Final = {name: name for name in ("degenerate", "thinking", "unanswered")}
+OF_ALL: Final = {"refusals": "refuses", **_SAME}
 
 Row = dict[str, Any]
 
@@ -45,11 +44,10 @@ def score(
     """
     joined = gather(paths, data, config, ("own",), splits)
     called = name or paths[0].resolve().parent.name
-    words = words_of(data, config)
-    return score_answers(joined, config, called, describe(paths[0]), words)
+    return score_answers(joined, config, called, describe(paths[0]), words_of(data, config))
 
 
-def words_of(data: str | Path | None, config: str) -> Vocabulary:
+def words_of(data: str | Path | None, config: str) -> str:
     """What `degenerate` compares with: the same words for all forget ratios of a config."""
     return vocabulary_of(read_rows(data, split_config(config)[0]))
 
@@ -59,7 +57,7 @@ def score_answers(
     config: str,
     name: str,
     model: dict[str, Any],
-    vocabulary: Vocabulary,
+    vocabulary: str,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Score answers that stand beside what was asked; `model` says whose they are."""
     with progress("scoring", len(joined)) as advance:
@@ -71,7 +69,7 @@ def score_answers(
     return {**about, "splits": summarise(rows), "signatures": metrics.signatures()}, rows
 
 
-def score_row(ask: Ask, prediction: Prediction, vocabulary: Vocabulary) -> Row:
+def score_row(ask: Ask, prediction: Prediction, vocabulary: str) -> Row:
     """What one answer scores: ROUGE and BLEU where the question is open, yes or no where closed."""
     record, answer = ask.row, answer_of(prediction.answer)
     row: Row = {

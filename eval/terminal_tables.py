@@ -33,12 +33,9 @@ def print_scores(summary: dict[str, Any], folder: Path) -> None:
     """All metrics by split, then ROUGE-1 and accuracy by modality and kind of question."""
     out = make_console()
     out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
-    rare = {  # a column only where there is something to see
-        metric
-        for metric in ("thinking", "unanswered")
-        if not any(measures[metric]["value"] for measures in summary["splits"].values())
-    }
-    heads = {metric: head for metric, head in HEADS.items() if metric not in rare}
+    rare = ("thinking", "unanswered")  # a column only where there is something to see
+    parts = summary["splits"].values()
+    heads = {m: h for m, h in HEADS.items() if m not in rare or any(p[m]["value"] for p in parts)}
     table = make_table("split", "#answers", *(f"#{head}" for head in heads.values()))
     for split, measures in summary["splits"].items():
         n = measures["refusals"]["n"]

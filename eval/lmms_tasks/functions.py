@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval import metrics
-from eval.answer_text import Vocabulary, answer_of
+from eval.answer_text import answer_of
 from eval.attacks import Ask
 from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
@@ -35,8 +35,8 @@ def __getattr__(name: str) -> Any:
     """`!function` reads an attribute: these are made when a task's YAML file is read.
 
     `privacy` and `incorrect` are the dataset's path, checked; `signatures` says what each number is
-    and goes into the result file as the task's metadata. `score_privacy` and
-    `score_incorrect` are `process_results` with the words of that config.
+    and goes into the result file as the task's metadata. `score_privacy` and `score_incorrect` are
+    `process_results` with the words of that config.
     """
     if name in CONFIGS:
         return _dataset_path(name)
@@ -64,17 +64,11 @@ def doc_to_visual(doc: Doc) -> list[Image]:
 
 
 def _scorer(config: str) -> Callable[[Doc, Sequence[str]], dict[str, Any]]:
-    @functools.cache
-    def vocabulary() -> Vocabulary:
-        return words_of(os.environ.get(VARIABLE), config)
-
-    def score(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
-        return process_results(doc, results, vocabulary())
-
-    return score
+    words = functools.cache(lambda: words_of(os.environ.get(VARIABLE), config))
+    return lambda doc, results: process_results(doc, results, words())
 
 
-def process_results(doc: Doc, results: Sequence[str], vocabulary: Vocabulary) -> dict[str, Any]:
+def process_results(doc: Doc, results: Sequence[str], vocabulary: str) -> dict[str, Any]:
     """What one answer scores, in `eval score`'s names.
 
     An open question has no accuracy and a closed one no ROUGE: a metric that does not apply is left
