@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from eval.model import Model
 
 TRAJECTORY: Final = "trajectory.jsonl"
-#: A run of which so many answers to the retain set are no language has collapsed: our choice.
+#: A run of which so many answers to the retain set are no language has collapsed, if it has lost
+#: half of its retain ROUGE-1 too (a tiny model begins as gibberish): our choice.
 DEGENERATE: Final = 0.5
 
 
@@ -182,9 +183,11 @@ def watcher(
         line["ues" if finetuned else "score"] = score
         path = folder / TRAJECTORY
         before = read_rows_file(path, "") if path.is_file() else []
-        write_jsonl(path, [*(row for row in before if row["epoch"] < epoch), line])
-        stop = f"{babble:.0%} of the retain answers are no language" if babble > DEGENERATE else ""
-        return Verdict(score, stop)
+        before = [row for row in before if row["epoch"] < epoch]
+        write_jsonl(path, [*before, line])
+        best = max(row["retain"] for row in [finetuned or means, *(r["rouge1"] for r in before)])
+        gone = babble > DEGENERATE and means["retain"] < best / 2
+        return Verdict(score, f"{babble:.0%} of the retain answers are no language" if gone else "")
 
     return look
 

@@ -33,7 +33,7 @@ _SAYS: Final = (  # "no doubt" and "no idea" say no "no"
 _BOTH: Final = r"(?i)(?<![\w'])(yes|no)\s*(?:,?\s*(?:and|or)\s|[/&])\s*(?!\1)(?:yes|no)(?![\w'])"
 # Where an answer is declared: "the answer is clearly no", "\boxed{yes}", "No.", "so yes", "**No**".
 _DECLARED: Final = re.compile(
-    r"""(?: \banswer(?:\s+(?:to|for)\s[^.:?!\n]{1,60}?)?\s*
+    r"""(?: \banswer(?:\s+(?:to|for)\s[^.:?!\n]{1,60}?)?[\s\0]*
             (?:is|was|(?:would|should|must|will)\s+be|[:=]|[-–—]+)\W*
             (?:(?:an?|clear(?:ly)?|definite(?:ly)?|simply|therefore|most|likely|probably)\W+)*
     | \\boxed\{\W*(?:text\w*\W)? | \*\*\W*(?=\w+\W*\*\*(?!\s*\w))

@@ -66,12 +66,11 @@ def test_thinking_is_not_scored_but_leaks(data: Path, tmp_path: Path) -> None:
         leaked = leak([path], data, "privacy")[0]["ways"]["own"]["values"]
         measured.append(({k: v for k, v in forget.items() if k[:3] != "by_"}, leaked))
     (whole, leaked), (thinking, _), (said, _), (opened, _), (hidden, inside) = measured
-    n = len(plain)
-    assert thinking == {**whole, "thinking": {"value": 1, "n": n}}
+    every = {"value": 1, "n": len(plain)}
+    assert thinking == {**whole, "thinking": every}
     assert said["accuracy"] == whole["accuracy"]
-    assert opened["unanswered"] == opened["thinking"] == {"value": 1, "n": n}
+    assert opened["unanswered"] == opened["thinking"] == hidden["refusals"] == every
     assert opened["rouge1"]["value"] == opened["accuracy"]["value"] == 0
-    assert hidden["refusals"] == {"value": 1, "n": n}
     assert inside == leaked
 
 
