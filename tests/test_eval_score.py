@@ -54,13 +54,14 @@ def test_thinking_is_not_scored_but_leaks(data: Path, tmp_path: Path) -> None:
     thought = "<think>\nYes, or no. {}\n</think>\n<answer>{}</answer>"
     declared = "There are no signs against it, so the answer is yes."
     measured = []
-    for name, say in {
+    ways: dict[str, Callable[[str], str]] = {
         "plain": lambda text: text,
         "thought": lambda text: thought.format("Lung?", text),
         "declared": lambda text: declared if yes_or_no(text) == "yes" else text,
         "open": lambda text: f"<think>{text}",
         "hidden": lambda text: thought.format(text, "I don't know."),
-    }.items():
+    }
+    for name, say in ways.items():
         path = write(tmp_path / f"{name}.jsonl", [{**r, "answer": say(r["answer"])} for r in plain])
         forget = score([path], data, "privacy")[0]["splits"]["forget"]
         leaked = leak([path], data, "privacy")[0]["ways"]["own"]["values"]
