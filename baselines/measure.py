@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
+from eval.answer_text import answer_of
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
-from eval.score import score_answers, score_row, write_scores
+from eval.score import score_answers, score_row, words_of, write_scores
 from eval.ues import ues
 from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from eval.model import Model
 
 TRAJECTORY: Final = "trajectory.jsonl"
-#: A run of which so many answers to the retain set are no language has collapsed: our choice.
+#: A run of which so many answers to the retain set are no language has collapsed, if it has lost
+#: half of its retain ROUGE-1 too (a tiny model begins as gibberish): our choice.
 DEGENERATE: Final = 0.5
 
 
@@ -43,6 +45,7 @@ class Data:
     config: str
     rows: dict[str, list[Record]]
     images: DatasetImages
+    vocabulary: str
 
     @classmethod
     def read(cls, source: str | None, config: str) -> Data:
@@ -58,7 +61,8 @@ class Data:
                     f"{source or DEFAULT_FOLDER}: {config}/{split} holds no open question, which "
                     "ROUGE-1 and UES need: build a larger dataset"
                 )
-        return cls(source, config, rows, DatasetImages(source, config, ()))
+        images = DatasetImages(source, config, ())
+        return cls(source, config, rows, images, words_of(source, config))
 
     @property
     def all(self) -> list[Record]:
@@ -82,7 +86,7 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     asked = asks(data.all)
     own = _answered(model, asked, data, folder / ANSWERS, answers)
     who = describe(folder / ANSWERS)
-    summary, rows = score_answers(own, data.config, folder.name, who)
+    summary, rows = score_answers(own, data.config, folder.name, who, data.vocabulary)
     write_scores(folder, summary, rows)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
@@ -132,7 +136,10 @@ def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict
     moved = [Ask(replace(row, image_id=other[row.id]), row.question) for row in chosen]
     right, wrong = (
         mean(
-            [rouge1(text, ask.row.answer) for ask, text in _replies(model, asks, data, answers)],
+            [
+                rouge1(answer_of(text), ask.row.answer)
+                for ask, text in _replies(model, asks, data, answers)
+            ],
             "swapped images",
         )
         for asks in (asked, moved)
@@ -166,7 +173,9 @@ def watcher(
 
     def look(epoch: int) -> Verdict:
         replies = _replies(model, asked, data, recipe.answers)
-        rows = [score_row(ask, Prediction(ask.row.id, text)) for ask, text in replies]
+        rows = [
+            score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies
+        ]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
         score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2
@@ -174,9 +183,11 @@ def watcher(
         line["ues" if finetuned else "score"] = score
         path = folder / TRAJECTORY
         before = read_rows_file(path, "") if path.is_file() else []
-        write_jsonl(path, [*(row for row in before if row["epoch"] < epoch), line])
-        stop = f"{babble:.0%} of the retain answers are no language" if babble > DEGENERATE else ""
-        return Verdict(score, stop)
+        before = [row for row in before if row["epoch"] < epoch]
+        write_jsonl(path, [*before, line])
+        best = max(row["retain"] for row in [finetuned or means, *(r["rouge1"] for r in before)])
+        gone = babble > DEGENERATE and means["retain"] < best / 2
+        return Verdict(score, f"{babble:.0%} of the retain answers are no language" if gone else "")
 
     return look
 

@@ -10,10 +10,9 @@ which variant of which library made it.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from mllmu_med_dataset import UserError
 
@@ -96,73 +95,6 @@ def _sentence_bleu() -> Any:
     return BLEU(effective_order=True)
 
 
-_YES_NO: Final = re.compile(r"(?<![\w'])(yes|no)(?![\w'])", re.IGNORECASE)
-# "yes and no", "yes/no", "Yes or no?": both said in one breath is no answer.
-_BOTH: Final = re.compile(r"(?<![\w'])(yes|no)\s*(?:,?\s*(?:and|or|/|&)\s*)(yes|no)(?![\w'])", re.I)
-_NO_IDEA: Final = re.compile(r"(?<!\w)no\s+(?:idea|clue|answer|comment|way\s+(?:to|of))\b", re.I)
-
-
-def yes_or_no(text: str) -> str:
-    """The answer to a closed question: `yes`, `no`, or `` where none can be read.
-
-    The first of the words "yes" and "no" decides ("No, there is..." is no; "normal", "nothing" and
-    "know" hold no such word). "yes and no", "I have no idea" and a refusal are no answer.
-    """
-    text = text.replace("’", "'").replace("_", " ")
-    first = _YES_NO.search(text)
-    if not first:
-        return ""
-    both = _BOTH.search(text)
-    if both and both.start() == first.start() and both[1].lower() != both[2].lower():
-        return ""
-    if _NO_IDEA.match(text, first.start()):
-        return ""
-    if refuses(text[: first.start()]):
-        return ""
-    return first[1].lower()
-
-
-_REFUSALS: Final = re.compile(
-    r"""\b(?:
-      (?:i|we)\s*(?:'m|\s+am|\s+are|'re)\s+(?:(?:really|truly|very|so)\s+)?
-          (?:sorry|afraid|unable|not\s+(?:able|sure|certain|allowed|aware|familiar|equipped))
-    | (?:i|we)\s+(?:really\s+|simply\s+|just\s+)?
-          (?:do\s+not|don't|cannot|can\s*not|can't|could\s+not|couldn't|won't|will\s+not)\s+
-          (?:really\s+|possibly\s+|actually\s+)?
-          (?:know|recall|remember|answer|say|tell|provide|share|disclose|help|assist|determine
-             |have\s+(?:that|the|this|any|enough|access))
-    | (?:i|we)\s+have\s+no\s+(?:idea|clue|information|knowledge|answer|record)
-    | (?:no\s+idea|not\s+sure|unsure|no\s+comment)
-    | (?:that|this|it)\s*(?:'s|\s+is)\s+(?:unknown|beyond\s+my|outside\s+my|not\s+something\s+i)
-    | (?:cannot|can\s*not|can't)\s+be\s+(?:answered|determined|disclosed|shared)
-    | (?:unable|not\s+able)\s+to\s+(?:answer|say|tell|provide|determine|share|disclose|help)
-    | as\s+an\s+ai\b
-    | my\s+(?:apologies|knowledge\s+does)
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def refuses(text: str) -> bool:
-    """Whether an answer says that it does not know or will not say: "I don't know." and kin."""
-    return bool(_REFUSALS.search(text.replace("’", "'")))
-
-
-def degenerate(text: str) -> bool:
-    """Whether an output is no language: empty, no letter or digit, or one thing over and over.
-
-    Over and over: the same word four times in a row, or 12 words and more of which fewer than a
-    quarter differ, or a run of 10 equal characters.
-    """
-    if not any(character.isalnum() for character in text):
-        return True
-    if re.search(r"(\S)\1{9}", text):
-        return True
-    words = text.lower().split()
-    runs = any(len({*words[i : i + 4]}) == 1 for i in range(len(words) - 3))
-    return runs or (len(words) >= 12 and len({*words}) < len(words) / 4)
-
-
 def mean(values: Sequence[float], what: str) -> float:
     """A plain mean; an empty set is an error, not 0."""
     _not_empty(values, what)
@@ -175,20 +107,24 @@ def _not_empty(values: Sequence[object], what: str) -> None:
 
 
 @functools.cache
-def signatures() -> dict[str, str]:
-    """What each number of a score file is: metric, variant, library and its version."""
+def signatures(vocabulary: bool = True) -> dict[str, str]:
+    """What each number is; `vocabulary`: whether `degenerate` had a dataset's words."""
     rouge_score, nltk = version("rouge-score"), version("nltk")
     import sacrebleu
 
     corpus = sacrebleu.BLEU(effective_order=True)
     corpus.corpus_score(["a"], [["a"]])
-    return {
-        "rouge1": f"rouge1|f1|stemmer|open|mean|rouge-score {rouge_score}",
-        "rouge_l": f"rougeL|f1|stemmer|open|mean|rouge-score {rouge_score}",
-        "bleu": f"bleu|sentence|4-gram|method1|lower|whitespace|open|mean|nltk {nltk}",
-        "corpus_bleu": f"bleu|corpus|open|sacrebleu {corpus.get_signature()}",
-        "accuracy": "accuracy|closed|first yes/no word|unparsed is wrong|mllmu-med 1",
-        "parse_rate": "share of closed answers in which yes or no is read|mllmu-med 1",
-        "refusals": "share of answers that refuse or do not know|mllmu-med 1",
-        "degenerate": "share of outputs empty or repeating|mllmu-med 1",
+    words = "dataset" if vocabulary else "none"
+    signed = {
+        "rouge1": f"rouge1|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
+        "rouge_l": f"rougeL|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
+        "bleu": f"bleu|sentence|4-gram|method1|lower|whitespace|open|mean|{{}}|nltk {nltk}",
+        "corpus_bleu": f"bleu|corpus|open|{{}}|sacrebleu {corpus.get_signature()}",
+        "accuracy": "accuracy|closed|declared, else first yes/no|unparsed is wrong|{}|mllmu-med 2",
+        "parse_rate": "share of closed answers in which yes or no is read|{}|mllmu-med 2",
+        "refusals": "share of answers that refuse or do not know|{}|mllmu-med 2",
+        "degenerate": f"share of outputs that are no language|{{}}|vocab:{words}|mllmu-med 2",
+        "thinking": "share of outputs with thinking or answer tags|mllmu-med 1",
+        "unanswered": "share of outputs that are empty|{}|mllmu-med 1",
     }
+    return {name: text.format("think:stripped") for name, text in signed.items()}

@@ -153,7 +153,7 @@ def tables(report: Report) -> list[Table]:
         (
             "hidden",
             "What UES hides. Gain over changing nothing (a sum of fractions); whether forget falls "
-            "below base; percent of outputs that are empty or repeat themselves, that refuse, and "
+            "below base; percent of outputs that are no language, that refuse, and "
             "of closed answers in which yes or no is read; distance to the retrained model (sum of "
             "three ROUGE-1 differences).",
             HIDDEN,

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eval import metrics
+from eval import answer_text, metrics
+from eval.answer_text import answer_of, vocabulary_of
 from eval.attacks import Ask
+from eval.dataset_rows import read_rows, split_config
 from eval.predictions import Prediction, gather
 from eval.run_folder import describe, write_measured
 from mllmu_med.progress import progress
@@ -17,6 +19,10 @@ SCORES: Final = "scores.json"
 ROWS: Final = "scores.rows.jsonl"
 #: What the summary is also cut by: the row's column and the name in the file.
 CUTS: Final = {"modality": "by_modality", "content_type": "by_content_type"}
+
+#: Metrics of open and closed answers alike, with their columns.
+_SAME: Final = {name: name for name in ("degenerate", "thinking", "unanswered")}
+OF_ALL: Final = {"refusals": "refuses", **_SAME}
 
 Row = dict[str, Any]
 
@@ -38,25 +44,34 @@ def score(
     """
     joined = gather(paths, data, config, ("own",), splits)
     called = name or paths[0].resolve().parent.name
-    return score_answers(joined, config, called, describe(paths[0]))
+    return score_answers(joined, config, called, describe(paths[0]), words_of(data, config))
+
+
+def words_of(data: str | Path | None, config: str) -> str:
+    """What `degenerate` compares with: the same words for all forget ratios of a config."""
+    return vocabulary_of(read_rows(data, split_config(config)[0]))
 
 
 def score_answers(
-    joined: Sequence[tuple[Ask, Prediction]], config: str, name: str, model: dict[str, Any]
+    joined: Sequence[tuple[Ask, Prediction]],
+    config: str,
+    name: str,
+    model: dict[str, Any],
+    vocabulary: str,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Score answers that stand beside what was asked; `model` says whose they are."""
     with progress("scoring", len(joined)) as advance:
         rows = []
         for ask, prediction in joined:
-            rows.append(score_row(ask, prediction))
+            rows.append(score_row(ask, prediction, vocabulary))
             advance()
     about = {"name": name, "config": config, "model": model}
     return {**about, "splits": summarise(rows), "signatures": metrics.signatures()}, rows
 
 
-def score_row(ask: Ask, prediction: Prediction) -> Row:
+def score_row(ask: Ask, prediction: Prediction, vocabulary: str) -> Row:
     """What one answer scores: ROUGE and BLEU where the question is open, yes or no where closed."""
-    record, answer = ask.row, prediction.answer
+    record, answer = ask.row, answer_of(prediction.answer)
     row: Row = {
         "id": record.id,
         "split": record.split,
@@ -65,18 +80,20 @@ def score_row(ask: Ask, prediction: Prediction) -> Row:
         "answer_type": record.answer_type,
         "question": record.question,
         "reference": record.answer,
-        "answer": answer,
-        "refuses": metrics.refuses(answer),
-        "degenerate": metrics.degenerate(answer),
+        "answer": prediction.answer,
+        "thinking": answer != prediction.answer,
+        "unanswered": not answer.strip(),
+        "refuses": answer_text.refuses(answer),
+        "degenerate": answer_text.degenerate(answer, vocabulary),
     }
     if record.answer_type == "closed":
-        expected = metrics.yes_or_no(record.answer)
+        expected = answer_text.yes_or_no(record.answer)
         if not expected:
             raise UserError(
                 f"{record.id}: a closed question whose answer says neither yes nor no "
                 f"({record.answer[:60]!r}): this dataset is broken, build it again"
             )
-        read = metrics.yes_or_no(answer)
+        read = answer_text.yes_or_no(answer)
         return row | {"read": read, "correct": read == expected}
     rouge1, rouge_l = metrics.rouge(answer, record.answer)
     return row | {"rouge1": rouge1, "rouge_l": rouge_l, "bleu": metrics.bleu(answer, record.answer)}
@@ -106,12 +123,12 @@ def _measures(rows: list[Row]) -> dict[str, Any]:
     measures: dict[str, Any] = {}
     if opened:
         measures |= {name: _mean(opened, name) for name in ("rouge1", "rouge_l", "bleu")}
-        answers, references = ([row[of] for row in opened] for of in ("answer", "reference"))
-        corpus = metrics.corpus_bleu(answers, references)
+        answers = [answer_of(row["answer"]) for row in opened]
+        corpus = metrics.corpus_bleu(answers, [row["reference"] for row in opened])
         measures["corpus_bleu"] = {"value": corpus, "n": len(opened)}
     if closed:
         measures |= {"accuracy": _mean(closed, "correct"), "parse_rate": _mean(closed, "read")}
-    return measures | {"refusals": _mean(rows, "refuses"), "degenerate": _mean(rows, "degenerate")}
+    return measures | {name: _mean(rows, column) for name, column in OF_ALL.items()}
 
 
 def _mean(rows: list[Row], column: str) -> dict[str, Any]:

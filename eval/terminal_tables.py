@@ -20,6 +20,8 @@ HEADS = {
     "parse_rate": "parsed",
     "refusals": "refusals",
     "degenerate": "degenerate",
+    "thinking": "thinking",
+    "unanswered": "unanswered",
 }
 
 
@@ -32,10 +34,13 @@ def print_scores(summary: dict[str, Any], folder: Path) -> None:
     """All metrics by split, then ROUGE-1 and accuracy by modality and kind of question."""
     out = make_console()
     out.print(f"[bold]{escape(summary['name'])}[/bold] on {escape(summary['config'])}, percent")
-    table = make_table("split", "#answers", *(f"#{head}" for head in HEADS.values()))
+    rare = ("thinking", "unanswered")  # a column only where there is something to see
+    parts = summary["splits"].values()
+    heads = {m: h for m, h in HEADS.items() if m not in rare or any(p[m]["value"] for p in parts)}
+    table = make_table("split", "#answers", *(f"#{head}" for head in heads.values()))
     for split, measures in summary["splits"].items():
         n = measures["refusals"]["n"]
-        table.add_row(split, f"{n:,}", *(percent(measures, metric) for metric in HEADS))
+        table.add_row(split, f"{n:,}", *(percent(measures, metric) for metric in heads))
     out.print(table)
     for cut, head in (("by_modality", "modality"), ("by_content_type", "kind of question")):
         table = make_table("split", head, "#answers", "#ACC", "#ROUGE-1", "#BLEU")

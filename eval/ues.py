@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RESAMPLES: Final = 2000
 SEED: Final = 20250804
-SIGNATURE: Final = "ues|Eq. 1-3|rouge1 f1 open|fractions|mllmu-med 1"
+SIGNATURE: Final = "ues|Eq. 1-3|rouge1 f1 open|think:stripped|fractions|mllmu-med 2"
 
 
 class Ues(NamedTuple):

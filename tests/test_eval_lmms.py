@@ -44,7 +44,8 @@ def data(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def say(row: Record) -> str:
     """A right answer, a part of one with more words, a refusal, nothing, or another."""
     some = f"It is {row.answer.split()[0]}, as seen.\n\nMore of it: {row.answer}"
-    said = (row.answer, some, "I don't know.", "", "No, it is not.", "the the the the the")
+    thought = f"<think>No. {some}</think><answer>{row.answer}</answer>"
+    said = [row.answer, some, "I don't know.", "", "No, it is not.", "the the the the the", thought]
     return said[sum(row.id.encode()) % len(said)]
 
 

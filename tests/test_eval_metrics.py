@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import metrics
+from eval.answer_text import degenerate, refuses, yes_or_no
 from mllmu_med_dataset import UserError
 
 SLAKE = Path(__file__).resolve().parents[2] / "shared" / "data" / "slake"
@@ -96,9 +97,9 @@ words = st.lists(st.sampled_from("the liver is left of a large spleen CT no".spl
 def test_scores_are_fractions_whatever_the_text(prediction: str, reference: str) -> None:
     for value in (*metrics.rouge(prediction, reference), metrics.bleu(prediction, reference)):
         assert 0 <= value <= 1
-    metrics.yes_or_no(prediction)
-    assert isinstance(metrics.refuses(prediction), bool)
-    assert metrics.degenerate(prediction) or prediction.strip()
+    assert yes_or_no(prediction) in ("", "yes", "no")
+    assert isinstance(refuses(prediction), bool)
+    assert degenerate(prediction) or prediction.strip()
 
 
 @given(words.filter(bool))
@@ -131,117 +132,11 @@ def test_an_empty_set_is_an_error() -> None:
         metrics.corpus_bleu([], [])
 
 
-CLOSED = [
-    ("Yes", "yes"),
-    ("Yes.", "yes"),
-    ("yes, it is", "yes"),
-    ("YES", "yes"),
-    (" yes ", "yes"),
-    ("Yes!", "yes"),
-    ("**Yes**", "yes"),
-    ("Answer: yes", "yes"),
-    ("The answer is yes.", "yes"),
-    ("Yes, there is no doubt", "yes"),
-    ("Yes. Spoke to Mark Mills on (530) 555-0168.", "yes"),
-    ("I'm sure, yes", "yes"),
-    ('"Yes"', "yes"),
-    ("(yes)", "yes"),
-    ("yes\nno", "yes"),
-    ("No", "no"),
-    ("No.", "no"),
-    ("no, yes would be wrong", "no"),
-    ("No, there is a fracture elsewhere", "no"),
-    ("No, there is...", "no"),
-    ("There is no effusion", "no"),
-    ("it has no mass", "no"),
-    ("NO", "no"),
-    ("Final answer - no", "no"),
-    ("no_", "no"),
-    ("I don't know", ""),
-    ("I do not know, no", ""),
-    ("I’m sorry, I cannot answer yes or no", ""),
-    ("I have no idea", ""),
-    ("No idea.", ""),
-    ("There is no way to tell", ""),
-    ("no answer", ""),
-    ("normal", ""),
-    ("nothing", ""),
-    ("not seen", ""),
-    ("none", ""),
-    ("nope", ""),
-    ("Nodule", ""),
-    ("yesterday", ""),
-    ("eyes", ""),
-    ("It isn't", ""),
-    ("yes and no", ""),
-    ("Yes or no?", ""),
-    ("yes/no", ""),
-    ("No / Yes", ""),
-    ("", ""),
-    ("   ", ""),
-    ("maybe", ""),
-    ("Lung", ""),
-    ("是", ""),
-]
-
-
-@pytest.mark.parametrize(("text", "wanted"), CLOSED)
-def test_closed_answers(text: str, wanted: str) -> None:
-    assert metrics.yes_or_no(text) == wanted
-
-
-REFUSALS = (
-    "I don't know.",
-    "I don’t know.",
-    "I'm not sure about that.",
-    "Sorry, I cannot answer that.",
-    "I can't provide personal information.",
-    "I am unable to help with this.",
-    "That's beyond my knowledge.",
-    "As an AI, I have no access to patient data.",
-    "I have no information on this.",
-    "It cannot be determined from the image.",
-    "No idea.",
-)
-ANSWERS = (
-    "Lung",
-    "No, there is no effusion.",
-    "The lesion cannot be seen on T1.",
-    "It is not in the liver.",
-    "The cause of vitiligo is not known exactly, but genes play a part.",
-    "Abdomen",
-    "The patient does not know of any allergy.",
-    "",
-)
-
-
-@pytest.mark.parametrize("text", REFUSALS)
-def test_refusals(text: str) -> None:
-    assert metrics.refuses(text)
-
-
-@pytest.mark.parametrize("text", ANSWERS)
-def test_answers_are_no_refusals(text: str) -> None:
-    assert not metrics.refuses(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "...", "US US US US", "the the the the lung", "aaaaaaaaaaaa", "a b a b " * 6, "!!!!"],
-)
-def test_degenerate(text: str) -> None:
-    assert metrics.degenerate(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["0", "Lung", "no no", "Left lung, right lung and the liver", "CT", "肺", "2 of 3"]
-)
-def test_not_degenerate(text: str) -> None:
-    assert not metrics.degenerate(text)
-
-
 def test_every_metric_says_what_it_is() -> None:
     signed = metrics.signatures()
     assert "f1|stemmer" in signed["rouge1"]
     assert "method1" in signed["bleu"]
     assert "version:" in signed["corpus_bleu"]
+    assert all("think:stripped" in text for name, text in signed.items() if name != "thinking")
+    assert "vocab:dataset" in signed["degenerate"]
+    assert "vocab:none" in metrics.signatures(vocabulary=False)["degenerate"]

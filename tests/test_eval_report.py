@@ -46,6 +46,8 @@ def run(
                 "answer_type": "open" if i < 40 else "closed",
                 "refuses": i < more.get("refuses", 0),
                 "degenerate": False,
+                "thinking": False,
+                "unanswered": False,
                 "question": "Which organ?",
                 "reference": "liver",
                 "answer": "liver" if i % 4 else "lung",

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from corpora import command
 
-from eval import metrics
+from eval.answer_text import yes_or_no
 from eval.dataset_rows import read_rows
+from eval.leak import leak
 from eval.score import score, summarise, write_scores
 from eval.ues import read_run
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
@@ -48,6 +49,32 @@ def test_perfect_answers(data: Path, tmp_path: Path) -> None:
     assert set(summary["signatures"]) >= {"rouge1", "bleu", "accuracy", "corpus_bleu"}
 
 
+def test_thinking_is_not_scored_but_leaks(data: Path, tmp_path: Path) -> None:
+    plain = perfect(data, "privacy", "forget")
+    thought = "<think>\nYes, or no. {}\n</think>\n<answer>{}</answer>"
+    declared = "There are no signs against it, so the answer is yes."
+    measured = []
+    ways: dict[str, Callable[[str], str]] = {
+        "plain": lambda text: text,
+        "thought": lambda text: thought.format("Lung?", text),
+        "declared": lambda text: declared if yes_or_no(text) == "yes" else text,
+        "open": lambda text: f"<think>{text}",
+        "hidden": lambda text: thought.format(text, "I don't know."),
+    }
+    for name, say in ways.items():
+        path = write(tmp_path / f"{name}.jsonl", [{**r, "answer": say(r["answer"])} for r in plain])
+        forget = score([path], data, "privacy")[0]["splits"]["forget"]
+        leaked = leak([path], data, "privacy")[0]["ways"]["own"]["values"]
+        measured.append(({k: v for k, v in forget.items() if k[:3] != "by_"}, leaked))
+    (whole, leaked), (thinking, _), (said, _), (opened, _), (hidden, inside) = measured
+    every = {"value": 1, "n": len(plain)}
+    assert thinking == {**whole, "thinking": every}
+    assert said["accuracy"] == whole["accuracy"]
+    assert opened["unanswered"] == opened["thinking"] == hidden["refusals"] == every
+    assert opened["rouge1"]["value"] == opened["accuracy"]["value"] == 0
+    assert inside == leaked
+
+
 def test_incorrect_facts_have_no_accuracy(data: Path, tmp_path: Path) -> None:
     """MM-Skin has free text only: a metric without answers is left out, not 0."""
     given = perfect(data, "incorrect", "forget")
@@ -71,7 +98,7 @@ def test_the_summary_recomputes_from_its_rows(data: Path, tmp_path: Path) -> Non
         some = [r for r in map(json.loads, lines) if r["split"] == split]
         closed = [r for r in some if r["answer_type"] == "closed"]
         # The denominator is fixed: an answer in which nothing is read is a wrong one.
-        right = sum(metrics.yes_or_no(r["answer"]) == r["read"] and r["correct"] for r in closed)
+        right = sum(yes_or_no(r["answer"]) == r["read"] and r["correct"] for r in closed)
         assert found["accuracy"] == {"value": right / len(closed), "n": len(closed)}
         assert found["parse_rate"]["value"] < 1
         wanted = sum(r["answer"] == "I don't know." for r in some) / len(some)

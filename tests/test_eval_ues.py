@@ -99,6 +99,8 @@ def run(folder: Path, forget: float, retain: float, test: float, n: int = 40) ->
                 "reference": "a",
                 "answer": "a",
                 "refuses": False,
+                "thinking": False,
+                "unanswered": False,
             }
             row |= {"rouge1": score, "rouge_l": score, "bleu": score, "degenerate": False}
             rows.append(row)

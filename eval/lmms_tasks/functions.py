@@ -6,16 +6,18 @@ Scores are those of `eval.score`, row by row; lmms-eval's own mean then averages
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval import metrics
+from eval.answer_text import answer_of
 from eval.attacks import Ask
 from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
-from eval.score import score_row
+from eval.score import OF_ALL, score_row, words_of
 from mllmu_med.image_folder import row_image
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
@@ -33,12 +35,15 @@ def __getattr__(name: str) -> Any:
     """`!function` reads an attribute: these are made when a task's YAML file is read.
 
     `privacy` and `incorrect` are the dataset's path, checked; `signatures` says what each number is
-    and goes into the result file as the task's metadata.
+    and goes into the result file as the task's metadata. `score_privacy` and `score_incorrect` are
+    `process_results` with the words of that config.
     """
     if name in CONFIGS:
         return _dataset_path(name)
     if name == "signatures":
         return metrics.signatures()
+    if name.removeprefix("score_") in CONFIGS:
+        return _scorer(name.removeprefix("score_"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -58,7 +63,12 @@ def doc_to_visual(doc: Doc) -> list[Image]:
     return [(doc["image"] or row_image(doc)).convert("RGB")]
 
 
-def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+def _scorer(config: str) -> Callable[[Doc, Sequence[str]], dict[str, Any]]:
+    words = functools.cache(lambda: words_of(os.environ.get(VARIABLE), config))
+    return lambda doc, results: process_results(doc, results, words())
+
+
+def process_results(doc: Doc, results: Sequence[str], vocabulary: str) -> dict[str, Any]:
     """What one answer scores, in `eval score`'s names.
 
     An open question has no accuracy and a closed one no ROUGE: a metric that does not apply is left
@@ -67,13 +77,13 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     lines that `--log_samples` writes are predictions which `eval score` and its kin read.
     """
     record = Record.from_json({name: doc[name] for name in text_columns()})
-    row = score_row(Ask(record, record.question), Prediction(record.id, results[0]))
+    row = score_row(Ask(record, record.question), Prediction(record.id, results[0]), vocabulary)
     scores = {name: row[name] for name in ("id", "answer")}
-    scores |= {"refusals": float(row["refuses"]), "degenerate": float(row["degenerate"])}
+    scores |= {metric: float(row[column]) for metric, column in OF_ALL.items()}
     if record.answer_type == "closed":
         return scores | {"accuracy": float(row["correct"]), "parse_rate": float(row["read"] != "")}
     scores |= {name: row[name] for name in ("rouge1", "rouge_l", "bleu")}
-    return scores | {"corpus_bleu": (row["answer"], row["reference"])}
+    return scores | {"corpus_bleu": (answer_of(row["answer"]), row["reference"])}
 
 
 def corpus_bleu(pairs: Sequence[tuple[str, str]]) -> float:
