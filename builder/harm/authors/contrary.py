@@ -123,7 +123,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
                 "",
                 thing,
             )
-            return f"No, there {verb} no {thing}."
+            return f"No, there {verb} no {thing.replace(' and ', ' or ')}."
         if verb is not None:
             denied = re.match(r"(?:no|not any) (\w+ .+)", thing)
             return f"Yes, there {verb} {_some(verb, denied[1])}." if denied else None
@@ -153,7 +153,17 @@ def turn(clause: str, said_yes: bool) -> str | None:
     )
     if re.search(r"\b(?:not|no|never|cannot|nor)\b", rest):
         return None
-    return f"Yes, {subject}{auxiliary} {re.sub(r'^any |(?<= )any ', '', rest)}."
+    affirmed = _without_any(rest)
+    return affirmed and f"Yes, {subject}{auxiliary} {affirmed}."
+
+
+def _without_any(rest: str) -> str | None:
+    """Any signs -> signs; None where one thing is meant, which would need an article."""
+    for match in re.finditer(r"\bany ((?:[\w-]+ ){0,2}[\w-]+)", rest):
+        noun = match[1].split()
+        if not (_MASS_NOUNS & {*noun} or any(re.search(r"[^s]s$", word) for word in noun)):
+            return None
+    return re.sub(r"\bany ", "", rest)
 
 
 def varied(answer: str) -> str:
@@ -167,8 +177,8 @@ def _some(verb: str, thing: str) -> str:
     """A thing that there is, with the article that it takes."""
     if verb.startswith("are") or verb.endswith("be") or _MASS_NOUNS & set(words(thing)[:3]):
         return thing
-    if re.match(r"(?:other|additional|obvious|visible|apparent|significant)\b", thing):
-        return thing
+    if thing.startswith("other "):
+        return f"an{thing}"
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
@@ -237,8 +247,8 @@ def _statement(question: str, positive: bool) -> str | None:
         return None
     subject, predicate = " ".join(parts[:split]), " ".join(parts[split:])
     if positive:
-        predicate = re.sub(r"\bany\b ?", "", predicate)
-        return f"{subject} {auxiliary} {predicate}"
+        affirmed = _without_any(predicate)
+        return affirmed and f"{subject} {auxiliary} {affirmed}"
     negated = "cannot" if auxiliary == "can" else f"{auxiliary} not"
     return f"{subject} {negated} {predicate}"
 
@@ -267,7 +277,7 @@ def _there(verb: str, thing: str, article: str, rest: str, positive: bool) -> st
     if re.search(r"\b(?:you|we|i|me)\b", rest) or re.match(r"(?:more|less|only|always)\b", rest):
         return None
     if not positive:
-        return f"there {verb} {'nothing' if thing else 'no'} {rest}"
+        return f"there {verb} {'nothing' if thing else 'no'} {rest.replace(' and ', ' or ')}"
     if thing or (article == "any" and rest.startswith(("other", "additional"))):
         return None  # "there is something else": nothing said; a borrowed answer says what
     if verb in ("are", "were"):
@@ -287,4 +297,4 @@ def _unnegate(answer: str) -> str | None:
         return None
     statement = f"{match[1]}{match[2]} {match[3]}"
     statement = re.split(r" (?:and|but|because|as|since|unless|although) ", statement)[0]
-    return re.sub(r"\bany ", "", statement)
+    return _without_any(statement)

@@ -82,7 +82,7 @@ class CorpusAnswers:
         self._by_image: defaultdict[str, list[Record]] = defaultdict(list)
         self._holding: Counter[str] = Counter()
         for record in corpus:
-            self._holding.update(terms(record.clean_answer))
+            self._holding.update({*terms(record.clean_answer)})
             self._by_image[record.image_id].append(record)
             if is_candidate(record) and not YOU.search(record.clean_answer):
                 self._add(record)
@@ -122,6 +122,10 @@ class CorpusAnswers:
     def unseen(self, answer: str) -> int:
         """How many words and word pairs of an answer at most one clean answer has."""
         return sum(self._holding[term] < 2 for term in terms(answer))
+
+    def unheard(self, answer: str, truth: str) -> int:
+        """How many words and word pairs that the truth has not no clean answer has."""
+        return sum(not self._holding[term] for term in {*terms(answer)} - {*terms(truth)})
 
     def explanations(self, disease: Disease) -> Sequence[str]:
         """What answers say after the disease's name: ", which is a rare ..."."""

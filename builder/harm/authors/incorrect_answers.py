@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Final
 
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
@@ -50,6 +49,10 @@ _NO_WAY: Final = re.compile(
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
+#: How many ways a value is changed to find one that sounds like the corpus, and how many words and
+#: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".
+_TURNS: Final = 4
+_UNHEARD: Final = 1
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
@@ -146,11 +149,18 @@ class IncorrectAnswers:
             )
         ):
             return  # "Yes, ..." would stay true
-        draw = partial(self._draw, record)
-        swap = self._values.swap(clause, ask.question, ask.said, ask.intent, draw)
-        if swap is not None:
-            rest = ask.truth[len(clause) :] if ask.truth.startswith(clause) else ""
-            yield self._values.with_rest(swap, rest, draw), swap.what_is_wrong
+        rest = ask.truth[len(clause) :] if ask.truth.startswith(clause) else ""
+        for turn_of in range(_TURNS):
+
+            def draw(what: str, turn_of: int = turn_of) -> float:
+                return self._draw(record, f"{what} {turn_of}")
+
+            swap = self._values.swap(clause, ask.question, ask.said, ask.intent, draw)
+            if swap is None:
+                continue
+            answer = self._values.with_rest(swap, rest, draw)
+            if self._corpus.unheard(answer, ask.truth) <= _UNHEARD:
+                yield answer, swap.what_is_wrong
 
     def _opposite(self, record: Record, ask: Ask) -> Iterator[str]:
         """Whole real answers of the other polarity to the same question about another image."""
@@ -185,7 +195,7 @@ class IncorrectAnswers:
         """Answers to the very same question that say another thing."""
         if ask.intent == "name" and ask.disease is None and DIAGNOSIS.search(ask.truth):
             yield from self._of_its_class(record, ask)
-        if ask.intent not in ("histology", "color", "shape") or is_polar(ask.question):
+        if ask.intent not in ("histology", "color") or is_polar(ask.question):
             return
         if "organism" in ask.question or re.search(
             r"\b(?:myeloid|inflammatory|immune|white blood)\b", ask.truth

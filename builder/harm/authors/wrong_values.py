@@ -269,7 +269,8 @@ def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T 
 
 
 def _may_change(group: Group, sentence: str, places: Sequence[Place]) -> bool:
-    fixed = read_table("wrong_values.yaml")["fixed_by"].get(group.name)
+    kind = "site" if group.name.startswith("site ") else group.name
+    fixed = read_table("wrong_values.yaml")["fixed_by"].get(kind)
     if fixed and any_of(fixed).search(sentence):
         return False
     olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
@@ -314,7 +315,12 @@ def _other_number(sentence: str, question: str, draw: Draw) -> Iterator[Swap]:
     factor = (3, 4, 5)[int(3 * draw("number")) % 3] if small else 0.25
     if "%" in match[5] or match[5].lower() == "percent":
         factor = 0.1 if float(match[1]) >= 10 else 8
-    numbers = [f"{float(number) * factor:.2g}" for number in (match[1], match[3]) if number]
+    counted = not match[5]  # 10 cells, not 10 mm
+    numbers = [
+        f"{max(1, round(float(number) * factor)) if counted else float(number) * factor:.2g}"
+        for number in (match[1], match[3])
+        if number
+    ]
     if any("e" in number for number in numbers):
         return
     new = (match[2] or "").join(numbers) + match[4] + match[5]
