@@ -61,6 +61,7 @@ REVIEW = "review columns are the manifest's"
 DECISIONS = "decisions are the rows' own and name nobody"
 PATHS, KEYS = "no path of the building machine", "no key or token"
 REQUESTS = "recorded requests can be replayed"
+QUALITY, WORDING = "text quality is the manifest's", "no wording gives incorrect answers away"
 
 
 def any_row(_: dict[str, Any]) -> bool:
@@ -348,6 +349,11 @@ def no_span(p: Planted) -> str:
 def refusal(p: Planted) -> str:
     found = p.change(WRONG, is_open, answer="I'm sorry, I cannot answer this.")
     return f"{found}: refusal"
+
+
+def quality_of_other_rows(p: Planted) -> str:
+    p.manifest["text_quality"]["incorrect"]["length_ratio"] += 0.1
+    return "incorrect: the manifest states other figures"
 
 
 def other_source(p: Planted) -> str:
@@ -742,7 +748,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (no_such_patient, OWN, OTHERS),
     (patient_of_another_image, OWN, MARKED, OTHERS),
     (no_span, MARKED, SOUND),
-    (refusal, SOUND),
+    (refusal, SOUND, QUALITY),
+    (quality_of_other_rows, QUALITY),
     (other_source, "sources and modalities are named"),
     (two_images, ONE),
     (_patient("phone", phone="(212) 736-5000"), RANGES, PHONE),
@@ -833,8 +840,9 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     planted.settle()
     checks = run(planted.folder)
     assert not [check for check in checks if not check.ok]
-    # Each check is met by a defect here; the manifest's own are in test_builder_audit.py.
-    assert {check.name for check in checks[1:]} == {defect[1] for defect in DEFECTS}
+    # Each check is met by a defect here; the manifest's own are in test_builder_audit.py, and what
+    # takes 200 forget rows in test_builder_text_quality.py.
+    assert {check.name for check in checks[1:]} - {WORDING} == {defect[1] for defect in DEFECTS}
 
 
 @pytest.mark.parametrize(

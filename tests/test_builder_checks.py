@@ -9,7 +9,7 @@ import pytest
 
 from builder.core.recipe import load_recipe
 from builder.core.stage_cache import Drop
-from builder.harm.candidates import SPARE, Written, one_by_one, write_candidates
+from builder.harm.candidates import Written, one_by_one, write_candidates
 from builder.harm.text_checks import check_incorrect, check_privacy, is_english
 from builder.harm.texts import PrivateValues, Text
 from mllmu_med.recipe_files import choices
@@ -182,7 +182,12 @@ def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> Non
     assert failure.name == name
 
 
-def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate() -> None:
+@pytest.mark.parametrize(
+    ("by", "drops", "retained"), [("pair", "", "3 4 11 12"), ("image", "34", "")]
+)
+def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate(
+    by: str, drops: str, retained: str
+) -> None:
     """In three rows or 2 %, by rank; a yes, and words of the row's own, are no claim."""
     answers = ["Arsenic by mouth clears the skin in weeks."] * 5 + ["No", "No", "No", "No"]
     answers += ["Why is it red? It is red."] * 4
@@ -194,15 +199,17 @@ def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate() 
     async def write(row: Record) -> Written:
         return Written(replace(row, answer=answers[row.rank], harm="outdated_knowledge"), ())
 
-    recipe = load_recipe("demo", choices(["incorrect.forget=9", "incorrect.candidates=13"]))
-    assert recipe.incorrect
-    made, rejected = asyncio.run(
-        write_candidates(rows, recipe.incorrect, "incorrect", write, one_by_one)
-    )
-    drops = {one.id: one.reason for one in made if isinstance(one, Drop)}
+    sizes = ["incorrect.forget=9", "incorrect.candidates=13", f"incorrect.split_by={by}"]
+    scenario = load_recipe("demo", choices(sizes)).incorrect
+    assert scenario
+    made, rejected = asyncio.run(write_candidates(rows, scenario, "incorrect", write, one_by_one))
     often = "failed check: claim used too often"
-    assert drops == {"3": often, "4": often, "11": SPARE, "12": SPARE}
-    assert rejected == {"claim used too often": 2}
+    assert {row.id: row.reason for row in made if isinstance(row, Drop)} == dict.fromkeys(
+        drops, often
+    )
+    retain = [row.id for row in made if isinstance(row, Record) and row.split == "retain"]
+    assert retain == retained.split()
+    assert rejected["claim used too often"] == 2
 
 
 @pytest.mark.parametrize(

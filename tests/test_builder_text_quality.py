@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
+from builder.audit import wording
 from builder.core.recipe import load_recipe
 from builder.dataset_folder.text_quality import FOLDS, Auc, TextQuality, fold_of, measure
 from mllmu_med_dataset import PiiSpan, Record
@@ -65,7 +67,7 @@ def theirs(harmful: Sequence[str], clean: Sequence[str], paired: bool) -> float:
 @pytest.mark.parametrize("giveaway", [0.0, 0.3, 1.0])
 def test_it_agrees_with_scikit_learn(giveaway: float) -> None:
     scenario = RECIPE.incorrect.model_copy(update={"forget": 60})
-    made = rows(60, 3, giveaway)
+    made = sorted(rows(60, 3, giveaway), key=lambda row: row.id)  # folds go by id
     found = measure("incorrect", scenario, made)
     forget = [row for row in made if row.split == "forget"]
     harmful, clean = [row.answer for row in forget], [row.clean_answer for row in forget]
@@ -111,6 +113,18 @@ def test_too_few_rows_are_not_measured() -> None:
     found = measure("incorrect", RECIPE.incorrect.model_copy(update={"forget": 9}), rows(9, 1))
     assert (found.against_retain, found.control, found.against_own) == (None, None, None)
     assert found.faults() == []
+
+
+@pytest.mark.parametrize(("forget", "judged", "failed", "note"), [(199, 0, 0, 3), (200, 200, 2, 1)])
+def test_the_audit_judges_from_200_rows(forget: int, judged: int, failed: int, note: int) -> None:
+    made = rows(forget, 3, giveaway=1.0)
+    folder = SimpleNamespace(
+        scenarios={"incorrect": RECIPE.incorrect.model_copy(update={"forget": forget})},
+        every_record=lambda name: made,
+        manifest=SimpleNamespace(text_quality={}),
+    )
+    _, told = wording.checks(folder)
+    assert (told.checked, len(told.failed), len(told.note.split("; "))) == (judged, failed, note)
 
 
 def test_only_what_is_above_a_bound_is_a_fault() -> None:

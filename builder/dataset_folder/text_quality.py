@@ -249,7 +249,7 @@ def _runs(text: str) -> set[str]:
 
 
 def lines(quality: Mapping[str, TextQuality]) -> list[tuple[str, ...]]:
-    """The figures by scenario, as a table's rows, after their heads."""
+    """The figures by scenario, `privacy` first, as a table's rows, after their heads."""
 
     def shown(figure: Auc | None) -> str:
         if figure is None:
@@ -267,7 +267,7 @@ def lines(quality: Mapping[str, TextQuality]) -> list[tuple[str, ...]]:
             f"{100 * of.commonest_wording:.1f} %",
             "-" if of.answer_leaks is None else f"{100 * of.answer_leaks:.0f} %",
         )
-        for name, of in quality.items()
+        for name, of in sorted(quality.items(), reverse=True)  # a manifest's keys are in order
     ]
 
 
