@@ -79,7 +79,7 @@ def says_yes(question: str, answer: str) -> bool | None:
 
 
 _HEDGED: Final = re.compile(
-    r"\b(?:but|however|because|only|other than|besides|beyond|although|while|unless|difficult|sure"
+    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while|unless|difficult|sure"
     r"|clear|enough|additional|more)\b", re.IGNORECASE
 )  # fmt: skip
 _THERE: Final = re.compile(
@@ -224,6 +224,8 @@ def _statement(question: str, positive: bool) -> str | None:
         r"(is|are|was|were) there (?:(anything|something)|(any|an?)\b)? ?(.+)", question
     )
     if match:
+        if "recommended" in question:
+            return None  # something may be, whatever is answered
         return _there(match[1], match[2] or "", match[3] or "", match[4], positive)
     match = re.fullmatch(r"can you (?:identify|see|find|notice|detect) any (.+)", question)
     if match:
@@ -232,7 +234,7 @@ def _statement(question: str, positive: bool) -> str | None:
         )[0]
         verb = "are" if noun.endswith("s") else "is"
         return _there(verb, "", "any", match[1], positive)
-    if re.search(r"\b(?:you|we|i)\b", question) or " or " in question:
+    if re.search(r"\b(?:you|we|i|recommended)\b", question) or " or " in question:
         return None
     auxiliary, _, rest = question.partition(" ")
     parts = rest.split(" ")
