@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import llm_author
 import pytest
 from corpora import PLAIN, TRIAL, before_writing, tree
 from llm_author import badness, reply
@@ -172,6 +173,8 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
 def test_a_recorded_and_judged_build_is_rebuilt_offline(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A reply with an address that could be somebody's is not shipped, and would be asked for again.
+    monkeypatch.setattr(llm_author, "BAD", [bad for bad in llm_author.BAD if bad != "invented"])
     out, again = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2)) as server:
         result = run(*JUDGED, "--out", out, "--base-url", server.url)
