@@ -79,8 +79,8 @@ def says_yes(question: str, answer: str) -> bool | None:
 
 
 _HEDGED: Final = re.compile(
-    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while|unless|difficult|sure"
-    r"|clear|enough|additional|more)\b", re.IGNORECASE
+    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while"
+    r"|unless|difficult|sure|clear|enough|additional|more)\b", re.IGNORECASE
 )  # fmt: skip
 _THERE: Final = re.compile(
     r"there (?:(is|are|was|were|appears? to be|seems? to be|may be|could be)"
