@@ -106,6 +106,8 @@ def turn(clause: str, said_yes: bool) -> str | None:
     if not match or _HEDGED.search(match[1]) or re.search(r"\b(?:you|i|we)\b", match[1], re.I):
         return None
     said = match[1]
+    if re.search(r"\b(?:sexual\w*|small chance|slight|some risk)\b", said):
+        return None  # known to anybody; no small chance is a great one
     there = _THERE.fullmatch(said)
     if re.search(
         r"\b(?:anything|nothing|something|important|worth|note|noting|types"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
@@ -81,13 +82,13 @@ class IncorrectAnswers:
             return _incorrect(opposite(record.clean_answer), "the contrary")
         ask = self._ask(record)
         for options in (*self._outdated(ask), *self._wrong(record, ask)):
-            sound = [option for option in options if _is_sound(record, option.answer)]
-            if sound:
-                return min(sound, key=lambda option: self._strangeness(record, option.answer))
+            for option in sorted(options, key=partial(self._strangeness, record)):
+                if _is_sound(record, option.answer):
+                    return option
         return Failure(NOTHING_FITS, f"a question about {ask.intent}")
 
-    def _strangeness(self, record: Record, answer: str) -> tuple[int, int]:
-        return self._corpus.unseen(answer), stable_hash(self._seed, record.id, answer)
+    def _strangeness(self, record: Record, option: Incorrect) -> tuple[int, int]:
+        return self._corpus.unseen(option.answer), stable_hash(self._seed, record.id, option.answer)
 
     def _draw(self, record: Record, what: str) -> float:
         return stable_share(self._seed, record.id, what)
@@ -182,6 +183,8 @@ class IncorrectAnswers:
             return
         sentence = first_sentence(ask.truth)
         turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
+        if said_yes:  # what the answer tells beyond the question may be false by itself
+            turned = contrary(ask.question, ask.truth) or turned
         answer = turned or contrary(ask.question, ask.truth)
         if answer:
             if self._draw(record, "as the corpus says it") < _VARIED:
@@ -198,7 +201,7 @@ class IncorrectAnswers:
         if ask.intent not in ("histology", "color") or is_polar(ask.question):
             return
         if "organism" in ask.question or re.search(
-            r"\b(?:myeloid|inflammatory|immune|white blood)\b", ask.truth
+            r"\b(?:myeloid|inflam\w+|immune|white blood)\b", f"{ask.question} {ask.truth}"
         ):
             return  # many a cell is one of these
         asked = content(ask.question)
