@@ -200,7 +200,7 @@ class IncorrectAnswers:
             yield from self._of_its_class(record, ask)
         if ask.intent not in ("histology", "color") or is_polar(ask.question):
             return
-        if "organism" in ask.question or re.search(
+        if re.search(r"\b(?:organism|tissue)", ask.question) or re.search(
             r"\b(?:myeloid|inflam\w+|immune|white blood)\b", f"{ask.question} {ask.truth}"
         ):
             return  # many a cell is one of these
