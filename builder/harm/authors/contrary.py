@@ -69,6 +69,10 @@ def says_yes(question: str, answer: str) -> bool | None:
         return False
     if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
         return True
+    if re.match(r"(?:is|are) there any", question, re.IGNORECASE):
+        first = re.split(r"(?<=[.!?])\s", start, maxsplit=1)[0]
+        denied = re.search(r"\b(?:no|not|none|nothing|never|cannot|only|just)\b|n't\b", first)
+        return None if denied else True  # what there is, told without a yes
     if re.search(r"\b(?:cured?|prevent\w*)\b", question, re.IGNORECASE):
         return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
     if re.search(r"\btreat|\btherap|\bmanaged?\b|\bremed", question, re.IGNORECASE) and re.search(

@@ -53,7 +53,7 @@ _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|
 #: How many ways a value is changed to find one that sounds like the corpus, and how many words and
 #: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".
 _TURNS: Final = 4
-_UNHEARD: Final = 1
+_UNHEARD: Final = 2
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
