@@ -216,7 +216,7 @@ class IncorrectAnswers:
         for donor in self._corpus.same_question(record, names=True):
             sentence = first_sentence(donor.answer)
             there = mentions(sentence)
-            alike = own and 2 * len(own & class_of(sentence)) >= len(own)
+            alike = not own or 2 * len(own & class_of(sentence)) >= len(own)
             if alike and len(there) == 1 and not content(there[0].disease.name) <= names:
                 yield donor.answer
 
