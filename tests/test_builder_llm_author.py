@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from builder.__main__ import app
 from builder.core.job import read_job
 from builder.core.stage_cache import Chain
+from builder.harm.candidates import NO_TEXT
 from builder.harm.inject import assign
 from builder.harm.read_reply import IncorrectReply, RatingReply, read
 from builder.harm.text_checks import check_incorrect, check_privacy
@@ -159,6 +160,7 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
             wanted |= {"says the truth"}
         assert wanted <= set(rejected)
         failed = sum(n for reason, n in stage["dropped"].items() if "failed check" in reason)
+        failed += sum(n for note, n in stage["notes"].items() if note.startswith(NO_TEXT))
         assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
     del expected[None]
     assert {name: every[name] for name in expected} == expected

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from corpora import record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,20 +26,7 @@ from mllmu_med_dataset import Record, UserError
 
 def records(images: int, each: int, of_split: str = "train", first: int = 0) -> list[Record]:
     return [
-        Record(
-            id=f"s/{image}/{number}",
-            image_id=f"s/{image}",
-            image_path=f"{image}.jpg",
-            image_sha256=f"hash{image}",
-            question="Q",
-            answer="A",
-            answer_type="open",
-            modality="CT",
-            source="slake",
-            clean_question="Q",
-            clean_answer="A",
-            split=of_split,
-        )
+        record("Q", "A", f"s/{image}/{number}", f"hash{image}", split=of_split)
         for image in range(first, first + images)
         for number in range(each)
     ]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from corpora import record
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -29,13 +30,7 @@ def rows(count: int, seed: int, giveaway: float = 0.0) -> list[Record]:
     made = []
     for number in range(6 * count):
         answer = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
-        row = Record(
-            id=f"s/{number}", source="slake", split="retain", image_id=f"s/{number}",
-            image_path=f"{number}.jpg", image_sha256=f"{number:064x}", modality="CT",
-            content_type="Organ", question="What is shown?", answer=answer,
-            clean_question="What is shown?", clean_answer=answer, answer_type="open",
-            rank=count + number,
-        )  # fmt: skip
+        row = record("What is shown?", answer, f"s/{number}", split="retain", rank=count + number)
         if number < count:
             harmful = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
             if draw.random() < giveaway:
