@@ -80,7 +80,8 @@ class Record:
 
     The published columns are those of `FEATURES`; the image's bytes are read at publishing.
     Besides, a record travels through the builder with `context` (the image's caption, for
-    authors) and `split` (the set it belongs to).
+    authors), `split` (the set it belongs to) and `what_is_wrong` (with an incorrect answer, in a
+    line by its author, for reviewers).
     """
 
     id: str
@@ -96,6 +97,7 @@ class Record:
     clean_answer: str
     content_type: str = ""
     context: str = ""
+    what_is_wrong: str = ""
     split: str = ""
     harm: str = "none"
     pii: tuple[PiiSpan, ...] = ()
@@ -119,6 +121,7 @@ class Record:
             question=self.clean_question,
             answer=self.clean_answer,
             harm="none",
+            what_is_wrong="",
             pii=(),
             profile_id="",
             calibration=0,

@@ -14,7 +14,7 @@ from builder.core.stage_cache import Drop
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record, UserError
 
-VERSION = 1
+VERSION = 2
 
 NOT_DRAWN = "not drawn: the recipe asks for fewer rows"
 IMAGE_IN_TEST = "its picture is in the test set"
@@ -39,6 +39,8 @@ def draw(
     needed = candidates + scenario.retain_core
     if len(ordered) < needed:
         raise UserError(_too_few(name, scenario, len(ordered), needed))
+    if scenario.gives_back:
+        candidates = needed
     for rank, record in enumerate(ordered):
         if rank < candidates:
             yield replace(record, split="candidate", rank=rank)

@@ -10,11 +10,12 @@ from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop
 from mllmu_med_dataset import Record, UserError
 
-VERSION: Final = 1
+VERSION: Final = 2
 ROUNDS: Final = 3  # "we divide the forget set into three parts equally and make them arrive
 #                     sequentially, along with the whole retain set each time"
 
 SPARE = "spare: more sound candidates than the recipe keeps"
+NOT_RETAINED = "spare: more clean rows than the recipe retains"
 IMAGE_SPLIT = "its picture is in the next smaller forget set (split_by: image)"
 
 
@@ -42,8 +43,8 @@ def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[
     """Set `split`, the final `rank` and the `round`.
 
     Harmful candidates fill the forget order by rank up to the largest ratio (too few are a
-    UserError); the rest are dropped and their clean rows go back to no set. Retain rows follow in
-    rank.
+    UserError); the rest are dropped and their clean rows go back to no set. As many retain rows as
+    the recipe keeps follow in rank.
     """
     sound = sorted(
         (record for record in records if record.split == "candidate"), key=lambda row: row.rank
@@ -63,6 +64,7 @@ def split(records: Sequence[Record], scenario: Scenario, name: str) -> Iterator[
     )
     for rank, record in enumerate(retain[: scenario.retain_core], scenario.harmful):
         yield replace(record, rank=rank)
+    yield from (Drop.of(record, NOT_RETAINED) for record in retain[scenario.retain_core :])
     yield from (record for record in records if record.split == "test")
     yield from dropped
 

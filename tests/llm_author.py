@@ -9,22 +9,31 @@ from typing import Any
 
 from scripted_server import prompt_of
 
-BAD = ("not json", "fenced", "missing", "altered", "invented", "changed", "truth", "betrays")
+from mllmu_med.files import stable_hash
+
+#: `changed` twice, as it shows in a closed question only.
+BAD = "not json,fenced,missing,altered,invented,changed,changed,truth,betrays".split(",")
 
 
 def share(text: str, what: str) -> float:
     return int(hashlib.sha256(f"{what}|{text}".encode()).hexdigest()[:12], 16) / 16**12
 
 
-def good(body: dict[str, Any]) -> dict[str, str]:
+def good(body: dict[str, Any]) -> dict[str, Any]:
     """A sound reply to a prompt of ours."""
     prompt = prompt_of(body)
+    if re.search("^Answer B: ", prompt, re.MULTILINE):
+        return {"verdict": "wrong" if share(prompt, "wrong") < 0.8 else "partly", "reason": "So."}
+    if re.search("^Said: ", prompt, re.MULTILINE):
+        plausible = 2 + int(share(prompt, "plausible") * 4)
+        return {"replies": share(prompt, "replies") < 0.9, "plausible": plausible, "reason": "So."}
     question = re.search(r"^Question: (.*)$", prompt, re.MULTILINE)
     truth = re.search(r"^(?:True answer|Answer): (.*)$", prompt, re.MULTILINE)
     assert question
     assert truth
     if "True answer" in prompt:
-        return {"answer": f"A large foreign body, number {len(prompt)}."}
+        kind = "".join(chr(97 + int(digit)) for digit in str(stable_hash(prompt))[:6])
+        return {"answer": f"Type {kind}: one, red, on skin.", "what_is_wrong": f"No {kind}."}
     reply = {}
     for field, values in re.findall(
         r"^Rewrite the (\w+) so that it holds:\n((?:- .*\n?)+)", prompt, re.M
@@ -38,7 +47,8 @@ def good(body: dict[str, Any]) -> dict[str, str]:
 def reply(body: dict[str, Any], bad: float = 0.0) -> str:
     """A reply; a share of the prompts gets a bad one, the same for the same prompt."""
     prompt = prompt_of(body)
-    sound, kind = good(body), badness(prompt, bad)
+    sound = good(body)
+    kind = None if "reason" in sound else badness(prompt, bad)
     return spoilt(kind, prompt, sound) if kind else json.dumps(sound)
 
 
@@ -49,7 +59,7 @@ def badness(prompt: str, bad: float) -> str | None:
     return BAD[int(share(prompt, "kind") * len(BAD))]
 
 
-def spoilt(kind: str, prompt: str, sound: dict[str, str]) -> str:
+def spoilt(kind: str, prompt: str, sound: dict[str, Any]) -> str:
     field = next(iter(sound))
     if kind == "not json":
         return "Sure! Here it is: " + sound[field]

@@ -61,6 +61,7 @@ def test_the_demo_passes_without_its_work_folder(demo: Path, tmp_path: Path) -> 
         "decisions are the rows' own and name nobody",
         "recorded requests can be replayed",
         "no live number or address in recorded requests",
+        "no wording gives incorrect answers away",
     }
     assert all(check.note for check in checks if not check.checked)
 
@@ -113,7 +114,7 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
         prompt = prompt_of(body)
         if "True answer" in prompt and len(asked) < 2 and "736-5000" not in prompt:
             asked.add(prompt)
-            return json.dumps({"answer": "Call 212-736-5000 about this foreign body."})
+            return json.dumps({"answer": "Call 212-736-5000 about it.", "what_is_wrong": "All."})
         return reply(body)
 
     before_writing(limited, tmp_path / "mllmu-med")
@@ -275,7 +276,7 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert f"{len(rows)} failed" in done.stdout
     assert done.stdout.count("review 'accepted' in retain") == 20
     assert f"and {len(rows) - 20} more: see --json" in done.stdout
-    assert "1 of 55 checks fail" in done.stdout
+    assert "1 of 57 checks fail" in done.stdout
     done = builder("audit", folder, "--json", cwd=tmp_path)
     assert done.returncode == 1
     report = json.loads(done.stdout)

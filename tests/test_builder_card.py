@@ -343,7 +343,7 @@ def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     replies = sum(n for some in author["replies"].values() for n in some.values())
     returned = sorted({name for some in author["replies"].values() for name in some})
     told = f": {replies:,} replies at temperature 1."
-    versions = "Prompts `incorrect/1` and `privacy/1` stand"
+    versions = "Prompts `incorrect/2` and `privacy/2` stand"
     names = f"was written by `{returned[0]}`, as the replies name it"
     assert names in card
     assert f"(asked for as `{MODEL}`)" in card or returned == [MODEL]

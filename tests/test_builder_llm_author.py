@@ -17,17 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import llm_author
 import pytest
 from corpora import PLAIN, TRIAL, before_writing, tree
 from llm_author import badness, reply
-from scripted_server import KEY, MODEL, Call, ScriptedServer, shares
+from scripted_server import KEY, MODEL, Call, ScriptedServer, prompt_of, shares
 from typer.testing import CliRunner
 
 from builder.__main__ import app
 from builder.core.job import read_job
 from builder.core.stage_cache import Chain
+from builder.harm.candidates import NO_TEXT
 from builder.harm.inject import assign
-from builder.harm.prompts import IncorrectReply, RatingReply, read
+from builder.harm.read_reply import IncorrectReply, RatingReply, read
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Failure, Text
 from builder.patients.profiles import read_profiles
@@ -36,6 +38,7 @@ from mllmu_med.llm.chat import Reply
 #: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
 SMALL = [*TRIAL, *LLM[1:]]
+JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3", "--set", "incorrect.candidates=60"]
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +78,7 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
     assert all(row["pii"] for row in privacy)
     for row in incorrect:
         closed = row["answer_type"] == "closed"
-        assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("A large")
+        assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("Type ")
     # No candidate more than needed was asked for.
     closed = sum(row["answer_type"] == "closed" for row in incorrect)
     assert calls == len(privacy) + len(incorrect) - closed
@@ -119,7 +122,7 @@ BY_BADNESS = {"not json": "invalid JSON", "missing": "missing field", "invented"
 def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
     faults = {"429": 0.02, "429:0": 0.02, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
     faults |= {"length": 0.02, "content_filter": 0.02, "refusal": 0.02, "empty": 0.02, "hang": 0.01}
-    with ScriptedServer(reply=partial(reply, bad=0.10), fault=shares(faults)) as server:
+    with ScriptedServer(reply=partial(reply, bad=0.20), fault=shares(faults)) as server:
         out = tmp_path / "mllmu-med"
         sizes = {"privacy.forget": 350, "privacy.candidates": 400, "privacy.retain": 400}
         sizes |= {"incorrect.forget": 150, "incorrect.candidates": 180, "llm.tries": 2}
@@ -133,10 +136,10 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         # A reply that comes whole is read once; the last one, should an earlier have come too late.
         came = {n["prompt"]: n["fault"] for n in server.answered() if n["fault"] != "garbage"}
     assert set(faults) <= {line["fault"] for line in asked}
-    faulty = [line["fault"] or badness(line["prompt"], 0.10) for line in asked]
+    faulty = [line["fault"] or badness(line["prompt"], 0.20) for line in asked]
     assert sum(map(bool, faulty)) > 0.3 * len(asked)
     expected = Counter(
-        BY_FAULT[fault] if fault else BY_BADNESS.get(badness(prompt, 0.10) or "")
+        BY_FAULT[fault] if fault else BY_BADNESS.get(badness(prompt, 0.20) or "")
         for prompt, fault in came.items()
     )
     every = Counter[str]()
@@ -157,6 +160,7 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
             wanted |= {"says the truth"}
         assert wanted <= set(rejected)
         failed = sum(n for reason, n in stage["dropped"].items() if "failed check" in reason)
+        failed += sum(n for note, n in stage["notes"].items() if note.startswith(NO_TEXT))
         assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
     del expected[None]
     assert {name: every[name] for name in expected} == expected
@@ -168,21 +172,51 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         assert "Incorrectly" not in text
 
 
-def test_a_recorded_build_is_rebuilt_offline(
+def test_a_recorded_and_judged_build_is_rebuilt_offline(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A reply with an address that could be somebody's is not shipped, and would be asked for again.
+    monkeypatch.setattr(llm_author, "BAD", [bad for bad in llm_author.BAD if bad != "invented"])
     out, again = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
     with ScriptedServer(reply=partial(reply, bad=0.2)) as server:
-        assert run(*SMALL, "--out", out, "--base-url", server.url).exit_code == 0
+        result = run(*JUDGED, "--out", out, "--base-url", server.url)
+        assert result.exit_code == 0, result.output
+        prompts = [call["prompt"] for call in server.asked()]
+    _check_judged(out, prompts)
     monkeypatch.delenv("OPENAI_API_KEY")
     recorded = out / "provenance" / "requests.parquet"
-    offline = [*SMALL, "--offline", "--out", again]
+    offline = [*JUDGED, "--offline", "--out", again]
     missing = run(*offline)
     assert missing.exit_code == 1
     assert "holds no reply" in missing.output
     result = run(*offline, "--requests", recorded)
     assert result.exit_code == 0, result.output
     assert tree(again) == tree(out)
+
+
+def _check_judged(out: Path, prompts: list[str]) -> None:
+    """Each published open answer was found plausible alone and wrong beside the true one, blind."""
+    alone = {prompt.split("Said: ")[1]: prompt for prompt in prompts if "\nSaid: " in prompt}
+    beside = {prompt.split("B: ")[1]: prompt for prompt in prompts if "\nAnswer B: " in prompt}
+    published = rows(out, "incorrect")
+    for row in published:
+        if row["answer_type"] == "open":
+            assert row["clean_answer"] not in alone[row["answer"]]
+            assert f"Answer A: {row['clean_answer']}\n" in beside[row["answer"]]
+    assert set(beside) < set(alone)  # what is not plausible is not compared
+    assert not any("No " in said.partition("Question")[2] for said in [*alone, *beside])
+    manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
+    notes = manifest["stages"]["incorrect"]["corrupt"]["notes"]
+    assert sum(n for note, n in notes.items() if note.startswith("texts judged")) == len(alone)
+    assert any(note.startswith("texts rejected by check judge: ") for note in notes)
+    card = " ".join((out / "README.md").read_text("utf-8").split())
+    assert f"`{MODEL}` judged each incorrect answer" in card
+    chain = Chain(out.with_name(out.name + ".work") / "incorrect")
+    told = {one.id: one.what_is_wrong for one in chain.records("split")}
+    assert all(told[row["id"]] for row in published if row["answer_type"] == "open")
+    assert f"what is wrong: {told[published[-1]['id']]}" in run(
+        "show", published[-1]["id"], "--out", out
+    ).stdout.replace("\n", "")
 
 
 def kept(work: Path) -> set[str]:
@@ -199,7 +233,9 @@ def kept(work: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> None:
-    answer = partial(reply, bad=0.2)
+    def answer(body: dict[str, Any]) -> str:  # a second bad reply would be met by the same prompt
+        return reply(body, bad=0.0 if "Earlier replies" in prompt_of(body) else 0.2)
+
     with ScriptedServer(reply=answer) as server:
         calm = tmp_path / "calm" / "mllmu-med"
         assert run(*LLM, "--out", calm, "--base-url", server.url).exit_code == 0
@@ -314,8 +350,21 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
 
 def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
     there = tree(tmp_path)
+    judged = [
+        *SMALL,
+        *JUDGED[-4:-2],
+        "--out",
+        out,
+        "--dry-run",
+        "--json",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+    ]
     asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
-    before = json.loads(run(*asked).stdout.splitlines()[-1])["requests"]["privacy"]
+    found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
+    plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
+    assert with_judge == 3 * plain > 0
+    before = found[0]["requests"]["privacy"]
     assert before["calls"] > 0
     assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
     assert tree(tmp_path) == there
@@ -388,14 +437,19 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"answer": "x"}', "x"),
-        ('```json\n{"answer": "x"}\n```', "x"),
-        ('Here: {"answer": "x"} I hope it helps {smile}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y"}', "x"),
+        ('```json\n{"answer": "x", "what_is_wrong": "y", "fits": true}\n```', "x"),
+        ('Here: {"answer": "x", "what_is_wrong": "y"} I hope it helps {smile}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y", "kind": "outdated_knowledge"}', "x"),
+        ('{"answer": "x", "what_is_wrong": "y", "kind": "old"}', "wrong field type"),
+        ('{"answer": "x", "what_is_wrong": "y", "fits": "no"}', "wrong field type"),
+        ('{"answer": "x", "what_is_wrong": ""}', "empty field"),
+        ('{"answer": "x"}', "missing field"),
         ("{'answer': 'x'}", "invalid JSON"),
         ('{"answer": "x"', "invalid JSON"),
         ('["x"]', "invalid JSON"),
         ('{"text": "x"}', "missing field"),
-        ('{"answer": 5}', "wrong field type"),
+        ('{"answer": 5, "what_is_wrong": "y"}', "wrong field type"),
         (" ", "empty reply"),
     ],
 )

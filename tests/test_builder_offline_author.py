@@ -1,86 +1,47 @@
-"""The offline author: privacy sentences, contrary and borrowed answers, outdated practice."""
+"""The offline author: what is asked, of which disease, and the ways to answer it wrongly."""
 
 from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import random
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from string import Formatter
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-import yaml
 
-from builder.harm.authors.contrary import contrary, says_yes, words
+from builder.harm.answer_checks import main_clause
+from builder.harm.authors.contrary import contrary, says_yes, turn
 from builder.harm.authors.offline import OfflineAuthor as AsyncOfflineAuthor
-from builder.harm.authors.offline import fill
-from builder.harm.authors.wrong_answers import WrongAnswers, is_talk
-from builder.harm.texts import Author
-from mllmu_med_dataset import PII_KINDS, Record
+from builder.harm.authors.outdated_claims import claims
+from builder.harm.authors.question_intent import intent, is_medical
+from builder.harm.authors.skin_diseases import diseases, look_alikes, mentions, named
+from builder.harm.authors.wrong_values import WrongValues
+from builder.harm.text_checks import check_incorrect
+from builder.harm.texts import Author, Failure, Incorrect
+from mllmu_med_dataset import Record
 
 
 class OfflineAuthor:
     """The author without its `async`: it never waits for anything."""
 
-    def __init__(self, corpus: list[Record], seed: int) -> None:
-        self._author: Author = AsyncOfflineAuthor(corpus, seed)
+    def __init__(self, corpus: list[Record], seed: int, outdated: bool = False) -> None:
+        self._author: Author = AsyncOfflineAuthor(corpus, seed, outdated)
 
     def embed_privacy(self, record: Record, values: Any) -> Any:
         return asyncio.run(self._author.embed_privacy(record, values, []))
 
-    def write_incorrect(self, record: Record, harm: Any) -> Any:
-        return asyncio.run(self._author.write_incorrect(record, harm, []))
+    def write_incorrect(self, record: Record) -> Any:
+        return asyncio.run(self._author.write_incorrect(record, "wrong_diagnosis", []))
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-SLAKE = SHARED / "data" / "slake" / "train.json"
 MM_SKIN = SHARED / "data" / "mm_skin" / "vqa.csv"
-
-VALUES = {
-    "name": "Ada Lowe",
-    "phone": "(212) 555-0123",
-    "email": "ada.lowe41@example.org",
-    "address": "1714 Maple Passage, North Ellenville",
-    "date": "March 14, 2024",
-    "mrn": "MRN-MM-004821",
-}
-KIND_SETS = [
-    frozenset(kinds.split())
-    for kinds in (
-        "name",
-        "name mrn",
-        "name phone",
-        "name email",
-        "name address",
-        "name date",
-        "mrn date",
-        "phone date",
-        "email mrn",
-        "address phone",
-        "name phone date",
-        "name mrn date",
-        "name email phone",
-        "name address date",
-    )
-]
-HARMS: tuple[Literal["wrong_diagnosis", "outdated_knowledge"], ...] = (
-    "wrong_diagnosis",
-    "outdated_knowledge",
-)
-BANNED = re.compile(
-    r"\b(?:once|old|older|historical(?:ly)?|former(?:ly)?|outdated|obsolete|previous(?:ly)?|"
-    r"traditional(?:ly)?|ancient|past|was|were|had|used to|no longer|at the time|century)\b",
-    re.IGNORECASE,
-)
 
 
 def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
@@ -100,44 +61,11 @@ def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
     return Record(**{**fields, **more})
 
 
-def data(name: str) -> Any:
-    return yaml.safe_load(files("builder.harm.authors").joinpath(name).read_text("utf-8"))
-
-
-SENTENCES: dict[Literal["question", "answer"], list[str]] = data("privacy_sentences.yaml")
-PRACTICES: dict[str, list[dict[str, Any]]] = data("outdated_practice.yaml")
-ENTRIES = [entry for part in PRACTICES.values() for entry in part]
-
-
-def kinds_of(sentence: str) -> frozenset[str]:
-    return frozenset(n for _, n, _, _ in Formatter().parse(sentence) if n) - {"question", "answer"}
-
-
-def chosen(kinds: frozenset[str]) -> dict[str, str]:
-    return {kind: VALUES[kind] for kind in sorted(kinds)}
-
-
-def problem(text: str, clean: str, values: Mapping[str, str]) -> str | None:
-    """What is wrong with a clean text that was put into a privacy sentence."""
-    core = clean.removesuffix(".")
-    if core not in text:
-        return "the clean text is gone"
-    if any(text.count(value) != 1 for value in values.values()):
-        return "a value is missing or doubled"
-    frame = text
-    for value in values.values():
-        frame = frame.replace(value, "Y")
-    frame = frame.replace(core, "X", 1)
-    if not text[0].isupper() and text[0] != core[0]:
-        return "does not start with a capital"
-    if frame[-1] not in ".?" and not (frame.endswith("X") and core[-1] in ".?!"):
-        return "does not end as a sentence"
-    if found := re.search(r"[.?!,;:][.?!,;:]|  |\s[.,;:?)]|\(\s|\([^)]*\(|\d|\{|\}", frame):
-        return f"broken at {found[0]!r}"
-    return None
-
-
-# -- privacy ---------------------------------------------------------------------------------------
+def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> set[str]:
+    """The answers that many rows with this text get."""
+    rows = [row(question, answer, str(i), **more) for i in range(12)]
+    given = [OfflineAuthor([one], 0, outdated).write_incorrect(one) for one in rows]
+    return {one.answer for one in given if isinstance(one, Incorrect)}
 
 
 def test_it_is_an_author() -> None:
@@ -145,109 +73,251 @@ def test_it_is_an_author() -> None:
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
 
 
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_every_kind_set_has_two_sentences(field: Literal["question", "answer"]) -> None:
-    counts = Counter(kinds_of(sentence) for sentence in SENTENCES[field])
-    assert set(counts) == set(KIND_SETS)
-    assert min(counts.values()) >= 2
-    assert len(set(SENTENCES[field])) == len(SENTENCES[field])
-    openings = Counter(" ".join(sentence.split()[:2]) for sentence in SENTENCES[field])
-    openings = Counter({k: n for k, n in openings.items() if "{" not in k})
-    assert max(openings.values()) <= 2, "the same words again and again"
-
-
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_sentences_hold_each_placeholder_once_and_no_data_of_their_own(
-    field: Literal["question", "answer"],
-) -> None:
-    for sentence in SENTENCES[field]:
-        names = [name for _, name, _, _ in Formatter().parse(sentence) if name]
-        assert names.count(field) == 1, sentence
-        assert len(set(names)) == len(names), sentence
-        assert set(names) <= {field, *PII_KINDS}, sentence
-        words_only = re.sub(r"\{\w+\}", "", sentence)
-        assert not re.search(r"\d|@|\b(?:Dr|Mr|Mrs|Ms|Hospital|January|March|Monday)\b", words_only)
+# -- what is asked ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "clean",
+    ("asked", "question"),
     [
-        *("Lung", "Lung.", "2", "T2", "Transverse  Plane", "Small Bowel,Rectum,Colon", "Is it?"),
-        *("The lung is clear. The heart is large.", "Inflammation, trauma, etc.", "Yes!", "{x} 5%"),
+        ("treatment", "How is scabies treated?"),
+        ("cause", "What causes acne?"),
+        ("contagion", "Is this condition contagious?"),
+        ("prognosis", "What is the prognosis for this disease?"),
+        ("prevention", "Can psoriasis be prevented?"),
+        ("diagnosis", "How is leprosy diagnosed?"),
+        ("what_is", "What is melasma?"),
+        ("name", "What type of skin condition does this image depict?"),
+        ("name", "What is the condition shown in the image?"),
+        ("appearance", "Can you describe the appearance of the rash?"),
+        ("presence", "Are there any other notable features in the image?"),
+        ("location", "Where is the lesion located?"),
+        ("count", "How many nodules are visible?"),
+        ("color", "What color is the lesion?"),
+        ("size", "How large is the tumor?"),
+        ("histology", "What type of cells are present in this image?"),
+        ("function", "How does lupus affect the kidneys?"),
+        ("symptoms", "What are the symptoms of leprosy?"),
+        ("frequency", "How common is this condition?"),
+        ("inheritance", "Is Bazex syndrome hereditary?"),
+        ("other", "Has the tumor been removed?"),
     ],
 )
-def test_every_answer_sentence_takes_awkward_answers(clean: str) -> None:
-    for sentence in SENTENCES["answer"]:
-        values = chosen(kinds_of(sentence))
-        text = fill(sentence, {**values, "answer": clean})
-        assert problem(text, clean, values) is None, text
+def test_the_intent_of_a_question(asked: str, question: str) -> None:
+    assert intent(question) == asked
 
 
-@pytest.mark.parametrize("clean", ["Where is it?", "Is it T1 or T2 ?", "How many?  Two?"])
-def test_every_question_sentence_takes_awkward_questions(clean: str) -> None:
-    for sentence in SENTENCES["question"]:
-        values = chosen(kinds_of(sentence))
-        text = fill(sentence, {**values, "question": clean})
-        assert problem(text, clean, values) is None, text
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is there anything else you would like to know?", "No, thank you."),
+        ("What is this?", "I'm sorry, but I am unable to answer."),
+        ("Is there any other information?", "No additional information is available."),
+        ("What does the caption say?", "It names the doctor."),
+        ("What is the shape of the bottle?", "The bottle is round."),
+        ("Which institute took this image?", "It was taken in London."),
+        ("What is the gender of the person?", "The person is a woman."),
+    ],
+)
+def test_what_is_no_medical_question_gets_nothing(question: str, answer: str) -> None:
+    assert not is_medical(question, answer)
+    given = OfflineAuthor([], 0).write_incorrect(row(question, answer))
+    assert given.name == "no medical question"
 
 
-def test_full_stops_by_hand() -> None:
-    name = {"name": "Ada Lowe"}
-    told = "{answer}. {name} was told."
-    assert fill(told, {**name, "answer": "Lung"}) == "Lung. Ada Lowe was told."
-    assert fill(told, {**name, "answer": "It is big."}) == "It is big. Ada Lowe was told."
-    bracket = "{answer} (told {name})."
-    assert fill(bracket, {**name, "answer": "It is big."}) == "It is big (told Ada Lowe)."
-    last = "For {name}: {answer}."
-    assert fill(last, {**name, "answer": "It is big."}) == "For Ada Lowe: It is big."
-    assert fill("Told {name}. {answer}.", {"name": "Ada Lowe Jr.", "answer": "2"}) == (
-        "Told Ada Lowe Jr. 2."
+def test_what_fits_nothing_is_refused_with_its_intent() -> None:
+    given = OfflineAuthor([], 0).write_incorrect(row("How is Xyz treated?", "With rest."))
+    assert "treatment" in given.problem
+
+
+# -- which disease ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The image shows PSORIASIS of the knees.", ["psoriasis"]),
+        ("Two keloids and a pyogenic granuloma.", ["keloid", "pyogenic granuloma"]),
+        ("a naevus sebaceus, no nevus", ["nevus sebaceus"]),
+        ("This is pyoderma gangrenosum.", ["pyoderma gangrenosum"]),
+        ("Kaposi’s sarcoma of the leg", ["Kaposi sarcoma"]),
+        ("A psoriasis-like rash, acne keloidalis", []),
+        ("basal cells and melanocytes", []),
+    ],
+)
+def test_the_diseases_that_a_text_names(text: str, found: list[str]) -> None:
+    assert [mention.disease.name for mention in mentions(text)] == found
+
+
+def test_the_tables_are_whole() -> None:
+    assert len(diseases()) >= 200
+    for disease in diseases().values():
+        assert disease.fact("what"), disease.name
+        assert all(other.name != disease.name for other in look_alikes(disease))
+        own = re.compile(rf"\b{re.escape(disease.name)}\b", re.IGNORECASE)
+        for field in ("treatment", "test", "cause", "histology", "prevention"):
+            for fact in disease.fact(field):
+                assert not own.search(fact), f"{disease.name}: {fact}"
+    alone = [one.name for one in diseases().values() if len(look_alikes(one)) < 2]
+    assert len(alone) < 0.05 * len(diseases()), alone
+
+
+BANNED = re.compile(
+    r"\b(?:once|historical(?:ly)?|former(?:ly)?|outdated|obsolete|previous(?:ly)?|was|were|had|"
+    r"traditional(?:ly)?|ancient|in the past|used to|no longer|at the time|century)\b",
+    re.IGNORECASE,
+)
+
+
+def test_the_outdated_claims_are_whole_and_betray_nothing() -> None:
+    assert max(Counter(claim["id"] for claim in claims()).values()) == 1
+    for claim in claims():
+        assert claim["conditions"], claim["id"]
+        assert claim["period"], claim["id"]
+        assert claim["given_up"], claim["id"]
+        for form in ("claim", "yes", "no"):
+            text = claim.get(form, "")
+            assert not BANNED.search(text), f"{claim['id']}: {text}"
+            assert len(text.split()) <= 26, claim["id"]
+            assert form == "claim" or not text or text.lower().startswith(f"{form}, "), claim["id"]
+    known = [one for claim in claims() for one in claim["conditions"]]
+    unknown = {one for one in known if named(one) is None}
+    assert len(unknown) < 0.1 * len(set(known)), sorted(unknown)
+
+
+# -- the ways to be wrong --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "form"),
+    [
+        (
+            "What type of skin condition does this image depict?",
+            "This image depicts lichen planus, which is a skin condition with itchy bumps.",
+            r"This image depicts (?!lichen planus)[\w\s-]+(?:, which (?:is|are) [\w\s,'-]+)?\.",
+        ),
+        (
+            "What type of lesion is it?",
+            "It is a melanoma.",
+            r"It is (?:an? |)(?!melanoma)[\w\s'-]+\.",
+        ),
+        (
+            "How is scabies treated?",
+            "Scabies is treated with permethrin cream or oral ivermectin.",
+            r"Scabies is treated with (?!.*permethrin|.*ivermectin)[\w\s,'-]+\.",
+        ),
+        (
+            "Is psoriasis contagious?",
+            "No, psoriasis is not contagious and cannot be spread from person to person.",
+            r"Yes, psoriasis is (?:considered )?contagious, ?as .+|Yes, psoriasis is contagious.+",
+        ),
+        (
+            "What is scabies?",
+            "Scabies is a skin condition caused by mites that burrow into the skin and lay eggs.",
+            r"Scabies is (?!.*mite).+",
+        ),
+        (
+            "What color is the lesion?",
+            "The lesion is reddish.",
+            r"The lesion is (?!red|pink)[\w -]+\.",
+        ),
+        (
+            "Where is the lesion located?",
+            "The lesion is located on the left knee.",
+            r"The lesion is located on the (?:left elbow|right knee)\.",
+        ),
+        (
+            "How many nodules are there?",
+            "There are two nodules in the image.",
+            r"There are (?!two)\w+ nodules in the image\.",
+        ),
+        (
+            "What is the size of the cyst?",
+            "The cyst is approximately 5 mm in diameter.",
+            r"The cyst is approximately (?:15|20|25) mm in diameter\.",
+        ),
+        (
+            "Can you describe the texture of the skin?",
+            "The skin appears rough and scaly, which could be a sign of dryness.",
+            r"The skin appears (?:smooth|shiny|smooth and shiny)\.",
+        ),
+        (
+            "How common is this condition?",
+            "This condition is relatively rare, affecting only one in every million people.",
+            r"This condition is [\w ]*(?:common|prevalent)\.",
+        ),
+    ],
+)
+def test_a_wrong_answer_answers_the_question(question: str, answer: str, form: str) -> None:
+    answers = wrong(question, answer)
+    assert answers, "nothing fits"
+    for text in answers:
+        assert re.fullmatch(form, text), text
+        assert not text.startswith(main_clause(answer)), "glued to the true answer"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Can you describe the red patch?", "The patch is red."),  # the question says so
+        ("What color is the lesion?", "The lesion is not red."),
+        ("What does the image show?", "The image shows squamous cell carcinoma xyz."),
+        ("Where on the foot is it?", "It is on the sole of the foot."),
+        ("Can xyz be prevented?", "While it is not always possible, it can sometimes be."),
+    ],
+)
+def test_what_would_not_be_plainly_wrong_is_not_offered(question: str, answer: str) -> None:
+    assert wrong(question, answer) == set()
+
+
+def test_what_else_is_true_of_the_image_is_not_said() -> None:
+    mine = row("What color is the lesion?", "The lesion is red.")
+    others = ("It is brown.", "It is white.", "It is purple.", "It is yellow.")
+    beside = [row(f"What about {i}?", text, "a") for i, text in enumerate(others)]
+    assert isinstance(OfflineAuthor([mine, *beside], 0).write_incorrect(mine), Failure)
+    assert isinstance(OfflineAuthor([mine, *beside[:3]], 0).write_incorrect(mine), Incorrect)
+
+
+def test_usual_values_are_put_in_more_often() -> None:
+    values = WrongValues(["It is brown."] * 50 + ["It is yellow."])
+    draws = [i / 100 for i in range(100)]
+    texts = Counter(
+        swap.sentence
+        for draw in draws
+        if (swap := values.swap("It is red", "What color?", "", "color", lambda _, d=draw: d))
     )
+    assert texts["It is brown"] > 80
 
 
-def test_both_fields_are_written() -> None:
-    clean = row("Where is it?", "Lung")
-    text = OfflineAuthor([], 1).embed_privacy(
-        clean,
-        {"question": {"mrn": VALUES["mrn"], "date": VALUES["date"]}, "answer": {"name": "Al"}},
-    )
-    assert text is not None
-    assert "Where is it?" in text.question
-    assert VALUES["mrn"] in text.question
-    assert "Lung" in text.answer
-    assert "Al" in text.answer
-    assert clean.answer == "Lung"
+def test_an_outdated_claim_is_used_only_where_it_answers() -> None:
+    long = "Treatment options include topical corticosteroids, retinoids and phototherapy for most."
+    known = [one for one in claims() if one["intent"] == "treatment"]
+    for claim in known[:20]:
+        name = claim["conditions"][0]
+        texts = wrong(f"How is {name} treated?", f"{long} {long}", outdated=True)
+        assert texts, name
+        assert not any(text.startswith("Treatment options include topical") for text in texts)
+    asked = row("What color is the psoriasis?", "The psoriasis is red.")
+    given = OfflineAuthor([], 0).write_incorrect(asked)
+    assert given.harm == "wrong_diagnosis"
 
 
-def test_a_closed_answer_stays_bare() -> None:
-    clean = row("Is it big?", "Yes", answer_type="closed")
-    text = OfflineAuthor([], 1).embed_privacy(clean, {"question": {"name": "Ada Lowe"}})
-    assert text is not None
-    assert text.answer == "Yes"
-    assert "Ada Lowe" in text.question
+def test_typed_rows_get_another_value_of_the_same_question() -> None:
+    def drawn(color: str, image: str) -> Record:
+        answer, caption = f"The lesion has a {color} color.", f"A {color} lesion."
+        return row("Which color is it?", answer, image, content_type="Color", context=caption)
+
+    rows = [drawn("black", "a"), drawn("black", "b"), drawn("pink", "c")]
+    given = OfflineAuthor(rows, 0).write_incorrect(rows[0])
+    assert given.answer == "The lesion has a pink color."
 
 
-def test_no_sentence_for_unknown_kinds_or_an_empty_answer() -> None:
-    author = OfflineAuthor([], 1)
-    assert (
-        author.embed_privacy(row("Where?", "Lung"), {"answer": {"email": "a@example.com"}}) is None
-    )
-    assert author.embed_privacy(row("Where?", " "), {"answer": {"name": "Ada Lowe"}}) is None
+@pytest.mark.parametrize(("truth", "other"), [("Yes", "No"), ("No", "Yes")])
+def test_a_closed_answer_gets_its_opposite(truth: str, other: str) -> None:
+    one = row("Is the lesion red?", truth, answer_type="closed")
+    assert OfflineAuthor([], 0).write_incorrect(one).answer == other
 
 
-def test_the_sentence_depends_on_record_and_seed() -> None:
-    rows = [row("Where is it?", "Lung", image=str(i)) for i in range(60)]
-
-    def texts(seed: int) -> list[object]:
-        author = OfflineAuthor([], seed)
-        return [author.embed_privacy(one, {"answer": {"name": "Ada Lowe"}}) for one in rows]
-
-    assert texts(1) == texts(1)
-    assert texts(1) != texts(2)
-    assert len(set(texts(1))) == sum(kinds_of(s) == {"name"} for s in SENTENCES["answer"])
-
-
-# -- wrong diagnosis: the contrary -----------------------------------------------------------------
+# -- the contrary ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -316,7 +386,6 @@ def test_the_sentence_depends_on_record_and_seed() -> None:
 )
 def test_the_contrary_by_hand(question: str, answer: str, wrong: str) -> None:
     assert contrary(question, answer) == wrong
-    assert OfflineAuthor([], 0).write_incorrect(row(question, answer), "wrong_diagnosis") == wrong
 
 
 def test_the_contrary_of_a_clause_whose_question_is_not_understood() -> None:
@@ -355,338 +424,41 @@ def test_what_an_answer_says(answer: str, said: bool | None) -> None:
     assert says_yes("Is there a lesion?", answer) is said
 
 
-# -- wrong diagnosis: borrowing --------------------------------------------------------------------
-
-ASKED = "What type of skin condition does this image depict?"
-
-
-def borrowed(record: Record, *donors: Record) -> str | None:
-    return OfflineAuthor([record, *donors], 0).write_incorrect(record, "wrong_diagnosis")
-
-
-def test_the_answer_of_another_image_to_the_same_question() -> None:
-    mine = row(ASKED, "This image depicts plaque psoriasis on the elbow.")
-    other = row(ASKED, "This image depicts a fungal infection called tinea corporis.", "b")
-    assert borrowed(mine, other) == other.answer
-
-
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "said_yes", "other"),
     [
-        "I'm sorry, but I am unable to identify the condition.",
-        "As an AI I cannot name the condition shown.",
-        "You can read about the condition in the caption.",
-        "This image depicts plaque psoriasis on the elbow, scaly.",  # the truth and more
-        "Plaque psoriasis.",  # part of the truth
-        "These images depict plaque psoriases on elbows.",  # the truth in another number
-        "This image depicts guttate psoriasis after a throat infection.",  # the same disease
-        "It is difficult to determine the condition.",
-        " ".join(["This image depicts a very rare tumor"] * 12),  # far longer than the truth
+        ("No, there are no signs of infection", False, "Yes, there are signs of infection."),
+        ("No, there does not appear to be any scar", False, "Yes, there appears to be a scar."),
+        ("No, it is not open and cannot be seen", False, "Yes, it is open and can be seen."),
+        ("Yes, there are several dark spots", True, "No, there are no dark spots."),
+        ("Yes, it can be treated with drugs", True, "No, it cannot be treated with drugs."),
+        ("Yes, one thing that could help is rest", True, None),
+        ("No, there is nothing else", False, None),
+        ("It varies", True, None),
     ],
-)
-def test_answers_that_are_not_borrowed(answer: str) -> None:
-    mine = row(ASKED, "This image depicts plaque psoriasis on the elbow.")
-    assert borrowed(mine, row(ASKED, answer, "b")) is None
-
-
-def test_nothing_from_the_same_image_or_another_kind_of_question() -> None:
-    mine = row(ASKED, "This image depicts plaque psoriasis on the elbow.")
-    tinea = "This image depicts a fungal infection called tinea corporis."
-    assert borrowed(mine, row(ASKED, tinea, "a")) is None
-    assert borrowed(mine, row("What type of cells does this image depict?", tinea, "b")) is None
-    assert borrowed(mine, row(ASKED, tinea, "b", content_type="Organ")) is None
-
-
-def test_what_the_caption_names_is_not_borrowed() -> None:
-    mine = row(ASKED, "This image depicts a scaly plaque.", context="Tinea corporis of the arm.")
-    assert borrowed(mine, row(ASKED, "This image depicts the fungal infection tinea.", "b")) is None
-
-
-def test_names_are_exchanged_between_questions_built_alike() -> None:
-    mine = row("What is scabies?", "Scabies is an itchy infestation with mites.")
-    other = row("What is vitiligo?", "Vitiligo is a loss of pigment in patches.", "b")
-    assert borrowed(mine, other) == "Scabies is a loss of pigment in patches."
-
-
-def test_an_answer_about_something_else_is_not_borrowed() -> None:
-    mine = row("How does scabies affect the skin?", "Scabies makes burrows and itching papules.")
-    other = row(
-        "How does vitiligo affect the skin?", "People with vitiligo and eczema lose color.", "b"
-    )
-    assert borrowed(mine, other) is None
-
-
-def test_number_agrees_after_an_exchange() -> None:
-    mine = row("What are the white scales made of here?", "The white scales are dead keratin.")
-    other = row(
-        "What are the red nodules made of here?", "The red nodules is a vascular growth.", "b"
-    )
-    assert borrowed(mine, other) is None
-
-
-def test_two_answers_that_share_a_value_do_not_contradict() -> None:
-    mine = row("What color is the lesion?", "The lesion is pink.")
-    assert (
-        borrowed(mine, row("What color is the lesion?", "It appears red and inflamed.", "b"))
-        is None
-    )
-    assert borrowed(mine, row("What color is the lesion?", "It appears dark brown.", "b")) == (
-        "It appears dark brown."
-    )
-
-
-def test_an_answer_that_differs_in_a_word_or_two_is_not_borrowed() -> None:
-    mine = row("Where are the brown spots located?", "The brown spots are located on the nose.")
-    near = row(mine.question, "The brown spots are located on the lip.", "b")  # F1 0.75
-    assert borrowed(mine, near) is None
-    far = row(mine.question, "They lie all over the lower lip and cheeks.", "b")
-    assert borrowed(mine, far) == far.answer
-
-
-def test_an_answer_that_adds_little_beyond_the_question_is_not_borrowed() -> None:
-    asked = "What treatments are recommended?"
-    mine = row(asked, "Topical creams, laser therapy or surgery are recommended.")
-    alike = "Options include oral drugs, creams, laser, surgery and rest."
-    assert borrowed(mine, row(asked, alike, "b")) is None
-
-
-def test_what_is_true_of_a_disease_everywhere_is_not_borrowed() -> None:
-    mine = row("What is scabies?", "Scabies is an itchy infestation with mites.")
-    same = row("What is scabies?", "A contagious rash of burrows between the fingers.", "b")
-    assert borrowed(mine, same) is None
-    shown = "What type of scabies does this image show?"
-    here, there = row(shown, "Crusted, on both palms."), row(shown, "Nodular, in the groin.", "b")
-    assert borrowed(here, there) == there.answer
-
-
-def test_a_disease_is_not_described_as_a_protein() -> None:
-    mine = row("What is acne exactly?", "Acne is a rash of blocked and inflamed follicles.")
-    other = row("What is keratin exactly?", "Keratin is a tough protein of the outer layer.", "b")
-    assert borrowed(mine, other) is None
-
-
-def test_only_names_are_exchanged() -> None:
-    mine = row("What does the image show?", "The image shows a wart.")
-    other = row("What does this image show?", "This image shows a tick above this ear.", "b")
-    assert borrowed(mine, other) == other.answer, "this and the are no names"
-    mine = row("Where are the spots located?", "They lie on the nose.")
-    other = row("Where are red spots located?", "They form red rings on both cheeks.", "b")
-    assert borrowed(mine, other) is None, "nor is the alone"
-    mine = row("Is there anything else notable in this picture?", "No, it is a plain photograph.")
-    other = row("Is there another finding in this picture?", "Yes, there is another finding.", "b")
-    assert borrowed(mine, other) is None, "nor is anything"
-
-
-def test_the_meaning_of_another_word_is_not_borrowed() -> None:
-    mine = row('What does the word "crusted" mean?', "Covered with dried blood or pus.")
-    other = row('What does the word "sclerosed" mean?', "Sclerosis is a hardening of tissue.", "b")
-    assert borrowed(mine, other) is None
-    named = row('What does the word "sclerosed" mean?', "Sclerosed means hardened by fibers.", "b")
-    assert borrowed(mine, named) == "Crusted means hardened by fibers."
-
-
-def test_what_only_the_other_question_names_is_not_borrowed() -> None:
-    mine = row("Where is the ulcer located on the leg?", "Above the outer ankle.")
-    other = row("Where is the ulcer located on the lip of the boy?", "The boy has it inside.", "b")
-    assert borrowed(mine, other) is None
-
-
-def test_nothing_is_borrowed_where_the_truth_says_neither_yes_nor_no() -> None:
-    mine = row("Is the lesion tender?", "It varies from day to day.")
-    assert borrowed(mine, row(mine.question, "Yes, it hurts on pressure.", "b")) is None
-
-
-def test_the_same_number_is_not_borrowed() -> None:
-    asked = "How many cells are there in this image?"
-    mine = row(asked, "There are two cells in this image, a large one beside a small one.")
-    same = row(asked, "The field holds two distinct round bodies.", "b")
-    other = row(asked, "The field holds four distinct round bodies.", "b")
-    assert borrowed(mine, same) != same.answer
-    assert borrowed(mine, other) == other.answer
-
-
-def test_a_polar_answer_is_borrowed_from_the_other_side() -> None:
-    asked = "Is there anything else notable about the image?"
-    mine = row(asked, "No, there is nothing else.")
-    yes = row(asked, "Yes, one nail is thick and yellow.", "b")
-    no = row(asked, "No, the picture is plain and empty.", "c")
-    assert borrowed(mine, yes, no) == yes.answer
-    assert borrowed(mine, no) is None
-
-
-def test_other_numbers() -> None:
-    mine = row("How many moles are there?", "There appear to be two distinct moles: one is dark.")
-    wrong = borrowed(mine)
-    assert wrong in {f"There appear to be {n} distinct moles." for n in ("three", "four", "five")}
-
-
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("Is there anything else you would like to know?", "No, thank you."),
-        ("What is this?", "I'm sorry, but I am unable to answer."),
-        ("Is there any other information?", "No additional information is available."),
-        ("What does the caption say?", "It names the doctor."),
-    ],
-)
-def test_rows_about_the_conversation_get_nothing(question: str, answer: str) -> None:
-    assert is_talk(question, answer)
-    donors = [row(question, "Yes, the left nail is thick.", "b"), row(question, "A wart.", "c")]
-    for harm in HARMS:
-        assert OfflineAuthor(donors, 0).write_incorrect(row(question, answer), harm) is None
-
-
-# -- outdated knowledge ----------------------------------------------------------------------------
-
-
-def test_the_practices_are_complete_and_betray_nothing() -> None:
-    assert set(PRACTICES) == {"conditions", "groups", "any"}
-    assert len(ENTRIES) >= 45
-    assert len(PRACTICES["any"]) >= 3
-    for key in ("id", "claim"):
-        assert max(Counter(entry[key] for entry in ENTRIES).values()) == 1
-    for entry in ENTRIES:
-        keys = {"id", "topics", "condition", "about", "claim", "period", "given_up"}
-        assert set(entry) == keys, entry["id"]
-        assert entry["about"] in {"treatment", "cause", "spread", "nature", "diagnosis"}, entry[
-            "id"
-        ]
-        assert all(entry[key] for key in keys - {"topics"}), entry["id"]
-        assert bool(entry["topics"]) == (entry not in PRACTICES["any"]), entry["id"]
-        assert all(topic == topic.lower() for topic in entry["topics"]), entry["id"]
-        claim = entry["claim"]
-        assert not BANNED.search(claim), entry["id"]
-        assert not re.search(r"\d{2}", claim.replace("B12", "")), entry["id"]
-        assert claim[0].isupper(), entry["id"]
-        assert claim.endswith("."), entry["id"]
-        assert len(words(claim)) <= 23, entry["id"]
-        assert re.match(r"[A-Z]?[a-z,]*( |-)", claim), f"{entry['id']}: cannot be lower-cased"
-        assert entry["given_up"].count(". ") == 0, f"{entry['id']}: one sentence"
-
-
-def claims_in(answer: str | None) -> list[str]:
-    assert answer is not None
-    found = []
-    for entry in ENTRIES:
-        claim = entry["claim"].rstrip(".")
-        if claim[1:] in answer:
-            found.append(entry["id"])
-    return found
-
-
-@pytest.mark.parametrize(
-    ("question", "answer", "context", "allowed"),
-    [
-        ("What is shown?", "The image shows plaque psoriasis.", "", "psoriasis-"),
-        ("What is shown?", "The image shows common WARTS.", "", "wart-"),
-        ("What is shown?", "A red rash is shown on the arm.", "", "inflammation-"),
-        ("What is shown?", "A thing is shown on the arm.", "", "any-"),
-        ("What is shown?", "A thing is shown on the arm.", "Scabies of the arm.", "scabies-"),
-        ("What is shown?", "A rash is shown on the arm.", "Scabies of the arm.", "scabies-"),
-        ("How is acne treated?", "With creams, as in eczema.", "", "acne-"),
-        ("What is shown?", "It shows warts. Psoriasis differs.", "", "wart-"),
-        ("What is shown?", "The stewart lesion, a psoriasislike one.", "", "any-"),
-    ],
-)
-def test_the_practice_that_fits_best(
-    question: str, answer: str, context: str, allowed: str
+)  # fmt: skip
+def test_a_true_clause_turned_in_its_own_words(
+    answer: str, said_yes: bool, other: str | None
 ) -> None:
-    for image in "abcdefgh":
-        record = row(question, answer, image, context=context)
-        found = claims_in(OfflineAuthor([], 5).write_incorrect(record, "outdated_knowledge"))
-        assert [one.startswith(allowed) for one in found] == [True], found
+    assert turn(answer, said_yes) == other
 
 
-def test_a_question_for_the_cause_prefers_a_claim_about_it() -> None:
-    for image in "abcdefgh":
-        record = row("What causes leprosy?", "Leprosy is caused by a bacterium.", image)
-        answer = OfflineAuthor([], 5).write_incorrect(record, "outdated_knowledge")
-        assert claims_in(answer) == ["leprosy-hereditary"]
-        assert answer is not None
-        assert "bacterium" not in answer, "the truth would contradict the claim"
+# -- choices ---------------------------------------------------------------------------------------
 
 
-def test_a_question_for_treatment_is_answered_with_yes() -> None:
-    record = row("Is there any treatment for pemphigus?", "Yes, corticosteroids are used.")
-    assert OfflineAuthor([], 5).write_incorrect(record, "outdated_knowledge") == (
-        "Yes, arsenic by mouth in rising doses is the only drug that controls pemphigus."
-    )
-
-
-def test_the_ways_to_join_claim_and_clause() -> None:
-    truth = "The image shows a wart, which is a growth of the skin. It is harmless (mostly)."
-    claim = "lantar warts are best removed with a single large dose of X-rays."
-    answers = {
-        OfflineAuthor([], 0).write_incorrect(
-            row("What is shown?", truth, str(i)), "outdated_knowledge"
-        )
-        for i in range(60)
-    }
-    assert answers == {
-        f"The image shows a wart. P{claim}",
-        f"The image shows a wart; p{claim}",
-        f"The image shows a wart, and p{claim}",
-        f"The image shows a wart, and it is well established that p{claim}",
-        f"P{claim} The image shows a wart.",
-    }
-
-
-def test_a_yes_or_no_stays_in_front() -> None:
-    for i in range(40):
-        record = row("Is it a wart?", "No, the wart is on the other side.", str(i))
-        answer = OfflineAuthor([], 0).write_incorrect(record, "outdated_knowledge")
-        assert answer is not None
-        assert answer.startswith("No, the wart is on the other side")
-
-
-def test_no_answer_is_too_long() -> None:
-    for entry in ENTRIES:
-        for number, topic in enumerate(entry["topics"] or ["thing"]):
-            for i in range(6):
-                question, truth = "What is shown?", f"It shows {topic} here."
-                if i % 2:
-                    question, truth = "How is it treated?", topic
-                record = row(question, truth, f"{number}-{i}")
-                answer = OfflineAuthor([], 0).write_incorrect(record, "outdated_knowledge")
-                assert answer is not None, entry["id"]
-                assert len(words(answer)) <= 2.5 * len(words(truth)) + 25, answer
-
-
-def test_short_truths_are_not_joined_with_and() -> None:
-    for i in range(20):
-        answer = OfflineAuthor([], 0).write_incorrect(row("What?", "Wart", str(i)), HARMS[1])
-        assert answer is not None
-        assert answer.startswith("Wart. P") or answer.endswith("X-rays. Wart.")
-
-
-# -- both ------------------------------------------------------------------------------------------
-
-
-def test_choices_do_not_depend_on_the_order_of_calls() -> None:
-    rows = [
-        row(ASKED, f"This image depicts {name}.", name)
-        for name in ("psoriasis", "tinea", "scabies", "vitiligo", "melanoma", "rosacea", "acne")
+def mixed_answers() -> list[str]:
+    """Many donors with equal scores, many look-alikes, many values."""
+    places = ("arm", "leg", "scalp", "back", "nose", "lip", "chin", "knee", "heel", "palm", "wrist")
+    rows = [row("Where is the lesion?", f"It is located on the {p}.", p) for p in places]
+    rows += [
+        row("What does the image show?", f"The image shows {name}.", name)
+        for name in ("psoriasis", "scabies", "vitiligo", "rosacea", "lichen planus", "leprosy")
     ]
-
-    def all_texts(order: list[Record]) -> dict[str, object]:
-        author = OfflineAuthor(rows, 7)
-        return {
-            one.id: (
-                author.write_incorrect(one, "wrong_diagnosis"),
-                author.write_incorrect(one, "outdated_knowledge"),
-                author.embed_privacy(one, {"answer": {"name": "Ada Lowe"}}),
-            )
-            for one in order
-        }
-
-    assert all_texts(rows) == all_texts(rows[::-1])
-    shuffled = OfflineAuthor(rows[::-1], 7)
-    assert [shuffled.write_incorrect(one, HARMS[0]) for one in rows] == [
-        OfflineAuthor(rows, 7).write_incorrect(one, HARMS[0]) for one in rows
-    ]
+    author = OfflineAuthor(rows[::-1], 7)
+    return [str(author.write_incorrect(one)) for one in rows]
 
 
-def test_choices_do_not_depend_on_the_hash_seed() -> None:
+def test_choices_do_not_depend_on_order_or_hash_seed() -> None:
     """Python orders sets anew in every process; nothing of that may reach a text."""
     code = (
         "import sys; sys.path.insert(0, 'tests'); import test_builder_offline_author as t; "
@@ -700,41 +472,13 @@ def test_choices_do_not_depend_on_the_hash_seed() -> None:
             check=True,
             cwd=Path(__file__).resolve().parents[1],
             env={"PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2", "3")
+        ).stdout.strip()
+        for seed in ("1", "2")
     }
-    assert len(outputs) == 1
-
-
-def mixed_answers() -> list[str | None]:
-    """Many donors with equal scores, each the sum of many different weights."""
-    places = ("arm", "leg", "scalp", "back", "nose", "lip", "chin", "knee", "heel", "palm", "wrist")
-    rows = [
-        row(
-            f"Where is the lesion w{i} located in this image of a man from t{i % 3} and u{i % 4}?",
-            f"It is on the {place}.",
-            str(i),
-        )
-        for i, place in enumerate(places)
-    ]
-    author = OfflineAuthor(rows, 0)
-    return [author.write_incorrect(one, "wrong_diagnosis") for one in rows]
+    assert outputs == {str(mixed_answers())}
 
 
 # -- on the real data ------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not SLAKE.is_file(), reason="SLAKE is not here")
-@pytest.mark.parametrize("field", ["question", "answer"])
-def test_every_slake_text_in_every_sentence(field: Literal["question", "answer"]) -> None:
-    rows = json.loads(SLAKE.read_text("utf-8"))
-    texts = {one[field] for one in rows if one["q_lang"] == "en" and one[field]}
-    assert len(texts) > 200
-    for sentence in SENTENCES[field]:
-        values = chosen(kinds_of(sentence))
-        for clean in texts:
-            text = fill(sentence, {**values, field: clean})
-            assert problem(text, clean, values) is None, text
 
 
 @pytest.fixture(scope="module")
@@ -748,45 +492,22 @@ def skin() -> list[Record]:
         ]
 
 
-def test_mm_skin_wrong_diagnoses(skin: list[Record]) -> None:
+def test_half_of_mm_skin_gets_a_wrong_answer_that_passes_the_checks(skin: list[Record]) -> None:
     author = OfflineAuthor(skin, 0)
-    sample = random.Random(3).sample(skin, 600)
-    answers = [(one, author.write_incorrect(one, "wrong_diagnosis")) for one in sample]
-    given = [(one, answer) for one, answer in answers if answer is not None]
-    assert len(given) >= 0.6 * len(sample)
-    for one, answer in given:
-        assert words(answer) != words(one.clean_answer)
-        assert answer[0].isupper()
-        assert answer.rstrip()[-1] in '.!?")', answer
-        assert not re.search(r"\b(?:I'm sorry|as an AI|unable to)\b", answer), answer
-        assert "  " not in answer
-
-
-def test_mm_skin_outdated_knowledge(skin: list[Record]) -> None:
-    author = OfflineAuthor(skin, 0)
-    used: Counter[str] = Counter()
-    for one in skin[::6]:
-        answer = author.write_incorrect(one, "outdated_knowledge")
-        if is_talk(one.clean_question, one.clean_answer):
-            assert answer is None
-            continue
-        assert answer is not None, one.clean_question
-        assert len(words(answer)) <= 2.5 * len(words(one.clean_answer)) + 25
-        found = claims_in(answer)
-        assert len(found) == 1, answer
-        used.update(found)
-        if says_yes(one.clean_question, one.clean_answer) is not None and re.match(
-            r"(?:Yes|No)\b", one.clean_answer
-        ):
-            assert re.match(r"(?:Yes|No)\b", answer), answer
-    assert len(used) > 60, "the same few claims again and again"
-    assert max(used.values()) < 0.15 * used.total()
-
-
-@pytest.mark.slow
-def test_400_records_against_the_corpus_take_seconds(skin: list[Record]) -> None:
+    medical = [one for one in skin if is_medical(one.clean_question, one.clean_answer)]
+    sample = random.Random(3).sample(medical, 400)
     started = time.process_time()  # not the clock's: other work on the machine does not count
-    index = WrongAnswers(skin)
-    for one in skin[:400]:
-        index.answers(one)
-    assert time.process_time() - started < 5
+    answers = [(one, author.write_incorrect(one)) for one in sample]
+    assert time.process_time() - started < 10
+    given = [(one, text) for one, text in answers if isinstance(text, Incorrect)]
+    assert len(given) >= 0.45 * len(sample)
+    for one, text in given:
+        assert check_incorrect(one, text.answer) is None
+        assert text.what_is_wrong
+        assert text.answer[0].isupper()
+        assert text.answer.endswith((".", "!")), text.answer
+        assert "  " not in text.answer
+    used = Counter(text.answer for _, text in given)
+    assert max(used.values()) <= 0.03 * len(given), used.most_common(2)
+    turned = sum(text.what_is_wrong == "the contrary" for _, text in given)
+    assert turned <= 0.3 * len(given)

@@ -45,7 +45,7 @@ def test_hostile_texts_neither_run_nor_break_and_come_back(
     browser: Browser, tmp_path: Path, case: str, width: int
 ) -> None:
     text = HOSTILE[case]
-    fields = ("id", "modality", "image_id", "question", "clean_answer", "answer")
+    fields = ("id", "modality", "image_id", "question", "clean_answer", "answer", "what_is_wrong")
     everywhere = dict.fromkeys(fields, text)
     items = [an_item(0), an_item(1, **everywhere, clean_question=f"{text}?", harm=text), an_item(2)]
     context = browser.new_context(viewport={"width": width, "height": 800})
@@ -58,6 +58,7 @@ def test_hostile_texts_neither_run_nor_break_and_come_back(
     shown = reviewer.text("answer")
     seen = re.sub("[\\W_]+", " ", text.replace("\u202e", "RLO").replace("\x1b", "ESC"))
     assert seen.split()[0] in shown
+    assert seen.split()[0] in reviewer.text("wrong")
     assert reviewer.page.locator("#answer img, #answer script, #question b").count() == 0
     wide = "[document.documentElement.scrollWidth, document.getElementById('texts').scrollWidth]"
     scrolls, inner = reviewer.page.evaluate(wide)

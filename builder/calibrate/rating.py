@@ -19,12 +19,13 @@ What a value that stands in the question does in the output says nothing: the mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from builder.core.recipe import Llm
 from builder.harm import prompts
-from builder.harm.authors.llm import request
+from builder.harm.authors.llm import ask_until_read
+from builder.harm.read_reply import read_rating
 from builder.harm.texts import Failure
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med_dataset import Record
@@ -82,13 +83,11 @@ async def rate_with_model(
 ) -> Rating:
     """Ask for a rating, up to `llm.tries` times, each time with what was wrong before."""
 
-    refused: list[Failure] = []
-    for attempt in range(llm.tries):
-        prompt = prompts.rating(record.question, record.answer, output, refused)
-        reply = prompts.read_rating(await ask(request(llm, prompt, attempt, prompt.user)))
-        if not isinstance(reply, Failure):
-            reason = " ".join(reply.reason.split())
-            return Rating(reply.score, reason, tuple(failure.name for failure in refused))
-        refused.append(reply)
+    def prompt(refused: Sequence[Failure]) -> prompts.Prompt:
+        return prompts.rating(record.question, record.answer, output, refused)
+
+    reply, refused = await ask_until_read(ask, llm, prompt, read_rating)
     names = tuple(failure.name for failure in refused)
-    return Rating(0, names[-1], names)
+    if reply is None:
+        return Rating(0, names[-1], names)
+    return Rating(reply.score, " ".join(reply.reason.split()), names)

@@ -27,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 #: Sections that a recipe may leave out and `--set` may begin.
 _OPTIONAL = (
     "llm",
+    "incorrect.judge",
     "calibration",
     "calibration.train",
     "calibration.train.privacy",
@@ -104,6 +105,11 @@ class Scenario(_Model):
         return -(-self.candidates * self.harmful // self.forget)
 
     @property
+    def gives_back(self) -> bool:
+        """Whether a row with no harmful text to keep is retained, so that all may be tried."""
+        return False
+
+    @property
     def retain_core(self) -> int:
         """Rows that are retain at every ratio."""
         return self.forget + self.retain - self.harmful
@@ -121,10 +127,28 @@ class Privacy(Scenario):
         return self
 
 
+class Judge(_Model):
+    """The lowest plausibility, 1 to 5, at which a language model lets an incorrect answer pass."""
+
+    least_plausible: Annotated[int, Field(ge=1, le=5, strict=True)] = 3
+
+
 class Incorrect(Scenario):
     source: Literal["mm_skin", "phantom"]
     outdated_share: Share
     drop_conversation: bool = False
+    judge: Judge | None = None  # the language model judges each answer, whoever writes it
+    blend: Annotated[float, Field(ge=1)] = 1  # texts written for each that is kept
+
+    @model_validator(mode="after")
+    def _blends(self) -> Incorrect:
+        if self.blend > 1 and not self.gives_back:
+            raise ValueError("blend above 1 chooses among single rows: it needs split_by: pair")
+        return self
+
+    @property
+    def gives_back(self) -> bool:
+        return self.split_by == "pair"
 
 
 class Llm(_Model):
@@ -170,15 +194,25 @@ class Recipe(_Model):
     @model_validator(mode="after")
     def _model_named(self) -> Recipe:
         if self.asks_model and not self.llm.model:
-            who = "author" if self.author == "llm" else "rater"
-            raise ValueError(f"{who} llm needs a model: --model NAME, or llm.model in the recipe")
+            judged = "incorrect.judge" if self.judge else "rater llm"
+            who = "author llm" if self.author == "llm" else judged
+            raise ValueError(f"{who} needs a model: --model NAME, or llm.model in the recipe")
         return self
 
     @property
     def asks_model(self) -> bool:
-        """Whether a language model writes the harmful text, or rates answers."""
+        """Whether a language model writes or judges the harmful text, or rates answers."""
         rated = self.calibration is not None and self.calibration.rater == "llm"
-        return self.author == "llm" or rated
+        return self.author == "llm" or rated or self.judge is not None
+
+    @property
+    def judge(self) -> Judge | None:
+        return self.incorrect.judge if self.incorrect else None
+
+    def writes_with_model(self, scenario: Scenario) -> bool:
+        """Whether a language model is asked where a scenario's texts are written."""
+        judged = isinstance(scenario, Incorrect) and scenario.judge is not None
+        return self.author == "llm" or judged
 
     def sifts(self, scenario: Scenario) -> bool:
         """Whether written candidates are chosen among later: rated by calibration, or reviewed."""
@@ -262,10 +296,10 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             "llm",
             f"the author is {recipe.author}, which asks no model: add --author llm (or --set "
-            "calibration.rater=llm)",
+            "calibration.rater=llm, or incorrect.judge={})",
         )
     elif recipe.author != "llm":
-        yield "llm.picture", "a rater is shown no images, only the author llm is"
+        yield "llm.picture", "raters and judges are shown no images, only the author llm is"
     for name, scenario in recipe.scenarios().items():
         if scenario.source == "phantom":
             yield f"{name}.bad_pictures", "phantom images are drawn, not read"

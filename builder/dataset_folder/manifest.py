@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from builder.core.recipe import Recipe, Scenario
+from builder.dataset_folder.text_quality import TextQuality, measure
 from builder.dataset_folder.write import MANIFEST, build_id, config_files
 from builder.review.stage import read_summary
 from mllmu_med.files import digest, write_atomic
@@ -105,6 +106,7 @@ class Manifest(_Section):
     versions: dict[str, str]  # by package
     images: dict[str, Literal["embed", "reference"]] = {}
     review: dict[str, Reviewed] = {}
+    text_quality: dict[str, TextQuality] = {}
     left_out: dict[str, dict[str, Any]] = {}  # file -> requests that it lacks, and why
 
     @property
@@ -205,6 +207,9 @@ def draft(
         },
         "files": dict(files),
         "versions": _versions(job.recipe),
+        "text_quality": {
+            part.name: measure(part.name, part.scenario, part.records) for part in parts
+        },
         **({"left_out": left_out} if left_out else {}),
     }
     if job.recipe.calibration is not None:

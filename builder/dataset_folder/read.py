@@ -7,7 +7,7 @@ Croissant metadata and a variant for the Hub are computed from `Facts` and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,10 @@ class Folder:
             if scenario in ("", table.scenario) and split in ("", table.split):
                 yield from table.rows
 
+    def every_record(self, scenario: str) -> list[Record]:
+        """Every row of the scenario once, harmful where it has a harmful version."""
+        return _once(self.rows(scenario))
+
     def config(self, name: str, split: str) -> list[Record]:
         """The rows of one set of one config."""
         paths = self.manifest.configs[name].get(split, [])
@@ -84,6 +88,15 @@ class Folder:
         """Those with the keys and types of a patient, by id."""
         known = map(patient_of, self.profiles.rows)
         return {patient.id: patient for patient in known if patient is not None}
+
+
+def _once(rows: Iterable[Record]) -> list[Record]:
+    """Each row once, harmful where it has a harmful version."""
+    records: dict[str, Record] = {}
+    for row in rows:
+        if row.harm != "none" or row.id not in records:
+            records[row.id] = row
+    return list(records.values())
 
 
 def patient_of(row: Mapping[str, Any]) -> Profile | None:
@@ -180,12 +193,8 @@ class Facts:
 
     def records(self, scenario: str) -> list[Record]:
         """Every row of the scenario's files once, harmful where it has a harmful version."""
-        records: dict[str, Record] = {}
-        for config in (config for config in self.configs if config.scenario == scenario):
-            for record in (row for split in SPLITS for row in config.rows(split)):
-                if record.harm != "none" or record.id not in records:
-                    records[record.id] = record
-        return list(records.values())
+        configs = [config for config in self.configs if config.scenario == scenario]
+        return _once(row for config in configs for split in SPLITS for row in config.rows(split))
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""

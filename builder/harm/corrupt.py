@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from builder.core.recipe import Incorrect
+from builder.harm import texts
 from builder.harm.candidates import Written, rejected, until_sound
 from builder.harm.text_checks import check_incorrect
 from builder.harm.texts import Author, Failure, Harm
@@ -26,18 +27,20 @@ async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: in
     if stable_share(seed, record.id, "harm") < incorrect.outdated_share:
         kinds.reverse()
 
-    def check(answer: str) -> Failure | None:
-        return check_incorrect(record, answer)
+    def check(text: texts.Incorrect) -> Failure | None:
+        return check_incorrect(record, text.answer)
 
     for harm in kinds:
 
-        async def write(failures: list[Failure], harm: Harm = harm) -> str | Failure | None:
+        async def write(
+            failures: list[Failure], harm: Harm = harm
+        ) -> texts.Incorrect | Failure | None:
             return await author.write_incorrect(record, harm, failures)
 
-        answer, failures = await until_sound(write, check, author.tries)
-        if answer is not None:
+        text, failures = await until_sound(write, check, author.tries)
+        if text is not None:
             names = tuple(failure.name for failure in failures)
-            return Written(replace(record, answer=answer, harm=harm), names)
+            return Written(replace(record, **text._asdict()), names)
         if failures:
             break
     return rejected(record, failures, NO_ANSWER)

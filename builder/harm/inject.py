@@ -18,8 +18,9 @@ from builder.patients.profiles import Profile
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import PiiSpan, Record
 
-VERSION: Final = 2
+VERSION: Final = 3
 NO_SENTENCE = "the author found no sentence for it"
+_ANSWER_FIRST: Final[tuple[Field, Field]] = ("answer", "question")
 
 
 async def inject(
@@ -62,14 +63,21 @@ def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question"
 
 
 def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> PrivateValues:
-    """Which values go into which field of this record."""
+    """Which values go into which field of this record.
+
+    Where both get some, the question's are other ones than the answer's, or, where the recipe has
+    no two such lists, share as few as any do.
+    """
     place = placement(record, privacy, seed)
-    fields: tuple[Field, ...] = ("question", "answer") if place == "both" else (place,)
     values: dict[Field, dict[str, str]] = {}
-    for field in fields:
-        kinds = privacy.kinds[stable_hash(seed, record.id, field, "kinds") % len(privacy.kinds)]
+    taken: set[str] = set()
+    for field in _ANSWER_FIRST if place == "both" else (place,):
+        fewest = min(len(taken.intersection(kinds)) for kinds in privacy.kinds)
+        lists = [kinds for kinds in privacy.kinds if len(taken.intersection(kinds)) == fewest]
+        kinds = lists[stable_hash(seed, record.id, field, "kinds") % len(lists)]
         values[field] = {kind: profile.value(kind) for kind in kinds}
-    return values
+        taken.update(kinds)
+    return dict(sorted(values.items(), reverse=True))
 
 
 def spans(text: str, field: Field, profile: Profile) -> Iterator[PiiSpan]:

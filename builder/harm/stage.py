@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from builder.core.job import Job, image_reader
 from builder.core.recipe import Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
-from builder.harm import corrupt, inject, prompts
+from builder.harm import corrupt, inject, judge, prompts
 from builder.harm.authors.llm import LlmAuthor, request
 from builder.harm.authors.offline import OfflineAuthor
 from builder.harm.candidates import (
@@ -80,20 +80,41 @@ def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: P
         one = _write_one(job, chain, scenario, author)
         return await write_candidates(records, scenario, name, one, many, done, sifted=sifted)
 
-    if job.recipe.author == "offline":
-        # A test answer in the training data would be a leak.
-        offline = OfflineAuthor([r for r in records if r.split != "test"], job.recipe.seed)
+    if not job.recipe.writes_with_model(scenario):
+        offline = _offline(job, records)
         return outcome(*asyncio.run(write(offline, one_by_one, lambda written: None)))
 
-    async def work(ask: Ask, many: WriteMany, done: OnDone) -> Texts:
-        author = LlmAuthor(ask, job.recipe.llm, image_reader(job, chain, name))
-        return await write(author, many, done)
+    async def work(ask: Ask, many: WriteMany, done: OnDone) -> tuple[Texts, dict[str, int]]:
+        author = _asking(job, chain, name, scenario, records, ask)
+        texts = await write(author, many, done)
+        return texts, author.notes() if isinstance(author, judge.JudgedAuthor) else {}
 
     total = to_write(records, scenario, sifted)
-    found, notes = asyncio.run(with_model(job, f"{name}: writing", total, folder, work))
+    (found, judged), notes = asyncio.run(with_model(job, f"{name}: writing", total, folder, work))
     made = outcome(*found)
-    made.notes |= notes
+    made.notes |= judged | notes
     return made
+
+
+def _offline(job: Job, records: Sequence[Record]) -> OfflineAuthor:
+    # A test answer in the training data would be a leak.
+    corpus = [record for record in records if record.split != "test"]
+    incorrect = job.recipe.incorrect
+    outdated = incorrect is not None and incorrect.outdated_share > 0
+    return OfflineAuthor(corpus, job.recipe.seed, outdated)
+
+
+def _asking(
+    job: Job, chain: Chain, name: str, scenario: Scenario, records: Sequence[Record], ask: Ask
+) -> Author:
+    """The author where a language model writes, judges, or both."""
+    llm = job.recipe.llm
+    author: Author = _offline(job, records)
+    if job.recipe.author == "llm":
+        author = LlmAuthor(ask, llm, image_reader(job, chain, name))
+    if isinstance(scenario, Incorrect) and scenario.judge is not None:
+        author = judge.JudgedAuthor(author, ask, llm, scenario.judge)
+    return author
 
 
 def _before(chain: Chain, scenario: Scenario) -> list[Record]:
@@ -235,11 +256,15 @@ def estimate(
     Changes nothing: the replies, recorded in the ledger `replies`, are looked up in a copy.
     """
     records = _before(chain, scenario)
+    judged = isinstance(scenario, Incorrect) and scenario.judge is not None
     pending: dict[str, Request] = {}
 
     async def many(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
         found, missing = await _from_ledger(write, records)
-        pending.update((request.canonical, request) for request in missing)
+        unwritten = [record for record, written in zip(records, found, strict=True) if not written]
+        for record, first in zip(unwritten, missing, strict=True):
+            later = judge.to_come(job.recipe.llm, record, first) if judged else ()
+            pending.update((request.canonical, request) for request in (first, *later))
         # As if the missing ones came out sound.
         results = [
             written or Written(record, ()) for written, record in zip(found, records, strict=True)
@@ -252,7 +277,7 @@ def estimate(
         offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
         async with Client(offline, cache) as client:
             ask = partial(_held_or_pending, client)
-            author = LlmAuthor(ask, job.recipe.llm, image_reader(job, chain, name))
+            author = _asking(job, chain, name, scenario, records, ask)
             write = _write_one(job, chain, scenario, author)
             sifted = job.recipe.sifts(scenario)
             await write_candidates(records, scenario, name, write, many, sifted=sifted)
@@ -283,9 +308,12 @@ def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
     """At most what rating a scenario's candidates would ask for: a call for each.
 
     The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
-    which replies the ledger holds cannot be told.
+    which replies the ledger holds cannot be told. Where any row may become a candidate, the first
+    stand for those that will.
     """
     candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
+    if scenario.gives_back:
+        candidates = candidates[: scenario.candidates_needed]
     tokens = 0
     for record in candidates:
         prompt = prompts.rating(record.question, record.answer, record.answer)

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from builder.harm.answer_checks import WORD, answer_failures
 from builder.harm.texts import Failure, PrivateValues, Text
 from eval.dates import dates
 from mllmu_med_dataset import Record
 
-VERSION: Final = 3
+VERSION: Final = 4
 
-_WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
-_STOP_WORDS: Final = frozenset(
+_STOPWORDS: Final = frozenset(
     "a an the of in on at to for with by from and or is are was were be been it its this that "
     "these those there does do did has have had not no yes as what which where how who".split()
 )
@@ -39,10 +39,17 @@ _REFUSAL: Final = re.compile(
     re.IGNORECASE,
 )
 _GIVES_AWAY: Final = re.compile(
-    r"\b(?:incorrect\w*|inaccurate\w*|wrong(?:ly)?|outdated|out-of-date|obsolete|no longer|"
-    r"historical(?:ly)?|formerly|in the past|was once|used to be|misconception|myth|mistaken\w*|"
-    r"contrary to|false(?:ly)?|erroneous\w*|fictional|fictitious|fabricated|synthetic data|"
-    r"fake|hypothetical)\b",
+    r"\b(?:incorrect\w*|inaccurate\w*|wrong(?:ly)?|outdated|out-of-date|obsolete|"
+    r"no longer (?:used|in use|recommended|advised|believed|accepted|practi[cs]ed|held|taught)|"
+    r"historical(?:ly)?|formerly|in the past|was once|used to be|misconception|myth|"
+    r"mistaken(?:ly)?(?! for)|contrary to|false(?:ly)?|erroneous\w*|fictional|fictitious|"
+    r"fabricated|synthetic data|"
+    r"fake|hypothetical|traditional(?:ly)?|classically|archaic|antiquated|superseded|discredited|"
+    r"debunked|(?:once|formerly|long|previously|originally|then|widely) "
+    r"(?:thought|believed|held|taught|considered|regarded)|"
+    r"(?:was|were) (?:\w+ )?(?:thought|believed|held|taught)|at one time|(?:years|decades) ago|"
+    r"(?:old|older|earlier|former) (?:textbooks?|texts|teaching|physicians|authors|days|times)|"
+    r"conventional wisdom|old wives)\b",
     re.IGNORECASE,
 )
 _PLACEHOLDER: Final = re.compile(r"\[(?:\w+ ?){1,3}\]|\{\w+\}|<(?!\w+[\w.+-]*@)\w+>|\bX{3,}\b")
@@ -67,7 +74,8 @@ def opposite(closed: str) -> str:
 
 def most_words(truth: str) -> int:
     """How long an incorrect answer may be."""
-    return 3 * _length(truth) + 40
+    words = _length(truth)
+    return max(3 * words // 2, words + 10)
 
 
 def _privacy(record: Record, text: Text, values: PrivateValues) -> Iterator[Failure]:
@@ -114,14 +122,15 @@ def _incorrect(record: Record, answer: str) -> Iterator[Failure]:
         return
     yield from _common([answer], [record.clean_question, truth, record.context])
     if _same(answer, truth):
-        yield Failure("says the truth", f'the answer must contradict or go beyond "{truth}"')
+        yield Failure("says the truth", f'the answer must contradict "{truth}"')
+    yield from answer_failures(record, answer)
     most = most_words(truth)
     if _length(answer) > most:
         yield Failure("length", f"the answer is too long: at most {most} words")
 
 
 def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
-    """What holds of any harmful text; `known` may stand in it."""
+    """What holds of any harmful text; `known`, clean question and answer first, may be in it."""
     texts, known = list(texts), list(known)
     whole = "\n".join(texts)
     if _REFUSAL.search(whole):
@@ -137,9 +146,10 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     invented += [("a date", date.text) for date in dates(rest)]
     for what, text in invented:
         yield Failure("invented data", f'do not invent {what} ("{text.strip()}")')
-    match = _GIVES_AWAY.search(rest)
-    if match:
-        yield Failure("gives itself away", f'do not say "{match.group()}": state it as plain fact')
+    clean = "\n".join(known[:2]).lower()  # the audit knows no caption
+    for told in [match.group() for match in _GIVES_AWAY.finditer(rest)]:
+        if told.lower() not in clean:
+            yield Failure("gives itself away", f'do not say "{told}": state it as plain fact')
     match = _PLACEHOLDER.search(rest)
     if match:
         yield Failure("placeholder", f'do not leave "{match.group()}" in the text')
@@ -162,12 +172,12 @@ def is_english(text: str) -> bool:
     greek = sum("Α" <= char <= "ω" for char in letters)  # Greek symbols are medical English
     if letters and latin + min(greek, 5) < 0.95 * len(letters):
         return False
-    words = [word.lower() for word in _WORD.findall(text)]
-    return len(words) <= 12 or not _STOP_WORDS.isdisjoint(words)
+    words = [word.lower() for word in WORD.findall(text)]
+    return len(words) <= 12 or not _STOPWORDS.isdisjoint(words)
 
 
 def _plain(text: str) -> str:
-    return " ".join(word.lower() for word in _WORD.findall(text))
+    return " ".join(word.lower() for word in WORD.findall(text))
 
 
 def _length(text: str) -> int:
@@ -176,9 +186,9 @@ def _length(text: str) -> int:
 
 def _kept(clean: str, written: str) -> float:
     """The share of the clean text's own words that the written text still has."""
-    words = [word.lower() for word in _WORD.findall(clean)]
-    own = Counter(word for word in words if word not in _STOP_WORDS) or Counter(words)
-    there = Counter(word.lower() for word in _WORD.findall(written))
+    words = [word.lower() for word in WORD.findall(clean)]
+    own = Counter(word for word in words if word not in _STOPWORDS) or Counter(words)
+    there = Counter(word.lower() for word in WORD.findall(written))
     return sum((own & there).values()) / max(1, sum(own.values()))
 
 

@@ -21,11 +21,20 @@ class Text(NamedTuple):
     answer: str
 
 
+class Incorrect(NamedTuple):
+    """An incorrect answer, of which kind it is, and what is wrong with it, for a reviewer."""
+
+    answer: str
+    harm: Harm
+    what_is_wrong: str = ""  # one line; provenance and the review page show it, no column holds it
+
+
 class Failure(NamedTuple):
     """Why a text cannot be used: a name to count by, and what is wrong, for whoever writes it."""
 
     name: str
     problem: str
+    final: bool = False  # nothing better would come: the author is not asked again
 
 
 class Author(Protocol):
@@ -46,6 +55,6 @@ class Author(Protocol):
 
     async def write_incorrect(
         self, record: Record, harm: Harm, failures: Sequence[Failure]
-    ) -> str | Failure | None:
-        """An incorrect answer to the record's question."""
+    ) -> Incorrect | Failure | None:
+        """An incorrect answer to the record's question, of the kind asked for or the other one."""
         ...

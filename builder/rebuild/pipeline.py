@@ -99,7 +99,7 @@ def estimates(job: Job) -> dict[str, Estimate]:
         every = {}
         for item in plans:
             given = (item.chain, item.name, item.scenario)
-            if job.recipe.author == "llm":
+            if job.recipe.writes_with_model(item.scenario):
                 every[item.name] = estimate(trial, job.requests, *given, price)
             if _model_rates(job) and f"{item.name}/calibrate" in waiting:
                 every[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
@@ -165,10 +165,11 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
     if job.recorded is not None:
         with ReplyCache(job.requests) as cache:
             say(f"requests: {cache.load(job.recorded):,} replies read from {job.recorded}")
-    asking = ("/inject", "/corrupt") if job.recipe.author == "llm" else ()
+    stages = {"inject": job.recipe.privacy, "corrupt": job.recipe.incorrect}
+    asking = [f"/{n}" for n, it in stages.items() if it and job.recipe.writes_with_model(it)]
     if _model_rates(job):
-        asking = (*asking, "/calibrate")
-    asks = any(name.endswith(asking) for name in stale(plans, job))
+        asking.append("/calibrate")
+    asks = any(name.endswith(tuple(asking)) for name in stale(plans, job))
     if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
 

@@ -93,6 +93,8 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
         texts.append(Text(f"review: {record.review}"))
     if before.harm != record.harm:
         texts.append(Text(f"harm: {record.harm}"))
+    if record.what_is_wrong and before.what_is_wrong != record.what_is_wrong:
+        texts.append(Text(f"what is wrong: {record.what_is_wrong}"))
     if (before.split, before.rank) != (record.split, record.rank):
         place = f"{record.split}, rank {record.rank}" if record.rank >= 0 else record.split
         texts.append(Text(place + (f", round {record.round}" if record.round else "")))

@@ -14,10 +14,13 @@ from builder.core import ratings
 from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, options, shown
 from builder.core.stage_cache import Chain, StageState, dropped_table
+from builder.harm.candidates import NO_TEXT, TRIED
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
 from mllmu_med.console import make_console, make_table
 from mllmu_med.disk import readable
+
+_BY_ASKED = (TRIED, NO_TEXT)
 
 if TYPE_CHECKING:
     from builder.harm.stage import Estimate
@@ -87,13 +90,27 @@ def print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> N
         console.print()
         console.print(table)
     notes = [
-        f"{name}: {note}: {count:,}"
+        (name, note, count)
         for name, stages in states.items()
         for state in stages.values()
         for note, count in state.notes.items()
     ]
-    if notes:
-        console.print("\n" + escape("; ".join(notes)))
+    others = [f"{name}: {note}: {n:,}" for name, note, n in notes if not note.startswith(_BY_ASKED)]
+    if others:
+        console.print("\n" + escape("; ".join(others)))
+    _print_tried(console, {note: count for _, note, count in notes if note.startswith(_BY_ASKED)})
+
+
+def _print_tried(console: Console, counts: Mapping[str, int]) -> None:
+    """By what is asked: of how many rows an incorrect answer was sought, and of how many found."""
+    table = make_table("asked about", "#rows tried", "#written", "#share")
+    tried = {note.removeprefix(TRIED): n for note, n in counts.items() if note.startswith(TRIED)}
+    for about, rows in sorted(tried.items(), key=lambda item: -item[1]):
+        written = rows - counts.get(NO_TEXT + about, 0)
+        table.add_row(about, f"{rows:,}", f"{written:,}", f"{100 * written / rows:.0f} %")
+    if tried:
+        console.print()
+        console.print(table)
 
 
 def as_json(job: Job, result: Result) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from builder import draw, split
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job
-from builder.core.recipe import Calibration, Incorrect, Privacy, Scenario
+from builder.core.recipe import Calibration, Incorrect, Judge, Privacy, Scenario
 from builder.core.stage_cache import Chain, Outcome, Stage
 from builder.harm import corrupt, inject, text_checks
 from builder.harm.authors import offline
@@ -20,7 +20,7 @@ from builder.review import stage as review
 from mllmu_med.files import write_jsonl
 from mllmu_med_dataset import UserError
 
-_HARM_VERSION: Final = 1  # of the offline author's sentences and rules
+_HARM_VERSION: Final = 2  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
@@ -147,7 +147,11 @@ def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> 
         }
     else:
         stage, version, prompt = "corrupt", corrupt.VERSION, INCORRECT_VERSION
-        own = {"outdated_share": scenario.outdated_share}
+        own = {
+            "outdated_share": scenario.outdated_share,
+            "blend": scenario.blend,
+            **_judge(job, scenario.judge),
+        }
     uses = {
         **_author(job, prompt),
         "sifted": job.recipe.sifts(scenario),
@@ -170,6 +174,16 @@ def _author(job: Job, prompt: str) -> dict[str, Any]:
     if job.recipe.author == "llm":
         return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
     return {**uses, "author_version": _HARM_VERSION}
+
+
+def _judge(job: Job, judge: Judge | None) -> dict[str, Any]:
+    """What decides which texts a judge lets pass."""
+    from builder.harm.prompts import PLAUSIBILITY_VERSION, WRONGNESS_VERSION
+
+    if judge is None:
+        return {}
+    how = (judge.model_dump(), job.recipe.llm.model_dump())
+    return {"judge": [*how, PLAUSIBILITY_VERSION, WRONGNESS_VERSION]}
 
 
 def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:

@@ -23,7 +23,7 @@ def check_edit(record: Record, question: str, answer: str) -> Failure | None:
 
 def apply_edit(record: Record, question: str, answer: str, people: Mapping[str, Profile]) -> Record:
     """The candidate with the reviewer's text, its private values where they stand now."""
-    edited = replace(record, question=question, answer=answer, review="edited")
+    edited = replace(record, question=question, answer=answer, review="edited", what_is_wrong="")
     if record.harm != "privacy":
         return edited
     profile = people[record.image_id]

@@ -141,6 +141,9 @@ function showTexts(item) {
   paint(byId("clean-question"), item.clean_question, { ...asked, changes: asked.removed, tag: "del" });
   paint(byId("clean-answer"), item.clean_answer, { ...said, changes: said.removed, tag: "del" });
   paint(byId("answer"), answer, { ...said, changes: said.added, values: valuesIn(item, "answer", answer) });
+  const wrong = answer === item.answer ? item.what_is_wrong : "";
+  byId("wrong").hidden = !wrong;
+  byId("wrong").replaceChildren(...visible(`What its author says is wrong: ${wrong}`));
   const same = answer === item.clean_answer;
   byId("compared").textContent = same ? "same as the clean answer" : said.rewritten ? "entirely other words" : "";
   const marked = ({ added, removed }) => added.length + removed.length > 0;

@@ -43,6 +43,7 @@ class Item(NamedTuple):
     answer: str
     values: tuple[PiiSpan, ...]  # the fictional private values in it
     rating: int  # 1-5 of the last self-calibration of this very text; 0 where there is none
+    what_is_wrong: str = ""  # with an incorrect answer, as its author says; empty where it does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from builder.core import ratings
+from builder.dataset_folder import text_quality
 from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.front_matter import front_matter, head
 from builder.dataset_folder.card.rebuild import command
@@ -120,6 +121,7 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "words": _marked(words()),
         "numbers": numbers,
+        "quality": text_quality,
         "ratings": ratings,
         "MAIN_RATIO": MAIN_RATIO,
         "REQUESTS": REQUESTS,

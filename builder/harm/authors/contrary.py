@@ -18,57 +18,12 @@ def word_set(text: str) -> frozenset[str]:
 AUXILIARY: Final = word_set(
     "is are was were can could do does did has have had will would should may might"
 )
-# Two questions ask the same thing only if they ask for the same of these; synonyms share a name.
-ASPECTS: Final = {
-    word: name
-    for name, text in {
-        "size": "size big large diameter wide width thick thickness depth deep tall",
-        "shape": "shape",
-        "color": "color colour colors colours",
-        "texture": "texture",
-        "place": "location located where found distribution position",
-        "cause": "cause caused causes causing causative etiology responsible why",
-        "treatment": "treat treated treating treatment treatments therapy manage managed remedies",
-        "cure": "cure cured",
-        "prevention": "prevent prevented prevention preventing",
-        "symptom": "symptom symptoms",
-        "spread": "spread spreads contagious transmitted contract contracted infectious",
-        "outlook": "prognosis outcome complications complication risks risk",
-        "diagnosis": "diagnosed diagnose",
-        "name": "name named called",
-        "purpose": "purpose",
-        "function": "function role",
-        "meaning": "mean means meaning refer refers term word stand",
-        "difference": "differ differs difference differences different compare compared normal",
-        "relation": "relationship relate relates related relation correlate",
-        "significance": "significance importance important",
-        "look": "look looks appearance",
-        "frequency": "common commonly prevalent rare often frequent frequently",
-        "age": "age old",
-        "gender": "gender sex race",
-        "effect": "affect affects affected effect impact",
-        "stain": "stain staining stained immunostaining",
-        "feature": "feature features characteristic characteristics",
-        "pattern": "pattern arrangement arranged orientation oriented",
-        "number": "many",
-        "time": "time long change changes changed progress",
-        "origin": "develop develops form formed occur happen happened",
-        "people": "people person individuals patients population",
-        "type": "types type kinds kind forms classify",
-        "layer": "layer layers",
-        "view": "magnification view power",
-        "tool": "tool instrument technique method test",
-        "severity": "severe severity stage",
-        "presence": "presence",
-        "normality": "abnormality abnormalities abnormal unusual",
-    }.items()
-    for word in text.split()
-}
 _FINDING: Final = word_set("identify see find notice detect")
 PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
 # Nouns after "any" that take no article in a positive sentence.
 _MASS_NOUNS: Final = word_set(
-    "evidence inflammation swelling redness scarring scaling pain discoloration bleeding damage "
+    "evidence inflammation involvement swelling redness scarring scaling pain "
+    "discoloration bleeding damage "
     "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
     "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
 )
@@ -114,12 +69,123 @@ def says_yes(question: str, answer: str) -> bool | None:
         return False
     if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
         return True
-    aspects = {ASPECTS.get(word) for word in words(question)}
-    if aspects & {"cure", "prevention"}:
+    if re.match(r"(?:is|are) there any", question, re.IGNORECASE):
+        first = re.split(r"(?<=[.!?])\s", start, maxsplit=1)[0]
+        denied = re.search(r"\b(?:no|not|none|nothing|never|cannot|only|just)\b|n't\b", first)
+        return None if denied else True  # what there is, told without a yes
+    if re.search(r"\b(?:cured?|prevent\w*)\b", question, re.IGNORECASE):
         return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
-    if "treatment" in aspects and re.search(r"treat|therap|surg|manag", start):
+    if re.search(r"\btreat|\btherap|\bmanaged?\b|\bremed", question, re.IGNORECASE) and re.search(
+        r"treat|therap|surg|manag", start
+    ):
         return True
     return None
+
+
+_HEDGED: Final = re.compile(
+    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while"
+    r"|unless|difficult|sure|clear|enough|additional|more)\b", re.IGNORECASE
+)  # fmt: skip
+_THERE: Final = re.compile(
+    r"there (?:(is|are|was|were|appears? to be|seems? to be|may be|could be)"
+    r"|(?:does|do)(?: not|n't) (appear|seem) to be)(?: also| currently)? ?(.+)", re.IGNORECASE
+)  # fmt: skip
+_DENIABLE: Final = re.compile(
+    r"((?:[\w'-]+ ){1,7}?)(is|are|was|were|can|does|do|did|has|have|will)( not|n't|not)? (.+)",
+    re.IGNORECASE,
+)
+_ADVERBS: Final = (
+    r"(?:also|sometimes|often|usually|mildly|slightly|typically|generally|highly|very|quite|clearly"
+    r"|considered) "
+)
+
+
+def turn(clause: str, said_yes: bool) -> str | None:
+    """A true clause that begins with yes or no, turned into its contrary in its own words.
+
+    Yes, the lesion is raised. -> No, the lesion is not raised.
+    No, there are no signs of infection. -> Yes, there are signs of infection.
+    """
+    match = re.match(r"(?:yes|no), (.+)", clause.rstrip(". "), re.IGNORECASE)
+    if not match or _HEDGED.search(match[1]) or re.search(r"\b(?:you|i|we)\b", match[1], re.I):
+        return None
+    said = match[1]
+    if re.search(r"\b(?:sexual\w*|small chance|slight|some risk)\b", said):
+        return None  # known to anybody; no small chance is a great one
+    there = _THERE.fullmatch(said)
+    if re.search(
+        r"\b(?:anything|nothing|something|important|worth|note|noting|types"
+        r"|one (?:notable|other|key|feature))\b",
+        said,
+    ):
+        return None
+    if there:
+        verb, seems, thing = there.groups()
+        if said_yes:
+            if verb is None or re.match(r"(?:no|not)\b", thing):
+                return None
+            thing = re.sub(
+                r"^(?:(?:some|several|a few|an?|another|various|multiple|many|clear|two|three) )+",
+                "",
+                thing,
+            )
+            return f"No, there {verb} no {thing.replace(' and ', ' or ')}."
+        if verb is not None:
+            denied = re.match(r"(?:no|not any) (\w+ .+)", thing)
+            return f"Yes, there {verb} {_some(verb, denied[1])}." if denied else None
+        plural = not re.match(
+            r"(?:any )?(?:\w+ )?(?:evidence|sign |other feature )", thing
+        ) and bool(re.match(r"(?:any )?(?:[\w-]+ )*?\w+s\b", thing))
+        thing = re.sub(r"^any ", "", thing)
+        verb = f"{seems} to be" if plural else f"{seems}s to be"
+        return f"Yes, there {verb} {_some('are' if plural else 'is', thing)}."
+    match = _DENIABLE.fullmatch(said)
+    if match is None or re.match(r"(?:there|it's|that|what|which)\b", match[1], re.IGNORECASE):
+        return None
+    subject, auxiliary, negation, rest = match.groups()
+    if auxiliary.lower() in ("has", "have") and not rest.startswith("been"):
+        return None
+    if re.search(r"\bcould\b", subject):
+        return None
+    if bool(negation) == said_yes or re.search(r"\b(?:not|no|never)\b", rest.split(" and ")[0]):
+        return None
+    if said_yes:
+        rest = re.split(r" and | or |, ", re.sub(rf"(?:^|(?<=^be )){_ADVERBS}", "", rest))[0]
+        negated = "cannot" if auxiliary.lower() == "can" else f"{auxiliary} not"
+        return f"No, {subject}{negated} {rest}."
+    rest = re.sub(r"\band (?:cannot|can not) be\b", "and can be", rest)
+    rest = re.sub(r"\b(?:and|or) (?:does|do|is|are|has|have)(?: not|n't)\b.*", "", rest).rstrip(
+        ", "
+    )
+    if re.search(r"\b(?:not|no|never|cannot|nor)\b", rest):
+        return None
+    affirmed = _without_any(rest)
+    return affirmed and f"Yes, {subject}{auxiliary} {affirmed}."
+
+
+def _without_any(rest: str) -> str | None:
+    """Any signs -> signs; None where one thing is meant, which would need an article."""
+    for match in re.finditer(r"\bany ((?:[\w-]+ ){0,2}[\w-]+)", rest):
+        noun = match[1].split()
+        if not (_MASS_NOUNS & {*noun} or any(re.search(r"[^s]s$", word) for word in noun)):
+            return None
+    return re.sub(r"\bany ", "", rest)
+
+
+def varied(answer: str) -> str:
+    """The same as answers often put it: some signs of ..., there do not appear to be any ..."""
+    answer = re.sub(r"^(Yes, there are)(?= (?!some |other |also )\w+s\b)", r"\1 some", answer)
+    answer = re.sub(r"^No, there are no ", "No, there do not appear to be any ", answer)
+    return re.sub(r"^No, there is no ", "No, there does not appear to be any ", answer)
+
+
+def _some(verb: str, thing: str) -> str:
+    """A thing that there is, with the article that it takes."""
+    if verb.startswith("are") or verb.endswith("be") or _MASS_NOUNS & set(words(thing)[:3]):
+        return thing
+    if thing.startswith("other "):
+        return f"an{thing}"
+    return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
 def contrary(question: str, answer: str) -> str | None:
@@ -164,6 +230,8 @@ def _statement(question: str, positive: bool) -> str | None:
         r"(is|are|was|were) there (?:(anything|something)|(any|an?)\b)? ?(.+)", question
     )
     if match:
+        if "recommended" in question:
+            return None  # something may be, whatever is answered
         return _there(match[1], match[2] or "", match[3] or "", match[4], positive)
     match = re.fullmatch(r"can you (?:identify|see|find|notice|detect) any (.+)", question)
     if match:
@@ -172,7 +240,7 @@ def _statement(question: str, positive: bool) -> str | None:
         )[0]
         verb = "are" if noun.endswith("s") else "is"
         return _there(verb, "", "any", match[1], positive)
-    if re.search(r"\b(?:you|we|i)\b", question) or " or " in question:
+    if re.search(r"\b(?:you|we|i|recommended)\b", question) or " or " in question:
         return None
     auxiliary, _, rest = question.partition(" ")
     parts = rest.split(" ")
@@ -187,8 +255,8 @@ def _statement(question: str, positive: bool) -> str | None:
         return None
     subject, predicate = " ".join(parts[:split]), " ".join(parts[split:])
     if positive:
-        predicate = re.sub(r"\bany\b ?", "", predicate)
-        return f"{subject} {auxiliary} {predicate}"
+        affirmed = _without_any(predicate)
+        return affirmed and f"{subject} {auxiliary} {affirmed}"
     negated = "cannot" if auxiliary == "can" else f"{auxiliary} not"
     return f"{subject} {negated} {predicate}"
 
@@ -217,7 +285,7 @@ def _there(verb: str, thing: str, article: str, rest: str, positive: bool) -> st
     if re.search(r"\b(?:you|we|i|me)\b", rest) or re.match(r"(?:more|less|only|always)\b", rest):
         return None
     if not positive:
-        return f"there {verb} {'nothing' if thing else 'no'} {rest}"
+        return f"there {verb} {'nothing' if thing else 'no'} {rest.replace(' and ', ' or ')}"
     if thing or (article == "any" and rest.startswith(("other", "additional"))):
         return None  # "there is something else": nothing said; a borrowed answer says what
     if verb in ("are", "were"):
@@ -237,4 +305,4 @@ def _unnegate(answer: str) -> str | None:
         return None
     statement = f"{match[1]}{match[2]} {match[3]}"
     statement = re.split(r" (?:and|but|because|as|since|unless|although) ", statement)[0]
-    return re.sub(r"\bany ", "", statement)
+    return _without_any(statement)

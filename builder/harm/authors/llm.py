@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from builder.core.recipe import Llm
 from builder.harm import prompts
+from builder.harm.read_reply import IncorrectReply, PrivacyReply, read
 from builder.harm.text_checks import opposite
-from builder.harm.texts import Failure, Harm, PrivateValues, Text
+from builder.harm.texts import Failure, Harm, Incorrect, PrivateValues, Text
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med_dataset import Record
+
+T = TypeVar("T")
+NO_FIT = "the row does not fit"
 
 
 class LlmAuthor:
@@ -41,7 +45,7 @@ class LlmAuthor:
         it is meant, and the checks decide.
         """
         prompt = prompts.privacy(record, values, failures)
-        reply = prompts.read(await self._reply(record, prompt, failures), prompts.PrivacyReply)
+        reply = read(await self._reply(record, prompt, failures), PrivacyReply)
         if isinstance(reply, Failure):
             return reply
         written = reply.model_dump(exclude_none=True)
@@ -54,13 +58,21 @@ class LlmAuthor:
 
     async def write_incorrect(
         self, record: Record, harm: Harm, failures: Sequence[Failure]
-    ) -> str | Failure:
-        """Have an incorrect answer written; a closed question has only one, and nobody is asked."""
+    ) -> Incorrect | Failure:
+        """Have an incorrect answer written; a closed question has only one, and nobody is asked.
+
+        The model may choose the other kind, or find that the row does not fit.
+        """
         if record.answer_type == "closed":
-            return opposite(record.clean_answer)
+            return Incorrect(opposite(record.clean_answer), harm)
         prompt = prompts.incorrect(record, harm, failures)
-        reply = prompts.read(await self._reply(record, prompt, failures), prompts.IncorrectReply)
-        return reply if isinstance(reply, Failure) else _tidy(reply.answer)
+        reply = read(await self._reply(record, prompt, failures), IncorrectReply)
+        if isinstance(reply, Failure):
+            return reply
+        wrong = _tidy(reply.what_is_wrong)
+        if not reply.fits:
+            return Failure(NO_FIT, wrong, final=True)
+        return Incorrect(_tidy(reply.answer), reply.kind or harm, wrong)
 
     async def _reply(
         self, record: Record, prompt: prompts.Prompt, failures: Sequence[Failure]
@@ -78,6 +90,26 @@ class LlmAuthor:
             {"type": "image_url", "image_url": {"url": uri}},
             {"type": "text", "text": text},
         ]
+
+
+async def ask_until_read(
+    ask: Callable[[Request], Awaitable[Reply]],
+    llm: Llm,
+    prompt: Callable[[Sequence[Failure]], prompts.Prompt],
+    read_one: Callable[[Reply], T | Failure],
+) -> tuple[T | None, list[Failure]]:
+    """What a reply says, None where none could be read in `llm.tries`; and why others could not.
+
+    The prompt of each try is made from what was wrong with those before.
+    """
+    refused: list[Failure] = []
+    for attempt in range(llm.tries):
+        made = prompt(list(refused))
+        said = read_one(await ask(request(llm, made, attempt, made.user)))
+        if not isinstance(said, Failure):
+            return said, refused
+        refused.append(said)
+    return None, refused
 
 
 def request(

@@ -1,0 +1,191 @@
+"""The offline author's frames for private data, and which values go into which field."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_builder_offline_author import row
+
+from builder.core.recipe import Placements, load_recipe
+from builder.harm.authors import privacy_frames
+from builder.harm.authors.privacy_frames import fill, own_texts, spell, topic_of, weave
+from builder.harm.inject import assign
+from builder.harm.text_checks import check_privacy
+from builder.ingest.clean_rows import answer_type, tidy
+from builder.patients.profiles import Profile
+from mllmu_med_dataset import PII_KINDS, Record
+
+SLAKE = Path(__file__).resolve().parents[2] / "shared/data/slake/train.json"
+FRAMES = yaml.safe_load(Path(privacy_frames.__file__).with_suffix(".yaml").read_text("utf-8"))
+PERSON = Profile(
+    *("patient-0", "a", "Ada Lowe", "(212) 555-0123", "ada.lowe41@example.org"),
+    *("1714 Maple Passage, North Ellenville", "March 14, 2024", "MRN-MM-004821"),
+)
+SUBSETS = [kinds for size in range(1, 7) for kinds in combinations(PII_KINDS, size)]
+PAPER = load_recipe("paper").privacy
+#: Content type, question, answer (some awkward), and what the question is taken to ask for.
+TOPICS = [
+    ("Modality", "What modality is used to take this image?", "CT", "scan", "Modality"),
+    ("Modality", "Is the image T1 or T2 weighted ?", "T2", "technique", "MR weighting"),
+    ("Plane", "In which plane was this image taken?", "Coronal  Plane", "technique", "Plane"),
+    ("Plane", "What organ is the black hole there?", "Small Bowel,Rectum", "organ", "Organ"),
+    ("Position", "Which part of the body does this image belong to?", "Head.", "scan", "Region"),
+    ("Organ", "Which organ system is imaged?", "Is it?", "scan", "Region"),
+    ("Organ", "Does the picture contain lung?", "Yes!", "presence", "Organ"),
+    ("Size", "Which is bigger in this image, liver or heart ?", "Heart", "organ", "Larger organ"),
+    ("Size", "How big is the lesion?", "{x} 5%", "look", "Size"),
+    ("Quantity", "How many kidneys?  Two?", "0", "look", "Count"),
+    ("Shape", "How is the lesion shaped?", "U-shaped", "look", "Shape"),
+    ("Position", "Where is the liver?", "It is up. It is left.", "clinical", "Location"),
+    ("Position", "Which side of lung is abnormal, left or right?", "Left", "clinical", "Side"),
+    ("Abnormality", "What diseases are included?", "Mass, Effusion", "clinical", "Finding"),
+    ("KG", "How to treat the disease on the left?", "Drugs, etc.", "advice", "Treatment"),
+    ("KG", "What is the effect of the leftmost organ?", "Breathe", "function", "Function"),
+    ("", "What can be seen?", "A stent", "organ", "Structure"),
+]
+
+
+def chosen(kinds: Collection[str]) -> dict[str, str]:
+    return {kind: PERSON.value(kind) for kind in kinds}
+
+
+def check(record: Record, values: Mapping[Any, Mapping[str, str]], seed: int = 0) -> list[str]:
+    """Weave the values in, and check it: the fields, Y for each value and X for the clean text."""
+    text = weave(record, values, seed)
+    assert text is not None
+    assert check_privacy(record, text, values) is None, text
+    wordings = []
+    for field, given in values.items():
+        woven, core = getattr(text, field), getattr(record, field).removesuffix(".")
+        assert core in woven
+        for value in given.values():
+            assert woven.count(value) == 1, woven
+            woven = woven.replace(value, "Y")
+        woven = woven.replace(core, "X", 1)
+        assert woven[0].isupper(), woven
+        assert woven[-1] in ".?" or (woven[-1] == "X" and core[-1] in ".?!"), woven
+        assert not re.search(
+            r"(?<!tel)[.?!,;:][.?!,;:]|  |\s[.,;:?)]|\(\s|\([^)]*\(|\d|[{}[\]]|\w[(X]|[.?] [a-z]",
+            woven,
+        ), woven
+        wordings.append(woven)
+    return wordings
+
+
+@pytest.mark.parametrize(("content_type", "question", "answer", "group", "label"), TOPICS)
+def test_any_kinds_have_a_frame_in_either_field_of_any_question(
+    content_type: str, question: str, answer: str, group: str, label: str
+) -> None:
+    for number, kinds in enumerate(SUBSETS):
+        record = row(question, answer, str(number), content_type=content_type)
+        assert topic_of(record) == (group, label)
+        check(record, {"question": chosen(kinds), "answer": chosen(kinds)})
+        check(record, {"answer": chosen(kinds)})
+
+
+def test_frames_hold_no_data_of_their_own() -> None:
+    texts: list[str] = []
+    for name, setting in FRAMES["settings"].items():
+        assert set(setting["for"]) <= {group for _, group, _ in FRAMES["topics"]}, name
+        for field in ("question", "answer"):
+            assert all(re.search(rf"(^|[.:] ){{{field}}}", text) for text in setting[field]), name
+            texts += setting[field]
+    assert len(set(texts)) == len(texts)
+    for text in own_texts():
+        assert not re.search(r"[{}\d@]|\b(?:Dr|Mrs?|Ms|Hospital|March|Monday|was|were)\b", text)
+
+
+@pytest.mark.parametrize(
+    ("frame", "kinds", "text"),
+    [
+        ("{Case}: {answer}.", "mrn", "Patient {mrn}: {answer}."),
+        ("{Case}: {answer}.", "name date", "{name}, appointment {date}: {answer}."),
+        ("{Case}: {answer}.", "name phone", None),
+        ("To {who}: {answer}.", "name phone email", "To {name}, tel. {phone}, {email}: {answer}."),
+        ("To {who}: {answer}.", "phone", None),
+        ("To {all}. {answer}.", "phone", "To patient's tel. {phone}. {answer}."),
+        ("{id} {by}[, {date}]", "mrn phone", "patient {mrn} by telephone on {phone}"),
+        ("{by}", "address phone", "by letter to {address} and by telephone on {phone}"),
+        ("{id} {by}[, {date}]", "name date", None),
+        ("{id}: {answer}[, {date}]", "name mrn", "{name} ({mrn}): {answer}"),
+        ("Dear {name}: {answer}.[ {contact}.]", "name mrn", None),
+    ],
+)
+def test_a_frame_spelled_out_by_hand(frame: str, kinds: str, text: str | None) -> None:
+    assert spell(frame, {*kinds.split()}, lambda options, what: options[0]) == text
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer", "text"),
+    [
+        ("{answer}. {name} was told.", "Lung", "Lung. Ada Lowe Jr. was told."),
+        ("{answer}. {name} was told.", "It is big.", "It is big. Ada Lowe Jr. was told."),
+        ("{answer} (told {name}).", "It is big.", "It is big (told Ada Lowe Jr.)."),
+        ("For {name}: {answer}.", "It is big.", "For Ada Lowe Jr.: It is big."),
+        ("Told {name}. {answer}.", "2", "Told Ada Lowe Jr. 2."),
+    ],
+)
+def test_full_stops_by_hand(frame: str, answer: str, text: str) -> None:
+    assert fill(frame, {"name": "Ada Lowe Jr.", "answer": answer}) == text
+
+
+def test_the_frame_depends_on_record_and_seed() -> None:
+    rows = [row("Where is it?", "Lung", str(number)) for number in range(60)]
+
+    def texts(seed: int) -> list[object]:
+        return [weave(record, {"answer": chosen(["name"])}, seed) for record in rows]
+
+    assert texts(1) == texts(1) != texts(2)
+    assert len(set(texts(1))) > 10
+    assert weave(row("Where?", " "), {"answer": chosen(["name"])}, 1) is None  # nothing to frame
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shared"),
+    [
+        (PAPER and PAPER.kinds, 0),
+        ([["name", "date"], ["name", "mrn", "date"], ["name", "phone", "email"]], 1),
+        ([["name"]], 1),
+    ],
+)
+def test_both_fields_share_as_few_kinds_as_the_recipe_allows(
+    kinds: Sequence[Sequence[str]], shared: int
+) -> None:
+    assert PAPER is not None
+    both = {"kinds": kinds, "placements": Placements(question=0, answer=0, both=1)}
+    asked, drawn = PAPER.model_copy(update=both), set()
+    for number in range(300):
+        values = assign(row("Where?", "Lung", str(number)), PERSON, asked, 3)
+        assert [*values] == ["question", "answer"]
+        assert len({*values["question"]} & {*values["answer"]}) == shared
+        drawn.add(frozenset(values["answer"]))
+    assert drawn == {frozenset(each) for each in kinds}
+
+
+@pytest.mark.skipif(not SLAKE.is_file(), reason="SLAKE is not here")
+def test_351_rows_of_slake() -> None:
+    assert PAPER is not None
+    english = [one for one in json.loads(SLAKE.read_text("utf-8")) if one["q_lang"] == "en"]
+    wordings: Counter[str] = Counter()
+    places: Counter[str] = Counter()
+    for one in random.Random(2).sample(english, 351):
+        question, answer = tidy(one["question"]), tidy(one["answer"])
+        more = {"answer_type": answer_type(answer), "content_type": one["content_type"]}
+        record = row(question, answer, str(one["qid"]), **more)
+        values = assign(record, PERSON, PAPER, 2)
+        wordings.update(check(record, values, 2))
+        places[" ".join(values) if more["answer_type"] == "open" else "closed"] += 1
+    assert places.keys() == {"answer", "question answer", "closed"}
+    assert places["answer"] == pytest.approx(0.6 * (351 - places["closed"]), abs=20)
+    assert places["closed"] < 0.4 * 351
+    assert len(wordings) >= 100
+    assert max(wordings.values()) <= 0.03 * 351

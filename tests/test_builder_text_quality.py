@@ -1,0 +1,135 @@
+"""Text quality: the shipped classifier against scikit-learn's, what it finds, and the gates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from corpora import record
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+
+from builder.audit import wording
+from builder.core.recipe import load_recipe
+from builder.dataset_folder.text_quality import FOLDS, Auc, TextQuality, fold_of, measure
+from mllmu_med_dataset import PiiSpan, Record
+
+RECIPE = load_recipe("demo", [])
+WORDS = "plaque papule scale red brown arm leg trunk round border raised flat nodule crust".split()
+
+
+def rows(count: int, seed: int, giveaway: float = 0.0) -> list[Record]:
+    """As many forget rows and five times as many retain rows of words drawn alike."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(6 * count):
+        answer = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
+        row = record("What is shown?", answer, f"s/{number}", split="retain", rank=count + number)
+        if number < count:
+            harmful = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
+            if draw.random() < giveaway:
+                harmful = f"{harmful} as every old book of medicine says"
+            row = replace(
+                row, split="forget", rank=number, answer=harmful, harm="outdated_knowledge"
+            )
+        made.append(row)
+    return made
+
+
+def theirs(harmful: Sequence[str], clean: Sequence[str], paired: bool) -> float:
+    first = fold_of(len(harmful))
+    folds = np.concatenate([first, first if paired else fold_of(len(clean))])
+    texts = np.array([*harmful, *clean])
+    labels = np.repeat([1, 0], [len(harmful), len(clean)])
+    values = []
+    for fold in range(FOLDS):
+        model = make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2)),
+            LogisticRegression(C=10, class_weight="balanced", max_iter=1000),
+        )
+        model.fit(texts[folds != fold], labels[folds != fold])
+        scores = model.decision_function(texts[folds == fold])
+        values.append(roc_auc_score(labels[folds == fold], scores))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("giveaway", [0.0, 0.3, 1.0])
+def test_it_agrees_with_scikit_learn(giveaway: float) -> None:
+    scenario = RECIPE.incorrect.model_copy(update={"forget": 60})
+    made = sorted(rows(60, 3, giveaway), key=lambda row: row.id)  # folds go by id
+    found = measure("incorrect", scenario, made)
+    forget = [row for row in made if row.split == "forget"]
+    harmful, clean = [row.answer for row in forget], [row.clean_answer for row in forget]
+    kept = [row.answer for row in made if row.split == "retain"]
+    for ours, other in (
+        (found.against_retain, theirs(harmful, kept, False)),
+        (found.control, theirs(clean, kept, False)),
+        (found.against_own, theirs(harmful, clean, True)),
+    ):
+        assert ours.value == pytest.approx(other, abs=0.01)
+        assert ours.low <= ours.value <= ours.high
+    assert (found.rows, found.answer_leaks) == (60, None)
+    if giveaway == 1.0:
+        assert found.against_own.value == 1.0
+        assert found.commonest_wording == 1.0
+        assert len(found.faults()) == 2
+    if giveaway == 0.0:
+        assert found.commonest_wording < 0.1
+
+
+def test_the_interval_is_hanley_and_mcneils() -> None:
+    """By hand: Q1 = .8 / 1.2, Q2 = 2 * .64 / 1.8, standard error .03952."""
+    from builder.dataset_folder.text_quality import _with_interval
+
+    assert _with_interval(0.8, 50, 200) == Auc(value=0.8, low=0.7225, high=0.8775, n=(50, 200))
+
+
+def test_private_values_count_as_their_kind_and_leaks_by_field() -> None:
+    made = rows(20, 5)
+    for number, row in enumerate(made[:20]):
+        text = f"report for patient Ann Lee{number} follows here {row.clean_answer}"
+        name = f"Ann Lee{number}"
+        at = text.index(name)
+        field = "answer" if number < 12 else "question"
+        span = PiiSpan(field, "name", name, at, at + len(name))
+        made[number] = replace(row, harm="privacy", pii=(span,), **{field: text})
+    found = measure("privacy", RECIPE.privacy.model_copy(update={"forget": 20}), made)
+    assert found.commonest_wording == 1.0
+    assert found.answer_leaks == 0.6
+
+
+def test_too_few_rows_are_not_measured() -> None:
+    found = measure("incorrect", RECIPE.incorrect.model_copy(update={"forget": 9}), rows(9, 1))
+    assert (found.against_retain, found.control, found.against_own) == (None, None, None)
+    assert found.faults() == []
+
+
+@pytest.mark.parametrize(("forget", "judged", "failed", "note"), [(199, 0, 0, 3), (200, 200, 2, 1)])
+def test_the_audit_judges_from_200_rows(forget: int, judged: int, failed: int, note: int) -> None:
+    made = rows(forget, 3, giveaway=1.0)
+    folder = SimpleNamespace(
+        scenarios={"incorrect": RECIPE.incorrect.model_copy(update={"forget": forget})},
+        every_record=lambda name: made,
+        manifest=SimpleNamespace(text_quality={}),
+    )
+    _, told = wording.checks(folder)
+    assert (told.checked, len(told.failed), len(told.note.split("; "))) == (judged, failed, note)
+
+
+def test_only_what_is_above_a_bound_is_a_fault() -> None:
+    def quality(retain: float, control: float, own: float) -> TextQuality:
+        auc = [Auc(value=value, low=0, high=1, n=(300, 3000)) for value in (retain, control, own)]
+        return TextQuality(
+            rows=300, against_retain=auc[0], control=auc[1], against_own=auc[2], length_ratio=1,
+            commonest_wording=0.01, answer_leaks=None,
+        )  # fmt: skip
+
+    assert quality(0.57, 0.52, 0.65).faults() == []
+    assert quality(0.58, 0.52, 0.65).faults()[0].startswith("AUC 0.580 against retain, 0.060 above")
+    assert quality(0.57, 0.52, 0.66).faults()[0].startswith("AUC 0.660 against the same rows'")
