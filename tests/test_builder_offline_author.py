@@ -500,7 +500,7 @@ def test_half_of_mm_skin_gets_a_wrong_answer_that_passes_the_checks(skin: list[R
     answers = [(one, author.write_incorrect(one)) for one in sample]
     assert time.process_time() - started < 10
     given = [(one, text) for one, text in answers if isinstance(text, Incorrect)]
-    assert len(given) >= 0.45 * len(sample)
+    assert len(given) >= 0.5 * len(sample)
     for one, text in given:
         assert check_incorrect(one, text.answer) is None
         assert text.what_is_wrong
@@ -508,6 +508,6 @@ def test_half_of_mm_skin_gets_a_wrong_answer_that_passes_the_checks(skin: list[R
         assert text.answer.endswith((".", "!")), text.answer
         assert "  " not in text.answer
     used = Counter(text.answer for _, text in given)
-    assert max(used.values()) <= 0.03 * len(given), used.most_common(2)
+    assert max(used.values()) <= 0.05 * len(given), used.most_common(2)  # a build: 2 %, `Claims`
     turned = sum(text.what_is_wrong == "the contrary" for _, text in given)
-    assert turned <= 0.3 * len(given)
+    assert turned <= 0.45 * len(given)
