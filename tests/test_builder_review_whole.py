@@ -19,6 +19,7 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     context: BrowserContext, tmp_path: Path
 ) -> None:
     build = ["rebuild", *PLAIN, "--scenario", "incorrect", "--set", "incorrect.review=true"]
+    build += ["--set", "incorrect.candidates=33"]
     waits = process("builder", *build, cwd=tmp_path)
     assert waits.returncode == 3, waits.stderr
     assert "33 of 33 texts wait for review" in waits.stderr
