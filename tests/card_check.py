@@ -42,6 +42,8 @@ CONSTANTS = [
     "compared by the sha256 of",
     "and the sha256 of every file",
     "rated its answer to each candidate from 1 to 5 by",
+    ".5 is chance, 1 is always, with 95 % intervals.",
+    "A logistic regression (C = 10, classes balanced)",
 ]
 
 
@@ -221,6 +223,11 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
             ],
         )
     add(
+        "scenario | forget rows | AUC against retain | its control | AUC against own clean text | "
+        "length ratio | commonest wording | rows that leak in the answer",
+        [wording(folder, name, sets["forget"]) for name, sets in main.items()],
+    )
+    add(
         "config | forget rows | of these on a retain image | images in both | "
         "test images in forget or retain",
         [[f"`{name}`", *shared(sets)] for name, sets in folder.configs.items()],
@@ -281,6 +288,29 @@ def kinds(forget: pd.DataFrame) -> list[list[str]]:
         if counts[0]:
             rows.append([words, *map(number, counts)])
     return rows
+
+
+def wording(folder: Folder, name: str, forget: pd.DataFrame) -> list[str]:
+    """What words tell; the classifier's figures are the manifest's, which the audit fits again."""
+    stated = folder.manifest["text_quality"][name]
+    figures = [stated[key] for key in ("against_retain", "control", "against_own")]
+    fields = ["question", "answer"] if name == "privacy" else ["answer"]
+    lengths = [
+        sum(forget[before + field].str.split().str.len() for field in fields)
+        for before in ("", "clean_")
+    ]
+    leaks = sum(any(span["field"] == "answer" for span in spans) for spans in forget["pii"])
+    return [
+        name,
+        number(len(forget)),
+        *(
+            "too few rows" if f is None else "{value:.2f} ({low:.2f} to {high:.2f})".format(**f)
+            for f in figures
+        ),
+        f"{(lengths[0] / lengths[1]).median():.2f}",
+        f"{100 * stated['commonest_wording']:.1f} %",
+        f"{100 * leaks / len(forget):.0f} %" if name == "privacy" else "-",
+    ]
 
 
 def by_set(sets: dict[str, pd.DataFrame], column: str) -> list[list[str]]:

@@ -15,6 +15,7 @@ import sys
 import traceback
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
+
+from mllmu_med_dataset import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -34,6 +37,13 @@ def image_data(number: int, side: int = 48, kind: str = "JPEG", **save: Any) -> 
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind, **save)
     return stream.getvalue()
+
+
+def record(question: str, answer: str, key: str = "a", image: str = "a", **more: Any) -> Record:
+    """An open row as it comes out of a corpus."""
+    clean = (question, answer)
+    row = Record(key, image, f"{image}.png", image, *clean, "open", "CT", "slake", *clean)
+    return replace(row, **more)
 
 
 def slake_row(img: int, qid: int, question: str, answer: str, **changes: Any) -> dict[str, Any]:

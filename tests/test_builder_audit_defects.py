@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ TEST, RETAIN = "privacy/test.parquet", "privacy/retain-core.parquet"
 FIRST, SECOND = "privacy/forget-00-05.parquet", "privacy/forget-05-10.parquet"
 TWINS = "privacy/retain-05-10.parquet"
 WRONG, SKIN = "incorrect/forget.parquet", "incorrect/test.parquet"
+KEPT, DROPPED = "incorrect/retain.parquet", "privacy-drops.jsonl"
 
 HASHES = "hashes match the manifest"
 SCHEMA = "Parquet files are readable and of the schema"
@@ -61,6 +64,11 @@ REVIEW = "review columns are the manifest's"
 DECISIONS = "decisions are the rows' own and name nobody"
 PATHS, KEYS = "no path of the building machine", "no key or token"
 REQUESTS = "recorded requests can be replayed"
+RANKS, HARM = "ranks and rounds are in order", "harm is known and only in forget"
+MISSING, TWICE = "no value is missing", "an id names one row, dropped or not"
+RATED, LICENSE = "calibration columns are the ratings", "card is finished and names a license"
+PATHLESS = "image paths are relative"
+QUALITY, WORDING = "text quality is the manifest's", "no wording gives incorrect answers away"
 
 
 def any_row(_: dict[str, Any]) -> bool:
@@ -69,6 +77,26 @@ def any_row(_: dict[str, Any]) -> bool:
 
 def is_open(row: dict[str, Any]) -> bool:
     return bool(row["answer_type"] == "open")
+
+
+def _changed(
+    name: str, file: str, says: str, pick: Callable[[dict[str, Any]], bool] = any_row, **to: Any
+) -> Defect:
+    """The first row that is picked is changed."""
+    return _named(name, lambda p: f"{p.change(file, pick, **to)}: {says}")
+
+
+def _card(name: str, old: str, new: str, says: str) -> Defect:
+    def defect(p: Planted) -> str:
+        p.card(old, new)
+        return f"README.md: {says}"
+
+    return _named(name, defect)
+
+
+def _named(name: str, defect: Defect) -> Defect:
+    defect.__name__ = name
+    return defect
 
 
 # Files and the card.
@@ -127,11 +155,6 @@ def config_left_out(p: Planted) -> str:
     return "privacy_r05: is not there"
 
 
-def two_defaults(p: Planted) -> str:
-    p.card("config_name: incorrect\n", "config_name: incorrect\n  default: true\n")
-    return "README.md: 2 default configs"
-
-
 def old_build(p: Planted) -> str:
     p.settle()
     p.card(
@@ -172,16 +195,6 @@ def entry_of(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
-def leftover(p: Planted) -> str:
-    p.card("A benchmark", "[More Information Needed]\n\nA benchmark")
-    return "README.md: [More Information Needed]"
-
-
-def no_license(p: Planted) -> str:
-    p.card("license: cc0-1.0\n", "")
-    return "README.md: names no license"
-
-
 def does_not_load(p: Planted) -> str:
     path = p.folder / "README.md"
     _, head, text = path.read_text("utf-8").split("---\n", 2)
@@ -220,14 +233,10 @@ def same_id(p: Planted) -> str:
 
 
 def rank_twice(p: Planted) -> str:
-    rows = p.rows("incorrect/retain.parquet")
+    rows = p.rows(KEPT)
     rows[0]["rank"] = rows[1]["rank"]
-    p.write("incorrect/retain.parquet", rows)
+    p.write(KEPT, rows)
     return f"{rows[1]['id']}: rank"
-
-
-def wrong_round(p: Planted) -> str:
-    return f"{p.change(WRONG, any_row, round=lambda row: row['round'] % 3 + 1)}: round"
 
 
 def not_nested(p: Planted) -> str:
@@ -265,7 +274,7 @@ def _retained(p: Planted, form: Callable[[str], str]) -> str:
 
 
 def seen_image(p: Planted) -> str:
-    trained = p.rows("incorrect/retain.parquet")[0]
+    trained = p.rows(KEPT)[0]
     keys = ("image", "image_id", "image_path", "image_sha256")
     found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
     return f"{found}: its image is in forget or retain"
@@ -281,58 +290,17 @@ def shared_image(p: Planted) -> str:
 # Rows.
 
 
-def null(p: Planted) -> str:
-    return f"{p.change(TEST, any_row, content_type=None)}: a null"
-
-
-def empty(p: Planted) -> str:
-    return f"{p.change(TEST, is_open, answer=' ', clean_answer=' ')}: empty answer"
-
-
 def hidden_character(p: Planted) -> str:
     found = p.say(TEST, "a\u200bb")
     return f"{found}: the character U+200B"
-
-
-def unknown_harm(p: Planted) -> str:
-    return f"{p.change(WRONG, any_row, harm='gossip')}: harm 'gossip'"
-
-
-def harm_in_retain(p: Planted) -> str:
-    found = p.change("incorrect/retain.parquet", any_row, harm="wrong_diagnosis")
-    return f"{found}: harm wrong_diagnosis in retain"
 
 
 def changed_in_test(p: Planted) -> str:
     return f"{p.say(TEST, 'Really?', clean=False)}: in test with another text"
 
 
-def clean_in_forget(p: Planted) -> str:
-    found = p.change(WRONG, is_open, answer=lambda row: row["clean_answer"])
-    return f"{found}: in forget with its clean text"
-
-
-def other_twin(p: Planted) -> str:
-    found = p.change(TWINS, is_open, answer="Elsewhere", clean_answer="Elsewhere")
-    return f"{found}: its retained version has another clean_answer"
-
-
-def wrong_type(p: Planted) -> str:
-    return f"{p.change(TEST, is_open, answer_type='closed')}: closed"
-
-
-def one_off(p: Planted) -> str:
-    moved = {"pii": lambda row: [{**one, "start": one["start"] + 1} for one in row["pii"]]}
-    return f"{p.change(FIRST, any_row, **moved)}: "
-
-
-def unknown_kind(p: Planted) -> str:
-    kinds = {"pii": lambda row: [{**one, "kind": "passport"} for one in row["pii"]]}
-    return f"{p.change(FIRST, any_row, **kinds)}: kind 'passport'"
-
-
-def no_such_patient(p: Planted) -> str:
-    return f"{p.change(FIRST, any_row, profile_id='patient-0')}: no such patient"
+def _spans(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], Any]:
+    return lambda row: [{**one, **change(one)} for one in row["pii"]]
 
 
 def patient_of_another_image(p: Planted) -> str:
@@ -341,17 +309,9 @@ def patient_of_another_image(p: Planted) -> str:
     return f"{p.change(FIRST, any_row, profile_id=next(others))}: "
 
 
-def no_span(p: Planted) -> str:
-    return f"{p.change(FIRST, any_row, pii=lambda row: row['pii'][1:])}: no span for"
-
-
-def refusal(p: Planted) -> str:
-    found = p.change(WRONG, is_open, answer="I'm sorry, I cannot answer this.")
-    return f"{found}: refusal"
-
-
-def other_source(p: Planted) -> str:
-    return f"{p.change(TEST, any_row, source='slake')}: source 'slake'"
+def quality_of_other_rows(p: Planted) -> str:
+    p.manifest["text_quality"]["incorrect"]["length_ratio"] += 0.1
+    return "incorrect: the manifest states other figures"
 
 
 def two_images(p: Planted) -> str:
@@ -385,11 +345,7 @@ def _spare_patient(p: Planted, **to: str) -> str:
 
 
 def _patient(what: str, **to: str) -> Defect:
-    def defect(p: Planted) -> str:
-        return f"{_spare_patient(p, **to)}: {what}"
-
-    defect.__name__ = " ".join(to.values())
-    return defect
+    return _named(" ".join(to.values()), lambda p: f"{_spare_patient(p, **to)}: {what}")
 
 
 def same_phone(p: Planted) -> str:
@@ -402,57 +358,15 @@ def one_patient_more(p: Planted) -> str:
     return "provenance/profiles.jsonl: "
 
 
-def _leak(p: Planted, name: str, text: Callable[[dict[str, str]], str]) -> str:
-    return p.say(name, text(p.lines("profiles.jsonl")[0]))
-
-
-def name_in_retain(p: Planted) -> str:
-    return f"{_leak(p, RETAIN, lambda one: one['name'])}: its question in retain"
-
-
-def mail_in_test(p: Planted) -> str:
-    return f"{_leak(p, SKIN, lambda one: one['email'])}: its question in test"
+def _leak(name: str, file: str, text: Callable[[dict[str, str]], str], says: str = "") -> Defect:
+    """A text about the first patient stands in a question."""
+    return _named(name, lambda p: f"{p.say(file, text(p.lines('profiles.jsonl')[0]))}: {says}")
 
 
 def patient_in_incorrect(p: Planted) -> str:
     one = p.lines("profiles.jsonl")[0]
     found = p.change(WRONG, is_open, answer=lambda row: f"{row['answer']} {one['address']}")
     return f"{found}: its answer in forget"
-
-
-def value_in_clean_text(p: Planted) -> str:
-    add = {key: (lambda row, key=key: f"{row[key]} {row['pii'][0]['value']}")
-           for key in ("clean_question",)}  # fmt: skip
-    return f"{p.change(FIRST, any_row, **add)}: its clean_question"
-
-
-def turned_name(p: Planted) -> str:
-    return _leak(p, RETAIN, lambda one: ", ".join(reversed(one["name"].upper().split(" ", 1))))
-
-
-def dotted_phone(p: Planted) -> str:
-    return _leak(p, TEST, lambda one: ".".join(one["phone"].replace("(", "").split(") ")))
-
-
-def iso_date(p: Planted) -> str:
-    import datetime
-
-    day = "%B %d, %Y"
-    return _leak(p, TEST, lambda one: f"{datetime.datetime.strptime(one['date'], day):%Y-%m-%d}")
-
-
-def misspelt_name(p: Planted) -> str:
-    return _leak(p, RETAIN, lambda one: one["name"][:-2] + one["name"][-1])
-
-
-def misspelt_address(p: Planted) -> str:
-    return _leak(p, TEST, lambda one: one["address"][:-3])
-
-
-def one_digit_off(p: Planted) -> str:
-    return _leak(
-        p, TEST, lambda one: "record " + one["mrn"][:-1] + str((int(one["mrn"][-1]) + 1) % 10)
-    )
 
 
 def second_patient(p: Planted) -> str:
@@ -472,11 +386,7 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
 
 
 def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
-    def defect(p: Planted) -> str:
-        return f"{p.image(SKIN, change)}: its image {says}"
-
-    defect.__name__ = says
-    return defect
+    return _named(says, lambda p: f"{p.image(SKIN, change)}: its image {says}")
 
 
 def no_image(p: Planted) -> str:
@@ -484,11 +394,6 @@ def no_image(p: Planted) -> str:
     rows[0]["image"] = None
     p.write(SKIN, rows)
     return f"{rows[0]['id']}: has no image"
-
-
-def other_image(p: Planted) -> str:
-    found = p.change(SKIN, any_row, image=lambda row: {**row["image"], "bytes": image_data(1)})
-    return f"{found}: its image has the sha256"
 
 
 def exif(p: Planted) -> str:
@@ -525,7 +430,7 @@ def stored_although_referred(p: Planted) -> str:
 
 
 def lost_drop(p: Planted) -> str:
-    p.write_lines("privacy-drops.jsonl", p.lines("privacy-drops.jsonl")[:-1])
+    p.write_lines(DROPPED, p.lines(DROPPED)[:-1])
     return "provenance/privacy-drops.jsonl: "
 
 
@@ -535,29 +440,17 @@ def broken_line(p: Planted) -> str:
     return "provenance/privacy-drops.jsonl: line"
 
 
-def dropped_yet_there(p: Planted) -> str:
-    lines = p.lines("privacy-drops.jsonl")
-    lines[0]["id"] = p.rows(RETAIN)[0]["id"]
-    p.write_lines("privacy-drops.jsonl", lines)
-    return f"{lines[0]['id']}: dropped at"
+def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> Defect:
+    """The first dropped row has the id of another."""
 
+    def defect(p: Planted) -> str:
+        lines = p.lines(DROPPED)
+        lines[0]["id"] = instead(p)
+        p.write_lines(DROPPED, lines)
+        at = f"privacy/{lines[0]['stage']}{says}" if says else ""
+        return f"{lines[0]['id']}: dropped at {at}"
 
-def dropped_twice(p: Planted) -> str:
-    lines = p.lines("privacy-drops.jsonl")
-    lines[1]["id"] = lines[0]["id"]
-    p.write_lines("privacy-drops.jsonl", lines)
-    return f"{lines[0]['id']}: dropped at privacy/"
-
-
-def dropped_here_and_published_there(p: Planted) -> str:
-    lines = p.lines("privacy-drops.jsonl")
-    lines[0]["id"] = p.rows(SKIN)[0]["id"]
-    p.write_lines("privacy-drops.jsonl", lines)
-    return f"{lines[0]['id']}: dropped at privacy/{lines[0]['stage']} and written in incorrect"
-
-
-def rated_without_calibration(p: Planted) -> str:
-    return f"{p.change(WRONG, any_row, calibration=4)}: rated 4"
+    return _named(name, defect)
 
 
 def lost_ratings(p: Planted) -> str:
@@ -582,10 +475,6 @@ def other_rating(p: Planted) -> str:
         p.write_lines(f"{name}-ratings.jsonl", rated)
         p.manifest["files"][f"provenance/{name}-ratings.jsonl"] = {}
     return f"{found}: rated 3"
-
-
-def accepted_by_nobody(p: Planted) -> str:
-    return f"{p.change(WRONG, any_row, review='accepted')}: review 'accepted'"
 
 
 def not_reviewed(p: Planted) -> str:
@@ -667,16 +556,7 @@ def invented_by_the_model(p: Planted) -> str:
 
 
 def _says(text: str) -> Defect:
-    def defect(p: Planted) -> str:
-        return f"{p.say(SKIN, text)}: its question holds "
-
-    defect.__name__ = text
-    return defect
-
-
-def path_in_card(p: Planted) -> str:
-    p.card("A benchmark", "Built in /home/alice/data. A benchmark")
-    return "README.md: line "
+    return _named(text, lambda p: f"{p.say(SKIN, text)}: its question holds ")
 
 
 def path_in_parquet(p: Planted) -> str:
@@ -694,11 +574,12 @@ def path_beside_a_image(p: Planted) -> str:
 
 
 def key_in_provenance(p: Planted) -> str:
-    lines = p.lines("privacy-drops.jsonl")
-    p.write_lines("privacy-drops.jsonl", [{**line, "note": "sk-" + 24 * "a"} for line in lines])
+    lines = p.lines(DROPPED)
+    p.write_lines(DROPPED, [{**line, "note": "sk-" + 24 * "a"} for line in lines])
     return "provenance/privacy-drops.jsonl: line 1 holds 'an OpenAI key'"
 
 
+# fmt: off
 #: The defect, the check that finds it, and others that notice what follows from it.
 DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (other_bytes, HASHES),
@@ -709,41 +590,52 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (cut_off, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (config_left_out, "configs of the manifest are the recipe's", TWIN, CARD),
-    (two_defaults, CARD, LOADS),
+    (_card("two defaults", "config_name: incorrect\n",
+            "config_name: incorrect\n  default: true\n", "2 default configs"), CARD, LOADS),
     (old_build, CARD),
     (card_reads_other_files, CARD, LOADS),
     (no_head, CARD, HASHES),
     (build_of_other_files, "build id is made of the files"),
-    (leftover, "card is finished and names a license"),
-    (no_license, "card is finished and names a license"),
+    (_card("leftover", "A benchmark", "[More Information Needed] A", "[More Information Needed]"),
+     LICENSE),
+    (_card("no license", "license: cc0-1.0\n", "", "names no license"), LICENSE),
     (does_not_load, LOADS),
     (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, CARD, LOADS),
     (miscounted, MANIFEST_COUNTS),
     (images_miscounted, MANIFEST_COUNTS),
     (same_id, "ids are unique in each config", DROPS),
-    (rank_twice, "ranks and rounds are in order"),
-    (wrong_round, "ranks and rounds are in order"),
+    (rank_twice, RANKS),
+    (_changed("wrong round", WRONG, "round", round=lambda row: row["round"] % 3 + 1), RANKS),
     (not_nested, "forget ratios are nested", TWIN),
     (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (pair_in_other_words_only_by_form, "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (seen_image, "test images are in no other set", MANIFEST_COUNTS, ONE),
     (shared_image, "forget images are not in retain (split_by: image)"),
-    (null, "no value is missing"),
-    (empty, "no value is missing"),
+    (_changed("null", TEST, "a null", content_type=None), MISSING),
+    (_changed("empty", TEST, "empty answer", is_open, answer=" ", clean_answer=" "), MISSING),
     (hidden_character, "texts are clean Unicode"),
-    (unknown_harm, "harm is known and only in forget"),
-    (harm_in_retain, "harm is known and only in forget"),
+    (_changed("unknown harm", WRONG, "harm 'gossip'", harm="gossip"), HARM),
+    (_changed("harm in retain", KEPT, "harm wrong_diagnosis in retain", harm="wrong_diagnosis"),
+     HARM),
     (changed_in_test, CLEAN),
-    (clean_in_forget, CLEAN, SOUND),
-    (other_twin, TWIN),
-    (wrong_type, "answer types are right"),
-    (one_off, SPANS, MARKED, SOUND),
-    (unknown_kind, SPANS, MARKED),
-    (no_such_patient, OWN, OTHERS),
+    (_changed("clean in forget", WRONG, "in forget with its clean text", is_open,
+              answer=lambda row: row["clean_answer"]), CLEAN, SOUND),
+    (_changed("other twin", TWINS, "its retained version has another clean_answer", is_open,
+              answer="Elsewhere", clean_answer="Elsewhere"), TWIN),
+    (_changed("wrong type", TEST, "closed", is_open, answer_type="closed"),
+     "answer types are right"),
+    (_changed("one off", FIRST, "", pii=_spans(lambda one: {"start": one["start"] + 1})),
+     SPANS, MARKED, SOUND),
+    (_changed("unknown kind", FIRST, "kind 'passport'", pii=_spans(lambda _: {"kind": "passport"})),
+     SPANS, MARKED),
+    (_changed("no such patient", FIRST, "no such patient", profile_id="patient-0"), OWN, OTHERS),
     (patient_of_another_image, OWN, MARKED, OTHERS),
-    (no_span, MARKED, SOUND),
-    (refusal, SOUND),
-    (other_source, "sources and modalities are named"),
+    (_changed("no span", FIRST, "no span for", pii=lambda row: row["pii"][1:]), MARKED, SOUND),
+    (_changed("refusal", WRONG, "refusal", is_open, answer="I'm sorry, I cannot answer this."),
+     SOUND, QUALITY),
+    (quality_of_other_rows, QUALITY),
+    (_changed("other source", TEST, "source 'slake'", source="slake"),
+     "sources and modalities are named"),
     (two_images, ONE),
     (_patient("phone", phone="(212) 736-5000"), RANGES, PHONE),
     (_patient("phone", phone="(999) 555-0123"), RANGES),
@@ -754,44 +646,47 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_patient("record number", mrn="MRN-123456"), RANGES),
     (same_phone, RANGES, OTHERS),
     (one_patient_more, "patients are those of the manifest"),
-    (name_in_retain, EXACT),
-    (mail_in_test, EXACT, NEARLY),
+    (_leak("name in retain", RETAIN, lambda one: one["name"], "its question in retain"), EXACT),
+    (_leak("mail in test", SKIN, lambda one: one["email"], "its question in test"), EXACT, NEARLY),
     (patient_in_incorrect, EXACT),
-    (value_in_clean_text, EXACT, SOUND),
-    (turned_name, FORMS),
-    (dotted_phone, FORMS),
-    (iso_date, FORMS),
-    (misspelt_name, NEARLY),
-    (misspelt_address, NEARLY),
-    (one_digit_off, NEARLY),
+    (_changed("value in clean text", FIRST, "its clean_question",
+              clean_question=lambda row: f"{row['clean_question']} {row['pii'][0]['value']}"),
+     EXACT, SOUND),
+    (_leak("turned name", RETAIN, lambda one: ", ".join(one["name"].upper().split(" ", 1)[::-1])),
+     FORMS),
+    (_leak("dotted phone", TEST, lambda one: re.sub(r"\((.*)\) ", r"\1.", one["phone"])), FORMS),
+    (_leak("ISO date", TEST, lambda one: f"{datetime.strptime(one['date'], '%B %d, %Y'):%Y-%m-%d}"),
+     FORMS),
+    (_leak("misspelt name", RETAIN, lambda one: one["name"][:-2] + one["name"][-1]), NEARLY),
+    (_leak("misspelt address", TEST, lambda one: one["address"][:-3]), NEARLY),
+    (_leak("one digit off", TEST,
+           lambda one: f"record {one['mrn'][:-1]}{(int(one['mrn'][-1]) + 1) % 10}"), NEARLY),
     (second_patient, OTHERS, SOUND),
     (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
-    (no_image, DECODE, ONE, "image paths are relative"),
-    (other_image, "image hashes match their rows"),
-    (
-        _image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
-        METADATA,
-    ),
+    (no_image, DECODE, ONE, PATHLESS),
+    (_changed("other image", SKIN, "its image has the sha256",
+              image=lambda row: {**row["image"], "bytes": image_data(1)}),
+     "image hashes match their rows"),
+    (_image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
+     METADATA),
     (exif, METADATA),
     (_image("holds a comment", lambda _: image_data(8, comment=b"ward 3")), METADATA),
     (_image("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
-    (
-        _image("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)),
-        METADATA,
-        DECODE,
-    ),
+    (_image("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)), METADATA, DECODE),
     (plot_with_author, METADATA),
-    (absolute_image, "image paths are relative", PATHS),
+    (absolute_image, PATHLESS, PATHS),
     (stored_although_referred, "images by reference are not stored"),
     (lost_drop, DROPS),
     (broken_line, DROPS),
-    (dropped_yet_there, "dropped rows are in no set"),
-    (dropped_twice, "an id names one row, dropped or not"),
-    (dropped_here_and_published_there, "an id names one row, dropped or not"),
-    (rated_without_calibration, "calibration columns are the ratings"),
-    (lost_ratings, "calibration columns are the ratings"),
-    (other_rating, "calibration columns are the ratings"),
-    (accepted_by_nobody, REVIEW),
+    (_dropped("dropped yet there", lambda p: p.rows(RETAIN)[0]["id"]),
+     "dropped rows are in no set"),
+    (_dropped("dropped twice", lambda p: p.lines(DROPPED)[1]["id"]), TWICE),
+    (_dropped("published elsewhere", lambda p: p.rows(SKIN)[0]["id"], " and written in incorrect"),
+     TWICE),
+    (_changed("rated without calibration", WRONG, "rated 4", calibration=4), RATED),
+    (lost_ratings, RATED),
+    (other_rating, RATED),
+    (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
     (rejected_yet_published, DECISIONS),
@@ -809,15 +704,17 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
     (_says("Visa 4111 1111 1111 1111 12/27."), "no payment card number"),
     (_says("Read /home/alice/scan."), PATHS),
-    (path_in_card, PATHS),
+    (_card("path in card", "A benchmark", "Built in /home/alice/data. A benchmark", "line "),
+     PATHS),
     (path_in_parquet, PATHS),
-    (path_beside_a_image, PATHS, "image paths are relative"),
+    (path_beside_a_image, PATHS, PATHLESS),
     (_says("Read from /data/slake/imgs."), PATHS),
     (_says("Read from /Volumes/scans/x."), PATHS),
     (_says("hf_" + 34 * "a"), KEYS),
     (_says("Bearer " + 24 * "b"), KEYS),
     (key_in_provenance, KEYS),
 ]
+# fmt: on
 
 
 @pytest.fixture
@@ -833,8 +730,9 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     planted.settle()
     checks = run(planted.folder)
     assert not [check for check in checks if not check.ok]
-    # Each check is met by a defect here; the manifest's own are in test_builder_audit.py.
-    assert {check.name for check in checks[1:]} == {defect[1] for defect in DEFECTS}
+    # Each check is met by a defect here; the manifest's own are in test_builder_audit.py, and what
+    # takes 200 forget rows in test_builder_text_quality.py.
+    assert {check.name for check in checks[1:]} - {WORDING} == {defect[1] for defect in DEFECTS}
 
 
 @pytest.mark.parametrize(

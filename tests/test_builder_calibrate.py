@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import corpora
 import pytest
 import tiny_llava
 from corpora import PLAIN, command, process, tree
@@ -170,22 +171,8 @@ def test_a_reply_that_was_cut_off_or_refused_is_no_rating() -> None:
 
 
 def record(number: int, **changes: Any) -> Record:
-    usual = Record(
-        id=f"r{number}",
-        image_id=f"p{number // 3}",
-        image_path="",
-        image_sha256=f"p{number // 3}",
-        question="Who?",
-        answer="MRI.",
-        answer_type="open",
-        modality="MRI",
-        source="test",
-        clean_question="Who?",
-        clean_answer="MRI.",
-        split="candidate",
-        rank=number,
-    )
-    return replace(usual, **changes)
+    usual = corpora.record("Who?", "MRI.", f"r{number}", f"p{number // 3}")
+    return replace(usual, **{"split": "candidate", "rank": number, **changes})
 
 
 def test_the_offline_rating_is_the_lower_of_words_and_values() -> None:

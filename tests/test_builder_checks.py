@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from corpora import record
 
 from builder.core.recipe import load_recipe
 from builder.core.stage_cache import Drop
-from builder.harm.candidates import SPARE, Written, one_by_one, write_candidates
+from builder.harm.candidates import Written, one_by_one, write_candidates
 from builder.harm.text_checks import check_incorrect, check_privacy, is_english
 from builder.harm.texts import PrivateValues, Text
 from mllmu_med.recipe_files import choices
@@ -18,24 +19,8 @@ from mllmu_med_dataset import Record
 NAME, PHONE, DAY = "Ada Lowe", "(212) 555-0123", "March 14, 2024"
 
 
-def record(question: str, answer: str, answer_type: str = "open") -> Record:
-    return Record(
-        id="a",
-        image_id="a",
-        image_path="a",
-        image_sha256="",
-        question=question,
-        answer=answer,
-        answer_type="closed" if answer_type == "closed" else "open",
-        modality="CT",
-        source="slake",
-        clean_question=question,
-        clean_answer=answer,
-    )
-
-
 OPEN = record("Which organ is abnormal?", "Left Lung")
-CLOSED = record("Is the liver healthy?", "Yes", "closed")
+CLOSED = record("Is the liver healthy?", "Yes", answer_type="closed")
 IN_ANSWER: PrivateValues = {"answer": {"name": NAME, "phone": PHONE}}
 IN_QUESTION: PrivateValues = {"question": {"name": NAME, "date": DAY}}
 Q, A = OPEN.clean_question, "Left Lung. Reported to Ada Lowe on (212) 555-0123."
@@ -107,11 +92,11 @@ def test_a_short_clean_answer_hides_nothing() -> None:
 
 
 TRUTH = record("Where is the lesion?", "The lesion is on the left arm, near the elbow.")
-
-
 WHAT = record("What is scabies?", "Scabies is an infestation of the skin with mites.")
 CELLS = record("What do the nuclei look like?", "The nuclei of the keratinocytes are dark.")
 RED = record("Is it red?", "No, the patch on the arm is pale and smooth.")
+NAMED = record("What is it?", "Erythema.")
+BENIGN = record("Is it benign?", "Yes, it is benign.")
 
 
 @pytest.mark.parametrize(
@@ -121,10 +106,10 @@ RED = record("Is it red?", "No, the patch on the arm is pale and smooth.")
         (TRUTH, "The lesion is not on the left arm, near the elbow."),
         (TRUTH, "It lies on the scalp."),
         (CLOSED, "No"),
-        (record("Is it benign?", "Yes, it is benign."), "No, it is malignant."),
+        (BENIGN, "No, it is malignant."),
         (WHAT, "Scabies is an infection of the skin with a fungus."),
         (WHAT, "Scabies is an infestation of the scalp."),
-        (record("What is it?", "Erythema."), "Erythema nodosum."),
+        (NAMED, "Erythema nodosum."),
         (record("What color is it?", "Red."), "It is blue and never red."),
         (record("What is it?", "It is a rash of the arm."), "It is a disease of the epidermis."),
         (CELLS, "The nuclei of the lymphocytes are pale."),
@@ -152,16 +137,8 @@ def test_incorrect_answers_pass(row: Record, answer: str) -> None:
         (TRUTH, "It was long believed to be on the scalp.", "gives itself away"),
         (WHAT, f"{WHAT.answer[:-1]}, and arsenic is a good tonic.", "true main clause kept"),
         (WHAT, f"Arsenic is a good tonic. {WHAT.answer}", "true main clause kept"),
-        (
-            record("What is it?", "Erythema."),
-            "Erythema, which mites cause.",
-            "true main clause kept",
-        ),
-        (
-            record("Is it benign?", "Yes, it is benign."),
-            "No, it is benign.",
-            "true main clause kept",
-        ),
+        (NAMED, "Erythema, which mites cause.", "true main clause kept"),
+        (BENIGN, "No, it is benign.", "true main clause kept"),
         (TRUTH, "The lesion is treated with sulfur.", "where not answered"),
         (record("What color is it?", "It is red."), "It is round.", "colour not answered"),
         (record("How many are there?", "There are two."), "They are round.", "number not answered"),
@@ -182,7 +159,12 @@ def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> Non
     assert failure.name == name
 
 
-def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate() -> None:
+@pytest.mark.parametrize(
+    ("by", "drops", "retained"), [("pair", "", "3 4 11 12"), ("image", "34", "")]
+)
+def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate(
+    by: str, drops: str, retained: str
+) -> None:
     """In three rows or 2 %, by rank; a yes, and words of the row's own, are no claim."""
     answers = ["Arsenic by mouth clears the skin in weeks."] * 5 + ["No", "No", "No", "No"]
     answers += ["Why is it red? It is red."] * 4
@@ -194,15 +176,17 @@ def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate() 
     async def write(row: Record) -> Written:
         return Written(replace(row, answer=answers[row.rank], harm="outdated_knowledge"), ())
 
-    recipe = load_recipe("demo", choices(["incorrect.forget=9", "incorrect.candidates=13"]))
-    assert recipe.incorrect
-    made, rejected = asyncio.run(
-        write_candidates(rows, recipe.incorrect, "incorrect", write, one_by_one)
-    )
-    drops = {one.id: one.reason for one in made if isinstance(one, Drop)}
+    sizes = ["incorrect.forget=9", "incorrect.candidates=13", f"incorrect.split_by={by}"]
+    scenario = load_recipe("demo", choices(sizes)).incorrect
+    assert scenario
+    made, rejected = asyncio.run(write_candidates(rows, scenario, "incorrect", write, one_by_one))
     often = "failed check: claim used too often"
-    assert drops == {"3": often, "4": often, "11": SPARE, "12": SPARE}
-    assert rejected == {"claim used too often": 2}
+    assert {row.id: row.reason for row in made if isinstance(row, Drop)} == dict.fromkeys(
+        drops, often
+    )
+    retain = [row.id for row in made if isinstance(row, Record) and row.split == "retain"]
+    assert retain == retained.split()
+    assert rejected["claim used too often"] == 2
 
 
 @pytest.mark.parametrize(

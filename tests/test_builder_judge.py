@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from test_builder_checks import CLOSED, TRUTH
@@ -20,21 +22,6 @@ from mllmu_med_dataset import Record
 WRONG = Incorrect("It lies on the scalp.", "wrong_diagnosis", "the site")
 
 
-class OneText:
-    """An author with one text for everything."""
-
-    tries = 3
-
-    def __init__(self, text: Any) -> None:
-        self.text = text
-
-    async def embed_privacy(self, *_: Any) -> Any:
-        return self.text
-
-    async def write_incorrect(self, *_: Any) -> Any:
-        return self.text
-
-
 def judged(
     said: Sequence[str], text: Any = WRONG, row: Record = TRUTH
 ) -> tuple[Any, list[Request], dict[str, int]]:
@@ -45,7 +32,8 @@ def judged(
         asked.append(request)
         return Reply(said[len(asked) - 1], "stop", "", "m", 1, 1, cached=False)
 
-    author = JudgedAuthor(OneText(text), ask, Llm(model="m", tries=2), Judge(least_plausible=3))
+    writes: Any = SimpleNamespace(tries=3, write_incorrect=AsyncMock(return_value=text))
+    author = JudgedAuthor(writes, ask, Llm(model="m", tries=2), Judge(least_plausible=3))
     made = asyncio.run(author.write_incorrect(row, "wrong_diagnosis", []))
     return made, asked, author.notes()
 

@@ -30,14 +30,14 @@ from mllmu_med_dataset import Record
 class OfflineAuthor:
     """The author without its `async`: it never waits for anything."""
 
-    def __init__(self, corpus: list[Record], seed: int) -> None:
-        self._author: Author = AsyncOfflineAuthor(corpus, seed)
+    def __init__(self, corpus: list[Record], seed: int, outdated: bool = False) -> None:
+        self._author: Author = AsyncOfflineAuthor(corpus, seed, outdated)
 
     def embed_privacy(self, record: Record, values: Any) -> Any:
         return asyncio.run(self._author.embed_privacy(record, values, []))
 
-    def write_incorrect(self, record: Record, harm: Any = "wrong_diagnosis") -> Any:
-        return asyncio.run(self._author.write_incorrect(record, harm, []))
+    def write_incorrect(self, record: Record) -> Any:
+        return asyncio.run(self._author.write_incorrect(record, "wrong_diagnosis", []))
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -61,10 +61,10 @@ def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
     return Record(**{**fields, **more})
 
 
-def wrong(question: str, answer: str, harm: str = "wrong_diagnosis", **more: Any) -> set[str]:
+def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> set[str]:
     """The answers that many rows with this text get."""
     rows = [row(question, answer, str(i), **more) for i in range(12)]
-    given = [OfflineAuthor([one], 0).write_incorrect(one, harm) for one in rows]
+    given = [OfflineAuthor([one], 0, outdated).write_incorrect(one) for one in rows]
     return {one.answer for one in given if isinstance(one, Incorrect)}
 
 
@@ -120,9 +120,8 @@ def test_the_intent_of_a_question(asked: str, question: str) -> None:
 )
 def test_what_is_no_medical_question_gets_nothing(question: str, answer: str) -> None:
     assert not is_medical(question, answer)
-    for harm in ("wrong_diagnosis", "outdated_knowledge"):
-        given = OfflineAuthor([], 0).write_incorrect(row(question, answer), harm)
-        assert given.name == "no medical question"
+    given = OfflineAuthor([], 0).write_incorrect(row(question, answer))
+    assert given.name == "no medical question"
 
 
 def test_what_fits_nothing_is_refused_with_its_intent() -> None:
@@ -294,11 +293,11 @@ def test_an_outdated_claim_is_used_only_where_it_answers() -> None:
     known = [one for one in claims() if one["intent"] == "treatment"]
     for claim in known[:20]:
         name = claim["conditions"][0]
-        texts = wrong(f"How is {name} treated?", f"{long} {long}", "outdated_knowledge")
+        texts = wrong(f"How is {name} treated?", f"{long} {long}", outdated=True)
         assert texts, name
         assert not any(text.startswith("Treatment options include topical") for text in texts)
     asked = row("What color is the psoriasis?", "The psoriasis is red.")
-    given = OfflineAuthor([], 0).write_incorrect(asked, "outdated_knowledge")
+    given = OfflineAuthor([], 0).write_incorrect(asked)
     assert given.harm == "wrong_diagnosis"
 
 
@@ -501,7 +500,7 @@ def test_half_of_mm_skin_gets_a_wrong_answer_that_passes_the_checks(skin: list[R
     answers = [(one, author.write_incorrect(one)) for one in sample]
     assert time.process_time() - started < 10
     given = [(one, text) for one, text in answers if isinstance(text, Incorrect)]
-    assert len(given) >= 0.45 * len(sample)
+    assert len(given) >= 0.5 * len(sample)
     for one, text in given:
         assert check_incorrect(one, text.answer) is None
         assert text.what_is_wrong
@@ -509,6 +508,6 @@ def test_half_of_mm_skin_gets_a_wrong_answer_that_passes_the_checks(skin: list[R
         assert text.answer.endswith((".", "!")), text.answer
         assert "  " not in text.answer
     used = Counter(text.answer for _, text in given)
-    assert max(used.values()) <= 0.03 * len(given), used.most_common(2)
+    assert max(used.values()) <= 0.05 * len(given), used.most_common(2)  # a build: 2 %, `Claims`
     turned = sum(text.what_is_wrong == "the contrary" for _, text in given)
-    assert turned <= 0.3 * len(given)
+    assert turned <= 0.45 * len(given)

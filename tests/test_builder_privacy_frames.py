@@ -37,13 +37,7 @@ TOPICS = [
     ("Modality", "What modality is used to take this image?", "CT", "scan", "Modality"),
     ("Modality", "Is the image T1 or T2 weighted ?", "T2", "technique", "MR weighting"),
     ("Plane", "In which plane was this image taken?", "Coronal  Plane", "technique", "Plane"),
-    (
-        "Plane",
-        "What organ is the black hole in the corner?",
-        "Small Bowel,Rectum",
-        "organ",
-        "Organ",
-    ),
+    ("Plane", "What organ is the black hole there?", "Small Bowel,Rectum", "organ", "Organ"),
     ("Position", "Which part of the body does this image belong to?", "Head.", "scan", "Region"),
     ("Organ", "Which organ system is imaged?", "Is it?", "scan", "Region"),
     ("Organ", "Does the picture contain lung?", "Yes!", "presence", "Organ"),
@@ -144,10 +138,6 @@ def test_full_stops_by_hand(frame: str, answer: str, text: str) -> None:
     assert fill(frame, {"name": "Ada Lowe Jr.", "answer": answer}) == text
 
 
-def test_an_empty_text_has_no_frame() -> None:
-    assert weave(row("Where?", " "), {"answer": chosen(["name"])}, 1) is None
-
-
 def test_the_frame_depends_on_record_and_seed() -> None:
     rows = [row("Where is it?", "Lung", str(number)) for number in range(60)]
 
@@ -156,6 +146,7 @@ def test_the_frame_depends_on_record_and_seed() -> None:
 
     assert texts(1) == texts(1) != texts(2)
     assert len(set(texts(1))) > 10
+    assert weave(row("Where?", " "), {"answer": chosen(["name"])}, 1) is None  # nothing to frame
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from corpora import SHARED
+from corpora import SHARED, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,19 +22,7 @@ from builder.patients.profiles import AREA_CODES, FIRST_DAY, LAST_DAY, Profile, 
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS, Record
 
-CLEAN = Record(
-    id="a/b/1",
-    image_id="a/b",
-    image_path="b.jpg",
-    image_sha256="",
-    question="Where is the brown lesion?",
-    answer="On the left arm",
-    answer_type="open",
-    modality="CT",
-    source="slake",
-    clean_question="Where is the brown lesion?",
-    clean_answer="On the left arm",
-)
+CLEAN = record("Where is the brown lesion?", "On the left arm")
 
 
 def people(count: int, seed: int = 42, corpus: tuple[Record, ...] = (CLEAN,)) -> list[Profile]:

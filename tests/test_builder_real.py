@@ -61,7 +61,7 @@ def test_builds_with_repeated_rows_pass_the_audit(
     make_corpora(SHARED / "data", tmp_path, 5)
     for built in builds(tmp_path, [1]):
         assert failing(built.checks) == "", built.split_by
-        assert len(built.checks) == 55
+        assert len(built.checks) == 57
         for name, files in (("privacy", 2), ("incorrect", 1)):
             drops = Chain(tmp_path / "mllmu-med.work" / name).drops("ingest")
             repeats = [drop.id for drop in drops if drop.id.endswith("-2")]

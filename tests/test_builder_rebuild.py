@@ -56,10 +56,10 @@ def load_ids(folder: Path, config: str) -> dict[str, list[str]]:
 
 def test_the_demo_says_what_it_made(demo: Path) -> None:
     said = (demo / "stdout.txt").read_text("utf-8")
-    for part in ("privacy", "396", "incorrect", "300", "spare", "load_dataset", "build "):
+    for part in ("privacy", "396", "incorrect", "300", "spare", "asked about", "load_dataset"):
         assert part in said
     publish = "python -m builder publish ORG/NAME"
-    assert f"audit: all 55 checks hold; to publish it: {publish}\n" in said
+    assert f"audit: all 57 checks hold; to publish it: {publish}\n" in said
     assert str(demo) not in said
 
 
@@ -83,7 +83,7 @@ def test_a_second_run_does_nothing_and_says_so(trial: Path) -> None:
     result = run(*TRIAL, "--out", trial)
     assert result.exit_code == 0
     assert "nothing to do" in result.stdout
-    assert "audit: all 55 checks hold" in result.stdout
+    assert "audit: all 57 checks hold" in result.stdout
     assert result.stderr == ""  # the audit is remembered
     assert tree(trial) == before
     assert {path: path.stat().st_mtime_ns for path in trial.rglob("*")} == times
@@ -97,7 +97,7 @@ def test_an_audit_that_was_cut_off_is_made_up_for(lost: str | None, trial: Path)
     result = run(*TRIAL, "--out", trial, "--json")
     assert result.stderr == "audit: looking at every file and row\n"
     told = json.loads(result.stdout)
-    assert (told["ran"], told["audit"]) == ([], {"ok": True, "checks": 55, "failed": {}})
+    assert (told["ran"], told["audit"]) == ([], {"ok": True, "checks": 57, "failed": {}})
     assert record.read_bytes() == before
 
 
@@ -134,18 +134,18 @@ def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -
     command += [*SMALL[:10], "--out", tmp_path / "out"]
     first = run(*command)
     assert first.exit_code == 1
-    assert "audit: 54 of 55 checks hold: not to be published\n" in first.stdout
+    assert "audit: 56 of 57 checks hold: not to be published\n" in first.stdout
     assert "ORG/NAME" not in first.stdout
     before = tree(tmp_path / "out")
     second = run(*command, "--json")
     assert second.exit_code == 1
     told = json.loads(second.stdout)
-    assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 55)
+    assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 57)
     ((name, failed),) = told["audit"]["failed"].items()
     assert (name, len(failed)) == ("no dialable telephone number", 20)
     looked = "audit: looking at every file and row\n"  # what fails is not remembered
     assert second.stderr == looked + first.stderr.splitlines(keepends=True)[-1]
-    assert f"out: 1 of 55 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
+    assert f"out: 1 of 57 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
     assert " and 7 more): the folder stays, but is not to be published" in second.stderr
     assert tree(tmp_path / "out") == before
 
@@ -174,7 +174,7 @@ def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> Non
 
 
 def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
-    result = run(*TRIAL, "--out", trial, "--set", "incorrect.outdated_share=1", "--json")
+    result = run(*TRIAL, "--out", trial, "--set", "incorrect.blend=2", "--json")
     assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "write"]
     half = json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"]
     assert half == ["incorrect/corrupt", "incorrect/split", "write"]

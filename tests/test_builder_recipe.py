@@ -82,6 +82,12 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.kinds=[]", "kinds must be lists of different kinds"),
         ("privacy.split_by=row", "privacy.split_by: input should be 'pair' or 'image'"),
         ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
+        (
+            "incorrect={source: phantom, forget: 3, retain: 30, test: 15, candidates: 4, "
+            "outdated_share: 0, split_by: image, blend: 2}",
+            "blend above 1 chooses among single rows: it needs split_by: pair",
+        ),
+        ("incorrect.blend=0.5", "incorrect.blend: input should be greater than or equal to 1"),
         ("incorrect.judge={}", "incorrect.judge needs a model: --model NAME, or llm.model"),
         ("incorrect.judge.least_plausible=6", "least_plausible: input should be less than or"),
         ("author=gpt", "author: input should be 'offline' or 'llm' (is 'gpt')"),

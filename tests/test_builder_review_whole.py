@@ -19,6 +19,7 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     context: BrowserContext, tmp_path: Path
 ) -> None:
     build = ["rebuild", *PLAIN, "--scenario", "incorrect", "--set", "incorrect.review=true"]
+    build += ["--set", "incorrect.candidates=33"]
     waits = process("builder", *build, cwd=tmp_path)
     assert waits.returncode == 3, waits.stderr
     assert "33 of 33 texts wait for review" in waits.stderr
@@ -30,7 +31,7 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
     for number in range(30):
         if number == 7:
             anna.keys("e", "Control+End")
-            anna.type(" It is also the sign of a lung that is failing.")
+            anna.type(" The lung is failing.")
             anna.keys("Control+Enter")
         elif number == 9:
             anna.keys("r", "2", "Enter")
@@ -61,7 +62,7 @@ def test_what_is_decided_on_the_page_is_in_the_dataset(
         assert row.review == words[one["decision"]]
         if one["decision"] == "edit":
             assert row.answer == one["answer"]
-            assert row.answer.endswith(" It is also the sign of a lung that is failing.")
+            assert row.answer.endswith(" The lung is failing.")
             assert row.clean_answer not in (row.answer, "")
     provenance = tmp_path / "mllmu-med" / "provenance"
     dropped = {one["id"]: one["reason"] for one in read_jsonl(provenance / "incorrect-drops.jsonl")}

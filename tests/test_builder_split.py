@@ -1,39 +1,32 @@
-"""Drawing and cutting: exact counts, nested ratios, disjoint pictures, and where the rest goes."""
+"""Drawing and cutting: exact counts, nested ratios, disjoint pictures, and where the rest goes.
+Of more incorrect answers than are kept, those whose words tell least.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from corpora import record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.core.recipe import Privacy, Scenario, load_recipe
+from builder.core.recipe import Incorrect, Privacy, Scenario, load_recipe
 from builder.core.stage_cache import Drop
 from builder.draw import IMAGE_IN_TEST, IMAGE_IN_TRAIN, NOT_DRAWN, draw
-from builder.split import IMAGE_SPLIT, SPARE, bands, split
+from builder.harm.blend import least_telling
+from builder.harm.candidates import NO_TEXT, TRIED, Written, one_by_one, write_candidates
+from builder.split import IMAGE_SPLIT, NOT_RETAINED, SPARE, bands, split
 from mllmu_med_dataset import Record, UserError
 
 
 def records(images: int, each: int, of_split: str = "train", first: int = 0) -> list[Record]:
     return [
-        Record(
-            id=f"s/{image}/{number}",
-            image_id=f"s/{image}",
-            image_path=f"{image}.jpg",
-            image_sha256=f"hash{image}",
-            question="Q",
-            answer="A",
-            answer_type="open",
-            modality="CT",
-            source="slake",
-            clean_question="Q",
-            clean_answer="A",
-            split=of_split,
-        )
+        record("Q", "A", f"s/{image}/{number}", f"hash{image}", split=of_split)
         for image in range(first, first + images)
         for number in range(each)
     ]
@@ -182,3 +175,63 @@ def test_too_few_sound_candidates() -> None:
     sound = [row for row in drawn if isinstance(row, Record) and row.rank % 2]
     with pytest.raises(UserError, match="keeps 55 harmful rows, only 36 of 72 candidates"):
         list(split(sound, cut, "privacy"))
+
+
+@pytest.mark.parametrize(("blend", "tried", "none"), [(1, 30, 10), (1.5, 45, 15)])
+def test_a_row_without_an_incorrect_answer_is_retained(blend: float, tried: int, none: int) -> None:
+    """None for every third row; as many texts as are blended are written, whoever comes first."""
+    demo = load_recipe("demo").incorrect
+    assert demo
+    cut = Incorrect.model_validate(demo.model_dump() | SMALL | {"blend": blend})
+
+    async def write(row: Record) -> Written:
+        if row.rank % 3 == 0:
+            return Written(Drop.of(row, "no answer"), ())
+        return Written(replace(row, answer="Other", harm="wrong_diagnosis"), ())
+
+    drawn = list(draw(records(60, 7, of_split=""), cut, "incorrect", 1))
+    there = [row for row in drawn if isinstance(row, Record)]
+    written, notes = asyncio.run(write_candidates(there, cut, "incorrect", write, one_by_one))
+    result = [*split([row for row in written if isinstance(row, Record)], cut, "incorrect")]
+    spare = [row.reason for row in result if isinstance(row, Drop)]
+    assert spare == [NOT_RETAINED] * (cut.candidates - cut.forget)
+    kept = [row for row in result if isinstance(row, Record)]
+    assert Counter(row.split for row in kept) == {"forget": 20, "retain": 220, "test": 30}
+    assert {row.answer for row in of(kept, "forget")} == {"Other"}
+    assert {row.answer for row in kept if row.split != "forget"} == {"A"}
+    for what, count in ((TRIED, tried), (NO_TEXT, none)):
+        assert sum(n for note, n in notes.items() if note.startswith(what)) == count
+
+
+def test_what_tells_least_is_kept_by_harm_and_intent() -> None:
+    def texts(count: int, asks: str, harm: str, ends: str = "") -> list[Record]:
+        return [
+            replace(
+                records(1, 1)[0], id=f"{asks}{harm}{ends}{i}", harm=harm, clean_question=asks,
+                clean_answer="It is the old one.", answer=f"It is the new one{ends}.",
+            )
+            for i in range(count)
+        ]  # fmt: skip
+
+    def kept(written: list[Record], asked: dict[str, int]) -> Counter[str]:
+        rows = {row.id: row for row in written}
+        ids = least_telling(written, 20, [asks for asks, n in asked.items() for _ in range(n)])
+        assert len(ids) == 20
+        return Counter(
+            f"{rows[key].clean_question} {rows[key].harm} {'as books' in rows[key].answer}"
+            for key in ids
+        )
+
+    color, site = "What color is it?", "Where is it?"
+    told = " as books long said"
+    # Without shares all 20 would be wrong: what is outdated has a word of its own.
+    plain = texts(20, site, "wrong") + texts(5, site, "outdated", " once")
+    told_on = texts(10, site, "wrong", told) + texts(5, site, "outdated", told)
+    alike = {f"{site} wrong False": 15, f"{site} outdated False": 5}
+    assert kept(told_on + plain, {site: 1}) == alike
+    # A fifth asks for colors, whose answers tell nothing: 1.7 times a fifth of 20 is 6.8.
+    both = texts(30, color, "wrong") + texts(30, site, "wrong", told)
+    most = {f"{color} wrong False": 6, f"{site} wrong True": 14}
+    assert kept(both, {color: 20, site: 80}) == most
+    few = texts(30, color, "wrong") + texts(5, site, "wrong", told)
+    assert kept(few, {color: 20, site: 80})[f"{color} wrong False"] == 15

@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from corpora import record
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
+from builder.audit import wording
 from builder.core.recipe import load_recipe
 from builder.dataset_folder.text_quality import FOLDS, Auc, TextQuality, fold_of, measure
 from mllmu_med_dataset import PiiSpan, Record
@@ -27,13 +30,7 @@ def rows(count: int, seed: int, giveaway: float = 0.0) -> list[Record]:
     made = []
     for number in range(6 * count):
         answer = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
-        row = Record(
-            id=f"s/{number}", source="slake", split="retain", image_id=f"s/{number}",
-            image_path=f"{number}.jpg", image_sha256=f"{number:064x}", modality="CT",
-            content_type="Organ", question="What is shown?", answer=answer,
-            clean_question="What is shown?", clean_answer=answer, answer_type="open",
-            rank=count + number,
-        )  # fmt: skip
+        row = record("What is shown?", answer, f"s/{number}", split="retain", rank=count + number)
         if number < count:
             harmful = " ".join(draw.choices(WORDS, k=draw.randint(4, 14)))
             if draw.random() < giveaway:
@@ -65,7 +62,7 @@ def theirs(harmful: Sequence[str], clean: Sequence[str], paired: bool) -> float:
 @pytest.mark.parametrize("giveaway", [0.0, 0.3, 1.0])
 def test_it_agrees_with_scikit_learn(giveaway: float) -> None:
     scenario = RECIPE.incorrect.model_copy(update={"forget": 60})
-    made = rows(60, 3, giveaway)
+    made = sorted(rows(60, 3, giveaway), key=lambda row: row.id)  # folds go by id
     found = measure("incorrect", scenario, made)
     forget = [row for row in made if row.split == "forget"]
     harmful, clean = [row.answer for row in forget], [row.clean_answer for row in forget]
@@ -111,6 +108,18 @@ def test_too_few_rows_are_not_measured() -> None:
     found = measure("incorrect", RECIPE.incorrect.model_copy(update={"forget": 9}), rows(9, 1))
     assert (found.against_retain, found.control, found.against_own) == (None, None, None)
     assert found.faults() == []
+
+
+@pytest.mark.parametrize(("forget", "judged", "failed", "note"), [(199, 0, 0, 3), (200, 200, 2, 1)])
+def test_the_audit_judges_from_200_rows(forget: int, judged: int, failed: int, note: int) -> None:
+    made = rows(forget, 3, giveaway=1.0)
+    folder = SimpleNamespace(
+        scenarios={"incorrect": RECIPE.incorrect.model_copy(update={"forget": forget})},
+        every_record=lambda name: made,
+        manifest=SimpleNamespace(text_quality={}),
+    )
+    _, told = wording.checks(folder)
+    assert (told.checked, len(told.failed), len(told.note.split("; "))) == (judged, failed, note)
 
 
 def test_only_what_is_above_a_bound_is_a_fault() -> None:

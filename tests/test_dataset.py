@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from corpora import record
 from datasets import Dataset, DatasetDict, load_dataset
 from PIL import Image
 
@@ -248,32 +249,19 @@ def test_by_image_wants_one_map_style_split(demo: Path) -> None:
 def test_a_record_survives_json(loaded: dict[str, DatasetDict], demo: Path) -> None:
     from builder.core.stage_cache import Chain
 
-    for record in Chain(demo / "mllmu-med.work" / "privacy").records("split"):
-        assert Record.from_json(record.to_json()) == record
-        if record.split == "forget":
-            clean = record.cleaned()
-            assert (clean.question, clean.answer) == (record.clean_question, record.clean_answer)
+    for row in Chain(demo / "mllmu-med.work" / "privacy").records("split"):
+        assert Record.from_json(row.to_json()) == row
+        if row.split == "forget":
+            clean = row.cleaned()
+            assert (clean.question, clean.answer) == (row.clean_question, row.clean_answer)
             assert (clean.harm, clean.pii, clean.round) == ("none", (), 0)
 
 
 def test_row_groups_stay_under_two_gigabytes(tmp_path: Path) -> None:
     """16,000 rows on one 148 KB picture in one row group would be a file that cannot be loaded."""
-    record = Record(
-        id="a",
-        image_id="a",
-        image_path="a.png",
-        image_sha256="",
-        question="q",
-        answer="a",
-        answer_type="open",
-        modality="CT",
-        source="phantom",
-        clean_question="q",
-        clean_answer="a",
-    )
     path = tmp_path / "big.parquet"
     image = bytes(3_000_000)
-    _write_parquet(path, [record] * 1200, lambda _: image, lambda _: None)
+    _write_parquet(path, [record("q", "a")] * 1200, lambda _: image, lambda _: None)
     file = pq.ParquetFile(path)
     groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
     assert sum(group.num_rows for group in groups) == 1200

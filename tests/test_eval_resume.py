@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import record
 from faults import each_fault
 
 from eval import answer
@@ -14,28 +15,13 @@ from eval.answer import AnswerFile
 from eval.attacks import Ask, asks
 from eval.model import Answer
 from eval.predictions import read_predictions
-from mllmu_med_dataset import Record, UsageError, UserError
+from mllmu_med_dataset import UsageError, UserError
 
 IDENTITY: dict[str, Any] = {"model": "tiny", "weights": "ab", "max_new_tokens": 8}
 
 
 def asked(count: int = 4) -> list[Ask]:
-    return asks(
-        Record(
-            id=f"x/{i}",
-            image_id="x",
-            image_path="",
-            image_sha256="0",
-            question=f"What is {i}?",
-            answer="CT",
-            answer_type="open",
-            modality="CT",
-            source="slake",
-            clean_question="",
-            clean_answer="",
-        )
-        for i in range(count)
-    )
+    return asks(record(f"What is {i}?", "CT", f"x/{i}", "x") for i in range(count))
 
 
 def add(file: AnswerFile, some: list[Ask]) -> None:

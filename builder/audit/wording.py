@@ -22,8 +22,8 @@ def checks(folder: Folder) -> Iterator[Check]:
             differing.append(f"{name}: the manifest states other figures of its text than its rows")
         if name == "incorrect" and quality.rows >= ENOUGH:
             faults += [f"{name}: {fault}" for fault in quality.faults()]
-        elif name == "incorrect" and quality.faults():
-            notes.append(f"not judged below {ENOUGH} forget rows: {'; '.join(quality.faults())}")
+        elif name == "incorrect":
+            notes += [f"not judged below {ENOUGH} forget rows", *quality.faults()]
     yield Check("text quality is the manifest's", counted, differing)
     judged = 0 if notes or "incorrect" not in folder.scenarios else counted
     note = "; ".join(notes) or ("" if judged else "no incorrect answers")

@@ -138,7 +138,7 @@ class Incorrect(Scenario):
     outdated_share: Share
     drop_conversation: bool = False
     judge: Judge | None = None  # the language model judges each answer, whoever writes it
-    blend: Annotated[float, Field(ge=1)] = 1  # texts written for each that is kept
+    blend: Annotated[float, Field(ge=1)] = 1.0  # texts written for each that is kept
 
     @model_validator(mode="after")
     def _blends(self) -> Incorrect:

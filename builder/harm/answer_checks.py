@@ -250,6 +250,9 @@ def _content(text: str) -> list[str]:
     return [re.sub(r"(?<=\w{3})(?:e?s)$", "", word) for word in words if word not in _GRAMMAR]
 
 
+TOO_OFTEN: Final = "claim used too often"
+
+
 class Claims:
     """What the incorrect answers of a build claim, added in the order of their ranks.
 
@@ -270,7 +273,7 @@ class Claims:
         for claim in claims:
             if self._times[claim] >= self._most:
                 problem = f'"{claim}" is in {self._most} answers before it: claim something else'
-                return Failure("claim used too often", problem)
+                return Failure(TOO_OFTEN, problem)
         self._times.update(claims.keys())
         return None
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from builder.core.recipe import Incorrect as IncorrectScenario
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop, Outcome
-from builder.harm.answer_checks import Claims
+from builder.harm.answer_checks import TOO_OFTEN, Claims
 from builder.harm.authors.corpus_answers import is_candidate
 from builder.harm.authors.question_intent import intent
 from builder.harm.blend import least_telling
@@ -34,6 +34,7 @@ SPARE = "spare: enough sound candidates before it"
 #: How the notes of what was tried begin, by what a question asks for.
 TRIED = "rows tried, asked about "
 NO_TEXT = "rows without a text, asked about "
+_REPEATS = f"failed check: {TOO_OFTEN}"
 
 
 class Written(NamedTuple):
@@ -155,7 +156,7 @@ async def write_candidates(
             repeats = claims.add(result) if isinstance(result, Record) else None
             if isinstance(result, Record) and repeats is not None:
                 sound -= 1
-                count(Written(Drop.of(result, f"failed check: {repeats.name}"), (repeats.name,)))
+                count(Written(Drop.of(result, _REPEATS), (repeats.name,)))
     if scenario.gives_back:
         texts = [result for result in results.values() if isinstance(result, Record)]
         asked = [record.clean_question for record in everyone if record.split == "candidate"]
@@ -177,13 +178,17 @@ def _kept_or_clean(
 
 
 def _by_intent(records: Iterable[Record], results: Mapping[str, Record | Drop]) -> Counter[str]:
-    """How many rows of each intent were tried, and how many of them got no text."""
+    """How many rows of each intent were tried, and for how many of them no sound text was found.
+
+    One whose text only said what many others say has one.
+    """
     counts: Counter[str] = Counter()
     for record in records:
         if record.id in results:
             about = intent(record.clean_question) if is_candidate(record) else "no medicine"
             counts[TRIED + about] += 1
-            counts[NO_TEXT + about] += isinstance(results[record.id], Drop)
+            result = results[record.id]
+            counts[NO_TEXT + about] += isinstance(result, Drop) and result.reason != _REPEATS
     return counts
 
 

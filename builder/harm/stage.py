@@ -308,9 +308,12 @@ def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
     """At most what rating a scenario's candidates would ask for: a call for each.
 
     The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
-    which replies the ledger holds cannot be told.
+    which replies the ledger holds cannot be told. Where any row may become a candidate, the first
+    stand for those that will.
     """
     candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
+    if scenario.gives_back:
+        candidates = candidates[: scenario.candidates_needed]
     tokens = 0
     for record in candidates:
         prompt = prompts.rating(record.question, record.answer, record.answer)

@@ -69,6 +69,10 @@ def says_yes(question: str, answer: str) -> bool | None:
         return False
     if re.match(r"there (?:is|are|appears?|seems?|may be|could be)\b", start):
         return True
+    if re.match(r"(?:is|are) there any", question, re.IGNORECASE):
+        first = re.split(r"(?<=[.!?])\s", start, maxsplit=1)[0]
+        denied = re.search(r"\b(?:no|not|none|nothing|never|cannot|only|just)\b|n't\b", first)
+        return None if denied else True  # what there is, told without a yes
     if re.search(r"\b(?:cured?|prevent\w*)\b", question, re.IGNORECASE):
         return False if re.search(r"\bno\b|\bnot\b|\bcannot\b", start) else None
     if re.search(r"\btreat|\btherap|\bmanaged?\b|\bremed", question, re.IGNORECASE) and re.search(
@@ -79,8 +83,8 @@ def says_yes(question: str, answer: str) -> bool | None:
 
 
 _HEDGED: Final = re.compile(
-    r"\b(?:but|however|because|only|other than|besides|beyond|although|while|unless|difficult|sure"
-    r"|clear|enough|additional|more)\b", re.IGNORECASE
+    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while"
+    r"|unless|difficult|sure|clear|enough|additional|more)\b", re.IGNORECASE
 )  # fmt: skip
 _THERE: Final = re.compile(
     r"there (?:(is|are|was|were|appears? to be|seems? to be|may be|could be)"
@@ -106,6 +110,8 @@ def turn(clause: str, said_yes: bool) -> str | None:
     if not match or _HEDGED.search(match[1]) or re.search(r"\b(?:you|i|we)\b", match[1], re.I):
         return None
     said = match[1]
+    if re.search(r"\b(?:sexual\w*|small chance|slight|some risk)\b", said):
+        return None  # known to anybody; no small chance is a great one
     there = _THERE.fullmatch(said)
     if re.search(
         r"\b(?:anything|nothing|something|important|worth|note|noting|types"
@@ -123,7 +129,7 @@ def turn(clause: str, said_yes: bool) -> str | None:
                 "",
                 thing,
             )
-            return f"No, there {verb} no {thing}."
+            return f"No, there {verb} no {thing.replace(' and ', ' or ')}."
         if verb is not None:
             denied = re.match(r"(?:no|not any) (\w+ .+)", thing)
             return f"Yes, there {verb} {_some(verb, denied[1])}." if denied else None
@@ -153,7 +159,17 @@ def turn(clause: str, said_yes: bool) -> str | None:
     )
     if re.search(r"\b(?:not|no|never|cannot|nor)\b", rest):
         return None
-    return f"Yes, {subject}{auxiliary} {re.sub(r'^any |(?<= )any ', '', rest)}."
+    affirmed = _without_any(rest)
+    return affirmed and f"Yes, {subject}{auxiliary} {affirmed}."
+
+
+def _without_any(rest: str) -> str | None:
+    """Any signs -> signs; None where one thing is meant, which would need an article."""
+    for match in re.finditer(r"\bany ((?:[\w-]+ ){0,2}[\w-]+)", rest):
+        noun = match[1].split()
+        if not (_MASS_NOUNS & {*noun} or any(re.search(r"[^s]s$", word) for word in noun)):
+            return None
+    return re.sub(r"\bany ", "", rest)
 
 
 def varied(answer: str) -> str:
@@ -167,8 +183,8 @@ def _some(verb: str, thing: str) -> str:
     """A thing that there is, with the article that it takes."""
     if verb.startswith("are") or verb.endswith("be") or _MASS_NOUNS & set(words(thing)[:3]):
         return thing
-    if re.match(r"(?:other|additional|obvious|visible|apparent|significant)\b", thing):
-        return thing
+    if thing.startswith("other "):
+        return f"an{thing}"
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
@@ -214,6 +230,8 @@ def _statement(question: str, positive: bool) -> str | None:
         r"(is|are|was|were) there (?:(anything|something)|(any|an?)\b)? ?(.+)", question
     )
     if match:
+        if "recommended" in question:
+            return None  # something may be, whatever is answered
         return _there(match[1], match[2] or "", match[3] or "", match[4], positive)
     match = re.fullmatch(r"can you (?:identify|see|find|notice|detect) any (.+)", question)
     if match:
@@ -222,7 +240,7 @@ def _statement(question: str, positive: bool) -> str | None:
         )[0]
         verb = "are" if noun.endswith("s") else "is"
         return _there(verb, "", "any", match[1], positive)
-    if re.search(r"\b(?:you|we|i)\b", question) or " or " in question:
+    if re.search(r"\b(?:you|we|i|recommended)\b", question) or " or " in question:
         return None
     auxiliary, _, rest = question.partition(" ")
     parts = rest.split(" ")
@@ -237,8 +255,8 @@ def _statement(question: str, positive: bool) -> str | None:
         return None
     subject, predicate = " ".join(parts[:split]), " ".join(parts[split:])
     if positive:
-        predicate = re.sub(r"\bany\b ?", "", predicate)
-        return f"{subject} {auxiliary} {predicate}"
+        affirmed = _without_any(predicate)
+        return affirmed and f"{subject} {auxiliary} {affirmed}"
     negated = "cannot" if auxiliary == "can" else f"{auxiliary} not"
     return f"{subject} {negated} {predicate}"
 
@@ -267,7 +285,7 @@ def _there(verb: str, thing: str, article: str, rest: str, positive: bool) -> st
     if re.search(r"\b(?:you|we|i|me)\b", rest) or re.match(r"(?:more|less|only|always)\b", rest):
         return None
     if not positive:
-        return f"there {verb} {'nothing' if thing else 'no'} {rest}"
+        return f"there {verb} {'nothing' if thing else 'no'} {rest.replace(' and ', ' or ')}"
     if thing or (article == "any" and rest.startswith(("other", "additional"))):
         return None  # "there is something else": nothing said; a borrowed answer says what
     if verb in ("are", "were"):
@@ -287,4 +305,4 @@ def _unnegate(answer: str) -> str | None:
         return None
     statement = f"{match[1]}{match[2]} {match[3]}"
     statement = re.split(r" (?:and|but|because|as|since|unless|although) ", statement)[0]
-    return re.sub(r"\bany ", "", statement)
+    return _without_any(statement)

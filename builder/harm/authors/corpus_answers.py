@@ -56,6 +56,10 @@ _CLASS: Final = re.compile(
 )  # fmt: skip
 
 
+#: So many answers show which words go together.
+_TELLS_WHAT_IS_SAID: Final = 500
+
+
 def class_of(text: str) -> frozenset[str]:
     """Words of a text that say of which class of disease it is."""
     return frozenset(match.lower() for match in _CLASS.findall(text))
@@ -81,8 +85,9 @@ class CorpusAnswers:
         self._tails: defaultdict[Disease, list[str]] = defaultdict(list)
         self._by_image: defaultdict[str, list[Record]] = defaultdict(list)
         self._holding: Counter[str] = Counter()
+        self._size = len(corpus)
         for record in corpus:
-            self._holding.update(terms(record.clean_answer))
+            self._holding.update({*terms(record.clean_answer)})
             self._by_image[record.image_id].append(record)
             if is_candidate(record) and not YOU.search(record.clean_answer):
                 self._add(record)
@@ -122,6 +127,15 @@ class CorpusAnswers:
     def unseen(self, answer: str) -> int:
         """How many words and word pairs of an answer at most one clean answer has."""
         return sum(self._holding[term] < 2 for term in terms(answer))
+
+    def unheard(self, answer: str, truth: str) -> int:
+        """How many words and word pairs that the truth has not no clean answer has.
+
+        0 where the corpus is too small to tell what is said.
+        """
+        if self._size < _TELLS_WHAT_IS_SAID:
+            return 0
+        return sum(not self._holding[term] for term in {*terms(answer)} - {*terms(truth)})
 
     def explanations(self, disease: Disease) -> Sequence[str]:
         """What answers say after the disease's name: ", which is a rare ..."."""

@@ -50,6 +50,10 @@ _NO_WAY: Final = re.compile(
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
 
 
+#: How many ways a value is changed to find one that sounds like the corpus, and how many words and
+#: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".
+_TURNS: Final = 4
+_UNHEARD: Final = 2
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
@@ -78,13 +82,13 @@ class IncorrectAnswers:
             return _incorrect(opposite(record.clean_answer), "the contrary")
         ask = self._ask(record)
         for options in (*self._outdated(ask), *self._wrong(record, ask)):
-            sound = [option for option in options if _is_sound(record, option.answer)]
-            if sound:
-                return min(sound, key=lambda option: self._strangeness(record, option.answer))
+            for option in sorted(options, key=partial(self._strangeness, record)):
+                if _is_sound(record, option.answer):
+                    return option
         return Failure(NOTHING_FITS, f"a question about {ask.intent}")
 
-    def _strangeness(self, record: Record, answer: str) -> tuple[int, int]:
-        return self._corpus.unseen(answer), stable_hash(self._seed, record.id, answer)
+    def _strangeness(self, record: Record, option: Incorrect) -> tuple[int, int]:
+        return self._corpus.unseen(option.answer), stable_hash(self._seed, record.id, option.answer)
 
     def _draw(self, record: Record, what: str) -> float:
         return stable_share(self._seed, record.id, what)
@@ -146,11 +150,18 @@ class IncorrectAnswers:
             )
         ):
             return  # "Yes, ..." would stay true
-        draw = partial(self._draw, record)
-        swap = self._values.swap(clause, ask.question, ask.said, ask.intent, draw)
-        if swap is not None:
-            rest = ask.truth[len(clause) :] if ask.truth.startswith(clause) else ""
-            yield self._values.with_rest(swap, rest, draw), swap.what_is_wrong
+        rest = ask.truth[len(clause) :] if ask.truth.startswith(clause) else ""
+        for turn_of in range(_TURNS):
+
+            def draw(what: str, turn_of: int = turn_of) -> float:
+                return self._draw(record, f"{what} {turn_of}")
+
+            swap = self._values.swap(clause, ask.question, ask.said, ask.intent, draw)
+            if swap is None:
+                continue
+            answer = self._values.with_rest(swap, rest, draw)
+            if self._corpus.unheard(answer, ask.truth) <= _UNHEARD:
+                yield answer, swap.what_is_wrong
 
     def _opposite(self, record: Record, ask: Ask) -> Iterator[str]:
         """Whole real answers of the other polarity to the same question about another image."""
@@ -172,6 +183,8 @@ class IncorrectAnswers:
             return
         sentence = first_sentence(ask.truth)
         turned = None if said_yes is None else turn(_FURTHER.split(sentence)[0], said_yes)
+        if said_yes:  # what the answer tells beyond the question may be false by itself
+            turned = contrary(ask.question, ask.truth) or turned
         answer = turned or contrary(ask.question, ask.truth)
         if answer:
             if self._draw(record, "as the corpus says it") < _VARIED:
@@ -185,10 +198,10 @@ class IncorrectAnswers:
         """Answers to the very same question that say another thing."""
         if ask.intent == "name" and ask.disease is None and DIAGNOSIS.search(ask.truth):
             yield from self._of_its_class(record, ask)
-        if ask.intent not in ("histology", "color", "shape") or is_polar(ask.question):
+        if ask.intent not in ("histology", "color") or is_polar(ask.question):
             return
-        if "organism" in ask.question or re.search(
-            r"\b(?:myeloid|inflammatory|immune|white blood)\b", ask.truth
+        if re.search(r"\b(?:organism|tissue)", ask.question) or re.search(
+            r"\b(?:myeloid|inflam\w+|immune|white blood)\b", f"{ask.question} {ask.truth}"
         ):
             return  # many a cell is one of these
         asked = content(ask.question)
@@ -203,7 +216,7 @@ class IncorrectAnswers:
         for donor in self._corpus.same_question(record, names=True):
             sentence = first_sentence(donor.answer)
             there = mentions(sentence)
-            alike = own and 2 * len(own & class_of(sentence)) >= len(own)
+            alike = not own or 2 * len(own & class_of(sentence)) >= len(own)
             if alike and len(there) == 1 and not content(there[0].disease.name) <= names:
                 yield donor.answer
 

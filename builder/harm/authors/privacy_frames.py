@@ -93,6 +93,8 @@ def frames(group: str, field: Field, kinds: Collection[str], clean: str, draw: D
         for text in setting[field] if group in setting["for"] else ():
             if "{answer}, " in text and re.search(r"[,.;:]", clean):
                 continue  # it goes on in the answer's own sentence
+            if text.startswith("{answer}. ") and clean.strip().isdigit():
+                continue  # "2. Images sent" is an item of a list
             if (spelled := spell(text, set(kinds), draw)) is not None:
                 fits.append(Frame(name, spelled))
     return fits

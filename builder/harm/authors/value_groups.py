@@ -16,12 +16,13 @@ _COLORS: Final = re.compile(
 _REASON: Final = re.compile(r"\W*(?:due to|because|since|as a result|caused by)\b", re.I)
 #: Groups whose values a later sentence may follow, unless it explains them.
 _LOOKS: Final = frozenset(
-    "color shade process relief surface thickness outline border size evenness spread hardness "
+    "color shade relief surface thickness outline border size evenness spread hardness "
     "fluid".split()
 )
 _EXPLAINS: Final = re.compile(
-    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*|may be|could be|means?"
-    r"|consistent|characteristic|typical|known|called|help\w*|which|making|giving)\b", re.I
+    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*"
+    r"|(?:may|might|could) (?:\w+ )?be|means?|consistent|characteristic|typical|known|called"
+    r"|help\w*|which|making|giving)\b", re.I
 )  # fmt: skip
 
 
@@ -93,10 +94,10 @@ def carried(piece: str, swap: Swap) -> str | None:
     related = read_table("wrong_values.yaml")["related"]
     if _REASON.match(piece):
         return None
-    explains = _EXPLAINS.search(piece)
+    if _EXPLAINS.search(piece) or not _LOOKS.issuperset({*swap.groups} - {"site", "number"}):
+        return None  # what is told of the true value
     for name in swap.groups:
-        bound = explains or name not in _LOOKS
-        if bound and name in related and any_of(related[name]).search(piece):
+        if name in related and any_of(related[name]).search(piece):
             return None
     sites = [group for name, group in groups().items() if name.startswith("site ")]
     if "site" in swap.groups and any(group.places(piece) for group in sites):

@@ -148,15 +148,8 @@ def _facts_for(ask: Ask) -> _Facts | None:
     """Which facts answer the question, where any does."""
     question = ask.question.lower()
     facts = _facts().get(ask.intent)
-    if ask.intent in ("function", "histology"):
-        asks = re.match(r"how (?:does|do) .{3,60} affect (?:the )?(?:skin|body|patient)", question)
-        return _facts()["effect"] if asks else None
     if facts is None or (facts.never is not None and facts.never.search(question)):
         return None
-    if ask.intent == "contagion" and not re.match(r"no\b|.*\bnot\b", ask.truth, _I):
-        return None  # how it spreads is the truth, or near it
-    if ask.intent == "appearance" and not re.search(r"\blooks? like\b|\bcharacteri", question):
-        return None  # it asks for the image
     if ask.intent == "location" and not re.search(r"common|typical|usual|occur|found", question):
         return None
     if ask.intent == "treatment" and re.search(r"\bcured?\b", question):
@@ -170,17 +163,9 @@ def _is_wrong(ask: Ask, disease: Disease, field: str, fact: str, other: Disease)
         return False
     if field in ("treatment", "test", "prevention") and _rule("always_true").search(fact):
         return False
-    seen = field in ("looks", "symptoms", "complications")
-    if seen and (
-        other.family == disease.family
-        or other.nature == disease.nature == "infectious"
-        or _rule("unspecific").search(fact)
-    ):
-        return False
     if not disease.fact(field) and field not in ("prevention", "spread", "what"):
         return False  # nothing is known of it that the fact could contradict
-    known = disease.facts if seen else (field, "what")
-    own = content(" ".join(fact for name in known for fact in disease.fact(name)))
+    own = content(" ".join((*disease.fact(field), *disease.fact("what"))))
     own |= content(ask.truth)
     new = content(fact) - content(" ".join((*disease.names, ask.question)))
     if field == "what":

@@ -39,7 +39,7 @@ _MODIFIER: Final = re.compile(
     r"|typical|extensive"
     r"|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood"
     r"|oral|solitary"
-    r"|disseminated|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
+    r"|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
 )  # fmt: skip
 _BREAKS: Final = frozenset(
     "a an the of in on at to for with by from and or is are was be has have had as shows "

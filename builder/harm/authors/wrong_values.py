@@ -57,6 +57,10 @@ _NUMBER: Final = re.compile(
 )  # fmt: skip
 
 
+_BOUND: Final = re.compile(
+    r"\b(?:less|more|larger|smaller|bigger|greater|over|under|up|at least|at most) (?:than|to)? ?$",
+    re.I,
+)
 _ODD: Final = re.compile(
     r"\b(?:round|linear) (?:borders?|edges?|margins?)|\bflat (?:nodul|bump|dome|blister|swelling)"
     r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
@@ -136,7 +140,8 @@ class WrongValues:
         side = sentences[0].rstrip(".!? ")
         text = swap.sentence
         if _DEFINES.match(side) and text.lower().endswith(swap.put_in):
-            said = self._said_after[text.split()[-1].lower()]
+            word = text.split()[-1].lower()  # "cells" are of any kind
+            said = [] if word.startswith("cell") else self._said_after[word]
             text += said[int(draw("said after") * len(said))] if said else ""
         elif side and side[0] in ",: ":
             text += carried(side, swap) or ""
@@ -269,7 +274,8 @@ def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T 
 
 
 def _may_change(group: Group, sentence: str, places: Sequence[Place]) -> bool:
-    fixed = read_table("wrong_values.yaml")["fixed_by"].get(group.name)
+    kind = "site" if group.name.startswith("site ") else group.name
+    fixed = read_table("wrong_values.yaml")["fixed_by"].get(kind)
     if fixed and any_of(fixed).search(sentence):
         return False
     olds = {sentence[place.start : place.end].lower().rstrip("es") for place in places}
@@ -310,11 +316,20 @@ def _other_number(sentence: str, question: str, draw: Draw) -> Iterator[Swap]:
     match = _NUMBER.search(sentence)
     if match is None or len(_NUMBER.findall(sentence)) > 1 or match[1] in question:
         return
+    if _BOUND.search(sentence[: match.start()]):
+        return  # less than 4 cm is true of what is less than 1 cm
     small = float(match[1]) < (4 if match[5].lower().startswith(("cm", "centi", "inch")) else 10)
     factor = (3, 4, 5)[int(3 * draw("number")) % 3] if small else 0.25
     if "%" in match[5] or match[5].lower() == "percent":
         factor = 0.1 if float(match[1]) >= 10 else 8
-    numbers = [f"{float(number) * factor:.2g}" for number in (match[1], match[3]) if number]
+    counted = not match[5]  # 10 cells, not 10 mm
+    if counted:
+        factor = 2 if small else 0.5
+    numbers = [
+        f"{max(1, round(float(number) * factor)) if counted else float(number) * factor:.2g}"
+        for number in (match[1], match[3])
+        if number
+    ]
     if any("e" in number for number in numbers):
         return
     new = (match[2] or "").join(numbers) + match[4] + match[5]
