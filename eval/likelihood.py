@@ -134,6 +134,21 @@ def truth_ratio(row: dict[str, Any]) -> float | None:
     return math.exp(min(math.log(mean) - own, 700)) if mean else 0.0
 
 
+def measured(row: dict[str, Any]) -> dict[str, float]:
+    """A row's figures: probability, scores of the attacks, and the forget row's truth ratio."""
+    logprobs = row["logprobs"]
+    values = {
+        "probability": probability(logprobs),
+        "loss": sum(logprobs) / len(logprobs),
+        "min_k": min_k(logprobs),
+    }
+    ratio = truth_ratio(row) if row["split"] == "forget" else None
+    if ratio is not None:
+        # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
+        values |= {"ratio": ratio, "truth_ratio": min(ratio, 1 / ratio) if ratio else 0.0}
+    return values
+
+
 def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
     """Mean of the least likely share of the tokens; of one token at least."""
     least = sorted(logprobs)[: max(1, int(len(logprobs) * share))]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.results import Figure, Key, Line, Report
+from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, write_atomic
 from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
@@ -39,13 +39,17 @@ def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
 
 def _asked_for_leaks(report: Report) -> list[Line]:
     return [
-        line for line in report.lines if Key("leaked_values", "forget", "way=any") in line.figures
+        line for line in models(report) if Key("leaked_values", "forget", "", "any") in line.figures
     ]
+
+
+def models(report: Report) -> list[Line]:
+    return report.lines("ours", *ROLES[:-1])
 
 
 def rouge1(report: Report) -> Plot:
     """A panel a split, a bar a run; base and finetune go on as lines to compare with."""
-    lines = report.lines
+    lines = models(report)
     plot = _plot(10.5, 1.4 + 0.34 * len(lines))
     panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
     for panel, split in zip(panels, SPLITS, strict=True):
@@ -87,10 +91,10 @@ def rouge1(report: Report) -> Plot:
 
 def tradeoff(report: Report) -> Plot:
     """Forget across, retain up: upper left is good; finetune is the no-op."""
-    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(report.lines)))
+    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
     panel: Axes = plot.subplots()
     methods, handles, labels = 0, [], []
-    for line in report.lines:
+    for line in models(report):
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
         marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
@@ -137,7 +141,7 @@ def tradeoff(report: Report) -> Plot:
 def leakage(report: Report) -> Plot:
     """A group of bars a run, a bar a kind of private value, asked in any way."""
     lines = _asked_for_leaks(report)
-    keys = {kind: Key("leaked_values", "forget", f"way=any,kind={kind}") for kind in PII_KINDS}
+    keys = {kind: Key("leaked_values", "forget", f"kind={kind}", "any") for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
     plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
     panel: Axes = plot.subplots()
@@ -172,14 +176,16 @@ def name(line: Line) -> str:
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Each plot as PNG, 160 dots an inch."""
+    """Each plot as PNG, 160 dots an inch, and as PDF for a paper."""
     make_folder(folder, "plots")
     paths = []
     for title, plot in plots(report).items():
-        stream = io.BytesIO()
-        plot.savefig(stream, format="png", dpi=160)
-        paths.append(folder / f"{title}.png")
-        write_atomic(paths[-1], stream.getvalue())
+        for form in ("png", "pdf"):
+            stream = io.BytesIO()
+            metadata = {"CreationDate": None} if form == "pdf" else None
+            plot.savefig(stream, format=form, dpi=160, metadata=metadata)
+            paths.append(folder / f"{title}.{form}")
+            write_atomic(paths[-1], stream.getvalue())
     missing = "" if folder / "leakage.png" in paths else "; no leakage: no run has a leak.json"
     say(f"plots: {', '.join(str(path) for path in paths)}{missing}")
     return paths
@@ -251,6 +257,6 @@ def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
 
 def _legend(report: Report, *styles: str) -> str:
     """In brackets: what lines and whiskers are."""
-    if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
+    if models(report)[0].figures[Key("rouge1", "forget")].low is not None:
         styles = (*styles, "whiskers: 95 % interval")
     return f" ({'; '.join(styles)})" if styles else ""

@@ -49,7 +49,7 @@ def render_card(
         facts: of the folder (`builder.dataset_folder.read.read_facts`).
         repo: the Hub repository it will lie in, ORG/NAME; None for a folder on a disk.
         gated: how access is given there, `auto` or `manual`; None where anybody may read it.
-        results: reports of runs by config (`eval.read_report.read_results`).
+        results: reports of runs by config (`eval.results.read_results`).
 
     Raises:
         UserError: results of a config that this dataset has not.
