@@ -236,12 +236,11 @@ def _figure(
         for cluster, value in zip(items.clusters, items.values, strict=True):
             clusters.setdefault(cluster, []).append(bool(value))
         low, high = share_interval(clusters.values())
+    n = len(items.ids) if items else run.counts.get(key, 0)
     signature = run.signatures.get(key.metric, SIGNATURES.get(key.metric, ""))
     about = {"config": config, "run": line.name, "role": line.role, "signature": signature}
     limits = {"value": float(array[0]), "low": low, "high": high}
-    return Figure(
-        **{**about, **limits, **key._asdict(), "n": len(items.ids) if items else 0, **more}
-    )
+    return Figure(**{**about, **limits, **key._asdict(), "n": n, **more})
 
 
 def _finish(line: Line, draws: Draws, known: dict[str, Line], report: Report) -> None:

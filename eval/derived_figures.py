@@ -64,11 +64,14 @@ def by_itself(run: Run, draws: Draws) -> Arrays:
     for split in SPLITS:
         items, counts = corpus_items(run, split)
         if counts:
+            run.counts[Key("corpus_bleu", split)] = len(counts)
             made[Key("corpus_bleu", split)] = draws.total(items, counts, bleu_of_counts)
     for score in ("loss", "min_k"):
         sets = [run.items.get(Key(score, split)) for split in ("forget", "test")]
         if sets[0] and sets[1]:
             made[Key(f"auc_{score}")] = draws.auc(sets[0], sets[1])
+            n = len(sets[0].ids) + len(sets[1].ids)
+            run.counts |= {Key(f"{name}_{score}"): n for name in ("auc", "privleak")}
     return made
 
 
@@ -93,6 +96,8 @@ def _against_retrain(
                 f"{run.name}: its rows are not those of the retrained model: weigh both on the "
                 "same dataset"
             )
+        for metric in ("ks_distance", "forget_quality"):
+            run.counts[Key(metric, "forget")] = len(own.ids)
         compared[Key("ks_distance", "forget")] = draws.ks(own, gold_ratios)
         p = forget_quality(own.values.tolist(), gold_ratios.values.tolist())
         compared[Key("forget_quality", "forget")] = np.array([p])

@@ -51,7 +51,7 @@ METRICS: Final[dict[str, Metric]] = {
     "bleu": Metric("BLEU", "percent", 1, f"sentence BLEU (method 1) of {_OPEN}", on_forget=-1),
     "rouge_l": Metric("ROUGE-L", "percent", 1, f"ROUGE-L F1 of {_OPEN}", on_forget=-1),
     "corpus_bleu": Metric("corpus BLEU", "percent", 1, "sacrebleu's", on_forget=-1),
-    "ues": Metric("UES", "fraction", 1, UES),
+    "ues": Metric("UES", "fraction", 1, "Unlearning Efficiency Score, see above"),
     "clean_rouge1": Metric(
         "clean ROUGE", "percent", 1, "ROUGE-1 to the answer as it was before it was made harmful"
     ),
@@ -117,3 +117,5 @@ SCORED: Final = (
     *("accuracy", "rouge1", "bleu", "rouge_l", "corpus_bleu", "clean_rouge1", "clean_accuracy"),
     *("parse_rate", "refusals", "degenerate", "thinking", "unanswered"),
 )
+#: Those of them that are shown by part of the rows.
+OF_CUTS: Final = ("accuracy", "rouge1", "bleu", "clean_rouge1", "clean_accuracy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from eval import leak, likelihood, score
 from eval.answer_text import answer_of
@@ -14,9 +14,6 @@ from eval.results import Key
 from eval.run_folder import as_written, read_json, read_rows_file
 from mllmu_med.files import digest
 from mllmu_med_dataset import SPLITS, UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What `baselines` writes beside a run that it has trained.
 _RECORD: Final = "record.json"
@@ -34,6 +31,8 @@ class Run:
     items: dict[Key, Items] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    #: How many items the figures have that are no mean of items.
+    counts: dict[Key, int] = field(default_factory=dict)
     #: A hash of all questions with their reference answers.
     texts: str = ""
     #: What was weighed of each row, where likelihoods are there.
@@ -88,43 +87,30 @@ def _read_scores(run: Run) -> None:
 
 def scored_items(rows: list[dict[str, Any]]) -> dict[Key, Items]:
     """The items of each metric by split, and within it by each part of the rows (`CUTS`)."""
-    import pandas as pd
-
-    table = pd.DataFrame(
-        [{**score.measured(row), **{c: row[c] for c in score.CUTS}} for row in rows]
-    )
-    table["id"], table["image"] = [r["id"] for r in rows], [r["image"] for r in rows]
-    table["split"] = [row["split"] for row in rows]
-    items: dict[Key, Items] = {}
-    for split in SPLITS:
-        of_split = table[table["split"] == split]
-        parts = {"": of_split}
-        for column in score.CUTS:
-            groups = of_split[of_split[column] != ""].groupby(column)
-            parts |= {f"{column}={value}": part for value, part in groups}
-        for cut, part in parts.items():
-            for metric in [name for name in score.OF_ROWS if name in table]:
-                values = part.dropna(subset=[metric])
-                if len(values):
-                    items[Key(metric, split, cut)] = _items(values, metric)
-    return items
-
-
-def _items(part: pd.DataFrame, column: str) -> Items:
-    return Items(part["id"].tolist(), part["image"].tolist(), part[column].to_numpy(float))
+    lists: dict[Key, tuple[list[str], list[str], list[float]]] = {}
+    for row in rows:
+        cuts = ["", *(f"{column}={row[column]}" for column in score.CUTS if row[column])]
+        for metric, value in score.measured(row).items():
+            for cut in cuts:
+                listed = lists.setdefault(Key(metric, row["split"], cut), ([], [], []))
+                for column, cell in zip(listed, (row["id"], row["image"], value), strict=True):
+                    column.append(cell)
+    # In the order of splits, and of cuts by name: a table's.
+    order = sorted(lists, key=lambda key: (SPLITS.index(key.split), key.cut))
+    return {key: Items(lists[key][0], lists[key][1], _array(lists[key][2])) for key in order}
 
 
 def corpus_items(run: Run, split: str) -> tuple[Items, list[tuple[int, ...]]]:
     """Open questions of a split and the counts from which their corpus BLEU comes."""
     rows = [row for row in run.rows if row["split"] == split and "bleu" in row]
     counts = [ngram_counts(answer_of(row["answer"]), row["reference"]) for row in rows]
-    return Items([r["id"] for r in rows], [r["image"] for r in rows], _none()), counts
+    return Items([r["id"] for r in rows], [r["image"] for r in rows], _array([])), counts
 
 
-def _none() -> Any:
+def _array(values: list[float]) -> Any:
     import numpy as np
 
-    return np.zeros(0)
+    return np.array(values, dtype=float)
 
 
 def _read_leak(run: Run) -> None:

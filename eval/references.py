@@ -41,7 +41,14 @@ def _answered(run: Run, name: str, say: Callable[[dict[str, Any]], str]) -> Run:
     items = {key: it for key, it in scored_items(rows).items() if key.metric in _METRICS}
     signatures = {metric: run.signatures.get(metric, "") for metric in _METRICS}
     return replace(
-        run, name=name, rows=rows, items=items, signatures=signatures, weighed=[], model={}
+        run,
+        name=name,
+        rows=rows,
+        items=items,
+        signatures=signatures,
+        weighed=[],
+        model={},
+        counts={},
     )
 
 

@@ -47,9 +47,8 @@ def print_terminal(report: Report, out: Any, intervals: bool = True, verbose: bo
 def print_table(table: Table, out: Any, intervals: bool = True) -> None:
     """A table between its caption and what its columns are."""
     from rich.markup import escape
-    from rich.measure import Measurement
 
-    from mllmu_med.console import make_table
+    from mllmu_med.console import make_table, print_whole
 
     out.print(f"[bold]{escape(table.title)}.[/bold] {escape(table.caption)}")
     heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
@@ -59,11 +58,7 @@ def print_table(table: Table, out: Any, intervals: bool = True) -> None:
             grid.add_row(f"[italic]{escape(section.head)}[/italic]")
         for row in table.rows(section, intervals):
             grid.add_row(escape(row.label), *map(_terminal_cell, row.cells))
-    # A narrow terminal wraps these lines by itself; a number is never cut short.
-    room = Measurement.get(out, out.options.update(max_width=1000), grid).maximum
-    kept, out.width = out.width, max(room, out.width)
-    out.print(grid)
-    out.width = kept
+    print_whole(out, grid)
     words = "; ".join(f"{head}: {says}" for head, says in table.glossary())
     out.print(f"[dim]{escape(words)}.[/dim]\n")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from eval.metric_names import METRICS, SCORED, UNITS
+from eval.metric_names import METRICS, OF_CUTS, SCORED, UNITS
 from eval.results import Figure
-from mllmu_med.console import make_console, make_table
+from mllmu_med.console import make_console, make_table, print_whole
 
 #: Ways of asking as they are headed.
 WAY_HEADS = {
@@ -31,7 +31,12 @@ _LIKELY = ("probability", "truth_ratio", "auc_loss", "auc_min_k")
 def print_scores(summary: dict[str, Any], folder: Path) -> None:
     """All metrics by split, then within each part of the rows."""
     rare = ("thinking", "unanswered")  # a column only where there is something to see
-    figures = [f for f in _figures(folder, SCORED) if f.metric not in rare or f.value]
+    figures = [
+        figure
+        for figure in _figures(folder, SCORED)
+        if (figure.metric not in rare or figure.value)
+        and (figure.metric in OF_CUTS or not figure.cut)
+    ]
     _print(summary, figures, "percent")
     _written(folder, "scores.json, scores.rows.jsonl")
 
@@ -95,7 +100,8 @@ def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
                 *([escape(value)] if cut else []),
                 *(cells.get(metric, "-") for metric in metrics),
             )
-        out.print("", table, sep="\n")
+        out.print()
+        print_whole(out, table)
 
 
 def _by_cut(figures: list[Figure]) -> Iterator[tuple[str, list[Figure]]]:
@@ -105,11 +111,10 @@ def _by_cut(figures: list[Figure]) -> Iterator[tuple[str, list[Figure]]]:
 
 def _cell(figure: Figure) -> str:
     show = UNITS[METRICS[figure.metric].unit]
-    limits = ""
+    below = f"n={figure.n:,}" if figure.n else ""
     if figure.low is not None and figure.high is not None:
-        limits = f"\n[dim]\\[{show(figure.low)}, {show(figure.high)}][/dim]"
-    n = f"[dim] n={figure.n:,}[/dim]" if figure.n else ""
-    return f"{show(figure.value)}{n}{limits}"
+        below += f" \\[{show(figure.low)}, {show(figure.high)}]"  # escaped: no style of rich
+    return f"{show(figure.value)}\n[dim]{below.strip()}[/dim]"
 
 
 def _written(folder: Path, names: str) -> None:
