@@ -230,12 +230,17 @@ def _figure(
 ) -> Figure:
     """A resampled figure's value and interval: Wilson's for a share of the items of one run."""
     run = line.runs[0]
-    low, high = interval(array) if len(array) > 1 else (None, None)
+    # One image tells nothing of how much others differ.
+    alone = items is not None and len({*items.clusters}) == 1
+    low: float | None = None
+    high: float | None = None
     if items and METRICS[key.metric].share and len(line.runs) == 1:
         clusters: dict[str, list[bool]] = {}
-        for cluster, value in zip(items.clusters, items.values, strict=True):
+        for cluster, value in zip(items.clusters, items.values.tolist(), strict=True):
             clusters.setdefault(cluster, []).append(bool(value))
         low, high = share_interval(clusters.values())
+    elif len(array) > 1 and not alone:
+        low, high = interval(array)
     n = len(items.ids) if items else run.counts.get(key, 0)
     signature = run.signatures.get(key.metric, SIGNATURES.get(key.metric, ""))
     about = {"config": config, "run": line.name, "role": line.role, "signature": signature}

@@ -117,5 +117,5 @@ SCORED: Final = (
     *("accuracy", "rouge1", "bleu", "rouge_l", "corpus_bleu", "clean_rouge1", "clean_accuracy"),
     *("parse_rate", "refusals", "degenerate", "thinking", "unanswered"),
 )
-#: Those of them that are shown by part of the rows.
+#: Those of them that a report has by part of the rows (`scores.json` has all).
 OF_CUTS: Final = ("accuracy", "rouge1", "bleu", "clean_rouge1", "clean_accuracy")

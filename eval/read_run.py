@@ -9,6 +9,7 @@ from typing import Any, Final
 from eval import leak, likelihood, score
 from eval.answer_text import answer_of
 from eval.bootstrap import Items
+from eval.metric_names import OF_CUTS
 from eval.metrics import ngram_counts
 from eval.results import Key
 from eval.run_folder import as_written, read_json, read_rows_file
@@ -91,7 +92,7 @@ def scored_items(rows: list[dict[str, Any]]) -> dict[Key, Items]:
     for row in rows:
         cuts = ["", *(f"{column}={row[column]}" for column in score.CUTS if row[column])]
         for metric, value in score.measured(row).items():
-            for cut in cuts:
+            for cut in cuts if metric in OF_CUTS else ("",):
                 listed = lists.setdefault(Key(metric, row["split"], cut), ([], [], []))
                 for column, cell in zip(listed, (row["id"], row["image"], value), strict=True):
                     column.append(cell)
@@ -131,7 +132,7 @@ def _read_leak(run: Run) -> None:
             if reached:
                 items = {item: (f"patient {item[0]}", float(it)) for item, it in reached.items()}
                 run.items[Key(metric, "forget", cut, way)] = Items.of(items)
-                run.signatures[metric] = f"{signature}|normalised"
+                run.signatures[metric] = signature
 
 
 def _read_likelihood(run: Run) -> None:

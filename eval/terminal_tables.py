@@ -14,6 +14,7 @@ from rich.markup import escape
 from eval.metric_names import METRICS, OF_CUTS, SCORED, UNITS
 from eval.results import Figure
 from mllmu_med.console import make_console, make_table, print_whole
+from mllmu_med_dataset import SPLITS
 
 #: Ways of asking as they are headed.
 WAY_HEADS = {
@@ -76,7 +77,8 @@ def print_likelihood(summary: dict[str, Any], folder: Path) -> None:
 def _figures(folder: Path, metrics: Sequence[str]) -> list[Figure]:
     from eval.collect_results import figures_of_run
 
-    return [figure for figure in figures_of_run(folder) if figure.metric in metrics]
+    figures = [figure for figure in figures_of_run(folder) if figure.metric in metrics]
+    return sorted(figures, key=lambda figure: (bool(figure.cut), metrics.index(figure.metric)))
 
 
 def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
@@ -87,13 +89,11 @@ def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
         metrics = list(dict.fromkeys(figure.metric for figure in of_cut))
         heads = (f"#{METRICS[metric].head}" for metric in metrics)
         table = make_table("of", *([cut] if cut else []), *heads)
-        parts = dict.fromkeys((f.split, f.way, f.cut.partition("=")[2]) for f in of_cut)
-        for split, way, value in parts:
-            cells = {
-                f.metric: _cell(f)
-                for f in of_cut
-                if (f.split, f.way, f.cut.partition("=")[2]) == (split, way, value)
-            }
+        parts: dict[tuple[str, str, str], dict[str, str]] = {}
+        for figure in sorted(of_cut, key=_place):
+            part = figure.split, figure.way, figure.cut.partition("=")[2]
+            parts.setdefault(part, {})[figure.metric] = _cell(figure)
+        for (split, way, value), cells in parts.items():
             named = WAY_HEADS.get(way, way) or split
             table.add_row(
                 escape(named),
@@ -102,6 +102,10 @@ def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
             )
         out.print()
         print_whole(out, table)
+
+
+def _place(figure: Figure) -> tuple[int, str]:
+    return [*SPLITS, figure.split].index(figure.split), figure.cut
 
 
 def _by_cut(figures: list[Figure]) -> Iterator[tuple[str, list[Figure]]]:
