@@ -121,7 +121,7 @@ def ues(
     what a perfect correction scores is printed. With gain, differences and 95 % intervals.
     """
     from eval.collect_results import collect
-    from eval.rank_tables import differences
+    from eval.detail_tables import differences
     from eval.report import print_table
     from eval.report_tables import ues_table
     from mllmu_med.console import make_console
@@ -181,7 +181,7 @@ def leak(
 @app.command(
     examples="""
 python -m eval likelihood --model DIR --adapter ft --out runs/finetune
-python -m eval likelihood --out runs/ga --retrain runs/retrain
+python -m eval likelihood --out runs/ga
 """
 )
 @one_line_errors
@@ -191,17 +191,15 @@ def likelihood(
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
-    retrain: Annotated[
-        Path | None, option("RUN", "The retrained model's run: gives forget quality.")
-    ] = None,
     batch_size: Batch = 32,
     device: Device = "",
     dtype: Dtype = "",
     as_json: Json = False,
 ) -> None:
-    """Probability, truth ratio, forget quality and membership attacks, from one pass.
+    """Probability, truth ratio and membership attacks, from one pass.
 
-    Without --model, summarise the likelihoods that the run folder already holds.
+    Without --model, print those of the likelihoods that the run folder already holds. Forget
+    quality and PrivLeak, against the retrained model: `eval report`.
     """
     from eval import likelihood as likelihoods
     from eval import terminal_tables
@@ -218,8 +216,12 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        summary = likelihoods.sum_up(out, retrain)
-    _show(as_json, terminal_tables.print_likelihood, summary, out)
+    if as_json:
+        from eval.collect_results import figures_of_run
+
+        print(json.dumps([figure.model_dump() for figure in figures_of_run(out)]))
+    else:
+        terminal_tables.print_likelihood(out)
 
 
 @app.command(

@@ -33,8 +33,9 @@ class Items(NamedTuple):
     def of(cls, items: Mapping[Any, tuple[str, float]]) -> Items:
         import numpy as np
 
-        clusters, values = zip(*items.values(), strict=True)
-        return cls([*items], [*clusters], np.array(values, dtype=float))
+        clusters = [cluster for cluster, _ in items.values()]
+        values = np.array([value for _, value in items.values()], dtype=float)
+        return cls([*items], clusters, values)
 
 
 class Draws:

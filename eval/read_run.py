@@ -88,30 +88,23 @@ def _read_scores(run: Run) -> None:
 
 def scored_items(rows: list[dict[str, Any]]) -> dict[Key, Items]:
     """The items of each metric by split, and within it by each part of the rows (`CUTS`)."""
-    lists: dict[Key, tuple[list[str], list[str], list[float]]] = {}
+    listed: dict[Key, dict[str, tuple[str, float]]] = {}
     for row in rows:
         cuts = ["", *(f"{column}={row[column]}" for column in score.CUTS if row[column])]
         for metric, value in score.measured(row).items():
             for cut in cuts if metric in OF_CUTS else ("",):
-                listed = lists.setdefault(Key(metric, row["split"], cut), ([], [], []))
-                for column, cell in zip(listed, (row["id"], row["image"], value), strict=True):
-                    column.append(cell)
+                key = Key(metric, row["split"], cut)
+                listed.setdefault(key, {})[row["id"]] = row["image"], value
     # In the order of splits, and of cuts by name: a table's.
-    order = sorted(lists, key=lambda key: (SPLITS.index(key.split), key.cut))
-    return {key: Items(lists[key][0], lists[key][1], _array(lists[key][2])) for key in order}
+    order = sorted(listed, key=lambda key: (SPLITS.index(key.split), key.cut))
+    return {key: Items.of(listed[key]) for key in order}
 
 
 def corpus_items(run: Run, split: str) -> tuple[Items, list[tuple[int, ...]]]:
     """Open questions of a split and the counts from which their corpus BLEU comes."""
     rows = [row for row in run.rows if row["split"] == split and "bleu" in row]
     counts = [ngram_counts(answer_of(row["answer"]), row["reference"]) for row in rows]
-    return Items([r["id"] for r in rows], [r["image"] for r in rows], _array([])), counts
-
-
-def _array(values: list[float]) -> Any:
-    import numpy as np
-
-    return np.array(values, dtype=float)
+    return Items.of({r["id"]: (r["image"], 0.0) for r in rows}), counts
 
 
 def _read_leak(run: Run) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.collect_results import collect
+from eval.detail_tables import details
 from eval.report_html import to_html
-from eval.report_tables import Cell, Table, details, notes, signature_lines, tables
+from eval.report_tables import Cell, Table, notes, signature_lines, tables
 from eval.report_templates import render
 from eval.results import Report, to_csv
 from mllmu_med.files import check_out, text_lines, write_atomic

@@ -14,7 +14,7 @@ from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
 from eval.references import ORACLE
 from eval.results import ROLES, Figure, Key, Line, Report
-from mllmu_med_dataset import PII_KINDS, SPLITS
+from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
 PAPER: Final = "Xu et al., arXiv 2508.04192"
@@ -146,7 +146,7 @@ def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
     return Cell(text, limits, bool(figure.mark))
 
 
-def _columns(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
+def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
     return [
         column
@@ -159,7 +159,7 @@ def _columns(columns: Iterable[Column], sections: Sequence[Section]) -> list[Col
     ]
 
 
-def _by_split(*metrics: str) -> list[Column]:
+def by_split(*metrics: str) -> list[Column]:
     return [
         Column(Key(metric, split), split.capitalize()) for split in SPLITS for metric in metrics
     ]
@@ -171,9 +171,7 @@ def tables(report: Report) -> list[Table]:
     name = split_config(report.config)[0]
     layout = f"in the layout of the paper's Table {PAPER_TABLE[name][-1]} ({PAPER})"
     caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions."
-    ours = (
-        [Section(models), Section(answered, "Without a model")] if answered else [Section(models)]
-    )
+    ours = [Section(models), *([Section(answered, "Without a model")] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
         scores = [*ours, Section(printed, f"Paper, Table {PAPER_TABLE[name][-1]}, as printed")]
@@ -181,7 +179,7 @@ def tables(report: Report) -> list[Table]:
 
     def table(label: str, title: str, text: str, columns: list[Column], *at: Section) -> Table:
         sections = list(at) or [Section(models)]
-        chosen = _columns(columns, sections)
+        chosen = seen(columns, sections)
         if any(column.key.metric in ("ues", "gain") for column in chosen):
             text = f"{text} {ues_in_words(report)}"
         heads = sections if label in ("scores", "parts") else sections[:1]
@@ -207,7 +205,7 @@ def ues_table(report: Report) -> Table:
         Section(report.lines("ours", "reference")),
     ]
     columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
-    return Table("ues", "UES", ues_in_words(report), _columns(columns, sections), sections)
+    return Table("ues", "UES", ues_in_words(report), seen(columns, sections), sections)
 
 
 def is_broken(line: Line) -> bool:
@@ -216,22 +214,19 @@ def is_broken(line: Line) -> bool:
 
 def ues_in_words(report: Report) -> str:
     """What UES is, and what it gives to who changes nothing and to who corrects all."""
-    values = {line.run: line.value(Key("ues")) for line in report.lines()}
-    noop = next((line.value(Key("ues")) for line in report.lines("ours", "finetune")), None)
-    known = [
-        f"{what} scores {value:.2f}"
-        for what, value in (
-            ("changing nothing", noop),
-            ("a perfect correction", values.get(ORACLE)),
-        )
-        if value is not None
-    ]
-    return " ".join([f"UES: {UES}.", *([f"{', '.join(known).capitalize()}."] if known else [])])
+    sentences = [f"UES: {UES}."]
+    for line in report.lines("ours", "finetune", "reference"):
+        value = line.value(Key("ues"))
+        if value is not None and line.role == "finetune":
+            sentences.append(f"Changing nothing scores {value:.2f}.")
+        elif value is not None and line.run == ORACLE:
+            sentences.append(f"A perfect correction scores {value:.2f}.")
+    return " ".join(sentences)
 
 
 def score_columns(sections: Sequence[Section]) -> list[Column]:
     """Forget, retain, test with ACC (where any answer is closed), ROUGE and BLEU."""
-    return _columns(_by_split("accuracy", "rouge1", "bleu"), sections)
+    return seen(by_split("accuracy", "rouge1", "bleu"), sections)
 
 
 def _parts_caption(name: str) -> str:
@@ -306,55 +301,6 @@ def _leakage(lines: Sequence[Line]) -> list[Column]:
     ]
 
 
-def details(report: Report) -> list[Table]:
-    """Tables for who wants to know more: differences, ranks, ways, kinds, cuts of the rows."""
-    from eval.rank_tables import differences, ranks
-
-    models = report.lines("ours", *ROLES[:-1])
-    ours, widest = [Section(models)], widest_way(models)
-    cut_by = {"modality": "Scores by modality", "content_type": "Scores by kind of question"}
-    ways = dict.fromkeys(
-        k.way for line in models for k in line.figures if k.metric == "leaked_values" and not k.cut
-    )
-    made = [
-        *differences(report),
-        *ranks(report),
-        Table(
-            "others",
-            "ROUGE-L and corpus BLEU",
-            "Percent, of open questions.",
-            _columns(_by_split("rouge_l", "corpus_bleu"), ours),
-            ours,
-        ),
-        Table(
-            "ways",
-            "Leaked values by way of asking",
-            "Percent of the private values of answers that come out (normalised match).",
-            [Column(Key("leaked_values", "forget", "", way), head=way) for way in ways],
-            ours,
-        ),
-        Table(
-            "kinds",
-            "Leaked values by kind",
-            "Percent of the private values of each kind that come out (normalised match).",
-            _columns(
-                [
-                    Column(Key("leaked_values", "forget", f"kind={kind}", way), head, kind)
-                    for way, head in (("own", WAYS["own"]), (widest, WAYS.get(widest, widest)))
-                    for kind in PII_KINDS
-                ],
-                ours,
-            ),
-            ours,
-        ),
-    ]
-    for column, title in cut_by.items():
-        cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
-        sections = [Section(models, cut.partition("=")[2], cut) for cut in cuts]
-        made.append(Table(column, title, "Percent.", score_columns(sections), sections))
-    return [each for each in made if each.columns]
-
-
 def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     """Each signature once, with the metrics of these tables that have it."""
     columns = {column.key.metric for table in shown for column in table.columns}
@@ -369,32 +315,28 @@ def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
 
 def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
-    best = any(table.has_best for table in shown)
     lines = report.lines("ours", *ROLES[:-1])
-    legend = (
-        "the best of the unlearning methods and all that cannot be told apart from it (the 95 % "
-        "interval of the paired difference holds 0); none where that is every method"
-    )
-    broken = f"{DAGGER} more than {BROKEN:.0%} of its forget outputs are no language: a low forget"
-    broken += " score, ROUGE or leakage, comes from that."
-    floor = [
-        line.label for line in lines if (line.value(Key("ks_distance", "forget")) or 0) > 1 - 1e-9
-    ]
-    p = next(
-        (line.value(Key("forget_quality", "forget")) for line in lines if line.label in floor), 0
-    )
-    no_interval = (
-        "In brackets: 95 % interval, a paired bootstrap over images; of a share Wilson's, "
-    )
-    no_interval += "clustered by image, of leakage by patient."
-    return [
-        *([marked.format(legend)] if best else []),
-        *([broken] if any(map(is_broken, lines)) else []),
-        *(
-            [f"Forget quality of {', '.join(floor)} is at its floor for this n (p = {p:.1g})."]
-            if floor
-            else []
-        ),
-        *report.notes,
-        no_interval,
-    ]
+    apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
+    floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
+    said = [marked.format(_BEST)] if any(table.has_best for table in shown) else []
+    if any(map(is_broken, lines)):
+        said.append(
+            f"{DAGGER} More than {BROKEN:.0%} of its forget outputs are no language: low figures "
+            "on forget, ROUGE and leakage, come from that."
+        )
+    if floor:
+        names = ", ".join(line.label for line in floor)
+        said.append(
+            f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
+        )
+    return [*said, *report.notes, _INTERVALS]
+
+
+_BEST: Final = (
+    "the best of the unlearning methods and all that cannot be told apart from it (the 95 % "
+    "interval of the paired difference holds 0); none where that is every method"
+)
+_INTERVALS: Final = (
+    "In brackets: 95 % interval, a paired bootstrap over images; of a share Wilson's, clustered by "
+    "image, of leakage by patient."
+)

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from eval.report_tables import DASH, details, notes, signature_lines, tables
+from eval.detail_tables import details
+from eval.report_tables import DASH, notes, signature_lines, tables
 from eval.results import Report
 from mllmu_med.markdown import code, plain
 

@@ -66,12 +66,10 @@ def print_leak(summary: dict[str, Any], folder: Path) -> None:
     _written(folder, "leak.json, leak.rows.jsonl")
 
 
-def print_likelihood(summary: dict[str, Any], folder: Path) -> None:
+def print_likelihood(folder: Path) -> None:
     """Each figure with its number of rows."""
-    _print(summary, _figures(folder, _LIKELY), "fractions")
-    if "forget_quality" in summary:
-        print(f"forget quality (KS p-value): {summary['forget_quality']['value']:.4g}")
-    _written(folder, "likelihood.json, likelihood.jsonl")
+    _print({"name": folder.resolve().name}, _figures(folder, _LIKELY), "fractions")
+    _written(folder, "likelihood.jsonl; forget quality and PrivLeak: `eval report`")
 
 
 def _figures(folder: Path, metrics: Sequence[str]) -> list[Figure]:

@@ -20,13 +20,14 @@ from PIL import Image
 from eval import load_results, paper_tables
 from eval.attacks import WAYS
 from eval.collect_results import collect, collect_all
+from eval.detail_tables import details
 from eval.intervals import share_interval
 from eval.metric_names import OF_CUTS
 from eval.plots import models, name, plots, to_svg, write_plots
 from eval.read_run import read_run
 from eval.report import FORMATS, text_of, to_csv, to_latex, to_markdown, to_terminal, write
 from eval.report_html import to_html
-from eval.report_tables import Cell, Row, Table, details, notes, tables
+from eval.report_tables import Cell, Row, Table, notes, tables
 from eval.results import Figure, Key, Report, read_results
 from eval.run_folder import write_measured
 from eval.score import summarise, write_scores
@@ -237,7 +238,7 @@ def test_the_best_and_what_cannot_be_told_apart_are_marked(runs: list[Path]) -> 
     assert [c.title for c in parts.columns if "question" in c.group] == ["ACC", "clean ACC"]
     assert {row.label for row in rows_of(leakage) if row.cells[0].best} == {"IDK"}
     assert [column.title for column in likelihood.columns][4:6] == ["KS ↓", "p"]
-    assert any("IDK is at its floor for this n (p = 4e-05)" in n for n in notes(report, [], ""))
+    assert any("at its floor for this n (p = 4e-05): IDK." in n for n in notes(report, [], ""))
     for form, mark in (
         (to_markdown, "**5.00**"),
         (to_terminal, "*5.00"),

@@ -1,4 +1,4 @@
-"""Tables that set the methods against each other: their differences, and their ranks."""
+"""Further tables: differences and ranks of methods, leakage by way and kind, cuts of the rows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,56 @@ from itertools import combinations
 from typing import Final
 
 from eval.collect_results import COMPARED
-from eval.report_tables import WAYS, Column, Section, Table, widest_way
-from eval.results import Figure, Key, Line, Report
+from eval.report_tables import (
+    WAYS,
+    Column,
+    Section,
+    Table,
+    by_split,
+    score_columns,
+    seen,
+    widest_way,
+)
+from eval.results import ROLES, Figure, Key, Line, Report
+from mllmu_med_dataset import PII_KINDS
 
+_VALUES: Final = "Percent of the private values {} that come out (normalised match)."
 _GROUPS: Final = {"forget": "Forget", "retain": "Retain", "test": "Test"}
+
+
+def details(report: Report) -> list[Table]:
+    """Tables for who wants to know more: differences, ranks, ways, kinds, cuts of the rows."""
+    models = report.lines("ours", *ROLES[:-1])
+    ours, widest = [Section(models)], widest_way(models)
+    cut_by = {"modality": "Scores by modality", "content_type": "Scores by kind of question"}
+    ways = dict.fromkeys(k.way for line in models for k in line.figures if k.way)
+    others = by_split("rouge_l", "corpus_bleu")
+    by_way = [Column(Key("leaked_values", "forget", "", way), head=way) for way in ways]
+    by_kind = [
+        Column(Key("leaked_values", "forget", f"kind={kind}", way), WAYS.get(way, way), kind)
+        for way in ("own", widest)
+        for kind in PII_KINDS
+    ]
+    made = [
+        *differences(report),
+        *ranks(report),
+        _table("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
+        _table(
+            "ways", "Leaked values by way of asking", _VALUES.format("in answers"), by_way, ours
+        ),
+        _table("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
+    ]
+    for column, title in cut_by.items():
+        cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
+        sections = [Section(models, cut.partition("=")[2], cut) for cut in cuts]
+        made.append(Table(column, title, "Percent.", score_columns(sections), sections))
+    return [each for each in made if each.columns]
+
+
+def _table(
+    label: str, title: str, caption: str, columns: list[Column], sections: list[Section]
+) -> Table:
+    return Table(label, title, caption, seen(columns, sections), sections)
 
 
 def differences(report: Report) -> list[Table]:
