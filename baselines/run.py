@@ -189,7 +189,8 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     rouge = read_json(out / "finetune" / DONE)["swapped"]
     sentences = [
         f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
-        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
+        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
+        "the model reads the image and not the question alone."
     ]
     before = _forget(out / "finetune")
     for method in methods:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.references import PERFECT, PRIOR
 from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, write_atomic
 from mllmu_med.progress import say
@@ -94,14 +95,16 @@ def tradeoff(report: Report) -> Plot:
     plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
     panel: Axes = plot.subplots()
     methods, handles, labels = 0, [], []
-    for line in models(report):
+    answered = [line for line in report.lines("ours", "reference") if line.run != PERFECT]
+    for line in [*models(report), *answered]:
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
         marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
         if line.role == "method":
             methods += 1
         else:
-            marker = {"base": "x", "finetune": "s", "retrain": "*"}[line.role]
+            marker = {"base": "x", "finetune": "s", "retrain": "*"}.get(line.role, "x")
+            marker = "+" if line.run == PRIOR else marker
             size = 15.0 if line.role == "retrain" else 9.0
             colour = _role_colour(line)
             label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
@@ -112,8 +115,8 @@ def tradeoff(report: Report) -> Plot:
             yerr=_errors([retain]),
             marker=marker,
             markersize=size,
-            markeredgewidth=2 if marker == "x" else 0.8,
-            markeredgecolor=colour if marker == "x" else _colour("axes.facecolor"),
+            markeredgewidth=2 if marker in "x+" else 0.8,
+            markeredgecolor=colour if marker in "x+" else _colour("axes.facecolor"),
             color=colour,
             elinewidth=0.9,
             linestyle="none",
@@ -127,8 +130,8 @@ def tradeoff(report: Report) -> Plot:
         narrow(max(limits[0], -4), min(limits[1], 104))
     panel.annotate(
         "better",
-        xy=(0.015, 0.985),
-        xytext=(0.11, 0.9),
+        xy=(0.4, 0.58),  # the middle is empty: models are at the edges
+        xytext=(0.5, 0.48),
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
         fontsize=9,
@@ -147,24 +150,31 @@ def leakage(report: Report) -> Plot:
     panel: Axes = plot.subplots()
     height = 0.84 / max(1, len(kinds))
     for k, kind in enumerate(kinds):
-        places, values = [], []
-        for i, line in enumerate(lines):
-            value = line.value(keys[kind])
-            if value is not None:
-                places.append(i + (k - (len(kinds) - 1) / 2) * height)
-                values.append(100 * value)
-        counted = max(line.figures[keys[kind]].n for line in lines if keys[kind] in line.figures)
+        figures = {
+            i + (k - (len(kinds) - 1) / 2) * height: line.figures[keys[kind]]
+            for i, line in enumerate(lines)
+            if keys[kind] in line.figures
+        }
+        values = [100 * figure.value for figure in figures.values()]
         bars = panel.barh(
-            places, values, height=height * 0.92, color=KINDS[k], label=f"{kind} (n={counted})"
+            [*figures],
+            values,
+            height=height * 0.92,
+            color=KINDS[k],
+            label=f"{kind} (n={max(figure.n for figure in figures.values())})",
+            xerr=_errors([*figures.values()]),
+            error_kw={"elinewidth": 0.6, "ecolor": _colour("axes.labelcolor"), "alpha": 0.6},
         )
         panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
     panel.set_yticks(range(len(lines)), [name(line) for line in lines])
     panel.set_ylim(len(lines) - 0.5, -0.5)
-    panel.set_xlim(0, 105)
+    panel.set_xlim(0, 108)
     panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
     panel.grid(axis="y", visible=False)
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
-    panel.set_title(f"Private values leaked (%) by kind on {report.config}, normalised match")
+    panel.set_title(
+        f"Private values leaked (%) by kind on {report.config}, normalised match{_legend(report)}"
+    )
     return plot
 
 
@@ -243,7 +253,8 @@ def _halo() -> dict[str, Any]:
 
 
 def _role_colour(line: Line) -> str:
-    return {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN}.get(line.role, METHODS[0])
+    colours = {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN, "reference": "#9b59b6"}
+    return colours.get(line.role, METHODS[0])
 
 
 def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:

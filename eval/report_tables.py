@@ -245,7 +245,7 @@ def _parts(report: Report) -> list[Column]:
     heads = {cut: cut.removeprefix(_HARM).replace("_", " ").capitalize() for cut in sorted(cuts)}
     return [
         Column(Key(metric, "forget", cut), head)
-        for cut, head in {"": "All", **heads}.items()
+        for cut, head in {**({"": "All"} if len(heads) != 1 else {}), **heads}.items()
         for metric in (metrics[1::2] if not cut else metrics)
     ]
 
