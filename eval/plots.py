@@ -123,7 +123,7 @@ def tradeoff(report: Report) -> Plot:
         )
         handles.append(drawn[0])
         labels.append(label)
-    panel.set_xlabel("ROUGE-1 on forget (%): lower is better")
+    panel.set_xlabel("ROUGE-1 on forget (%): lower is better, down to the clean oracle")
     panel.set_ylabel("ROUGE-1 on retain (%): higher is better")
     panel.margins(0.12)
     for limits, narrow in ((panel.get_xlim(), panel.set_xlim), (panel.get_ylim(), panel.set_ylim)):

@@ -81,9 +81,9 @@ def to_terminal(report: Report, intervals: bool = True, verbose: bool = True) ->
     return "".join(f"{line.rstrip()}\n" for line in text_lines(stream.getvalue()))
 
 
-def to_markdown(report: Report, intervals: bool = True) -> str:
-    """GitHub's tables; groups are part of each head."""
-    return render("report.md", report, intervals)
+def to_markdown(report: Report, intervals: bool = True, further: bool = True) -> str:
+    """GitHub's tables; groups are part of each head. further: also those of `-v`."""
+    return render("report.md", report, intervals, further)
 
 
 def to_latex(report: Report, intervals: bool = True) -> str:

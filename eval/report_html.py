@@ -14,7 +14,8 @@ from eval.results import ROLES, Line, Report
 ALT: Final = {
     "rouge1": "Bars of ROUGE-1 in percent for each run on forget, retain and test; the same "
     "numbers are in the first table.",
-    "tradeoff": "ROUGE-1 on forget across, on retain up: a mark for each run; the clean oracle is the aim.",
+    "tradeoff": "ROUGE-1 on forget across, on retain up: a mark for each run; the aim is near the "
+    "clean oracle.",
     "leakage": "Bars of leaked private values in percent by kind for each run; the same numbers "
     "are in the table Leakage by kind.",
 }

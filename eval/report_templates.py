@@ -34,10 +34,12 @@ _TEX_MARKS: Final[dict[str, Any]] = {
 }
 
 
-def render(template: str, report: Report, intervals: bool = True, **values: Any) -> str:
+def render(
+    template: str, report: Report, intervals: bool = True, further: bool = True, **values: Any
+) -> str:
     """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
 
-    values: what else the template reads.
+    further: also the tables for who wants to know more. values: what else the template reads.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -51,7 +53,7 @@ def render(template: str, report: Report, intervals: bool = True, **values: Any)
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown, more = tables(report), details(report)
+    shown, more = tables(report), details(report) if further else []
     return environment.get_template(template).render(
         report=report,
         tables=shown,

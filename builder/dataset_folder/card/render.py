@@ -112,7 +112,7 @@ def _template() -> jinja2.Template:
         "overlap": numbers.overlap,
         "readable": readable,
         "pairs": lambda rows, at=1: [Markup(f"{_shown(r[0])} {_shown(r[at])}") for r in rows],
-        "report": lambda report: Markup(to_markdown(report)),
+        "report": lambda report: Markup(to_markdown(report, further=False)),
         "percent": lambda fraction: f"{100 * fraction:.0f} %",
         "short": ratings.short,
         "slashed": lambda cells: Markup(" / ").join(map(_shown, cells)),
