@@ -45,7 +45,12 @@ UNITS: Final[dict[str, Callable[[float], str]]] = {
 _OPEN: Final = "open questions"
 METRICS: Final[dict[str, Metric]] = {
     "accuracy": Metric(
-        "ACC", "percent", 1, "closed questions answered rightly", on_forget=0, share=True
+        "ACC",
+        "percent",
+        1,
+        "closed questions answered rightly; on forget no aim, as a harmful row's yes or no is true",
+        on_forget=0,
+        share=True,
     ),
     "rouge1": Metric("ROUGE", "percent", 1, f"ROUGE-1 F1 of {_OPEN}", on_forget=-1),
     "bleu": Metric("BLEU", "percent", 1, f"sentence BLEU (method 1) of {_OPEN}", on_forget=-1),

@@ -170,7 +170,8 @@ def tables(report: Report) -> list[Table]:
     models, answered = report.lines("ours", *ROLES[:-1]), report.lines("ours", "reference")
     name = split_config(report.config)[0]
     layout = f"in the layout of the paper's Table {PAPER_TABLE[name][-1]} ({PAPER})"
-    caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions."
+    caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions. "
+    caption += _ROLES
     ours = [Section(models), *([Section(answered, "Without a model")] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
@@ -250,6 +251,10 @@ def _parts(report: Report) -> list[Column]:
     ]
 
 
+_ROLES: Final = (
+    "Base: before fine-tuning; Finetune: on forget and retain; Retrain: without the forget set "
+    "(reference)."
+)
 _HIDDEN: Final = [
     Column(Key("gain")),
     Column(Key("effect")),
