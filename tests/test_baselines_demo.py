@@ -24,8 +24,8 @@ def test_the_demo_learns_and_unlearns(demo: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     # The README shows this table; figures may differ on another processor.
     shown = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
-    printed = [line.rstrip() for line in done.stdout.splitlines()]
-    heads = shown.splitlines()[:2]
+    printed = [line.split() for line in done.stdout.splitlines()]
+    heads = [line.split() for line in shown.splitlines()[:2]]
     assert heads == printed[printed.index(heads[0]) :][:2]
     rouge = {}
     for name in ("base", "finetune", "ga", "idk", "retrain"):
