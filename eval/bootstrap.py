@@ -53,9 +53,9 @@ class Draws:
         for stratum in sorted({*strata.values()}):
             columns = [self.place[cluster] for cluster in strata if strata[cluster] == stratum]
             m = len(columns)
-            self.weights[1:, sorted(columns)] = self.random.multinomial(
-                m, [1 / m] * m, size=resamples
-            )
+            # Of its own seed: what else a run has been measured in changes no draw.
+            random = np.random.default_rng([seed, *stratum.encode()])
+            self.weights[1:, sorted(columns)] = random.multinomial(m, [1 / m] * m, size=resamples)
 
     def mean(self, items: Items) -> Array:
         import numpy as np
@@ -78,11 +78,14 @@ class Draws:
 
     def auc(self, members: Items, others: Items) -> Array:
         """How often a member scores higher than another, ties half."""
+        import numpy as np
+
         high, low = members.values[:, None], others.values
         wins = (high > low) + 0.5 * (high == low)
         drawn, against = self.of_items(members), self.of_items(others)
         total = drawn.sum(1) * against.sum(1)
-        auc: Array = ((drawn @ wins) * against).sum(1) / total
+        with np.errstate(invalid="ignore"):
+            auc: Array = ((drawn @ wins) * against).sum(1) / total
         return auc
 
     def ks(self, ours: Items, theirs: Items) -> Array:
@@ -93,7 +96,8 @@ class Draws:
         points = np.union1d(own, other)
         steps = (own[:, None] <= points).astype(float) - (other[:, None] <= points)
         weights = self.of_items(ours)
-        distance: Array = np.abs(weights @ steps).max(1) / weights.sum(1)
+        with np.errstate(invalid="ignore"):
+            distance: Array = np.abs(weights @ steps).max(1) / weights.sum(1)
         return distance
 
     def total(self, items: Items, vectors: Sequence[Any], sum_up: Callable[[Any], float]) -> Array:
