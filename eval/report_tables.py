@@ -22,6 +22,7 @@ PAPER: Final = "Xu et al., arXiv 2508.04192"
 BROKEN: Final = 0.2
 DAGGER: Final = "†"
 _HARM: Final = "harm="
+_UNMODELLED: Final = "Without a model"
 WAYS: Final = {"own": "Same question", "any": "Any of five ways"}
 
 
@@ -172,7 +173,7 @@ def tables(report: Report) -> list[Table]:
     layout = f"in the layout of the paper's Table {PAPER_TABLE[name][-1]} ({PAPER})"
     caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions. "
     caption += _ROLES
-    ours = [Section(models), *([Section(answered, "Without a model")] if answered else [])]
+    ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
         scores = [*ours, Section(printed, f"Paper, Table {PAPER_TABLE[name][-1]}, as printed")]
@@ -203,10 +204,10 @@ def ues_table(report: Report) -> Table:
     costs = [Column(Key(f"{split}_penalty"), "Penalties") for split in ("retain", "test", "forget")]
     sections = [
         Section(report.lines("ours", *ROLES[1:-1])),
-        Section(report.lines("ours", "reference")),
+        Section(report.lines("ours", "reference"), _UNMODELLED),
     ]
     columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
-    return Table("ues", "UES", ues_in_words(report), seen(columns, sections), sections)
+    return Table("ues", "Terms of UES", ues_in_words(report), seen(columns, sections), sections)
 
 
 def is_broken(line: Line) -> bool:

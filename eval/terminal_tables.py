@@ -92,7 +92,7 @@ def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
             part = figure.split, figure.way, figure.cut.partition("=")[2]
             parts.setdefault(part, {})[figure.metric] = _cell(figure)
         for (split, way, value), cells in parts.items():
-            named = WAY_HEADS.get(way, way) or split
+            named = WAY_HEADS.get(way, way) or split or "forget against test"
             table.add_row(
                 escape(named),
                 *([escape(value)] if cut else []),
