@@ -203,6 +203,7 @@ def likelihood(
     """
     from eval import likelihood as likelihoods
     from eval import terminal_tables
+    from eval.run_folder import read_rows_file
 
     with held(out):
         if model:
@@ -216,6 +217,7 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
+        read_rows_file(out / likelihoods.ROWS, f"likelihood --model MODEL --out {out}")
     if as_json:
         from eval.collect_results import figures_of_run
 
