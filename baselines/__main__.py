@@ -136,12 +136,10 @@ def run(
         from eval import report
         from mllmu_med.console import make_console
 
-        results = report.collect(folders, intervals=True)
+        results = report.collect(folders)
         results.notes[:0] = notes(folder, chosen)
-        report.write(results, "html", folder / "report.html")
-    report.print_terminal(report.collect(folders), make_console())
-    for note in notes(folder, chosen):
-        print(note)
+        report.write([results], "html", folder / "report.html")
+    report.print_terminal(results, make_console(), intervals=False)
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
 
 

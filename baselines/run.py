@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, measure, swapped, watched_means, watcher
 from baselines.tiny import TINY
-from eval import likelihood
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
@@ -182,9 +181,6 @@ def run_all(
         write_json(out / "recipe.json", recipe.to_json())
     for part in parts:
         do(part, recipe, data, stack)
-    if is_main():
-        for part in parts:
-            likelihood.sum_up(part.folder, retrain.folder if part is not retrain else None)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
 
 
@@ -193,7 +189,8 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     rouge = read_json(out / "finetune" / DONE)["swapped"]
     sentences = [
         f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
-        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}."
+        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
+        "the model reads the image and not the question alone."
     ]
     before = _forget(out / "finetune")
     for method in methods:

@@ -112,16 +112,28 @@ def ues(
     retrain: Annotated[
         Path | None, option("RUN", "Fine-tuned on retain only: the reference.")
     ] = None,
-    seed: Annotated[int, option("N", "Seed of the bootstrap.")] = 20250804,
     as_json: Json = False,
 ) -> None:
-    """The paper's UES with its terms, gain over no-op, flags and 95 % intervals."""
-    from eval import terminal_tables
-    from eval.ues import compare, read_run
+    """Unlearning Efficiency Score: ROUGE-1 of retain + test - forget, minus three penalties.
 
-    first, gold = (read_run(run) if run else None for run in (base, retrain))
-    summary = compare([*map(read_run, runs)], read_run(finetuned), first, gold, seed=seed)
-    _show(as_json, terminal_tables.print_ues, summary)
+    The penalties are what retain and test have lost, and forget has gained, against the fine-tuned
+    model. At most 2; changing nothing scores the fine-tuned model's retain + test - forget, and
+    what a perfect correction scores is printed. With gain, differences and 95 % intervals.
+    """
+    from eval.collect_results import collect
+    from eval.detail_tables import differences
+    from eval.report import print_table
+    from eval.report_tables import ues_table
+    from mllmu_med.console import make_console
+
+    report = collect(runs, base, finetuned, retrain)
+    tables = [ues_table(report), *differences(report)]
+    if as_json:
+        metrics = {column.key.metric for table in tables for column in table.columns}
+        print(json.dumps([f.model_dump() for f in report.figures if f.metric in metrics]))
+        return
+    for table in tables:
+        print_table(table, make_console())
 
 
 @app.command(
@@ -169,7 +181,7 @@ def leak(
 @app.command(
     examples="""
 python -m eval likelihood --model DIR --adapter ft --out runs/finetune
-python -m eval likelihood --out runs/ga --retrain runs/retrain
+python -m eval likelihood --out runs/ga
 """
 )
 @one_line_errors
@@ -179,20 +191,19 @@ def likelihood(
     adapter: Adapters = None,
     data: Data = None,
     config: Config = "privacy",
-    retrain: Annotated[
-        Path | None, option("RUN", "The retrained model's run: gives forget quality.")
-    ] = None,
     batch_size: Batch = 32,
     device: Device = "",
     dtype: Dtype = "",
     as_json: Json = False,
 ) -> None:
-    """Probability, truth ratio, forget quality and membership attacks, from one pass.
+    """Probability, truth ratio and membership attacks, from one pass.
 
-    Without --model, summarise the likelihoods that the run folder already holds.
+    Without --model, print those of the likelihoods that the run folder already holds. Forget
+    quality and PrivLeak, against the retrained model: `eval report`.
     """
     from eval import likelihood as likelihoods
     from eval import terminal_tables
+    from eval.run_folder import read_rows_file
 
     with held(out):
         if model:
@@ -206,27 +217,39 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        summary = likelihoods.sum_up(out, retrain)
-    _show(as_json, terminal_tables.print_likelihood, summary)
+        read_rows_file(out / likelihoods.ROWS, f"likelihood --model MODEL --out {out}")
+    if as_json:
+        from eval.collect_results import figures_of_run
+
+        print(json.dumps([figure.model_dump() for figure in figures_of_run(out)]))
+    else:
+        terminal_tables.print_likelihood(out)
 
 
 @app.command(
     epilog="""Examples:
 
 \b
-  python -m eval report runs/*
-  python -m eval report runs/* --intervals --paper --format html --out report.html
+  python -m eval report runs/demo-privacy
+  python -m eval report runs/demo-privacy --paper --format html --out report.html
   python -m eval report runs/ga runs/idk --finetuned runs/ft --format latex --out table.tex
 
-CSV has one figure a line: source (ours or paper), config, run, role, metric, split, part (of the
-rows or ways of asking, e.g. modality=CT or way=any,kind=phone), value (a fraction, in full
-precision), low and high (its 95 % interval), n (items behind it), signature (how it was made).
+UES (Unlearning Efficiency Score): ROUGE-1 of retain + test - forget, minus what retain and test
+have lost and forget has gained against the fine-tuned model; at most 2. What each figure shows and
+what it does not: docs/claims.md.
+
+CSV has one figure a line: source (ours or paper), config, run, role, versus (of a difference),
+seed, metric, split, cut (part of the rows, e.g. modality=CT), way (of asking), value (a fraction,
+in full precision), low and high (its 95 % interval), n (items behind it), seeds, sd, mark (best, or
+tied with it), signature (how it was made). `from eval import load_results` gives the same as a
+pandas frame.
 """
 )
 @one_line_errors
 def report(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders with scores.")
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run folders with scores, or folders of runs."),
     ] = None,
     base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
     finetuned: Annotated[
@@ -239,37 +262,44 @@ def report(
         str, option("NAME", "terminal, markdown, latex, csv, html.", "--format")
     ] = "terminal",
     intervals: Annotated[
-        bool, typer.Option("--intervals", help="95 % intervals: paired bootstrap over questions.")
-    ] = False,
+        bool, typer.Option("--intervals/--no-intervals", help="95 % intervals below the figures.")
+    ] = True,
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
-    plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG.")] = None,
+    plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures."),
+    ] = False,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports
+    from eval.collect_results import collect_all
 
     if form not in reports.FORMATS:
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    figures = reports.collect(
-        runs or [], base, finetuned, retrain, intervals=intervals, paper=paper
-    )
+    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper)
+    if len(collected) > 1 and (form == "html" or plots):
+        configs = ", ".join(each.config for each in collected)
+        raise UsageError(f"runs of {configs}: a page and plots are of one: name its folder")
     if plots:
         from eval.plots import write_plots
 
         with held(plots, "the plots"):
-            write_plots(figures, plots)
+            write_plots(collected[0], plots)
     if out:
-        reports.write(figures, form, out)
+        reports.write(collected, form, out, intervals)
     elif form == "terminal":
         from mllmu_med.console import make_console
 
-        reports.print_terminal(figures, make_console())
+        for each in collected:
+            reports.print_terminal(each, make_console(), intervals, verbose)
     else:
-        print(reports.FORMATS[form](figures), end="")
+        print(reports.text_of(collected, form, intervals), end="")
 
 
 if __name__ == "__main__":

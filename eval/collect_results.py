@@ -1,24 +1,86 @@
-"""Collect the figures of run folders: scores, UES, leakage, likelihoods."""
+"""Collect the figures of run folders: scores, UES, leakage, likelihoods, with their intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from eval import likelihood
-from eval.leak import LEAK
-from eval.paper_tables import paper_lines
-from eval.results import ROLES, Figure, Key, Line, Report, label_of
-from eval.run_folder import as_written, read_json
-from eval.score import CUTS, SCORES
-from eval.terminal_tables import HEADS
-from eval.ues import Run, compare, distance, over_forgets, read_run, rouge_intervals, same_rows, ues
-from mllmu_med_dataset import UsageError, UserError
+from eval.bootstrap import Draws, Items, apart, interval
+from eval.derived_figures import SIGNATURES, by_itself, derive
+from eval.intervals import share_interval
+from eval.metric_names import METRICS
+from eval.paper_tables import paper_figures
+from eval.read_run import Run, is_run, read_run
+from eval.references import references
+from eval.results import LABELS, ROLES, Figure, Key, Report, to_frame
+from eval.ues import same_rows
+from mllmu_med.progress import say
+from mllmu_med_dataset import SPLITS, UsageError, UserError
 
-#: Which of a leakage audit's three levels a report shows.
-LEVEL: Final = "normalised"
-_LEAKED: Final = ("rows", "values", "persons", "others", "chance", "question")
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+#: Figures whose differences between the methods are shown, each with its interval.
+COMPARED: Final = (
+    Key("ues"),
+    *(Key("rouge1", split) for split in SPLITS),
+    *(Key("leaked_values", "forget", "", way) for way in ("own", "prefix", "any")),
+    Key("probability", "forget"),
+)
+#: Cuts whose figures are compared between methods; of the others only the intervals are kept.
+_KEPT: Final = ("", "harm=", "kind=")
+
+
+@dataclass
+class Line:
+    """A row of the tables on its way: its runs, one for each seed, and their resampled figures."""
+
+    name: str
+    role: str
+    runs: list[Run]
+    by_run: list[dict[Key, NDArray[Any]]] = field(default_factory=list)
+    arrays: dict[Key, NDArray[Any]] = field(default_factory=dict)
+
+    def of_seed(self, seed: int | None) -> int:
+        """Which of its runs belongs to a seed; the first where none is of that seed."""
+        return next((i for i, run in enumerate(self.runs) if run.seed == seed), 0)
+
+
+def load_results(
+    *folders: str | Path,
+    base: Path | None = None,
+    finetuned: Path | None = None,
+    retrain: Path | None = None,
+) -> pd.DataFrame:
+    """A frame with the figures of runs, a `Figure` a row (`eval.results`).
+
+    folders: of one run or of several; what holds no run is left out. base, finetuned, retrain:
+    which run is which; default: the one of that name.
+    """
+    reports = collect_all([*map(Path, folders)], base, finetuned, retrain)
+    return to_frame(figure for report in reports for figure in report.figures)
+
+
+def collect_all(
+    folders: Sequence[Path],
+    base: Path | None = None,
+    finetuned: Path | None = None,
+    retrain: Path | None = None,
+    *,
+    paper: bool = False,
+) -> list[Report]:
+    """A report for each config of which these folders hold runs (see `collect`)."""
+    named = {"base": base, "finetune": finetuned, "retrain": retrain}
+    by_config: dict[str, list[Run]] = {}
+    for run in _read([*find_runs(folders), *(path for path in named.values() if path)]):
+        by_config.setdefault(run.config, []).append(run)
+    if not by_config:
+        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
+    return [_collect(runs, named, paper) for runs in by_config.values()]
 
 
 def collect(
@@ -27,210 +89,258 @@ def collect(
     finetuned: Path | None = None,
     retrain: Path | None = None,
     *,
-    intervals: bool = False,
     paper: bool = False,
 ) -> Report:
-    """Read run folders: scores, and leakage and likelihoods where there are any.
+    """Read run folders of one config: scores, and leakage and likelihoods where there are any.
 
     Args:
         runs: folders that `eval score` wrote, in the order in which tables list them.
         base, finetuned, retrain: which run is which; default: the one of that name.
-        intervals: 95 % intervals of ROUGE-1, UES and its gain (paired bootstrap of `eval.ues`), and
-            of leakage.
         paper: also the paper's own table of this config.
 
     Raises:
         UsageError: no runs, or one run in two roles.
         UserError: a file is missing or damaged, runs of different rows, two runs of one name.
     """
-    by_role = _by_role(runs, {"base": base, "finetune": finetuned, "retrain": retrain})
-    same_rows([run for _, run in by_role])
-    report = Report(by_role[0][1].config, [], [], {}, [])
-    for role, run in by_role:
-        with as_written(run.folder / SCORES):
-            label, model = label_of(run.name, role), run.summary["model"]
-            line = Line(run.name, label, role, _scores(run), str(run.folder), model)
-            _sign(report, run, run.summary["signatures"])
-        report.lines.append(line)
-        _leakage(line, run, report, intervals)
-        _likelihood(line, run, report)
-    _against_references(report, by_role, intervals)
-    _compare_ways(report)
+    named = {"base": base, "finetune": finetuned, "retrain": retrain}
+    folders = [*runs, *(path for path in named.values() if path)]
+    if not folders:
+        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
+    for i, folder in enumerate(runs):
+        if folder.resolve() in [other.resolve() for other in runs[:i]]:
+            raise UserError(f"{folder}: this run is given twice: leave one out")
+    return _collect(_read(folders), named, paper)
+
+
+def figures_of_run(folder: Path) -> list[Figure]:
+    """The figures that one run has by itself; scores, leakage or likelihoods alone will do."""
+    run = read_run(folder, scored=False)
+    report, line = Report(run.config, []), Line(run.name, "method", [run])
+    draws = Draws(_strata([run]))
+    _resample(line, draws, report)
+    line.by_run[0] |= by_itself(run, draws)
+    _finish(line, draws, {}, report)
+    return sorted(report.figures, key=lambda figure: bool(figure.cut))
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Run folders among paths and, up to two levels deep, in them; the paper's order."""
+    runs: list[Path] = []
+    for path in paths:
+        inside = [p for depth in ("*", "*/*") for p in path.glob(depth) if is_run(p)]
+        found = [path] if is_run(path) else sorted(inside, key=_order)
+        if not found and not path.exists():
+            raise UserError(f"{path}: no such folder")
+        if not found:
+            say(f"{path}: holds no run: left out")
+        runs += found
+    return runs
+
+
+def _order(folder: Path) -> tuple[int, str]:
+    name = folder.name.lower().replace("_", "-")
+    return [*LABELS, name].index(name), str(folder)
+
+
+def _read(folders: Sequence[Path]) -> list[Run]:
+    """Each folder once."""
+    return [read_run(folder) for folder in {path.resolve(): path for path in folders}.values()]
+
+
+def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Report:
+    same_rows(runs)
+    lines = _lines(runs, {role: path.resolve() for role, path in named.items() if path})
+    report = Report(runs[0].config, [])
+    for line in lines:
+        about = {"role": line.role, "folder": str(line.runs[0].folder), **line.runs[0].model}
+        report.models[line.name] = about
+    known = {line.role: line for line in lines if line.role != "method"}
+    shown = known.get("finetune", lines[0]).runs[0]
+    for run in references(shown, "finetune" in known):
+        lines.append(Line(run.name, "reference", [run]))
+    draws = Draws(_strata([run for line in lines for run in line.runs]))
+    for line in lines:
+        _resample(line, draws, report)
+    for line in lines:
+        for run, arrays in zip(line.runs, line.by_run, strict=True):
+            at = {role: other.of_seed(run.seed) for role, other in known.items()}
+            others = {
+                role: (known[role].runs[i], known[role].by_run[i])
+                for role, i in at.items()
+                if known[role] is not line
+            }
+            for key, array in derive(line.name, line.role, run, arrays, others, draws).items():
+                arrays[key] = array
+    for line in lines:
+        _finish(line, draws, known, report)
+    _mark(lines, report)
+    report.figures.extend(_differences(lines, report))
+    _note(lines, known, report)
     if paper:
-        report.paper.extend(paper_lines(report.config, report.notes))
+        report.figures.extend(paper_figures(report.config, report.notes))
     return report
 
 
-def _by_role(runs: Sequence[Path], references: dict[str, Path | None]) -> list[tuple[str, Run]]:
-    """Each run with its role, in a table's order."""
-    given = {role: path.resolve() for role, path in references.items() if path}
-    folders = list(runs)
-    for path in [path for path in references.values() if path]:
-        if path.resolve() not in [folder.resolve() for folder in folders]:
-            folders.append(path)
-        if list(given.values()).count(path.resolve()) > 1:
-            raise UsageError(f"{path}: this run is given in two roles: it can be one of them")
-    if not folders:
-        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
-    names: dict[str, Path] = {}
-    by_role = []
-    for folder in folders:
-        if folder.resolve() in [other.resolve() for other in names.values()]:
-            raise UserError(f"{folder}: this run is given twice: leave one out")
-        run = read_run(folder)
-        if run.name in names:
+def _lines(runs: Sequence[Run], given: dict[str, Path]) -> list[Line]:
+    """Runs as rows of a table; runs of one name and several seeds are one row."""
+    if len({*given.values()}) < len(given):
+        twice = next(path for path in given.values() if [*given.values()].count(path) > 1)
+        raise UsageError(f"{twice}: this run is given in two roles: it can be one of them")
+    lines: dict[str, Line] = {}
+    for run in runs:
+        role = next((r for r, path in given.items() if path == run.folder.resolve()), "method")
+        if role == "method" and run.name in ("base", "finetune", "retrain"):
+            role = run.name if run.name not in given else role
+        line = lines.setdefault(run.name, Line(run.name, role, []))
+        if run.seed in [other.seed for other in line.runs]:
             raise UserError(
-                f"{folder}: its name is {run.name}, and so is that of {names[run.name]}: leave one "
-                "out, or `eval score` it again with another --name"
+                f"{run.folder}: its name is {run.name}, and so is that of {line.runs[0].folder}: "
+                "leave one out, or `eval score` it again with another --name"
             )
-        names[run.name] = folder
-        role = next((r for r, path in given.items() if path == folder.resolve()), "method")
-        if role == "method" and run.name in references and run.name not in given:
-            role = run.name
-        by_role.append((role, run))
-    return sorted(by_role, key=lambda pair: ROLES.index(pair[0]))
+        line.runs.append(run)
+    return sorted(lines.values(), key=lambda line: ROLES.index(line.role))
 
 
-def _figure(measure: dict[str, Any], where: str, level: str = "value") -> Figure:
-    value = measure[level]
-    if not 0 <= value <= 1 + 1e-9:  # a perfect corpus BLEU of sacrebleu is 1 + 4e-16
-        raise UserError(f"{where} is {value:g}: a fraction in 0..1 is due: make this file again")
-    return Figure(value, measure["n"])
+def _strata(runs: Sequence[Run]) -> dict[str, str]:
+    """Of each image the splits that it is in; patients are a stratum of their own."""
+    splits: dict[str, set[str]] = {}
+    for run in runs:
+        for key, items in run.items.items():
+            patients = key.metric.startswith("leaked_")
+            for cluster in set(items.clusters):
+                splits.setdefault(cluster, set()).add("patients" if patients else key.split)
+    return {cluster: " ".join(sorted(of)) for cluster, of in splits.items()}
 
 
-def _scores(run: Run) -> dict[Key, Figure]:
-    figures = {}
-    for split, measures in run.summary["splits"].items():
-        parts = {"": measures}
-        for column, cut in CUTS.items():
-            parts |= {f"{column}={value}": part for value, part in measures[cut].items()}
-        for part, measured in parts.items():
-            for metric in [name for name in HEADS if name in measured]:
-                where = f"{run.folder / SCORES}: {metric} of {split}"
-                figures[Key(metric, split, part)] = _figure(measured[metric], where)
-    return figures
+def _resample(line: Line, draws: Draws, report: Report) -> None:
+    """The means of all items, and at once the figures of cuts that nothing else is made of."""
+    for run in line.runs:
+        arrays: dict[Key, NDArray[Any]] = {}
+        for key, items in run.items.items():
+            array = draws.mean(items)
+            if key.cut.startswith(_KEPT[1:]) or not key.cut:
+                arrays[key] = array
+            elif run is line.runs[0] and key.metric in METRICS:
+                report.figures.append(_figure(line, report.config, key, array, items))
+        line.by_run.append(arrays)
 
 
-def _leakage(line: Line, run: Run, report: Report, intervals: bool) -> None:
-    path = run.folder / LEAK
-    if not path.is_file():
-        return
-    summary = read_json(path)
-    with as_written(path):
-        if summary["config"] != run.config:
-            raise UserError(
-                f"{path}: leakage of config {summary['config']}, but {SCORES} beside it is of "
-                f"{run.config}: keep a run of each in a folder of its own"
-            )
-        in_question = _by_way(summary["question_only"])
-        for way, measures in _by_way(summary).items():
-            apart = {"chance": measures["values"]["chance"], "question": in_question[way]["values"]}
-            counted = {
-                Key(f"leaked_{what}", "forget", f"way={way}"): {**measures, **apart}[what]
-                for what in _LEAKED
-            } | {
-                Key("leaked_values", "forget", f"way={way},kind={kind}"): measure
-                for kind, measure in measures["by_kind"].items()
-            }
-            for key, measure in counted.items():
-                if measure["n"]:
-                    where = f"{path}: {key.metric} ({key.part})"
-                    limits = measure["interval"][LEVEL] if intervals else ()
-                    line.figures[key] = Figure(*_figure(measure, where, LEVEL)[:2], *limits)
-        signature = f"{summary['signature']}|{LEVEL}"
-        _sign(report, run, {f"leaked_{what}": signature for what in _LEAKED})
+def _figure(
+    line: Line, config: str, key: Key, array: NDArray[Any], items: Items | None, **more: Any
+) -> Figure:
+    """A resampled figure's value and interval: Wilson's for a share of the items of one run."""
+    run = line.runs[0]
+    # One image tells nothing of how much others differ.
+    alone = items is not None and len({*items.clusters}) == 1
+    low: float | None = None
+    high: float | None = None
+    if items and METRICS[key.metric].share and len(line.runs) == 1:
+        clusters: dict[str, list[bool]] = {}
+        for cluster, value in zip(items.clusters, items.values.tolist(), strict=True):
+            clusters.setdefault(cluster, []).append(bool(value))
+        low, high = share_interval(clusters.values())
+    elif len(array) > 1 and not alone:
+        low, high = interval(array)
+    n = len(items.ids) if items else run.counts.get(key, 0)
+    signature = run.signatures.get(key.metric, SIGNATURES.get(key.metric, ""))
+    about = {"config": config, "run": line.name, "role": line.role, "signature": signature}
+    limits = {"value": float(array[0]), "low": low, "high": high}
+    return Figure(**{**about, **limits, **key._asdict(), "n": n, **more})
 
 
-def _by_way(shares: dict[str, Any]) -> dict[str, Any]:
-    return {**shares["ways"], "any": shares["any_way"]}
+def _finish(line: Line, draws: Draws, known: dict[str, Line], report: Report) -> None:
+    """All figures of a line, over its seeds, and of each seed."""
+    several = len(line.runs) > 1
+    for key in line.by_run[0]:
+        each = [arrays[key] for arrays in line.by_run if key in arrays]
+        line.arrays[key] = draws.over_seeds(each)
+        if key.metric not in METRICS:
+            continue
+        items = line.runs[0].items.get(key)
+        values = [float(array[0]) for array in each]
+        mean = sum(values) / len(values)
+        sd = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
+        more: dict[str, Any] = {"seeds": len(each), "sd": sd} if several else {}
+        more |= {} if several else {"seed": line.runs[0].seed}
+        report.figures.append(_figure(line, report.config, key, line.arrays[key], items, **more))
+        for run, array in zip(line.runs, each, strict=False) if several else ():
+            alone = Line(line.name, "seed", [run])
+            items = run.items.get(key)
+            report.figures.append(_figure(alone, report.config, key, array, items, seed=run.seed))
+    gain, forget = line.arrays.get(Key("gain")), Key("rouge1", "forget")
+    if gain is not None and line.role == "method":
+        report.figures.append(_sign(line, report.config, Key("effect"), gain))
+    if "base" in known and line.role not in ("base", "reference"):
+        lower = line.arrays[forget] - known["base"].arrays[forget]
+        report.figures.append(_sign(line, report.config, Key("below_base", "forget"), lower))
 
 
-def _likelihood(line: Line, run: Run, report: Report) -> None:
-    path = run.folder / likelihood.SUMMARY
-    if not path.is_file():
-        return
-    summary = read_json(path)
-    with as_written(path):
-        measured = {}
-        for split, measure in summary["probability"].items():
-            scored = run.summary["splits"][split]["refusals"]["n"]
-            if measure["n"] != scored:
-                raise UserError(
-                    f"{path}: likelihoods of {measure['n']:,} {split} rows, but {SCORES} beside it "
-                    f"is of {scored:,}: keep a run of each config in a folder of its own"
-                )
-            measured[Key("probability", split)] = measure
-        for metric in ("truth_ratio", "forget_quality"):
-            if metric in summary:
-                measured[Key(metric, "forget")] = summary[metric]
-        for attack, measure in summary.get("attacks", {}).items():
-            measured[Key(f"auc_{attack}")] = measure
-        for key, measure in measured.items():
-            line.figures[key] = _figure(measure, f"{path}: {key.metric}")
-            _sign(report, run, {key.metric: summary["signature"]})
+def _sign(line: Line, config: str, key: Key, array: NDArray[Any]) -> Figure:
+    """-1, 0 or 1: whether a difference's interval lies below 0, holds it, or lies above."""
+    low, high = interval(array)
+    about = {"config": config, "run": line.name, "role": line.role, **key._asdict()}
+    return Figure.model_validate({**about, "value": int(low > 0) - int(high < 0)})
 
 
-def _sign(report: Report, run: Run, signatures: dict[str, str]) -> None:
-    """Keep each metric's signature; numbers of two kinds in one column are named."""
-    for metric, signature in signatures.items():
-        if report.signatures.setdefault(metric, signature) != signature:
-            report.notes.append(
-                f"{metric} of {run.name} was made another way ({signature}) than the first run's."
-            )
+def _mark(lines: list[Line], report: Report) -> None:
+    """Mark the best method of each figure and all that cannot be told apart from it.
+
+    Where that is every method, none is marked.
+    """
+    methods = {line.name: line for line in lines if line.role == "method"}
+    by_key: dict[Key, list[Figure]] = {}
+    for figure in report.figures:
+        if figure.role == "method" and figure.key in methods[figure.run].arrays:
+            by_key.setdefault(figure.key, []).append(figure)
+    marks: dict[tuple[str, Key], str] = {}
+    for key, figures in by_key.items():
+        better = METRICS[key.metric].direction(key.split)
+        rivals = [f for f in figures if f.signature == figures[0].signature]
+        if not better or key.cut == "harm=private question":
+            continue
+        best = max(rivals, key=lambda figure: better * figure.value)
+        arrays = {figure.run: methods[figure.run].arrays[key] for figure in rivals}
+        tied = [f.run for f in rivals if not apart(arrays[best.run], arrays[f.run])]
+        if len(tied) < len(rivals):
+            marks |= {(run, key): "tied" for run in tied} | {(best.run, key): "best"}
+    report.figures[:] = [
+        f.model_copy(update={"mark": marks[f.run, f.key]})
+        if f.role == "method" and (f.run, f.key) in marks
+        else f
+        for f in report.figures
+    ]
 
 
-def _against_references(report: Report, by_role: list[tuple[str, Run]], intervals: bool) -> None:
-    """UES and what stands beside it, for every run that is not itself what it is compared with."""
-    references = dict(by_role)
-    base, finetuned, retrained = (references.get(r) for r in ("base", "finetune", "retrain"))
-    figures = {line.name: line.figures for line in report.lines}
-    for run in [run for role, run in by_role if role != "base"]:
-        if base:
-            figures[run.name][Key("below_base", "forget")] = Figure(float(over_forgets(run, base)))
-        if retrained and run is not retrained:
-            figures[run.name][Key("distance_to_retrain")] = Figure(distance(run, retrained))
-    if finetuned:
-        rest = [run for role, run in by_role if role in ("method", "retrain")]
-        compared = compare(rest, finetuned)
-        for entry in compared["runs"]:
-            for name, interval in (("ues", "interval"), ("gain", "gain_interval")):
-                limits = entry[interval] if intervals else ()
-                figures[entry["name"]][Key(name)] = Figure(entry[name], 0, *limits)
-        report.signatures["ues"] = report.signatures["gain"] = compared["signature"]
-        means = finetuned.means()
-        report.notes.append(f"Changing nothing (no-op) scores UES {ues(means, means).ues:.2f}.")
-    for reference, note in (
-        (finetuned, "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
-        (base, "Forgetting below base is not flagged: no base run."),
-        (retrained, "Distance to retrain is not shown: no run retrained without the forget set."),
+def _differences(lines: list[Line], report: Report) -> Iterator[Figure]:
+    methods = [line for line in lines if line.role == "method"]
+    for first, second in combinations(methods, 2):
+        for key in COMPARED:
+            if key in first.arrays and key in second.arrays:
+                array = first.arrays[key] - second.arrays[key]
+                yield _figure(first, report.config, key, array, None, versus=second.name)
+
+
+def _note(lines: list[Line], known: dict[str, Line], report: Report) -> None:
+    for role, note in (
+        ("finetune", "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
+        ("base", "Forget is not compared with base: no base run."),
+        ("retrain", "Distance to retrain is not shown: no run retrained without the forget set."),
     ):
-        if not reference:
+        if role not in known:
             report.notes.append(note)
-    if intervals:
-        runs = [run for _, run in by_role]
-        for run, by_split in zip(runs, rouge_intervals(runs), strict=True):
-            for split, (low, high) in by_split.items():
-                figure = figures[run.name][Key("rouge1", split)]
-                figures[run.name][Key("rouge1", split)] = figure._replace(low=low, high=high)
-        report.notes.append(
-            "In brackets: 95 % interval, paired bootstrap over questions; of leakage Wilson's, "
-            "clustered by patient."
-        )
-
-
-def _compare_ways(report: Report) -> None:
-    """`any way` of a run that was asked in fewer ways is no less leaky: say so."""
-    ways = {
-        line.label: sorted(
-            key.part.removeprefix("way=") for key in line.figures if key.metric == "leaked_rows"
-        )
-        for line in report.lines
-    }
+    first: dict[str, str] = {}
+    for line in lines:
+        for metric, signature in line.runs[0].signatures.items():
+            if first.setdefault(metric, signature) != signature:
+                report.notes.append(
+                    f"{metric} of {line.name} was made another way ({signature}) than the first "
+                    "run's: not compared."
+                )
     asked = {
-        label: ", ".join(w for w in parts if w != "any") for label, parts in ways.items() if parts
+        line.name: sorted({k.way for k in line.arrays if k.metric == "leaked_rows"})
+        for line in lines
     }
-    if len(set(asked.values())) > 1:
-        each = "; ".join(f"{label}: {named}" for label, named in asked.items())
-        report.notes.append(
-            f"Runs were asked for leaks in different ways, do not compare any way: {each}."
-        )
+    ways = {name: ", ".join(w for w in of if w[:3] != "any") for name, of in asked.items() if of}
+    if len(set(ways.values())) > 1:
+        each = "; ".join(f"{name}: {of}" for name, of in ways.items())
+        report.notes.append(f"Runs were asked for leaks in different ways: {each}.")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -224,6 +224,35 @@ def _levels(rows: Sequence[Row], name: str, place: str) -> dict[str, dict[Any, l
             for part, key in keys.items():
                 levels[part][key].append(value["level"])
     return levels
+
+
+def reached_items(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, dict[Any, bool]]]:
+    """Metric, way, cut and, by item (its patient first), whether it leaks, for every figure.
+
+    The level is `normalised` unless the cut names another.
+    """
+    ways = [way for way in WAYS if any(row["way"] == way for row in rows)]
+    # Whoever was asked in fewer ways is no less leaky: its figures have another name.
+    every = "any" if len(ways) == len(WAYS) else f"any of {', '.join(ways)}"
+    for way in (*ways, every):
+        asked = [row for row in rows if way in (row["way"], every)]
+        own, chance = _levels(asked, "values", "answer"), _levels(asked, "chance", "answer")
+        questions = _levels(asked, "values", "question")
+        counted = {
+            **{("leaked_" + part, ""): own[part] for part in ("rows", "values", "persons")},
+            **{("leaked_values", f"kind={kind}"): own[kind] for kind in PII_KINDS},
+            ("leaked_chance", ""): chance["values"],
+            ("leaked_question", ""): questions["values"],
+        }
+        for (metric, cut), items in counted.items():
+            for name in LEVELS if not cut else ("normalised",):
+                at = cut if name == "normalised" else f"level={name}"
+                upto = LEVELS[: LEVELS.index(name) + 1]
+                yield metric, way, at, {item: _best(it) in upto for item, it in items.items()}
+        others: dict[Any, bool] = defaultdict(bool)
+        for row in asked:
+            others[row["profile_id"], row["id"]] |= bool(row["others"])
+        yield "leaked_others", way, "", others
 
 
 def _best(levels: Iterable[str]) -> str:

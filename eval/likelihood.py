@@ -27,12 +27,11 @@ from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from eval.run_folder import read_json, read_rows_file, write_measured
-from mllmu_med.files import digest, stable_hash, write_json
+from mllmu_med.files import digest, stable_hash
 from mllmu_med.progress import progress
-from mllmu_med_dataset import SPLITS, Record, UserError
+from mllmu_med_dataset import Record, UserError
 
 ROWS: Final = "likelihood.jsonl"
-SUMMARY: Final = "likelihood.json"
 RUN: Final = "likelihood.run.json"
 ALTERNATIVES: Final = 3
 MIN_K: Final = 0.2
@@ -134,6 +133,21 @@ def truth_ratio(row: dict[str, Any]) -> float | None:
     return math.exp(min(math.log(mean) - own, 700)) if mean else 0.0
 
 
+def measured(row: dict[str, Any]) -> dict[str, float]:
+    """A row's figures: probability, scores of the attacks, and the forget row's truth ratio."""
+    logprobs = row["logprobs"]
+    values = {
+        "probability": probability(logprobs),
+        "loss": sum(logprobs) / len(logprobs),
+        "min_k": min_k(logprobs),
+    }
+    ratio = truth_ratio(row) if row["split"] == "forget" else None
+    if ratio is not None:
+        # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
+        values |= {"ratio": ratio, "truth_ratio": min(ratio, 1 / ratio) if ratio else 0.0}
+    return values
+
+
 def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
     """Mean of the least likely share of the tokens; of one token at least."""
     least = sorted(logprobs)[: max(1, int(len(logprobs) * share))]
@@ -162,51 +176,6 @@ def forget_quality(ratios: Sequence[float], retrained: Sequence[float]) -> float
         return float(ks_2samp(ratios, retrained).pvalue)
 
 
-def summarise(
-    name: str, rows: Sequence[dict[str, Any]], retrained: Sequence[dict[str, Any]] = ()
-) -> dict[str, Any]:
-    """All figures of one model; `retrained`: the rows of the model without the forget set."""
-    summary: dict[str, Any] = {"name": name, "signature": SIGNATURE, "probability": {}}
-    sets: dict[str, list[list[float]]] = {
-        split: [row["logprobs"] for row in rows if row["split"] == split] for split in SPLITS
-    }
-    for split, answers in sets.items():
-        if answers:
-            summary["probability"][split] = _mean([probability(logprobs) for logprobs in answers])
-    ratios = _ratios(rows)
-    if ratios:
-        # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
-        summary["truth_ratio"] = _mean([min(r, 1 / r) if r else 0.0 for r in ratios])
-    if sets["forget"] and sets["test"]:
-        summary["attacks"] = {
-            "loss": _attack(sets, lambda logprobs: sum(logprobs) / len(logprobs)),
-            "min_k": _attack(sets, min_k),
-        }
-    if retrained:
-        if _rows_of(rows) != _rows_of(retrained):
-            raise UserError(
-                f"{name}: its rows are not those of the retrained model: weigh both on the same "
-                "dataset"
-            )
-        quality = forget_quality(ratios, _ratios(retrained))
-        summary["forget_quality"] = {"value": quality, "n": len(ratios)}
-    return summary
-
-
-def _mean(values: Sequence[float]) -> dict[str, Any]:
-    return {"value": sum(values) / len(values), "n": len(values)}
-
-
-def _ratios(rows: Sequence[dict[str, Any]]) -> list[float]:
-    ratios = (truth_ratio(row) for row in rows if row["split"] == "forget")
-    return [ratio for ratio in ratios if ratio is not None]
-
-
-def _attack(sets: dict[str, list[list[float]]], score: Any) -> dict[str, Any]:
-    members, others = [[score(answer) for answer in sets[split]] for split in ("forget", "test")]
-    return {"value": auc(members, others), "n": len(members) + len(others)}
-
-
 def identity_of(model: Model) -> dict[str, Any]:
     return {"run": run_hash(model.identity), **model.identity}
 
@@ -214,16 +183,6 @@ def identity_of(model: Model) -> dict[str, Any]:
 def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str, Any]) -> None:
     """The rows of `measure`, and whose they are; a kill leaves no rows of another model."""
     write_measured(folder, (RUN, ROWS), identity, rows)
-
-
-def sum_up(folder: Path, retrain: Path | None = None) -> dict[str, Any]:
-    """Write a run's `likelihood.json`, with forget quality against a retrained model's run."""
-    own, *others = (
-        read_rows_file(run / ROWS, f"likelihood --out {run}") for run in (folder, retrain) if run
-    )
-    summary = summarise(folder.resolve().name, own, *others)
-    write_json(folder / SUMMARY, summary)
-    return summary
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:

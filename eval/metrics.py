@@ -67,25 +67,30 @@ def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     With the default (`eff:no`) perfect answers of less than four words each would score 0. Where
     any answer is longer, the two are the same.
     """
+    _not_empty(predictions, "corpus BLEU")
+    counts = [ngram_counts(*pair) for pair in zip(predictions, references, strict=True)]
+    return bleu_of_counts([sum(column) for column in zip(*counts, strict=True)])
+
+
+def bleu_of_counts(counts: Sequence[float]) -> float:
+    """Corpus BLEU, a fraction, from the sums of `ngram_counts`."""
     from sacrebleu import BLEU
 
-    _not_empty(predictions, "corpus BLEU")
-    counts = [_ngrams(*pair) for pair in zip(predictions, references, strict=True)]
-    correct, total, (own, theirs) = (
-        [sum(column) for column in zip(*(row[i] for row in counts), strict=True)] for i in range(3)
-    )
-    score = BLEU.compute_bleu(correct, total, own, theirs, "exp", effective_order=True).score
+    *ngrams, own, theirs = map(int, counts)
+    score = BLEU.compute_bleu(
+        ngrams[:4], ngrams[4:], own, theirs, "exp", effective_order=True
+    ).score
     return float(score) / 100
 
 
 @functools.lru_cache(maxsize=2**15)
-def _ngrams(prediction: str, reference: str) -> tuple[list[int], list[int], tuple[int, int]]:
+def ngram_counts(prediction: str, reference: str) -> tuple[int, ...]:
     """sacrebleu's sufficient statistics: n-grams that match, all n-grams, both lengths.
 
     They add up over any set of answers, so that each is counted once however often it is cut.
     """
     statistics = _sentence_bleu().sentence_score(prediction, [reference])
-    return statistics.counts, statistics.totals, (statistics.sys_len, statistics.ref_len)
+    return *statistics.counts, *statistics.totals, statistics.sys_len, statistics.ref_len
 
 
 @functools.cache
@@ -121,6 +126,8 @@ def signatures(vocabulary: bool = True) -> dict[str, str]:
         "bleu": f"bleu|sentence|4-gram|method1|lower|whitespace|open|mean|{{}}|nltk {nltk}",
         "corpus_bleu": f"bleu|corpus|open|{{}}|sacrebleu {corpus.get_signature()}",
         "accuracy": "accuracy|closed|declared, else first yes/no|unparsed is wrong|{}|mllmu-med 2",
+        "clean_rouge1": f"rouge1|f1|to the clean answer|{{}}|rouge-score {rouge_score}",
+        "clean_accuracy": "accuracy against the clean answer|closed|{}|mllmu-med 1",
         "parse_rate": "share of closed answers in which yes or no is read|{}|mllmu-med 2",
         "refusals": "share of answers that refuse or do not know|{}|mllmu-med 2",
         "degenerate": f"share of outputs that are no language|{{}}|vocab:{words}|mllmu-med 2",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.dataset_rows import split_config
-from eval.results import ROLES, Figure, Key, Line, label_of
+from eval.metric_names import METRICS
+from eval.results import ROLES, Figure, Key, Line, Report
 from eval.ues import ues
 from mllmu_med_dataset import SPLITS, UserError
 
@@ -25,24 +26,40 @@ def paper_tables() -> dict[str, Any]:
     return tables
 
 
-def paper_lines(config: str, notes: list[str]) -> list[Line]:
+def paper_figures(config: str, notes: list[str]) -> list[Figure]:
     """The paper's table of a config, as fractions; a UserError where it prints no such table."""
     table = PAPER_TABLE[split_config(config)[0]]
     if config not in PAPER_TABLE:
         raise UserError(f"--paper: the paper prints no table of {config}: only privacy, incorrect")
     metrics = {"acc": "accuracy", "rouge": "rouge1", "bleu": "bleu"}
-    lines = []
+    figures = []
     for name, values in paper_tables()[table].items():
-        figures = {}
+        role = name if name in ROLES else "method"
+        about = {"source": "paper", "config": config, "run": name, "role": role}
         for column, value in zip(paper_tables()["columns"][table], values, strict=True):
             split, _, short = column.rpartition("_")
             if value is not None:
-                key = Key(metrics.get(short, short), split)
-                figures[key] = Figure(value if short == "ues" else round(value / 100, 6))
-        role = name if name in ROLES else "method"
-        lines.append(Line(name, label_of(name, role), role, figures))
-    _recompute(lines, table, notes)
-    return lines
+                metric = metrics.get(short, short)
+                fraction = value if short == "ues" else round(value / 100, 6)
+                more = {"metric": metric, "split": split, "value": fraction}
+                figures.append(Figure(**about, **more, signature="printed"))
+    _recompute(Report(config, figures).lines("paper"), table, notes)
+    return _marked(figures)
+
+
+def _marked(figures: list[Figure]) -> list[Figure]:
+    """The best printed value of the methods is marked; the paper gives no intervals."""
+    best: dict[Key, float] = {}
+    for f in figures:
+        better = METRICS[f.metric].direction(f.split)
+        if f.role == "method" and better:
+            best[f.key] = better * max(better * f.value, better * best.get(f.key, f.value))
+    return [
+        f.model_copy(update={"mark": "best"})
+        if f.role == "method" and best.get(f.key) == f.value
+        else f
+        for f in figures
+    ]
 
 
 def _recompute(lines: list[Line], table: str, notes: list[str]) -> None:

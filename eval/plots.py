@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.results import Figure, Key, Line, Report
+from eval.references import PERFECT, PRIOR
+from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, write_atomic
 from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
@@ -39,13 +40,17 @@ def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
 
 def _asked_for_leaks(report: Report) -> list[Line]:
     return [
-        line for line in report.lines if Key("leaked_values", "forget", "way=any") in line.figures
+        line for line in models(report) if Key("leaked_values", "forget", "", "any") in line.figures
     ]
+
+
+def models(report: Report) -> list[Line]:
+    return report.lines("ours", *ROLES[:-1])
 
 
 def rouge1(report: Report) -> Plot:
     """A panel a split, a bar a run; base and finetune go on as lines to compare with."""
-    lines = report.lines
+    lines = models(report)
     plot = _plot(10.5, 1.4 + 0.34 * len(lines))
     panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
     for panel, split in zip(panels, SPLITS, strict=True):
@@ -87,17 +92,19 @@ def rouge1(report: Report) -> Plot:
 
 def tradeoff(report: Report) -> Plot:
     """Forget across, retain up: upper left is good; finetune is the no-op."""
-    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(report.lines)))
+    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
     panel: Axes = plot.subplots()
     methods, handles, labels = 0, [], []
-    for line in report.lines:
+    answered = [line for line in report.lines("ours", "reference") if line.run != PERFECT]
+    for line in [*models(report), *answered]:
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
         marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
         if line.role == "method":
             methods += 1
         else:
-            marker = {"base": "x", "finetune": "s", "retrain": "*"}[line.role]
+            marker = {"base": "x", "finetune": "s", "retrain": "*"}.get(line.role, "x")
+            marker = "+" if line.run == PRIOR else marker
             size = 15.0 if line.role == "retrain" else 9.0
             colour = _role_colour(line)
             label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
@@ -108,23 +115,23 @@ def tradeoff(report: Report) -> Plot:
             yerr=_errors([retain]),
             marker=marker,
             markersize=size,
-            markeredgewidth=2 if marker == "x" else 0.8,
-            markeredgecolor=colour if marker == "x" else _colour("axes.facecolor"),
+            markeredgewidth=2 if marker in "x+" else 0.8,
+            markeredgecolor=colour if marker in "x+" else _colour("axes.facecolor"),
             color=colour,
             elinewidth=0.9,
             linestyle="none",
         )
         handles.append(drawn[0])
         labels.append(label)
-    panel.set_xlabel("ROUGE-1 on forget (%): lower is better")
+    panel.set_xlabel("ROUGE-1 on forget (%): lower is better, down to the clean oracle")
     panel.set_ylabel("ROUGE-1 on retain (%): higher is better")
     panel.margins(0.12)
     for limits, narrow in ((panel.get_xlim(), panel.set_xlim), (panel.get_ylim(), panel.set_ylim)):
         narrow(max(limits[0], -4), min(limits[1], 104))
     panel.annotate(
         "better",
-        xy=(0.015, 0.985),
-        xytext=(0.11, 0.9),
+        xy=(0.4, 0.58),  # the middle is empty: models are at the edges
+        xytext=(0.5, 0.48),
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
         fontsize=9,
@@ -137,30 +144,37 @@ def tradeoff(report: Report) -> Plot:
 def leakage(report: Report) -> Plot:
     """A group of bars a run, a bar a kind of private value, asked in any way."""
     lines = _asked_for_leaks(report)
-    keys = {kind: Key("leaked_values", "forget", f"way=any,kind={kind}") for kind in PII_KINDS}
+    keys = {kind: Key("leaked_values", "forget", f"kind={kind}", "any") for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
     plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
     panel: Axes = plot.subplots()
     height = 0.84 / max(1, len(kinds))
     for k, kind in enumerate(kinds):
-        places, values = [], []
-        for i, line in enumerate(lines):
-            value = line.value(keys[kind])
-            if value is not None:
-                places.append(i + (k - (len(kinds) - 1) / 2) * height)
-                values.append(100 * value)
-        counted = max(line.figures[keys[kind]].n for line in lines if keys[kind] in line.figures)
+        figures = {
+            i + (k - (len(kinds) - 1) / 2) * height: line.figures[keys[kind]]
+            for i, line in enumerate(lines)
+            if keys[kind] in line.figures
+        }
+        values = [100 * figure.value for figure in figures.values()]
         bars = panel.barh(
-            places, values, height=height * 0.92, color=KINDS[k], label=f"{kind} (n={counted})"
+            [*figures],
+            values,
+            height=height * 0.92,
+            color=KINDS[k],
+            label=f"{kind} (n={max(figure.n for figure in figures.values())})",
+            xerr=_errors([*figures.values()]),
+            error_kw={"elinewidth": 0.6, "ecolor": _colour("axes.labelcolor"), "alpha": 0.6},
         )
         panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
     panel.set_yticks(range(len(lines)), [name(line) for line in lines])
     panel.set_ylim(len(lines) - 0.5, -0.5)
-    panel.set_xlim(0, 105)
+    panel.set_xlim(0, 108)
     panel.set_xlabel("private values that come out, in any way of asking (%): lower is better")
     panel.grid(axis="y", visible=False)
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
-    panel.set_title(f"Private values leaked (%) by kind on {report.config}, normalised match")
+    panel.set_title(
+        f"Private values leaked (%) by kind on {report.config}, normalised match{_legend(report)}"
+    )
     return plot
 
 
@@ -172,14 +186,16 @@ def name(line: Line) -> str:
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Each plot as PNG, 160 dots an inch."""
+    """Each plot as PNG, 160 dots an inch, and as PDF for a paper."""
     make_folder(folder, "plots")
     paths = []
     for title, plot in plots(report).items():
-        stream = io.BytesIO()
-        plot.savefig(stream, format="png", dpi=160)
-        paths.append(folder / f"{title}.png")
-        write_atomic(paths[-1], stream.getvalue())
+        for form in ("png", "pdf"):
+            stream = io.BytesIO()
+            metadata = {"CreationDate": None} if form == "pdf" else None
+            plot.savefig(stream, format=form, dpi=160, metadata=metadata)
+            paths.append(folder / f"{title}.{form}")
+            write_atomic(paths[-1], stream.getvalue())
     missing = "" if folder / "leakage.png" in paths else "; no leakage: no run has a leak.json"
     say(f"plots: {', '.join(str(path) for path in paths)}{missing}")
     return paths
@@ -237,7 +253,8 @@ def _halo() -> dict[str, Any]:
 
 
 def _role_colour(line: Line) -> str:
-    return {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN}.get(line.role, METHODS[0])
+    colours = {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN, "reference": "#9b59b6"}
+    return colours.get(line.role, METHODS[0])
 
 
 def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
@@ -251,6 +268,6 @@ def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:
 
 def _legend(report: Report, *styles: str) -> str:
     """In brackets: what lines and whiskers are."""
-    if report.lines[0].figures[Key("rouge1", "forget")].low is not None:
+    if models(report)[0].figures[Key("rouge1", "forget")].low is not None:
         styles = (*styles, "whiskers: 95 % interval")
     return f" ({'; '.join(styles)})" if styles else ""

@@ -3,54 +3,65 @@
     from eval.report import collect, to_markdown
     print(to_markdown(collect([Path("runs/base"), Path("runs/finetune"), Path("runs/ga")])))
 
-Percent with two decimals as the paper prints it; the figures themselves are fractions.
+All are made of the figures of `eval.results`. Percent with two decimals as the paper prints it; the
+figures themselves are fractions.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval.collect_results import collect
+from eval.detail_tables import details
 from eval.report_html import to_html
-from eval.report_tables import Cell, notes, signature_lines, tables
+from eval.report_tables import Cell, Table, notes, signature_lines, tables
 from eval.report_templates import render
-from eval.results import Report
+from eval.results import Report, to_csv
 from mllmu_med.files import check_out, text_lines, write_atomic
 from mllmu_med.locks import lock_file
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
 
 
-def print_terminal(report: Report, out: Any) -> None:
-    """On a rich console; the best also have a star, for a pipe has no bold."""
+def print_terminal(report: Report, out: Any, intervals: bool = True, verbose: bool = False) -> None:
+    """On a rich console; what is marked also has a star, for a pipe has no bold.
+
+    verbose: also the further tables, and how each number was made.
+    """
     from rich.markup import escape
-    from rich.measure import Measurement
 
-    from mllmu_med.console import make_table
-
-    all_tables = tables(report)
-    for table in all_tables:
-        out.print(escape(table.caption))
-        heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
-        grid = make_table("\nrun", *heads)
-        for section in table.sections:
-            if section.head:
-                grid.add_row(f"[italic]{section.head}[/italic]")
-            for line, cells in table.rows(section):
-                grid.add_row(escape(line.label), *map(_terminal_cell, cells))
-        # A narrow terminal wraps these lines by itself; a number is never cut short.
-        room = Measurement.get(out, out.options.update(max_width=1000), grid).maximum
-        kept, out.width = out.width, max(room, out.width)
-        out.print(grid)
-        out.width = kept
-        out.print()
-    for note in notes(report, all_tables, "* {}"):
+    shown = [*tables(report), *(details(report) if verbose else ())]
+    for table in shown:
+        print_table(table, out, intervals)
+    for note in notes(report, shown, "* {}."):
         out.print(escape(note))
-    for signature in signature_lines(report, all_tables):
-        out.print(f"[dim]{escape(signature)}[/dim]")
+    if verbose:
+        for signature in signature_lines(report, shown):
+            out.print(f"[dim]{escape(signature)}[/dim]")
+    else:
+        out.print("[dim]-v: differences, ranks, kinds, modalities; how each number is made[/dim]")
+
+
+def print_table(table: Table, out: Any, intervals: bool = True) -> None:
+    """A table between its caption and what its columns are."""
+    from rich.markup import escape
+
+    from mllmu_med.console import make_table, print_whole
+
+    out.print(f"[bold]{escape(table.title)}.[/bold] {escape(table.caption)}")
+    heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
+    grid = make_table("\nrun", *heads)
+    for section in table.sections:
+        if section.head:
+            grid.add_row(f"[italic]{escape(section.head)}[/italic]")
+        for row in table.rows(section, intervals):
+            grid.add_row(escape(row.label), *map(_terminal_cell, row.cells))
+    print_whole(out, grid)
+    words = "; ".join(f"{head}: {says}" for head, says in table.glossary())
+    out.print(f"[dim]{escape(words)}.[/dim]\n")
 
 
 def _terminal_cell(cell: Cell) -> str:
@@ -60,58 +71,42 @@ def _terminal_cell(cell: Cell) -> str:
     return text + (f"\n[dim]{escape(cell.interval)}[/dim]" if cell.interval else "")
 
 
-def to_terminal(report: Report) -> str:
+def to_terminal(report: Report, intervals: bool = True, verbose: bool = True) -> str:
     """The terminal's tables as plain text of up to 160 columns."""
     from rich.console import Console
 
     stream = io.StringIO()
-    print_terminal(report, Console(file=stream, width=160, highlight=False, color_system=None))
+    console = Console(file=stream, width=160, highlight=False, color_system=None)
+    print_terminal(report, console, intervals, verbose)
     return "".join(f"{line.rstrip()}\n" for line in text_lines(stream.getvalue()))
 
 
-def to_markdown(report: Report) -> str:
-    """GitHub's tables; groups are part of each head."""
-    return render("report.md", report)
+def to_markdown(report: Report, intervals: bool = True, further: bool = True) -> str:
+    """GitHub's tables; groups are part of each head. further: also those of `-v`."""
+    return render("report.md", report, intervals, further)
 
 
-def to_latex(report: Report) -> str:
+def to_latex(report: Report, intervals: bool = True) -> str:
     r"""Floats for a two-column paper; needs `\usepackage{booktabs}` and nothing else."""
-    return render("report.tex", report)
+    return render("report.tex", report, intervals)
 
 
-CSV_COLUMNS: Final = (
-    "source", "config", "run", "role", "metric", "split", "part", "value", "low", "high", "n",
-    "signature",
-)  # fmt: skip
-
-
-def to_csv(report: Report) -> str:
-    """One figure a line, fractions in full precision; `source` is ours or the paper's table."""
-    import pandas as pd
-
-    rows = []
-    for source, lines in (("ours", report.lines), ("paper", report.paper)):
-        for line in lines:
-            run = [source, report.config, line.name, line.role]
-            for key, (value, n, low, high) in line.figures.items():
-                signature = report.signatures.get(key.metric, "") if source == "ours" else "printed"
-                figure = (value, low, high, n or None)
-                rows.append((*run, *key, *figure, signature))
-    table = pd.DataFrame(rows, columns=CSV_COLUMNS, dtype=object)
-    return table.to_csv(index=False, lineterminator="\n")
-
-
-FORMATS: Final[dict[str, Callable[[Report], str]]] = {
+FORMATS: Final[dict[str, Callable[[Report, bool], str]]] = {
     "terminal": to_terminal,
     "markdown": to_markdown,
     "latex": to_latex,
-    "csv": to_csv,
+    "csv": lambda report, _: to_csv(report),
     "html": to_html,
 }
 
 
-def write(report: Report, form: str, path: Path) -> None:
-    """A report as a file, all or nothing."""
+def text_of(reports: Sequence[Report], form: str, intervals: bool = True) -> str:
+    """Reports, of one config each, one after another."""
+    return "\n".join(FORMATS[form](report, intervals) for report in reports)
+
+
+def write(reports: Sequence[Report], form: str, path: Path, intervals: bool = True) -> None:
+    """Reports as a file, all or nothing."""
     check_out(path, "the report")
     with lock_file(path.with_name(f".{path.name}.lock"), path):
-        write_atomic(path, FORMATS[form](report))
+        write_atomic(path, text_of(reports, form, intervals))

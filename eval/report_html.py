@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 from eval.dataset_rows import split_config
 from eval.paper_tables import TITLES
 from eval.plots import plots, to_svg
-from eval.report_tables import details
 from eval.report_templates import render
-from eval.results import Line, Report
+from eval.results import ROLES, Line, Report
 
 ALT: Final = {
     "rouge1": "Bars of ROUGE-1 in percent for each run on forget, retain and test; the same "
     "numbers are in the first table.",
-    "tradeoff": "ROUGE-1 on forget across, on retain up: a mark for each run, upper left is good.",
+    "tradeoff": "ROUGE-1 on forget across, on retain up: a mark for each run; the aim is near the "
+    "clean oracle.",
     "leakage": "Bars of leaked private values in percent by kind for each run; the same numbers "
     "are in the table Leakage by kind.",
 }
@@ -29,16 +29,17 @@ class _Plot(NamedTuple):
     text: str
 
 
-def to_html(report: Report) -> str:
+def to_html(report: Report, intervals: bool = True) -> str:
     """The page; whatever a run or a model is called is text, never markup."""
     light, dark = ({n: _url(p) for n, p in plots(report, dark).items()} for dark in (False, True))
     return render(
         "report.html",
         report,
-        more=details(report),
+        intervals,
         title=f"Unlearning report: {TITLES[split_config(report.config)[0]]} ({report.config})",
         plots={name: _Plot(url, dark[name], ALT[name]) for name, url in light.items()},
-        identity=_identity,
+        lines=report.lines("ours", *ROLES[:-1]),
+        identity=lambda line: _identity(report, line),
     )
 
 
@@ -46,10 +47,10 @@ def _url(plot: Any) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(plot)).decode()}"
 
 
-def _identity(line: Line) -> dict[str, str]:
+def _identity(report: Report, line: Line) -> dict[str, str]:
     """All that is known of a run's model; somebody else's predictions name none."""
-    known = {"role": line.role, "folder": line.folder, **_flat(line.model)}
-    if not line.model:
+    known = _flat(report.models.get(line.run, {}))
+    if not known.keys() - {"role", "folder"}:
         known["model"] = "not known: its predictions came without answers.run.json"
     return known
 

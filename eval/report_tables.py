@@ -1,51 +1,52 @@
-"""The tables of a report before they are printed: columns, sections, cells, best values."""
+"""The tables of a report before they are printed: columns, sections, cells, what each figure is.
+
+A table is a choice of figures; which columns are shown depends on which figures there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from eval.dataset_rows import split_config
+from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
-from eval.results import Figure, Key, Line, Report
-from mllmu_med_dataset import PII_KINDS, SPLITS
+from eval.references import ORACLE
+from eval.results import ROLES, Figure, Key, Line, Report
+from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
-BEST: Final = "best of the unlearning methods"
 PAPER: Final = "Xu et al., arXiv 2508.04192"
-#: How a figure is printed. `z`: a value that rounds to 0 has no minus.
-UNITS: Final[dict[str, Callable[[float], str]]] = {
-    "percent": lambda value: f"{value * 100:z.2f}",
-    "fraction": lambda value: f"{value:z.2f}",
-    "signed": lambda value: f"{value:+z.2f}",
-    "three": lambda value: f"{value:z.3f}",
-    "p": lambda value: f"{value:.2g}",
-    "flag": lambda value: "yes" if value else "no",
-}
+#: From this share of forget outputs that are no language a method is marked as broken: our choice.
+BROKEN: Final = 0.2
+DAGGER: Final = "†"
+_HARM: Final = "harm="
+_UNMODELLED: Final = "Without a model"
+WAYS: Final = {"own": "Same question", "any": "Any of five ways"}
 
 
 class Column(NamedTuple):
-    """A column of a table: the figure, its heads, its unit, and which way is better (0: none)."""
+    """A column of a table: the figure, the group of columns, and which way is better."""
 
     key: Key
-    head: str
     group: str = ""
-    unit: str = "percent"
-    better: int = 0
+    head: str = ""
+
+    @property
+    def better(self) -> int:
+        aside = self.key.cut == f"{_HARM}private question"
+        return 0 if aside else METRICS[self.key.metric].direction(self.key.split)
 
     @property
     def title(self) -> str:
         """With an arrow for which way is better."""
-        return f"{self.head} {('', '↑', '↓')[self.better]}".rstrip()
+        head = self.head or METRICS[self.key.metric].head
+        return f"{head} {('', '↑', '↓')[self.better]}".rstrip()
 
     @property
     def full_title(self) -> str:
         return f"{self.group} {self.title}".strip()
-
-    def of_part(self, part: str) -> Key:
-        """The figure's key in a section of some part of the rows."""
-        return self.key._replace(part=part or self.key.part)
 
 
 class Group(NamedTuple):
@@ -57,11 +58,11 @@ class Group(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Rows of a table under a heading; `part` narrows the columns' keys (`modality=CT`)."""
+    """Rows of a table under a heading; `cut` narrows the columns' keys (`modality=CT`)."""
 
     lines: Sequence[Line]
     head: str = ""
-    part: str = ""
+    cut: str = ""
 
 
 class Cell(NamedTuple):
@@ -70,19 +71,38 @@ class Cell(NamedTuple):
     best: bool = False
 
 
+class Row(NamedTuple):
+    label: str
+    cells: list[Cell]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table before it is printed in some format."""
 
     label: str
+    title: str
     caption: str
     columns: list[Column]
     sections: list[Section]
+    #: How runs are called here; default: by their labels.
+    labels: dict[str, str] = field(default_factory=dict)
 
-    def rows(self, section: Section) -> Iterator[tuple[Line, tuple[Cell, ...]]]:
-        """Each line with its cells; of the methods, all that print as the best are marked."""
-        columns = [_cells(column, section) for column in self.columns]
-        return zip(section.lines, zip(*columns, strict=True), strict=True)
+    def rows(self, section: Section, intervals: bool = True) -> Iterator[Row]:
+        """How many items each figure is of, then each run's cells."""
+        keys = [self.key(column, section) for column in self.columns]
+        counts = [_counted(section.lines, key) for key in keys]
+        if any(counts):
+            yield Row("n", [Cell(f"{n:,}" if n else "") for n in counts])
+        for line in section.lines:
+            cells = [
+                _cell(line.figures.get(key), n, intervals)
+                for key, n in zip(keys, counts, strict=True)
+            ]
+            yield Row(self.labels.get(line.run, line.label), cells)
+
+    def key(self, column: Column, section: Section) -> Key:
+        return column.key._replace(cut=section.cut or column.key.cut)
 
     def groups(self) -> list[Group]:
         groups: list[Group] = []
@@ -93,208 +113,236 @@ class Table:
                 groups.append(Group(column.group, i, 1))
         return groups
 
+    def glossary(self) -> list[tuple[str, str]]:
+        """Each head with what it is."""
+        metrics = dict.fromkeys(column.key.metric for column in self.columns)
+        return [(METRICS[metric].head, METRICS[metric].says) for metric in metrics]
 
-def _cells(column: Column, section: Section) -> list[Cell]:
-    """A column's cells in a section, one a line."""
-    figures = [line.figures.get(column.of_part(section.part)) for line in section.lines]
-    texts = [UNITS[column.unit](figure.value) if figure else DASH for figure in figures]
-    cells = list(zip(section.lines, figures, texts, strict=True))
-    rivals = [
-        (figure.value * column.better, text)
-        for line, figure, text in cells
-        if figure and line.role == "method"
-    ]
-    differ = column.better and len({text for _, text in rivals}) > 1
-    best = max(rivals)[1] if differ else ""
-    return [
-        Cell(text, _interval(figure, column), line.role == "method" and text == best)
-        for line, figure, text in cells
-    ]
+    @property
+    def has_best(self) -> bool:
+        return any(
+            cell.best
+            for section in self.sections
+            for row in self.rows(section)
+            for cell in row.cells
+        )
 
 
-def _interval(figure: Figure | None, column: Column) -> str:
-    if not figure or figure.low is None or figure.high is None:
-        return ""
-    return f"[{UNITS[column.unit](figure.low)}, {UNITS[column.unit](figure.high)}]"
+def _counted(lines: Sequence[Line], key: Key) -> int:
+    return max((line.figures[key].n for line in lines if key in line.figures), default=0)
 
 
-def _seen(columns: Sequence[Column], sections: Sequence[Section]) -> list[Column]:
+def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
+    """A dash where there is no such figure, or one of other items than the other runs'."""
+    if not figure or figure.n != n:
+        return Cell(DASH)
+    show = UNITS[METRICS[figure.metric].unit]
+    spread = f"±{show(figure.sd).lstrip('+')}" if figure.sd is not None else ""
+    text, limits = f"{show(figure.value)}{spread}", ""
+    if intervals and figure.low is not None and figure.high is not None:
+        limits = f"[{show(figure.low)}, {show(figure.high)}]"
+    if figure.versus and figure.low is not None and figure.high is not None:
+        sign = "+" if figure.value > 0 and not text.startswith("+") else ""
+        return Cell(f"{sign}{text}", limits, figure.low > 0 or figure.high < 0)
+    return Cell(text, limits, bool(figure.mark))
+
+
+def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
-    rows = [(section.part, line.figures) for section in sections for line in section.lines]
     return [
         column
         for column in columns
-        if any(column.of_part(part) in figures for part, figures in rows)
+        if any(
+            column.key._replace(cut=section.cut or column.key.cut) in line.figures
+            for section in sections
+            for line in section.lines
+        )
+    ]
+
+
+def by_split(*metrics: str) -> list[Column]:
+    return [
+        Column(Key(metric, split), split.capitalize()) for split in SPLITS for metric in metrics
     ]
 
 
 def tables(report: Report) -> list[Table]:
     """What every format prints: the paper's table, what UES hides, leakage and likelihoods."""
+    models, answered = report.lines("ours", *ROLES[:-1]), report.lines("ours", "reference")
     name = split_config(report.config)[0]
-    number = PAPER_TABLE[name][-1]
-    ours = Section(report.lines)
-    sections = [ours]
-    below = ""
-    if report.paper:
-        sections = [Section(report.lines, "Ours"), Section(report.paper, f"Paper, Table {number}")]
-        below = f" Below ours: the paper's Table {number} as printed."
-    counts = "; ".join(_count(report.lines[0], split) for split in SPLITS)
-    shown = [
-        Table(
-            "scores",
-            f"{TITLES[name]} ({report.config}), in the layout of the paper's Table {number} "
-            f"({PAPER}). Percent; UES is a sum of fractions. Answers: {counts}.{below}",
-            score_columns(sections)
-            + _seen([Column(Key("ues"), "UES", "", "fraction", 1)], sections),
-            sections,
-        )
+    layout = f"in the layout of the paper's Table {PAPER_TABLE[name][-1]} ({PAPER})"
+    caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions. "
+    caption += _ROLES
+    ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
+    scores = ours
+    if printed := report.lines("paper"):
+        scores = [*ours, Section(printed, f"Paper, Table {PAPER_TABLE[name][-1]}, as printed")]
+    labels = {line.run: f"{line.label} {DAGGER}" for line in models if is_broken(line)}
+
+    def table(label: str, title: str, text: str, columns: list[Column], *at: Section) -> Table:
+        sections = list(at) or [Section(models)]
+        chosen = seen(columns, sections)
+        if any(column.key.metric in ("ues", "gain") for column in chosen):
+            text = f"{text} {ues_in_words(report)}"
+        heads = sections if label in ("scores", "parts") else sections[:1]
+        kept = [s for s in heads if any(c.key in row.figures for row in s.lines for c in chosen)]
+        return Table(label, title, text, chosen, kept, labels)
+
+    made = [
+        table("scores", "Scores", caption, [*score_columns(ours), Column(Key("ues"))], *scores),
+        table("parts", "The forget set in parts", _parts_caption(name), _parts(report), *ours),
+        table("hidden", "What UES hides", "Effect, and answers of other kinds.", _HIDDEN),
+        table("leakage", "Leakage", _LEAKAGE_SAYS, _leakage(models)),
+        table("likelihood", "Likelihoods", _LIKELIHOOD_SAYS, _LIKELIHOOD),
     ]
-    for label, caption, columns in (
-        (
-            "hidden",
-            "What UES hides. Gain over changing nothing (a sum of fractions); whether forget falls "
-            "below base; percent of outputs that are no language, that refuse, and "
-            "of closed answers in which yes or no is read; distance to the retrained model (sum of "
-            "three ROUGE-1 differences).",
-            HIDDEN,
-        ),
-        (
-            "leakage",
-            "Leakage and likelihoods on the forget set. Percent of rows and of private values in "
-            "their answers that come out (normalised match), asked the row's own question and in "
-            f"any way{_asked(report)}; chance: of other patients' values found in these answers, "
-            "only what lies above it tells; question's: of values in the question only; others': "
-            "of rows whose answer holds another patient's value. Then fractions: probability of "
-            "the reference answers, truth ratio, p-value of forget quality (1: like retrain), AUC "
-            "of membership attacks.",
-            LEAKAGE,
-        ),
-    ):
-        seen = _seen(columns, [ours])
-        if seen:
-            shown.append(Table(label, caption, seen, [ours]))
-    return shown
+    return [each for each in made if each.columns]
+
+
+def ues_table(report: Report) -> Table:
+    """UES with its terms, its gain and what is subtracted in it."""
+    terms = [Column(Key("rouge1", split), "ROUGE", split) for split in ("retain", "test", "forget")]
+    costs = [Column(Key(f"{split}_penalty"), "Penalties") for split in ("retain", "test", "forget")]
+    sections = [
+        Section(report.lines("ours", *ROLES[1:-1])),
+        Section(report.lines("ours", "reference"), _UNMODELLED),
+    ]
+    columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
+    return Table("ues", "Terms of UES", ues_in_words(report), seen(columns, sections), sections)
+
+
+def is_broken(line: Line) -> bool:
+    return line.role == "method" and (line.value(Key("degenerate", "forget")) or 0) > BROKEN
+
+
+def ues_in_words(report: Report) -> str:
+    """What UES is, and what it gives to who changes nothing and to who corrects all."""
+    sentences = [f"UES: {UES}."]
+    for line in report.lines("ours", "finetune", "reference"):
+        value = line.value(Key("ues"))
+        if value is not None and line.role == "finetune":
+            sentences.append(f"Changing nothing scores {value:.2f}.")
+        elif value is not None and line.run == ORACLE:
+            sentences.append(f"A perfect correction scores {value:.2f}.")
+    return " ".join(sentences)
 
 
 def score_columns(sections: Sequence[Section]) -> list[Column]:
     """Forget, retain, test with ACC (where any answer is closed), ROUGE and BLEU."""
-    columns = _by_split(("accuracy", "ACC"), ("rouge1", "ROUGE"), ("bleu", "BLEU"))
-    seen = _seen(columns, sections)
-    closed = any(column.key.metric == "accuracy" for column in seen)
-    return [column for column in columns if closed or column.key.metric != "accuracy"]
+    return seen(by_split("accuracy", "rouge1", "bleu"), sections)
 
 
-def _by_split(*metrics: tuple[str, str]) -> list[Column]:
-    """Metrics with their heads on each set: low is good on forget, high on the others."""
-    return [
-        Column(Key(metric, split), head, split.capitalize(), better=-1 if split == "forget" else 1)
-        for split in SPLITS
-        for metric, head in metrics
-    ]
-
-
-def _count(line: Line, split: str) -> str:
-    opened = line.figures[Key("rouge1", split)].n
-    closed = line.figures.get(Key("accuracy", split))
-    if not closed:
-        return f"{split} {opened:,}"
-    return f"{split} {opened:,} open (ROUGE, BLEU), {closed.n:,} closed (ACC)"
-
-
-def _asked(report: Report) -> str:
-    """How many rows and values are behind the two shares: an own question shows some itself."""
-    counts = []
-    for way in ("own", "any"):
-        keys = [Key(f"leaked_{what}", "forget", f"way={way}") for what in ("rows", "values")]
-        line = next((line for line in report.lines if keys[1] in line.figures), None)
-        if line:
-            rows, values = (line.figures[key].n for key in keys)
-            counts.append(f"{way} {rows:,} rows, {values:,} values")
-    return f" ({'; '.join(counts)})" if counts else ""
-
-
-HIDDEN: Final = [
-    Column(Key("gain"), "gain", "UES", "signed", 1),
-    Column(Key("below_base", "forget"), "< base", "Forget", "flag"),
-    Column(Key("degenerate", "forget"), "degenerate", "Forget", better=-1),
-    *(
-        Column(Key(metric, split), split, group, better=0 if split == "forget" else better)
-        for metric, group, better in (("refusals", "Refusals", -1), ("parse_rate", "Parsed", 1))
-        for split in SPLITS
-    ),
-    Column(Key("distance_to_retrain"), "distance", "Retrain", "fraction", -1),
-]
-LEAKAGE: Final = [
-    *(
-        Column(
-            Key(f"leaked_{what}", "forget", f"way={way}"),
-            what,
-            f"Leaked, {way}",
-            better=0 if what == "chance" else -1,
-        )
-        for way in ("own", "any")
-        for what in ("rows", "values", "chance")
-    ),
-    Column(Key("leaked_question", "forget", "way=any"), "question's", "Leaked, any", better=-1),
-    Column(Key("leaked_others", "forget", "way=any"), "others'", "Leaked, any", better=-1),
-    *(Column(Key("probability", split), split, "Probability", "three") for split in SPLITS),
-    Column(Key("truth_ratio", "forget"), "ratio", "Truth", "three"),
-    Column(Key("forget_quality", "forget"), "quality", "Forget", "p", 1),
-    Column(Key("auc_loss"), "loss", "MIA AUC", "three"),
-    Column(Key("auc_min_k"), "min-k", "MIA AUC", "three"),
-]
-
-
-def details(report: Report) -> list[tuple[str, Table]]:
-    """Tables for who wants to know more: leakage by kind, scores by modality and question kind."""
-    more = []
-    columns = [
-        Column(Key("leaked_values", "forget", f"way={way},kind={kind}"), kind, title, better=-1)
-        for way, title in (("own", "Own question"), ("any", "Any way"))
-        for kind in PII_KINDS
-    ]
-    ours = [Section(report.lines)]
-    others = _by_split(("rouge_l", "ROUGE-L"), ("corpus_bleu", "corpus BLEU"))
-    caption = "Percent, of open questions."
-    more.append(("ROUGE-L and corpus BLEU", Table("others", caption, others, ours)))
-    if seen := _seen(columns, ours):
-        caption = "Percent of the private values of each kind that come out (normalised match)."
-        more.append(("Leakage by kind", Table("kinds", caption, seen, ours)))
-    for cut, title in (("modality", "By modality"), ("content_type", "By kind of question")):
-        parts = sorted({k.part for k in report.lines[0].figures if k.part.startswith(f"{cut}=")})
-        sections = [Section(report.lines, _part_head(report.lines[0], p), p) for p in parts]
-        if sections:
-            caption = "Percent. A dash: no question of this kind."
-            more.append((title, Table(cut, caption, score_columns(sections), sections)))
-    return more
-
-
-def _part_head(line: Line, part: str) -> str:
-    counted = (
-        f"{s} {line.figures[Key('refusals', s, part)].n:,}"
-        for s in SPLITS
-        if Key("refusals", s, part) in line.figures
+def _parts_caption(name: str) -> str:
+    if name != "privacy":
+        return "Percent. The forget rows by what is wrong with their answer."
+    return (
+        "Percent. Only rows with a private answer hold something to forget in what is trained on; "
+        "the answers of the others (private question) are true, and destroying them is no success: "
+        "so they have no arrow, nor has ACC on forget, whose yes or no is true in all rows."
     )
-    return f"{part.partition('=')[2]} ({', '.join(counted)})"
+
+
+def _parts(report: Report) -> list[Column]:
+    cuts = {k.cut for line in report.lines() for k in line.figures if k.cut.startswith(_HARM)}
+    metrics = ("rouge1", "clean_rouge1", "accuracy", "clean_accuracy")
+    heads = {cut: cut.removeprefix(_HARM).replace("_", " ").capitalize() for cut in sorted(cuts)}
+    return [
+        Column(Key(metric, "forget", cut), head)
+        for cut, head in {**({"": "All"} if len(heads) != 1 else {}), **heads}.items()
+        for metric in (metrics[1::2] if not cut else metrics)
+    ]
+
+
+_ROLES: Final = (
+    "Base: before fine-tuning; Finetune: on forget and retain; Retrain: without the forget set "
+    "(reference)."
+)
+_HIDDEN: Final = [
+    Column(Key("gain")),
+    Column(Key("effect")),
+    Column(Key("below_base", "forget")),
+    Column(Key("distance_to_retrain")),
+    *(Column(Key("degenerate", split), "No language", split) for split in SPLITS),
+    *(Column(Key("refusals", split), "Refusals", split) for split in SPLITS),
+    *(Column(Key("parse_rate", split), "Yes/no readable", split) for split in SPLITS),
+]
+_LEAKAGE_SAYS: Final = (
+    "Percent that comes out of the forget rows (normalised match), asked the row's own question "
+    "and in any of the ways asked. Chance is the level at which nothing has leaked."
+)
+_LIKELIHOOD: Final = [
+    *(Column(Key("probability", split), "p(answer)", split) for split in SPLITS),
+    Column(Key("truth_ratio", "forget")),
+    Column(Key("ks_distance", "forget"), "Forget quality"),
+    Column(Key("forget_quality", "forget"), "Forget quality", "p"),
+    *(Column(Key(f"auc_{score}"), "AUC", score.replace("_", "-")) for score in ("loss", "min_k")),
+    *(
+        Column(Key(f"privleak_{score}"), "PrivLeak", score.replace("_", "-"))
+        for score in ("loss", "min_k")
+    ),
+]
+_LIKELIHOOD_SAYS: Final = (
+    "Fractions. What a model holds likely, whatever it says: what is only hidden shows here. The "
+    "aim is Retrain's figure, not 0 or .5."
+)
+
+
+def widest_way(lines: Sequence[Line]) -> str:
+    """What most runs have as `any` way of asking; the others' shares are not comparable."""
+    ways = [k.way for line in lines for k in line.figures if k.metric == "leaked_rows"]
+    joint = sorted(
+        {way for way in ways if way.startswith("any")}, key=lambda w: (-ways.count(w), w)
+    )
+    return joint[0] if joint else "any"
+
+
+def _leakage(lines: Sequence[Line]) -> list[Column]:
+    shares = ("rows", "values", "chance")
+    widest = widest_way(lines)
+    return [
+        *(Column(Key(f"leaked_{s}", "forget", "", "own"), WAYS["own"]) for s in shares),
+        *(
+            Column(Key(f"leaked_{s}", "forget", "", widest), WAYS.get(widest, widest.capitalize()))
+            for s in (*shares, "persons", "question", "others")
+        ),
+    ]
 
 
 def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     """Each signature once, with the metrics of these tables that have it."""
-    columns_shown = {column.key.metric for table in shown for column in table.columns}
+    columns = {column.key.metric for table in shown for column in table.columns}
     metrics: dict[str, list[str]] = {}
-    for metric, signature in report.signatures.items():
-        if metric in columns_shown:
-            metrics.setdefault(signature, []).append(metric)
-    return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items()]
+    for line in report.lines("ours", *ROLES[:-1]):
+        for figure in line.figures.values():
+            names = metrics.setdefault(figure.signature, [])
+            if figure.metric in columns and figure.signature and figure.metric not in names:
+                names.append(figure.metric)
+    return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items() if names]
 
 
 def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
-    best = any(
-        cell.best
-        for table in shown
-        for section in table.sections
-        for _, cells in table.rows(section)
-        for cell in cells
-    )
-    return [*([marked.format(BEST)] if best else []), *report.notes]
+    lines = report.lines("ours", *ROLES[:-1])
+    apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
+    floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
+    said = [marked.format(_BEST)] if any(table.has_best for table in shown) else []
+    if any(map(is_broken, lines)):
+        said.append(
+            f"{DAGGER} More than {BROKEN:.0%} of its forget outputs are no language: low figures "
+            "on forget, ROUGE and leakage, come from that."
+        )
+    if floor:
+        names = ", ".join(line.label for line in floor)
+        said.append(
+            f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
+        )
+    return [*said, *report.notes, _INTERVALS]
+
+
+_BEST: Final = (
+    "the best of the unlearning methods and all that cannot be told apart from it (the 95 % "
+    "interval of the paired difference holds 0); none where that is every method"
+)
+_INTERVALS: Final = (
+    "In brackets: 95 % interval, a paired bootstrap over images; of a share Wilson's, clustered by "
+    "image, of leakage by patient."
+)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eval.report_tables import DASH, Table, notes, signature_lines, tables
+from eval.detail_tables import details
+from eval.report_tables import DASH, notes, signature_lines, tables
 from eval.results import Report
 from mllmu_med.markdown import code, plain
 
+#: What a figure shows and what it does not.
+CLAIMS: Final = "docs/claims.md"
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -18,6 +20,8 @@ _LATEX: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "†": r"\textdagger{}",
+    "±": r"$\pm$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -31,13 +35,11 @@ _TEX_MARKS: Final[dict[str, Any]] = {
 
 
 def render(
-    template: str, report: Report, more: Sequence[tuple[str, Table]] = (), **values: Any
+    template: str, report: Report, intervals: bool = True, further: bool = True, **values: Any
 ) -> str:
     """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
 
-    Args:
-        more: further tables with their heads, which the template gets as `details`.
-        values: what else it reads.
+    further: also the tables for who wants to know more. values: what else the template reads.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -51,13 +53,15 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = tables(report)
+    shown, more = tables(report), details(report) if further else []
     return environment.get_template(template).render(
         report=report,
         tables=shown,
         details=more,
-        notes=notes(report, shown, "Bold: {}."),
-        signatures=signature_lines(report, [*shown, *(table for _, table in more)]),
+        intervals=intervals,
+        notes=notes(report, [*shown, *more], "Bold: {}."),
+        signatures=signature_lines(report, [*shown, *more]),
+        claims=CLAIMS,
         dash=DASH,
         **values,
     )

@@ -22,3 +22,13 @@ def make_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column.removeprefix("#"), justify="right" if column[0] == "#" else "left")
     return table
+
+
+def print_whole(out: Console, table: Table) -> None:
+    """A table as wide as it is: a narrow terminal wraps its lines, but never cuts a number."""
+    from rich.measure import Measurement
+
+    room = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+    kept, out.width = out.width, max(room, out.width)
+    out.print(table)
+    out.width = kept

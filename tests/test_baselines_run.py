@@ -24,6 +24,7 @@ from baselines.measure import Data, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
+from eval import load_results
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -90,7 +91,7 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
     for part in PARTS:
         folder = loop / part
         names = {path.name for path in folder.iterdir()}
-        assert names >= {"answers.jsonl", "scores.json", "leak.json", "likelihood.json"}
+        assert names >= {"answers.jsonl", "scores.json", "leak.json", "likelihood.jsonl"}
         done = json.loads((folder / "done.json").read_text())
         assert done["identity"]["data"] == data.hash
         if part == "base":
@@ -106,8 +107,9 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
         assert (folder / "adapter" / "README.md").is_file()
     page = (loop / "report.html").read_text()
     assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another image"))
-    quality = json.loads((loop / "ga" / "likelihood.json").read_text())["forget_quality"]
-    assert 0 <= quality["value"] <= 1
+    frame = load_results(loop)
+    quality = frame[(frame.run == "ga") & (frame.metric == "forget_quality")]
+    assert quality.value.between(0, 1).tolist() == [True]
     swapped = json.loads((loop / "finetune" / "done.json").read_text())["swapped"]
     assert swapped["n"] > 10
 

@@ -28,7 +28,7 @@ from builder.dataset_folder.card.render import render_card
 from builder.dataset_folder.manifest import Manifest, _source, read_manifest
 from builder.dataset_folder.read import Facts, read_facts
 from builder.dataset_folder.write_card import write_card
-from eval.read_report import read_results
+from eval.results import COLUMNS, Figure, Report, read_results, to_csv
 from mllmu_med.files import file_digest
 from mllmu_med_dataset import FEATURES, SPLITS, UserError
 
@@ -444,11 +444,19 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
             entry |= {"bytes": size, "sha256": file_digest(folder / path)}
     report = tmp_path / "report.csv"
     report.write_text(
-        "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
-        + "".join(
-            f"ours,privacy,{run},{role},rouge1,{split},,{value},,,{n},rouge-score\n"
-            for run, role, value in (("base", "base", 0.1234), ("ga", "method", 0.5))
-            for split, n in (("forget", 6), ("retain", 40), ("test", 10))
+        to_csv(
+            Report(
+                "privacy",
+                [
+                    Figure(
+                        **{**ROUGE, "config": "privacy", "run": run, "role": role, "value": value},
+                        split=split,
+                        n=n,
+                    )
+                    for run, role, value in (("base", "base", 0.1234), ("ga", "method", 0.5))
+                    for split, n in (("forget", 6), ("retain", 40), ("test", 10))
+                ],
+            )
         ),
         "utf-8",
     )
@@ -476,6 +484,10 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
     assert "## Access" not in card_of(corpora / "mllmu-med")
 
 
+ROUGE: dict[str, Any] = {"config": "privacy_r45", "run": "a", "role": "base", "metric": "rouge1"}
+ROUGE |= {"value": 0.5, "signature": "rouge-score"}
+
+
 def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text("a,b\n1,2\n", "utf-8")
@@ -483,15 +495,17 @@ def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> Non
         read_results(path)
     with pytest.raises(UserError, match="cannot be read"):
         read_results(tmp_path / "missing.csv")
-    head = "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
-    path.write_text(head, "utf-8")
+    path.write_text(",".join(COLUMNS) + "\n", "utf-8")
     with pytest.raises(UserError, match="holds no figures"):
         read_results(path)
-    one = "ours,privacy_r45,a,base,rouge1,{},,0.5,,,1,x\n"
-    path.write_text(head + one.format("test"), "utf-8")
+    figures = [Figure(**ROUGE, split=split) for split in reversed(SPLITS)]
+    path.write_text(to_csv(Report("", figures[:1])), "utf-8")
     with pytest.raises(UserError, match="no rouge1 of a on forget: lines are missing"):
         read_results(path)
-    path.write_text(head + "".join(map(one.format, SPLITS)), "utf-8")
+    path.write_text(to_csv(Report("", figures)).replace("0.5", "half", 1), "utf-8")
+    with pytest.raises(UserError, match="row 2: value: Input should be a valid number"):
+        read_results(path)
+    path.write_text(to_csv(Report("", figures)), "utf-8")
     with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
         render_card(facts, results=read_results(path))
 

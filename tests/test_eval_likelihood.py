@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from eval.bootstrap import Draws, Items
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.likelihood import (
     alternatives,
@@ -16,9 +17,9 @@ from eval.likelihood import (
     forget_quality,
     kept,
     measure,
+    measured,
     min_k,
     probability,
-    summarise,
     truth_ratio,
     write_rows,
 )
@@ -59,10 +60,24 @@ def test_min_k_takes_one_token_at_least() -> None:
 
 
 def test_auc_and_ks_on_known_samples() -> None:
-    assert auc([3, 4], [1, 2]) == 1
-    assert auc([1, 2], [3, 4]) == 0
-    assert auc([1, 1], [1, 1]) == 0.5
-    assert auc([1, 3], [2]) == 0.5
+    def items(values: list[float]) -> Items:
+        return Items.of({i: (f"{i}", value) for i, value in enumerate(values)})
+
+    draws = Draws({f"{i}": f"{i}" for i in range(5)}, resamples=5)
+    for members, others, area in (
+        ([3, 4], [1, 2], 1),
+        ([1, 2], [3, 4], 0),
+        ([1, 1], [1, 1], 0.5),
+        ([1, 3], [2], 0.5),
+    ):
+        assert draws.auc(items(members), items(others))[0] == auc(members, others) == area
+    draws = Draws(dict.fromkeys(map(str, range(5)), ""), resamples=50)
+    low, high = items([1, 2, 3, 4, 5]), items([6, 7, 8, 9, 10])
+    assert set(draws.ks(low, high)) == {1}
+    assert set(draws.ks(low, low)) == {0}
+    drawn = draws.ks(low, items([1, 2, 3, 4, 10]))  # the fifth is drawn k times in 5
+    assert drawn[0] == pytest.approx(0.2)
+    assert drawn == pytest.approx(draws.of_items(low)[:, 4] / 5)
     same = [0.1 * i for i in range(20)]
     assert forget_quality(same, same) == 1
     # Two samples of 5 that do not overlap: p = 2 / C(10, 5), by counting orders.
@@ -71,23 +86,13 @@ def test_auc_and_ks_on_known_samples() -> None:
         forget_quality([], same)
 
 
-def test_a_summary() -> None:
-    rows = [
-        row("forget", logs(0.9), logs(0.3), name="f1"),
-        row("forget", logs(0.4), logs(0.8), name="f2"),
-        row("test", logs(0.1), name="t1"),
-        row("test", logs(0.5), name="t2"),
-    ]
-    found = summarise("x", rows, rows)
-    assert found["probability"]["forget"] == {"value": pytest.approx(0.65), "n": 2}
-    assert found["truth_ratio"] == {"value": pytest.approx((1 / 3 + 1 / 2) / 2), "n": 2}
-    assert found["attacks"]["loss"]["value"] == 0.75
-    assert found["forget_quality"] == {"value": 1, "n": 2}
-    with pytest.raises(UserError, match="are not those of the retrained model"):
-        summarise("x", rows, rows[:-1])
-    other = [{**rows[0], "asked": "another text"}, *rows[1:]]
-    with pytest.raises(UserError, match="are not those of the retrained model"):
-        summarise("x", rows, other)
+def test_what_a_row_measures() -> None:
+    found = measured(row("forget", logs(0.4), logs(0.8)))
+    assert found["probability"] == pytest.approx(0.4)
+    assert found["ratio"] == pytest.approx(2)
+    assert found["truth_ratio"] == pytest.approx(1 / 2)
+    assert "truth_ratio" not in measured(row("test", logs(0.1, 0.9)))
+    assert measured(row("test", logs(0.1, 0.9)))["min_k"] == pytest.approx(math.log(0.1))
 
 
 class Weigher(Model):

@@ -5,26 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from corpora import SHARED, command
 from PIL import Image
 
-from eval import paper_tables
-from eval.collect_results import collect
-from eval.plots import name, plots, to_svg, write_plots
-from eval.report import FORMATS, to_csv, to_latex, to_markdown, to_terminal, write
+from eval import load_results, paper_tables
+from eval.attacks import WAYS
+from eval.collect_results import collect, collect_all
+from eval.detail_tables import details
+from eval.intervals import share_interval
+from eval.metric_names import OF_CUTS
+from eval.plots import models, name, plots, to_svg, write_plots
+from eval.read_run import read_run
+from eval.report import FORMATS, text_of, to_csv, to_latex, to_markdown, to_terminal, write
 from eval.report_html import to_html
-from eval.report_tables import tables
-from eval.results import Figure, Key, Report
+from eval.report_tables import Cell, Row, Table, notes, tables
+from eval.results import Figure, Key, Report, read_results
+from eval.run_folder import write_measured
 from eval.score import summarise, write_scores
-from eval.ues import compare, read_run
+from eval.ues import ues
 from mllmu_med_dataset import SPLITS, UsageError, UserError
 
 NASTY = "<script>alert('$x_1$')</script> & 50% [bold]|#{"
@@ -40,6 +47,9 @@ def run(
         for i in range(60):
             row: dict[str, Any] = {
                 "id": f"{split}/{i}",
+                "image": f"{split}/{i // more.get('of_image', 1)}",
+                "harm": ("private answer" if i < 40 else "private question") * (split == "forget"),
+                "clean": "lung" if split == "forget" else "",
                 "split": split,
                 "modality": ("CT", "MRI")[i % 2],
                 "content_type": "Organ" if i % 3 else "",
@@ -55,7 +65,9 @@ def run(
             if i < 40:
                 score = min(1.0, mean * (0.5 if i % 2 else 1.5))
                 row |= {"rouge1": score, "rouge_l": score, "bleu": score / 4}
+                row |= {"clean_rouge1": 1 - score} if split == "forget" else {}
             else:
+                row |= {"reference": "yes", "clean": "yes" * (split == "forget")}
                 row |= {"read": "yes", "correct": i < 40 + 20 * mean}
             if config == "privacy" or i < 40:
                 rows.append(row)
@@ -70,31 +82,34 @@ def run(
     return folder
 
 
-def leak(folder: Path, share: float, ways: Iterable[str] = ("own", "direct")) -> None:
-    """A leak.json in which half as much leaks exactly, and more in fuzzy form."""
+def leak(folder: Path, share: float, ways: Iterable[str] = WAYS) -> None:
+    """Of 20 values this share comes out in each way, half of it exactly."""
+    rows = []
+    for way, i in product(ways, range(20)):
+        level = "exact" if i < 10 * share else "normalised" if i < 20 * share else "fuzzy"
+        value = {"kind": KINDS[i % 5], "value": f"v{i}", "in": "answer", "level": level}
+        asked = {**value, "value": f"q{i}", "in": "question", "level": "exact"}
+        chance = [{**value, "level": "exact" if i == d == 0 else "", "draw": d} for d in range(5)]
+        row = {"id": f"forget/{i}", "way": way, "profile_id": f"p{i}", "values": [value, asked]}
+        for each in row["values"]:
+            each["draw"] = 0
+        rows.append({**row, "answers": ["x"], "chance": chance, "others": []})
+    summary = {"name": folder.name, "config": "privacy", "signature": "leak|v1"}
+    write_measured(folder, ("leak.json", "leak.rows.jsonl"), summary, rows)
 
-    def measure(n: int) -> dict[str, Any]:
-        shares = {"exact": share / 2, "normalised": share, "fuzzy": min(1, share * 1.5)}
-        return {**shares, "interval": {"normalised": [0, 1]}, "n": n, "chance": {"n": 0}}
 
-    def way(times: int) -> dict[str, Any]:
-        some = {what: measure(10 * times) for what in ("rows", "values", "persons", "others")}
-        some["values"]["chance"] = {**measure(50 * times), "normalised": 0.02}
-        return {**some, "by_kind": {kind: measure(i) for i, kind in enumerate(KINDS[:times])}}
-
-    def all_ways() -> dict[str, Any]:
-        return {"ways": {name: way(3) for name in ways}, "any_way": way(4)}
-
-    found = {
-        "name": folder.name,
-        "config": "privacy",
-        "model": {},
-        "signature": "leak|v1",
-        **all_ways(),
-        "question_only": all_ways(),
-        "by_person": {},
-    }
-    (folder / "leak.json").write_text(json.dumps(found))
+def weigh(folder: Path, forget: float, n: int = 60) -> None:
+    """Likelihoods: of forget rows this one, of their alternatives .25; .5 of all others."""
+    rows = [
+        {
+            "id": f"{split}/{i}",
+            "split": split,
+            "logprobs": [math.log(forget if split == "forget" else 0.5)],
+            "alternatives": [[math.log(0.25)]] if split == "forget" and i < 9 else [],
+        }
+        for split, i in product(SPLITS, range(n))
+    ]
+    write_measured(folder, ("likelihood.run.json", "likelihood.jsonl"), {}, rows)
 
 
 @pytest.fixture
@@ -110,131 +125,216 @@ def runs(tmp_path: Path) -> list[Path]:
     ]
     leak(tmp_path / "idk", 0.1)
     leak(tmp_path / "kl_min", 0.8)
-    (tmp_path / "idk" / "likelihood.json").write_text(
-        json.dumps(
-            {
-                "name": "idk",
-                "signature": "tokens|v1",
-                "probability": {"forget": {"value": 0.25, "n": 60}},
-                "truth_ratio": {"value": 0.5, "n": 9},
-                "attacks": {"loss": {"value": 0.625, "n": 120}, "min_k": {"value": 0.5, "n": 120}},
-                "forget_quality": {"value": 1.5e-7, "n": 9},
-            }
-        )
-    )
+    weigh(tmp_path / "idk", 0.125)
+    weigh(tmp_path / "retrain", 0.25)
     return made
 
 
+def figures_of(report: Report, name: str) -> dict[Key, Figure]:
+    return next(line.figures for line in report.lines() if line.run == name)
+
+
 def test_the_order_and_names_of_the_paper(runs: list[Path]) -> None:
-    report = collect(runs)
-    labels = [line.label for line in report.lines]
-    assert labels == ["Base", "Finetune", "IDK", NASTY, "KL-Min", "Retrain"]
-    assert [line.role for line in report.lines][2:5] == ["method"] * 3
-    other = collect(runs[1:5], base=runs[0], finetuned=runs[3])
-    assert [line.label for line in other.lines] == [
-        "Retrain (base)",
-        f"{NASTY} (finetune)",
-        "IDK",
-        "Finetune",
-        "KL-Min",
+    labels = [line.label for line in collect(runs).lines()]
+    answered = ["Clean oracle", "Language prior", "Perfect"]
+    assert labels == ["Base", "Finetune", "IDK", NASTY, "KL-Min", "Retrain", *answered]
+    other = collect(runs[1:5], base=runs[0], finetuned=runs[3]).lines()[:5]
+    assert [(line.label, line.role) for line in other] == [
+        ("Retrain (base)", "base"),
+        (f"{NASTY} (finetune)", "finetune"),
+        ("IDK", "method"),
+        ("Finetune", "method"),
+        ("KL-Min", "method"),
     ]
-    assert [line.role for line in other.lines] == ["base", "finetune", "method", "method", "method"]
 
 
 def test_every_figure_is_the_files(runs: list[Path]) -> None:
     report = collect(runs)
-    by_name = {line.name: line for line in report.lines}
     for folder in runs:
         scores = json.loads((folder / "scores.json").read_text())
-        line = by_name[scores["name"]]
-        for split, found in scores["splits"].items():
-            for metric in ("rouge1", "bleu", "accuracy", "corpus_bleu", "parse_rate", "refusals"):
-                assert line.figures[Key(metric, split)] == Figure(**found[metric])
-                part = found["by_modality"]["MRI"][metric]
-                assert line.figures[Key(metric, split, "modality=MRI")] == Figure(**part)
-    idk = by_name["idk"].figures
-    (wanted,) = compare(
-        [read_run(runs[1])], read_run(runs[2]), read_run(runs[5]), read_run(runs[0])
-    )["runs"]
-    assert idk[Key("ues")] == Figure(wanted["ues"])
-    assert idk[Key("gain")] == Figure(wanted["gain"])
-    assert idk[Key("distance_to_retrain")] == Figure(wanted["distance_to_retrain"])
-    assert idk[Key("below_base", "forget")].value == 1
-    assert idk[Key("leaked_rows", "forget", "way=any")] == Figure(0.1, 40)
-    assert idk[Key("leaked_chance", "forget", "way=own")] == Figure(0.02, 150)
-    assert idk[Key("leaked_question", "forget", "way=any")] == Figure(0.1, 40)
-    assert idk[Key("leaked_values", "forget", "way=own,kind=email")] == Figure(0.1, 2)
-    assert Key("leaked_values", "forget", "way=own,kind=name") not in idk  # of 0 values
-    assert idk[Key("auc_loss")] == Figure(0.625, 120)
-    assert idk[Key("forget_quality", "forget")] == Figure(1.5e-7, 9)
-    assert Key("ues") not in by_name["finetune"].figures
-    assert Key("below_base", "forget") not in by_name["base"].figures
-
-
-def test_intervals_are_the_bootstraps(runs: list[Path]) -> None:
-    report = collect(runs, intervals=True)
-    idk = next(line for line in report.lines if line.name == "idk").figures
-    (wanted,) = compare([read_run(runs[1])], read_run(runs[2]))["runs"]
-    assert [idk[Key("ues")].low, idk[Key("ues")].high] == wanted["interval"]
-    assert [idk[Key("gain")].low, idk[Key("gain")].high] == wanted["gain_interval"]
-    # Against the normal theory of a mean of 40 scores.
-    scores = np.array(list(read_run(runs[4]).rouge["retain"].values()))
-    kl_min = next(line for line in report.lines if line.name == "kl_min").figures[
-        Key("rouge1", "retain")
+        figures = figures_of(report, scores["name"])
+        for split, measures in scores["splits"].items():
+            for metric in ("rouge1", "bleu", "accuracy", "parse_rate", "refusals", "corpus_bleu"):
+                parts = {"": measures[metric]}
+                if metric in OF_CUTS:
+                    parts["modality=MRI"] = measures["by_modality"]["MRI"][metric]
+                for cut, measure in parts.items():
+                    figure = figures[Key(metric, split, cut)]
+                    assert figure.value == pytest.approx(measure["value"], abs=1e-12)
+                    assert figure.n == measure["n"]
+                    assert figure.low is not None
+                    assert figure.high is not None
+                    assert figure.low - 1e-9 <= figure.value <= figure.high + 1e-9
+    idk = figures_of(report, "idk")
+    means = [
+        {s: f[Key("rouge1", s)].value for s in SPLITS}
+        for f in (idk, figures_of(report, "finetune"))
     ]
+    noop = ues(means[1], means[1]).ues
+    assert idk[Key("ues")].value == pytest.approx(ues(*means).ues)
+    assert idk[Key("gain")].value == pytest.approx(ues(*means).ues - noop)
+    assert figures_of(report, "finetune")[Key("ues")].value == pytest.approx(noop)
+    gaps = [
+        abs(means[0][s] - figures_of(report, "retrain")[Key("rouge1", s)].value) for s in SPLITS
+    ]
+    assert idk[Key("distance_to_retrain")].value == pytest.approx(sum(gaps))
+    assert idk[Key("below_base", "forget")].value == -1
+    assert idk[Key("effect")].value == 1
+    any_way, kind = Key("leaked_rows", "forget", "", "any"), "kind=email"
+    assert (idk[any_way].value, idk[any_way].n) == (0.1, 20)
+    assert idk[Key("leaked_values", "forget", "level=exact", "own")].value == 0.05
+    assert idk[Key("leaked_chance", "forget", "", "own")].value == 0.01
+    assert idk[Key("leaked_question", "forget", "", "any")].value == 1
+    assert idk[Key("leaked_values", "forget", kind, "own")].n == 4
+    assert Key("leaked_values", "forget", "kind=mrn", "own") not in idk  # of 0 values
+    assert (idk[Key("auc_loss")].value, idk[Key("auc_loss")].n) == (0, 120)
+    assert idk[Key("privleak_loss")].value == 0
+    assert idk[Key("truth_ratio", "forget")].value == pytest.approx(0.5)
+    assert idk[Key("ks_distance", "forget")].value == 1  # 2 of 2, 1 of 1
+    assert idk[Key("forget_quality", "forget")].value == pytest.approx(2 / math.comb(18, 9))
+    assert Key("below_base", "forget") not in figures_of(report, "base")
+    frame = load_results(*runs)
+    mine = frame[(frame.run == "idk") & (frame.metric == "ues") & (frame.versus == "")]
+    assert mine.value.tolist() == [idk[Key("ues")].value]
+
+
+def test_intervals_are_the_bootstraps_of_images(runs: list[Path], tmp_path: Path) -> None:
+    """Against the normal theory of a mean, of 40 questions and of 10 images with 4 each."""
+    report = collect(runs)
+    figure = figures_of(report, "kl_min")[Key("rouge1", "retain")]
+    assert figure.low is not None
+    assert figure.high is not None
+    scores = read_run(runs[4]).items[Key("rouge1", "retain")].values
     sigma = scores.std() / len(scores) ** 0.5
-    assert kl_min.low == pytest.approx(kl_min.value - 1.96 * sigma, abs=0.15 * sigma)
-    assert kl_min.high == pytest.approx(kl_min.value + 1.96 * sigma, abs=0.15 * sigma)
+    assert figure.low == pytest.approx(figure.value - 1.96 * sigma, abs=0.15 * sigma)
+    assert figure.high == pytest.approx(figure.value + 1.96 * sigma, abs=0.15 * sigma)
     assert re.search(r"\[\d+\.\d\d, \d+\.\d\d\]", to_terminal(report))
-    assert all(one.low is None for line in collect(runs).lines for one in line.figures.values())
+    assert not re.search(r"\[\d+\.\d\d, ", to_terminal(report, intervals=False))
+    # Two images alone, one of them always right: the mean of a draw of two of them is 0, .5 or 1.
+    alike = collect([run(tmp_path / "alike", 0.6, 0.6, 0.6, of_image=30)])
+    retain = figures_of(alike, "alike")[Key("accuracy", "retain")]
+    assert (retain.low, retain.high) == share_interval([[True] * 12 + [False] * 8])
+    assert figures_of(alike, "alike")[Key("rouge1", "retain", "content_type=Organ")].low is not None
 
 
-def test_the_best_of_the_methods_are_marked(runs: list[Path]) -> None:
-    scores, hidden, leakage = tables(collect(runs))
-    heads = [(column.group, column.head) for column in scores.columns]
-    assert heads[:3] == [("Forget", "ACC"), ("Forget", "ROUGE"), ("Forget", "BLEU")]
-    assert heads[-1] == ("", "UES")
-    cells = {
-        line.name: dict(zip(heads, row, strict=True))
-        for line, row in scores.rows(scores.sections[0])
-    }
-    assert {n for n, row in cells.items() if row["Forget", "ROUGE"].best} == {"idk"}
-    # Both print .60 on retain; finetune and retrain are higher but no unlearning methods.
-    assert {n for n, row in cells.items() if row["Retain", "ROUGE"].best} == {"idk", "kl_min"}
-    assert {n for n, row in cells.items() if row["Test", "ROUGE"].best} == {"kl_min"}
-    assert {n for n, row in cells.items() if row["", "UES"].best} == {"idk"}
-    assert cells["base"]["", "UES"].text == "-"
-    shown = {
-        line.name: [cell.text for cell in row] for line, row in hidden.rows(hidden.sections[0])
-    }
-    assert shown["idk"][1:4] == ["yes", "0.00", "20.00"]
-    assert {line.name for line, row in leakage.rows(leakage.sections[0]) if row[0].best} == {"idk"}
-    assert "(own 30 rows, 30 values; any 40 rows, 40 values)" in leakage.caption
-    assert "| **2.50** |" not in to_markdown(collect(runs))
-    assert "**5.00**" in to_markdown(collect(runs))
-    assert "*5.00" in to_terminal(collect(runs))
-    assert r"\textbf{5.00}" in to_latex(collect(runs))
-    assert "<strong>5.00</strong>" in to_html(collect(runs))
+def test_the_best_and_what_cannot_be_told_apart_are_marked(runs: list[Path]) -> None:
+    report = collect(runs)
+    scores, parts, _hidden, leakage, likelihood = tables(report)
+    heads = [(column.group, column.title) for column in scores.columns]
+    assert heads[:3] == [("Forget", "ACC"), ("Forget", "ROUGE ↓"), ("Forget", "BLEU ↓")]
+    assert heads[-1] == ("", "UES ↑")
+    cells = {row.label: dict(zip(heads, row.cells, strict=True)) for row in rows_of(scores)}
+
+    def best(*head: str) -> set[str]:
+        return {name for name, row in cells.items() if row[head].best}
+
+    assert best("Forget", "ROUGE ↓") == best("", "UES ↑") == {"IDK"}
+    # .60 and .61 of the same questions are two scores; 1.5 times the mean is at most 1.
+    assert best("Test", "ROUGE ↑") == {"KL-Min"}
+    assert not best("Forget", "ACC")  # whose yes or no is true
+    assert cells["n"]["Forget", "ROUGE ↓"].text == "40"
+    assert cells["Base"]["", "UES ↑"].text == "-"
+    assert "Changing nothing scores 0.62" in scores.caption
+    assert [c.title for c in parts.columns if "question" in c.group] == ["ACC", "clean ACC"]
+    assert {row.label for row in rows_of(leakage) if row.cells[0].best} == {"IDK"}
+    assert [column.title for column in likelihood.columns][4:6] == ["KS ↓", "p"]
+    assert any("at its floor for this n (p = 4e-05): IDK." in n for n in notes(report, [], ""))
+    for form, mark in (
+        (to_markdown, "**5.00**"),
+        (to_terminal, "*5.00"),
+        (to_latex, r"\textbf{5.00}"),
+        (to_html, "<strong>5.00</strong>"),
+    ):
+        assert mark in form(report), form
+
+
+def rows_of(table: Table) -> list[Row]:
+    return list(table.rows(table.sections[0]))
+
+
+def test_methods_that_cannot_be_told_apart_are_not_ranked(tmp_path: Path) -> None:
+    made = [
+        run(tmp_path / n, v, v, 0.5) for n, v in (("finetune", 0.5), ("ga", 0.41), ("idk", 0.4))
+    ]
+    for folder, shift in ((made[1], 0), (made[2], 20)):  # other rows are right: a wide difference
+        lines = [json.loads(x) for x in (folder / "scores.rows.jsonl").read_text().splitlines()]
+        for i, line in enumerate(lines):
+            if "rouge1" in line:
+                line["rouge1"] = float((i + shift) % 40 < 20)
+        write_measured(folder, ("x", "scores.rows.jsonl"), {}, lines)
+        write_scores(folder, json.loads((folder / "scores.json").read_text()), lines)
+    scores = tables(collect(made))[0]
+    heads = [column.key.metric for column in scores.columns]
+    marked = {heads[i] for row in rows_of(scores) for i, cell in enumerate(row.cells) if cell.best}
+    assert marked == {"bleu"}
+
+
+def test_rows_that_no_model_answered(runs: list[Path]) -> None:
+    report = collect(runs)
+    oracle, prior, perfect = (line.figures for line in report.lines("ours", "reference"))
+    assert oracle[Key("clean_rouge1", "forget")].value == 1
+    assert oracle[Key("rouge1", "forget")].value == 0  # "lung" for "liver"
+    assert perfect[Key("rouge1", "test")].value == prior[Key("rouge1", "test")].value == 1
+    assert perfect[Key("bleu", "test")].value == pytest.approx(0.178, abs=1e-3)
+    assert Key("ues") not in perfect
+    ours = figures_of(report, "finetune")
+    assert oracle[Key("ues")].value == pytest.approx(
+        ours[Key("rouge1", "retain")].value + ours[Key("rouge1", "test")].value, abs=0.5
+    )
+
+
+def test_differences_and_ranks(runs: list[Path]) -> None:
+    report = collect(runs)
+    by_title = {table.title: table for table in details(report)}
+    pairs = rows_of(by_title["Differences between methods"])
+    assert [row.label for row in pairs] == [f"IDK - {NASTY}", "IDK - KL-Min", f"{NASTY} - KL-Min"]
+    assert all(row.cells[0].interval for row in pairs)
+    assert pairs[1].cells[1] == Cell("-35.00", pairs[1].cells[1].interval, True)
+    leak(runs[3], 0.9)
+    ranks = {t.title: t for t in details(collect(runs))}["Ranks"]
+    assert [[c.text for c in row.cells] for row in rows_of(ranks)] == [
+        ["1", "1"],
+        ["3", "3"],
+        ["2", "2"],
+    ]
+    assert "ues and leaked 1.00" in ranks.caption
+
+
+def test_seeds_are_one_row(tmp_path: Path) -> None:
+    made = [run(tmp_path / "finetune", 0.6, 0.62, 0.6)]
+    for seed, forget in ((0, 0.1), (1, 0.3)):
+        made.append(run(tmp_path / f"s{seed}" / "ga", forget, 0.6, 0.6))
+        record = {"settings": {"seed": seed}}
+        (made[-1] / "record.json").write_text(json.dumps(record))
+    report = collect_all([tmp_path])[0]
+    both = figures_of(report, "ga")[Key("rouge1", "forget")]
+    assert (both.value, both.seeds, both.sd) == (pytest.approx(0.2), 2, pytest.approx(0.1 * 2**0.5))
+    each = [f for f in report.figures if f.role == "seed" and f.key == both.key]
+    assert [(f.seed, pytest.approx(f.value)) for f in each] == [(0, 0.1), (1, 0.3)]
+    assert each[0].high is not None
+    assert both.high is not None
+    assert both.high > each[0].high  # seeds are drawn, too
+    assert "20.00±14.14" in to_terminal(report)
 
 
 def test_one_method_is_not_called_the_best(runs: list[Path]) -> None:
-    assert "**" not in to_markdown(collect([runs[1], runs[2], runs[5]]))
+    assert not any(table.has_best for table in tables(collect([runs[1], runs[2], runs[5]])))
 
 
 def test_without_a_fine_tuned_run_there_is_no_ues(runs: list[Path]) -> None:
     report = collect([runs[5], runs[1]])
     assert sum(note.startswith("No UES: no fine-tuned run") for note in report.notes) == 1
-    columns = [column.head for table in tables(report) for column in table.columns]
-    assert not {"UES", "gain", "distance"} & set(columns)
-    assert "< base" in columns  # that needs the base run only
+    metrics = {column.key.metric for table in tables(report) for column in table.columns}
+    assert not {"ues", "gain", "distance_to_retrain"} & metrics
+    assert "below_base" in metrics  # that needs the base run only
     assert "No UES" in to_terminal(report)
 
 
 def test_incorrect_has_no_accuracy(tmp_path: Path) -> None:
-    some = [run(tmp_path / one, 0.4, 0.5, 0.5, "incorrect") for one in ("base", "finetune", "ga")]
-    report = collect(some, paper=True)
-    (scores, _hidden) = tables(report)
-    assert [column.head for column in scores.columns] == ["ROUGE", "BLEU"] * 3 + ["UES"]
+    made = [run(tmp_path / one, 0.4, 0.5, 0.5, "incorrect") for one in ("base", "finetune", "ga")]
+    report = collect(made, paper=True)
+    scores = tables(report)[0]
+    assert [column.key.metric for column in scores.columns] == ["rouge1", "bleu"] * 3 + ["ues"]
     assert "Table 2" in scores.caption
     (note,) = [note for note in report.notes if "do not recompute" in note]
     assert "GD -0.310 for -0.29" in note
@@ -244,15 +344,16 @@ def test_incorrect_has_no_accuracy(tmp_path: Path) -> None:
 def test_the_papers_table_beside_ours(runs: list[Path]) -> None:
     report = collect(runs, paper=True)
     assert not any("recompute" in note for note in report.notes)
-    ga = next(line for line in report.paper if line.label == "GA")
+    ga = next(line for line in report.lines("paper") if line.label == "GA")
     assert ga.figures[Key("rouge1", "forget")].value == 0.6359
-    rows = re.findall(r"^\| IDK \| (.*) \|$", to_markdown(report), re.M)
-    assert rows[1].startswith("72.09 | **25.50** | 12.08 | 79.00 | 77.62 | 18.67 | **76.94** | ")
-    assert rows[1].endswith("**74.08** | **18.21** | **1.26**")
-    for form, render in FORMATS.items():
-        assert ("printed" if form == "csv" else "Paper, Table 1") in render(report), form
+    rows = re.findall(r"^\| IDK \| (.*) \|$", to_markdown(report, intervals=False), re.M)
+    printed = next(row for row in rows if row.startswith("72.09"))
+    assert printed.startswith("72.09 | **25.50** | 12.08 | 79.00 | 77.62 | 18.67 | **76.94** | ")
+    assert printed.endswith("**74.08** | **18.21** | **1.26**")
+    for form in FORMATS:
+        assert ("printed" if form == "csv" else "Paper, Table 1") in text_of([report], form), form
     with pytest.raises(UserError, match="the paper prints no table of privacy_r05"):
-        paper_tables.paper_lines("privacy_r05", [])
+        paper_tables.paper_figures("privacy_r05", [])
 
 
 def test_the_papers_values_are_the_shared_ones() -> None:
@@ -262,35 +363,29 @@ def test_the_papers_values_are_the_shared_ones() -> None:
     assert paper_tables.paper_tables() == json.loads(shared.read_text("utf-8"))
 
 
-def test_csv_loses_no_digit(runs: list[Path]) -> None:
-    report = collect(runs, intervals=True, paper=True)
+def test_csv_loses_no_digit(runs: list[Path], tmp_path: Path) -> None:
+    report = collect(runs, paper=True)
+    path = tmp_path / "report.csv"
+    write([report], "csv", path)
+    again = read_results(path)["privacy"]
+    assert again.figures == [figure for figure in report.figures if figure.source == "ours"]
+    assert to_markdown(again).splitlines()[2:12] == to_markdown(collect(runs)).splitlines()[2:12]
     rows = list(csv.DictReader(io.StringIO(to_csv(report))))
-    for source, lines in (("ours", report.lines), ("paper", report.paper)):
-        for line in lines:
-            mine = [r for r in rows if (r["source"], r["run"]) == (source, line.name)]
-            read = {
-                Key(r["metric"], r["split"], r["part"]): Figure(
-                    float(r["value"]),
-                    int(r["n"] or 0),
-                    float(r["low"]) if r["low"] else None,
-                    float(r["high"]) if r["high"] else None,
-                )
-                for r in mine
-            }
-            assert read == line.figures
-    assert {r["signature"] for r in rows if r["metric"] == "leaked_rows"} == {"leak|v1|normalised"}
+    assert len(rows) == len(report.figures)
+    assert {row["source"] for row in rows} == {"ours", "paper"}
+    assert {r["signature"] for r in rows if r["metric"] == "leaked_rows"} == {"leak|v1"}
 
 
 def test_latex_is_balanced_and_escaped(runs: list[Path]) -> None:
-    text = to_latex(collect(runs, intervals=True, paper=True))
+    text = to_latex(collect(runs, paper=True))
     bare = re.sub(r"\\[{}\\&%$#_]", "", text)
     depth = 0
     for character in bare:
         depth += {"{": 1, "}": -1}.get(character, 0)
         assert depth >= 0
     assert depth == 0
-    assert re.findall(r"\\begin{(.*?)}", text) == ["table*", "tabular"] * 3
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+    assert re.findall(r"\\begin{(.*?)}", text) == ["table*", "tabular"] * (5 + 6)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 5 + 6
     for table in re.findall(r"\\begin{tabular}{l(r+)}(.*?)\\end{tabular}", text, re.S):
         columns = len(table[0]) + 1
         body = re.sub(r"\\multicolumn{(\d+)}", lambda m: "& " * (int(m[1]) - 1), table[1])
@@ -343,9 +438,9 @@ def test_the_page(runs: list[Path]) -> None:
         if tag == "img":
             assert attributes["alt"]
     assert names.count("img") == names.count("source") == 3
-    assert names.count("table") == names.count("caption") == 3 + 4
-    assert names.count("details") == 4 + 6  # tables, runs
-    for wanted in ("By modality", "By kind of question", "rouge1|f1", "adapters 1 path"):
+    assert names.count("table") == names.count("caption") == 5 + 6
+    assert names.count("details") == 5 + 2 * 6 + 6  # words, further tables, runs
+    for wanted in ("by modality", "by kind of question", "rouge1|f1", "adapters 1 path"):
         assert wanted in page.text
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
@@ -364,7 +459,10 @@ def test_a_run_asked_in_fewer_ways_is_named(runs: list[Path]) -> None:
     assert not any("different ways" in note for note in collect(runs).notes)
     leak(runs[4], 0.8, ["own"])
     (note,) = [note for note in collect(runs).notes if "different ways" in note]
-    assert note.endswith("IDK: direct, own; KL-Min: own.")
+    assert note.endswith("idk: clean, direct, no_picture, own, prefix; kl_min: own.")
+    leakage = next(table for table in tables(collect(runs)) if table.label == "leakage")
+    shown = {row.label: [cell.text for cell in row.cells] for row in rows_of(leakage)}
+    assert shown["KL-Min"] == ["80.00", "80.00", "1.00", *"------"]
 
 
 def test_a_run_scored_in_another_way_is_named(runs: list[Path]) -> None:
@@ -378,27 +476,30 @@ def test_plots(tmp_path: Path, count: int) -> None:
     names = ["base", "finetune", *(f"_m{i} $x$" for i in range(10))][:count]
     made = [run(tmp_path / one, 0.05 * i, 0.6, 0.6) for i, one in enumerate(names)]
     leak(made[0], 0.5)
-    report = collect(made, intervals=True)
+    report = collect(made)
     found = plots(report)
     assert list(found) == ["rouge1", "tradeoff", "leakage"]
     panels = found["rouge1"].axes
     assert [len(panel.patches) for panel in panels] == [count] * 3
     widths = [bar.get_width() for bar in panels[0].patches]
     assert widths == pytest.approx(
-        [100 * line.figures[Key("rouge1", "forget")].value for line in report.lines]
+        [100 * line.figures[Key("rouge1", "forget")].value for line in models(report)]
     )
     legend = found["tradeoff"].axes[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()][:2] == ["Base", "Finetune (no-op)"]
-    assert len(legend.get_texts()) == count
+    assert [t.get_text() for t in legend.get_texts()][count:] == ["Clean oracle", "Language prior"]
     assert to_svg(found["tradeoff"]) == to_svg(plots(report)["tradeoff"])
     paths = write_plots(report, tmp_path / "plots")
-    assert [path.name for path in paths] == ["rouge1.png", "tradeoff.png", "leakage.png"]
+    assert {path.name for path in paths} == {
+        f"{name}.{form}" for name in found for form in ("png", "pdf")
+    }
+    assert paths[1].read_bytes().startswith(b"%PDF")
     with Image.open(paths[0]) as image:
         assert image.width > 1000
     assert not list((tmp_path / "plots").glob("*.tmp"))
     assert "leakage" not in plots(collect(made[1:]))
-    for line in report.lines:
+    for line in models(report):
         assert len(name(line)) < 32
 
 
@@ -407,12 +508,12 @@ def no_scores(runs: list[Path]) -> None:
 
 
 def other_config(runs: list[Path]) -> None:
-    run(runs[1], 0.5, 0.5, 0.5, "incorrect")
+    run(runs[3], 0.5, 0.5, 0.5, "incorrect")
 
 
 def fewer_rows(runs: list[Path]) -> None:
-    rows = (runs[1] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
-    (runs[1] / "scores.rows.jsonl").write_text("".join(rows[1:]))
+    rows = (runs[3] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
+    (runs[3] / "scores.rows.jsonl").write_text("".join(rows[1:]))
 
 
 def same_name(runs: list[Path]) -> None:
@@ -420,14 +521,17 @@ def same_name(runs: list[Path]) -> None:
 
 
 def percents(runs: list[Path]) -> None:
-    path = runs[1] / "scores.json"
-    summary = json.loads(path.read_text())
-    summary["splits"]["test"]["bleu"]["value"] = 14.5
-    path.write_text(json.dumps(summary))
+    path = runs[1] / "scores.rows.jsonl"
+    path.write_text(path.read_text().replace('"bleu":0.', '"bleu":9.'))
 
 
-def no_splits(runs: list[Path]) -> None:
-    (runs[1] / "scores.json").write_text('{"name": "idk", "config": "privacy", "model": {}}')
+def old_rows(runs: list[Path]) -> None:
+    path = runs[1] / "scores.rows.jsonl"
+    path.write_text(path.read_text().replace('"image"', '"picture"'))
+
+
+def no_model(runs: list[Path]) -> None:
+    (runs[1] / "scores.json").write_text('{"name": "idk", "config": "privacy"}')
 
 
 def leak_of_another_config(runs: list[Path]) -> None:
@@ -440,12 +544,16 @@ def half_a_leak(runs: list[Path]) -> None:
 
 
 def no_json(runs: list[Path]) -> None:
-    (runs[1] / "likelihood.json").write_text("{oh")
+    (runs[1] / "likelihood.jsonl").write_text("{oh")
 
 
 def likelihood_of_another_config(runs: list[Path]) -> None:
-    path = runs[1] / "likelihood.json"
-    path.write_text(path.read_text().replace('"n": 60', '"n": 30'))
+    weigh(runs[1], 0.5, 30)
+
+
+def likelihood_of_other_texts(runs: list[Path]) -> None:
+    path = runs[1] / "likelihood.jsonl"
+    path.write_text(path.read_text().replace('"id":', '"asked":"f","id":'))
 
 
 def a_file(runs: list[Path]) -> None:
@@ -464,12 +572,14 @@ def twice(runs: list[Path]) -> None:
         (fewer_rows, r"its forget rows are not those of"),
         (same_name, r"its name is kl_min, and so is that of .*idk"),
         (twice, r"idk: this run is given twice"),
-        (percents, r"idk/scores\.json: bleu of test is 14\.5: a fraction in 0\.\.1 is due"),
-        (no_splits, r"idk/scores\.json: not as eval writes it \(KeyError: 'splits'\)"),
+        (percents, r"idk/scores\.rows\.jsonl: bleu of \w+ is 9\.\d+: a fraction in 0\.\.1 is due"),
+        (old_rows, r"idk/scores\.rows\.jsonl: not as eval writes it \(KeyError: 'image'\)"),
+        (no_model, r"idk/scores\.json: not as eval writes it \(KeyError: 'model'\)"),
         (leak_of_another_config, r"idk/leak\.json: leakage of config incorrect"),
-        (half_a_leak, r"idk/leak\.json: not as eval writes it \(KeyError: 'question_only'\)"),
-        (no_json, r"idk/likelihood\.json: cannot be read"),
+        (half_a_leak, r"idk/leak\.json: not as eval writes it \(KeyError: 'signature'\)"),
+        (no_json, r"idk/likelihood\.jsonl: cannot be read"),
         (likelihood_of_another_config, r"likelihoods of 30 forget rows, but scores\.json .* of 60"),
+        (likelihood_of_other_texts, r"idk: its rows are not those of the retrained model"),
         (a_file, r"scores\.json: a file, but a run is a folder: leave it out"),
         (list.clear, r"no runs: give the folders that `eval score` wrote"),
     ],
@@ -493,7 +603,7 @@ def test_writing_is_all_or_nothing(
 ) -> None:
     report: Report = collect(runs[:3])
     out = tmp_path / "new" / "report.md"
-    write(report, "markdown", out)
+    write([report], "markdown", out)
     assert out.read_text("utf-8") == to_markdown(report)
 
     def full(*_: object) -> None:
@@ -501,16 +611,18 @@ def test_writing_is_all_or_nothing(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
-        write(report, "csv", out)
+        write([report], "csv", out)
     assert out.read_text("utf-8") == to_markdown(report)
     with pytest.raises(UsageError, match="this is a folder"):
-        write(report, "csv", tmp_path)
+        write([report], "csv", tmp_path)
 
 
 @pytest.mark.slow
 def test_the_command(runs: list[Path], tmp_path: Path) -> None:
-    done = command("eval", "report", *runs, "--intervals", "--plots", "pictures", cwd=tmp_path)
+    (tmp_path / "recipe.json").touch()
+    done = command("eval", "report", ".", "recipe.json", "--plots", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "recipe.json: holds no run: left out" in done.stderr
     assert "Privacy disclosure (privacy)" in done.stdout
     assert NASTY in done.stdout
     assert (tmp_path / "pictures" / "rouge1.png").is_file()

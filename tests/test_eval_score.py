@@ -13,6 +13,7 @@ from corpora import command
 from eval.answer_text import yes_or_no
 from eval.dataset_rows import read_rows
 from eval.leak import leak
+from eval.results import Key
 from eval.score import score, summarise, write_scores
 from eval.ues import read_run
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
@@ -44,6 +45,9 @@ def test_perfect_answers(data: Path, tmp_path: Path) -> None:
         assert found["refusals"]["value"] == 0
         n = sum(row["split"] == split for row in rows)
         assert found["rouge1"]["n"] + found["accuracy"]["n"] == found["refusals"]["n"] == n
+        if split == "forget":
+            assert set(found["by_harm"]) == {"private answer", "private question"}
+            assert 0 < found["clean_rouge1"]["value"] < found["clean_accuracy"]["value"] == 1
         for cut in ("by_modality", "by_content_type"):
             assert sum(some["refusals"]["n"] for some in found[cut].values()) == n
     assert set(summary["signatures"]) >= {"rouge1", "bleu", "accuracy", "corpus_bleu"}
@@ -186,8 +190,9 @@ def test_marks_and_line_ends_of_other_editors(data: Path, tmp_path: Path) -> Non
     summary, rows = score([path], data, "privacy")
     assert {row["answer"] for row in rows} == {"a \u2028 b \x85 c"}
     write_scores(tmp_path, summary, rows)
-    run = read_run(tmp_path)
-    assert sum(map(len, run.rouge.values())) == sum("rouge1" in row for row in rows)
+    items = read_run(tmp_path).items
+    scored = sum(len(items[Key("rouge1", split)].ids) for split in SPLITS)
+    assert scored == sum("rouge1" in row for row in rows)
 
 
 def test_a_half_written_last_line(data: Path, tmp_path: Path) -> None:
@@ -230,11 +235,14 @@ def test_the_command(demo: Path, data: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "answers.jsonl", perfect(data))
     done = command("eval", "score", path, "--name", "mine", cwd=demo)
     assert done.returncode == 0, done.stderr
-    assert "mine on privacy" in done.stdout
+    assert "mine: percent" in done.stdout
     assert "100.00" in done.stdout
     summary = json.loads((tmp_path / "scores.json").read_text())
     assert summary["name"] == "mine"
     done = command("eval", "ues", tmp_path, "--finetuned", tmp_path, "--json", cwd=demo)
-    assert json.loads(done.stdout)["runs"][0]["ues"] == 1
+    given = [
+        f["value"] for f in json.loads(done.stdout) if (f["run"], f["metric"]) == ("mine", "ues")
+    ]
+    assert given == [1]
     done = command("eval", "score", tmp_path / "none", cwd=demo)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

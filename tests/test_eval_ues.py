@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from eval.collect_results import collect
+from eval.results import Key
 from eval.score import summarise, write_scores
-from eval.ues import compare, read_run, ues
+from eval.ues import read_run, ues
 from mllmu_med_dataset import SPLITS, UserError
 
 # ROUGE-1 on forget, retain, test (percent) and UES as printed in the paper's tables 1, 2 and 3.
@@ -93,6 +95,7 @@ def run(folder: Path, forget: float, retain: float, test: float, n: int = 40) ->
         for i in range(n):
             score = min(1.0, max(0.0, value * n - i))
             row = {"id": f"{split}/{i}", "split": split, "modality": "CT", "content_type": ""}
+            row |= {"image": f"{split}/{i}", "harm": "", "clean": ""}
             row |= {
                 "answer_type": "open",
                 "question": "b",
@@ -105,50 +108,59 @@ def run(folder: Path, forget: float, retain: float, test: float, n: int = 40) ->
             row |= {"rouge1": score, "rouge_l": score, "bleu": score, "degenerate": False}
             rows.append(row)
     summary = {"name": folder.name, "config": "privacy", "splits": summarise(rows)}
+    summary |= {"model": {}, "signatures": {}}
     write_scores(folder, summary, rows)
     return folder
 
 
 def test_runs_are_compared(tmp_path: Path) -> None:
-    finetuned = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
-    base = read_run(run(tmp_path / "base", 0.2, 0.1, 0.1))
-    some = [
-        read_run(run(tmp_path / "same", 0.7, 0.8, 0.75)),
-        read_run(run(tmp_path / "good", 0.1, 0.8, 0.75)),
+    made = [
+        run(tmp_path / "finetune", 0.7, 0.8, 0.75),
+        run(tmp_path / "base", 0.2, 0.1, 0.1),
+        run(tmp_path / "retrain", 0.7, 0.8, 0.75),
+        run(tmp_path / "same", 0.7, 0.8, 0.75),
+        run(tmp_path / "good", 0.1, 0.8, 0.75),
     ]
-    found = compare(some, finetuned, base, finetuned)
-    same, good = found["runs"]
-    assert same["ues"] == pytest.approx(same["noop"]) == pytest.approx(0.85)
-    assert same["gain"] == 0
-    assert same["gain_interval"] == [0, 0]  # paired: the very same items
-    assert same["distance_to_retrain"] == 0
-    assert not same["over_forgetting"]
-    assert good["gain"] == pytest.approx(0.6)
-    assert good["over_forgetting"]
-    assert good["interval"][0] < good["ues"] < good["interval"][1]
-    (difference,) = found["differences"]
-    assert difference["difference"] == pytest.approx(-0.6)
-    assert difference["interval"][1] < 0
-    assert "seed 20250804" in found["signature"]
-    assert compare(some, finetuned, base, finetuned) == found
-    assert compare(some, finetuned, seed=1)["runs"][1]["interval"] != good["interval"]
+    report = collect(made)
+    same, good = (line.figures for line in report.lines("ours", "method"))
+    assert same[Key("ues")].value == pytest.approx(0.85)
+    gain = same[Key("gain")]
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)  # paired: the very same items
+    assert same[Key("effect")].value == 0
+    assert same[Key("distance_to_retrain")].value == 0
+    assert same[Key("below_base", "forget")].value == 1
+    assert good[Key("gain")].value == pytest.approx(0.6)
+    assert good[Key("effect")].value == 1
+    assert good[Key("below_base", "forget")].value == -1
+    limits = good[Key("ues")].low, good[Key("ues")].high
+    assert limits[0] is not None
+    assert limits[1] is not None
+    assert limits[0] < good[Key("ues")].value < limits[1]
+    (difference,) = (f for f in report.figures if f.versus and f.metric == "ues")
+    assert difference.value == pytest.approx(-0.6)
+    assert difference.high is not None
+    assert difference.high < 0
+    assert "seed 20250804" in good[Key("ues")].signature
+    assert collect(made) == report
 
 
 def test_the_interval_is_that_of_the_normal_theory(tmp_path: Path) -> None:
     """UES of 0/1 scores far from the penalties is a sum of three means: +-1.96 sigma."""
     n = 400
-    finetuned = read_run(run(tmp_path / "finetune", 1, 0, 0, n))
-    one = read_run(run(tmp_path / "one", 0.5, 0.5, 0.5, n))
-    low, high = compare([one], finetuned)["runs"][0]["interval"]
+    made = [run(tmp_path / "finetune", 1, 0, 0, n), run(tmp_path / "one", 0.5, 0.5, 0.5, n)]
+    (one,) = collect(made).lines("ours", "method")
+    figure = one.figures[Key("ues")]
+    assert figure.low is not None
+    assert figure.high is not None
     sigma = (3 * 0.25 / n) ** 0.5
-    assert high - low == pytest.approx(2 * 1.96 * sigma, rel=0.06)
+    assert figure.high - figure.low == pytest.approx(2 * 1.96 * sigma, rel=0.06)
 
 
 def test_runs_of_other_rows_are_refused(tmp_path: Path) -> None:
-    finetuned = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
-    short = read_run(run(tmp_path / "short", 0.7, 0.8, 0.75, n=39))
+    finetuned = run(tmp_path / "finetune", 0.7, 0.8, 0.75)
+    short = run(tmp_path / "short", 0.7, 0.8, 0.75, n=39)
     with pytest.raises(UserError, match="its forget rows are not those of"):
-        compare([short], finetuned)
+        collect([finetuned, short])
     with pytest.raises(UserError, match="no such file: make it with `python -m eval score"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
@@ -158,7 +170,7 @@ def test_runs_of_other_rows_are_refused(tmp_path: Path) -> None:
 
 def test_runs_of_another_dataset_are_refused(tmp_path: Path) -> None:
     """A dataset that was built again keeps its ids, but asks something else."""
-    finetuned = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
+    finetuned = run(tmp_path / "finetune", 0.7, 0.8, 0.75)
     for column in ("question", "reference"):
         folder = run(tmp_path / column, 0.7, 0.8, 0.75)
         path = folder / "scores.rows.jsonl"
@@ -166,18 +178,15 @@ def test_runs_of_another_dataset_are_refused(tmp_path: Path) -> None:
         lines[3][column] = "another"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         with pytest.raises(UserError, match="other questions or answers than those of"):
-            compare([read_run(folder)], finetuned)
+            collect([finetuned, folder])
 
 
 def test_files_of_another_shape_are_one_line(tmp_path: Path) -> None:
-    good = read_run(run(tmp_path / "finetune", 0.7, 0.8, 0.75))
     folder = run(tmp_path / "old", 0.7, 0.8, 0.75)
-    (folder / "scores.json").write_text('{"name": "old", "config": "privacy"}')
-    with pytest.raises(UserError, match=r"old/scores\.json: not as eval writes it .*'splits'"):
-        compare([read_run(folder)], good)
     (folder / "scores.json").write_text("{}")
     with pytest.raises(UserError, match=r"old/scores\.json: not as eval writes it .*'name'"):
         read_run(folder)
+    run(folder, 0.7, 0.8, 0.75)
     (folder / "scores.rows.jsonl").write_text('{"rouge1": 1}\n')
-    with pytest.raises(UserError, match=r"scores\.rows\.jsonl: not as eval writes it .*'split'"):
+    with pytest.raises(UserError, match=r"scores\.rows\.jsonl: not as eval writes it .*KeyError"):
         read_run(folder)

@@ -23,7 +23,7 @@ from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.read import Facts, read_facts
 from builder.dataset_folder.write_card import write_card
 from eval.report import to_markdown
-from eval.results import Figure, Key, Line, Report
+from eval.results import Figure, Report
 from mllmu_med.markdown import code, fenced, plain
 
 NASTY = [
@@ -105,12 +105,13 @@ def test_a_models_output_is_dead_in_the_card(text: str) -> None:
 
 
 def test_the_name_of_a_run_is_dead_in_the_table_of_results() -> None:
-    figures = {Key("rouge1", split): Figure(0.5, 3) for split in ("forget", "retain", "test")}
-    lines = [
-        Line("base", "Base", "base", figures),
-        Line("x", NASTY[1] + NASTY[2], "method", figures),
+    about = {"config": "privacy", "metric": "rouge1", "value": 0.5, "n": 3}
+    figures = [
+        Figure(**about, run=run, role=role, split=split, signature="s`<!-- -->|x")
+        for run, role in (("base", "base"), (NASTY[1] + NASTY[2], "method"))
+        for split in ("forget", "retain", "test")
     ]
-    report = Report("privacy", lines, [], {"rouge1": "s`<!-- -->|x"}, [])
+    report = Report("privacy", figures)
     page = MD.render(to_markdown(report))
     assert not re.search(r"<(script|img|a|!--)\b", page)
 

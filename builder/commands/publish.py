@@ -192,7 +192,7 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
 def _results(path: Path | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
-    from eval.read_report import read_results
+    from eval.results import read_results
 
     return read_results(path.expanduser())
 

@@ -17,7 +17,7 @@ from eval.answer_text import answer_of
 from eval.attacks import Ask
 from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
-from eval.score import OF_ALL, score_row, words_of
+from eval.score import measured, score_row, words_of
 from mllmu_med.image_folder import row_image
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
@@ -79,10 +79,9 @@ def process_results(doc: Doc, results: Sequence[str], vocabulary: str) -> dict[s
     record = Record.from_json({name: doc[name] for name in text_columns()})
     row = score_row(Ask(record, record.question), Prediction(record.id, results[0]), vocabulary)
     scores = {name: row[name] for name in ("id", "answer")}
-    scores |= {metric: float(row[column]) for metric, column in OF_ALL.items()}
+    scores |= measured(row)
     if record.answer_type == "closed":
-        return scores | {"accuracy": float(row["correct"]), "parse_rate": float(row["read"] != "")}
-    scores |= {name: row[name] for name in ("rouge1", "rouge_l", "bleu")}
+        return scores
     return scores | {"corpus_bleu": (answer_of(row["answer"]), row["reference"])}
 
 

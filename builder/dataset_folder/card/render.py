@@ -49,7 +49,7 @@ def render_card(
         facts: of the folder (`builder.dataset_folder.read.read_facts`).
         repo: the Hub repository it will lie in, ORG/NAME; None for a folder on a disk.
         gated: how access is given there, `auto` or `manual`; None where anybody may read it.
-        results: reports of runs by config (`eval.read_report.read_results`).
+        results: reports of runs by config (`eval.results.read_results`).
 
     Raises:
         UserError: results of a config that this dataset has not.
@@ -112,7 +112,7 @@ def _template() -> jinja2.Template:
         "overlap": numbers.overlap,
         "readable": readable,
         "pairs": lambda rows, at=1: [Markup(f"{_shown(r[0])} {_shown(r[at])}") for r in rows],
-        "report": lambda report: Markup(to_markdown(report)),
+        "report": lambda report: Markup(to_markdown(report, further=False)),
         "percent": lambda fraction: f"{100 * fraction:.0f} %",
         "short": ratings.short,
         "slashed": lambda cells: Markup(" / ").join(map(_shown, cells)),

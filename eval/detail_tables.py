@@ -1,0 +1,144 @@
+"""Further tables: differences and ranks of methods, leakage by way and kind, cuts of the rows."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Final
+
+from eval.collect_results import COMPARED
+from eval.report_tables import (
+    WAYS,
+    Column,
+    Section,
+    Table,
+    by_split,
+    score_columns,
+    seen,
+    widest_way,
+)
+from eval.results import ROLES, Figure, Key, Line, Report
+from mllmu_med_dataset import PII_KINDS
+
+_VALUES: Final = "Percent of the private values {} that come out (normalised match)."
+_GROUPS: Final = {"forget": "Forget", "retain": "Retain", "test": "Test"}
+
+
+def details(report: Report) -> list[Table]:
+    """Tables for who wants to know more: differences, ranks, ways, kinds, cuts of the rows."""
+    models = report.lines("ours", *ROLES[:-1])
+    ours, widest = [Section(models)], widest_way(models)
+    cut_by = {"modality": "Scores by modality", "content_type": "Scores by kind of question"}
+    ways = dict.fromkeys(k.way for line in models for k in line.figures if k.way)
+    others = by_split("rouge_l", "corpus_bleu")
+    by_way = [Column(Key("leaked_values", "forget", "", way), head=way) for way in ways]
+    by_kind = [
+        Column(Key("leaked_values", "forget", f"kind={kind}", way), WAYS.get(way, way), kind)
+        for way in ("own", widest)
+        for kind in PII_KINDS
+    ]
+    made = [
+        *differences(report),
+        *ranks(report),
+        _table("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
+        _table(
+            "ways", "Leaked values by way of asking", _VALUES.format("in answers"), by_way, ours
+        ),
+        _table("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
+    ]
+    for column, title in cut_by.items():
+        cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
+        sections = [Section(models, cut.partition("=")[2], cut) for cut in cuts]
+        made.append(Table(column, title, "Percent.", score_columns(sections), sections))
+    return [each for each in made if each.columns]
+
+
+def _table(
+    label: str, title: str, caption: str, columns: list[Column], sections: list[Section]
+) -> Table:
+    return Table(label, title, caption, seen(columns, sections), sections)
+
+
+def differences(report: Report) -> list[Table]:
+    """Every pair of methods, a row each, with the interval of the paired difference."""
+    labels = {line.run: line.label for line in report.lines("ours", "method")}
+    pairs: dict[str, Line] = {}
+    for figure in report.figures:
+        if figure.versus:
+            name = f"{labels[figure.run]} - {labels[figure.versus]}"
+            pairs.setdefault(name, Line(name, "reference", {})).figures[figure.key] = figure
+    columns = [
+        Column(
+            key,
+            WAYS.get(key.way, f"{key.way.capitalize()}") if key.way else _GROUPS.get(key.split, ""),
+        )
+        for key in COMPARED
+        if any(key in line.figures for line in pairs.values())
+    ]
+    caption = (
+        "The first method minus the second, on the same rows; marked: the 95 % interval leaves out "
+        "0. With many pairs, one in twenty does so by chance."
+    )
+    return [
+        Table(
+            "differences",
+            "Differences between methods",
+            caption,
+            columns,
+            [Section([*pairs.values()])],
+        )
+    ]
+
+
+def ranks(report: Report) -> list[Table]:
+    """The order of the methods by UES, leakage and probability, and how far these agree."""
+    methods = report.lines("ours", "method")
+    leaked = Key("leaked_values", "forget", "", widest_way(methods))
+    ranked: dict[str, dict[str, float]] = {}
+    for metric, key, better in (
+        ("rank_ues", Key("ues"), 1),
+        ("rank_leaked", leaked, -1),
+        ("rank_probability", Key("probability", "forget"), -1),
+    ):
+        values = {
+            line.run: better * line.figures[key].value for line in methods if key in line.figures
+        }
+        if len(values) == len(methods) > 2:
+            ranked[metric] = _ranks(values)
+    if len(ranked) < 2:
+        return []
+    lines = [
+        Line(
+            line.run,
+            line.role,
+            {Key(m): _rank(report, line, m, of[line.run]) for m, of in ranked.items()},
+        )
+        for line in methods
+    ]
+    agree = "; ".join(
+        f"{a[5:]} and {b[5:]} {_correlation(ranked[a], ranked[b])}"
+        for a, b in combinations(ranked, 2)
+    )
+    caption = (
+        f"1 is best; equal figures share a rank. Rank correlation (Spearman, over {len(methods)} "
+        f"methods): {agree}. Where these do not agree, no single order of the methods is right."
+    )
+    return [Table("ranks", "Ranks", caption, [Column(Key(m)) for m in ranked], [Section(lines)])]
+
+
+def _ranks(values: dict[str, float]) -> dict[str, float]:
+    from scipy.stats import rankdata
+
+    order = rankdata([-round(value, 9) for value in values.values()])
+    return dict(zip(values, map(float, order), strict=True))
+
+
+def _rank(report: Report, line: Line, metric: str, rank: float) -> Figure:
+    return Figure(config=report.config, run=line.run, role=line.role, metric=metric, value=rank)
+
+
+def _correlation(first: dict[str, float], second: dict[str, float]) -> str:
+    from scipy.stats import spearmanr
+
+    if len({*first.values()}) == 1 or len({*second.values()}) == 1:
+        return "none: all are equal"
+    return f"{float(spearmanr([*first.values()], [*second.values()]).statistic):.2f}"

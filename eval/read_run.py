@@ -1,0 +1,152 @@
+"""A run folder as items: what every figure of a run is a mean of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from eval import leak, likelihood, score
+from eval.answer_text import answer_of
+from eval.bootstrap import Items
+from eval.metric_names import OF_CUTS
+from eval.metrics import ngram_counts
+from eval.results import Key
+from eval.run_folder import as_written, read_json, read_rows_file
+from mllmu_med.files import digest
+from mllmu_med_dataset import SPLITS, UserError
+
+#: What `baselines` writes beside a run that it has trained.
+_RECORD: Final = "record.json"
+
+
+@dataclass(slots=True)
+class Run:
+    """A run: the items of each figure, its scored rows, and who made it."""
+
+    name: str
+    folder: Path
+    config: str
+    model: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    items: dict[Key, Items] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    #: How many items the figures have that are no mean of items.
+    counts: dict[Key, int] = field(default_factory=dict)
+    #: A hash of all questions with their reference answers.
+    texts: str = ""
+    #: What was weighed of each row, where likelihoods are there.
+    weighed: list[list[str]] = field(default_factory=list)
+
+
+def is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (score.SCORES, leak.LEAK, likelihood.ROWS))
+
+
+def read_run(folder: Path, scored: bool = True) -> Run:
+    """A run folder that `eval score` has been through, with leakage and likelihoods if there.
+
+    scored: False where leakage or likelihoods alone will do.
+
+    Raises:
+        UserError: a file is missing or damaged, or of another config than the scores beside it.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder}: a file, but a run is a folder: leave it out")
+    run = Run(folder.resolve().name, folder, "")
+    if scored or not is_run(folder) or (folder / score.SCORES).is_file():
+        _read_scores(run)
+    if (folder / leak.LEAK).is_file():
+        _read_leak(run)
+    if (folder / likelihood.ROWS).is_file():
+        _read_likelihood(run)
+    if (folder / _RECORD).is_file():
+        run.seed = read_json(folder / _RECORD).get("settings", {}).get("seed")
+    return run
+
+
+def _read_scores(run: Run) -> None:
+    path = run.folder / score.SCORES
+    made_by = f"score {run.folder}/answers.jsonl"
+    summary = read_json(path, made_by)
+    run.rows = read_rows_file(run.folder / score.ROWS, made_by)
+    with as_written(path):
+        run.name, run.config = summary["name"], summary["config"]
+        run.model = summary["model"]
+        run.signatures |= summary["signatures"]
+    with as_written(run.folder / score.ROWS):
+        run.items |= scored_items(run.rows)
+        run.texts = digest(sorted([r["id"], r["question"], r["reference"]] for r in run.rows))
+    for key, items in run.items.items():
+        if len(items.values) and not 0 <= items.values.min() <= items.values.max() <= 1:
+            raise UserError(
+                f"{run.folder / score.ROWS}: {key.metric} of {key.split} is "
+                f"{items.values.max():g}: a fraction in 0..1 is due: make this file again"
+            )
+
+
+def scored_items(rows: list[dict[str, Any]]) -> dict[Key, Items]:
+    """The items of each metric by split, and within it by each part of the rows (`CUTS`)."""
+    listed: dict[Key, dict[str, tuple[str, float]]] = {}
+    for row in rows:
+        cuts = ["", *(f"{column}={row[column]}" for column in score.CUTS if row[column])]
+        for metric, value in score.measured(row).items():
+            for cut in cuts if metric in OF_CUTS else ("",):
+                key = Key(metric, row["split"], cut)
+                listed.setdefault(key, {})[row["id"]] = row["image"], value
+    # In the order of splits, and of cuts by name: a table's.
+    order = sorted(listed, key=lambda key: (SPLITS.index(key.split), key.cut))
+    return {key: Items.of(listed[key]) for key in order}
+
+
+def corpus_items(run: Run, split: str) -> tuple[Items, list[tuple[int, ...]]]:
+    """Open questions of a split and the counts from which their corpus BLEU comes."""
+    rows = [row for row in run.rows if row["split"] == split and "bleu" in row]
+    counts = [ngram_counts(answer_of(row["answer"]), row["reference"]) for row in rows]
+    return Items.of({r["id"]: (r["image"], 0.0) for r in rows}), counts
+
+
+def _read_leak(run: Run) -> None:
+    path = run.folder / leak.LEAK
+    summary = read_json(path)
+    rows = read_rows_file(run.folder / leak.ROWS, f"leak {run.folder}/leak.jsonl")
+    with as_written(path):
+        if run.config and summary["config"] != run.config:
+            raise UserError(
+                f"{path}: leakage of config {summary['config']}, but {score.SCORES} beside it is "
+                f"of {run.config}: keep a run of each in a folder of its own"
+            )
+        if not run.config:
+            run.name, run.config = summary["name"], summary["config"]
+        signature = summary["signature"]
+    with as_written(run.folder / leak.ROWS):
+        for metric, way, cut, reached in leak.reached_items(rows):
+            if reached:
+                items = {item: (f"patient {item[0]}", float(it)) for item, it in reached.items()}
+                run.items[Key(metric, "forget", cut, way)] = Items.of(items)
+                run.signatures[metric] = signature
+
+
+def _read_likelihood(run: Run) -> None:
+    path = run.folder / likelihood.ROWS
+    rows = read_rows_file(path, f"likelihood --out {run.folder}")
+    images = {row["id"]: row["image"] for row in run.rows}
+    values: dict[Key, dict[str, tuple[str, float]]] = {}
+    with as_written(path):
+        for row in rows:
+            for metric, value in likelihood.measured(row).items():
+                cluster = images.get(row["id"], row["id"])
+                values.setdefault(Key(metric, row["split"]), {})[row["id"]] = cluster, value
+        run.weighed = [[row["id"], row.get("asked", "")] for row in rows]
+    for key, items in values.items():
+        run.items[key] = Items.of(items)
+        run.signatures[key.metric] = likelihood.SIGNATURE
+    for split in SPLITS if run.rows else ():
+        weighed = len(values.get(Key("probability", split), {}))
+        scored = sum(row["split"] == split for row in run.rows)
+        if weighed != scored:
+            raise UserError(
+                f"{path}: likelihoods of {weighed:,} {split} rows, but {score.SCORES} beside it is "
+                f"of {scored:,}: keep a run of each config in a folder of its own"
+            )
