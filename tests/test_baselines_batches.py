@@ -177,12 +177,15 @@ def test_spread() -> None:
     assert spread("", "12", 0.5) == ["1", "2"]
 
 
-def test_refusals_follow_row_and_epoch() -> None:
-    told = [refusal(row.id, 0, REFUSALS) for row in RETAIN]
-    assert len(set(told)) > 5
-    assert told == [refusal(row.id, 0, REFUSALS) for row in RETAIN]
-    assert told != [refusal(row.id, 1, REFUSALS) for row in RETAIN]
-    assert {refusal(row.id, 0, ["No."]) for row in RETAIN} == {"No."}
+@pytest.mark.parametrize("name", ["idk", "llmu", "dpo"])
+def test_a_row_has_one_refusal_in_every_epoch(name: str) -> None:
+    epochs = [
+        {s.id: s.answer for step in steps(name, epoch) for s in step.samples if s.part == "refused"}
+        for epoch in (0, 1, 7)
+    ]
+    assert epochs[0] == epochs[1] == epochs[2] == {r.id: refusal(r.id, REFUSALS) for r in FORGET}
+    assert len(set(epochs[0].values())) > 3
+    assert {refusal(row.id, ["No."]) for row in RETAIN} == {"No."}
 
 
 @pytest.mark.parametrize(("name", "which"), [("gd", "forget"), ("gd", "retain"), ("ga", "forget")])
