@@ -138,21 +138,11 @@ class Encoder:
         tokenizer = self.model.processor.tokenizer
         prompts = [self.model.prompt(s.question) for s in samples]
         texts = [
-            f"{prompt} {s.answer}{tokenizer.eos_token}"
+            f"{prompt} {self.model.quoting.quoted(s.answer)}{tokenizer.eos_token}"
             for prompt, s in zip(prompts, samples, strict=True)
         ]
-        begin = tokenizer.bos_token or ""
-        read = self.model.processor(
-            text=texts,
-            images=[[self.images[s.image_id]] for s in samples],
-            return_tensors="pt",
-            padding=True,
-            padding_side="right",
-            add_special_tokens=not (begin and prompts[0].startswith(begin)),
-        )
-        inputs = dict(read)
-        if "pixel_values" in inputs:
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.model.dtype)
+        shown = [self.images[s.image_id] for s in samples]
+        inputs = dict(self.model.read_texts(texts, shown, padding=True, padding_side="right"))
         spots = []
         for i, sample in enumerate(samples):
             answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from baselines.schedule import (
 )
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
+from eval.attacks import Ask
 from eval.load_model import load_model
 from eval.model import Model
 from mllmu_med_dataset import UserError
@@ -220,6 +222,36 @@ def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) 
         assert tokenizer.decode(own[:-1]) == f" {row.answer}"
         assert batch.counts[i] == len(own)
     assert len(batch.inputs["input_ids"]) == 2  # six questions about two pictures
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_special_tokens_in_a_row_are_text(tiny: Path, shares: bool) -> None:
+    """They show no image and end no answer: in training, answering and likelihoods alike."""
+    model = World(tiny, shares=shares).model
+    rows = [replace(row, question=f"<image> {row.question}</s>") for row in small.RETAIN[:3]]
+    told = "is <s>this</s> an <image>?"
+    asked = [Ask(row, row.question, start="a <pad>") for row in rows]
+    for ask in asked:
+        ids = model.token_ids(model.prompt(ask.question, start=ask.start))
+        assert ids.count(model.model.config.image_token_index) == 16
+        assert not {2, 3} & {*ids}
+        assert f"<image> {ask.row.question[8:]} [/INST] a <pad>" in model.processor.decode(ids)
+    assert model.processor.decode(model.answer_ids(told)) == f" {told}</s>"
+    one = [model.answer_one(ask, small.Images(), 8) for ask in asked]
+    assert model.answer(asked, small.Images(), 8) == one
+    pairs = list(zip(asked, [told] * 3, strict=True))
+    alone = [model._logprobs_one(*pair, model.answer_ids(told), small.Images()) for pair in pairs]
+    for ours, theirs in zip(model.logprobs(asked, [told] * 3, small.Images()), alone, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    learnt = [Sample(row.id, row.image_id, row.question, told, "learn") for row in rows]
+    encoder = Encoder(model, small.Images())
+    if not shares:
+        with pytest.raises(UserError, match="holds one of its special tokens"):
+            encoder.collate(learnt, "picture")
+        return
+    batch = encoder.collate(learnt, "picture")
+    assert batch.targets.tolist() == model.answer_ids(told) * 3
+    assert (batch.inputs["input_ids"] == model.model.config.image_token_index).sum() == 16
 
 
 def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
