@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Tally:
     """A pass's share of a step's loss, and sums from which the step's terms are logged.
 
-    sums: for each term its sum over the pass's samples (of `kl`: tokens) and their number.
+    sums: for each term its sum over the pass's samples and their number; each a mean over tokens.
     """
 
     loss: Tensor
@@ -59,7 +59,7 @@ def run_pass(
         seen = torch.tensor(float(len(part.nll)), device=loss.device)
         sums[name] = ((part.nll / part.tokens).sum().detach(), seen)
         if part.kl is not None:
-            sums["kl"] = (part.kl.sum().detach(), part.tokens.sum().float())
+            sums["kl"] = ((part.kl / part.tokens).sum().detach(), seen)
     if not micro_batch.weight:
         sums = {name: (a * 0, b * 0) for name, (a, b) in sums.items()}
     return Tally(loss * micro_batch.weight, sums)

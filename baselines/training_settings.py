@@ -44,8 +44,11 @@ class TrainSettings(BaseModel):
         changes speed, not the result.
     warmup: share of the steps over which the learning rate rises; lr_end: what share of it the
         cosine ends at.
-    clip: largest gradient norm. reduction: see `baselines.losses`.
-    beta, gamma, retain_weight: of NPO, SimNPO and DPO; None: the value of the method's paper.
+    clip: largest gradient norm.
+    reduction: `sample`: losses, KL-Min's too, are means over samples of each one's mean over answer
+        tokens; `token`: over all answer tokens alike.
+    beta, gamma, scale: of NPO, SimNPO and DPO; None: the value of the method's paper.
+    retain_weight: of the retain loss beside theirs.
     projector: LoRA on the projector's two layers as well as on the language model.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
@@ -74,6 +77,7 @@ class TrainSettings(BaseModel):
     clip: Positive = 1.0
     beta: Positive | None = None
     gamma: float | None = None
+    scale: Positive | None = None
     retain_weight: Annotated[float, Field(ge=0)] = 1.0
     refusals: Annotated[tuple[str, ...], Field(min_length=1)] = REFUSALS
     checkpointing: bool = False
