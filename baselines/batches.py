@@ -1,6 +1,6 @@
 """From samples to tensors: tokens, masks, and where the answers are predicted.
 
-Questions of one image are packed behind one copy of it (`packing: picture`): its tokens, then
+Questions of one image are packed behind one copy of it (`packing: image`): its tokens, then
 each question with its answer. A question sees the image and itself, and its positions go on after
 the image, so that loss and gradients are those of one sample a row. That holds where positions
 are plain (`Model.shares`); any other model gets one sample a row from its own processor.
@@ -82,7 +82,7 @@ class Encoder:
             return self._from_processor(samples)
         groups: dict[object, list[int]] = {}
         for i, sample in enumerate(samples):
-            groups.setdefault(sample.image_id if packing == "picture" else i, []).append(i)
+            groups.setdefault(sample.image_id if packing == "image" else i, []).append(i)
         return self._packed(samples, list(groups.values()), pad_to)
 
     def _packed(self, samples: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:

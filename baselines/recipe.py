@@ -36,8 +36,8 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
-    watch: open questions of each split that are answered at the end of every epoch (UES by epoch,
-        and `keep: best`); 0: none.
+    watch: open questions of each split that are answered at the end of every epoch, for UES by
+        epoch and to stop a collapse; 0: none. They choose nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,14 +66,6 @@ class Recipe(BaseModel):
             where = name if name == "finetune" else f"methods.{name}"
             for key in unread(name, self.settings(name)) & own.model_fields_set:
                 raise ValueError(f"{where}.{key}: {_not_taken(name, key)}")
-        return self
-
-    @model_validator(mode="after")
-    def _scored(self) -> Recipe:
-        parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
-        for name, settings in {**parts, "unlearn": self.unlearn}.items():
-            if settings.keep == "best" and not self.watch:
-                raise ValueError(f"{name}.keep: best needs scores by epoch: set watch, e.g. to 20")
         return self
 
     def settings(self, part: str) -> TrainSettings:

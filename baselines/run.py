@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, measure, swapped, watched_means, watcher
+from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
 from eval import likelihood
 from eval.load_model import pick_dtype
@@ -108,14 +108,26 @@ def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str
     if part.method != "base":
         from baselines.train import train
 
-        means = None
-        if part.parents and recipe.watch:
-            # The first adapter is the fine-tuned model's, also in a second round of unlearning.
-            means = watched_means(part.parents[0].parent, data, recipe.watch)
-        settings, sets = recipe.settings(part.method), (data.rows["forget"], data.rows["retain"])
-        look = watcher(model, data, recipe, part.folder, means)
+        settings = recipe.settings(part.method)
+        held = held_out(data, settings, bool(part.parents))
+        # The first adapter is the fine-tuned model's, also in a second round of unlearning.
+        tuned = part.parents[0].parent if part.parents else None
+        look = watcher(model, data, recipe, part.folder, tuned, held)
+        left_out = {row.id for row in held}
+        forget, retain = (
+            [row for row in data.rows[split] if row.id not in left_out]
+            for split in ("forget", "retain")
+        )
         ended = train(
-            model, part.method, *sets, data.images, settings, part.folder, look, data.about()
+            model,
+            part.method,
+            forget,
+            retain,
+            data.images,
+            settings,
+            part.folder,
+            look,
+            data.about(),
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()

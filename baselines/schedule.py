@@ -19,7 +19,7 @@ from mllmu_med_dataset import Record, UserError
 if TYPE_CHECKING:
     from baselines.training_settings import TrainSettings
 
-Shuffle = Literal["picture", "row"]
+Shuffle = Literal["image", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Step:
 
 
 def shuffled(rows: Sequence[Sample], how: Shuffle, *seed: object) -> list[Sample]:
-    """Rows in random order; with `picture`, images are, and an image's rows stay together."""
+    """Rows in random order; with `image`, images are, and an image's rows stay together."""
 
     def key(row: Sample) -> tuple[int, int]:
-        group = stable_hash("picture", *seed, row.image_id) if how == "picture" else 0
+        group = stable_hash("picture", *seed, row.image_id) if how == "image" else 0
         return group, stable_hash("row", *seed, row.id)
 
     return sorted(rows, key=key)

@@ -1,4 +1,4 @@
-"""Special tokens in a question or an answer are text: `<image>` shows nothing, `</s>` ends nothing.
+"""Special tokens in a question or an answer are text: `<image>` shows none, `</s>` ends none.
 
 A prompt is put together as text, the template's own special tokens in it. What comes from a row is
 quoted first: a mark breaks its special tokens up, and is taken out again where tokens are made.
@@ -57,6 +57,6 @@ class Quoting:
 
     def unreadable(self, why: str) -> UserError:
         return UserError(
-            f"{self._identity.get('model')}: a question or an answer holds one of its special tokens, which cannot "
-            f"be given as text ({why}): take such rows out"
+            f"{self._identity.get('model')}: a question or an answer holds one of its "
+            f"special tokens, which cannot be given as text ({why}): take such rows out"
         )

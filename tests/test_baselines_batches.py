@@ -101,7 +101,7 @@ def ids(step: Step, part: str) -> list[str]:
 # What a step trains on
 
 
-@pytest.mark.parametrize("shuffle", ["picture", "row"])
+@pytest.mark.parametrize("shuffle", ["image", "row"])
 @pytest.mark.parametrize("name", ["gd", "kl-min", "idk", "llmu", "dpo"])
 def test_a_union_epoch_is_every_row_once(name: str, shuffle: str) -> None:
     made = steps(name, shuffle=shuffle, retain_sampling="union", batch_size=10)
@@ -166,7 +166,7 @@ def test_order_follows_seed_and_epoch_and_keeps_images_together() -> None:
     assert steps("finetune") == steps("finetune")
     assert steps("finetune") != steps("finetune", epoch=1)
     assert steps("finetune") != steps("finetune", seed=1)
-    order = [row.image_id for row in shuffled(RETAIN, "picture", 0)]
+    order = [row.image_id for row in shuffled(RETAIN, "image", 0)]
     assert sum(a != b for a, b in pairwise(order)) == 7  # 8 pictures
     loose = [row.image_id for row in shuffled(RETAIN, "row", 0)]
     assert sum(a != b for a, b in pairwise(loose)) > 15
@@ -214,7 +214,7 @@ def test_passes_cover_a_step_once_whatever_the_processes(processes: int) -> None
 
 
 def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) -> None:
-    batch = world.encoder.collate(RETAIN[:6], "picture")
+    batch = world.encoder.collate(RETAIN[:6], "image")
     tokenizer = world.model.processor.tokenizer
     for i, row in enumerate(RETAIN[:6]):
         own = batch.targets[batch.of == i].tolist()
@@ -247,9 +247,9 @@ def test_special_tokens_in_a_row_are_text(tiny: Path, shares: bool) -> None:
     encoder = Encoder(model, small.Images())
     if not shares:
         with pytest.raises(UserError, match="holds one of its special tokens"):
-            encoder.collate(learnt, "picture")
+            encoder.collate(learnt, "image")
         return
-    batch = encoder.collate(learnt, "picture")
+    batch = encoder.collate(learnt, "image")
     assert batch.targets.tolist() == model.answer_ids(told) * 3
     assert (batch.inputs["input_ids"] == model.model.config.image_token_index).sum() == 16
 
@@ -267,7 +267,7 @@ def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
             some = [s for s in step.samples if name == "idk" or s.part == "forget"]
             if not some:
                 continue
-            batch = world.encoder.collate(some, "picture")
+            batch = world.encoder.collate(some, "image")
             seen = {*batch.inputs["input_ids"].flatten().tolist(), *batch.targets.tolist()}
             assert bool(letter & seen) == held
 
@@ -286,7 +286,7 @@ def plain_loss(model: Model, row: Sample) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shares", [True, False])
-@pytest.mark.parametrize("packing", ["picture", "none"])
+@pytest.mark.parametrize("packing", ["image", "none"])
 def test_the_loss_is_the_library_s(tiny: Path, packing: str, shares: bool) -> None:
     """Eleven samples at once, packed, plain or through the processor: the mean of each alone."""
     world = World(tiny, shares=shares)
@@ -309,7 +309,7 @@ def relative(found: list[Any], wanted: list[Any]) -> float:
 @pytest.mark.parametrize("name", [*UNLEARNING, "finetune"])
 def test_packing_changes_neither_loss_nor_gradient(world: World, name: str) -> None:
     step = steps_for(world, name)
-    packed, theirs = world.run(name, step, 100, packing="picture")
+    packed, theirs = world.run(name, step, 100, packing="image")
     plain, ours = world.run(name, step, 100, packing="none")
     assert packed == pytest.approx(plain, abs=1e-6, rel=1e-6)
     assert all(bool(grad.any()) for grad in ours)
@@ -337,7 +337,7 @@ def steps_for(world: World, name: str) -> Step:
     )[0]
 
 
-@pytest.mark.parametrize("packing", ["picture", "none"])
+@pytest.mark.parametrize("packing", ["image", "none"])
 def test_padding_changes_nothing(world: World, packing: str) -> None:
     rows = FORGET[:6]
     narrow = world.encoder.collate(rows, packing)

@@ -183,7 +183,11 @@ def test_the_hand_s_numbers_by_hand() -> None:
     hand = Hand(samples, [even, sure, sure], [even, even, sure])
     assert hand.l("forget") == pytest.approx(math.log(2))
     assert hand.l("retain") == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
-    assert hand.kl_by_token() == hand.mean_kl() == pytest.approx((0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2)
+    assert (
+        hand.kl_by_token()
+        == hand.mean_kl()
+        == pytest.approx((0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2)
+    )
 
 
 @pytest.mark.parametrize("name", BY_TOKEN)

@@ -11,16 +11,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import tiny_llava
 import yaml
 from corpora import PLAIN, builder, command, process
 
-import baselines.run
 from baselines.__main__ import Options
-from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.measure import Data, held_out, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
@@ -29,7 +28,7 @@ from eval.dataset_rows import read_rows
 from eval.load_model import load_model
 from eval.model import Answer, Model
 from eval.weights import weights_hash
-from mllmu_med.files import new_folder
+from mllmu_med.files import new_folder, write_jsonl
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
@@ -215,14 +214,9 @@ def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
         "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
         "was run otherwise (data": "--config=incorrect",
         "was run otherwise (dtype: 'float32' there, 'bfloat16' now)": "--dtype=bfloat16",
-        "finetune.keep: best needs scores by epoch: set watch": (
-            "--set=watch=0",
-            "--set=finetune.keep=best",
-        ),
     }
-    for wanted, words in cases.items():
-        added = [words] if isinstance(words, str) else words
-        assert wanted in run(place, *LOOP, "--out", "calm", *added, ok=False)
+    for wanted, word in cases.items():
+        assert wanted in run(place, *LOOP, "--out", "calm", word, ok=False)
     with held(loop):
         assert "calm: another command is writing here" in run(
             place, *LOOP, "--out", "calm", ok=False
@@ -251,23 +245,51 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_a_second_round_is_scored_against_the_fine_tuned_model(
+def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def means(folder: Path, *_: object) -> None:
-        raise UserError(f"means of {folder.name}")
-
-    monkeypatch.setattr(baselines.run, "watched_means", means)
-    monkeypatch.setattr(Stack, "at", lambda *_: None)
+    """Never on test; a second round too is scored against the fine-tuned model."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
+    recipe = load_recipe(str(place / "small.yaml"), choices)
     below = [tmp_path / name / "adapter" for name in ("finetune", "gd")]
     for folder in below:
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").touch()
-    data = Data.read(str(place / "mllmu-med"), "privacy")
-    recipe = load_recipe(str(place / "small.yaml"))
+    tuned = [{"id": r.id, "split": r.split, "rouge1": 1.0} for r in data.all]
+    write_jsonl(tmp_path / "finetune" / "scores.rows.jsonl", tuned)
+    trained: list[str] = []
+    wrong = set(SPLITS)
+
+    class Talking:
+        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
+            texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
+            return [Answer(text, 0, "eos") for text in texts]
+
+    def train(
+        _: object, __: object, forget: list[Record], retain: list[Record], *more: Any
+    ) -> None:
+        trained.extend(row.id for row in [*forget, *retain])
+        look = more[3]
+        scores = {}
+        for epoch, split in enumerate(SPLITS):
+            wrong.clear()
+            wrong.add(split)
+            scores[split] = round(look(epoch).score, 9)
+        assert scores == {"forget": 1, "retain": -2, "test": 0}
+        raise UserError("seen")
+
+    monkeypatch.setattr("baselines.train.train", train)
+    monkeypatch.setattr(Stack, "at", lambda *_: Talking())
     part = Part("idk", tmp_path / "idk", tuple(below))
-    with pytest.raises(UserError, match="means of finetune"):
+    with pytest.raises(UserError, match="seen"):
         do(part, recipe, data, Stack(str(place / "model")))
+    held = held_out(data, recipe.settings("idk"), True)
+    assert {row.split for row in held} == {"forget", "retain"}
+    assert len(data.rows["retain"]) / 10 <= sum(row.split == "retain" for row in held) < 30
+    both = [row.id for split in ("forget", "retain") for row in data.rows[split]]
+    assert sorted([*trained, *(row.id for row in held)]) == sorted(both)
+    assert not held_out(data, recipe.finetune, False)
 
 
 def test_a_watched_row_is_one_that_counts(place: Path) -> None:

@@ -272,9 +272,7 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
         load_model(str(tiny), [cut.parent])
 
 
-def test_weights_are_hashed_whole_and_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files of more than 1 GiB that differ in the middle alone."""
     read: list[Path] = []
     digest = weights.file_digest
