@@ -30,7 +30,7 @@ class Batch:
     images: `image_id` of each row, where the features are put in by us.
     rows, columns: of each answer token, the place that predicts it, [T].
     targets: the answer tokens, [T], sample after sample; of: the sample of each, [T].
-    counts: answer tokens of each sample, [samples].
+    counts: answer tokens of each sample, [samples]. read: tokens of all rows, without padding.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -39,6 +39,7 @@ class Batch:
     targets: torch.Tensor
     of: torch.Tensor
     counts: torch.Tensor
+    read: int = 0
     images: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
@@ -118,7 +119,7 @@ class Encoder:
             "position_ids": torch.tensor([padded(line[1], 0) for line in lines]),
         }
         images = tuple(samples[group[0]].image_id for group in groups)
-        return self._batch(samples, inputs, spots, images)
+        return self._batch(samples, inputs, spots, sum(len(ids) for ids, _, _ in lines), images)
 
     def _block_mask(self, segments: torch.Tensor) -> torch.Tensor:
         """Additive mask [B, 1, L, L]: 0 where a token may look, else the type's lowest value."""
@@ -150,13 +151,14 @@ class Encoder:
                 raise self.model.tokens_depend("it cannot be trained yet")
             first = end - len(answer) - 1
             spots += [(i, first + k, token, i) for k, token in enumerate(answer)]
-        return self._batch(samples, inputs, spots, ())
+        return self._batch(samples, inputs, spots, int(inputs["attention_mask"].sum()), ())
 
     def _batch(
         self,
         samples: Sequence[Sample],
         inputs: dict[str, torch.Tensor],
         spots: list[tuple[int, int, int, int]],
+        read: int,
         images: tuple[str, ...],
     ) -> Batch:
         import torch
@@ -172,6 +174,7 @@ class Encoder:
             targets,
             of,
             counts,
+            read,
             images,
             tuple(s.part for s in samples),
         )
