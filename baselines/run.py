@@ -179,10 +179,24 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def run_all(
-    recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    shared: Path | None = None,
+    learning: bool = True,
 ) -> list[Path]:
-    """Every part in turn; returns the run folders in the order of the table."""
-    base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
+    """Every part in turn; returns the run folders in the order of the table.
+
+    Args:
+        shared: the run of another seed, whose base model this one takes over; not `learning`: its
+            fine-tuned and retrained models too.
+    """
+    top = shared or out
+    learnt = out if learning else top
+    base = Part("base", top / "base")
+    finetune, retrain = (Part(name, learnt / name) for name in ("finetune", "retrain"))
     unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
     parts = [base, retrain, finetune, *unlearned]

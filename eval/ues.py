@@ -178,6 +178,54 @@ def compare(
     }
 
 
+def over_seeds(
+    runs: Sequence[Run],
+    finetuned: Sequence[Run],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """One method over its seeds: means, standard deviations, and intervals of items x seeds.
+
+    Each resample draws items, the same ones for all seeds, and seeds; the draws are those of every
+    other call with as many rows and seeds, so that methods can be paired.
+
+    Args:
+        runs: a run a seed. finetuned: what each went out from, or one run for all.
+
+    Returns:
+        `seeds` (their number); `ues`, `gain` and `rouge1` by split, each with `value` (the mean),
+        `sd` (None for one seed) and `interval`; `signature`.
+    """
+    import numpy as np
+
+    starts = [*finetuned] * (len(runs) if len(finetuned) == 1 else 1)
+    same_rows([*starts, *runs])
+    draws, n = _draws(runs[0], resamples, seed), len(runs)
+    weights = np.random.default_rng([seed, n]).multinomial(n, [1 / n] * n, size=resamples) / n
+    seen: dict[str, list[tuple[float, Any]]] = {}
+    for run, start in zip(runs, starts, strict=True):
+        means, spread = run.means(), _resampled(run, draws)
+        noop, noops = start.means(), _resampled(start, draws)
+        own, owns = ues(means, noop).ues, _ues(spread, noops).ues
+        gain = own - ues(noop, noop).ues, owns - _ues(noops, noops).ues
+        terms: dict[str, tuple[float, Any]] = {"ues": (own, owns), "gain": gain}
+        terms |= {split: (means[split], spread[split]) for split in SPLITS}
+        for name, pair in terms.items():
+            seen.setdefault(name, []).append(pair)
+    figures: dict[str, Any] = {
+        name: {
+            "value": float(np.mean([value for value, _ in pairs])),
+            "sd": float(np.std([value for value, _ in pairs], ddof=1)) if n > 1 else None,
+            "interval": _interval((np.stack([s for _, s in pairs], axis=1) * weights).sum(axis=1)),
+        }
+        for name, pairs in seen.items()
+    }
+    rouge = {split: figures.pop(split) for split in SPLITS}
+    bootstrap = f"bootstrap over items x seeds, {resamples} resamples, 95 %, seed {seed}"
+    signature = f"{SIGNATURE}|mean of {n} seeds|{bootstrap}, numpy {np.__version__}"
+    return {"name": runs[0].name, "seeds": n, **figures, "rouge1": rouge, "signature": signature}
+
+
 def over_forgets(run: Run, base: Run) -> bool:
     """Whether a run answers forget worse than the model that never saw it."""
     return run.means()["forget"] < base.means()["forget"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
 
 from eval.score import summarise, write_scores
-from eval.ues import compare, read_run, ues
+from eval.ues import compare, over_seeds, read_run, ues
 from mllmu_med_dataset import SPLITS, UserError
 
 # ROUGE-1 on forget, retain, test (percent) and UES as printed in the paper's tables 1, 2 and 3.
@@ -142,6 +143,30 @@ def test_the_interval_is_that_of_the_normal_theory(tmp_path: Path) -> None:
     low, high = compare([one], finetuned)["runs"][0]["interval"]
     sigma = (3 * 0.25 / n) ** 0.5
     assert high - low == pytest.approx(2 * 1.96 * sigma, rel=0.06)
+
+
+def test_seeds_have_a_mean_a_spread_and_one_bootstrap(tmp_path: Path) -> None:
+    tuned = read_run(run(tmp_path / "finetune", 0.9, 0.9, 0.5))
+    seeds = [read_run(run(tmp_path / f"{i}/ga", 0.2 * i, 0.9, 0.5)) for i in range(3)]
+    found = over_seeds(seeds, [tuned])
+    alone = compare(seeds, tuned)["runs"]
+    scores = [entry["ues"] for entry in alone]
+    assert (found["name"], found["seeds"]) == ("ga", 3)
+    assert found["ues"]["value"] == pytest.approx(sum(scores) / 3)
+    assert found["ues"]["sd"] == pytest.approx(stdev(scores))
+    assert found["gain"]["value"] == pytest.approx(sum(entry["gain"] for entry in alone) / 3)
+    assert found["rouge1"]["forget"]["value"] == pytest.approx(0.2)
+    # Of one seed, thrice: items alone are drawn, as for a single run. Of three, seeds too.
+    same = over_seeds([seeds[1]] * 3, [tuned] * 3)
+    assert same["ues"]["sd"] == pytest.approx(0)
+    assert same["ues"]["interval"] == pytest.approx(alone[1]["interval"])
+    assert same["gain"]["interval"] == pytest.approx(alone[1]["gain_interval"])
+    (low, high), (a, b) = found["ues"]["interval"], same["ues"]["interval"]
+    assert high - low > 1.2 * (b - a)
+    assert over_seeds(seeds[:1], [tuned])["ues"]["sd"] is None
+    other = read_run(run(tmp_path / "few", 0.1, 0.9, 0.5, n=30))
+    with pytest.raises(UserError, match="rows are not those of"):
+        over_seeds([*seeds, other], [tuned])
 
 
 def test_runs_of_other_rows_are_refused(tmp_path: Path) -> None:
