@@ -97,6 +97,8 @@ class Loop:
         weights = list(self.adapter.weights().values())
         features = Features(self.model, images) if self.model.shares else None
         fused = self.model.device.type == "cuda"
+        if fused:
+            torch.cuda.reset_peak_memory_stats(self.model.device)
         alone = AnswerLogits(self.model, features)
         optimizer = torch.optim.AdamW(
             weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused

@@ -3,7 +3,7 @@
 OUT/trials.jsonl   every trial: settings, figures, which one was chosen
 OUT/tune.json      criterion, space, data, the fine-tuned model's figures   OUT/tune.svg  a plot
 OUT/tuned.yaml     the chosen values, to be put under a recipe's `methods`
-OUT/finetune  OUT/ga-0 ...   run folders; a finished trial's adapter is removed
+OUT/finetune  OUT/retrain  OUT/ga-0 ...   run folders; a finished trial's adapter is removed
 
 The same command goes on after a kill. Trials are trained and measured by the parts of `run`.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines.losses import METHODS
 from baselines.measure import rouge_means
 from baselines.run import DONE, Part, do, is_main
-from baselines.tune_space import CRITERION, Trial, admissible, choose
+from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
 from eval.answer_text import answer_of
 from eval.dataset_rows import split_config
 from eval.leak import ROWS as LEAK_ROWS
@@ -85,9 +85,10 @@ def tune(
         data: from `unseen`. about: what the record says of the data besides.
     """
     quiet = recipe.model_copy(update={"watch": 0})
-    finetune = Part("finetune", out / "finetune")
-    do(finetune, quiet, data, stack)
-    tuned = figures("finetune", 0, {}, finetune.folder, data)
+    # The fine-tuned model last: its adapter stays on for the trials.
+    retrain, finetune = (Part(name, out / name) for name in ("retrain", "finetune"))
+    for part in (retrain, finetune):
+        do(part, quiet, data, stack)
     trials: list[Trial] = []
     for method in methods:
         for number in range(recipe.tune.trials):
@@ -95,18 +96,19 @@ def tune(
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
             do(part, _with(quiet, method, drawn), data, stack)
             if is_main():
+                bars = bars_of(finetune.folder, retrain.folder)
                 trials.append(figures(method, number, drawn, part.folder, data))
                 shutil.rmtree(part.adapter, ignore_errors=True)
-                _record(out, trials, tuned)
+                _record(out, trials, bars)
     if not is_main():
         return []
-    chosen = [choose([t for t in trials if t.method == method], tuned) for method in methods]
-    _record(out, trials, tuned, [trial for trial, _ in chosen])
+    chosen = [choose([t for t in trials if t.method == method], bars) for method in methods]
+    _record(out, trials, bars, [trial for trial, _ in chosen])
     space = recipe.tune.model_dump(mode="json")
     record = {**about, "criterion": CRITERION, "space": space, "recipe": recipe.to_json()}
-    write_json(out / "tune.json", {**record, "finetuned": tuned.to_json(tuned, False)})
-    write_atomic(out / FRAGMENT, fragment(chosen, tuned, recipe.tune.trials))
-    plot(out / "tune.svg", trials, tuned, [trial for trial, _ in chosen], data.config)
+    write_json(out / "tune.json", {**record, "bars": bars._asdict()})
+    write_atomic(out / FRAGMENT, fragment(chosen, bars, recipe.tune.trials))
+    plot(out / "tune.svg", trials, bars, [trial for trial, _ in chosen], data.config)
     return chosen
 
 
@@ -129,12 +131,26 @@ def figures(method: str, number: int, drawn: dict[str, Any], folder: Path, data:
         number,
         drawn,
         retain=rouge_means(rows)["retain"],
-        degenerate=mean([row["degenerate"] for row in rows], "degenerate"),
+        degenerate_retain=_degenerate(rows, "retain"),
+        degenerate_forget=_degenerate(rows, "forget"),
         objective=objective,
         n=n,
         status=outcome["status"],
         seconds=outcome["seconds"],
     )
+
+
+def bars_of(finetune: Path, retrain: Path) -> Bars:
+    tuned, retrained = (
+        read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
+        for folder in (finetune, retrain)
+    )
+    kept = rouge_means(tuned)["retain"], _degenerate(tuned, "retain")
+    return Bars(*kept, _degenerate(retrained, "forget"))
+
+
+def _degenerate(rows: Sequence[dict[str, Any]], split: str) -> float:
+    return mean([row["degenerate"] for row in rows if row["split"] == split], split)
 
 
 def _private(data: Data) -> bool:
@@ -161,18 +177,18 @@ def _harmful(rows: Sequence[dict[str, Any]], data: Data) -> tuple[float, int]:
     return mean(apart, "forget"), len(apart)
 
 
-def _record(out: Path, trials: Sequence[Trial], tuned: Trial, chosen: Sequence[Trial] = ()) -> None:
-    write_jsonl(out / TRIALS, (trial.to_json(tuned, trial in chosen) for trial in trials))
+def _record(out: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial] = ()) -> None:
+    write_jsonl(out / TRIALS, (trial.to_json(bars, trial in chosen) for trial in trials))
 
 
-def fragment(chosen: Sequence[tuple[Trial, str]], tuned: Trial, trials: int) -> str:
+def fragment(chosen: Sequence[tuple[Trial, str]], bars: Bars, trials: int) -> str:
     """The chosen values as a recipe has them, each beside what it came to."""
     import yaml
 
     lines = [
         f"# Chosen by `python -m baselines tune`, {trials} trials a method. The criterion is ours:",
         *(f"# {line}" for line in wrap(CRITERION, 96)),
-        f"# Record: tune.json, {TRIALS}. Fine-tuned retain ROUGE-1: {tuned.retain:.3f}.",
+        f"# Record: tune.json, {TRIALS}. Fine-tuned retain ROUGE-1: {bars.retain:.3f}.",
         "methods:",
     ]
     for trial, lacks in chosen:
@@ -183,7 +199,7 @@ def fragment(chosen: Sequence[tuple[Trial, str]], tuned: Trial, trials: int) -> 
 
 
 def plot(
-    path: Path, trials: Sequence[Trial], tuned: Trial, chosen: Sequence[Trial], config: str
+    path: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial], config: str
 ) -> None:
     """A panel a method: retain ROUGE-1 across, the objective up; what is not admissible hollow."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -197,9 +213,9 @@ def plot(
     for panel, method in zip(panels.flat, methods, strict=False):
         own = [trial for trial in trials if trial.method == method]
         panel.set_title(method)
-        panel.axvline(tuned.retain, color="0.6", linestyle="--")
+        panel.axvline(bars.retain, color="0.6", linestyle="--")
         for trial in own:
-            fill = "#0072B2" if admissible(trial, tuned) else "none"
+            fill = "#0072B2" if admissible(trial, bars) else "none"
             panel.scatter(trial.retain, trial.objective, facecolors=fill, edgecolors="#0072B2")
         for trial in [trial for trial in own if trial in chosen]:
             panel.scatter(

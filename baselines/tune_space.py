@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from baselines.training_settings import Count, Positive
 
-#: What a choice may cost: retain ROUGE-1 below the fine-tuned model's, as a fraction.
+#: What a choice may cost, as fractions: retain ROUGE-1, and answers that are no language.
 LOSES: Final = 0.05
+BABBLES: Final = 0.01
 CRITERION: Final = (
     "among trials within 5 points of the fine-tuned model's retain ROUGE-1 and with no more "
-    "degenerate output on forget and retain than it has: for privacy the lowest share of answer "
-    "values leaked over own and prefix (normalised), for incorrect the lowest ROUGE-1 to the "
-    "harmful answer minus ROUGE-1 to the clean one; of equal ones the highest retain ROUGE-1"
+    "degenerate output (by more than a point) than it has on retain and than the retrained model "
+    "has on forget: for privacy the lowest share of answer values leaked over own and prefix "
+    "(normalised), for incorrect the lowest ROUGE-1 to the harmful answer minus ROUGE-1 to the "
+    "clean one; of equal ones the highest retain ROUGE-1"
 )
 #: Steps of an additive recurrence that fills three dimensions evenly.
 _STEPS: Final = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
@@ -66,6 +68,14 @@ def _between(low: float, high: float, share: float) -> float:
     return float(f"{low * (high / low) ** share:.2g}")
 
 
+class Bars(NamedTuple):
+    """What a trial must keep: the fine-tuned model's figures, and on forget the retrained one's."""
+
+    retain: float
+    degenerate_retain: float
+    degenerate_forget: float
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A trial and what it came to, as fractions; the lower the objective, the better."""
@@ -74,28 +84,38 @@ class Trial:
     trial: int
     settings: dict[str, Any]
     retain: float
-    degenerate: float
+    degenerate_retain: float
+    degenerate_forget: float
     objective: float
     n: int  # behind the objective
     status: str = "finished"
     seconds: float = 0.0
 
-    def to_json(self, finetuned: Trial, chosen: bool) -> dict[str, Any]:
-        return {**asdict(self), "admissible": admissible(self, finetuned), "chosen": chosen}
+    def to_json(self, bars: Bars, chosen: bool) -> dict[str, Any]:
+        return {**asdict(self), "admissible": admissible(self, bars), "chosen": chosen}
 
 
-def admissible(trial: Trial, finetuned: Trial) -> bool:
-    kept = trial.retain >= finetuned.retain - LOSES
-    return kept and trial.degenerate <= finetuned.degenerate and trial.status == "finished"
+def admissible(trial: Trial, bars: Bars) -> bool:
+    return _keeps(trial, bars) and not _babble(trial, bars)
 
 
-def choose(trials: Sequence[Trial], finetuned: Trial) -> tuple[Trial, str]:
+def _keeps(trial: Trial, bars: Bars) -> bool:
+    return trial.status == "finished" and trial.retain >= bars.retain - LOSES
+
+
+def _babble(trial: Trial, bars: Bars) -> float:
+    """Degenerate output above the bars, both sets' shares together."""
+    return max(0.0, trial.degenerate_retain - bars.degenerate_retain - BABBLES) + max(
+        0.0, trial.degenerate_forget - bars.degenerate_forget - BABBLES
+    )
+
+
+def choose(trials: Sequence[Trial], bars: Bars) -> tuple[Trial, str]:
     """The trial that the criterion chooses; else the nearest to it, and what it lacks."""
-    good = [trial for trial in trials if admissible(trial, finetuned)]
+    good = [trial for trial in trials if admissible(trial, bars)]
     if good:
         return min(good, key=lambda t: (t.objective, -t.retain)), ""
-    kept = [trial for trial in trials if trial.retain >= finetuned.retain - LOSES]
-    if kept:
-        nearest = min(kept, key=lambda t: (t.degenerate, t.objective))
+    if kept := [trial for trial in trials if _keeps(trial, bars)]:
+        nearest = min(kept, key=lambda t: (_babble(t, bars), t.objective))
         return nearest, "no trial keeps retain without more degenerate output: the least of it"
     return max(trials, key=lambda t: t.retain), "no trial keeps retain: the one that keeps most"

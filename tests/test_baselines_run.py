@@ -26,7 +26,7 @@ from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
 from baselines.tune import unseen
-from baselines.tune_space import Trial, choose
+from baselines.tune_space import Bars, Trial, choose
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -296,32 +296,32 @@ def test_trials_are_recorded_and_survive_a_kill(place: Path, other: Path) -> Non
     assert {row["split"] for row in scored} == {"forget", "retain"}
     assert "criterion" in json.loads((out / "tune.json").read_text())
     assert (out / "tune.svg").stat().st_size > 2000
-    assert [path.parent.name for path in out.rglob("adapter")] == ["finetune"]
+    assert {path.parent.name for path in out.rglob("adapter")} == {"finetune", "retrain"}
     before = (out / "trials.jsonl").read_bytes()
-    assert run(place, *words).count("done already") == 5
+    assert run(place, *words).count("done already") == 6
     assert (out / "trials.jsonl").read_bytes() == before
 
 
 def test_the_criterion() -> None:
-    tuned = Trial("finetune", 0, {}, retain=0.9, degenerate=0.1, objective=1.0, n=20)
-    cases = {  # retain, degenerate, objective: the third is chosen, unless it is not there
-        "best": (0.86, 0.10, 0.2),
-        "tied, keeps less": (0.851, 0.0, 0.2),
-        "worse": (0.9, 0.0, 0.3),
-        "loses too much": (0.84, 0.0, 0.0),
-        "gibberish": (0.89, 0.11, 0.0),
-        "collapsed": (0.9, 0.0, 0.0),
+    bars = Bars(retain=0.9, degenerate_retain=0.0, degenerate_forget=0.2)
+    cases = {  # retain, degenerate on retain and forget, objective
+        "best": (0.86, 0.01, 0.20, 0.2),
+        "tied, keeps less": (0.851, 0.0, 0.0, 0.2),
+        "worse": (0.9, 0.0, 0.0, 0.3),
+        "loses too much": (0.84, 0.0, 0.0, 0.0),
+        "gibberish": (0.89, 0.0, 0.3, 0.0),
+        "more gibberish": (0.89, 0.05, 0.3, -0.1),
+        "collapsed": (0.9, 0.0, 0.0, 0.0),
     }
     trials = {
         name: Trial("ga", i, {}, *values, 20, "collapsed" if name == "collapsed" else "finished")
         for i, (name, values) in enumerate(cases.items())
     }
-    assert choose([*trials.values()], tuned) == (trials["best"], "")
-    rest = [trials["gibberish"], trials["loses too much"]]
-    nearest, lacks = choose(rest, tuned)
-    assert (nearest, "without more degenerate" in lacks) == (trials["gibberish"], True)
-    nearest, lacks = choose(rest[1:], tuned)
-    assert (nearest, "keeps most" in lacks) == (rest[1], True)
+    assert choose([*trials.values()], bars) == (trials["best"], "")
+    nearest, lacks = choose([trials[name] for name in [*cases][3:]], bars)
+    assert (nearest, "more degenerate" in lacks) == (trials["gibberish"], True)
+    nearest, lacks = choose([trials["loses too much"]], bars)
+    assert (nearest, "keeps most" in lacks) == (trials["loses too much"], True)
 
 
 def test_trials_fill_the_space_alike_for_every_method() -> None:
