@@ -1,4 +1,4 @@
-"""The commands of baselines: run, finetune, retrain, unlearn, recipe, convert-llava-med.
+"""The commands of baselines: run, tune, finetune, retrain, unlearn, recipe, convert-llava-med.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -97,6 +97,7 @@ class Options:
     examples="""
 python -m baselines run
 python -m baselines run --config incorrect --methods ga,idk --out runs/some
+python -m baselines run --seeds 0,1,2
 python -m baselines run --model llava-med --config privacy --out runs/llava-med
 python -m baselines run --model llava-med --plan
 accelerate launch -m baselines run --model llava-med --out runs/llava-med
@@ -107,6 +108,12 @@ def run(
     options: Options,
     methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
     out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
+    seeds: Annotated[
+        str | None, option("LIST", "Repeat with each, e.g. 0,1,2. [default: the recipe's seed]")
+    ] = None,
+    seeds_of: Annotated[
+        str, option("PARTS", "What is repeated: unlearning, or all (fine-tuning, retraining too).")
+    ] = "unlearning",
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, samples and memory; train nothing.")
     ] = False,
@@ -116,8 +123,12 @@ def run(
     Rerun to resume after a kill or to add methods; finished parts are kept.
     """
     from baselines.measure import Data as Dataset
-    from baselines.run import is_main, notes, run_all
+    from baselines.run import is_main, notes, parse_seeds, run_all, run_seeds
     from mllmu_med.locks import held
+
+    if seeds_of not in ("unlearning", "all"):
+        raise UsageError(f"--seeds-of {seeds_of}: use unlearning or all")
+    numbers = parse_seeds(seeds) if seeds else []
 
     loaded = options.read_recipe(["finetune", "retrain"], methods)
     chosen = loaded.methods_in(methods)
@@ -130,7 +141,8 @@ def run(
         return
     with held(folder) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, folder)
-        folders = run_all(loaded, dataset, stack, folder, chosen)
+        what = (loaded, dataset, stack, folder, chosen)
+        folders = run_seeds(*what, numbers, seeds_of == "all") if numbers else run_all(*what)
         if not is_main():
             return
         from eval import report
@@ -141,6 +153,50 @@ def run(
         report.write([results], "html", folder / "report.html")
     report.print_terminal(results, make_console(), intervals=False)
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
+
+
+@app.command(
+    examples="""
+python -m builder rebuild --set seed=1 --out tuning
+python -m baselines tune --data tuning --out runs/tune
+python -m baselines tune --data tuning --methods ga,npo --set tune.trials=16 --out runs/tune
+"""
+)
+@one_line_errors
+def tune(
+    options: Options,
+    out: Out,
+    methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
+    reported: Annotated[
+        str, option("DIR|ID", "The dataset whose results are reported: nothing of it is seen.")
+    ] = DEFAULT_FOLDER,
+) -> None:
+    """Choose each method's learning rate, epochs and weight by one protocol, on another build.
+
+    Rerun to resume after a kill; all trials are recorded and plotted.
+    """
+    from baselines.measure import Data as Dataset
+    from baselines.run import is_main
+    from baselines.tune import FRAGMENT, unseen
+    from baselines.tune import tune as run_trials
+    from mllmu_med.locks import held
+
+    loaded = options.read_recipe(["finetune", "tune"], methods)
+    chosen = loaded.methods_in(methods)
+    if not options.data:
+        raise UsageError("--data is missing: a build of another seed than the reported one")
+    whole = Dataset.read(options.data, loaded.config)
+    dataset, left_out = unseen(whole, Dataset.read(reported, loaded.config))
+    about = {"data": whole.about(), "reported": reported, "rows_left_out": left_out}
+    with held(out) if is_main() else nullcontext():
+        stack = options.stack(loaded, dataset, out)
+        best = run_trials(loaded, dataset, stack, out, chosen, about)
+    if is_main():
+        for _, lacks in best:
+            if lacks:
+                print(lacks)
+        print((out / FRAGMENT).read_text("utf-8"))
+        print(f"written to {out}: {FRAGMENT}, trials.jsonl, tune.json, tune.svg")
 
 
 def _add_learning(method: str, purpose: str, examples: str) -> None:

@@ -18,7 +18,7 @@ from eval.run_folder import read_json
 from eval.weights import weights_hash, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.errors import first_line
-from mllmu_med.files import atomic_folder, write_atomic
+from mllmu_med.files import atomic_folder, stable_hash, write_atomic
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def add_adapter(
 
     Args:
         rank, alpha: of LoRA; the update is scaled by alpha / rank.
-        seed: of the first matrices.
+        seed: of the first matrices, with the number of adapters below: of equal rank they would
+            begin as the adapter below had begun.
         projector: also on the layers between vision tower and language model.
 
     Raises:
@@ -120,13 +121,11 @@ def add_adapter(
     net = model.model
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    parents: list[str] = []
-    name = _next_name(net)
-    torch.manual_seed(seed)
+    parents, name = _active(net), _next_name(net)
+    torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
     try:
         with _quiet():
             if isinstance(net, PeftModel):
-                parents = _active(net)
                 net.add_adapter(name, config)
             else:
                 net = get_peft_model(net, config, adapter_name=name)

@@ -1,6 +1,6 @@
 """From samples to tensors: tokens, masks, and where the answers are predicted.
 
-Questions of one image are packed behind one copy of it (`packing: picture`): its tokens, then
+Questions of one image are packed behind one copy of it (`packing: image`): its tokens, then
 each question with its answer. A question sees the image and itself, and its positions go on after
 the image, so that loss and gradients are those of one sample a row. That holds where positions
 are plain (`Model.shares`); any other model gets one sample a row from its own processor.
@@ -30,7 +30,7 @@ class Batch:
     images: `image_id` of each row, where the features are put in by us.
     rows, columns: of each answer token, the place that predicts it, [T].
     targets: the answer tokens, [T], sample after sample; of: the sample of each, [T].
-    counts: answer tokens of each sample, [samples].
+    counts: answer tokens of each sample, [samples]. read: tokens of all rows, without padding.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -39,6 +39,7 @@ class Batch:
     targets: torch.Tensor
     of: torch.Tensor
     counts: torch.Tensor
+    read: int = 0
     images: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
@@ -82,7 +83,7 @@ class Encoder:
             return self._from_processor(samples)
         groups: dict[object, list[int]] = {}
         for i, sample in enumerate(samples):
-            groups.setdefault(sample.image_id if packing == "picture" else i, []).append(i)
+            groups.setdefault(sample.image_id if packing == "image" else i, []).append(i)
         return self._packed(samples, list(groups.values()), pad_to)
 
     def _packed(self, samples: Sequence[Sample], groups: list[list[int]], pad_to: int) -> Batch:
@@ -118,7 +119,7 @@ class Encoder:
             "position_ids": torch.tensor([padded(line[1], 0) for line in lines]),
         }
         images = tuple(samples[group[0]].image_id for group in groups)
-        return self._batch(samples, inputs, spots, images)
+        return self._batch(samples, inputs, spots, sum(len(ids) for ids, _, _ in lines), images)
 
     def _block_mask(self, segments: torch.Tensor) -> torch.Tensor:
         """Additive mask [B, 1, L, L]: 0 where a token may look, else the type's lowest value."""
@@ -138,21 +139,11 @@ class Encoder:
         tokenizer = self.model.processor.tokenizer
         prompts = [self.model.prompt(s.question) for s in samples]
         texts = [
-            f"{prompt} {s.answer}{tokenizer.eos_token}"
+            f"{prompt} {self.model.quoting.quoted(s.answer)}{tokenizer.eos_token}"
             for prompt, s in zip(prompts, samples, strict=True)
         ]
-        begin = tokenizer.bos_token or ""
-        read = self.model.processor(
-            text=texts,
-            images=[[self.images[s.image_id]] for s in samples],
-            return_tensors="pt",
-            padding=True,
-            padding_side="right",
-            add_special_tokens=not (begin and prompts[0].startswith(begin)),
-        )
-        inputs = dict(read)
-        if "pixel_values" in inputs:
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.model.dtype)
+        shown = [self.images[s.image_id] for s in samples]
+        inputs = dict(self.model.read_texts(texts, shown, padding=True, padding_side="right"))
         spots = []
         for i, sample in enumerate(samples):
             answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())
@@ -160,13 +151,14 @@ class Encoder:
                 raise self.model.tokens_depend("it cannot be trained yet")
             first = end - len(answer) - 1
             spots += [(i, first + k, token, i) for k, token in enumerate(answer)]
-        return self._batch(samples, inputs, spots, ())
+        return self._batch(samples, inputs, spots, int(inputs["attention_mask"].sum()), ())
 
     def _batch(
         self,
         samples: Sequence[Sample],
         inputs: dict[str, torch.Tensor],
         spots: list[tuple[int, int, int, int]],
+        read: int,
         images: tuple[str, ...],
     ) -> Batch:
         import torch
@@ -182,6 +174,7 @@ class Encoder:
             targets,
             of,
             counts,
+            read,
             images,
             tuple(s.part for s in samples),
         )

@@ -9,8 +9,9 @@ is this pass's share: the shares of a step add up to the loss of all its samples
 answer tokens; Eq. 4, 5 and 7 average it over samples. `reduction="token"` weighs every answer token
 alike instead, so that long answers count for more.
 
-KL-Min is the mean over the retain answers' tokens of KL(P_ft || P_un): over the whole vocabulary,
-in float32, forward as Eq. 6 writes it.
+KL-Min is KL(P_ft || P_un) at the retain answers' tokens: over the whole vocabulary, in float32,
+forward as Eq. 6 writes it. Its mean is taken as `l`'s is: by default over samples of each one's
+mean over tokens, with `reduction="token"` over all tokens alike.
 """
 
 from __future__ import annotations
@@ -79,8 +80,11 @@ def mean_nll(*parts: Part) -> Tensor:
 
 
 def mean_kl(part: Part) -> Tensor:
-    """E[KL(P_ft || P_un)] over answer tokens, the first term of Eq. 6."""
-    return _given(part.kl).sum() / part.tokens_in_step
+    """E[KL(P_ft || P_un)], the first term of Eq. 6."""
+    kl = _given(part.kl)
+    if part.reduction == "token":
+        return kl.sum() / part.tokens_in_step
+    return (kl / part.tokens).sum() / part.in_step
 
 
 def ga(forget: Part) -> Tensor:
@@ -136,18 +140,24 @@ def simnpo(
 
 
 def dpo(
-    forget: Part, refused: Part, retain: Part, beta: float = 0.1, retain_weight: float = 1.0
+    forget: Part,
+    refused: Part,
+    retain: Part,
+    beta: float = 0.1,
+    scale: float = 1.0,
+    retain_weight: float = 1.0,
 ) -> Tensor:
     """DPO (Rafailov et al. 2023, Eq. 7), the refusal preferred to the forget answer.
 
-    -E[log sigmoid(beta log P_un(w)/P_ft(w) - beta log P_un(l)/P_ft(l))], w the refusal and l the
-    forget answer of the same row; with the retain loss beside it.
+    -scale E[log sigmoid(beta log P_un(w)/P_ft(w) - beta log P_un(l)/P_ft(l))], w the refusal and l
+    the forget answer of the same row; with the retain loss beside it. `scale`: 1 in that paper;
+    NPO's, whose loss is the part with l alone, is 2/beta, 20 times as much against the retain loss.
     """
     from torch.nn.functional import softplus
 
     preferred = _given(refused.reference) - refused.nll
     rejected = _given(forget.reference) - forget.nll
-    loss = softplus(beta * (rejected - preferred)).sum() / forget.in_step
+    loss = scale * softplus(beta * (rejected - preferred)).sum() / forget.in_step
     return _with_retain(loss, retain, retain_weight)
 
 
@@ -171,7 +181,7 @@ def _given(values: Tensor | None) -> Tensor:
 
 #: Settings that not every method reads; all the others are read by all.
 SOME_READ: Final = tuple(
-    "beta collapse gamma reduction refusals retain_sampling retain_weight".split()
+    "beta collapse gamma reduction refusals retain_sampling retain_weight scale".split()
 )
 
 
@@ -230,7 +240,7 @@ METHODS: Final = {
     "llmu": Method(llmu, _BOTH, reference=("retain",)),
     "npo": Method(npo, _FORGET, reference=_FORGET, options=("beta", "retain_weight")),
     "simnpo": Method(simnpo, _FORGET, options=("beta", "gamma", "retain_weight")),
-    "dpo": Method(dpo, _BOTH, reference=_BOTH, options=("beta", "retain_weight")),
+    "dpo": Method(dpo, _BOTH, reference=_BOTH, options=("beta", "scale", "retain_weight")),
 }
 
 

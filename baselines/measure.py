@@ -6,7 +6,7 @@ and `likelihood` give one by one, from one loaded model and one reading of the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +29,7 @@ from mllmu_med_dataset import SPLITS, Record, UserError
 if TYPE_CHECKING:
     from baselines.recipe import Answers, Recipe
     from baselines.training_loop import OnEpoch, Verdict
+    from baselines.training_settings import TrainSettings
     from eval.model import Model
 
 TRAJECTORY: Final = "trajectory.jsonl"
@@ -157,37 +158,57 @@ def _replies(
 
 
 def watcher(
-    model: Model, data: Data, recipe: Recipe, folder: Path, finetuned: dict[str, float] | None
+    model: Model,
+    data: Data,
+    recipe: Recipe,
+    folder: Path,
+    finetuned: Path | None = None,
+    held: Sequence[Record] = (),
 ) -> OnEpoch | None:
-    """What to do at the end of every epoch: answer some rows, note UES, stop gibberish.
+    """What to do at the end of every epoch: answer some rows, score the held ones, stop gibberish.
 
-    Each epoch adds a line to `trajectory.jsonl`. The score of an epoch is its UES against the
-    fine-tuned model's means on the same rows; without these (while fine-tuning), the mean ROUGE-1
-    of forget and retain.
+    Each epoch adds a line to `trajectory.jsonl`. Its score, which `keep: best` goes by, is of the
+    held rows alone (see `held_score`); the UES of the watched rows is for the eye.
+
+    Args:
+        finetuned: the run that UES compares with; None while fine-tuning.
+        held: rows that are not trained on, of `held_out`.
     """
-    if not recipe.watch:
+    if not (recipe.watch or held):
         return None
     from baselines.training_loop import Verdict
 
-    asked = asks(watched(data, recipe.watch))
+    watch = watched(data, recipe.watch)
+    asked = asks([*watch, *(row for row in held if row not in watch)])
+    ids, held_ids = {row.id for row in watch}, {row.id for row in held}
+    tuned: list[dict[str, Any]] = []
+    if finetuned:
+        tuned = read_rows_file(finetuned / "scores.rows.jsonl", f"score {finetuned}/{ANSWERS}")
 
     def look(epoch: int) -> Verdict:
-        replies = _replies(model, asked, data, recipe.answers)
         rows = [
-            score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies
+            score_row(ask, Prediction(ask.row.id, text), data.vocabulary)
+            for ask, text in _replies(model, asked, data, recipe.answers)
         ]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
-        score = ues(means, finetuned).ues if finetuned else (means["forget"] + means["retain"]) / 2
-        line = {"epoch": epoch, "rouge1": means, "degenerate_retain": babble, "n": len(rows)}
-        line["ues" if finetuned else "score"] = score
+        line: dict[str, Any] = {"epoch": epoch, "n": len(rows)}
+        line |= {"rouge1": means, "degenerate_retain": babble}
+        if tuned and watch:
+            line["ues"] = ues(rouge_means(rows, ids), rouge_means(tuned, ids)).ues
+        if held:
+            of_tuned = rouge_means(tuned, held_ids)
+            line["score"] = held_score(rouge_means(rows, held_ids), of_tuned)
         path = folder / TRAJECTORY
         before = read_rows_file(path, "") if path.is_file() else []
         before = [row for row in before if row["epoch"] < epoch]
         write_jsonl(path, [*before, line])
-        best = max(row["retain"] for row in [finetuned or means, *(r["rouge1"] for r in before)])
-        gone = babble > DEGENERATE and means["retain"] < best / 2
-        return Verdict(score, f"{babble:.0%} of the retain answers are no language" if gone else "")
+        asked_ids = {row["id"] for row in rows}
+        at_best = [rouge_means(tuned, asked_ids) or means, *(row["rouge1"] for row in before)]
+        low = max(row["retain"] for row in at_best) / 2
+        gone = babble > DEGENERATE and means["retain"] < low
+        stop = f"{babble:.0%} of the retain answers are no language" if gone else ""
+        return Verdict(line.get("score"), stop)
 
     return look
 
@@ -201,16 +222,43 @@ def watched(data: Data, most: int) -> list[Record]:
     return rows
 
 
-def watched_means(folder: Path, data: Data, most: int) -> dict[str, float]:
-    """Means of a run that is measured, on the watched rows alone."""
-    ids = {row.id for row in watched(data, most)}
-    rows = read_rows_file(folder / "scores.rows.jsonl", f"score {folder}/{ANSWERS}")
-    return rouge_means([row for row in rows if row["id"] in ids])
+def held_out(data: Data, settings: TrainSettings, unlearns: bool) -> list[Record]:
+    """Rows that are kept out of training to choose an epoch by: none unless `keep` is `best`.
+
+    In a stable order, until they are the share of their set and one is an open question; of forget
+    rows where they are unlearned only: while learning, all of them are learnt.
+    """
+    held: list[Record] = []
+    for split in ("forget", "retain") if unlearns else ("retain",):
+        rows = data.rows[split] if settings.keep == "best" else []
+        chosen: list[Record] = []
+        for row in sorted(rows, key=lambda row: stable_hash("held", row.id)):
+            opened = any(row.answer_type != "closed" for row in chosen)
+            if opened and len(chosen) >= settings.hold_out * len(rows):
+                break
+            chosen.append(row)
+        if rows and len(chosen) == len(rows):
+            raise UserError(
+                f"{data.config}/{split}: too few rows to hold out {settings.hold_out:.0%} of them: "
+                "keep the last adapter (keep: last), or build a larger dataset"
+            )
+        held += chosen
+    return held
 
 
-def rouge_means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean ROUGE-1 of the open questions by split."""
-    return {
-        split: mean([r["rouge1"] for r in rows if r["split"] == split and "rouge1" in r], split)
-        for split in SPLITS
-    }
+def held_score(means: Mapping[str, float], finetuned: Mapping[str, float]) -> float:
+    """UES (Eq. 1-3) without its test terms; while learning, ROUGE-1 of the retain rows."""
+    if "forget" not in means:
+        return means["retain"]
+    return ues({**means, "test": 0.0}, {**finetuned, "test": 0.0}).ues
+
+
+def rouge_means(
+    rows: Sequence[dict[str, Any]], ids: Collection[str] | None = None
+) -> dict[str, float]:
+    """Mean ROUGE-1 of the open questions by split, of those that there are; of some rows alone."""
+    by_split: dict[str, list[float]] = {}
+    for row in rows:
+        if "rouge1" in row and (ids is None or row["id"] in ids):
+            by_split.setdefault(row["split"], []).append(row["rouge1"])
+    return {split: mean(values, split) for split, values in by_split.items()}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
 from baselines.tiny import TINY, TinySettings
 from baselines.training_settings import TrainSettings
+from baselines.tune_space import TuneSpace
 from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
 
@@ -36,8 +37,9 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
-    watch: open questions of each split that are answered at the end of every epoch (UES by epoch,
-        and `keep: best`); 0: none.
+    watch: open questions of each split that are answered at the end of every epoch, for UES by
+        epoch and to stop a collapse; 0: none. They choose nothing.
+    tune: what `tune` draws each method's trials from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +50,7 @@ class Recipe(BaseModel):
     tiny: TinySettings = TinySettings()
     answers: Answers = Answers()
     watch: Annotated[int, Field(ge=0)] = 0
+    tune: TuneSpace = TuneSpace()
     finetune: TrainSettings
     unlearn: TrainSettings
     methods: dict[str, TrainSettings]
@@ -68,14 +71,6 @@ class Recipe(BaseModel):
                 raise ValueError(f"{where}.{key}: {_not_taken(name, key)}")
         return self
 
-    @model_validator(mode="after")
-    def _scored(self) -> Recipe:
-        parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
-        for name, settings in {**parts, "unlearn": self.unlearn}.items():
-            if settings.keep == "best" and not self.watch:
-                raise ValueError(f"{name}.keep: best needs scores by epoch: set watch, e.g. to 20")
-        return self
-
     def settings(self, part: str) -> TrainSettings:
         """Of `finetune`, `retrain` (the same) or a method."""
         if part in ("finetune", "retrain"):
@@ -84,6 +79,20 @@ class Recipe(BaseModel):
         both = TrainSettings(**{**self.unlearn.model_dump(exclude_unset=True), **own})
         left = unread(part, both) - own.keys()
         return TrainSettings(**both.model_dump(exclude_unset=True, exclude=left))
+
+    def seeded(self, seed: int, learning: bool) -> Recipe:
+        """With another seed for unlearning; `learning`: for fine-tuning and retraining too."""
+
+        def reseeded(settings: TrainSettings) -> TrainSettings:
+            return settings.model_copy(update={"seed": seed})
+
+        methods = {
+            name: reseeded(own) if "seed" in own.model_fields_set else own
+            for name, own in self.methods.items()
+        }
+        finetune = reseeded(self.finetune) if learning else self.finetune
+        changed = {"unlearn": reseeded(self.unlearn), "methods": methods, "finetune": finetune}
+        return self.model_copy(update=changed)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe in full, each method with all that it reads; itself a recipe."""
@@ -120,7 +129,7 @@ def _not_taken(part: str, key: str) -> str:
 
 def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
     """Read a recipe and apply `--set`; a UsageError names in one line what is wrong in it."""
-    sections = ["tiny", "answers", "methods", *(f"methods.{name}" for name in UNLEARNING)]
+    sections = ["tiny", "answers", "tune", "methods", *(f"methods.{name}" for name in UNLEARNING)]
     tree = recipe_tree("baselines", name_or_file, settings, optional=sections)
     methods: Any = tree.setdefault("methods", {})
     if isinstance(methods, dict):
@@ -138,6 +147,8 @@ def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str])
         why = ""
         if head == "tiny" and not tiny:
             why = f"the model is {recipe.model}, not one made on the spot"
+        elif head == "tune" and "tune" not in parts:
+            why = "only the command tune draws trials"
         elif head == "finetune" and not {"finetune", "retrain"} & {*parts}:
             why = f"{', '.join(parts)} trains on top of a model that is fine-tuned already"
         elif head == "methods" and path and key not in methods:

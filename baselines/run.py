@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, measure, swapped, watched_means, watcher
+from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
@@ -26,7 +26,7 @@ from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
@@ -107,14 +107,26 @@ def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str
     if part.method != "base":
         from baselines.train import train
 
-        means = None
-        if part.parents and recipe.watch:
-            # The first adapter is the fine-tuned model's, also in a second round of unlearning.
-            means = watched_means(part.parents[0].parent, data, recipe.watch)
-        settings, sets = recipe.settings(part.method), (data.rows["forget"], data.rows["retain"])
-        look = watcher(model, data, recipe, part.folder, means)
+        settings = recipe.settings(part.method)
+        held = held_out(data, settings, bool(part.parents))
+        # The first adapter is the fine-tuned model's, also in a second round of unlearning.
+        tuned = part.parents[0].parent if part.parents else None
+        look = watcher(model, data, recipe, part.folder, tuned, held)
+        left_out = {row.id for row in held}
+        forget, retain = (
+            [row for row in data.rows[split] if row.id not in left_out]
+            for split in ("forget", "retain")
+        )
         ended = train(
-            model, part.method, *sets, data.images, settings, part.folder, look, data.about()
+            model,
+            part.method,
+            forget,
+            retain,
+            data.images,
+            settings,
+            part.folder,
+            look,
+            data.about(),
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
@@ -166,10 +178,24 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def run_all(
-    recipe: Recipe, data: Data, stack: Stack, out: Path, methods: Sequence[str]
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    shared: Path | None = None,
+    learning: bool = True,
 ) -> list[Path]:
-    """Every part in turn; returns the run folders in the order of the table."""
-    base, finetune, retrain = (Part(name, out / name) for name in ("base", "finetune", "retrain"))
+    """Every part in turn; returns the run folders in the order of the table.
+
+    Args:
+        shared: the run of another seed, whose base model this one takes over; not `learning`: its
+            fine-tuned and retrained models too.
+    """
+    top = shared or out
+    learnt = out if learning else top
+    base = Part("base", top / "base")
+    finetune, retrain = (Part(name, learnt / name) for name in ("finetune", "retrain"))
     unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
     parts = [base, retrain, finetune, *unlearned]
@@ -182,6 +208,35 @@ def run_all(
     for part in parts:
         do(part, recipe, data, stack)
     return [part.folder for part in (base, finetune, *unlearned, retrain)]
+
+
+def run_seeds(
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    learning: bool,
+) -> list[Path]:
+    """All seeds in turn: the first in `out`, as without seeds, each other one in `out/seed-N`.
+
+    learning: fine-tuning and retraining are repeated too, not unlearning alone.
+    """
+    folders: list[Path] = []
+    for seed in seeds:
+        place, shared = (out / f"seed-{seed}", out) if folders else (out, None)
+        own = recipe.seeded(seed, learning)
+        folders += run_all(own, data, stack, place, methods, shared, learning)
+    return list(dict.fromkeys(folders))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0,1,2` as numbers; a UsageError for anything else, or a seed that is named twice."""
+    seeds = text.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds) or len({*map(int, seeds)}) < len(seeds):
+        raise UsageError(f"--seeds {text}: write different whole numbers, e.g. 0,1,2")
+    return [int(seed) for seed in seeds]
 
 
 def notes(out: Path, methods: Sequence[str]) -> list[str]:

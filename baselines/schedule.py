@@ -1,8 +1,8 @@
 """What a step trains on: which rows, in which order, as what, and in which forward passes.
 
-Everything that is random (the order, the retain rows beside the forget rows, the refusals) is a
-function of seed, row id and epoch: a run that goes on after a kill, or on another number of
-processes, trains on the same steps.
+Everything that is random (the order, the retain rows beside the forget rows) is a function of
+seed, row id and epoch, and a row's refusal one of its id alone: a run that goes on after a kill, or
+on another number of processes, trains on the same steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mllmu_med_dataset import Record, UserError
 if TYPE_CHECKING:
     from baselines.training_settings import TrainSettings
 
-Shuffle = Literal["picture", "row"]
+Shuffle = Literal["image", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,13 @@ def samples(rows: Sequence[Record]) -> list[Sample]:
     return [Sample(row.id, row.image_id, row.question, row.answer) for row in rows]
 
 
-def refusal(row_id: str, epoch: int, phrases: Sequence[str]) -> str:
-    """The refusal that takes a row's answer's place in an epoch."""
-    return phrases[stable_hash("refusal", row_id, epoch) % len(phrases)]
+def refusal(row_id: str, phrases: Sequence[str]) -> str:
+    """The refusal that takes a row's answer's place, one in all epochs.
+
+    Another one each epoch would teach a model all of them for each row: it ends at an even guess
+    between them and says none.
+    """
+    return phrases[stable_hash("refusal", row_id) % len(phrases)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,10 @@ class Step:
 
 
 def shuffled(rows: Sequence[Sample], how: Shuffle, *seed: object) -> list[Sample]:
-    """Rows in random order; with `picture`, images are, and an image's rows stay together."""
+    """Rows in random order; with `image`, images are, and an image's rows stay together."""
 
     def key(row: Sample) -> tuple[int, int]:
-        group = stable_hash("picture", *seed, row.image_id) if how == "picture" else 0
+        group = stable_hash("picture", *seed, row.image_id) if how == "image" else 0
         return group, stable_hash("row", *seed, row.id)
 
     return sorted(rows, key=key)
@@ -91,7 +95,7 @@ def epoch_steps(
             raise UserError(f"the {name} set is empty: this method trains on it")
 
     def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
-        phrase = refusal(row.id, epoch, settings.refusals)
+        phrase = refusal(row.id, settings.refusals)
         return tuple(
             replace(row, part=part, answer=phrase if part == "refused" else row.answer)
             for part in parts

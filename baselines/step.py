@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 class Tally:
     """A pass's share of a step's loss, and sums from which the step's terms are logged.
 
-    sums: for each term its sum over the pass's samples (of `kl`: tokens) and their number.
+    sums: for each term its sum over the pass's samples and their number; each a mean over tokens.
+    read: tokens that the pass has read, with the reference's.
     """
 
     loss: Tensor
     sums: Mapping[str, tuple[Tensor, Tensor]]
+    read: int = 0
 
 
 def run_pass(
@@ -45,10 +47,11 @@ def run_pass(
     """The share that a pass has in the loss of its step; its gradients are the caller's to take."""
     import torch
 
-    reference = None
+    reference, read = None, 0
     compared = [s for s in micro_batch.samples if s.part in method.reference]
     if compared:
         batch = encoder.collate(compared, settings.packing)
+        read = batch.read
         with torch.no_grad(), adapter.reference():
             reference = logits_without_gradients(batch)
     batch = encoder.collate(micro_batch.samples, settings.packing)
@@ -59,10 +62,10 @@ def run_pass(
         seen = torch.tensor(float(len(part.nll)), device=loss.device)
         sums[name] = ((part.nll / part.tokens).sum().detach(), seen)
         if part.kl is not None:
-            sums["kl"] = (part.kl.sum().detach(), part.tokens.sum().float())
+            sums["kl"] = ((part.kl / part.tokens).sum().detach(), seen)
     if not micro_batch.weight:
         sums = {name: (a * 0, b * 0) for name, (a, b) in sums.items()}
-    return Tally(loss * micro_batch.weight, sums)
+    return Tally(loss * micro_batch.weight, sums, read + batch.read)
 
 
 def parts_of(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
+from baselines.compute import peak_memory, step_cost, summed
 from baselines.losses import Method
 from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
@@ -74,6 +75,7 @@ class Loop:
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
+    read: float = 0  # tokens, by all processes in the last step
     encoder: Encoder = field(init=False)
     adapter: Adapter = field(init=False)
     optimizer: Any = field(init=False)
@@ -86,7 +88,6 @@ class Loop:
 
         from baselines.forward import AnswerLogits, Features, base_of
 
-        started = time.monotonic()
         s = self.settings
         self.encoder = Encoder(self.model, images)
         plan = self._plan(0)
@@ -96,6 +97,8 @@ class Loop:
         weights = list(self.adapter.weights().values())
         features = Features(self.model, images) if self.model.shares else None
         fused = self.model.device.type == "cuda"
+        if fused:
+            torch.cuda.reset_peak_memory_stats(self.model.device)
         alone = AnswerLogits(self.model, features)
         optimizer = torch.optim.AdamW(
             weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
@@ -121,15 +124,23 @@ class Loop:
                 else:
                     self.reason = self._evaluate(on_epoch, epoch + 1)
                     self._save()
-        seconds = time.monotonic() - started
-        return self._end(-(-self.done // len(plan)), seconds)
+        return self._end(-(-self.done // len(plan)))
 
     def _plan(self, epoch: int) -> list[Step]:
         tokens = self.encoder.answer_tokens
         return epoch_steps(self.method, self.forget, self.retain, self.settings, epoch, tokens)
 
     def _step(self, step: Step, steps: int) -> str:
-        """One optimizer step; why the run has to end, or nothing."""
+        """One optimizer step and its cost; why the run has to end, or nothing."""
+        started, number = time.monotonic(), self.done + 1
+        reason = self._train_on(step, steps)
+        if self.accelerator.is_main_process:
+            seconds, peak = time.monotonic() - started, peak_memory(self.model.device)
+            cost = step_cost(number, seconds, self.read, step, self.forget, peak)
+            self.folder.spend(cost)
+        return reason
+
+    def _train_on(self, step: Step, steps: int) -> str:
         import torch
 
         s, acc = self.settings, self.accelerator
@@ -149,13 +160,14 @@ class Loop:
                         f"a pass of {len(micro_batch.samples)} samples does not fit into the GPU's "
                         "memory: lower micro_batch, turn checkpointing on, or lower rank"
                     ) from error
-            for name, pair in [("loss", (tally.loss.detach(),)), *tally.sums.items()]:
+            own = {"loss": (tally.loss.detach(),), "read": (tally.loss.new_tensor(tally.read),)}
+            for name, pair in {**own, **tally.sums}.items():
                 before = total.get(name, (0,) * len(pair))
                 total[name] = tuple(a + b for a, b in zip(before, pair, strict=True))
         flat = torch.stack([value.double() for pair in total.values() for value in pair])
         sums = iter(acc.reduce(flat, "sum").tolist())
         terms = {name: tuple(next(sums) for _ in pair) for name, pair in total.items()}
-        loss = terms.pop("loss")[0]
+        (loss,), (self.read,) = terms.pop("loss"), terms.pop("read")
         means = {name: a / n for name, (a, n) in terms.items() if n}
         rate = learning_rate(self.done, steps, s)
         weights = self.adapter.weights()
@@ -237,7 +249,7 @@ class Loop:
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
-    def _end(self, epoch: int, seconds: float) -> Outcome:
+    def _end(self, epoch: int) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
         kept = self._best() if s.keep == "best" and self.scores else 0
         if main and not kept:
@@ -249,14 +261,16 @@ class Loop:
             saved = load_file(self.folder.adapter / "adapter_model.safetensors")
             names = {n.replace(f".{self.adapter.name}.", "."): n for n in self.adapter.weights()}
             self.adapter.load({names[n]: value for n, value in saved.items()})
+        cost = summed(self.folder.spent(), self.model, s, self.accelerator.num_processes)
         outcome = Outcome(
             status="collapsed" if self.reason else "finished",
             reason=self.reason,
             steps=self.done,
             epoch=kept or epoch,
             score=self.scores.get(kept or epoch),
-            seconds=round(seconds, 1),
+            seconds=cost["seconds"],
             adapter=self.folder.adapter,
+            compute=cost,
         )
         if main:
             self.folder.end(outcome)

@@ -38,18 +38,24 @@ class TrainSettings(BaseModel):
         forget rows spread evenly; each mean is scaled so that an epoch's steps average to the
         equation as it stands. `paired`: a retain row for each forget row, drawn without replacement
         until all were drawn.
-    shuffle: `picture`: images in random order, an image's rows together, so that packing finds
-        something to share; `row`: rows in random order.
+    shuffle: `image`: images in random order, an image's rows together, so that packing finds
+        something to share; `row`: rows in random order, as most code has it. Changes the result.
     packing: whether the questions of an image that meet in a forward pass share one copy of it;
         changes speed, not the result.
     warmup: share of the steps over which the learning rate rises; lr_end: what share of it the
         cosine ends at.
-    clip: largest gradient norm. reduction: see `baselines.losses`.
-    beta, gamma, retain_weight: of NPO, SimNPO and DPO; None: the value of the method's paper.
+    clip: largest gradient norm.
+    reduction: `sample`: losses, KL-Min's too, are means over samples of each one's mean over answer
+        tokens; `token`: over all answer tokens alike.
+    beta, gamma, scale: of NPO, SimNPO and DPO; None: the value of the method's paper.
+    retain_weight: of the retain loss beside theirs.
     projector: LoRA on the projector's two layers as well as on the language model.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
-    keep: adapter of the last step, or of the epoch that the evaluation scored best.
+    keep: adapter of the last step, or of the epoch with the best score. `best` holds rows out: the
+        score is UES without its test terms, of forget and retain rows that are not trained on; of
+        fine-tuning and retraining, ROUGE-1 of such retain rows (forget rows are all learnt).
+    hold_out: share of the rows of each set that `keep: best` holds out.
     save_every: steps between two checkpoints; each epoch ends with one besides.
     """
 
@@ -61,8 +67,8 @@ class TrainSettings(BaseModel):
     batch_size: Count = 16
     micro_batch: Count = 8
     retain_sampling: Literal["union", "paired"] = "union"
-    shuffle: Literal["picture", "row"] = "picture"
-    packing: Literal["picture", "none"] = "picture"
+    shuffle: Literal["image", "row"] = "image"
+    packing: Literal["image", "none"] = "image"
     reduction: Literal["sample", "token"] = "sample"
     rank: Count = 128
     alpha: Positive = 256
@@ -74,11 +80,13 @@ class TrainSettings(BaseModel):
     clip: Positive = 1.0
     beta: Positive | None = None
     gamma: float | None = None
+    scale: Positive | None = None
     retain_weight: Annotated[float, Field(ge=0)] = 1.0
     refusals: Annotated[tuple[str, ...], Field(min_length=1)] = REFUSALS
     checkpointing: bool = False
     collapse: Positive = 3.0
     keep: Literal["last", "best"] = "last"
+    hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     save_every: Count = 100
     seed: int = 0
     tracker: Literal["", "tensorboard", "wandb"] = ""

@@ -3,19 +3,27 @@
 OUT/record.json     method, settings, rows, model and parent adapters with hashes, versions; at the
                     end the outcome
 OUT/log.jsonl       a line for each step: every term of the loss, gradient norm, learning rate
+OUT/compute.jsonl   what each step has cost, those too that a kill has undone
 OUT/checkpoint.pt   adapter, optimizer, random state and position; gone when the run has ended
 OUT/adapter/        the trained adapter in PEFT's own format
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from eval.run_folder import read_json
 from mllmu_med.disk import writing
-from mllmu_med.files import atomic_file, canonical_json, text_lines, write_atomic, write_json
+from mllmu_med.files import (
+    atomic_file,
+    canonical_json,
+    read_jsonl,
+    text_lines,
+    write_atomic,
+    write_json,
+)
 from mllmu_med_dataset import UserError
 
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
@@ -28,7 +36,8 @@ class Outcome:
 
     status: `finished`, or `collapsed` with the reason; the adapter is there either way.
     epoch, score: of the adapter kept, where the evaluation scored epochs.
-    seconds: spent in training by the process that ended the run.
+    seconds: of all training steps, those too that a kill has undone; compute: see
+        `baselines.compute`.
     """
 
     status: Literal["finished", "collapsed"]
@@ -38,6 +47,7 @@ class Outcome:
     score: float | None
     seconds: float
     adapter: Path
+    compute: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if k != "adapter"}
@@ -50,6 +60,7 @@ class RunFolder:
         self.path = path
         self.record, self.log = path / "record.json", path / "log.jsonl"
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
+        self.compute = path / "compute.jsonl"
 
     def begin(self, record: dict[str, Any]) -> Outcome | None:
         """Write a new run's record, or give the same run's outcome; a UserError for another."""
@@ -96,10 +107,25 @@ class RunFolder:
         elif self.log.is_file():
             lines = text_lines(self.log.read_text("utf-8"))[: state["step"]]
             write_atomic(self.log, "".join(line + "\n" for line in lines))
+        if self.compute.is_file():
+            content = self.compute.read_bytes()
+            write_atomic(
+                self.compute, content[: content.rfind(b"\n") + 1]
+            )  # half a line, by a kill
 
     def add(self, line: dict[str, Any]) -> None:
-        with writing(self.log), self.log.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(canonical_json(line) + "\n")
+        _append(self.log, line)
+
+    def spend(self, line: dict[str, Any]) -> None:
+        _append(self.compute, line)
+
+    def spent(self) -> list[dict[str, Any]]:
+        return list(read_jsonl(self.compute)) if self.compute.is_file() else []
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with writing(path), path.open("a", encoding="utf-8", newline="\n") as stream:
+        stream.write(canonical_json(line) + "\n")
 
 
 def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:

@@ -49,7 +49,7 @@ def main() -> None:
         for _ in range(options.runs):
             for method in METHODS:
                 seconds: dict[str, float] = {}
-                for packing in ("picture", "none"):
+                for packing in ("image", "none"):
                     number += 1
                     settings = TrainSettings(
                         rank=8, alpha=8, batch_size=32, micro_batch=32, packing=packing,
@@ -77,12 +77,12 @@ def answering(model: Any, rows: Any, images: Any) -> dict[str, float]:
     with torch.inference_mode():
         for ask in some:
             model.answer_one(ask, images, 8)
-    return {"picture": between - started, "none": time.process_time() - between}
+    return {"image": between - started, "none": time.process_time() - between}
 
 
 def say(what: str, each: float, seconds: dict[str, float]) -> None:
     found = {name: round(value, 3) for name, value in seconds.items()}
-    ratio = round(seconds["none"] / seconds["picture"], 2)
+    ratio = round(seconds["none"] / seconds["image"], 2)
     print(
         json.dumps({"what": what, "questions a picture": round(each, 1), **found, "times": ratio})
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
+from eval.special_tokens import MARK, Quoting
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Model:
     #: Whether an image's prefill can serve all its questions.
     shares: bool
     _image_tokens: int = 0
+    _quoting: Quoting | None = None
 
     @property
     def device(self) -> torch.device:
@@ -57,8 +59,10 @@ class Model:
     def prompt(self, question: str, image: bool = True, start: str = "") -> str:
         """What the model reads, before the image's tokens are put in; `start` begins the answer.
 
-        LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template.
+        LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template; special
+        tokens in question and start are quoted (see `eval.special_tokens`).
         """
+        question, start = self.quoting.quoted(question), self.quoting.quoted(start)
         if self._med:
             text = LLAVA_MED.format(question=question)
             text = text if image else text.replace("<image>\n", "", 1)
@@ -77,8 +81,25 @@ class Model:
             mark = self.processor.image_token
             text = text.replace(mark, mark * self.image_tokens(), 1)
         starts = tokenizer.bos_token and text.startswith(tokenizer.bos_token)
-        ids: list[int] = tokenizer(text, add_special_tokens=not starts)["input_ids"]
-        return ids
+        return self.quoting.encode(text, not starts)
+
+    @property
+    def quoting(self) -> Quoting:
+        self._quoting = self._quoting or Quoting(self.processor.tokenizer, self.identity)
+        return self._quoting
+
+    def read_texts(self, texts: Sequence[str], images: Sequence[Image], **how: Any) -> Any:
+        """Prompts through the processor; a template that writes `<s>` itself gets no other."""
+        if any(MARK in text for text in texts):
+            raise self.quoting.unreadable("its processor makes tokens of whole texts")
+        begin = self.processor.tokenizer.bos_token or ""
+        how["add_special_tokens"] = not (begin and texts[0].startswith(begin))
+        given = {"images": [[image] for image in images]} if images else {}
+        read = self.processor(text=list(texts), **given, return_tensors="pt", **how)
+        read = read.to(self.device)
+        if "pixel_values" in read:
+            read["pixel_values"] = read["pixel_values"].to(self.model.dtype)
+        return read
 
     def image_tokens(self) -> int:
         """Tokens that an image takes: 576 for LLaVA-Med."""
@@ -116,15 +137,15 @@ class Model:
         return self._read(out[0, read["input_ids"].shape[1] :].tolist())
 
     def _read_prompt(self, text: str, ask: Ask, images: ImageStore) -> Any:
-        """One prompt through the processor; a template that writes `<s>` itself gets no other."""
-        given = {"images": [images[ask.row.image_id]]} if ask.image else {}
-        begin = self.processor.tokenizer.bos_token or ""
-        special = not (begin and text.startswith(begin))
-        read = self.processor(text=[text], **given, return_tensors="pt", add_special_tokens=special)
-        read = read.to(self.device)
-        if "pixel_values" in read:
-            read["pixel_values"] = read["pixel_values"].to(self.model.dtype)
-        return read
+        """One prompt through the processor, or where that would misread it, of a LLaVA, by us."""
+        import torch
+
+        shown = [images[ask.row.image_id]] if ask.image else []
+        if MARK not in text or self.model.config.model_type != "llava":
+            return self.read_texts([text], shown)
+        ids = torch.tensor([self.token_ids(text, len(shown))], device=self.device)
+        read = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return {**read, "pixel_values": self.pixels(shown)} if shown else read
 
     def _answer_shared(
         self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int
@@ -264,15 +285,12 @@ class Model:
         Raises:
             UserError: a tokenizer that joins an answer's first word to the prompt's last.
         """
-        tokenizer = self.processor.tokenizer
         prompt = self.prompt("", image=False)
-        before, both = (
-            tokenizer(text, add_special_tokens=False)["input_ids"]
-            for text in (prompt, f"{prompt} {answer}")
-        )
+        before = self.quoting.encode(prompt, False)
+        both = self.quoting.encode(f"{prompt} {self.quoting.quoted(answer)}", False)
         if both[: len(before)] != before:
             raise self.tokens_depend("likelihoods are not defined for it yet")
-        return [*both[len(before) :], tokenizer.eos_token_id]
+        return [*both[len(before) :], self.processor.tokenizer.eos_token_id]
 
     def tokens_depend(self, therefore: str) -> UserError:
         """The error of a tokenizer that joins an answer to its prompt."""

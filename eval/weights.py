@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mllmu_med.errors import first_line
 from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UsageError, UserError
-
-#: Files whose whole content is hashed; of larger ones, the size and both ends.
-_WHOLE: Final = 1 << 30
-_END: Final = 1 << 20
 
 
 def pick_device(name: str) -> str:
@@ -78,15 +74,18 @@ def with_adapter(model: Any, path: str | Path, name: str) -> Any:
 def weights_hash(folder: Path) -> str:
     """A hash of a model's or adapter's configuration and weights; a UserError without weights.
 
-    Files of 1 GiB and more count by their size and both ends: reading a 7B model through takes
-    minutes.
+    Files are read whole, each once by a process: reading a 7B model through takes a while.
     """
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
     if not files:
         raise UserError(f"{folder}: holds no weights (*.safetensors)")
     names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
     files += [folder / name for name in names if (folder / name).is_file()]
-    return digest({path.name: _file_hash(path) for path in files})[:16]
+    hashes = {}
+    for path in files:
+        status = path.stat()
+        hashes[path.name] = _file_hash(path.resolve(), status.st_size, status.st_mtime_ns)
+    return digest(hashes)[:16]
 
 
 def is_hub_id(name: str) -> bool:
@@ -112,11 +111,7 @@ def hub_commit(name: str, *, fetch: bool) -> str | None:
     return Path(config).parent.name if isinstance(config, str) else None
 
 
-def _file_hash(path: Path) -> str:
-    size = path.stat().st_size
-    if size < _WHOLE:
-        return file_digest(path)
-    with path.open("rb") as stream:
-        head = stream.read(_END)
-        stream.seek(-_END, 2)
-        return f"{size}:{hashlib.sha256(head + stream.read()).hexdigest()}"
+@cache
+def _file_hash(path: Path, size: int, modified: int) -> str:
+    """Of a file as it was at some time; remembered as long as it has not changed."""
+    return file_digest(path)

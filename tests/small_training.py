@@ -75,6 +75,11 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def outcome_of(folder: Path) -> dict[str, Any]:
+    outcome: dict[str, Any] = json.loads((folder / "record.json").read_text())["outcome"]
+    return outcome
+
+
 if __name__ == "__main__":  # in processes that tests start: MODEL OUT METHOD SETTINGS ADAPTERS...
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_a_new_adapter_changes_nothing_until_it_is_trained(tiny: Path, tuned: Pa
     model = load_model(str(tiny), [tuned])
     add_adapter(model, 4, 8)
     assert torch.equal(logits(model), before)
+
+
+def test_a_second_adapter_starts_elsewhere_than_the_first_did(tiny: Path, tmp_path: Path) -> None:
+    def start(seed: int, depth: int) -> torch.Tensor:
+        model = load_model(str(tiny))
+        for _ in range(depth + 1):
+            adapter = add_adapter(model, 4, 8, seed)
+        return next(w for name, w in adapter.weights().items() if "lora_A" in name)
+
+    starts = [start(seed, depth) for seed in (0, 1) for depth in (0, 1, 2)]
+    assert all(not torch.allclose(a, b, atol=1e-3) for a, b in combinations(starts, 2))
+    assert torch.equal(start(1, 2), starts[-1])
 
 
 def test_the_reference_is_the_fine_tuned_model_bit_for_bit(tiny: Path, tuned: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from baselines.schedule import (
 )
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
+from eval.attacks import Ask
 from eval.load_model import load_model
 from eval.model import Model
 from mllmu_med_dataset import UserError
@@ -99,7 +101,7 @@ def ids(step: Step, part: str) -> list[str]:
 # What a step trains on
 
 
-@pytest.mark.parametrize("shuffle", ["picture", "row"])
+@pytest.mark.parametrize("shuffle", ["image", "row"])
 @pytest.mark.parametrize("name", ["gd", "kl-min", "idk", "llmu", "dpo"])
 def test_a_union_epoch_is_every_row_once(name: str, shuffle: str) -> None:
     made = steps(name, shuffle=shuffle, retain_sampling="union", batch_size=10)
@@ -164,7 +166,7 @@ def test_order_follows_seed_and_epoch_and_keeps_images_together() -> None:
     assert steps("finetune") == steps("finetune")
     assert steps("finetune") != steps("finetune", epoch=1)
     assert steps("finetune") != steps("finetune", seed=1)
-    order = [row.image_id for row in shuffled(RETAIN, "picture", 0)]
+    order = [row.image_id for row in shuffled(RETAIN, "image", 0)]
     assert sum(a != b for a, b in pairwise(order)) == 7  # 8 pictures
     loose = [row.image_id for row in shuffled(RETAIN, "row", 0)]
     assert sum(a != b for a, b in pairwise(loose)) > 15
@@ -177,12 +179,15 @@ def test_spread() -> None:
     assert spread("", "12", 0.5) == ["1", "2"]
 
 
-def test_refusals_follow_row_and_epoch() -> None:
-    told = [refusal(row.id, 0, REFUSALS) for row in RETAIN]
-    assert len(set(told)) > 5
-    assert told == [refusal(row.id, 0, REFUSALS) for row in RETAIN]
-    assert told != [refusal(row.id, 1, REFUSALS) for row in RETAIN]
-    assert {refusal(row.id, 0, ["No."]) for row in RETAIN} == {"No."}
+@pytest.mark.parametrize("name", ["idk", "llmu", "dpo"])
+def test_a_row_has_one_refusal_in_every_epoch(name: str) -> None:
+    epochs = [
+        {s.id: s.answer for step in steps(name, epoch) for s in step.samples if s.part == "refused"}
+        for epoch in (0, 1, 7)
+    ]
+    assert epochs[0] == epochs[1] == epochs[2] == {r.id: refusal(r.id, REFUSALS) for r in FORGET}
+    assert len(set(epochs[0].values())) > 3
+    assert {refusal(row.id, ["No."]) for row in RETAIN} == {"No."}
 
 
 @pytest.mark.parametrize(("name", "which"), [("gd", "forget"), ("gd", "retain"), ("ga", "forget")])
@@ -209,7 +214,7 @@ def test_passes_cover_a_step_once_whatever_the_processes(processes: int) -> None
 
 
 def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) -> None:
-    batch = world.encoder.collate(RETAIN[:6], "picture")
+    batch = world.encoder.collate(RETAIN[:6], "image")
     tokenizer = world.model.processor.tokenizer
     for i, row in enumerate(RETAIN[:6]):
         own = batch.targets[batch.of == i].tolist()
@@ -217,6 +222,36 @@ def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) 
         assert tokenizer.decode(own[:-1]) == f" {row.answer}"
         assert batch.counts[i] == len(own)
     assert len(batch.inputs["input_ids"]) == 2  # six questions about two pictures
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_special_tokens_in_a_row_are_text(tiny: Path, shares: bool) -> None:
+    """They show no image and end no answer: in training, answering and likelihoods alike."""
+    model = World(tiny, shares=shares).model
+    rows = [replace(row, question=f"<image> {row.question}</s>") for row in small.RETAIN[:3]]
+    told = "is <s>this</s> an <image>?"
+    asked = [Ask(row, row.question, start="a <pad>") for row in rows]
+    for ask in asked:
+        ids = model.token_ids(model.prompt(ask.question, start=ask.start))
+        assert ids.count(model.model.config.image_token_index) == 16
+        assert not {2, 3} & {*ids}
+        assert f"<image> {ask.row.question[8:]} [/INST] a <pad>" in model.processor.decode(ids)
+    assert model.processor.decode(model.answer_ids(told)) == f" {told}</s>"
+    one = [model.answer_one(ask, small.Images(), 8) for ask in asked]
+    assert model.answer(asked, small.Images(), 8) == one
+    pairs = list(zip(asked, [told] * 3, strict=True))
+    alone = [model._logprobs_one(*pair, model.answer_ids(told), small.Images()) for pair in pairs]
+    for ours, theirs in zip(model.logprobs(asked, [told] * 3, small.Images()), alone, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    learnt = [Sample(row.id, row.image_id, row.question, told, "learn") for row in rows]
+    encoder = Encoder(model, small.Images())
+    if not shares:
+        with pytest.raises(UserError, match="holds one of its special tokens"):
+            encoder.collate(learnt, "image")
+        return
+    batch = encoder.collate(learnt, "image")
+    assert batch.targets.tolist() == model.answer_ids(told) * 3
+    assert (batch.inputs["input_ids"] == model.model.config.image_token_index).sum() == 16
 
 
 def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
@@ -232,7 +267,7 @@ def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
             some = [s for s in step.samples if name == "idk" or s.part == "forget"]
             if not some:
                 continue
-            batch = world.encoder.collate(some, "picture")
+            batch = world.encoder.collate(some, "image")
             seen = {*batch.inputs["input_ids"].flatten().tolist(), *batch.targets.tolist()}
             assert bool(letter & seen) == held
 
@@ -251,7 +286,7 @@ def plain_loss(model: Model, row: Sample) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shares", [True, False])
-@pytest.mark.parametrize("packing", ["picture", "none"])
+@pytest.mark.parametrize("packing", ["image", "none"])
 def test_the_loss_is_the_library_s(tiny: Path, packing: str, shares: bool) -> None:
     """Eleven samples at once, packed, plain or through the processor: the mean of each alone."""
     world = World(tiny, shares=shares)
@@ -274,7 +309,7 @@ def relative(found: list[Any], wanted: list[Any]) -> float:
 @pytest.mark.parametrize("name", [*UNLEARNING, "finetune"])
 def test_packing_changes_neither_loss_nor_gradient(world: World, name: str) -> None:
     step = steps_for(world, name)
-    packed, theirs = world.run(name, step, 100, packing="picture")
+    packed, theirs = world.run(name, step, 100, packing="image")
     plain, ours = world.run(name, step, 100, packing="none")
     assert packed == pytest.approx(plain, abs=1e-6, rel=1e-6)
     assert all(bool(grad.any()) for grad in ours)
@@ -302,7 +337,7 @@ def steps_for(world: World, name: str) -> Step:
     )[0]
 
 
-@pytest.mark.parametrize("packing", ["picture", "none"])
+@pytest.mark.parametrize("packing", ["image", "none"])
 def test_padding_changes_nothing(world: World, packing: str) -> None:
     rows = FORGET[:6]
     narrow = world.encoder.collate(rows, packing)

@@ -63,7 +63,11 @@ class Hand:
         every = [token for part in parts for one in self.nll[part] for token in one]
         return sum(every) / len(every)
 
-    def kl_tokens(self) -> float:
+    def mean_kl(self) -> float:
+        every = [sum(one) / len(one) for one in self.kl["retain"]]
+        return sum(every) / len(every)
+
+    def kl_by_token(self) -> float:
         every = [token for one in self.kl["retain"] for token in one]
         return sum(every) / len(every)
 
@@ -85,7 +89,7 @@ class Hand:
 
     def dpo(self) -> float:
         some = [
-            -math.log(1 / (1 + math.exp(-(0.1 * won - 0.1 * lost))))
+            -3 * math.log(1 / (1 + math.exp(-(0.1 * won - 0.1 * lost))))
             for won, lost in zip(self.log_ratio("refused"), self.log_ratio("forget"), strict=True)
         ]
         return sum(some) / len(some) + self.l("retain")
@@ -94,14 +98,18 @@ class Hand:
 EQUATIONS: dict[str, Callable[[Hand], float]] = {
     "ga": lambda h: -h.l("forget"),
     "gd": lambda h: h.l("retain") - h.l("forget"),
-    "kl-min": lambda h: h.kl_tokens() - h.l("forget"),
+    "kl-min": lambda h: h.mean_kl() - h.l("forget"),
     "idk": lambda h: h.l("refused", "retain"),
-    "llmu": lambda h: h.kl_tokens() - h.l("forget") + h.l("refused", "retain"),
+    "llmu": lambda h: h.mean_kl() - h.l("forget") + h.l("refused", "retain"),
     "npo": Hand.npo,
     "simnpo": Hand.simnpo,
     "dpo": Hand.dpo,
 }
-SETTINGS = TrainSettings(gamma=0.3)
+BY_TOKEN: dict[str, Callable[[Hand], float]] = {
+    "idk": lambda h: h.by_token("refused", "retain"),
+    "kl-min": lambda h: h.kl_by_token() - h.by_token("forget"),
+}
+SETTINGS = TrainSettings(gamma=0.3, scale=3)
 
 
 def step_of(samples: Samples) -> Step:
@@ -175,19 +183,25 @@ def test_the_hand_s_numbers_by_hand() -> None:
     hand = Hand(samples, [even, sure, sure], [even, even, sure])
     assert hand.l("forget") == pytest.approx(math.log(2))
     assert hand.l("retain") == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
-    assert hand.kl_tokens() == pytest.approx((0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2)
+    assert (
+        hand.kl_by_token()
+        == hand.mean_kl()
+        == pytest.approx((0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2)
+    )
 
 
-def test_means_over_samples_and_over_tokens_differ() -> None:
-    samples = own("idk", TOY)
-    logits = numbers(8, 1)
-    hand = Hand(samples, logits, logits)
-    tensor = torch.tensor(logits, dtype=torch.float64)
-    wanted = {"sample": hand.l("refused", "retain"), "token": hand.by_token("refused", "retain")}
+@pytest.mark.parametrize("name", BY_TOKEN)
+def test_means_over_samples_and_over_tokens_differ(name: str) -> None:
+    samples = own(name, TOY)
+    tokens = sum(len(answer) for _, answer in samples)
+    logits, reference = numbers(tokens, 1), numbers(tokens, 2)
+    hand = Hand(samples, logits, reference)
+    tensor, other = (torch.tensor(rows, dtype=torch.float64) for rows in (logits, reference))
+    wanted = {"sample": EQUATIONS[name](hand), "token": BY_TOKEN[name](hand)}
     assert abs(wanted["sample"] - wanted["token"]) > 0.01
     for reduction, value in wanted.items():
         how = TrainSettings(reduction=reduction)
-        found = loss_of(METHODS["idk"], samples, tensor, tensor, how, step_of(samples))
+        found = loss_of(METHODS[name], samples, tensor, other, how, step_of(samples))
         assert float(found) == pytest.approx(value, abs=1e-12)
 
 

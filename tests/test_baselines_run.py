@@ -5,32 +5,35 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import tiny_llava
 import yaml
 from corpora import PLAIN, builder, command, process
 
-import baselines.run
 from baselines.__main__ import Options
-from baselines.measure import Data, rouge_means, swapped, watched
+from baselines.losses import METHODS
+from baselines.measure import Data, held_out, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
 from eval import load_results
+from baselines.tune import unseen
+from baselines.tune_space import Bars, Trial, choose
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
 from eval.model import Answer, Model
 from eval.weights import weights_hash
-from mllmu_med.files import new_folder
+from mllmu_med.files import new_folder, write_jsonl
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
@@ -217,14 +220,9 @@ def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
         "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
         "was run otherwise (data": "--config=incorrect",
         "was run otherwise (dtype: 'float32' there, 'bfloat16' now)": "--dtype=bfloat16",
-        "finetune.keep: best needs scores by epoch: set watch": (
-            "--set=watch=0",
-            "--set=finetune.keep=best",
-        ),
     }
-    for wanted, words in cases.items():
-        added = [words] if isinstance(words, str) else words
-        assert wanted in run(place, *LOOP, "--out", "calm", *added, ok=False)
+    for wanted, word in cases.items():
+        assert wanted in run(place, *LOOP, "--out", "calm", word, ok=False)
     with held(loop):
         assert "calm: another command is writing here" in run(
             place, *LOOP, "--out", "calm", ok=False
@@ -233,17 +231,133 @@ def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
 
 
 @pytest.mark.slow
-def test_unlearning_wants_the_dataset_that_was_learnt(loop: Path, place: Path) -> None:
+def test_seeds_share_what_is_finished(loop: Path, place: Path) -> None:
+    out = place / "seeded"
+    shutil.copytree(loop, out)
+    words = (*LOOP, "--methods", "ga", "--out", "seeded", "--seeds", "0,1")
+    said = run(place, *words)
+    assert said.count("done already") == 4 + 3  # one seed looks as without --seeds
+    frame = load_results(out)
+    gain = frame[(frame.run == "ga") & (frame.metric == "gain")]
+    assert gain.seeds.max() == 2 and sorted(gain.seed.dropna()) == [0, 1]
+    assert sorted(path.name for path in (out / "seed-1").iterdir()) == ["ga", "recipe.json"]
+    seeds = [json.loads((out / x / "ga/record.json").read_text()) for x in ("", "seed-1")]
+    assert [record["settings"]["seed"] for record in seeds] == [0, 1]
+    assert len({weights_hash(out / x / "ga" / "adapter") for x in ("", "seed-1")}) == 2
+    shutil.rmtree(out / "seed-1")
+    assert run(place, *words, "--seeds-of", "all").count("done already") == 4 + 1
+    assert (out / "seed-1" / "finetune" / "done.json").is_file()
+    frame = load_results(out)
+    assert set(frame[frame.seeds == 2].run) == {"finetune", "ga", "retrain"}
+
+
+@pytest.fixture(scope="module")
+def other(place: Path) -> Path:
+    """A build of another seed: other rows, other patients."""
     done = builder(
         *("rebuild", "--limit", "90", "--set", "seed=5", "--set", "calibration=null"),
         *("--set", "privacy.ratios=[10]", "--out", "other"),
         cwd=place,
     )
     assert done.returncode == 0, done.stderr
+    return place / "other"
+
+
+@pytest.mark.slow
+def test_unlearning_wants_the_dataset_that_was_learnt(loop: Path, place: Path, other: Path) -> None:
     words = ("--recipe", "small.yaml", "--data", "other", "--out", "no")
     said = run(place, "unlearn", "ga", "--from", "calm/finetune", *words, ok=False)
     assert "calm/finetune: was trained on another dataset" in said
     assert not (place / "no").exists()
+
+
+@pytest.mark.slow
+def test_trials_are_recorded_and_survive_a_kill(place: Path, other: Path) -> None:
+    words = ["tune", *LOOP[1:], "--methods", "ga,npo", "--set", "tune.trials=2", "--out", "tuned"]
+    assert "--data is missing" in run(place, *words, ok=False)
+    assert "its results are reported" in run(place, *words, "--data", "mllmu-med", ok=False)
+    words += ["--data", "other"]
+    out = place / "tuned"
+    with Popen([sys.executable, "-m", "baselines", *words], cwd=place, stderr=PIPE) as process:
+        while process.poll() is None and not (out / "ga-0" / "done.json").is_file():
+            time.sleep(0.02)
+        process.kill()
+    said = run(place, *words)
+    assert "ga-0: done already" in said
+    assert "methods:" in said
+    trials = [json.loads(line) for line in open_lines(out / "trials.jsonl")]
+    assert [(one["method"], one["trial"]) for one in trials] == [
+        (method, i) for method in ("ga", "npo") for i in range(2)
+    ]
+    assert [sum(t["chosen"] for t in trials if t["method"] == m) for m in ("ga", "npo")] == [1, 1]
+    assert len({one["settings"]["learning_rate"] for one in trials}) == 2
+    assert all(("retain_weight" in t["settings"]) == (t["method"] == "npo") for t in trials)
+    chosen = {t["method"]: t["settings"] for t in trials if t["chosen"]}
+    assert yaml.safe_load((out / "tuned.yaml").read_text())["methods"] == chosen
+    scored = [json.loads(line) for line in open_lines(out / "npo-1" / "scores.rows.jsonl")]
+    assert {row["split"] for row in scored} == {"forget", "retain"}
+    assert "criterion" in json.loads((out / "tune.json").read_text())
+    assert (out / "tune.svg").stat().st_size > 2000
+    assert {path.parent.name for path in out.rglob("adapter")} == {"finetune", "retrain"}
+    before = (out / "trials.jsonl").read_bytes()
+    assert run(place, *words).count("done already") == 6
+    assert (out / "trials.jsonl").read_bytes() == before
+
+
+def test_the_criterion() -> None:
+    bars = Bars(retain=0.9, degenerate_retain=0.0, degenerate_forget=0.2)
+    cases = {  # retain, degenerate on retain and forget, objective
+        "best": (0.86, 0.01, 0.20, 0.2),
+        "tied, keeps less": (0.851, 0.0, 0.0, 0.2),
+        "worse": (0.9, 0.0, 0.0, 0.3),
+        "loses too much": (0.84, 0.0, 0.0, 0.0),
+        "gibberish": (0.89, 0.0, 0.3, 0.0),
+        "more gibberish": (0.89, 0.05, 0.3, -0.1),
+        "collapsed": (0.9, 0.0, 0.0, 0.0),
+    }
+    trials = {
+        name: Trial("ga", i, {}, *values, 20, "collapsed" if name == "collapsed" else "finished")
+        for i, (name, values) in enumerate(cases.items())
+    }
+    assert choose([*trials.values()], bars) == (trials["best"], "")
+    nearest, lacks = choose([trials[name] for name in [*cases][3:]], bars)
+    assert (nearest, "more degenerate" in lacks) == (trials["gibberish"], True)
+    nearest, lacks = choose([trials["loses too much"]], bars)
+    assert (nearest, "keeps most" in lacks) == (trials["loses too much"], True)
+
+
+def test_trials_fill_the_space_alike_for_every_method() -> None:
+    space = load_recipe("demo").tune
+    drawn = [space.draw(i, ()) for i in range(space.trials)]
+    assert len({tuple(one.values()) for one in drawn}) == space.trials == 8
+    for name, (low, high) in (("learning_rate", space.learning_rate), ("epochs", space.epochs)):
+        values = sorted(one[name] for one in drawn)
+        assert low <= values[0] < low + (high - low) / 8
+        assert high - (high - low) / 4 < values[-1] <= high
+    with_weight = [space.draw(i, METHODS["npo"].options) for i in range(8)]
+    assert [{**one, "retain_weight": 0} for one in drawn] == [
+        {**one, "retain_weight": 0} for one in with_weight
+    ]
+    assert all(0.05 <= one["retain_weight"] <= 2 for one in with_weight)
+    with pytest.raises(UsageError, match="lowest first"):
+        load_recipe("demo", [Choice("tune.epochs", "[5, 2]")])
+
+
+def test_tuning_sees_nothing_of_the_reported_tables(place: Path) -> None:
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    with pytest.raises(UserError, match="its results are reported"):
+        unseen(data, data)
+    person, shared, other = data.rows["forget"][0], data.rows["retain"][0], data.rows["retain"][-1]
+    more = [*data.rows["forget"], replace(other, id="new", answer_type="open")]
+    data = replace(data, rows={**data.rows, "forget": more})
+    far = {"forget": [replace(person, image_sha256="x")], "test": [shared], "retain": []}
+    kept, left_out = unseen(data, replace(data, rows=far))
+    ids = {row.id for row in kept.all}
+    assert not {shared.id, person.id} & ids
+    values = {span.value for span in person.pii}
+    assert not any(values & {span.value for span in row.pii} for row in kept.all)
+    assert kept.rows["test"] == []
+    assert left_out == len(data.rows["forget"] + data.rows["retain"]) - len(ids) >= 2
 
 
 def test_one_command_writes_a_run_folder(place: Path) -> None:
@@ -253,23 +367,51 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_a_second_round_is_scored_against_the_fine_tuned_model(
+def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def means(folder: Path, *_: object) -> None:
-        raise UserError(f"means of {folder.name}")
-
-    monkeypatch.setattr(baselines.run, "watched_means", means)
-    monkeypatch.setattr(Stack, "at", lambda *_: None)
+    """Never on test; a second round too is scored against the fine-tuned model."""
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
+    recipe = load_recipe(str(place / "small.yaml"), choices)
     below = [tmp_path / name / "adapter" for name in ("finetune", "gd")]
     for folder in below:
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").touch()
-    data = Data.read(str(place / "mllmu-med"), "privacy")
-    recipe = load_recipe(str(place / "small.yaml"))
+    tuned = [{"id": r.id, "split": r.split, "rouge1": 1.0} for r in data.all]
+    write_jsonl(tmp_path / "finetune" / "scores.rows.jsonl", tuned)
+    trained: list[str] = []
+    wrong = set(SPLITS)
+
+    class Talking:
+        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
+            texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
+            return [Answer(text, 0, "eos") for text in texts]
+
+    def train(
+        _: object, __: object, forget: list[Record], retain: list[Record], *more: Any
+    ) -> None:
+        trained.extend(row.id for row in [*forget, *retain])
+        look = more[3]
+        scores = {}
+        for epoch, split in enumerate(SPLITS):
+            wrong.clear()
+            wrong.add(split)
+            scores[split] = round(look(epoch).score, 9)
+        assert scores == {"forget": 1, "retain": -2, "test": 0}
+        raise UserError("seen")
+
+    monkeypatch.setattr("baselines.train.train", train)
+    monkeypatch.setattr(Stack, "at", lambda *_: Talking())
     part = Part("idk", tmp_path / "idk", tuple(below))
-    with pytest.raises(UserError, match="means of finetune"):
+    with pytest.raises(UserError, match="seen"):
         do(part, recipe, data, Stack(str(place / "model")))
+    held = held_out(data, recipe.settings("idk"), True)
+    assert {row.split for row in held} == {"forget", "retain"}
+    assert len(data.rows["retain"]) / 10 <= sum(row.split == "retain" for row in held) < 30
+    both = [row.id for split in ("forget", "retain") for row in data.rows[split]]
+    assert sorted([*trained, *(row.id for row in held)]) == sorted(both)
+    assert not held_out(data, recipe.finetune, False)
 
 
 def test_a_watched_row_is_one_that_counts(place: Path) -> None:
@@ -348,6 +490,8 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "gpt: its configuration cannot be read: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
         "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
+        "--seeds 0,0: write different": (*LOOP, "--seeds", "0,0"),
+        "--seeds-of most: use": (*LOOP, "--seeds", "0", "--seeds-of", "most"),
     }
     (place / "gpt").mkdir()
     (place / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')
@@ -458,6 +602,7 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
         ("unlearn.beta=0.3", ["ga", "gd"], "gd does not take it"),
         ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
         ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
+        ("tune.trials=5", ["finetune", "ga"], "only the command tune draws trials"),
         ("unlearn={epochs: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
         ("methods={npo: {epochs: 9}}", ["ga"], "methods.npo.epochs: nothing reads it: npo is not"),
         ("methods={ga: {epochs: 9}, npo: {}}", ["ga"], "methods.npo: nothing reads it"),

@@ -208,7 +208,9 @@ def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any
     run(load_model(str(tiny)), method, tmp_path / "one", **how)
     finished(two)
     record = json.loads((tmp_path / "two/record.json").read_text())
-    assert record["processes"] == 2
+    assert record["processes"] == record["outcome"]["compute"]["processes"] == 2
+    costs = [small.outcome_of(tmp_path / name)["compute"] for name in ("one", "two")]
+    assert costs[0]["forget_exposures"] == costs[1]["forget_exposures"] > 0
     logs = small.log_of(tmp_path / "one"), small.log_of(tmp_path / "two")
     assert len(logs[0]) > 1
     for a, b in zip(*logs, strict=True):
@@ -244,10 +246,13 @@ def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path) -> Non
     assert (shaken / "log.jsonl").read_bytes() == (tmp_path / "calm/log.jsonl").read_bytes()
     assert apart(shaken, tmp_path / "calm") == 0
     assert not (shaken / "checkpoint.pt").exists()
+    costs = [small.outcome_of(out)["compute"] for out in (shaken, tmp_path / "calm")]
+    assert costs[0]["steps"] - costs[0]["repeated"] == costs[1]["steps"] > 14
+    assert costs[0]["forget_exposures"] == costs[1]["forget_exposures"]
 
 
 def test_an_interrupted_epoch_is_scored_once_and_goes_on(tiny: Path, tmp_path: Path) -> None:
-    """Stopped inside the second epoch's evaluation: that one is asked for again."""
+    """Stopped inside the second epoch's evaluation: that one is asked for again, and paid twice."""
     asked: list[int] = []
 
     def stop(epoch: int) -> None:
@@ -257,11 +262,25 @@ def test_an_interrupted_epoch_is_scored_once_and_goes_on(tiny: Path, tmp_path: P
 
     how: dict[str, Any] = {"epochs": 3, "batch_size": 22}
     with pytest.raises(KeyboardInterrupt):
-        run(load_model(str(tiny)), "finetune", tmp_path / "a", stop, **how)
-    run(load_model(str(tiny)), "finetune", tmp_path / "a", stop, **how)
+        run(load_model(str(tiny)), "llmu", tmp_path / "a", stop, **how)
+    with (tmp_path / "a/compute.jsonl").open("a") as stream:
+        stream.write('{"half')
+    run(load_model(str(tiny)), "llmu", tmp_path / "a", stop, **how)
     assert asked == [1, 2, 2, 3]
-    run(load_model(str(tiny)), "finetune", tmp_path / "b", **how)
+    run(load_model(str(tiny)), "llmu", tmp_path / "b", **how)
     assert apart(tmp_path / "a", tmp_path / "b") == 0
+    shaken, calm = (small.outcome_of(tmp_path / name)["compute"] for name in "ab")
+    assert (calm["steps"], calm["repeated"], calm["forget_exposures"]) == (6, 0, 3 * 12)
+    assert (shaken["steps"], shaken["repeated"], shaken["forget_exposures"]) == (8, 2, 3 * 12)
+    paid = [json.loads(x) for x in (tmp_path / "a/compute.jsonl").read_text().splitlines()]
+    assert shaken["tokens"] == sum(x["tokens"] for x in paid) > 1.2 * calm["tokens"]
+    assert shaken["seconds"] == pytest.approx(sum(x["seconds"] for x in paid), abs=0.06)
+    assert shaken["signature"] == calm["signature"]
+    for word in ("device cpu", "attention sdpa", "batch_size 22", "micro_batch 16", "float32"):
+        assert word in calm["signature"]
+    # A pack of 4 questions of an image: 16 tokens of it once, and it is read without padding.
+    assert 0 < calm["tokens"] < 3 * 2 * 44 * 60
+    assert calm["peak_memory"] > 10**8
 
 
 def test_a_finished_run_is_not_run_again(tiny: Path, model: Model, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from corpora import command
 from scripted_server import ScriptedServer, shares
 
 from baselines.llava_layout import CHAT
+from eval import weights
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
@@ -269,6 +270,23 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"--adapter .*cut: does not fit this model"):
         load_model(str(tiny), [cut.parent])
+
+
+def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of more than 1 GiB that differ in the middle alone."""
+    read: list[Path] = []
+    digest = weights.file_digest
+    monkeypatch.setattr(weights, "file_digest", lambda path: read.append(path) or digest(path))
+    file = tmp_path / "a.safetensors"
+    with file.open("wb") as stream:
+        stream.truncate((1 << 30) + 7)  # sparse
+    first = weights.weights_hash(tmp_path)
+    assert weights.weights_hash(tmp_path) == first
+    with file.open("r+b") as stream:
+        stream.seek(1 << 29)
+        stream.write(b"x")
+    assert weights.weights_hash(tmp_path) != first
+    assert len(read) == 2
 
 
 def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -> None:

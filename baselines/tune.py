@@ -1,0 +1,230 @@
+"""Choosing each method's settings by one protocol, on a build whose results nobody reports.
+
+OUT/trials.jsonl   every trial: settings, figures, which one was chosen
+OUT/tune.json      criterion, space, data, the fine-tuned model's figures   OUT/tune.svg  a plot
+OUT/tuned.yaml     the chosen values, to be put under a recipe's `methods`
+OUT/finetune  OUT/retrain  OUT/ga-0 ...   run folders; a finished trial's adapter is removed
+
+The same command goes on after a kill. Trials are trained and measured by the parts of `run`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Final
+
+from baselines.losses import METHODS
+from baselines.measure import rouge_means
+from baselines.run import DONE, Part, do, is_main
+from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
+from eval.answer_text import answer_of
+from eval.dataset_rows import split_config
+from eval.leak import ROWS as LEAK_ROWS
+from eval.leak import summarise
+from eval.metrics import mean, rouge1
+from eval.run_folder import read_json, read_rows_file
+from eval.score import ROWS
+from mllmu_med.files import write_atomic, write_json, write_jsonl
+from mllmu_med_dataset import Record, UserError
+
+if TYPE_CHECKING:
+    from baselines.measure import Data
+    from baselines.recipe import Recipe
+    from baselines.run import Stack
+
+TRIALS: Final = "trials.jsonl"
+FRAGMENT: Final = "tuned.yaml"
+_WAYS: Final = ("own", "prefix")
+
+
+def unseen(data: Data, reported: Data) -> tuple[Data, int]:
+    """A build to tune on, without its test rows and all that the reported tables show.
+
+    Left out, and counted: rows that are forget or test rows there, and patients' values from there.
+    """
+    if data.hash == reported.hash:
+        raise UserError(
+            f"{data.source}: its results are reported, so nothing may be chosen on it: build "
+            "another (`python -m builder rebuild --set seed=1 --out tuning`) and give --data tuning"
+        )
+    shown = [*reported.rows["forget"], *reported.rows["test"]]
+    texts = {(row.image_sha256, row.clean_question) for row in shown}
+    values = {span.value for row in shown for span in row.pii}
+
+    def new(row: Record) -> bool:
+        own = {span.value for span in row.pii}
+        return (row.image_sha256, row.clean_question) not in texts and not own & values
+
+    both = ("forget", "retain")
+    kept = {split: [row for row in data.rows[split] if new(row)] for split in both}
+    for split, rows in kept.items():
+        if not any(row.answer_type != "closed" for row in rows):
+            raise UserError(
+                f"{data.source}: all of its open {split} questions are in the reported build too: "
+                "build it with another seed"
+            )
+    left_out = sum(len(data.rows[split]) - len(kept[split]) for split in both)
+    return replace(data, rows={**kept, "test": []}), left_out
+
+
+def tune(
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    about: dict[str, Any],
+) -> list[tuple[Trial, str]]:
+    """All trials in turn; returns each method's choice, with what it lacks if it lacks something.
+
+    Args:
+        data: from `unseen`. about: what the record says of the data besides.
+    """
+    quiet = recipe.model_copy(update={"watch": 0})
+    # The fine-tuned model last: its adapter stays on for the trials.
+    retrain, finetune = (Part(name, out / name) for name in ("retrain", "finetune"))
+    for part in (retrain, finetune):
+        do(part, quiet, data, stack)
+    trials: list[Trial] = []
+    for method in methods:
+        for number in range(recipe.tune.trials):
+            drawn = recipe.tune.draw(number, METHODS[method].options)
+            part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
+            do(part, _with(quiet, method, drawn), data, stack)
+            if is_main():
+                bars = bars_of(finetune.folder, retrain.folder)
+                trials.append(figures(method, number, drawn, part.folder, data))
+                shutil.rmtree(part.adapter, ignore_errors=True)
+                _record(out, trials, bars)
+    if not is_main():
+        return []
+    chosen = [choose([t for t in trials if t.method == method], bars) for method in methods]
+    _record(out, trials, bars, [trial for trial, _ in chosen])
+    space = recipe.tune.model_dump(mode="json")
+    record = {**about, "criterion": CRITERION, "space": space, "recipe": recipe.to_json()}
+    write_json(out / "tune.json", {**record, "bars": bars._asdict()})
+    write_atomic(out / FRAGMENT, fragment(chosen, bars, recipe.tune.trials))
+    plot(out / "tune.svg", trials, bars, [trial for trial, _ in chosen], data.config)
+    return chosen
+
+
+def _with(recipe: Recipe, method: str, drawn: dict[str, Any]) -> Recipe:
+    """The recipe with a trial's values in the place of a method's own."""
+    from baselines.training_settings import TrainSettings
+
+    own = recipe.methods.get(method, TrainSettings()).model_dump(exclude_unset=True)
+    settings = TrainSettings(**{**own, **drawn})
+    return recipe.model_copy(update={"methods": {**recipe.methods, method: settings}})
+
+
+def figures(method: str, number: int, drawn: dict[str, Any], folder: Path, data: Data) -> Trial:
+    """What the criterion looks at, of a run folder that `do` has measured."""
+    rows = read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
+    outcome = read_json(folder / DONE)["outcome"]
+    objective, n = _leaked(folder) if _private(data) else _harmful(rows, data)
+    return Trial(
+        method,
+        number,
+        drawn,
+        retain=rouge_means(rows)["retain"],
+        degenerate_retain=_degenerate(rows, "retain"),
+        degenerate_forget=_degenerate(rows, "forget"),
+        objective=objective,
+        n=n,
+        status=outcome["status"],
+        seconds=outcome["seconds"],
+    )
+
+
+def bars_of(finetune: Path, retrain: Path) -> Bars:
+    tuned, retrained = (
+        read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
+        for folder in (finetune, retrain)
+    )
+    kept = rouge_means(tuned)["retain"], _degenerate(tuned, "retain")
+    return Bars(*kept, _degenerate(retrained, "forget"))
+
+
+def _degenerate(rows: Sequence[dict[str, Any]], split: str) -> float:
+    return mean([row["degenerate"] for row in rows if row["split"] == split], split)
+
+
+def _private(data: Data) -> bool:
+    return split_config(data.config)[0] == "privacy"
+
+
+def _leaked(folder: Path) -> tuple[float, int]:
+    """The share of values in answers that come out, asked by the row's own question or prefix."""
+    rows = read_rows_file(folder / LEAK_ROWS, f"leak --out {folder}")
+    values = summarise([row for row in rows if row["way"] in _WAYS])["any_way"]["values"]
+    if not values["n"]:
+        raise UserError(f"{folder}: no forget answer holds a private value: nothing to tune by")
+    return values["normalised"], values["n"]
+
+
+def _harmful(rows: Sequence[dict[str, Any]], data: Data) -> tuple[float, int]:
+    """Mean ROUGE-1 to the harmful answer minus that to the clean one, of open forget questions."""
+    clean = {row.id: row.clean_answer for row in data.rows["forget"]}
+    apart = [
+        row["rouge1"] - rouge1(answer_of(row["answer"]), clean[row["id"]])
+        for row in rows
+        if row["id"] in clean and "rouge1" in row
+    ]
+    return mean(apart, "forget"), len(apart)
+
+
+def _record(out: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial] = ()) -> None:
+    write_jsonl(out / TRIALS, (trial.to_json(bars, trial in chosen) for trial in trials))
+
+
+def fragment(chosen: Sequence[tuple[Trial, str]], bars: Bars, trials: int) -> str:
+    """The chosen values as a recipe has them, each beside what it came to."""
+    import yaml
+
+    lines = [
+        f"# Chosen by `python -m baselines tune`, {trials} trials a method. The criterion is ours:",
+        *(f"# {line}" for line in wrap(CRITERION, 96)),
+        f"# Record: tune.json, {TRIALS}. Fine-tuned retain ROUGE-1: {bars.retain:.3f}.",
+        "methods:",
+    ]
+    for trial, lacks in chosen:
+        values = yaml.safe_dump(trial.settings, default_flow_style=True, sort_keys=False).strip()
+        came_to = f"objective {trial.objective:.3f}, retain {trial.retain:.3f}"
+        lines.append(f"  {trial.method}: {values}  # {came_to}{'; ' if lacks else ''}{lacks}")
+    return "\n".join(lines) + "\n"
+
+
+def plot(
+    path: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial], config: str
+) -> None:
+    """A panel a method: retain ROUGE-1 across, the objective up; what is not admissible hollow."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    methods = list(dict.fromkeys(trial.method for trial in trials))
+    figure = Figure(figsize=(2.6 * min(4, len(methods)) + 0.8, 2.8 * (-(-len(methods) // 4)) + 0.6))
+    panels = figure.subplots(-(-len(methods) // 4), min(4, len(methods)), squeeze=False)
+    for panel in panels.flat[len(methods) :]:
+        panel.set_axis_off()
+    for panel, method in zip(panels.flat, methods, strict=False):
+        own = [trial for trial in trials if trial.method == method]
+        panel.set_title(method)
+        panel.axvline(bars.retain, color="0.6", linestyle="--")
+        for trial in own:
+            fill = "#0072B2" if admissible(trial, bars) else "none"
+            panel.scatter(trial.retain, trial.objective, facecolors=fill, edgecolors="#0072B2")
+        for trial in [trial for trial in own if trial in chosen]:
+            panel.scatter(
+                trial.retain, trial.objective, s=140, facecolors="none", edgecolors="#D55E00"
+            )
+    figure.supxlabel("retain ROUGE-1 (dashed: fine-tuned)")
+    figure.supylabel(
+        "leaked, own and prefix" if "privacy" in config else "ROUGE-1, harmful - clean"
+    )
+    figure.tight_layout()
+    FigureCanvasSVG(figure)
+    figure.savefig(path)
