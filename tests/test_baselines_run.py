@@ -24,6 +24,7 @@ from baselines.measure import Data, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
+from baselines.tiny import TinySettings
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -371,7 +372,7 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
     data = Data.read(str(place / "mllmu-med"), "privacy")
     recipe = load_recipe(str(place / "small.yaml"), [Choice("model", "model")])
     forget, retain = len(data.rows["forget"]), len(data.rows["retain"])
-    size = size_of(str(place / "model"))
+    size = size_of(str(place / "model"), TinySettings())
     model = load_model(str(place / "model")).model
     assert size.weights == sum(p.numel() for p in model.parameters())
     counted = {one.part: one for one in plan(recipe, data, size, ["ga", "llmu"])}
