@@ -276,7 +276,7 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
         texts = [f"{row.question} {row.answer}" for row in data.all]
         texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
         try:
-            make_tiny(folder, texts, seed=settings.seed, vocabulary=settings.vocabulary)
+            make_tiny(folder, texts, settings)
         except UserError:
             if not folder.is_dir():  # else another command has made the same one meanwhile
                 raise

@@ -21,6 +21,7 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     from baselines.measure import Data
     from baselines.recipe import Recipe
+    from baselines.tiny import TinySettings
     from baselines.training_settings import TrainSettings
 
 #: A question with its answer, in tokens, beside the image: SLAKE's are about 60.
@@ -45,7 +46,7 @@ class Planned(NamedTuple):
     memory: float  # GB, of the largest moment
 
 
-def size_of(name: str) -> Size:
+def size_of(name: str, tiny: TinySettings) -> Size:
     """From a model's configuration alone; `tiny` is the tiny LLaVA before it is made."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
@@ -55,7 +56,11 @@ def size_of(name: str) -> Size:
 
     folder = Path(name).expanduser()
     try:
-        config: Any = config_of_tiny() if name == TINY else AutoConfig.from_pretrained(str(folder))
+        config: Any = (
+            config_of_tiny(tiny, tiny.vocabulary)
+            if name == TINY
+            else AutoConfig.from_pretrained(str(folder))
+        )
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError) as error:
@@ -105,7 +110,7 @@ def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], ou
     from eval.attacks import WAYS, asks
     from mllmu_med.console import make_console, make_table
 
-    size = size_of(name)
+    size = size_of(name, recipe.tiny)
     table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
     for part in plan(recipe, data, size, methods):
         cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}", f"{part.memory:,.1f}")

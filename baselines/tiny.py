@@ -29,24 +29,30 @@ PATCH: Final = 16
 
 
 class TinySettings(BaseModel):
-    """How the tiny model is made: tokens of its vocabulary, and the seed of its weights."""
+    """How the tiny model is made: its vocabulary, the size of its language model, its seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocabulary: Annotated[int, Field(ge=261)] = 1000
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = 128  # numbers for each token
+    layers: Annotated[int, Field(ge=1)] = 2
     seed: int = 0
 
 
-def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: int = 400) -> Path:
+SMALLEST: Final = TinySettings(vocabulary=400)
+
+
+def make_tiny(folder: Path, texts: Iterable[str], settings: TinySettings = SMALLEST) -> Path:
     """Write a tiny LLaVA with random weights into a new folder; a UserError where that exists.
 
-    CLIP 2 layers x 64 at 64 x 64 pixels (16 image tokens), Mistral 2 layers x 128. The weights
-    are wide (standard deviation 0.2): with the usual 0.02 a random model says one thing whatever it
-    is shown, and LoRA over it learns nothing.
+    CLIP 2 layers x 64 at 64 x 64 pixels (16 image tokens), Mistral 2 layers x 128 unless set
+    otherwise. The weights are wide (standard deviation 0.2 at width 128): with the usual 0.02 a
+    random model says one thing whatever it is shown, and LoRA over it learns nothing.
 
     Args:
         texts: what the byte-level BPE is trained on; any other text can still be written with it.
-        vocabulary: at most so many tokens, the 256 bytes and 5 special ones among them.
+        settings: of the vocabulary at most so many tokens, the 256 bytes and 5 special ones among
+            them.
     """
     import torch
     from transformers import LlavaForConditionalGeneration
@@ -54,9 +60,9 @@ def make_tiny(folder: Path, texts: Iterable[str], *, seed: int = 0, vocabulary: 
 
     logging.disable_progress_bar()
     with new_folder(folder, "a tiny model") as temporary:
-        processor = _processor(texts, vocabulary)
-        torch.manual_seed(seed)
-        model = LlavaForConditionalGeneration(config_of_tiny(len(processor.tokenizer)))
+        processor = _processor(texts, settings.vocabulary)
+        torch.manual_seed(settings.seed)
+        model = LlavaForConditionalGeneration(config_of_tiny(settings, len(processor.tokenizer)))
         model.generation_config.pad_token_id = SPECIAL.index("<pad>")
         model.generation_config.eos_token_id = SPECIAL.index("</s>")
         with writing(folder, 4 * model.num_parameters()):
@@ -100,23 +106,24 @@ def vision_of_tiny() -> Any:
     )
 
 
-def config_of_tiny(vocabulary: int = 1000) -> Any:
+def config_of_tiny(settings: TinySettings, vocabulary: int) -> Any:
+    """The architecture, for the tokens that the vocabulary came to."""
     from transformers import LlavaConfig, MistralConfig
 
     text = MistralConfig(
         vocab_size=vocabulary,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=settings.width,
+        intermediate_size=2 * settings.width,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.width // 32,
+        num_key_value_heads=max(1, settings.width // 64),
         max_position_embeddings=2048,
         sliding_window=None,
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),
         pad_token_id=SPECIAL.index("<pad>"),
         tie_word_embeddings=False,
-        initializer_range=0.2,
+        initializer_range=0.2 * (128 / settings.width) ** 0.5,
     )
     return LlavaConfig(
         vision_config=vision_of_tiny(),

@@ -43,7 +43,7 @@ def main() -> None:
     each = len(retain) / len({row.image_id for row in retain})
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        tiny.make_tiny(place / "model", [row.question for row in rows], vocabulary=1000)
+        tiny.make_tiny(place / "model", [row.question for row in rows], tiny.TinySettings())
         model = load_model(str(place / "model"), device="cpu")
         number = 0
         for _ in range(options.runs):

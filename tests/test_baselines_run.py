@@ -25,9 +25,10 @@ from baselines.measure import Data, held_out, rouge_means, swapped, watched
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of
-from eval import load_results
+from baselines.tiny import TinySettings
 from baselines.tune import unseen
 from baselines.tune_space import Bars, Trial, choose
+from eval import load_results
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.load_model import load_model
@@ -239,7 +240,8 @@ def test_seeds_share_what_is_finished(loop: Path, place: Path) -> None:
     assert said.count("done already") == 4 + 3  # one seed looks as without --seeds
     frame = load_results(out)
     gain = frame[(frame.run == "ga") & (frame.metric == "gain")]
-    assert gain.seeds.max() == 2 and sorted(gain.seed.dropna()) == [0, 1]
+    assert gain.seeds.max() == 2
+    assert sorted(gain.seed.dropna()) == [0, 1]
     assert sorted(path.name for path in (out / "seed-1").iterdir()) == ["ga", "recipe.json"]
     seeds = [json.loads((out / x / "ga/record.json").read_text()) for x in ("", "seed-1")]
     assert [record["settings"]["seed"] for record in seeds] == [0, 1]
@@ -517,7 +519,7 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
     data = Data.read(str(place / "mllmu-med"), "privacy")
     recipe = load_recipe(str(place / "small.yaml"), [Choice("model", "model")])
     forget, retain = len(data.rows["forget"]), len(data.rows["retain"])
-    size = size_of(str(place / "model"))
+    size = size_of(str(place / "model"), TinySettings())
     model = load_model(str(place / "model")).model
     assert size.weights == sum(p.numel() for p in model.parameters())
     counted = {one.part: one for one in plan(recipe, data, size, ["ga", "llmu"])}

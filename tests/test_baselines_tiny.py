@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.tiny import make_tiny
+from baselines.tiny import TinySettings, make_tiny
 from eval.load_model import load_model
 from mllmu_med_dataset import UserError
 
@@ -29,7 +29,9 @@ def test_it_is_an_ordinary_checkpoint(tmp_path: Path) -> None:
 
 def test_a_seed_decides_the_weights(tmp_path: Path) -> None:
     hashes = [
-        load_model(str(make_tiny(tmp_path / name, TEXTS, seed=seed))).identity["weights"]
+        load_model(
+            str(make_tiny(tmp_path / name, TEXTS, TinySettings(seed=seed, vocabulary=400)))
+        ).identity["weights"]
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert hashes[0] == hashes[1] != hashes[2]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from baselines.tiny import make_tiny
+from baselines.tiny import TinySettings, make_tiny
 
 _MISTRAL_ONLY = ("model_type", "architectures", "sliding_window", "transformers_version")
 
 
 def make(folder: Path, texts: Iterable[str], *, text_model: str = "mistral", seed: int = 0) -> Path:
     """Write one over Mistral, or over `llama`, into a new folder."""
-    make_tiny(folder, texts, seed=seed)
+    make_tiny(folder, texts, TinySettings(seed=seed, vocabulary=400))
     if text_model == "llama":
         import torch
         from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration

@@ -169,7 +169,7 @@ def _adapt(
             if not (folder / TINY).is_dir():
                 texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
                 made = tiny_settings(job)
-                make_tiny(folder / TINY, texts, seed=made.seed, vocabulary=made.vocabulary)
+                make_tiny(folder / TINY, texts, made)
         model = load_model(model_name, revision=commit)
         settings = adapting_settings(job, name)
         train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
