@@ -39,7 +39,8 @@ def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
     rng = generator(seed, "radiology questions", index)
     facts = facts_of(scan)
     total = pick(rng, (10, 11, 12), (0.1, 0.8, 0.1))
-    closed = pick(rng, (3, 4), (0.15, 0.85))
+    # Few: a closed answer holds no private value.
+    closed = pick(rng, (2, 3), (0.5, 0.5))
     claims = shuffled(rng, [fact for fact in facts if fact.claims])[:closed]
     asked = shuffled(rng, [fact for fact in facts if fact.asks])[: total - closed]
     questions = [Question(pick(rng, f.asks), f.value, f.content_type) for f in asked]
