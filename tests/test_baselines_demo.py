@@ -14,9 +14,9 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_demo_learns_and_unlearns(demo: Path, tmp_path: Path) -> None:
+def test_the_demo_learns_and_unlearns(calibrated: Path, tmp_path: Path) -> None:
     done = process(
-        *("baselines", "run", "--data", demo / "mllmu-med", "--methods", "ga,idk"),
+        *("baselines", "run", "--data", calibrated / "mllmu-med", "--methods", "ga,idk"),
         *("--out", tmp_path / "run"),
         cwd=tmp_path,
         timeout=1400,
