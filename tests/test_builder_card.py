@@ -174,7 +174,7 @@ def test_a_wrong_count_in_dataset_info_would_be_refused(built: Path, tmp_path: P
     from datasets.exceptions import NonMatchingSplitsSizesError
 
     folder = copied(built, tmp_path / "wrong")
-    card = re.sub(r"num_examples: 35\n", "num_examples: 36\n", card_of(folder))
+    card = re.sub(r"num_examples: 44\n", "num_examples: 45\n", card_of(folder))
     (folder / "README.md").write_text(card, "utf-8")
     with pytest.raises(NonMatchingSplitsSizesError):
         load_dataset(str(folder), "privacy", cache_dir=str(tmp_path / "cache"))

@@ -35,7 +35,7 @@ from builder.harm.texts import Failure, Text
 from builder.patients.profiles import read_profiles
 from mllmu_med.llm.chat import Reply
 
-#: The demo with a language model: 99 harmful privacy rows, 30 incorrect ones.
+#: The demo with a language model: 112 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
 SMALL = [*TRIAL, *LLM[1:]]
 JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3", "--set", "incorrect.candidates=60"]

@@ -56,7 +56,7 @@ def load_ids(folder: Path, config: str) -> dict[str, list[str]]:
 
 def test_the_demo_says_what_it_made(demo: Path) -> None:
     said = (demo / "stdout.txt").read_text("utf-8")
-    for part in ("privacy", "396", "incorrect", "300", "spare", "asked about", "load_dataset"):
+    for part in ("privacy", "440", "incorrect", "300", "spare", "asked about", "load_dataset"):
         assert part in said
     publish = "python -m builder publish ORG/NAME"
     assert f"audit: all 57 checks hold; to publish it: {publish}\n" in said
@@ -72,7 +72,7 @@ def test_the_bare_name_loads_beside_the_folder(demo: Path, config: str, tmp_path
     )
     done = python_beside(demo, code, tmp_path)
     assert done.returncode == 0, done.stderr
-    sizes = {"privacy": (35, 396, 150), "incorrect": (30, 300, 150)}[config]
+    sizes = {"privacy": (44, 440, 150), "incorrect": (30, 300, 150)}[config]
     expected = dict(zip(("forget", "retain", "test"), sizes, strict=True))
     assert done.stdout.strip() == f"{expected} (320, 320)"
 

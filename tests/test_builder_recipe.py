@@ -36,11 +36,12 @@ def test_ratios_keep_the_sum() -> None:
 def test_the_demo_is_a_tenth() -> None:
     paper, demo = load_recipe("paper"), load_recipe("demo")
     assert paper.privacy and demo.privacy and paper.incorrect and demo.incorrect  # noqa: PT018
+    assert (demo.privacy.forget, demo.privacy.retain) == (44, 440)  # few would tell little
     for key in ("forget", "retain", "test", "candidates"):
-        assert getattr(demo.privacy, key) == getattr(paper.privacy, key) // 10
         # Of the incorrect candidates fewer: drawings nearly all get a wrong answer without a model.
         tenth = getattr(paper.incorrect, key) // 10
         assert key == "candidates" or getattr(demo.incorrect, key) == tenth
+    assert demo.privacy.test == paper.privacy.test // 10
     for key in ("ratios", "placements", "kinds", "split_by"):
         assert getattr(demo.privacy, key) == getattr(paper.privacy, key)
 

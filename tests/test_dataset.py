@@ -53,12 +53,12 @@ def rows(data: Dataset) -> list[dict[str, Any]]:
 
 def test_sizes(loaded: dict[str, DatasetDict]) -> None:
     sizes = {name: tuple(len(data[s]) for s in SPLITS) for name, data in loaded.items()}
-    assert sizes["privacy"] == (35, 396, 150)
+    assert sizes["privacy"] == (44, 440, 150)
     assert sizes["incorrect"] == (30, 300, 150)
     for ratio in FORGET_RATIOS:
         forget, retain, test = sizes[config_name("privacy", ratio / 100)]
-        assert (forget + retain, test) == (431, 150)
-        assert forget == (35 if ratio == 10 else round(431 * ratio / (100 + ratio)))
+        assert (forget + retain, test) == (484, 150)
+        assert forget == (44 if ratio == 10 else round(484 * ratio / (100 + ratio)))
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -188,8 +188,8 @@ def test_a_moved_folder_still_loads(demo: Path, tmp_path: Path) -> None:
 
 def test_load_by_ratio(demo: Path) -> None:
     folder = demo / "mllmu-med"
-    assert len(load("privacy", folder, split="forget")) == 35
-    assert len(load("privacy", folder, forget_ratio=0.1, split="forget")) == 35
+    assert len(load("privacy", folder, split="forget")) == 44
+    assert len(load("privacy", folder, forget_ratio=0.1, split="forget")) == 44
     assert len(load("privacy", folder, forget_ratio=0.3, split="forget")) == 99
 
 

@@ -290,7 +290,7 @@ def test_a_model_that_learnt_everything_and_one_that_learnt_nothing(
         }
         assert shares["values"]["n"] == len(counted)
         assert shares["rows"]["n"] == len({row_id for row_id, _, _ in counted})
-    assert len({row["id"] for row in rows}) == 35
+    assert len({row["id"] for row in rows}) == 44
     values = found["any_way"]["values"]
     assert (
         4 * values["n"] < values["chance"]["n"] <= DRAWS * values["n"]
@@ -316,9 +316,9 @@ def test_bad_input_is_one_line(demo: Path, tmp_path: Path) -> None:
     path = predictions(tmp_path, demo, lambda ask: "x", "own", "clean")
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    with pytest.raises(UserError, match=r"1 of 70 answers of privacy/forget are missing"):
+    with pytest.raises(UserError, match=r"1 of 88 answers of privacy/forget are missing"):
         leak([path], data, "privacy")
-    with pytest.raises(UserError, match=r"35 of 105 answers|missing"):
+    with pytest.raises(UserError, match=r"44 of 132 answers|missing"):
         leak([path], data, "privacy", ["own", "direct"])
     with pytest.raises(UserError, match="hold no private values"):
         leak([path], data, "incorrect")

@@ -6,7 +6,7 @@ exact place where each value stands. The author only writes the words around the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -18,9 +18,10 @@ from builder.patients.profiles import Profile
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import PiiSpan, Record
 
-VERSION: Final = 3
+VERSION: Final = 4
 NO_SENTENCE = "the author found no sentence for it"
 _ANSWER_FIRST: Final[tuple[Field, Field]] = ("answer", "question")
+_TELL_EACH_OTHER: Final = frozenset({"name", "email"})
 
 
 async def inject(
@@ -66,18 +67,24 @@ def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> Pri
     """Which values go into which field of this record.
 
     Where both get some, the question's are other ones than the answer's, or, where the recipe has
-    no two such lists, share as few as any do.
+    no two such lists, share as few as any do. A name and an e-mail count as one: either tells the
+    other.
     """
     place = placement(record, privacy, seed)
     values: dict[Field, dict[str, str]] = {}
     taken: set[str] = set()
     for field in _ANSWER_FIRST if place == "both" else (place,):
-        fewest = min(len(taken.intersection(kinds)) for kinds in privacy.kinds)
-        lists = [kinds for kinds in privacy.kinds if len(taken.intersection(kinds)) == fewest]
+        fewest = min(_shared(taken, kinds) for kinds in privacy.kinds)
+        lists = [kinds for kinds in privacy.kinds if _shared(taken, kinds) == fewest]
         kinds = lists[stable_hash(seed, record.id, field, "kinds") % len(lists)]
         values[field] = {kind: profile.value(kind) for kind in kinds}
-        taken.update(kinds)
+        taken.update(kinds, _TELL_EACH_OTHER if _TELL_EACH_OTHER.intersection(kinds) else ())
     return dict(sorted(values.items(), reverse=True))
+
+
+def _shared(taken: set[str], kinds: Sequence[str]) -> int:
+    """How many kinds of a list are taken; one that tells another counts twice."""
+    return sum(1 + (kind in _TELL_EACH_OTHER) for kind in taken.intersection(kinds))
 
 
 def spans(text: str, field: Field, profile: Profile) -> Iterator[PiiSpan]:
