@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from eval.dataset_rows import split_config
+from eval.learnt import CUT
 from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
 from eval.references import ORACLE
@@ -120,12 +121,8 @@ class Table:
 
     @property
     def has_best(self) -> bool:
-        return any(
-            cell.best
-            for section in self.sections
-            for row in self.rows(section)
-            for cell in row.cells
-        )
+        rows = [row for section in self.sections for row in self.rows(section)]
+        return any(cell.best for row in rows for cell in row.cells)
 
 
 def _counted(lines: Sequence[Line], key: Key) -> int:
@@ -149,14 +146,11 @@ def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
 
 def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
+    held = [(section.cut, line.figures) for section in sections for line in section.lines]
     return [
         column
         for column in columns
-        if any(
-            column.key._replace(cut=section.cut or column.key.cut) in line.figures
-            for section in sections
-            for line in section.lines
-        )
+        if any(column.key._replace(cut=cut or column.key.cut) in figures for cut, figures in held)
     ]
 
 
@@ -245,11 +239,12 @@ def _parts(report: Report) -> list[Column]:
     cuts = {k.cut for line in report.lines() for k in line.figures if k.cut.startswith(_HARM)}
     metrics = ("rouge1", "clean_rouge1", "accuracy", "clean_accuracy")
     heads = {cut: cut.removeprefix(_HARM).replace("_", " ").capitalize() for cut in sorted(cuts)}
+    learnt = (Key("learnt_rows", "forget"), Key("rouge1", "forget", CUT))
     return [
         Column(Key(metric, "forget", cut), head)
         for cut, head in {**({"": "All"} if len(heads) != 1 else {}), **heads}.items()
         for metric in (metrics[1::2] if not cut else metrics)
-    ]
+    ] + [Column(key, "Learnt") for key in learnt]
 
 
 _ROLES: Final = (
@@ -267,7 +262,8 @@ _HIDDEN: Final = [
 ]
 _LEAKAGE_SAYS: Final = (
     "Percent that comes out of the forget rows (normalised match), asked the row's own question "
-    "and in any of the ways asked. Chance is the level at which nothing has leaked."
+    "and in any of the ways asked. Chance is the level at which nothing has leaked. Learnt values: "
+    "those that the fine-tuned model says by their own question; no other can be forgotten."
 )
 _LIKELIHOOD: Final = [
     *(Column(Key("probability", split), "p(answer)", split) for split in SPLITS),
@@ -303,6 +299,10 @@ def _leakage(lines: Sequence[Line]) -> list[Column]:
         *(
             Column(Key(f"leaked_{s}", "forget", "", widest), WAYS.get(widest, widest.capitalize()))
             for s in (*shares, "persons", "question", "others")
+        ),
+        *(
+            Column(Key("leaked_values", "forget", CUT, way), "Learnt values", way.partition(" ")[0])
+            for way in ("own", "prefix", widest)
         ),
     ]
 
