@@ -23,10 +23,10 @@ def load_results(*folders: str | Path) -> pd.DataFrame:
 
 
 def load_items(*folders: str | Path) -> pd.DataFrame:
-    """A frame with the ROUGE-1 of each forget row and, by way, each private value that leaks or not.
+    """A frame of each run's forget rows with ROUGE-1, and of private values by way of asking.
 
-    learnt: whether the fine-tuned run of the same seed says it (`eval.learnt`); None where there is
-    no such run, or nothing to learn.
+    learnt: whether the fine-tuned run of the same seed says it (`eval.learnt`); None: no such run,
+    or nothing to learn.
     """
     import pandas as pd
 

@@ -142,8 +142,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
                 for role, i in at.items()
                 if known[role] is not line
             }
-            for key, array in derive(line.name, line.role, run, arrays, others, draws).items():
-                arrays[key] = array
+            arrays.update(derive(line.name, line.role, run, arrays, others, draws))
     for line in lines:
         _finish(line, draws, known, report)
     _mark(lines, report)

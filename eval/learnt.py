@@ -53,7 +53,7 @@ def learn(finetuned: Run) -> dict[Any, bool]:
         finetuned.signatures[f"learnt_{part}"] = SIGNATURE
         for item, value in zip(items.ids, items.values.tolist(), strict=True):
             said[item] = bool(value)
-            if part == "rows" and item not in rows:
+            if part == "rows" and isinstance(item, tuple):
                 said[item[2]] = bool(value)  # patient, draw, row: ROUGE's items are the rows
     return said
 
