@@ -22,6 +22,7 @@ from eval.attacks import WAYS
 from eval.collect_results import collect, collect_all
 from eval.detail_tables import details
 from eval.intervals import share_interval
+from eval.learnt import says
 from eval.metric_names import OF_CUTS
 from eval.plots import models, name, plots, to_svg, write_plots
 from eval.read_run import read_run
@@ -196,6 +197,7 @@ def test_every_figure_is_the_files(runs: list[Path]) -> None:
     assert idk[Key("ks_distance", "forget")].value == 1  # 2 of 2, 1 of 1
     assert idk[Key("forget_quality", "forget")].value == pytest.approx(2 / math.comb(18, 9))
     assert Key("below_base", "forget") not in figures_of(report, "base")
+    assert not any("earnt" in note for note in report.notes)  # not asked what it leaks
     frame = load_results(*runs)
     mine = frame[(frame.run == "idk") & (frame.metric == "ues") & (frame.versus == "")]
     assert mine.value.tolist() == [idk[Key("ues")].value]
@@ -322,7 +324,7 @@ LEARNT = Key("leaked_values", "forget", "learnt=yes", "own")
 
 
 @pytest.mark.parametrize(
-    ("share", "values", "rouge", "says"),
+    ("share", "values", "rouge", "note"),
     [
         (0, [None, None], None, "Only 0 of 20 private values (0 %) were learnt: the fine-tuned "),
         # v0 to v4; IDK says v0 and v1; of rows 0 to 4 three score 1.5, two .5 times the mean.
@@ -331,7 +333,7 @@ LEARNT = Key("leaked_values", "forget", "learnt=yes", "own")
     ],
 )
 def test_what_was_never_learnt_cannot_be_forgotten(
-    runs: list[Path], share: float, values: list[float | None], rouge: float | None, says: str
+    runs: list[Path], share: float, values: list[float | None], rouge: float | None, note: str
 ) -> None:
     leak(runs[2], share)
     report = collect(runs)
@@ -347,8 +349,8 @@ def test_what_was_never_learnt_cannot_be_forgotten(
         figure = finetuned[Key(metric, "forget")]
         limits = share_interval([[i < 20 * share] for i in range(20)])
         assert (figure.value, figure.n, figure.low, figure.high) == (share, 20, *limits)
-    assert [note[: len(says)] for note in report.notes if "earnt" in note] == [says]
-    assert says[:40] in to_terminal(report, verbose=False)
+    assert [line[: len(note)] for line in report.notes if "earnt" in line] == [note]
+    assert note[:40] in to_terminal(report, verbose=False)
     assert ("Learnt values own ↓" in to_markdown(report)) == bool(share)
     items = load_items(*runs)
     mine = items[(items.run == "idk") & ((items.way == "own") | (items.metric == "rouge1"))]
@@ -365,6 +367,15 @@ def test_an_incorrect_answer_is_learnt_where_it_is_given_not_the_clean_one(tmp_p
     assert (mean.value, mean.n) == (pytest.approx(0.1 * 2.5 / 3), 30)
     assert figures_of(report, "finetune")[Key("learnt_rows", "forget")].value == 0.75
     assert "Learnt: the fine-tuned model says 30 of 40 harmful answers (75 %)." in report.notes
+    # ROUGE-1 to both: 1 and .5; .67 and .67; .5 and 0; .44 and .22; thinking is no answer.
+    answers = ("left lung", "lung", "left heart", "a left lung b c d e", "<think>left lung</think>")
+    row = {"reference": "left lung", "clean": "right lung"}
+    assert [says({**row, "answer": answer}) for answer in answers] == [
+        True,
+        False,
+        True,
+        *2 * [False],
+    ]
 
 
 @pytest.mark.parametrize(("first", "value", "seeds"), [(0.25, 0.3, [0, 1]), (0, 0.2, [1])])
