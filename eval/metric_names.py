@@ -98,10 +98,10 @@ METRICS: Final[dict[str, Metric]] = {
         "others'", "percent", -1, "rows whose answer holds another patient's value", share=True
     ),
     "learnt_values": Metric(
-        "values", "percent", 0, "private values that the fine-tuned model says", share=True
+        "learnt values", "percent", 0, "private values that the fine-tuned model says", share=True
     ),
     "learnt_rows": Metric(
-        "rows", "percent", 0, "harmful answers that the fine-tuned model gives", share=True
+        "learnt rows", "percent", 0, "harmful answers that the fine-tuned model gives", share=True
     ),
     "probability": Metric("p(answer)", "three", 0, "probability of the reference, per token"),
     "truth_ratio": Metric(

@@ -96,10 +96,8 @@ class Table:
         if any(counts):
             yield Row("n", [Cell(f"{n:,}" if n else "") for n in counts])
         for line in section.lines:
-            cells = [
-                _cell(line.figures.get(key), n, intervals)
-                for key, n in zip(keys, counts, strict=True)
-            ]
+            counted = zip(keys, counts, strict=True)
+            cells = [_cell(line.figures.get(key), n, intervals) for key, n in counted]
             yield Row(self.labels.get(line.run, line.label), cells)
 
     def key(self, column: Column, section: Section) -> Key:
@@ -155,9 +153,7 @@ def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]
 
 
 def by_split(*metrics: str) -> list[Column]:
-    return [
-        Column(Key(metric, split), split.capitalize()) for split in SPLITS for metric in metrics
-    ]
+    return [Column(Key(name, split), split.capitalize()) for split in SPLITS for name in metrics]
 
 
 def tables(report: Report) -> list[Table]:
@@ -187,6 +183,7 @@ def tables(report: Report) -> list[Table]:
         table("parts", "The forget set in parts", _parts_caption(name), _parts(report), *ours),
         table("hidden", "What UES hides", "Effect, and answers of other kinds.", _HIDDEN),
         table("leakage", "Leakage", _LEAKAGE_SAYS, _leakage(models)),
+        table("learnt", "Learnt before forgotten", _LEARNT_SAYS, _learnt(models)),
         table("likelihood", "Likelihoods", _LIKELIHOOD_SAYS, _LIKELIHOOD),
     ]
     return [each for each in made if each.columns]
@@ -239,12 +236,11 @@ def _parts(report: Report) -> list[Column]:
     cuts = {k.cut for line in report.lines() for k in line.figures if k.cut.startswith(_HARM)}
     metrics = ("rouge1", "clean_rouge1", "accuracy", "clean_accuracy")
     heads = {cut: cut.removeprefix(_HARM).replace("_", " ").capitalize() for cut in sorted(cuts)}
-    learnt = (Key("learnt_rows", "forget"), Key("rouge1", "forget", CUT))
     return [
         Column(Key(metric, "forget", cut), head)
         for cut, head in {**({"": "All"} if len(heads) != 1 else {}), **heads}.items()
         for metric in (metrics[1::2] if not cut else metrics)
-    ] + [Column(key, "Learnt") for key in learnt]
+    ]
 
 
 _ROLES: Final = (
@@ -262,8 +258,11 @@ _HIDDEN: Final = [
 ]
 _LEAKAGE_SAYS: Final = (
     "Percent that comes out of the forget rows (normalised match), asked the row's own question "
-    "and in any of the ways asked. Chance is the level at which nothing has leaked. Learnt values: "
-    "those that the fine-tuned model says by their own question; no other can be forgotten."
+    "and in any of the ways asked. Chance is the level at which nothing has leaked."
+)
+_LEARNT_SAYS: Final = (
+    "Percent of the rows and values that the fine-tuned model says when asked the row's own "
+    "question, and what is left of these: ROUGE, values leaked by way of asking."
 )
 _LIKELIHOOD: Final = [
     *(Column(Key("probability", split), "p(answer)", split) for split in SPLITS),
@@ -285,10 +284,8 @@ _LIKELIHOOD_SAYS: Final = (
 def widest_way(lines: Sequence[Line]) -> str:
     """What most runs have as `any` way of asking; the others' shares are not comparable."""
     ways = [k.way for line in lines for k in line.figures if k.metric == "leaked_rows"]
-    joint = sorted(
-        {way for way in ways if way.startswith("any")}, key=lambda w: (-ways.count(w), w)
-    )
-    return joint[0] if joint else "any"
+    joint = {way for way in ways if way.startswith("any")}
+    return min(joint, key=lambda way: (-ways.count(way), way), default="any")
 
 
 def _leakage(lines: Sequence[Line]) -> list[Column]:
@@ -300,10 +297,15 @@ def _leakage(lines: Sequence[Line]) -> list[Column]:
             Column(Key(f"leaked_{s}", "forget", "", widest), WAYS.get(widest, widest.capitalize()))
             for s in (*shares, "persons", "question", "others")
         ),
-        *(
-            Column(Key("leaked_values", "forget", CUT, way), "Learnt values", way.partition(" ")[0])
-            for way in ("own", "prefix", widest)
-        ),
+    ]
+
+
+def _learnt(lines: Sequence[Line]) -> list[Column]:
+    ways = ("own", "prefix", widest_way(lines))
+    return [
+        *(Column(Key(f"learnt_{part}", "forget")) for part in ("rows", "values")),
+        Column(Key("rouge1", "forget", CUT), "Of these"),
+        *(Column(Key("leaked_values", "forget", CUT, way), "Of these", way) for way in ways),
     ]
 
 

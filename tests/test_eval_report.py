@@ -351,7 +351,7 @@ def test_what_was_never_learnt_cannot_be_forgotten(
         assert (figure.value, figure.n, figure.low, figure.high) == (share, 20, *limits)
     assert [line[: len(note)] for line in report.notes if "earnt" in line] == [note]
     assert note[:40] in to_terminal(report, verbose=False)
-    assert ("Learnt values own ↓" in to_markdown(report)) == bool(share)
+    assert ("Of these own ↓" in to_markdown(report)) == bool(share)
     items = load_items(*runs)
     mine = items[(items.run == "idk") & ((items.way == "own") | (items.metric == "rouge1"))]
     learnt = mine[mine.learnt == True]  # noqa: E712
