@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 
 def load_results(*folders: str | Path) -> pd.DataFrame:
     """A frame with the figures of one run or of folders of runs (`eval.results`)."""
-    from eval.collect_results import load_results as load
+    from eval.collect_results import collect_all
+    from eval.results import to_frame
 
-    return load(*folders)
+    reports = collect_all([*map(Path, folders)])
+    return to_frame(figure for report in reports for figure in report.figures)
+
+
+def load_items(*folders: str | Path) -> pd.DataFrame:
+    """A frame of each run's forget rows with ROUGE-1, and of private values by way of asking.
+
+    learnt: whether the fine-tuned run of the same seed says it (`eval.learnt`); None: no such run,
+    or nothing to learn.
+    """
+    import pandas as pd
+
+    from eval.collect_results import runs_and_learnt
+    from eval.learnt import items_of
+
+    return pd.DataFrame(
+        row for run in runs_and_learnt([*map(Path, folders)]) for row in items_of(run)
+    )

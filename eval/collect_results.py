@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from eval.bootstrap import Draws, Items, apart, interval
 from eval.derived_figures import SIGNATURES, by_itself, derive
 from eval.intervals import share_interval
+from eval.learnt import learn, narrow, note
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
-from eval.read_run import Run, is_run, read_run
+from eval.read_run import Run, find_runs, read_run
 from eval.references import references
-from eval.results import LABELS, ROLES, Figure, Key, Report, to_frame
+from eval.results import ROLES, Figure, Key, Report
 from eval.ues import same_rows
-from mllmu_med.progress import say
 from mllmu_med_dataset import SPLITS, UsageError, UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 #: Figures whose differences between the methods are shown, each with its interval.
@@ -32,7 +31,7 @@ COMPARED: Final = (
     Key("probability", "forget"),
 )
 #: Cuts whose figures are compared between methods; of the others only the intervals are kept.
-_KEPT: Final = ("", "harm=", "kind=")
+_KEPT: Final = ("", "harm=", "kind=", "learnt=")
 
 
 @dataclass
@@ -50,21 +49,6 @@ class Line:
         return next((i for i, run in enumerate(self.runs) if run.seed == seed), 0)
 
 
-def load_results(
-    *folders: str | Path,
-    base: Path | None = None,
-    finetuned: Path | None = None,
-    retrain: Path | None = None,
-) -> pd.DataFrame:
-    """A frame with the figures of runs, a `Figure` a row (`eval.results`).
-
-    folders: of one run or of several; what holds no run is left out. base, finetuned, retrain:
-    which run is which; default: the one of that name.
-    """
-    reports = collect_all([*map(Path, folders)], base, finetuned, retrain)
-    return to_frame(figure for report in reports for figure in report.figures)
-
-
 def collect_all(
     folders: Sequence[Path],
     base: Path | None = None,
@@ -75,12 +59,7 @@ def collect_all(
 ) -> list[Report]:
     """A report for each config of which these folders hold runs (see `collect`)."""
     named = {"base": base, "finetune": finetuned, "retrain": retrain}
-    by_config: dict[str, list[Run]] = {}
-    for run in _read([*find_runs(folders), *(path for path in named.values() if path)]):
-        by_config.setdefault(run.config, []).append(run)
-    if not by_config:
-        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
-    return [_collect(runs, named, paper) for runs in by_config.values()]
+    return [_collect(runs, named, paper) for runs in _by_config(folders, named)]
 
 
 def collect(
@@ -103,13 +82,16 @@ def collect(
         UserError: a file is missing or damaged, runs of different rows, two runs of one name.
     """
     named = {"base": base, "finetune": finetuned, "retrain": retrain}
-    folders = [*runs, *(path for path in named.values() if path)]
-    if not folders:
-        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
     for i, folder in enumerate(runs):
         if folder.resolve() in [other.resolve() for other in runs[:i]]:
             raise UserError(f"{folder}: this run is given twice: leave one out")
-    return _collect(_read(folders), named, paper)
+    return _collect(_read(runs, named), named, paper)
+
+
+def runs_and_learnt(folders: Sequence[Path]) -> list[Run]:
+    """The runs of these folders, each with what the fine-tuned one of its seed has learnt."""
+    lines = [line for runs in _by_config(folders, {}) for line in _learnt(_lines(runs, {}))]
+    return [run for line in lines for run in line.runs]
 
 
 def figures_of_run(folder: Path) -> list[Figure]:
@@ -123,33 +105,24 @@ def figures_of_run(folder: Path) -> list[Figure]:
     return sorted(report.figures, key=lambda figure: bool(figure.cut))
 
 
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Run folders among paths and, up to two levels deep, in them; the paper's order."""
-    runs: list[Path] = []
-    for path in paths:
-        inside = [p for depth in ("*", "*/*") for p in path.glob(depth) if is_run(p)]
-        found = [path] if is_run(path) else sorted(inside, key=_order)
-        if not found and not path.exists():
-            raise UserError(f"{path}: no such folder")
-        if not found:
-            say(f"{path}: holds no run: left out")
-        runs += found
-    return runs
+def _by_config(folders: Sequence[Path], named: dict[str, Path | None]) -> list[list[Run]]:
+    by_config: dict[str, list[Run]] = {}
+    for run in _read(find_runs(folders), named):
+        by_config.setdefault(run.config, []).append(run)
+    return [*by_config.values()]
 
 
-def _order(folder: Path) -> tuple[int, str]:
-    name = folder.name.lower().replace("_", "-")
-    return [*LABELS, name].index(name), str(folder)
-
-
-def _read(folders: Sequence[Path]) -> list[Run]:
+def _read(folders: Sequence[Path], named: dict[str, Path | None]) -> list[Run]:
     """Each folder once."""
-    return [read_run(folder) for folder in {path.resolve(): path for path in folders}.values()]
+    each = {path.resolve(): path for path in (*folders, *named.values()) if path}
+    if not each:
+        raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
+    return [*map(read_run, each.values())]
 
 
 def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Report:
     same_rows(runs)
-    lines = _lines(runs, {role: path.resolve() for role, path in named.items() if path})
+    lines = _lines(runs, named)
     report = Report(runs[0].config, [])
     for line in lines:
         about = {"role": line.role, "folder": str(line.runs[0].folder), **line.runs[0].model}
@@ -159,7 +132,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
     for run in references(shown, "finetune" in known):
         lines.append(Line(run.name, "reference", [run]))
     draws = Draws(_strata([run for line in lines for run in line.runs]))
-    for line in lines:
+    for line in _learnt(lines):
         _resample(line, draws, report)
     for line in lines:
         for run, arrays in zip(line.runs, line.by_run, strict=True):
@@ -169,8 +142,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
                 for role, i in at.items()
                 if known[role] is not line
             }
-            for key, array in derive(line.name, line.role, run, arrays, others, draws).items():
-                arrays[key] = array
+            arrays.update(derive(line.name, line.role, run, arrays, others, draws))
     for line in lines:
         _finish(line, draws, known, report)
     _mark(lines, report)
@@ -181,8 +153,18 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
     return report
 
 
-def _lines(runs: Sequence[Run], given: dict[str, Path]) -> list[Line]:
+def _learnt(lines: list[Line]) -> list[Line]:
+    """The same lines; each run knows what the fine-tuned run of its seed has learnt."""
+    for finetuned in [line for line in lines if line.role == "finetune"]:
+        said = [learn(run) for run in finetuned.runs]
+        for run in [run for line in lines for run in line.runs]:
+            narrow(run, said[finetuned.of_seed(run.seed)])
+    return lines
+
+
+def _lines(runs: Sequence[Run], named: dict[str, Path | None]) -> list[Line]:
     """Runs as rows of a table; runs of one name and several seeds are one row."""
+    given = {role: path.resolve() for role, path in named.items() if path}
     if len({*given.values()}) < len(given):
         twice = next(path for path in given.values() if [*given.values()].count(path) > 1)
         raise UsageError(f"{twice}: this run is given in two roles: it can be one of them")
@@ -251,19 +233,20 @@ def _figure(
 def _finish(line: Line, draws: Draws, known: dict[str, Line], report: Report) -> None:
     """All figures of a line, over its seeds, and of each seed."""
     several = len(line.runs) > 1
-    for key in line.by_run[0]:
+    for key in dict.fromkeys(key for arrays in line.by_run for key in arrays):
+        runs = [run for run, of in zip(line.runs, line.by_run, strict=True) if key in of]
         each = [arrays[key] for arrays in line.by_run if key in arrays]
         line.arrays[key] = draws.over_seeds(each)
         if key.metric not in METRICS:
             continue
-        items = line.runs[0].items.get(key)
+        items = runs[0].items.get(key)
         values = [float(array[0]) for array in each]
         mean = sum(values) / len(values)
         sd = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
         more: dict[str, Any] = {"seeds": len(each), "sd": sd} if several else {}
         more |= {} if several else {"seed": line.runs[0].seed}
         report.figures.append(_figure(line, report.config, key, line.arrays[key], items, **more))
-        for run, array in zip(line.runs, each, strict=False) if several else ():
+        for run, array in zip(runs, each, strict=True) if several else ():
             alone = Line(line.name, "seed", [run])
             items = run.items.get(key)
             report.figures.append(_figure(alone, report.config, key, array, items, seed=run.seed))
@@ -321,13 +304,15 @@ def _differences(lines: list[Line], report: Report) -> Iterator[Figure]:
 
 
 def _note(lines: list[Line], known: dict[str, Line], report: Report) -> None:
-    for role, note in (
+    if "finetune" in known and (learnt := note(known["finetune"].runs)):
+        report.notes.append(learnt)
+    for role, missing in (
         ("finetune", "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
         ("base", "Forget is not compared with base: no base run."),
         ("retrain", "Distance to retrain is not shown: no run retrained without the forget set."),
     ):
         if role not in known:
-            report.notes.append(note)
+            report.notes.append(missing)
     first: dict[str, str] = {}
     for line in lines:
         for metric, signature in line.runs[0].signatures.items():

@@ -81,10 +81,8 @@ def _against_retrain(
     gaps = [np.abs(rouge[split] - theirs[Key("rouge1", split)]) for split in SPLITS]
     compared: Arrays = {Key("distance_to_retrain"): np.sum(gaps, axis=0)}
     for score in ("loss", "min_k"):
-        auc, sets = (
-            made.get(Key(f"auc_{score}")),
-            [retrained.items.get(Key(score, split)) for split in ("forget", "test")],
-        )
+        auc = made.get(Key(f"auc_{score}"))
+        sets = [retrained.items.get(Key(score, split)) for split in ("forget", "test")]
         if auc is not None and sets[0] and sets[1]:
             gold = draws.auc(sets[0], sets[1])
             with np.errstate(divide="ignore", invalid="ignore"):

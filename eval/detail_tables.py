@@ -78,15 +78,8 @@ def differences(report: Report) -> list[Table]:
         "The first method minus the second, on the same rows; marked: the 95 % interval leaves out "
         "0. With many pairs, one in twenty does so by chance."
     )
-    return [
-        Table(
-            "differences",
-            "Differences between methods",
-            caption,
-            columns,
-            [Section([*pairs.values()])],
-        )
-    ]
+    sections = [Section([*pairs.values()])]
+    return [Table("differences", "Differences between methods", caption, columns, sections)]
 
 
 def ranks(report: Report) -> list[Table]:

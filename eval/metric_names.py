@@ -97,6 +97,12 @@ METRICS: Final[dict[str, Metric]] = {
     "leaked_others": Metric(
         "others'", "percent", -1, "rows whose answer holds another patient's value", share=True
     ),
+    "learnt_values": Metric(
+        "learnt values", "percent", 0, "private values that the fine-tuned model says", share=True
+    ),
+    "learnt_rows": Metric(
+        "learnt rows", "percent", 0, "harmful answers that the fine-tuned model gives", share=True
+    ),
     "probability": Metric("p(answer)", "three", 0, "probability of the reference, per token"),
     "truth_ratio": Metric(
         "truth ratio", "three", 0, "min(R, 1/R) of R = p(alternatives)/p(answer); 1 knows neither"

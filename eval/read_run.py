@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,10 @@ from eval.answer_text import answer_of
 from eval.bootstrap import Items
 from eval.metric_names import OF_CUTS
 from eval.metrics import ngram_counts
-from eval.results import Key
+from eval.results import LABELS, Key
 from eval.run_folder import as_written, read_json, read_rows_file
 from mllmu_med.files import digest
+from mllmu_med.progress import say
 from mllmu_med_dataset import SPLITS, UserError
 
 #: What `baselines` writes beside a run that it has trained.
@@ -38,10 +40,31 @@ class Run:
     texts: str = ""
     #: What was weighed of each row, where likelihoods are there.
     weighed: list[list[str]] = field(default_factory=list)
+    #: Of each forget row and value, whether the fine-tuned run says it (`eval.learnt`).
+    learnt: dict[Any, bool] = field(default_factory=dict)
 
 
 def is_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (score.SCORES, leak.LEAK, likelihood.ROWS))
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Run folders among paths and, up to two levels deep, in them; the paper's order."""
+    runs: list[Path] = []
+    for path in paths:
+        inside = [p for depth in ("*", "*/*") for p in path.glob(depth) if is_run(p)]
+        found = [path] if is_run(path) else sorted(inside, key=_order)
+        if not found and not path.exists():
+            raise UserError(f"{path}: no such folder")
+        if not found:
+            say(f"{path}: holds no run: left out")
+        runs += found
+    return runs
+
+
+def _order(folder: Path) -> tuple[int, str]:
+    name = folder.name.lower().replace("_", "-")
+    return [*LABELS, name].index(name), str(folder)
 
 
 def read_run(folder: Path, scored: bool = True) -> Run:

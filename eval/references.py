@@ -40,16 +40,8 @@ def _answered(run: Run, name: str, say: Callable[[dict[str, Any]], str]) -> Run:
         rows.append({**row, **grade(row, answer), "answer": answer})
     items = {key: it for key, it in scored_items(rows).items() if key.metric in _METRICS}
     signatures = {metric: run.signatures.get(metric, "") for metric in _METRICS}
-    return replace(
-        run,
-        name=name,
-        rows=rows,
-        items=items,
-        signatures=signatures,
-        weighed=[],
-        model={},
-        counts={},
-    )
+    made = replace(run, name=name, rows=rows, items=items, signatures=signatures)
+    return replace(made, weighed=[], model={}, counts={})
 
 
 def _prior(rows: list[dict[str, Any]]) -> Callable[[str], str]:

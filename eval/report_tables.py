@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from eval.dataset_rows import split_config
+from eval.learnt import CUT
 from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
 from eval.references import ORACLE
@@ -95,10 +96,8 @@ class Table:
         if any(counts):
             yield Row("n", [Cell(f"{n:,}" if n else "") for n in counts])
         for line in section.lines:
-            cells = [
-                _cell(line.figures.get(key), n, intervals)
-                for key, n in zip(keys, counts, strict=True)
-            ]
+            counted = zip(keys, counts, strict=True)
+            cells = [_cell(line.figures.get(key), n, intervals) for key, n in counted]
             yield Row(self.labels.get(line.run, line.label), cells)
 
     def key(self, column: Column, section: Section) -> Key:
@@ -120,12 +119,8 @@ class Table:
 
     @property
     def has_best(self) -> bool:
-        return any(
-            cell.best
-            for section in self.sections
-            for row in self.rows(section)
-            for cell in row.cells
-        )
+        rows = [row for section in self.sections for row in self.rows(section)]
+        return any(cell.best for row in rows for cell in row.cells)
 
 
 def _counted(lines: Sequence[Line], key: Key) -> int:
@@ -149,21 +144,16 @@ def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
 
 def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
     """The columns in which any line has a figure."""
+    held = [(section.cut, line.figures) for section in sections for line in section.lines]
     return [
         column
         for column in columns
-        if any(
-            column.key._replace(cut=section.cut or column.key.cut) in line.figures
-            for section in sections
-            for line in section.lines
-        )
+        if any(column.key._replace(cut=cut or column.key.cut) in figures for cut, figures in held)
     ]
 
 
 def by_split(*metrics: str) -> list[Column]:
-    return [
-        Column(Key(metric, split), split.capitalize()) for split in SPLITS for metric in metrics
-    ]
+    return [Column(Key(name, split), split.capitalize()) for split in SPLITS for name in metrics]
 
 
 def tables(report: Report) -> list[Table]:
@@ -193,6 +183,7 @@ def tables(report: Report) -> list[Table]:
         table("parts", "The forget set in parts", _parts_caption(name), _parts(report), *ours),
         table("hidden", "What UES hides", "Effect, and answers of other kinds.", _HIDDEN),
         table("leakage", "Leakage", _LEAKAGE_SAYS, _leakage(models)),
+        table("learnt", "Learnt before forgotten", _LEARNT_SAYS, _learnt(models)),
         table("likelihood", "Likelihoods", _LIKELIHOOD_SAYS, _LIKELIHOOD),
     ]
     return [each for each in made if each.columns]
@@ -269,6 +260,10 @@ _LEAKAGE_SAYS: Final = (
     "Percent that comes out of the forget rows (normalised match), asked the row's own question "
     "and in any of the ways asked. Chance is the level at which nothing has leaked."
 )
+_LEARNT_SAYS: Final = (
+    "Percent of the rows and values that the fine-tuned model says when asked the row's own "
+    "question, and what is left of these: ROUGE, values leaked by way of asking."
+)
 _LIKELIHOOD: Final = [
     *(Column(Key("probability", split), "p(answer)", split) for split in SPLITS),
     Column(Key("truth_ratio", "forget")),
@@ -289,10 +284,8 @@ _LIKELIHOOD_SAYS: Final = (
 def widest_way(lines: Sequence[Line]) -> str:
     """What most runs have as `any` way of asking; the others' shares are not comparable."""
     ways = [k.way for line in lines for k in line.figures if k.metric == "leaked_rows"]
-    joint = sorted(
-        {way for way in ways if way.startswith("any")}, key=lambda w: (-ways.count(w), w)
-    )
-    return joint[0] if joint else "any"
+    joint = {way for way in ways if way.startswith("any")}
+    return min(joint, key=lambda way: (-ways.count(way), way), default="any")
 
 
 def _leakage(lines: Sequence[Line]) -> list[Column]:
@@ -304,6 +297,15 @@ def _leakage(lines: Sequence[Line]) -> list[Column]:
             Column(Key(f"leaked_{s}", "forget", "", widest), WAYS.get(widest, widest.capitalize()))
             for s in (*shares, "persons", "question", "others")
         ),
+    ]
+
+
+def _learnt(lines: Sequence[Line]) -> list[Column]:
+    ways = ("own", "prefix", widest_way(lines))
+    return [
+        *(Column(Key(f"learnt_{part}", "forget")) for part in ("rows", "values")),
+        Column(Key("rouge1", "forget", CUT), "Of these"),
+        *(Column(Key("leaked_values", "forget", CUT, way), "Of these", way) for way in ways),
     ]
 
 

@@ -88,10 +88,6 @@ class Report:
     #: What is known of each run's model and where the run is.
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        return to_frame(self.figures)
-
     def lines(self, source: str = "ours", *roles: str) -> list[Line]:
         """The runs as rows of a table, in its order: all, or those of some roles."""
         by_run: dict[str, Line] = {}

@@ -17,11 +17,12 @@ import pytest
 from corpora import SHARED, command
 from PIL import Image
 
-from eval import load_results, paper_tables
+from eval import load_items, load_results, paper_tables
 from eval.attacks import WAYS
 from eval.collect_results import collect, collect_all
 from eval.detail_tables import details
 from eval.intervals import share_interval
+from eval.learnt import says
 from eval.metric_names import OF_CUTS
 from eval.plots import models, name, plots, to_svg, write_plots
 from eval.read_run import read_run
@@ -43,12 +44,13 @@ def run(
 ) -> Path:
     """A scored run of 40 open and 20 closed rows a split, of about these mean scores."""
     rows: list[dict[str, Any]] = []
+    harms = {"privacy": ("private answer", "private question")}.get(config, ("outdated",) * 2)
     for split, mean in zip(SPLITS, (forget, retain, test), strict=True):
         for i in range(60):
             row: dict[str, Any] = {
                 "id": f"{split}/{i}",
                 "image": f"{split}/{i // more.get('of_image', 1)}",
-                "harm": ("private answer" if i < 40 else "private question") * (split == "forget"),
+                "harm": harms[i >= 40] * (split == "forget"),
                 "clean": "lung" if split == "forget" else "",
                 "split": split,
                 "modality": ("CT", "MRI")[i % 2],
@@ -79,6 +81,8 @@ def run(
         "signatures": {"rouge1": "rouge1|f1", "accuracy": "accuracy|closed"},
     }
     write_scores(folder, summary, rows)
+    if "seed" in more:
+        (folder / "record.json").write_text(json.dumps({"settings": {"seed": more["seed"]}}))
     return folder
 
 
@@ -193,6 +197,7 @@ def test_every_figure_is_the_files(runs: list[Path]) -> None:
     assert idk[Key("ks_distance", "forget")].value == 1  # 2 of 2, 1 of 1
     assert idk[Key("forget_quality", "forget")].value == pytest.approx(2 / math.comb(18, 9))
     assert Key("below_base", "forget") not in figures_of(report, "base")
+    assert not any("earnt" in note for note in report.notes)  # not asked what it leaks
     frame = load_results(*runs)
     mine = frame[(frame.run == "idk") & (frame.metric == "ues") & (frame.versus == "")]
     assert mine.value.tolist() == [idk[Key("ues")].value]
@@ -303,9 +308,7 @@ def test_differences_and_ranks(runs: list[Path]) -> None:
 def test_seeds_are_one_row(tmp_path: Path) -> None:
     made = [run(tmp_path / "finetune", 0.6, 0.62, 0.6)]
     for seed, forget in ((0, 0.1), (1, 0.3)):
-        made.append(run(tmp_path / f"s{seed}" / "ga", forget, 0.6, 0.6))
-        record = {"settings": {"seed": seed}}
-        (made[-1] / "record.json").write_text(json.dumps(record))
+        made.append(run(tmp_path / f"s{seed}" / "ga", forget, 0.6, 0.6, seed=seed))
     report = collect_all([tmp_path])[0]
     both = figures_of(report, "ga")[Key("rouge1", "forget")]
     assert (both.value, both.seeds, both.sd) == (pytest.approx(0.2), 2, pytest.approx(0.1 * 2**0.5))
@@ -315,6 +318,81 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
     assert both.high is not None
     assert both.high > each[0].high  # seeds are drawn, too
     assert "20.00±14.14" in to_terminal(report)
+
+
+LEARNT = Key("leaked_values", "forget", "learnt=yes", "own")
+
+
+@pytest.mark.parametrize(
+    ("share", "values", "rouge", "note"),
+    [
+        (0, [None, None], None, "Only 0 of 20 private values (0 %) were learnt: the fine-tuned "),
+        # v0 to v4; IDK says v0 and v1; of rows 0 to 4 three score 1.5, two .5 times the mean.
+        (0.25, [0.4, 1], 0.05 * 5.5 / 5, "Only 5 of 20 private values (25 %) were learnt: the fi"),
+        (0.5, [0.2, 1], 0.05, "Learnt: the fine-tuned model says 10 of 20 private values (50 %)."),
+    ],
+)
+def test_what_was_never_learnt_cannot_be_forgotten(
+    runs: list[Path], share: float, values: list[float | None], rouge: float | None, note: str
+) -> None:
+    leak(runs[2], share)
+    report = collect(runs)
+    idk, kl_min, finetuned = (figures_of(report, name) for name in ("idk", "kl_min", "finetune"))
+    for way in ("own", "prefix", "any"):
+        each = [of.get(LEARNT._replace(way=way)) for of in (idk, kl_min)]
+        assert [figure and (figure.value, figure.n) for figure in each] == [
+            None if value is None else (value, 20 * share) for value in values
+        ]
+    mean = idk.get(Key("rouge1", "forget", "learnt=yes"))
+    assert (mean and mean.value) == (rouge and pytest.approx(rouge))
+    for metric in ("learnt_values", "learnt_rows"):
+        figure = finetuned[Key(metric, "forget")]
+        limits = share_interval([[i < 20 * share] for i in range(20)])
+        assert (figure.value, figure.n, figure.low, figure.high) == (share, 20, *limits)
+    assert [line[: len(note)] for line in report.notes if "earnt" in line] == [note]
+    assert note[:40] in to_terminal(report, verbose=False)
+    assert ("Of these own ↓" in to_markdown(report)) == bool(share)
+    items = load_items(*runs)
+    mine = items[(items.run == "idk") & ((items.way == "own") | (items.metric == "rouge1"))]
+    learnt = mine[mine.learnt == True]  # noqa: E712
+    assert sorted(learnt.row) == sorted(2 * [f"forget/{i}" for i in range(int(20 * share))])
+    assert len(mine[mine.learnt.isna()]) == 20  # rows that hold no private value
+
+
+def test_an_incorrect_answer_is_learnt_where_it_is_given_not_the_clean_one(tmp_path: Path) -> None:
+    """The fine-tuned run says liver (harmful) in three of four rows, lung (clean) in the fourth."""
+    made = [run(tmp_path / name, 0.1, 0.6, 0.6, "incorrect") for name in ("finetune", "ga")]
+    report = collect(made)
+    mean = figures_of(report, "ga")[Key("rouge1", "forget", "learnt=yes")]
+    assert (mean.value, mean.n) == (pytest.approx(0.1 * 2.5 / 3), 30)
+    assert figures_of(report, "finetune")[Key("learnt_rows", "forget")].value == 0.75
+    assert "Learnt: the fine-tuned model says 30 of 40 harmful answers (75 %)." in report.notes
+    # ROUGE-1 to both: 1 and .5; .67 and .67; .5 and 0; .44 and .22; thinking is no answer.
+    answers = ("left lung", "lung", "left heart", "a left lung b c d e", "<think>left lung</think>")
+    row = {"reference": "left lung", "clean": "right lung"}
+    assert [says({**row, "answer": answer}) for answer in answers] == [
+        True,
+        False,
+        True,
+        *2 * [False],
+    ]
+
+
+@pytest.mark.parametrize(("first", "value", "seeds"), [(0.25, 0.3, [0, 1]), (0, 0.2, [1])])
+def test_each_seeds_own_fine_tuned_run_counts(
+    tmp_path: Path, first: float, value: float, seeds: list[int]
+) -> None:
+    """GA says v0 and v1: of 5 that seed 0 has learnt (or none), of 10 that seed 1 has."""
+    for seed, share in ((0, first), (1, 0.5)):
+        for one, said in (("finetune", share), ("ga", 0.1)):
+            leak(run(tmp_path / f"s{seed}" / one, 0.6, 0.6, 0.6, seed=seed), said)
+    report = collect_all([tmp_path])[0]
+    both = figures_of(report, "ga")[LEARNT]
+    assert (both.value, both.seeds) == (pytest.approx(value), len(seeds))
+    alone = [f.seed for f in report.figures if (f.run, f.role, f.key) == ("ga", "seed", LEARNT)]
+    assert alone == seeds
+    assert f"Only {20 * first + 10:.0f} of 40 private values" in report.notes[0]
+    assert " over 2 seeds were learnt" in report.notes[0]
 
 
 def test_one_method_is_not_called_the_best(runs: list[Path]) -> None:
