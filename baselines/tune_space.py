@@ -34,9 +34,9 @@ class TuneSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: Count = 8
-    learning_rate: tuple[Positive, Positive] = (2e-4, 4e-3)
+    learning_rate: tuple[Positive, Positive] = (2e-4, 2e-3)
     epochs: tuple[Count, Count] = (4, 16)
-    weight: tuple[Positive, Positive] = (0.05, 2.0)
+    weight: tuple[Positive, Positive] = (0.1, 2.0)
 
     @model_validator(mode="after")
     def _rising(self) -> TuneSpace:

@@ -53,9 +53,13 @@ def yes_or_no(text: str) -> str:
     """
     text = re.sub(_BOTH, "\0", answer_of(text).replace("’", "'").replace("_", " "))
     declared = {match[1].lower() for match in _DECLARED.finditer(text)}
+    refusal = _REFUSALS.search(text)
+    around = text[: refusal.start()] + text[refusal.end() :] if refusal else ""
+    if re.fullmatch(r"(?i)\W*(?:yes|no)\W+", around):
+        return ""  # "No, I cannot say."
     if declared:
         return declared.pop() if len(declared) == 1 else ""
-    first, refusal = re.search(rf"(?i){_SAYS}|\0", text), _REFUSALS.search(text)
+    first = re.search(rf"(?i){_SAYS}|\0", text)
     if not first or (refusal and refusal.start() < first.start()):
         return ""
     return (first[1] or "").lower()

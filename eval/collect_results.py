@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.bootstrap import Draws, Items, apart, interval
 from eval.derived_figures import SIGNATURES, by_itself, derive
-from eval.intervals import share_interval
-from eval.learnt import learn, narrow, note
+from eval.intervals import Share, difference_interval, share_interval
+from eval.learnt import learn, narrow, notes
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
-from eval.references import references
+from eval.references import PRIOR, no_images_needed, references
 from eval.results import ROLES, Figure, Key, Report
 from eval.ues import same_rows
 from mllmu_med_dataset import SPLITS, UsageError, UserError
@@ -295,17 +295,35 @@ def _mark(lines: list[Line], report: Report) -> None:
 
 
 def _differences(lines: list[Line], report: Report) -> Iterator[Figure]:
+    """Of each two methods; where no image tells two shares apart, from the shares' own intervals.
+
+    That (Newcombe's hybrid score) is wider than a paired interval, which would be a point.
+    """
     methods = [line for line in lines if line.role == "method"]
+    alone = {(f.run, f.key): f for f in report.figures if f.role == "method"}
     for first, second in combinations(methods, 2):
         for key in COMPARED:
             if key in first.arrays and key in second.arrays:
                 array = first.arrays[key] - second.arrays[key]
-                yield _figure(first, report.config, key, array, None, versus=second.name)
+                figure = _figure(first, report.config, key, array, None, versus=second.name)
+                shares = [_share(alone[line.name, key]) for line in (first, second)]
+                if figure.low == figure.high and shares[0] and shares[1]:
+                    low, high = difference_interval(shares[0], shares[1])
+                    figure = figure.model_copy(update={"low": low, "high": high})
+                yield figure
+
+
+def _share(figure: Figure) -> Share | None:
+    if not METRICS[figure.metric].share or figure.low is None or figure.high is None:
+        return None
+    return Share(figure.value, figure.low, figure.high)
 
 
 def _note(lines: list[Line], known: dict[str, Line], report: Report) -> None:
-    if "finetune" in known and (learnt := note(known["finetune"].runs)):
-        report.notes.append(learnt)
+    if "finetune" in known:
+        report.notes.extend(notes(known["finetune"].runs))
+        prior = next(line.runs[0] for line in lines if line.name == PRIOR)
+        report.notes.extend(no_images_needed(known["finetune"].runs[0], prior))
     for role, missing in (
         ("finetune", "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
         ("base", "Forget is not compared with base: no base run."),

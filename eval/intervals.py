@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 _Z: Final = 1.959963984540054  # the normal's 97.5th percentile
 
@@ -28,3 +28,21 @@ def share_interval(clusters: Collection[Sequence[bool]]) -> tuple[float, float]:
     centre, width = share + _Z**2 / (2 * effective), 1 + _Z**2 / effective
     half = _Z * math.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
     return max(0.0, (centre - half) / width), min(1.0, (centre + half) / width)
+
+
+class Share(NamedTuple):
+    """A share with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def difference_interval(one: Share, other: Share) -> tuple[float, float]:
+    """Low and high of a difference of two shares (Newcombe's hybrid score, unpaired).
+
+    For shares in which no resample differs: there a paired interval would be a point.
+    """
+    apart = one.value - other.value
+    low = apart - math.hypot(one.value - one.low, other.high - other.value)
+    return low, apart + math.hypot(one.high - one.value, other.value - other.low)

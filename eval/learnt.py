@@ -87,8 +87,24 @@ def items_of(run: Run) -> Iterator[dict[str, Any]]:
                 yield {**about, "row": row, "kind": kind, "text": text, **figure}
 
 
-def note(finetuned: Sequence[Run]) -> str:
-    """How much was learnt and, below half, what that means for all figures of forgetting."""
+def notes(finetuned: Sequence[Run]) -> list[str]:
+    """How much was learnt, what that means for all figures of forgetting, and who asks in vain."""
+    return [said for said in (_share_learnt(finetuned), _in_vain(finetuned)) if said]
+
+
+def _in_vain(finetuned: Sequence[Run]) -> str:
+    values: dict[str, float] = {}
+    for key, items in [pair for run in finetuned for pair in run.items.items()]:
+        if key.metric == "leaked_values" and not key.cut:
+            values[key.way] = values.get(key.way, 0) + items.values.sum()
+    silent = [way for way, found in values.items() if not found]
+    if not silent or not any(values.values()):
+        return ""
+    ways = ", ".join(silent)
+    return f"Asked in these ways even the fine-tuned model says no private value: {ways}."
+
+
+def _share_learnt(finetuned: Sequence[Run]) -> str:
     for part, named in _PARTS.items():
         key = Key(f"learnt_{part}", "forget")
         values = [v for run in finetuned if key in run.items for v in run.items[key].values]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from eval.read_run import Run, scored_items
+from eval.results import Key
 from eval.score import grade
 
 ORACLE: Final = "Clean oracle"
@@ -53,3 +54,21 @@ def _prior(rows: list[dict[str, Any]]) -> Callable[[str], str]:
             counts[""][row["reference"]] += 1
     common = {q: min(c, key=lambda answer: (-c[answer], answer)) for q, c in counts.items()}
     return lambda question: common.get(question, common.get("", ""))
+
+
+def no_images_needed(finetuned: Run, prior: Run) -> list[str]:
+    """Which test figures of a fine-tuned run are no higher than without a look at the image."""
+    heads = {"rouge1": "ROUGE", "accuracy": "ACC"}
+    lower = []
+    for metric, head in heads.items():
+        key = Key(metric, "test")
+        if key in finetuned.items and key in prior.items:
+            model, without = (run.items[key].values.mean() for run in (finetuned, prior))
+            if model <= without:
+                lower.append(f"{head} {model * 100:.1f} (prior {without * 100:.1f})")
+    if not lower:
+        return []
+    return [
+        "On test the fine-tuned model is no better than the language prior, which sees no image: "
+        f"{', '.join(lower)}."
+    ]

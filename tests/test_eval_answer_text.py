@@ -70,6 +70,7 @@ CLOSED = {
         "yesterday|eyes|It isn't|yes and no|Yes or no?|yes/no|No / Yes||   |maybe|Lung|是|"
         "Yes. On second thoughts the answer is no.|The answer is no. Final answer: yes|"
         "The answer is yes and no.|The answer is not yes.|Answer: no idea|There is no doubt."
+        "|No, I cannot say.|Yes, I am not sure."
     ),
 }
 

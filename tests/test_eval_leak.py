@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from builder.patients.find_values import Haystack
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import read_rows
-from eval.intervals import share_interval
+from eval.intervals import Share, difference_interval, share_interval
 from eval.leak import DRAWS, leak, leak_row, owners_of, summarise, values_of, write_leak
 from eval.metrics import rouge1
 from eval.nearly import nearly
@@ -249,6 +249,14 @@ def test_no_way_gives_away_more_than_any(said: list[list[str]]) -> None:
 )
 def test_intervals_of_shares(clusters: list[list[bool]], low: float, high: float) -> None:
     assert share_interval(clusters) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_interval_of_a_difference_is_newcombes() -> None:
+    """56 of 70 against 48 of 80: table II (10) of Statistics in Medicine 17, 873-890, 1998."""
+    one, other = (
+        Share(k / n, *share_interval([[i < k] for i in range(n)])) for k, n in ((56, 70), (48, 80))
+    )
+    assert difference_interval(one, other) == pytest.approx((0.0524, 0.3339), abs=2e-4)
 
 
 def test_a_row_with_nothing_to_leak_has_no_share() -> None:

@@ -86,11 +86,12 @@ def run(
     return folder
 
 
-def leak(folder: Path, share: float, ways: Iterable[str] = WAYS) -> None:
-    """Of 20 values this share comes out in each way, half of it exactly."""
+def leak(folder: Path, share: float, ways: Iterable[str] = WAYS, silent: str = "") -> None:
+    """Of 20 values this share comes out in each way but a silent one, half of it exactly."""
     rows = []
     for way, i in product(ways, range(20)):
         level = "exact" if i < 10 * share else "normalised" if i < 20 * share else "fuzzy"
+        level = "" if way == silent else level
         value = {"kind": KINDS[i % 5], "value": f"v{i}", "in": "answer", "level": level}
         asked = {**value, "value": f"q{i}", "in": "question", "level": "exact"}
         chance = [{**value, "level": "exact" if i == d == 0 else "", "draw": d} for d in range(5)]
@@ -357,6 +358,23 @@ def test_what_was_never_learnt_cannot_be_forgotten(
     learnt = mine[mine.learnt == True]  # noqa: E712
     assert sorted(learnt.row) == sorted(2 * [f"forget/{i}" for i in range(int(20 * share))])
     assert len(mine[mine.learnt.isna()]) == 20  # rows that hold no private value
+
+
+def test_what_the_data_cannot_show_is_said(runs: list[Path]) -> None:
+    for folder in runs:
+        leak(folder, 0.5 if folder == runs[2] else 0, silent="direct")
+    report = collect(runs)
+    apart = [
+        f for f in report.figures if f.versus and f.key == Key("leaked_values", "forget", "", "own")
+    ]
+    _, high = share_interval([[False]] * 20)
+    assert {(f.value, f.low, f.high) for f in apart} == {(0, -high, high)}
+    assert {note for note in report.notes if "fine-tuned" in note} == {
+        "Learnt: the fine-tuned model says 10 of 20 private values (50 %).",
+        "Asked in these ways even the fine-tuned model says no private value: direct.",
+        "On test the fine-tuned model is no better than the language prior, which sees no image: "
+        "ROUGE 60.0 (prior 100.0).",
+    }
 
 
 def test_an_incorrect_answer_is_learnt_where_it_is_given_not_the_clean_one(tmp_path: Path) -> None:
