@@ -249,7 +249,13 @@ def notes(out: Path, methods: Sequence[str]) -> list[str]:
     ]
     before = _forget(out / "finetune")
     for method in methods:
-        outcome = read_json(out / method / DONE)["outcome"]
+        done = read_json(out / method / DONE)
+        outcome, settings = done["outcome"], done["identity"]["settings"]
+        if settings["keep"] == "best":
+            sentences.append(
+                f"{method}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
+                "which its epoch was chosen; they are in its figures all the same."
+            )
         if outcome["status"] == "collapsed":
             sentences.append(f"{method}: stopped as collapsed: {outcome['reason']}.")
         after = _forget(out / method)

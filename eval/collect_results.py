@@ -268,8 +268,10 @@ def _sign(line: Line, config: str, key: Key, array: NDArray[Any]) -> Figure:
 def _mark(lines: list[Line], report: Report) -> None:
     """Mark the best method of each figure and all that cannot be told apart from it.
 
-    Where that is every method, none is marked.
+    Where that is every method, none is marked; on forget and in UES none that answers with what is
+    no language, since its figures there are low for that.
     """
+    broken = {line.run for line in report.lines("ours", "method") if line.is_broken}
     methods = {line.name: line for line in lines if line.role == "method"}
     by_key: dict[Key, list[Figure]] = {}
     for figure in report.figures:
@@ -279,7 +281,9 @@ def _mark(lines: list[Line], report: Report) -> None:
     for key, figures in by_key.items():
         better = METRICS[key.metric].direction(key.split)
         rivals = [f for f in figures if f.signature == figures[0].signature]
-        if not better or key.cut == "harm=private question":
+        if key.split == "forget" or key.metric in ("ues", "gain"):
+            rivals = [f for f in rivals if f.run not in broken]
+        if not better or not rivals or key.cut == "harm=private question":
             continue
         best = max(rivals, key=lambda figure: better * figure.value)
         arrays = {figure.run: methods[figure.run].arrays[key] for figure in rivals}

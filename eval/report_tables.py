@@ -14,13 +14,11 @@ from eval.learnt import CUT
 from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
 from eval.references import ORACLE
-from eval.results import ROLES, Figure, Key, Line, Report
+from eval.results import BROKEN, ROLES, Figure, Key, Line, Report
 from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
 PAPER: Final = "Xu et al., arXiv 2508.04192"
-#: From this share of forget outputs that are no language a method is marked as broken: our choice.
-BROKEN: Final = 0.2
 DAGGER: Final = "†"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
@@ -167,7 +165,7 @@ def tables(report: Report) -> list[Table]:
     scores = ours
     if printed := report.lines("paper"):
         scores = [*ours, Section(printed, f"Paper, Table {PAPER_TABLE[name][-1]}, as printed")]
-    labels = {line.run: f"{line.label} {DAGGER}" for line in models if is_broken(line)}
+    labels = {line.run: f"{line.label} {DAGGER}" for line in models if line.is_broken}
 
     def table(label: str, title: str, text: str, columns: list[Column], *at: Section) -> Table:
         sections = list(at) or [Section(models)]
@@ -199,10 +197,6 @@ def ues_table(report: Report) -> Table:
     ]
     columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
     return Table("ues", "Terms of UES", ues_in_words(report), seen(columns, sections), sections)
-
-
-def is_broken(line: Line) -> bool:
-    return line.role == "method" and (line.value(Key("degenerate", "forget")) or 0) > BROKEN
 
 
 def ues_in_words(report: Report) -> str:
@@ -327,10 +321,10 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
     floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
     said = [marked.format(_BEST)] if any(table.has_best for table in shown) else []
-    if any(map(is_broken, lines)):
+    if any(line.is_broken for line in lines):
         said.append(
             f"{DAGGER} More than {BROKEN:.0%} of its forget outputs are no language: low figures "
-            "on forget, ROUGE and leakage, come from that."
+            "on forget, ROUGE and leakage, come from that, so none there is marked, nor UES."
         )
     if floor:
         names = ", ".join(line.label for line in floor)

@@ -30,6 +30,9 @@ ROLES: Final = ("base", "finetune", "method", "retrain", "reference")
 _LABELS: Final = "Base Finetune GA GD KL-Min IDK LLMU NPO SimNPO DPO Retrain".split()
 LABELS: Final = {label.lower(): label for label in _LABELS}
 
+#: From this share of forget outputs that are no language a method is marked as broken: our choice.
+BROKEN: Final = 0.2
+
 
 class Key(NamedTuple):
     """What a figure is of; `cut` narrows the rows (`modality=CT`), `way` is how they were asked."""
@@ -111,6 +114,11 @@ class Line(NamedTuple):
         label = LABELS.get(self.run.lower().replace("_", "-"), self.run)
         plain = self.role in ("method", "reference") or label == LABELS[self.role]
         return label if plain else f"{label} ({self.role})"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a method answers the forget set with what is no language (more than `BROKEN`)."""
+        return self.role == "method" and (self.value(Key("degenerate", "forget")) or 0) > BROKEN
 
     def value(self, key: Key) -> float | None:
         return self.figures[key].value if key in self.figures else None

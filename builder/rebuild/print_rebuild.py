@@ -105,6 +105,9 @@ def _print_tried(console: Console, counts: Mapping[str, int]) -> None:
     """By what is asked: of how many rows an incorrect answer was sought, and of how many found."""
     table = make_table("asked about", "#rows tried", "#written", "#share")
     tried = {note.removeprefix(TRIED): n for note, n in counts.items() if note.startswith(TRIED)}
+    whole = [about for about in tried if not counts.get(NO_TEXT + about)]
+    if len(whole) > 1:  # what always worked is one row
+        tried["all others"] = sum(tried.pop(about) for about in whole)
     for about, rows in sorted(tried.items(), key=lambda item: -item[1]):
         written = rows - counts.get(NO_TEXT + about, 0)
         table.add_row(about, f"{rows:,}", f"{written:,}", f"{100 * written / rows:.0f} %")
