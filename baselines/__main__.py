@@ -149,7 +149,7 @@ def run(
         from mllmu_med.console import make_console
 
         results = report.collect(folders)
-        results.notes[:0] = notes(folder, chosen)
+        results.notes[:0] = notes(folders)
         report.write([results], "html", folder / "report.html")
     report.print_terminal(results, make_console(), intervals=False)
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
@@ -186,8 +186,9 @@ def tune(
     if not options.data:
         raise UsageError("--data is missing: a build of another seed than the reported one")
     whole = Dataset.read(options.data, loaded.config)
-    dataset, left_out = unseen(whole, Dataset.read(reported, loaded.config))
-    about = {"data": whole.about(), "reported": reported, "rows_left_out": left_out}
+    shown = Dataset.read(reported, loaded.config)
+    dataset, left_out = unseen(whole, shown)
+    about = {"data": whole.about(), "reported": shown.about(), "rows_left_out": left_out}
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
         best = run_trials(loaded, dataset, stack, out, chosen, about)

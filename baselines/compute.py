@@ -28,7 +28,8 @@ def step_cost(
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were allocated on a GPU; on a CPU, that this process has held."""
+    """The most bytes that were allocated on a GPU; on a CPU, that this process has held so far: of a
+    run of several parts, the largest of those before."""
     import resource
     import sys
 

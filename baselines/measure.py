@@ -71,18 +71,32 @@ class Data:
 
     @property
     def hash(self) -> str:
-        """12 hex digits of all that a model is trained on and asked."""
-        shown = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in self.all]
+        """12 hex digits of all that a model is trained on, asked and held to."""
+        shown = [
+            [
+                r.id,
+                r.question,
+                r.answer,
+                r.clean_answer,
+                r.image_sha256,
+                r.split,
+                [*map(str, r.pii)],
+            ]
+            for r in self.all
+        ]
         return digest(shown)[:12]
 
     def about(self) -> dict[str, Any]:
         return {"source": self.source or DEFAULT_FOLDER, "config": self.config, "hash": self.hash}
 
 
-def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[str, Any]:
+def measure(
+    model: Model, data: Data, folder: Path, answers: Answers, ways: Sequence[str] = WAYS
+) -> dict[str, Any]:
     """Answer every split, score it, look for leaks, weigh the answers; returns the scores.
 
-    What is in the folder already, of this very model, is not asked again.
+    ways: how it is asked for private values. Without test rows nothing is weighed. What is in the
+    folder already, of this very model, is not asked again.
     """
     asked = asks(data.all)
     own = _answered(model, asked, data, folder / ANSWERS, answers)
@@ -91,14 +105,14 @@ def measure(model: Model, data: Data, folder: Path, answers: Answers) -> dict[st
     write_scores(folder, summary, rows)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
-        others = asks(private, [way for way in WAYS if way != "own"])
+        others = asks(private, [way for way in ways if way != "own"])
         attacked = _answered(model, others, data, folder / "leak.jsonl", answers)
         mine = [pair for pair in own if pair[0].row.split == "forget"]
         write_leak(
             folder, *leak_answers([*mine, *attacked], private, data.config, folder.name, who)
         )
     identity = likelihood.identity_of(model)
-    if not likelihood.kept(folder, identity, data.all):
+    if data.rows["test"] and not likelihood.kept(folder, identity, data.all):
         weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)
         likelihood.write_rows(folder, weighed, identity)
     return summary

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
+from eval.attacks import WAYS
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
@@ -89,19 +90,29 @@ class Part(NamedTuple):
         return self.folder / "adapter"
 
 
-def do(part: Part, recipe: Recipe, data: Data, stack: Stack) -> None:
-    """Train (but for the base model) and measure one part, unless it is done."""
+def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str] = WAYS) -> None:
+    """Train (but for the base model) and measure one part, unless it is done.
+
+    ways: how it is asked for private values.
+    """
     identity = _identity(part, recipe, data, stack)
     if _is_done(part, identity):
         say(f"{part.folder.name}: done already")
         return
     say(f"{part.folder.name}:")
     with held(part.folder) if is_main() else nullcontext():
-        _do(part, recipe, data, stack, identity)
+        _do(part, recipe, data, stack, identity, ways)
     _wait()
 
 
-def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str, Any]) -> None:
+def _do(
+    part: Part,
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    identity: dict[str, Any],
+    ways: Sequence[str],
+) -> None:
     model = stack.at(part.parents)
     outcome: dict[str, Any] | None = None
     if part.method != "base":
@@ -131,7 +142,7 @@ def _do(part: Part, recipe: Recipe, data: Data, stack: Stack, identity: dict[str
         stack.trained(part.adapter)
         outcome = ended.to_json()
     if is_main():
-        measure(model, data, part.folder, recipe.answers)
+        measure(model, data, part.folder, recipe.answers, ways)
         record = {"identity": identity, "outcome": outcome}
         if part.method == "finetune":
             record["swapped"] = swapped(model, data, recipe.answers)
@@ -172,7 +183,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The first value that differs, of `settings` and `answers` the key in them."""
     name = next(name for name in now if before.get(name) != now[name])
     old, new = before.get(name), now[name]
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+    if isinstance(old, dict) and isinstance(new, dict) and any(old.get(k) != new[k] for k in new):
         return f"{name}.{_difference(old, new)}"
     return f"{name}: {old!r} there, {new!r} now"
 
@@ -239,29 +250,32 @@ def parse_seeds(text: str) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def notes(out: Path, methods: Sequence[str]) -> list[str]:
-    """What a reader of the table has to know, one sentence each."""
-    rouge = read_json(out / "finetune" / DONE)["swapped"]
+def notes(folders: Sequence[Path]) -> list[str]:
+    """What a reader of the table has to know, one sentence each; of all seeds of a run."""
+    learnt = {folder.parent: folder for folder in folders if folder.name == "finetune"}
+    first = next(iter(learnt.values()))
+    rouge = read_json(first / DONE)["swapped"]
     sentences = [
         f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
         f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
         "the model reads the image and not the question alone."
     ]
-    before = _forget(out / "finetune")
-    for method in methods:
-        done = read_json(out / method / DONE)
+    for folder in [f for f in folders if f.name not in ("base", "finetune", "retrain")]:
+        seed = folder.parent.name.removeprefix("seed-")
+        name = folder.name + (f" (seed {seed})" if seed != folder.parent.name else "")
+        done = read_json(folder / DONE)
         outcome, settings = done["outcome"], done["identity"]["settings"]
         if settings["keep"] == "best":
             sentences.append(
-                f"{method}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
+                f"{name}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
                 "which its epoch was chosen; they are in its figures all the same."
             )
         if outcome["status"] == "collapsed":
-            sentences.append(f"{method}: stopped as collapsed: {outcome['reason']}.")
-        after = _forget(out / method)
+            sentences.append(f"{name}: stopped as collapsed: {outcome['reason']}.")
+        before, after = _forget(learnt.get(folder.parent, first)), _forget(folder)
         if after >= before:
             sentences.append(
-                f"{method}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
+                f"{name}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
             )
     return sentences
 

@@ -93,4 +93,5 @@ class TrainSettings(BaseModel):
 
     def identity(self) -> dict[str, object]:
         """What decides the result: not how often it is saved, nor who watches."""
-        return self.model_dump(mode="json", exclude={"save_every", "tracker"})
+        idle = set() if self.keep == "best" else {"hold_out"}
+        return self.model_dump(mode="json", exclude={"save_every", "tracker", *idle})

@@ -21,11 +21,11 @@ from baselines.losses import METHODS
 from baselines.measure import rouge_means
 from baselines.run import DONE, Part, do, is_main
 from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
-from eval.answer_text import answer_of
+from eval.answer_text import vocabulary_of
 from eval.dataset_rows import split_config
 from eval.leak import ROWS as LEAK_ROWS
 from eval.leak import summarise
-from eval.metrics import mean, rouge1
+from eval.metrics import mean
 from eval.run_folder import read_json, read_rows_file
 from eval.score import ROWS
 from mllmu_med.files import write_atomic, write_json, write_jsonl
@@ -67,8 +67,13 @@ def unseen(data: Data, reported: Data) -> tuple[Data, int]:
                 f"{data.source}: all of its open {split} questions are in the reported build too: "
                 "build it with another seed"
             )
+    if _private(data) and not any(s.field == "answer" for row in kept["forget"] for s in row.pii):
+        raise UserError(
+            f"{data.source}: no forget answer holds a private value: nothing to tune by"
+        )
     left_out = sum(len(data.rows[split]) - len(kept[split]) for split in both)
-    return replace(data, rows={**kept, "test": []}), left_out
+    words = vocabulary_of([*kept["forget"], *kept["retain"]])
+    return replace(data, rows={**kept, "test": []}, vocabulary=words), left_out
 
 
 def tune(
@@ -88,13 +93,13 @@ def tune(
     # The fine-tuned model last: its adapter stays on for the trials.
     retrain, finetune = (Part(name, out / name) for name in ("retrain", "finetune"))
     for part in (retrain, finetune):
-        do(part, quiet, data, stack)
+        do(part, quiet, data, stack, _WAYS)
     trials: list[Trial] = []
     for method in methods:
         for number in range(recipe.tune.trials):
             drawn = recipe.tune.draw(number, METHODS[method].options)
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
-            do(part, _with(quiet, method, drawn), data, stack)
+            do(part, _with(quiet, method, drawn), data, stack, _WAYS)
             if is_main():
                 bars = bars_of(finetune.folder, retrain.folder)
                 trials.append(figures(method, number, drawn, part.folder, data))
@@ -125,7 +130,7 @@ def figures(method: str, number: int, drawn: dict[str, Any], folder: Path, data:
     """What the criterion looks at, of a run folder that `do` has measured."""
     rows = read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
     outcome = read_json(folder / DONE)["outcome"]
-    objective, n = _leaked(folder) if _private(data) else _harmful(rows, data)
+    objective, n = _leaked(folder) if _private(data) else _harmful(rows)
     return Trial(
         method,
         number,
@@ -161,19 +166,12 @@ def _leaked(folder: Path) -> tuple[float, int]:
     """The share of values in answers that come out, asked by the row's own question or prefix."""
     rows = read_rows_file(folder / LEAK_ROWS, f"leak --out {folder}")
     values = summarise([row for row in rows if row["way"] in _WAYS])["any_way"]["values"]
-    if not values["n"]:
-        raise UserError(f"{folder}: no forget answer holds a private value: nothing to tune by")
     return values["normalised"], values["n"]
 
 
-def _harmful(rows: Sequence[dict[str, Any]], data: Data) -> tuple[float, int]:
+def _harmful(rows: Sequence[dict[str, Any]]) -> tuple[float, int]:
     """Mean ROUGE-1 to the harmful answer minus that to the clean one, of open forget questions."""
-    clean = {row.id: row.clean_answer for row in data.rows["forget"]}
-    apart = [
-        row["rouge1"] - rouge1(answer_of(row["answer"]), clean[row["id"]])
-        for row in rows
-        if row["id"] in clean and "rouge1" in row
-    ]
+    apart = [row["rouge1"] - row["clean_rouge1"] for row in rows if "clean_rouge1" in row]
     return mean(apart, "forget"), len(apart)
 
 

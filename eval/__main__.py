@@ -133,7 +133,8 @@ def ues(
         print(json.dumps([f.model_dump() for f in report.figures if f.metric in metrics]))
         return
     for table in tables:
-        print_table(table, make_console())
+        if table.columns:
+            print_table(table, make_console())
 
 
 @app.command(

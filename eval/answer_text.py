@@ -114,6 +114,9 @@ _I_ALONE: Final = re.compile(
     r"|must|was|saw|see|said|say|th[io]\w+|believe|know|lack|f[io]\w*nd|not[ei]\w*|observe|suspect"
     r"|suggest|recommend|prefer|apologi[sz]e|really|simply|just|also|agree|assume)\b))"
 )
+# Names and units that are written so: "McDonald", "pH", "eGFR", "HbA1c".
+_CAMEL: Final = re.compile(r"(?:Ma?c|D[ei]|L[ae])[A-Z][a-z]+|[a-z]{1,2}[A-Z]+\d*|HbA1c")
+_WHOLE: Final = 5
 #: The share of broken words above which a text is gibberish: tests/data/degenerate_outputs.jsonl.
 _BROKEN: Final = 0.15
 
@@ -157,12 +160,14 @@ def _broken(word: str, vocabulary: str) -> bool:
     A word that is only unknown is whole: a model may say more than the dataset does.
     """
     word = word.removesuffix("'s")
-    low, mixed = word.lower(), bool(_MIXED.search(word))
+    low, mixed = word.lower(), bool(_MIXED.search(word)) and not _CAMEL.fullmatch(word)
     if any(f"\n{low}{ending}\n" in vocabulary for ending in _ENDINGS):
         return False
     if mixed or not word.isalpha() or word.isupper():
         return mixed
-    cuts = [cut for cut in range(3, len(low) - 1) if f"\n{low[:cut]}\n" in vocabulary]
-    pieces = [low, low.removeprefix("i") if word[0] == "I" else low]
+    cuts = [cut for cut in range(4, len(low) - 1) if f"\n{low[:cut]}\n" in vocabulary]
+    # "Hand" and "port" may be words that we do not know; "ung" and "ard" are none.
+    bare = low if word.islower() and len(low) < _WHOLE else ""
+    pieces = [bare, low.removeprefix("i") if word[0] == "I" else ""]
     pieces += [low[cut:] for cut in cuts if low[cut:] not in _ENDINGS]
-    return len(low) > 1 and any(piece in vocabulary for piece in pieces)
+    return len(low) > 1 and any(piece and piece in vocabulary for piece in pieces)

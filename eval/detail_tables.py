@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Final
 
-from eval.collect_results import COMPARED
+from eval.compare_methods import COMPARED
 from eval.report_tables import (
     WAYS,
     Column,
@@ -82,19 +82,22 @@ def differences(report: Report) -> list[Table]:
     return [Table("differences", "Differences between methods", caption, columns, sections)]
 
 
+_BY_LIKELY: Final = "rank_probability"
+
+
 def ranks(report: Report) -> list[Table]:
     """The order of the methods by UES, leakage and probability, and how far these agree."""
-    methods = report.lines("ours", "method")
+    methods = [line for line in report.lines("ours", "method") if not line.is_broken]
     leaked = Key("leaked_values", "forget", "", widest_way(methods))
+    likely = Key("probability", "forget")
+    aims = [line.value(likely) for line in report.lines("ours", "retrain")]
+    aim = (aims[0] or 0.0) if aims else 0.0
     ranked: dict[str, dict[str, float]] = {}
-    for metric, key, better in (
-        ("rank_ues", Key("ues"), 1),
-        ("rank_leaked", leaked, -1),
-        ("rank_probability", Key("probability", "forget"), -1),
-    ):
-        values = {
-            line.run: better * line.figures[key].value for line in methods if key in line.figures
-        }
+    for metric, key in (("rank_ues", Key("ues")), ("rank_leaked", leaked), (_BY_LIKELY, likely)):
+        at = {line.run: line.figures[key].value for line in methods if key in line.figures}
+        values = at if metric == "rank_ues" else {run: -value for run, value in at.items()}
+        if metric == _BY_LIKELY:
+            values = {run: -abs(value - aim) for run, value in at.items()}
         if len(values) == len(methods) > 2:
             ranked[metric] = _ranks(values)
     if len(ranked) < 2:
@@ -113,7 +116,7 @@ def ranks(report: Report) -> list[Table]:
     )
     caption = (
         f"1 is best; equal figures share a rank. Rank correlation (Spearman, over {len(methods)} "
-        f"methods): {agree}. Where these do not agree, no single order of the methods is right."
+        f"methods, without †): {agree}. Where these do not agree, no single order is right."
     )
     return [Table("ranks", "Ranks", caption, [Column(Key(m)) for m in ranked], [Section(lines)])]
 

@@ -121,7 +121,7 @@ METRICS: Final[dict[str, Metric]] = {
     "privleak_min_k": Metric("PrivLeak min-k", "signed", 0, "the same for min-k"),
     "rank_ues": Metric("by UES", "rank", 0, "the highest first"),
     "rank_leaked": Metric("by leakage", "rank", 0, "values in any way of asking, the least first"),
-    "rank_probability": Metric("by p(answer)", "rank", 0, "on forget, the least first"),
+    "rank_probability": Metric("by p(answer)", "rank", 0, "on forget, nearest to Retrain first"),
 }
 #: Metrics of a score file in the paper's order.
 SCORED: Final = (

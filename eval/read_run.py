@@ -31,6 +31,8 @@ class Run:
     config: str
     model: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    #: Method, base model and settings of a trained run, all that is alike in runs of other seeds.
+    trained: dict[str, Any] = field(default_factory=dict)
     items: dict[Key, Items] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -49,10 +51,10 @@ def is_run(folder: Path) -> bool:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Run folders among paths and, up to two levels deep, in them; the paper's order."""
+    """Run folders among paths and, up to two levels deep (seeds: three), in them; paper's order."""
     runs: list[Path] = []
     for path in paths:
-        inside = [p for depth in ("*", "*/*") for p in path.glob(depth) if is_run(p)]
+        inside = [p for depth in ("*", "*/*", "*/seed-*/*") for p in path.glob(depth) if is_run(p)]
         found = [path] if is_run(path) else sorted(inside, key=_order)
         if not found and not path.exists():
             raise UserError(f"{path}: no such folder")
@@ -85,7 +87,12 @@ def read_run(folder: Path, scored: bool = True) -> Run:
     if (folder / likelihood.ROWS).is_file():
         _read_likelihood(run)
     if (folder / _RECORD).is_file():
-        run.seed = read_json(folder / _RECORD).get("settings", {}).get("seed")
+        record = read_json(folder / _RECORD)
+        settings, model = record.get("settings", {}), record.get("identity", {}).get("model")
+        run.seed = settings.get("seed")
+        run.trained = {"method": record.get("method"), "model": model, **settings}
+        for name in ("seed", "save_every", "tracker"):
+            run.trained.pop(name, None)
     return run
 
 

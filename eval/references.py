@@ -2,8 +2,8 @@
 
 - clean oracle: the fine-tuned model's answers, every forget answer replaced by the one that it had
   before it was made harmful. A perfect correction, the goal of unlearning.
-- language prior: to every question the commonest retain answer to the same question, without a
-  look at the image; to one that retain has not, its commonest answer at all.
+- language prior: to every question the commonest retain answer to the same (clean) question,
+  without a look at the image; to one that retain has not, its commonest open or closed answer.
 - perfect: the reference answers themselves, the ceiling of ROUGE, BLEU and accuracy.
 """
 
@@ -28,7 +28,7 @@ _METRICS: Final = ("rouge1", "rouge_l", "bleu", "accuracy", "clean_rouge1", "cle
 def references(run: Run, finetuned: bool) -> list[Run]:
     """The three of them, on the rows of a run; without a fine-tuned run, no oracle."""
     prior = _prior(run.rows)
-    made = [(PRIOR, lambda row: prior(row["question"])), (PERFECT, lambda row: row["reference"])]
+    made = [(PRIOR, prior), (PERFECT, lambda row: row["reference"])]
     if finetuned:
         made.insert(0, (ORACLE, lambda row: row["clean"] or row["answer"]))
     return [_answered(run, name, say) for name, say in made]
@@ -45,15 +45,24 @@ def _answered(run: Run, name: str, say: Callable[[dict[str, Any]], str]) -> Run:
     return replace(made, weighed=[], model={}, counts={})
 
 
-def _prior(rows: list[dict[str, Any]]) -> Callable[[str], str]:
-    """The commonest retain answer to a question, of equally common ones the alphabet's first."""
+def _prior(rows: list[dict[str, Any]]) -> Callable[[dict[str, Any]], str]:
+    """The commonest retain answer to a row's question as it was before it was made harmful.
+
+    Of equally common ones the alphabet's first; where retain has not this question, the commonest
+    answer to all open or all closed ones.
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row["split"] == "retain":
             counts[row["question"]][row["reference"]] += 1
-            counts[""][row["reference"]] += 1
+            counts[row["answer_type"]][row["reference"]] += 1
     common = {q: min(c, key=lambda answer: (-c[answer], answer)) for q, c in counts.items()}
-    return lambda question: common.get(question, common.get("", ""))
+
+    def say(row: dict[str, Any]) -> str:
+        asked = row.get("clean_question") or row["question"]
+        return common.get(asked, common.get(row["answer_type"], ""))
+
+    return say
 
 
 def no_images_needed(finetuned: Run, prior: Run) -> list[str]:
@@ -69,6 +78,6 @@ def no_images_needed(finetuned: Run, prior: Run) -> list[str]:
     if not lower:
         return []
     return [
-        "On test the fine-tuned model is no better than the language prior, which sees no image: "
-        f"{', '.join(lower)}."
+        f"On test, {' and '.join(lower)} of the fine-tuned model: no higher than of the language "
+        "prior, which sees no image."
     ]

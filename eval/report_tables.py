@@ -122,7 +122,9 @@ class Table:
 
 
 def _counted(lines: Sequence[Line], key: Key) -> int:
-    return max((line.figures[key].n for line in lines if key in line.figures), default=0)
+    """The n that most runs have."""
+    each = [line.figures[key].n for line in lines if key in line.figures]
+    return max(each, key=lambda n: (each.count(n), n), default=0)
 
 
 def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:

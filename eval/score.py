@@ -86,6 +86,7 @@ def score_row(ask: Ask, prediction: Prediction, vocabulary: str = "") -> Row:
         "question": record.question,
         "reference": record.answer,
         "clean": record.clean_answer if record.harm != "none" else "",
+        "clean_question": record.clean_question if record.harm != "none" else "",
         "answer": prediction.answer,
     }
     return row | grade(row, prediction.answer, vocabulary)

@@ -372,8 +372,8 @@ def test_what_the_data_cannot_show_is_said(runs: list[Path]) -> None:
     assert {note for note in report.notes if "fine-tuned" in note} == {
         "Learnt: the fine-tuned model says 10 of 20 private values (50 %).",
         "Asked in these ways even the fine-tuned model says no private value: direct.",
-        "On test the fine-tuned model is no better than the language prior, which sees no image: "
-        "ROUGE 60.0 (prior 100.0).",
+        "On test, ROUGE 60.0 (prior 100.0) of the fine-tuned model: no higher than of the language "
+        "prior, which sees no image.",
     }
 
 
