@@ -28,8 +28,10 @@ def step_cost(
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were allocated on a GPU; on a CPU, that this process has held so far: of a
-    run of several parts, the largest of those before."""
+    """The most bytes that were allocated on a GPU; on a CPU, that this process ever held.
+
+    So on a CPU a part of a run of several shows the largest of itself and those before.
+    """
     import resource
     import sys
 

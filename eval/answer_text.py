@@ -165,7 +165,8 @@ def _broken(word: str, vocabulary: str) -> bool:
         return False
     if mixed or not word.isalpha() or word.isupper():
         return mixed
-    cuts = [cut for cut in range(4, len(low) - 1) if f"\n{low[:cut]}\n" in vocabulary]
+    shortest = 3 if low.startswith("yes") else 4  # "tension" is not "ten" and a piece
+    cuts = [cut for cut in range(shortest, len(low) - 1) if f"\n{low[:cut]}\n" in vocabulary]
     # "Hand" and "port" may be words that we do not know; "ung" and "ard" are none.
     bare = low if word.islower() and len(low) < _WHOLE else ""
     pieces = [bare, low.removeprefix("i") if word[0] == "I" else ""]
