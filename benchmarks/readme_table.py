@@ -8,65 +8,75 @@ python benchmarks/readme_table.py runs/demo-privacy runs/demo-incorrect
 from __future__ import annotations
 
 import sys
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
-import pandas as pd
+from eval.collect_results import collect_all
+from eval.results import Figure, Key, Line
 
-from eval import load_results
-from eval.results import LABELS
+LEFT_OUT: Final = ("Base", "Perfect")
 
-#: By scenario the columns: head, metric, split, way, and what the fraction is multiplied by.
+
+class Column(NamedTuple):
+    """A column: its head, the figure, what the fraction is multiplied by, its digits."""
+
+    head: str
+    key: Key
+    times: int = 100
+    digits: int = 0
+    interval: bool = True
+
+    def cell(self, line: Line) -> str:
+        figure = line.figures.get(self.key)
+        return self._text(figure) if figure else "-"
+
+    def _text(self, figure: Figure) -> str:
+        text = f"{figure.value * self.times:.{self.digits}f}"
+        text = f"**{text}**" if figure.mark else text
+        if self.interval and figure.low is not None and figure.high is not None:
+            low, high = (end * self.times for end in (figure.low, figure.high))
+            text += f" [{low:.{self.digits}f}, {high:.{self.digits}f}]"
+        return text
+
+
+UES: Final = Column("UES", Key("ues"), 1, 2)
+FORGET: Final = Column("forget", Key("rouge1", "forget"))
+RETAIN: Final = Column("retain", Key("rouge1", "retain"), interval=False)
+TEST: Final = Column("test", Key("rouge1", "test"), interval=False)
 COLUMNS: Final = {
-    "privacy": [
-        ("UES", "ues", "", "", 1),
-        ("forget ROUGE", "rouge1", "forget", "", 100),
-        ("leaked, own", "leaked_values", "forget", "own", 100),
-        ("leaked, prefix", "leaked_values", "forget", "prefix", 100),
-        ("retain ROUGE", "rouge1", "retain", "", 100),
-        ("test ROUGE", "rouge1", "test", "", 100),
-    ],
-    "incorrect": [
-        ("UES", "ues", "", "", 1),
-        ("forget ROUGE", "rouge1", "forget", "", 100),
-        ("clean ROUGE", "clean_rouge1", "forget", "", 100),
-        ("retain ROUGE", "rouge1", "retain", "", 100),
-        ("test ROUGE", "rouge1", "test", "", 100),
-    ],
+    "privacy": (
+        UES,
+        FORGET,
+        *(
+            Column(f"leaked, {way}", Key("leaked_values", "forget", "", way))
+            for way in ("own", "prefix")
+        ),
+        RETAIN,
+        TEST,
+    ),
+    "incorrect": (
+        UES,
+        FORGET,
+        Column("clean", Key("clean_rouge1", "forget"), interval=False),
+        RETAIN,
+    ),
 }
 
 
-def table(frame: pd.DataFrame, scenario: str) -> str:
-    """Markdown; each figure with its 95 % interval, over seeds also their standard deviation."""
-    columns = COLUMNS[scenario]
-    of_runs = frame[(frame.versus == "") & (frame.role != "seed") & (frame.cut == "")]
-    heads = ["run", *(head for head, *_ in columns)]
-    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(columns)}"]
-    for run in dict.fromkeys(of_runs.run):
-        of_run = of_runs[of_runs.run == run]
-        cells = [LABELS.get(run.replace("_", "-"), run)]
-        broken = of_run[(of_run.metric == "degenerate") & (of_run.split == "forget")].value
-        if of_run.role.iloc[0] == "method" and (broken > 0.2).any():
-            cells[0] += " †"
-        for _, metric, split, way, times in columns:
-            chosen = of_run[
-                (of_run.metric == metric) & (of_run.split == split) & (of_run.way == way)
-            ]
-            cells.append(cell(chosen.iloc[0], times) if len(chosen) else "-")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def cell(figure: pd.Series, times: int) -> str:
-    digits = 2 if times == 1 else 0
-    text = f"{figure.value * times:.{digits}f}"
-    if figure.mark:
-        text = f"**{text}**"
-    if pd.notna(figure.low):
-        text += f" [{figure.low * times:.{digits}f}, {figure.high * times:.{digits}f}]"
-    return text
+def main(folders: list[Path]) -> None:
+    heads, rows = ["run"], {}
+    for report in collect_all(folders):
+        scenario = report.config.split("_")[0]
+        heads += [f"{scenario}: {c.head}" for c in COLUMNS[scenario]]
+        for line in report.lines():
+            broken = " †" if line.is_broken else ""
+            cells = [f"{c.cell(line)}{broken * (not i)}" for i, c in enumerate(COLUMNS[scenario])]
+            rows.setdefault(line.label, []).extend(cells)
+    print(f"| {' | '.join(heads)} |\n| --- |{' ---: |' * (len(heads) - 1)}")
+    for label, cells in rows.items():
+        if label not in LEFT_OUT:
+            print(f"| {' | '.join([label, *cells])} |")
 
 
 if __name__ == "__main__":
-    for folder in sys.argv[1:]:
-        results = load_results(folder)
-        print(table(results, results.config.iloc[0].split("_")[0]), end="\n\n")
+    main([Path(folder) for folder in sys.argv[1:]])

@@ -25,6 +25,8 @@ from mllmu_med_dataset import UsageError, UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: A mean of p-values is none.
+_MEDIAN: Final = "forget_quality"
 #: Cuts whose figures are compared between methods; of the others only the intervals are kept.
 _KEPT: Final = ("", "harm=", "kind=", "learnt=")
 
@@ -215,13 +217,13 @@ def _finish(line: SeedRuns, draws: Draws, known: dict[str, SeedRuns], report: Re
         runs = [run for run, of in zip(line.runs, line.by_run, strict=True) if key in of]
         each = [arrays[key] for arrays in line.by_run if key in arrays]
         line.arrays[key] = draws.over_seeds(each)
-        if key.metric == "forget_quality":  # a mean of p-values is none
+        if key.metric == _MEDIAN:
             line.arrays[key] = np.median(each, axis=0)
         if key.metric not in METRICS:
             continue
         items = [run.items[key] for run in runs if key in run.items]
         values = [float(array[0]) for array in each]
-        sd = stdev(values) if len(values) > 1 else None
+        sd = stdev(values) if len(values) > 1 and key.metric != _MEDIAN else None
         more: dict[str, Any] = {"seeds": len(each), "sd": sd} if several else {}
         more |= {} if several else {"seed": line.runs[0].seed}
         report.figures.append(make_figure(line, key, line.arrays[key], items, **more))

@@ -50,6 +50,8 @@ def make_figure(
     high: float | None = None
     if len(array) > 1 and not alone and key.metric not in FOLDED and (len(items) != 1 or not share):
         low, high = interval(array)
+        if METRICS[key.metric].unit == "percent" and not more.get("versus"):
+            low, high = max(low, 0.0), min(high, 1.0)  # seeds move a mean past what it can be
     if share:
         clusters: dict[str, list[bool]] = {}
         for of_seed in items:
