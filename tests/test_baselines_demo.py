@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from corpora import process
 
+from eval import load_results
+
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 
 
@@ -22,11 +24,13 @@ def test_the_demo_learns_and_unlearns(calibrated: Path, tmp_path: Path) -> None:
         timeout=1400,
     )
     assert done.returncode == 0, done.stderr
-    # The README shows this table; figures may differ on another processor.
-    shown = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
-    printed = [line.split() for line in done.stdout.splitlines()]
-    heads = [line.split() for line in shown.splitlines()[:2]]
-    assert heads == printed[printed.index(heads[0]) :][:2]
+    # The README shows what more methods and seeds gave; figures differ on another processor.
+    shown = dict(re.findall(r"^\| (Finetune|Retrain) \| (-?[\d.]+) \[", README, re.MULTILINE))
+    frame = load_results(tmp_path / "run")
+    ues = frame[(frame.metric == "ues") & (frame.versus == "")].set_index("run").value
+    for label, value in shown.items():
+        assert ues[label.lower()] == pytest.approx(float(value), abs=0.15), label
+    assert len(shown) == 2
     rouge = {}
     for name in ("base", "finetune", "ga", "idk", "retrain"):
         scores = json.loads((tmp_path / "run" / name / "scores.json").read_text())
@@ -44,9 +48,8 @@ def test_the_demo_learns_and_unlearns(calibrated: Path, tmp_path: Path) -> None:
         assert lowered or f"{method}: has not lowered" in done.stdout
     assert rouge["idk"]["forget"] < 0.5
     assert rouge["idk"]["retain"] > 0.7
-    leaks = {
-        name: json.loads((tmp_path / "run" / name / "leak.json").read_text())["any_way"]["rows"]
-        for name in ("finetune", "idk", "retrain")
-    }
-    assert leaks["finetune"]["normalised"] > leaks["idk"]["normalised"]
-    assert leaks["retrain"]["normalised"] == 0
+    leaked = frame[(frame.metric == "leaked_values") & (frame.way == "own") & (frame.cut == "")]
+    values = leaked[leaked.versus == ""].set_index("run").value
+    assert values["finetune"] > 0.9
+    assert values["idk"] < 0.5
+    assert values["retrain"] == 0

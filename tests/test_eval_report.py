@@ -13,12 +13,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from corpora import SHARED, command
 from PIL import Image
 
 from eval import load_items, load_results, paper_tables
 from eval.attacks import WAYS
+from eval.bootstrap import Draws, interval
 from eval.collect_results import collect, collect_all
 from eval.detail_tables import details
 from eval.intervals import share_interval
@@ -33,6 +35,7 @@ from eval.results import Figure, Key, Report, read_results
 from eval.run_folder import write_measured
 from eval.score import summarise, write_scores
 from eval.ues import ues
+from mllmu_med.files import write_jsonl
 from mllmu_med_dataset import SPLITS, UsageError, UserError
 
 NASTY = "<script>alert('$x_1$')</script> & 50% [bold]|#{"
@@ -319,6 +322,54 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
     assert both.high is not None
     assert both.high > each[0].high  # seeds are drawn, too
     assert "20.00±14.14" in to_terminal(report)
+    (tmp_path / "s1/ga/record.json").write_text('{"settings": {"seed": 1, "epochs": 3}}')
+    with pytest.raises(UserError, match="called ga as .*, but its epochs is 3, not None"):
+        collect_all([tmp_path])
+
+
+def test_seeds_stay_paired_and_their_interval_is_students(tmp_path: Path) -> None:
+    """GA scores .2, .3, .4 on forget, IDK always .02 more; neither tells any value."""
+    made = [run(tmp_path / "finetune", 0.6, 0.62, 0.6)]
+    for seed in range(3):
+        for method, more in (("ga", 0.0), ("idk", 0.02)):
+            forget = 0.2 + 0.1 * seed + more
+            made.append(run(tmp_path / f"seed-{seed}" / method, forget, 0.6, 0.6, seed=seed))
+            leak(made[-1], 0)
+    report = collect_all([tmp_path])[0]
+    (apart,) = [f for f in report.figures if f.versus and f.key == Key("rouge1", "forget")]
+    assert apart.low is not None
+    assert apart.high is not None
+    assert -0.025 < apart.low < apart.value < apart.high < -0.015
+    found = figures_of(report, "ga")[Key("leaked_values", "forget", "", "own")]
+    assert (found.low, found.high) == share_interval([[False]] * 20)
+    # Of items that all score alike nothing is left but the seeds: 4.303 * .1 / sqrt(3) each way.
+    draws = Draws({"a": "s"}, resamples=20_000)
+    low, high = interval(draws.over_seeds([np.full(20_001, v) for v in (0.2, 0.3, 0.4)]))
+    assert (low, high) == pytest.approx((0.3 - 0.2484, 0.3 + 0.2484), abs=0.01)
+
+
+def test_gibberish_is_never_the_best(runs: list[Path]) -> None:
+    idk = runs[1] / "scores.rows.jsonl"
+    rows = [json.loads(line) for line in idk.read_text().splitlines()]
+    write_jsonl(idk, ({**r, "degenerate": r["split"] == "forget"} for r in rows))
+    report = collect(runs)
+    marks = {f.key: f.mark for f in report.figures if f.run == "idk" and f.mark}
+    assert not any(key.split == "forget" or key.metric == "ues" for key in marks)
+    assert "IDK †" in to_terminal(report)
+
+
+def test_the_prior_goes_by_the_clean_question(tmp_path: Path) -> None:
+    """A forget question that names a patient is asked as any other; a new one by its type."""
+    folder = run(tmp_path / "finetune", 0.6, 0.6, 0.6)
+    path = folder / "scores.rows.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in [row for row in rows if row["split"] == "forget"]:
+        row |= {"question": "Ann Lee: which organ?", "clean_question": "Which organ?"}
+    write_jsonl(path, rows)
+    prior = figures_of(collect([folder]), "Language prior")
+    assert prior[Key("rouge1", "forget")].value == 1
+    write_jsonl(path, ({**row, "clean_question": ""} for row in rows))
+    assert figures_of(collect([folder]), "Language prior")[Key("accuracy", "forget")].value == 1
 
 
 LEARNT = Key("leaked_values", "forget", "learnt=yes", "own")
