@@ -323,7 +323,7 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
     assert both.high > each[0].high  # seeds are drawn, too
     assert "20.00±14.14" in to_terminal(report)
     (tmp_path / "s1/ga/record.json").write_text('{"settings": {"seed": 1, "epochs": 3}}')
-    with pytest.raises(UserError, match="called ga as .*, but its epochs is 3, not None"):
+    with pytest.raises(UserError, match=r"called ga as .*, but its epochs is 3, not None"):
         collect_all([tmp_path])
 
 
