@@ -605,7 +605,7 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
         ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
         ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
         ("tune.trials=5", ["finetune", "ga"], "only the command tune draws trials"),
-        ("unlearn={epochs: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
+        ("unlearn={rank: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
         ("methods={npo: {epochs: 9}}", ["ga"], "methods.npo.epochs: nothing reads it: npo is not"),
         ("methods={ga: {epochs: 9}, npo: {}}", ["ga"], "methods.npo: nothing reads it"),
     ],
@@ -625,8 +625,8 @@ def test_what_is_read_is_taken() -> None:
         "methods.npo.retain_weight=0.3": ["npo"],
         "methods.dpo.refusals=[No.]": ["dpo"],
         "unlearn.refusals=[No.]": ["finetune"],  # the tiny model's vocabulary holds them
-        "unlearn.epochs=5": ["idk", "gd"],
-        "unlearn={epochs: 5, beta: 0.3}": ["gd", "npo"],
+        "unlearn.rank=5": ["idk", "gd"],
+        "unlearn={rank: 5, beta: 0.3}": ["gd", "npo"],
         "methods={ga: {epochs: 9}}": ["ga"],
         "unlearn.beta=0.3": ["gd", "npo"],
         "finetune.epochs=2": ["retrain"],
@@ -638,8 +638,8 @@ def test_what_is_read_is_taken() -> None:
 
 
 def test_a_method_has_of_unlearn_what_it_reads() -> None:
-    recipe = load_recipe("demo", [Choice("unlearn.retain_weight", "0.3")])
-    assert recipe.settings("npo").retain_weight == 0.3
+    recipe = load_recipe("demo", [Choice("unlearn.beta", "0.3")])
+    assert recipe.settings("npo").beta == 0.3
     assert recipe.settings("gd") == load_recipe("demo").settings("gd")
     assert recipe.settings("ga").retain_sampling == "union"  # no retain row is drawn
 

@@ -661,7 +661,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_leak("misspelt address", TEST, lambda one: one["address"][:-3]), NEARLY),
     (_leak("one digit off", TEST,
            lambda one: f"record {one['mrn'][:-1]}{(int(one['mrn'][-1]) + 1) % 10}"), NEARLY),
-    (second_patient, OTHERS, SOUND),
+    (second_patient, OTHERS, SOUND, QUALITY),
     (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
     (no_image, DECODE, ONE, PATHLESS),
     (_changed("other image", SKIN, "its image has the sha256",

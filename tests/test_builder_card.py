@@ -103,7 +103,7 @@ def test_a_wrong_number_is_found_wherever_it_stands(built: Path) -> None:
     start = len(card) - len(body(card))
     code = [match.span() for match in re.finditer(r"```.*?```", card, re.DOTALL)]
     words = [card.index("### Columns"), card.index("## Creation")]  # texts of rows
-    ranges = [card.index("| kind of value | range"), card.index("All 41 fictional")]
+    ranges = [card.index("| kind of value | range"), re.search(r"All \d+ fictional", card).start()]
     spans = [*code, (words[0], words[1]), (ranges[0], ranges[1])]
     planted = 0
     for match in re.finditer(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?", card):
@@ -202,7 +202,7 @@ def test_the_example_is_a_row_of_the_forget_set(built: Path, corpora: Path) -> N
 
 
 def unmarked(cell: str) -> str:
-    cell = re.sub(r"\\(.)", r"\1", cell)
+    cell = re.sub(r"\\(.)", r"\1", cell).replace("<span></span>", "")  # no link to an address
     return cell.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

@@ -10,6 +10,8 @@ from corpora import mm_skin_rows, tree
 from fakehub_repo import Blob
 from hubsite import REPO, Site, build
 
+from eval.results import Figure, Report, to_csv
+
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +191,21 @@ def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
     """A run's name is a folder's, and may tell whose."""
     report = tmp_path / "report.csv"
     report.write_text(
-        "source,config,run,role,metric,split,part,value,low,high,n,signature\n"
-        + "".join(
-            f"ours,privacy,/home/alice/runs/ga,method,rouge1,{split},,0.5,,,6,rouge-score\n"
-            for split in ("forget", "retain", "test")
+        to_csv(
+            Report(
+                "privacy",
+                [
+                    Figure(
+                        config="privacy",
+                        run="/home/alice/runs/ga",
+                        role="method",
+                        metric="rouge1",
+                        split=split,
+                        value=0.5,
+                    )
+                    for split in ("forget", "retain", "test")
+                ],
+            )
         ),
         "utf-8",
     )

@@ -411,7 +411,7 @@ def test_a_server_that_refuses(
         assert 8 <= len(kept) <= 9
         server.fault = lambda call: None
         answer(*words, cwd=demo)
-        assert len(server.asked()) <= 11 + 35 - len(kept)
+        assert len(server.asked()) <= 11 + 44 - len(kept)
 
 
 def test_no_server_there(demo: Path, tmp_path: Path) -> None:
@@ -459,6 +459,7 @@ def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
     bpe.pre_tokenizer = None
     like = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     model.processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **like)
+    model._quoting = None  # loading has made tokens with the one before
     ids = model.answer_ids("CT scan")
     assert model.token_ids("[INST] Is it CT ? [/INST] CT scan</s>", 0)[-len(ids) :] == ids
     assert len(ids) == 3

@@ -67,8 +67,7 @@ def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> Pri
     """Which values go into which field of this record.
 
     Where both get some, the question's are other ones than the answer's, or, where the recipe has
-    no two such lists, share as few as any do. A name and an e-mail count as one: either tells the
-    other.
+    no two such lists, share as few as any do; an e-mail, which tells the name, is kept from it.
     """
     place = placement(record, privacy, seed)
     values: dict[Field, dict[str, str]] = {}
@@ -78,13 +77,14 @@ def assign(record: Record, profile: Profile, privacy: Privacy, seed: int) -> Pri
         lists = [kinds for kinds in privacy.kinds if _shared(taken, kinds) == fewest]
         kinds = lists[stable_hash(seed, record.id, field, "kinds") % len(lists)]
         values[field] = {kind: profile.value(kind) for kind in kinds}
-        taken.update(kinds, _TELL_EACH_OTHER if _TELL_EACH_OTHER.intersection(kinds) else ())
+        taken.update(kinds)
     return dict(sorted(values.items(), reverse=True))
 
 
-def _shared(taken: set[str], kinds: Sequence[str]) -> int:
-    """How many kinds of a list are taken; one that tells another counts twice."""
-    return sum(1 + (kind in _TELL_EACH_OTHER) for kind in taken.intersection(kinds))
+def _shared(taken: set[str], kinds: Sequence[str]) -> float:
+    """How many kinds of a list are taken; that one tells another weighs more than a shared one."""
+    tells = _TELL_EACH_OTHER.intersection(taken) and _TELL_EACH_OTHER.intersection(kinds)
+    return len(taken.intersection(kinds)) + (1.5 if tells else 0)
 
 
 def spans(text: str, field: Field, profile: Profile) -> Iterator[PiiSpan]:
