@@ -333,7 +333,9 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
         said.append(
             f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
         )
-    return [*said, *report.notes, _INTERVALS]
+    seeds = max((figure.seeds for figure in report.figures), default=1)
+    spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
+    return [*said, *report.notes, _INTERVALS + spread * (seeds > 1)]
 
 
 _BEST: Final = (

@@ -58,7 +58,8 @@ def make_figure(
             for cluster, value in zip(of_seed.clusters, of_seed.values.tolist(), strict=True):
                 clusters.setdefault(cluster, []).append(bool(value))
         least, most = share_interval(clusters.values())
-        low, high = min(least, low or least), max(most, high or most)
+        low = least if low is None else min(least, low)
+        high = most if high is None else max(most, high)
     n = len(items[0].ids) if items else run.counts.get(key, 0)
     signature = run.signatures.get(key.metric, SIGNATURES.get(key.metric, ""))
     about = {"config": run.config, "run": line.name, "role": line.role, "signature": signature}
