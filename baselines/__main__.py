@@ -138,6 +138,9 @@ def run(
         from baselines.steps_and_memory import print_plan
 
         print_plan(loaded, dataset, str(loaded.model), chosen, folder)
+        if len(numbers) > 1:
+            whole = "all but the base model" if seeds_of == "all" else "the methods alone"
+            print(f"{len(numbers)} seeds: so many times as much, {whole}")
         return
     with held(folder) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, folder)
