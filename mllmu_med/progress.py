@@ -31,17 +31,17 @@ def progress(what: str, total: int, more: Callable[[], str] = lambda: "") -> Ite
     if sys.stderr.isatty():
         yield from _bar(what, total, more)
         return
-    started = time.monotonic()
-    # (seconds, steps) at the last few lines: what came from a cache at first tells nothing.
-    seen = deque([(started, 0)], maxlen=7)
+    # (seconds, steps) at the last few lines: what came from a cache, or was done before a kill,
+    # tells nothing of what is left, so that the first line has no estimate.
+    seen: deque[tuple[float, int]] = deque(maxlen=7)
     done = 0
     ended = Event()
 
     def tell() -> None:
         while not ended.wait(PLAIN_EVERY):
             now = time.monotonic()
-            then, before = seen[0]
             seen.append((now, done))
+            then, before = seen[0]
             left = ""
             if done > before:
                 left = f", about {(now - then) / (done - before) * (total - done):.0f} s left"
