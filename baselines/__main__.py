@@ -29,8 +29,8 @@ RecipeName = Annotated[
     str | None,
     option(
         "NAME|FILE",
-        "demo, demo-incorrect, paper-privacy, paper-incorrect or a file. [default: a demo for "
-        "the tiny model, else the paper's; by the config]",
+        "demo, demo-incorrect, laptop, paper-privacy, paper-incorrect or a file. [default: a demo "
+        "for the tiny model, else the paper's; by the config]",
         "--recipe",
     ),
 ]
@@ -42,6 +42,9 @@ Set = Annotated[
     list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
 Out = Annotated[Path, option("DIR", "The run's folder.")]
+Jobs = Annotated[
+    int, option("N", "Parts done at once, a process each. [default: 1; tiny on a CPU: its cores]")
+]
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,15 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print steps, samples and memory; train nothing.")
     ] = False,
+    jobs: Jobs = 0,
 ) -> None:
     """Base, fine-tuned, unlearned and retrained models: answers, scores, UES, leakage, report.
 
     Rerun to resume after a kill or to add methods; finished parts are kept.
     """
     from baselines.measure import Data as Dataset
-    from baselines.run import is_main, notes, parse_seeds, run_all, run_seeds
+    from baselines.run import is_main
+    from baselines.run_parts import jobs_for, notes, parse_seeds, run_seeds
     from mllmu_med.locks import held
 
     if seeds_of not in ("unlearning", "all"):
@@ -144,8 +149,8 @@ def run(
         return
     with held(folder) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, folder)
-        what = (loaded, dataset, stack, folder, chosen)
-        folders = run_seeds(*what, numbers, seeds_of == "all") if numbers else run_all(*what)
+        what = (loaded, dataset, stack, folder, chosen, numbers, seeds_of == "all")
+        folders = run_seeds(*what, jobs_for(jobs, loaded, options.device))
         if not is_main():
             return
         from eval import report
@@ -173,6 +178,7 @@ def tune(
     reported: Annotated[
         str, option("DIR|ID", "The dataset whose results are reported: nothing of it is seen.")
     ] = DEFAULT_FOLDER,
+    jobs: Jobs = 0,
 ) -> None:
     """Choose each method's learning rate, epochs and weight by one protocol, on another build.
 
@@ -180,6 +186,7 @@ def tune(
     """
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
+    from baselines.run_parts import jobs_for
     from baselines.tune import FRAGMENT, unseen
     from baselines.tune import tune as run_trials
     from mllmu_med.locks import held
@@ -194,7 +201,8 @@ def tune(
     about = {"data": whole.about(), "reported": shown.about(), "rows_left_out": left_out}
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
-        best = run_trials(loaded, dataset, stack, out, chosen, about)
+        what = (loaded, dataset, stack, out, chosen, about)
+        best = run_trials(*what, jobs_for(jobs, loaded, options.device))
     if is_main():
         for _, lacks in best:
             if lacks:
@@ -312,7 +320,7 @@ def recipe(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="demo, demo-incorrect, paper-privacy or paper-incorrect."
+            metavar="NAME", help="demo, demo-incorrect, laptop, paper-privacy or paper-incorrect."
         ),
     ] = "demo",
 ) -> None:
@@ -322,12 +330,7 @@ def recipe(
     print(recipe_text("baselines", name), end="")
 
 
-@app.command(
-    examples="""
-python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med
-python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336
-"""
-)
+@app.command(examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med")
 @one_line_errors
 def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],

@@ -27,7 +27,7 @@ from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
-from mllmu_med_dataset import UsageError, UserError
+from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
@@ -59,7 +59,7 @@ class Stack:
             from eval.load_model import load_model
 
             device = self.device
-            if _processes() > 1 and not device:
+            if processes() > 1 and not device:
                 from baselines.train import process_device
 
                 device = process_device()
@@ -95,8 +95,8 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
 
     ways: how it is asked for private values.
     """
-    identity = _identity(part, recipe, data, stack)
-    if _is_done(part, identity):
+    identity = identity_of(part, recipe, data, stack)
+    if is_done(part, identity):
         say(f"{part.folder.name}: done already")
         return
     say(f"{part.folder.name}:")
@@ -149,7 +149,7 @@ def _do(
         write_json(part.folder / DONE, record)
 
 
-def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
+def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
     """What decides a part's numbers."""
     model = Path(stack.name).expanduser()
     trains = part.method != "base"
@@ -166,7 +166,7 @@ def _identity(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str,
     }
 
 
-def _is_done(part: Part, identity: dict[str, Any]) -> bool:
+def is_done(part: Part, identity: dict[str, Any]) -> bool:
     path = part.folder / DONE
     if not path.is_file():
         return False
@@ -186,103 +186,6 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     if isinstance(old, dict) and isinstance(new, dict) and any(old.get(k) != new[k] for k in new):
         return f"{name}.{_difference(old, new)}"
     return f"{name}: {old!r} there, {new!r} now"
-
-
-def run_all(
-    recipe: Recipe,
-    data: Data,
-    stack: Stack,
-    out: Path,
-    methods: Sequence[str],
-    shared: Path | None = None,
-    learning: bool = True,
-) -> list[Path]:
-    """Every part in turn; returns the run folders in the order of the table.
-
-    Args:
-        shared: the run of another seed, whose base model this one takes over; not `learning`: its
-            fine-tuned and retrained models too.
-    """
-    top = shared or out
-    learnt = out if learning else top
-    base = Part("base", top / "base")
-    finetune, retrain = (Part(name, learnt / name) for name in ("finetune", "retrain"))
-    unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
-    # The fine-tuned model last before the methods: its adapter stays on for them.
-    parts = [base, retrain, finetune, *unlearned]
-    # Another recipe is refused before its first word is written, and before any work.
-    for part in parts:
-        if all((parent.parent / DONE).is_file() for parent in part.parents):
-            _is_done(part, _identity(part, recipe, data, stack))
-    if is_main():
-        write_json(out / "recipe.json", recipe.to_json())
-    for part in parts:
-        do(part, recipe, data, stack)
-    return [part.folder for part in (base, finetune, *unlearned, retrain)]
-
-
-def run_seeds(
-    recipe: Recipe,
-    data: Data,
-    stack: Stack,
-    out: Path,
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    learning: bool,
-) -> list[Path]:
-    """All seeds in turn: the first in `out`, as without seeds, each other one in `out/seed-N`.
-
-    learning: fine-tuning and retraining are repeated too, not unlearning alone.
-    """
-    folders: list[Path] = []
-    for seed in seeds:
-        place, shared = (out / f"seed-{seed}", out) if folders else (out, None)
-        own = recipe.seeded(seed, learning)
-        folders += run_all(own, data, stack, place, methods, shared, learning)
-    return list(dict.fromkeys(folders))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`0,1,2` as numbers; a UsageError for anything else, or a seed that is named twice."""
-    seeds = text.split(",")
-    if not all(seed.strip().isdecimal() for seed in seeds) or len({*map(int, seeds)}) < len(seeds):
-        raise UsageError(f"--seeds {text}: write different whole numbers, e.g. 0,1,2")
-    return [int(seed) for seed in seeds]
-
-
-def notes(folders: Sequence[Path]) -> list[str]:
-    """What a reader of the table has to know, one sentence each; of all seeds of a run."""
-    learnt = {folder.parent: folder for folder in folders if folder.name == "finetune"}
-    first = next(iter(learnt.values()))
-    rouge = read_json(first / DONE)["swapped"]
-    sentences = [
-        f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
-        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
-        "the model reads the image and not the question alone."
-    ]
-    for folder in [f for f in folders if f.name not in ("base", "finetune", "retrain")]:
-        seed = folder.parent.name.removeprefix("seed-")
-        name = folder.name + (f" (seed {seed})" if seed != folder.parent.name else "")
-        done = read_json(folder / DONE)
-        outcome, settings = done["outcome"], done["identity"]["settings"]
-        if settings["keep"] == "best":
-            sentences.append(
-                f"{name}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
-                "which its epoch was chosen; they are in its figures all the same."
-            )
-        if outcome["status"] == "collapsed":
-            sentences.append(f"{name}: stopped as collapsed: {outcome['reason']}.")
-        before, after = _forget(learnt.get(folder.parent, first)), _forget(folder)
-        if after >= before:
-            sentences.append(
-                f"{name}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
-            )
-    return sentences
-
-
-def _forget(folder: Path) -> float:
-    scores = read_json(folder / "scores.json")
-    return float(scores["splits"]["forget"]["rouge1"]["value"])
 
 
 def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
@@ -310,7 +213,7 @@ def is_tiny(model: str | None) -> bool:
     return name == TINY or bool(re.fullmatch(f"{TINY}-[0-9a-f]{{8}}", name))
 
 
-def _processes() -> int:
+def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -321,7 +224,7 @@ def is_main() -> bool:
 
 def _wait() -> None:
     """Until all processes of `accelerate launch` are here."""
-    if _processes() > 1:
+    if processes() > 1:
         from accelerate import PartialState
 
         from baselines.train import process_device

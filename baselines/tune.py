@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.losses import METHODS
 from baselines.measure import rouge_means
-from baselines.run import DONE, Part, do, is_main
+from baselines.run import DONE, Part, is_main
+from baselines.run_parts import do_all
 from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
 from eval.answer_text import vocabulary_of
 from eval.dataset_rows import split_config
@@ -83,8 +84,9 @@ def tune(
     out: Path,
     methods: Sequence[str],
     about: dict[str, Any],
+    jobs: int = 1,
 ) -> list[tuple[Trial, str]]:
-    """All trials in turn; returns each method's choice, with what it lacks if it lacks something.
+    """All trials; returns each method's choice, with what it lacks if it lacks something.
 
     Args:
         data: from `unseen`. about: what the record says of the data besides.
@@ -92,19 +94,22 @@ def tune(
     quiet = recipe.model_copy(update={"watch": 0})
     # The fine-tuned model last: its adapter stays on for the trials.
     retrain, finetune = (Part(name, out / name) for name in ("retrain", "finetune"))
-    for part in (retrain, finetune):
-        do(part, quiet, data, stack, _WAYS)
-    trials: list[Trial] = []
+    for _ in do_all([(retrain, quiet), (finetune, quiet)], data, stack, _WAYS, jobs):
+        pass
+    drawn: dict[Part, tuple[str, int, dict[str, Any]]] = {}
     for method in methods:
         for number in range(recipe.tune.trials):
-            drawn = recipe.tune.draw(number, METHODS[method].options)
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
-            do(part, _with(quiet, method, drawn), data, stack, _WAYS)
-            if is_main():
-                bars = bars_of(finetune.folder, retrain.folder)
-                trials.append(figures(method, number, drawn, part.folder, data))
-                shutil.rmtree(part.adapter, ignore_errors=True)
-                _record(out, trials, bars)
+            drawn[part] = method, number, recipe.tune.draw(number, METHODS[method].options)
+    calls = [(part, _with(quiet, method, how)) for part, (method, _, how) in drawn.items()]
+    done: dict[Part, Trial] = {}
+    for part in do_all(calls, data, stack, _WAYS, jobs):
+        if is_main():
+            bars = bars_of(finetune.folder, retrain.folder)
+            done[part] = figures(*drawn[part], part.folder, data)
+            shutil.rmtree(part.adapter, ignore_errors=True)
+            trials = [done[each] for each in drawn if each in done]
+            _record(out, trials, bars)
     if not is_main():
         return []
     chosen = [choose([t for t in trials if t.method == method], bars) for method in methods]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Protocol
 
+live = True  # whether a bar may be drawn: not where several processes share a terminal
 PLAIN_EVERY = 10.0  # seconds between two lines about the same work when nobody watches
 
 
@@ -28,7 +29,7 @@ def progress(what: str, total: int, more: Callable[[], str] = lambda: "") -> Ite
 
     `more()` is what else to say about it, e.g. what it has cost so far.
     """
-    if sys.stderr.isatty():
+    if live and sys.stderr.isatty():
         yield from _bar(what, total, more)
         return
     # (seconds, steps) at the last few lines: what came from a cache, or was done before a kill,

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from baselines.recipe import load_recipe as load_baseline
-from baselines.run import Part, Stack, _identity
+from baselines.run import Part, Stack, identity_of
 from builder.calibrate.fine_tune import adapted_answers, identity
 from builder.core.job import Job
 from builder.core.recipe import load_recipe
@@ -70,7 +70,7 @@ def test_a_run_of_baselines_is_done_for_its_commit_only(cache: Path, tmp_path: P
     def model() -> object:
         data = cast(Any, SimpleNamespace(hash="h"))
         part = Part("base", tmp_path / "base")
-        return _identity(part, recipe, data, Stack("lab/llava"))["model"]
+        return identity_of(part, recipe, data, Stack("lab/llava"))["model"]
 
     fetched(cache, OLD)
     before = model()
@@ -113,11 +113,11 @@ def test_a_model_that_moves_on_meanwhile_is_loaded_as_it_is_recorded(
     stack = Stack("lab/llava")
     recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
     data = cast(Any, SimpleNamespace(hash="h"))
-    before = _identity(Part("base", tmp_path / "base"), recipe, data, stack)
+    before = identity_of(Part("base", tmp_path / "base"), recipe, data, stack)
     fetched(cache, NEW)
     with pytest.raises(Loaded, match=OLD):
         stack.at([])
-    assert _identity(Part("base", tmp_path / "base"), recipe, data, stack) == before
+    assert identity_of(Part("base", tmp_path / "base"), recipe, data, stack) == before
 
 
 def test_a_calibration_loads_the_commit_of_its_identity(

@@ -1,0 +1,156 @@
+"""A whole run: its parts side by side, repeated with seeds, and what a reader has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from baselines.run import DONE, Part, Stack, do, identity_of, is_done, is_main, is_tiny, processes
+from eval.attacks import WAYS
+from eval.run_folder import read_json
+from eval.weights import pick_device
+from mllmu_med.files import write_json
+from mllmu_med.processes import cores, side_by_side
+from mllmu_med_dataset import UsageError
+
+if TYPE_CHECKING:
+    from baselines.measure import Data
+    from baselines.recipe import Recipe
+
+
+def do_all(
+    calls: Sequence[tuple[Part, Recipe]],
+    data: Data,
+    stack: Stack,
+    ways: Sequence[str] = WAYS,
+    jobs: int = 1,
+) -> Iterator[Part]:
+    """Do parts that do not wait for each other, `jobs` at once; yields each that is done."""
+    if jobs == 1 or len(calls) == 1:
+        for part, recipe in calls:
+            do(part, recipe, data, stack, ways)
+            yield part
+        return
+    left = []
+    for part, recipe in calls:
+        if is_done(part, identity_of(part, recipe, data, stack)):
+            do(part, recipe, data, stack, ways)
+            yield part
+        else:
+            left.append((part, recipe, data, Stack(stack.name, stack.device, stack.dtype), ways))
+    for number, _ in side_by_side(do, left, jobs):
+        yield left[number][0]
+
+
+def jobs_for(jobs: int, recipe: Recipe, device: str) -> int:
+    """How many parts are done at once: 0, not said, is one, but a core each for the tiny model.
+
+    Its operations are too small for two cores (see `eval.load_model.SMALL`).
+    """
+    if processes() > 1:
+        return 1
+    alone = not is_tiny(recipe.model) or pick_device(device) != "cpu"
+    return jobs or (1 if alone else cores())
+
+
+def run_all(
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    shared: Path | None = None,
+    learning: bool = True,
+    jobs: int = 1,
+) -> list[Path]:
+    """Every part; returns the run folders in the order of the table.
+
+    Args:
+        shared: the run of another seed, whose base model this one takes over; not `learning`: its
+            fine-tuned and retrained models too. jobs: parts that are done at once.
+    """
+    top = shared or out
+    learnt = out if learning else top
+    base = Part("base", top / "base")
+    finetune, retrain = (Part(name, learnt / name) for name in ("finetune", "retrain"))
+    unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
+    # The fine-tuned model last before the methods: its adapter stays on for them.
+    parts = [base, retrain, finetune, *unlearned]
+    # Another recipe is refused before its first word is written, and before any work.
+    for part in parts:
+        if all((parent.parent / DONE).is_file() for parent in part.parents):
+            is_done(part, identity_of(part, recipe, data, stack))
+    if is_main():
+        write_json(out / "recipe.json", recipe.to_json())
+    for some in ([base, retrain, finetune], unlearned):
+        for _ in do_all([(part, recipe) for part in some], data, stack, jobs=jobs):
+            pass
+    return [part.folder for part in (base, finetune, *unlearned, retrain)]
+
+
+def run_seeds(
+    recipe: Recipe,
+    data: Data,
+    stack: Stack,
+    out: Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    learning: bool,
+    jobs: int = 1,
+) -> list[Path]:
+    """All seeds in turn: the first in `out`, as without seeds, each other one in `out/seed-N`.
+
+    learning: fine-tuning and retraining are repeated too, not unlearning alone.
+    """
+    folders: list[Path] = []
+    if not seeds:
+        return run_all(recipe, data, stack, out, methods, jobs=jobs)
+    for seed in seeds:
+        place, shared = (out / f"seed-{seed}", out) if folders else (out, None)
+        own = recipe.seeded(seed, learning)
+        folders += run_all(own, data, stack, place, methods, shared, learning, jobs)
+    return list(dict.fromkeys(folders))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0,1,2` as numbers; a UsageError for anything else, or a seed that is named twice."""
+    seeds = text.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds) or len({*map(int, seeds)}) < len(seeds):
+        raise UsageError(f"--seeds {text}: write different whole numbers, e.g. 0,1,2")
+    return [int(seed) for seed in seeds]
+
+
+def notes(folders: Sequence[Path]) -> list[str]:
+    """What a reader of the table has to know, one sentence each; of all seeds of a run."""
+    learnt = {folder.parent: folder for folder in folders if folder.name == "finetune"}
+    first = next(iter(learnt.values()))
+    rouge = read_json(first / DONE)["swapped"]
+    sentences = [
+        f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
+        f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
+        "the model reads the image and not the question alone."
+    ]
+    for folder in [f for f in folders if f.name not in ("base", "finetune", "retrain")]:
+        seed = folder.parent.name.removeprefix("seed-")
+        name = folder.name + (f" (seed {seed})" if seed != folder.parent.name else "")
+        done = read_json(folder / DONE)
+        outcome, settings = done["outcome"], done["identity"]["settings"]
+        if settings["keep"] == "best":
+            sentences.append(
+                f"{name}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
+                "which its epoch was chosen; they are in its figures all the same."
+            )
+        if outcome["status"] == "collapsed":
+            sentences.append(f"{name}: stopped as collapsed: {outcome['reason']}.")
+        before, after = _forget(learnt.get(folder.parent, first)), _forget(folder)
+        if after >= before:
+            sentences.append(
+                f"{name}: has not lowered ROUGE-1 on forget ({before:.2%}, now {after:.2%})."
+            )
+    return sentences
+
+
+def _forget(folder: Path) -> float:
+    scores = read_json(folder / "scores.json")
+    return float(scores["splits"]["forget"]["rouge1"]["value"])

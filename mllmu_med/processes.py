@@ -1,0 +1,70 @@
+"""Work side by side, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
+from typing import Any, Final, TypeVar
+
+from mllmu_med import progress
+from mllmu_med_dataset import UserError
+
+#: Processes at once when nobody says how many: more take more memory than they save time.
+MOST: Final = 8
+
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """The cores that this process may use, at most `MOST`."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return min(MOST, len(allowed(0)) if allowed else os.cpu_count() or 1)
+
+
+def side_by_side(
+    work: Callable[..., T], calls: Sequence[tuple[Any, ...]], jobs: int
+) -> Iterator[tuple[int, T]]:
+    """Call a function of a module with each of some arguments, `jobs` at once.
+
+    Yields:
+        The number of a call and its result, as soon as it is there.
+
+    Raises:
+        UserError: a process has ended in the middle of its work. Whatever a call raises ends the
+            others and is raised here.
+    """
+    # Each starts afresh: a copy of this process would lack the threads that its libraries wait for.
+    with ProcessPoolExecutor(min(jobs, len(calls)), get_context("spawn"), _begin) as pool:
+        numbers: dict[Future[T], int] = {}
+        try:
+            numbers |= {pool.submit(work, *call): number for number, call in enumerate(calls)}
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process ended in the middle of its work (out of memory?): the same command "
+                "goes on from here; with --jobs 1 one part is done after another"
+            ) from error
+        finally:
+            if any(not future.done() for future in numbers):
+                for child in active_children():
+                    child.terminate()
+
+
+def _begin() -> None:
+    """In a new process: the one that has started it is told to stop, and takes this one along."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    progress.live = False
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
