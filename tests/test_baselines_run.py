@@ -142,7 +142,8 @@ def open_lines(path: Path) -> list[str]:
 @pytest.mark.slow
 def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
     out = place / "shaken"
-    line = [sys.executable, "-m", "baselines", *LOOP, "--out", "shaken"]
+    # Side by side, where `calm` did one part after another.
+    line = [sys.executable, "-m", "baselines", *LOOP, "--out", "shaken", "--jobs", "2"]
     for kills in range(60):
         before = stamp(out)
         with Popen(line, cwd=place, stdout=PIPE, stderr=PIPE) as process:
@@ -278,7 +279,7 @@ def test_trials_are_recorded_and_survive_a_kill(place: Path, other: Path) -> Non
     words = ["tune", *LOOP[1:], "--methods", "ga,npo", "--set", "tune.trials=2", "--out", "tuned"]
     assert "--data is missing" in run(place, *words, ok=False)
     assert "its results are reported" in run(place, *words, "--data", "mllmu-med", ok=False)
-    words += ["--data", "other"]
+    words += ["--data", "other", "--jobs", "2"]
     out = place / "tuned"
     with Popen([sys.executable, "-m", "baselines", *words], cwd=place, stderr=PIPE) as process:
         while process.poll() is None and not (out / "ga-0" / "done.json").is_file():
