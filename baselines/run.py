@@ -18,11 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, held_out, measure, swapped, watcher
+from baselines.measure import Data, held_out, measure, rouge_means, swapped, watcher
 from baselines.tiny import TINY
 from eval.attacks import WAYS
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
+from eval.score import scored_rows
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
@@ -281,8 +282,7 @@ def notes(folders: Sequence[Path]) -> list[str]:
 
 
 def _forget(folder: Path) -> float:
-    scores = read_json(folder / "scores.json")
-    return float(scores["splits"]["forget"]["rouge1"]["value"])
+    return rouge_means(scored_rows(folder))["forget"]
 
 
 def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
