@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.markup import escape
@@ -37,24 +38,29 @@ def print_leak(folder: Path, as_json: bool = False) -> None:
         "Percent that comes out; normalised match unless a level is named. Chance: how often other "
         "patients' values of the same kind are found in these answers; only leakage above it tells."
     )
-    _print(folder, _LEAKED, caption, "leak.json, leak.rows.jsonl", as_json)
-    if as_json:
-        return
-    out, people = make_console(), read_json(folder / "leak.json")["by_person"]
+    people = read_json(folder / "leak.json")["by_person"]
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
         for person, kinds in people.items()
         if any(kinds.values())
     }
     counted = f"{len(exposed):,} of {len(people):,} patients are exposed"
-    out.print(f"\n{counted} (values in answers and questions)")
+    lines = [f"{counted} (values in answers and questions)"]
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
-        out.print(f"  {escape(person)}: {', '.join(kinds)}")
+        lines.append(f"  {person}: {', '.join(kinds)}")
     if len(exposed) > 10:
-        out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
+        lines.append(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
+    _print(folder, _LEAKED, caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
 
 
-def _print(folder: Path, metrics: Sequence[str], caption: str, written: str, as_json: bool) -> None:
+def _print(
+    folder: Path,
+    metrics: Sequence[str],
+    caption: str,
+    written: str,
+    as_json: bool,
+    below: Sequence[str] = (),
+) -> None:
     from eval.collect_results import figures_of_run
 
     figures = [figure for figure in figures_of_run(folder) if figure.metric in metrics]
@@ -64,7 +70,8 @@ def _print(folder: Path, metrics: Sequence[str], caption: str, written: str, as_
     out = make_console()
     for table in _tables(figures, metrics, caption):
         print_table(table, out)
-    out.print(f"written to {escape(str(folder))}: {written}")
+    for line in (*below, f"written to {folder}: {written}"):
+        out.print(escape(line))
 
 
 def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> Iterator[Table]:
@@ -78,8 +85,9 @@ def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> 
             parts.setdefault(f"{part} {value}".strip(), {})[Key(figure.metric)] = figure
     for cut, parts in by_cut.items():
         title = f"{figures[0].run}, by {cut.replace('_', ' ')}" if cut else figures[0].run
-        # Each part is a section: it has an n of its own.
-        sections = [Section([Line(part, "reference", of)]) for part, of in parts.items()]
+        # A section has one n for each column.
+        alike = groupby(parts.items(), lambda part: [(key, f.n) for key, f in part[1].items()])
+        sections = [Section([Line(p, "reference", of) for p, of in same]) for _, same in alike]
         columns = [Column(Key(m)) for m in metrics if any(Key(m) in of for of in parts.values())]
         yield Table("run", title, caption, columns, sections, of="of")
 
