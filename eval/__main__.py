@@ -257,8 +257,7 @@ def report(
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
     verbose: Annotated[
-        bool,
-        typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures."),
+        bool, typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures.")
     ] = False,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""

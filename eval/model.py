@@ -235,10 +235,7 @@ class Model:
         return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
     def prefill(
-        self,
-        asked: Sequence[Ask],
-        images: ImageStore,
-        ends: Sequence[Sequence[int]] = (),
+        self, asked: Sequence[Ask], images: ImageStore, ends: Sequence[Sequence[int]] = ()
     ) -> tuple[Any, list[list[int]], int]:
         """Read each image of a batch once, with the words that all prompts begin with.
 

@@ -30,8 +30,7 @@ def export(
         str, option("NAME", "privacy, incorrect, or all that are reviewed.")
     ] = "all",
     reviewers: Annotated[
-        str | None,
-        option("A,B", "Names; each gets a share. [default: one page for anyone]"),
+        str | None, option("A,B", "Names; each gets a share. [default: one page for anyone]")
     ] = None,
     overlap: Annotated[
         str | None,

@@ -244,12 +244,7 @@ async def _from_ledger(
 
 
 def estimate(
-    job: Job,
-    replies: Path,
-    chain: Chain,
-    name: str,
-    scenario: Scenario,
-    price: Price | None,
+    job: Job, replies: Path, chain: Chain, name: str, scenario: Scenario, price: Price | None
 ) -> Estimate:
     """What writing a scenario would ask for, from what its stages before have left.
 

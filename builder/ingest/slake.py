@@ -132,11 +132,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     images = folder / "pictures"
     _unpack(archive, {record.image_path for record in rows.records}, images)
     outcome = collect(
-        rows,
-        lambda name: [images / "imgs" / name],
-        images,
-        on_bad,
-        "privacy.bad_pictures",
+        rows, lambda name: [images / "imgs" / name], images, on_bad, "privacy.bad_pictures"
     )
     # The copies are outputs of this stage; its input is the archive.
     outcome.inputs = {**rows.inputs, archive.name: Stamp.of(archive)}

@@ -48,11 +48,7 @@ def as_json(job: Job, by_scenario: Mapping[str, Open], team: Team) -> dict[str, 
 
 def _verdicts(texts: Open) -> dict[str, int]:
     counts = Counter(merged.verdict for merged in texts.merged.values())
-    return {
-        "accepted": counts["accept"],
-        "edited": counts["edit"],
-        "rejected": counts["reject"],
-    }
+    return {"accepted": counts["accept"], "edited": counts["edit"], "rejected": counts["reject"]}
 
 
 def _reasons(texts: Open) -> dict[str, int]:
