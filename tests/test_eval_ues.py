@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from eval.collect_results import collect
+from eval.read_run import read_run
 from eval.results import Key
 from eval.score import write_scores
-from eval.ues import read_run, ues
+from eval.ues import ues
 from mllmu_med_dataset import SPLITS, UserError
 
 # ROUGE-1 on forget, retain, test (percent) and UES as printed in the paper's tables 1, 2 and 3.

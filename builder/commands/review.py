@@ -139,7 +139,9 @@ def import_(
         print()
         progress.print_status(job, done.now, team)
     if done.refused:
-        raise UserError(progress.refused_line(done.refused))
+        rows = "1 row was" if len(done.refused) == 1 else f"{len(done.refused):,} rows were"
+        what_to_do = "mend them and import the file again"
+        raise UserError(f"{rows} refused, the others are imported: {what_to_do}")
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -197,9 +197,3 @@ def import_json(job: Job, done: Imported, team: Team) -> dict[str, Any]:
         refused = [row._asdict() for row in counts.refused]
         files[file] = {**vars(counts), "changed": changed, "refused": refused}
     return {"files": files, **as_json(job, done.now, team)}
-
-
-def refused_line(refused: Sequence[Any]) -> str:
-    count = len(refused)
-    rows = "1 row was" if count == 1 else f"{count:,} rows were"
-    return f"{rows} refused, the others are imported: mend them and import the file again"
