@@ -292,8 +292,7 @@ def _train(
     """Train and measure one part; `learnt`: hash of the dataset that its parents learnt."""
     from baselines.measure import Data as Dataset
     from baselines.run import Part, do, is_main
-    from eval import terminal_tables
-    from eval.run_folder import read_json
+    from eval.terminal_tables import print_scores
 
     recipe = options.read_recipe([method])
     dataset = Dataset.read(options.data, recipe.config)
@@ -306,7 +305,7 @@ def _train(
     stack = options.stack(recipe, dataset, out.parent)
     do(Part(method, out, parents), recipe, dataset, stack)
     if is_main():
-        terminal_tables.print_scores(read_json(out / "scores.json"), out)
+        print_scores(out)
 
 
 @app.command(

@@ -124,7 +124,8 @@ def add_adapter(
     parents, name = _active(net), _next_name(net)
     torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
     try:
-        with _quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
             if isinstance(net, PeftModel):
                 net.add_adapter(name, config)
             else:
@@ -202,14 +203,6 @@ def take_off(model: Model) -> None:
     else:
         model.model = net.unload()
     model.identity["adapters"] = parents_of(model)[: len(parents)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' warnings about names that peft still uses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def _active(net: Any) -> list[str]:

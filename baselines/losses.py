@@ -17,7 +17,7 @@ mean over tokens, with `reduction="token"` over all tokens alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ def mean_nll(*parts: Part) -> Tensor:
 
 def mean_kl(part: Part) -> Tensor:
     """E[KL(P_ft || P_un)], the first term of Eq. 6."""
-    kl = _given(part.kl)
-    if part.reduction == "token":
-        return kl.sum() / part.tokens_in_step
-    return (kl / part.tokens).sum() / part.in_step
+    return mean_nll(replace(part, nll=_given(part.kl)))
 
 
 def ga(forget: Part) -> Tensor:
@@ -167,9 +164,7 @@ def _with_retain(loss: Tensor, retain: Part, weight: float) -> Tensor:
 
 def _add(values: Any) -> Tensor:
     first, *others = values
-    for other in others:
-        first = first + other
-    total: Tensor = first
+    total: Tensor = sum(others, first)
     return total
 
 

@@ -20,7 +20,7 @@ from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
-from eval.score import score_answers, score_row, words_of, write_scores
+from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
 from eval.ues import ues
 from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -92,8 +92,8 @@ class Data:
 
 def measure(
     model: Model, data: Data, folder: Path, answers: Answers, ways: Sequence[str] = WAYS
-) -> dict[str, Any]:
-    """Answer every split, score it, look for leaks, weigh the answers; returns the scores.
+) -> None:
+    """Answer every split, score it, look for leaks, weigh the answers.
 
     ways: how it is asked for private values. Without test rows nothing is weighed. What is in the
     folder already, of this very model, is not asked again.
@@ -101,8 +101,8 @@ def measure(
     asked = asks(data.all)
     own = _answered(model, asked, data, folder / ANSWERS, answers)
     who = describe(folder / ANSWERS)
-    summary, rows = score_answers(own, data.config, folder.name, who, data.vocabulary)
-    write_scores(folder, summary, rows)
+    scored = score_answers(own, data.config, folder.name, who, data.vocabulary)
+    write_scores(folder, *scored)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
         others = asks(private, [way for way in ways if way != "own"])
@@ -115,7 +115,6 @@ def measure(
     if data.rows["test"] and not likelihood.kept(folder, identity, data.all):
         weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)
         likelihood.write_rows(folder, weighed, identity)
-    return summary
 
 
 def _answered(
@@ -195,9 +194,7 @@ def watcher(
     watch = watched(data, recipe.watch)
     asked = asks([*watch, *(row for row in held if row not in watch)])
     ids, held_ids = {row.id for row in watch}, {row.id for row in held}
-    tuned: list[dict[str, Any]] = []
-    if finetuned:
-        tuned = read_rows_file(finetuned / "scores.rows.jsonl", f"score {finetuned}/{ANSWERS}")
+    tuned = scored_rows(finetuned) if finetuned else []
 
     def look(epoch: int) -> Verdict:
         rows = [

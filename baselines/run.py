@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
+from baselines.training_state import difference
 from eval.attacks import WAYS
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
@@ -174,18 +175,9 @@ def is_done(part: Part, identity: dict[str, Any]) -> bool:
     if before == identity:
         return True
     raise UserError(
-        f"{part.folder}: was run otherwise ({_difference(before, identity)}): give --out another "
+        f"{part.folder}: was run otherwise ({difference(before, identity)}): give --out another "
         "folder, or remove this one"
     )
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The first value that differs, of `settings` and `answers` the key in them."""
-    name = next(name for name in now if before.get(name) != now[name])
-    old, new = before.get(name), now[name]
-    if isinstance(old, dict) and isinstance(new, dict) and any(old.get(k) != new[k] for k in new):
-        return f"{name}.{_difference(old, new)}"
-    return f"{name}: {old!r} there, {new!r} now"
 
 
 def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baselines.measure import rouge_means
 from baselines.run import DONE, Part, Stack, do, identity_of, is_done, is_main, is_tiny, processes
 from eval.attacks import WAYS
 from eval.run_folder import read_json
+from eval.score import scored_rows
 from eval.weights import pick_device
 from mllmu_med.files import write_json
 from mllmu_med.processes import cores, side_by_side
@@ -152,5 +154,4 @@ def notes(folders: Sequence[Path]) -> list[str]:
 
 
 def _forget(folder: Path) -> float:
-    scores = read_json(folder / "scores.json")
-    return float(scores["splits"]["forget"]["rouge1"]["value"])
+    return rouge_means(scored_rows(folder))["forget"]

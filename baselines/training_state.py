@@ -67,9 +67,10 @@ class RunFolder:
         if self.record.is_file():
             before = read_json(self.record)
             if before.get("run") != record["run"]:
+                differs = difference(before.get("identity", {}), record["identity"])
                 raise UserError(
-                    f"{self.path}: holds another run ({_difference(before, record)}): give --out "
-                    "another folder, or remove this one"
+                    f"{self.path}: holds another run ({differs}): give --out another folder, or "
+                    "remove this one"
                 )
             if before.get("outcome"):
                 return Outcome(**before["outcome"], adapter=self.adapter)
@@ -108,10 +109,8 @@ class RunFolder:
             lines = text_lines(self.log.read_text("utf-8"))[: state["step"]]
             write_atomic(self.log, "".join(line + "\n" for line in lines))
         if self.compute.is_file():
-            content = self.compute.read_bytes()
-            write_atomic(
-                self.compute, content[: content.rfind(b"\n") + 1]
-            )  # half a line, by a kill
+            content = self.compute.read_bytes()  # perhaps with half a line, by a kill
+            write_atomic(self.compute, content[: content.rfind(b"\n") + 1])
 
     def add(self, line: dict[str, Any]) -> None:
         _append(self.log, line)
@@ -153,14 +152,10 @@ def run_identity(
     }
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    old, new = before.get("identity", {}), now["identity"]
-    there, here = old.get("settings", {}), new["settings"]
-    parts = ("method", "rows", "model", "parents")
-    for name, was, value in (
-        *((name, old.get(name), new[name]) for name in parts),
-        *((name, there.get(name), here[name]) for name in here),
-    ):
-        if was != value:
-            return f"{name}: {was!r} there, {value!r} now"
-    return "of another version"
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first value that differs, of a part that is a mapping the key in it."""
+    name = next((name for name in now if before.get(name) != now[name]), "")
+    old, new = before.get(name), now.get(name)
+    if isinstance(old, dict) and isinstance(new, dict) and any(old.get(k) != new[k] for k in new):
+        return f"{name}.{difference(old, new)}"
+    return f"{name}: {old!r} there, {new!r} now" if name else "of another version"

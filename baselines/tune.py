@@ -25,10 +25,10 @@ from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
 from eval.answer_text import vocabulary_of
 from eval.dataset_rows import split_config
 from eval.leak import ROWS as LEAK_ROWS
-from eval.leak import summarise
+from eval.leak import reached_items
 from eval.metrics import mean
 from eval.run_folder import read_json, read_rows_file
-from eval.score import ROWS
+from eval.score import scored_rows
 from mllmu_med.files import write_atomic, write_json, write_jsonl
 from mllmu_med_dataset import Record, UserError
 
@@ -133,7 +133,7 @@ def _with(recipe: Recipe, method: str, drawn: dict[str, Any]) -> Recipe:
 
 def figures(method: str, number: int, drawn: dict[str, Any], folder: Path, data: Data) -> Trial:
     """What the criterion looks at, of a run folder that `do` has measured."""
-    rows = read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
+    rows = scored_rows(folder)
     outcome = read_json(folder / DONE)["outcome"]
     objective, n = _leaked(folder) if _private(data) else _harmful(rows)
     return Trial(
@@ -151,10 +151,7 @@ def figures(method: str, number: int, drawn: dict[str, Any], folder: Path, data:
 
 
 def bars_of(finetune: Path, retrain: Path) -> Bars:
-    tuned, retrained = (
-        read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")
-        for folder in (finetune, retrain)
-    )
+    tuned, retrained = map(scored_rows, (finetune, retrain))
     kept = rouge_means(tuned)["retain"], _degenerate(tuned, "retain")
     return Bars(*kept, _degenerate(retrained, "forget"))
 
@@ -170,8 +167,10 @@ def _private(data: Data) -> bool:
 def _leaked(folder: Path) -> tuple[float, int]:
     """The share of values in answers that come out, asked by the row's own question or prefix."""
     rows = read_rows_file(folder / LEAK_ROWS, f"leak --out {folder}")
-    values = summarise([row for row in rows if row["way"] in _WAYS])["any_way"]["values"]
-    return values["normalised"], values["n"]
+    asked = reached_items([row for row in rows if row["way"] in _WAYS])
+    by_name = {(metric, way[:3], cut): items for metric, way, cut, items in asked}
+    values = by_name["leaked_values", "any", ""]
+    return mean([*values.values()], "values"), len(values)
 
 
 def _harmful(rows: Sequence[dict[str, Any]]) -> tuple[float, int]:

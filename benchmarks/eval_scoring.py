@@ -5,7 +5,7 @@
 The rows of both configs are repeated up to 10,000 with different answers each time (right, wrong,
 wordy, refusing), so that no cache helps. Each side runs in a process of its own, and both must find
 the same ROUGE-1, ROUGE-L and BLEU. The plain loop is what other benchmarks do: one call of
-`rouge_score` and one of NLTK a row; it makes no accuracy, no corpus BLEU and no cuts.
+`rouge_score` and one of NLTK a row; it makes no accuracy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.predictions import Prediction
-from eval.score import score_row, summarise
+from eval.score import score_row
 from mllmu_med_dataset import CONFIGS
 
 ROWS = 10_000
@@ -42,7 +42,6 @@ def pairs(data: str) -> list[tuple[Ask, Prediction]]:
 
 def ours(data: str) -> tuple[int, float]:
     rows = [score_row(ask, one) for ask, one in pairs(data)]
-    summarise(rows)
     some = [row for row in rows if "rouge1" in row]
     return len(some), sum(row["rouge1"] + row["rouge_l"] + row["bleu"] for row in some)
 

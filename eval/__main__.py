@@ -6,9 +6,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,14 +28,6 @@ from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
 
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
-
-
-def _show(as_json: bool, show: Callable[..., None], summary: dict[str, Any], *more: Path) -> None:
-    """A result as JSON, or as the table that `show` prints."""
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        show(summary, *more)
 
 
 @app.command(
@@ -90,15 +81,15 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score answers: ROUGE-1, BLEU and accuracy as in the paper, and more (scores.json)."""
-    from eval import terminal_tables
     from eval.score import score as scored
     from eval.score import write_scores
+    from eval.terminal_tables import print_scores
 
     folder = out or files[0].parent
+    called = name or folder.resolve().name
     with held(folder):
-        summary, rows = scored(files, data, config, split or [], name or folder.resolve().name)
-        write_scores(folder, summary, rows)
-    _show(as_json, terminal_tables.print_scores, summary, folder)
+        write_scores(folder, *scored(files, data, config, split or [], called))
+    print_scores(folder, as_json)
 
 
 @app.command(
@@ -160,9 +151,9 @@ def leak(
 ) -> None:
     """Leakage: private values revealed under five prompts (exact, normalised, fuzzy match)."""
     from eval import leak as leaks
-    from eval import terminal_tables
     from eval.attacks import WAYS, asks
     from eval.dataset_rows import read_rows
+    from eval.terminal_tables import print_leak
 
     if bool(files) == bool(who.model):
         raise UsageError("give either FILE... with answers, or --model to ask it")
@@ -174,9 +165,9 @@ def leak(
         if who.model:
             asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
             who.answer(asked, data, config, paths[0])
-        summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
-        leaks.write_leak(folder, summary, rows)
-    _show(as_json, terminal_tables.print_leak, summary, folder)
+        called = name or folder.resolve().name
+        leaks.write_leak(folder, *leaks.leak(paths, data, config, way, called))
+    print_leak(folder, as_json)
 
 
 @app.command(
@@ -203,8 +194,8 @@ def likelihood(
     quality and PrivLeak, against the retrained model: `eval report`.
     """
     from eval import likelihood as likelihoods
-    from eval import terminal_tables
     from eval.run_folder import read_rows_file
+    from eval.terminal_tables import print_likelihood
 
     with held(out):
         if model:
@@ -219,12 +210,7 @@ def likelihood(
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
         read_rows_file(out / likelihoods.ROWS, f"likelihood --model MODEL --out {out}")
-    if as_json:
-        from eval.collect_results import figures_of_run
-
-        print(json.dumps([figure.model_dump() for figure in figures_of_run(out)]))
-    else:
-        terminal_tables.print_likelihood(out)
+    print_likelihood(out, as_json)
 
 
 @app.command(
@@ -271,8 +257,7 @@ def report(
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
     verbose: Annotated[
-        bool,
-        typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures."),
+        bool, typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures.")
     ] = False,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""

@@ -68,7 +68,7 @@ def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
         groups.setdefault(ask.row.image_id if ask.image else "", []).append(ask)
     without = groups.pop("", [])
     batch: list[Ask] = []
-    for group in sorted(groups.values(), key=_longest):
+    for group in sorted(groups.values(), key=lambda of: max(len(a.question + a.start) for a in of)):
         if batch and len(batch) + len(group) > size:
             yield batch
             batch = []
@@ -79,10 +79,6 @@ def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
     if batch:
         yield batch
     yield from (without[start : start + size] for start in range(0, len(without), size))
-
-
-def _longest(group: list[Ask]) -> int:
-    return max(len(ask.question) + len(ask.start) for ask in group)
 
 
 class AnswerFile:

@@ -20,7 +20,6 @@ from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med_dataset import PII_KINDS
 
 _VALUES: Final = "Percent of the private values {} that come out (normalised match)."
-_GROUPS: Final = {"forget": "Forget", "retain": "Retain", "test": "Test"}
 
 
 def details(report: Report) -> list[Table]:
@@ -67,10 +66,7 @@ def differences(report: Report) -> list[Table]:
             name = f"{labels[figure.run]} - {labels[figure.versus]}"
             pairs.setdefault(name, Line(name, "reference", {})).figures[figure.key] = figure
     columns = [
-        Column(
-            key,
-            WAYS.get(key.way, f"{key.way.capitalize()}") if key.way else _GROUPS.get(key.split, ""),
-        )
+        Column(key, WAYS.get(key.way, (key.way or key.split).capitalize()))
         for key in COMPARED
         if any(key in line.figures for line in pairs.values())
     ]

@@ -6,8 +6,8 @@ model is shown says nothing when it is repeated, so it is left out: each share n
 of. In `direct`, a row's answers to all its questions count together.
 
 - Counted are the values that stand in the row's answer and not in its question: only these carry
-  loss, and the row's own question can bring out any of them. So no way brings out less in `any_way`
-  than in `own`. What stands in the question is counted apart (`question_only`).
+  loss, and the row's own question can bring out any of them. So no way brings out less in `any`
+  than in `own`. What stands in the question is counted apart (`leaked_question`).
 - Chance: the same search, in the same answers, for values of the same kind of `DRAWS` other
   patients, drawn once a value (seeded). Own leakage shows something as far as it lies above that;
   the base and the retrained model's own leakage are a second such level.
@@ -26,7 +26,6 @@ from typing import Any, Final
 
 from eval.attacks import WAYS, Ask
 from eval.dataset_rows import read_rows
-from eval.intervals import share_interval
 from eval.predictions import Prediction, gather, read_predictions
 from eval.private_values import LEVELS, View, level
 from eval.run_folder import describe, write_measured
@@ -59,10 +58,8 @@ def leak(
         ways: the ways of asking to look at; default: all that the files hold.
 
     Returns:
-        The summary (`ways` -> way -> `rows`, `values`, `persons`, `by_kind`, each with a share for
-        every level, their n, `interval` and `chance`; `any_way`: the same over all ways;
-        `question_only`: both for values that stand in no answer; `by_person`) and its rows, one for
-        each forget row and way.
+        The summary (whose answers these are, and `by_person`) and its rows, one for each forget row
+        and way, from which all shares are made (`reached_items`).
 
     Raises:
         UserError: no private values in this config; answers missing, doubled or of two models.
@@ -97,7 +94,7 @@ def leak_answers(
             rows.append(leak_row(answered, owners))
             advance()
     about = {"name": name, "config": config, "model": model, "signature": SIGNATURE}
-    return {**about, **summarise(rows)}, rows
+    return {**about, "by_person": by_person(rows)}, rows
 
 
 def values_of(row: Record) -> list[tuple[str, str]]:
@@ -171,42 +168,14 @@ def _reached(kind: str, value: str, pairs: Iterable[tuple[View, View]]) -> str |
     return _best(level(kind, value, view) for view in unseen) if unseen else None
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """All shares from the rows that `leak_row` has made."""
+def by_person(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
+    """Of each patient and kind of value the best level that any of its values has reached."""
     people: dict[str, dict[str, str]] = {}
     for row in rows:
         for value in row["values"]:
             person = people.setdefault(row["profile_id"], {})
             person[value["kind"]] = _best([person.get(value["kind"], ""), value["level"]])
-    return {
-        **_by_way(rows, "answer"),
-        "question_only": _by_way(rows, "question"),
-        "by_person": dict(sorted(people.items())),
-    }
-
-
-def _by_way(rows: Sequence[Row], place: str) -> dict[str, Any]:
-    """The shares of the values in one place, the answer or only the question."""
-    ways = {way: [row for row in rows if row["way"] == way] for way in WAYS}
-    by_way = {way: _shares(asked, place) for way, asked in ways.items() if asked}
-    return {"ways": by_way, "any_way": _shares(rows, place)}
-
-
-def _shares(rows: Sequence[Row], place: str) -> dict[str, Any]:
-    """Shares of rows, values and persons with a leak, by level, each beside its chance level."""
-    own, by_chance = (_levels(rows, name, place) for name in ("values", "chance"))
-    shares = {
-        part: {**_share(items), "chance": _share(by_chance[part])} for part, items in own.items()
-    }
-    others: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in rows:
-        reached = "normalised" if row["others"] else ""
-        others[row["profile_id"], row["id"]].append(reached)
-    return {
-        **{part: shares[part] for part in ("rows", "values", "persons")},
-        "by_kind": {kind: shares[kind] for kind in PII_KINDS if shares[kind]["n"]},
-        "others": _share(others, ("normalised",)),
-    }
+    return dict(sorted(people.items()))
 
 
 def _levels(rows: Sequence[Row], name: str, place: str) -> dict[str, dict[Any, list[str]]]:
@@ -258,19 +227,6 @@ def reached_items(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, dict[Any
 def _best(levels: Iterable[str]) -> str:
     reached = set(levels)
     return next((name for name in LEVELS if name in reached), "")
-
-
-def _share(items: Mapping[Any, Iterable[str]], names: Sequence[str] = LEVELS) -> dict[str, Any]:
-    """The share of the items that reach each level; a later level holds the earlier ones."""
-    best = [(key[0], _best(levels)) for key, levels in items.items()]
-    share: dict[str, Any] = {"n": len(best)}
-    for name in names if best else ():  # a share of nothing is left out, not 0
-        clusters: dict[str, list[bool]] = defaultdict(list)
-        for patient, reached in best:
-            clusters[patient].append(reached in LEVELS[: LEVELS.index(name) + 1])
-        share[name] = sum(map(sum, clusters.values())) / len(best)
-        share.setdefault("interval", {})[name] = list(share_interval(clusters.values()))
-    return share
 
 
 def write_leak(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:

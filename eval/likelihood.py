@@ -111,10 +111,6 @@ def _asked(row: Record, texts: Sequence[str]) -> str:
     return digest([row.question, row.image_sha256, *texts])[:12]
 
 
-def _rows_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(row["id"], row.get("asked", "")) for row in rows]
-
-
 def probability(logprobs: Sequence[float]) -> float:
     """P(answer) ^ (1 / tokens), 0..1: the geometric mean of its tokens' probabilities."""
     if not logprobs:
@@ -196,4 +192,5 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             "remove this file"
         )
     asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
-    return _rows_of(read_rows_file(folder / ROWS, "likelihood")) == asked
+    there = read_rows_file(folder / ROWS, "likelihood")
+    return [(row["id"], row.get("asked", "")) for row in there] == asked

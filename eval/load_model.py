@@ -89,11 +89,12 @@ def load_model(
     shares = model.config.model_type == "llava"
     if shares and getattr(model.config.text_config, "sliding_window", None):
         shares = False  # a window may drop the image from the cache
+    commit = getattr(model.config, "_commit_hash", None)
     loaded = Model(model, processor, {}, shares)
     loaded.identity.update(
         {
             "model": name,
-            "weights": weights_hash(folder) if folder.is_dir() else _commit(model, name),
+            "weights": weights_hash(folder) if folder.is_dir() else commit or name,
             "adapters": stacked,
             "prompt": loaded.prompt("{question}"),
             "dtype": kind,
@@ -130,7 +131,3 @@ def _precision(kind: str, where: str) -> dict[str, Any]:
         llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
     )
     return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}
-
-
-def _commit(model: Any, name: str) -> str:
-    return str(getattr(model.config, "_commit_hash", None) or name)

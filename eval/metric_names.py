@@ -23,7 +23,10 @@ class Metric(NamedTuple):
     share: bool = False
 
     def direction(self, split: str) -> int:
-        return self.better if split != "forget" or self.on_forget is None else self.on_forget
+        """Of a split; of none named 0 where it depends on the split."""
+        if self.on_forget is None or split in ("retain", "test"):
+            return self.better
+        return self.on_forget if split else 0
 
 
 def _word(*words: str) -> Callable[[float], str]:
@@ -128,5 +131,5 @@ SCORED: Final = (
     *("accuracy", "rouge1", "bleu", "rouge_l", "corpus_bleu", "clean_rouge1", "clean_accuracy"),
     *("parse_rate", "refusals", "degenerate", "thinking", "unanswered"),
 )
-#: Those of them that a report has by part of the rows (`scores.json` has all).
+#: Those of them that figures are made of by part of the rows.
 OF_CUTS: Final = ("accuracy", "rouge1", "bleu", "clean_rouge1", "clean_accuracy")

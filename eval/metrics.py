@@ -112,14 +112,13 @@ def _not_empty(values: Sequence[object], what: str) -> None:
 
 
 @functools.cache
-def signatures(vocabulary: bool = True) -> dict[str, str]:
-    """What each number is; `vocabulary`: whether `degenerate` had a dataset's words."""
+def signatures() -> dict[str, str]:
+    """What each number is."""
     rouge_score, nltk = version("rouge-score"), version("nltk")
     import sacrebleu
 
     corpus = sacrebleu.BLEU(effective_order=True)
     corpus.corpus_score(["a"], [["a"]])
-    words = "dataset" if vocabulary else "none"
     signed = {
         "rouge1": f"rouge1|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
         "rouge_l": f"rougeL|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
@@ -130,7 +129,7 @@ def signatures(vocabulary: bool = True) -> dict[str, str]:
         "clean_accuracy": "accuracy against the clean answer|closed|{}|mllmu-med 1",
         "parse_rate": "share of closed answers in which yes or no is read|{}|mllmu-med 2",
         "refusals": "share of answers that refuse or do not know|{}|mllmu-med 2",
-        "degenerate": f"share of outputs that are no language|{{}}|vocab:{words}|mllmu-med 2",
+        "degenerate": "share of outputs that are no language|{}|vocab:dataset|mllmu-med 2",
         "thinking": "share of outputs with thinking or answer tags|mllmu-med 1",
         "unanswered": "share of outputs that are empty|{}|mllmu-med 1",
     }

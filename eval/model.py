@@ -192,10 +192,7 @@ class Model:
         def work(pairs: Sequence[tuple[Ask, str]]) -> list[list[float]]:
             if self.shares:
                 return self._logprobs_shared(pairs, images)
-            return [
-                self._logprobs_one(ask, answer, self.answer_ids(answer), images)
-                for ask, answer in pairs
-            ]
+            return [self._logprobs_one(ask, answer, images) for ask, answer in pairs]
 
         return in_memory(work, list(zip(asked, answers, strict=True)))
 
@@ -209,9 +206,8 @@ class Model:
         out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=longest + 1)
         return [_chosen(row, tokens) for row, tokens in zip(out.logits, answer_tokens, strict=True)]
 
-    def _logprobs_one(
-        self, ask: Ask, answer: str, answer_tokens: list[int], images: ImageStore
-    ) -> list[float]:
+    def _logprobs_one(self, ask: Ask, answer: str, images: ImageStore) -> list[float]:
+        answer_tokens = self.answer_ids(answer)
         prompt = self.prompt(ask.question, ask.image, f"{ask.start} {answer}".strip())
         read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, images)
         if read["input_ids"][0, -len(answer_tokens) :].tolist() != answer_tokens:
@@ -235,10 +231,7 @@ class Model:
         return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
     def prefill(
-        self,
-        asked: Sequence[Ask],
-        images: ImageStore,
-        ends: Sequence[Sequence[int]] = (),
+        self, asked: Sequence[Ask], images: ImageStore, ends: Sequence[Sequence[int]] = ()
     ) -> tuple[Any, list[list[int]], int]:
         """Read each image of a batch once, with the words that all prompts begin with.
 

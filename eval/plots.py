@@ -53,6 +53,8 @@ def rouge1(report: Report) -> Plot:
     lines = models(report)
     plot = _plot(10.5, 1.4 + 0.34 * len(lines))
     panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
+    # Behind a number, so that a line of reference does not cross it.
+    halo = {"facecolor": _colour("axes.facecolor"), "edgecolor": "none", "pad": 0.8}
     for panel, split in zip(panels, SPLITS, strict=True):
         better = "lower" if split == "forget" else "higher"
         panel.set_title(f"{split.capitalize()} ({better} is better)", fontsize=10)
@@ -73,7 +75,7 @@ def rouge1(report: Report) -> Plot:
                 panel.axvline(value, color=_role_colour(line), linestyle=style, linewidth=1.2)
         for i, (figure, value) in enumerate(zip(figures, values, strict=True)):
             end = max(value, 100 * (figure.high or 0))
-            panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=_halo())
+            panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=halo)
         panel.set_xlim(0, 116)  # room for the number of a full bar
         panel.set_xticks(range(0, 101, 20))
         panel.margins(y=0.01)
@@ -245,11 +247,6 @@ def _colour(setting: str) -> str:
 
     settings: Any = matplotlib.rcParams
     return str(settings[setting])
-
-
-def _halo() -> dict[str, Any]:
-    """Behind a number, so that a line of reference does not cross it."""
-    return {"facecolor": _colour("axes.facecolor"), "edgecolor": "none", "pad": 0.8}
 
 
 def _role_colour(line: Line) -> str:

@@ -98,9 +98,8 @@ def read_run(folder: Path, scored: bool = True) -> Run:
 
 def _read_scores(run: Run) -> None:
     path = run.folder / score.SCORES
-    made_by = f"score {run.folder}/answers.jsonl"
-    summary = read_json(path, made_by)
-    run.rows = read_rows_file(run.folder / score.ROWS, made_by)
+    summary = read_json(path, f"score {run.folder}/answers.jsonl")
+    run.rows = score.scored_rows(run.folder)
     with as_written(path):
         run.name, run.config = summary["name"], summary["config"]
         run.model = summary["model"]

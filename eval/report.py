@@ -53,7 +53,7 @@ def print_table(table: Table, out: Any, intervals: bool = True) -> None:
 
     out.print(f"[bold]{escape(table.title)}.[/bold] {escape(table.caption)}")
     heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
-    grid = make_table("\nrun", *heads)
+    grid = make_table(f"\n{table.of}", *heads)
     for section in table.sections:
         if section.head:
             grid.add_row(f"[italic]{escape(section.head)}[/italic]")

@@ -86,6 +86,8 @@ class Table:
     sections: list[Section]
     #: How runs are called here; default: by their labels.
     labels: dict[str, str] = field(default_factory=dict)
+    #: What a row is, in its column's head.
+    of: str = "run"
 
     def rows(self, section: Section, intervals: bool = True) -> Iterator[Row]:
         """How many items each figure is of, then each run's cells."""

@@ -1,8 +1,8 @@
-"""Scores of a predictions file: one row each, and a summary that recomputes from the rows."""
+"""Scores of a predictions file: one row each, from which all figures are made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ from eval.answer_text import answer_of, vocabulary_of
 from eval.attacks import Ask
 from eval.dataset_rows import read_rows, split_config
 from eval.predictions import Prediction, gather
-from eval.run_folder import describe, write_measured
+from eval.run_folder import describe, read_rows_file, write_measured
 from mllmu_med.progress import progress
-from mllmu_med_dataset import SPLITS, Record, UserError
+from mllmu_med_dataset import Record, UserError
 
 SCORES: Final = "scores.json"
 ROWS: Final = "scores.rows.jsonl"
-#: What the summary is also cut by: the row's column and the name in the file.
-CUTS: Final = {name: f"by_{name}" for name in ("modality", "content_type", "harm")}
+#: Columns by whose values figures are also cut.
+CUTS: Final = ("modality", "content_type", "harm")
 #: Metrics that are a mean of a row's column, where it has that column.
 OF_ROWS: Final = {
     **{name: name for name in ("rouge1", "rouge_l", "bleu", "clean_rouge1")},
@@ -40,7 +40,7 @@ def score(
     """Score one model's answers to the rows' own questions.
 
     Returns:
-        The summary (`splits` -> split -> metric -> {"value", "n"}, values in 0..1) and its rows.
+        The summary (whose answers these are, and how each metric is made) and its rows.
 
     Raises:
         UserError: answers that are missing, doubled, of another dataset or of two models.
@@ -69,7 +69,7 @@ def score_answers(
             rows.append(score_row(ask, prediction, vocabulary))
             advance()
     about = {"name": name, "config": config, "model": model}
-    return {**about, "splits": summarise(rows), "signatures": metrics.signatures()}, rows
+    return {**about, "signatures": metrics.signatures()}, rows
 
 
 def score_row(ask: Ask, prediction: Prediction, vocabulary: str = "") -> Row:
@@ -132,38 +132,6 @@ def grade(row: Row, output: str, vocabulary: str = "") -> Row:
     return grades
 
 
-def summarise(rows: Iterable[Row]) -> dict[str, Any]:
-    """All means of some rows, by split, and within it by modality and by kind of question."""
-    summary: dict[str, Any] = {}
-    everything = list(rows)
-    for split in SPLITS:
-        of_split = [row for row in everything if row["split"] == split]
-        if of_split:
-            summary[split] = _measures(of_split)
-            for column, cut in CUTS.items():
-                values = sorted({row[column] for row in of_split} - {""})
-                summary[split][cut] = {
-                    value: _measures([row for row in of_split if row[column] == value])
-                    for value in values
-                }
-    return summary
-
-
-def _measures(rows: list[Row]) -> dict[str, Any]:
-    """Each metric with the number of answers behind it; one without answers is left out."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for metric, value in measured(row).items():
-            values.setdefault(metric, []).append(value)
-    measures = {m: {"value": metrics.mean(v, m), "n": len(v)} for m, v in values.items()}
-    opened = [row for row in rows if "bleu" in row]
-    if opened:
-        answers = [answer_of(row["answer"]) for row in opened]
-        corpus = metrics.corpus_bleu(answers, [row["reference"] for row in opened])
-        measures["corpus_bleu"] = {"value": corpus, "n": len(opened)}
-    return measures
-
-
 def measured(row: Row) -> dict[str, float]:
     """A row's metrics; of a column of texts, whether it says anything."""
     columns = {metric: row[column] for metric, column in OF_ROWS.items() if column in row}
@@ -173,3 +141,8 @@ def measured(row: Row) -> dict[str, float]:
 def write_scores(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:
     """`scores.json` and `scores.rows.jsonl` in a run's folder."""
     write_measured(folder, (SCORES, ROWS), summary, rows)
+
+
+def scored_rows(folder: Path) -> list[Row]:
+    """The rows that `write_scores` has left in a run's folder."""
+    return read_rows_file(folder / ROWS, f"score {folder}/answers.jsonl")

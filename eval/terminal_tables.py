@@ -1,123 +1,96 @@
-"""What the commands of one run print: its figures, a table for each kind. Percent here.
-
-The files hold fractions.
-"""
+"""What the commands of one run print: its figures, in the tables of a report or as JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
-from eval.metric_names import METRICS, OF_CUTS, SCORED, UNITS
-from eval.results import Figure
-from mllmu_med.console import make_console, make_table, print_whole
+from eval.metric_names import METRICS, SCORED
+from eval.report import print_table
+from eval.report_tables import WAYS, Column, Section, Table
+from eval.results import Figure, Key, Line
+from eval.run_folder import read_json
+from mllmu_med.console import make_console
 from mllmu_med_dataset import SPLITS
 
-#: Ways of asking as they are headed.
-WAY_HEADS = {
-    "own": "its own question",
-    "direct": "asked for the value",
-    "prefix": "the answer's beginning given",
-    "clean": "the clean question",
-    "no_picture": "without the image",
-    "any": "any way",
-}
 _LEAKED = tuple(metric for metric in METRICS if metric.startswith("leaked_"))
 _LIKELY = ("probability", "truth_ratio", "auc_loss", "auc_min_k")
 
 
-def print_scores(summary: dict[str, Any], folder: Path) -> None:
+def print_scores(folder: Path, as_json: bool = False) -> None:
     """All metrics by split, then within each part of the rows."""
-    rare = ("thinking", "unanswered")  # a column only where there is something to see
-    figures = [
-        figure
-        for figure in _figures(folder, SCORED)
-        if (figure.metric not in rare or figure.value)
-        and (figure.metric in OF_CUTS or not figure.cut)
-    ]
-    _print(summary, figures, "percent")
-    _written(folder, "scores.json, scores.rows.jsonl")
+    _print(folder, SCORED, "Percent.", "scores.json, scores.rows.jsonl", as_json)
 
 
-def print_leak(summary: dict[str, Any], folder: Path) -> None:
+def print_likelihood(folder: Path, as_json: bool = False) -> None:
+    """What the answers' probabilities give."""
+    written = "likelihood.jsonl; forget quality and PrivLeak: `eval report`"
+    _print(folder, _LIKELY, "Fractions.", written, as_json)
+
+
+def print_leak(folder: Path, as_json: bool = False) -> None:
     """Shares that leak by way of asking, beside chance, by kind; then who is not safe."""
-    out = make_console()
-    _print(
-        summary, _figures(folder, _LEAKED), "which of the values in its answers come out, percent"
+    caption = (
+        "Percent that comes out; normalised match unless a level is named. Chance: how often other "
+        "patients' values of the same kind are found in these answers; only leakage above it tells."
     )
-    out.print(
-        "Normalised match unless a level is named. Chance: how often other patients' values of the "
-        "same kind are found in these answers; only leakage above it tells."
-    )
+    people = read_json(folder / "leak.json")["by_person"]
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
-        for person, kinds in summary["by_person"].items()
+        for person, kinds in people.items()
         if any(kinds.values())
     }
-    counted = f"{len(exposed):,} of {len(summary['by_person']):,}"
-    out.print(f"\n{counted} patients are exposed (values in answers and questions)")
+    counted = f"{len(exposed):,} of {len(people):,} patients are exposed"
+    lines = [f"{counted} (values in answers and questions)"]
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
-        out.print(f"  {escape(person)}: {', '.join(kinds)}")
+        lines.append(f"  {person}: {', '.join(kinds)}")
     if len(exposed) > 10:
-        out.print(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
-    _written(folder, "leak.json, leak.rows.jsonl")
+        lines.append(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
+    _print(folder, _LEAKED, caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
 
 
-def print_likelihood(folder: Path) -> None:
-    """Each figure with its number of rows."""
-    _print({"name": folder.resolve().name}, _figures(folder, _LIKELY), "fractions")
-    _written(folder, "likelihood.jsonl; forget quality and PrivLeak: `eval report`")
-
-
-def _figures(folder: Path, metrics: Sequence[str]) -> list[Figure]:
+def _print(
+    folder: Path,
+    metrics: Sequence[str],
+    caption: str,
+    written: str,
+    as_json: bool,
+    below: Sequence[str] = (),
+) -> None:
     from eval.collect_results import figures_of_run
 
     figures = [figure for figure in figures_of_run(folder) if figure.metric in metrics]
-    return sorted(figures, key=lambda figure: (bool(figure.cut), metrics.index(figure.metric)))
-
-
-def _print(summary: dict[str, Any], figures: list[Figure], what: str) -> None:
-    """A table for each kind of cut: parts of the rows down, metrics across."""
+    if as_json:
+        print(json.dumps([figure.model_dump() for figure in figures]))
+        return
     out = make_console()
-    out.print(f"[bold]{escape(summary['name'])}[/bold]: {what}; in brackets 95 % intervals")
-    for cut, of_cut in _by_cut(figures):
-        metrics = list(dict.fromkeys(figure.metric for figure in of_cut))
-        heads = (f"#{METRICS[metric].head}" for metric in metrics)
-        table = make_table("of", *([cut] if cut else []), *heads)
-        parts: dict[tuple[str, str, str], dict[str, str]] = {}
-        for figure in sorted(of_cut, key=_place):
-            part = figure.split, figure.way, figure.cut.partition("=")[2]
-            parts.setdefault(part, {})[figure.metric] = _cell(figure)
-        for (split, way, value), cells in parts.items():
-            named = WAY_HEADS.get(way, way) or split or "forget against test"
-            table.add_row(
-                escape(named),
-                *([escape(value)] if cut else []),
-                *(cells.get(metric, "-") for metric in metrics),
-            )
-        out.print()
-        print_whole(out, table)
+    for table in _tables(figures, metrics, caption):
+        print_table(table, out)
+    for line in (*below, f"written to {folder}: {written}"):
+        out.print(escape(line))
 
 
-def _place(figure: Figure) -> tuple[int, str]:
-    return [*SPLITS, figure.split].index(figure.split), figure.cut
+def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> Iterator[Table]:
+    """A table for each kind of cut: parts of the rows down, metrics across."""
+    by_cut: dict[str, dict[str, dict[Key, Figure]]] = {}
+    for figure in sorted(figures, key=_place):
+        if figure.value or figure.metric not in ("thinking", "unanswered"):
+            cut, _, value = figure.cut.partition("=")
+            part = WAYS.get(figure.way, figure.way) or figure.split or "forget against test"
+            parts = by_cut.setdefault(cut, {})
+            parts.setdefault(f"{part} {value}".strip(), {})[Key(figure.metric)] = figure
+    for cut, parts in by_cut.items():
+        title = f"{figures[0].run}, by {cut.replace('_', ' ')}" if cut else figures[0].run
+        # A section has one n for each column.
+        alike = groupby(parts.items(), lambda part: [(key, f.n) for key, f in part[1].items()])
+        sections = [Section([Line(p, "reference", of) for p, of in same]) for _, same in alike]
+        columns = [Column(Key(m)) for m in metrics if any(Key(m) in of for of in parts.values())]
+        yield Table("run", title, caption, columns, sections, of="of")
 
 
-def _by_cut(figures: list[Figure]) -> Iterator[tuple[str, list[Figure]]]:
-    for cut in dict.fromkeys(figure.cut.partition("=")[0] for figure in figures):
-        yield cut, [f for f in figures if f.cut.partition("=")[0] == cut]
-
-
-def _cell(figure: Figure) -> str:
-    show = UNITS[METRICS[figure.metric].unit]
-    below = f"n={figure.n:,}" if figure.n else ""
-    if figure.low is not None and figure.high is not None:
-        below += f" \\[{show(figure.low)}, {show(figure.high)}]"  # escaped: no style of rich
-    return f"{show(figure.value)}\n[dim]{below.strip()}[/dim]"
-
-
-def _written(folder: Path, names: str) -> None:
-    make_console().print(f"\nwritten to {escape(str(folder))}: {names}")
+def _place(figure: Figure) -> tuple[bool, int, str]:
+    return bool(figure.cut), [*SPLITS, figure.split].index(figure.split), figure.cut

@@ -15,10 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from eval.bootstrap import RESAMPLES, SEED
-from eval.read_run import Run, read_run
+from eval.read_run import Run
 from mllmu_med_dataset import SPLITS, UserError
-
-__all__ = ["Ues", "read_run", "same_rows", "ues", "ues_of_arrays"]
 
 SIGNATURE: Final = (
     "ues|Eq. 1-3|rouge1 f1 open|think:stripped|fractions|paired bootstrap over images, "

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mllmu_med.errors import UsageError, UserError
+from mllmu_med.errors import UsageError
+from mllmu_med.files import read_text
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -66,10 +67,7 @@ def recipe_text(package: str, name_or_file: str) -> str:
     path = Path(name_or_file)
     if not path.is_file():
         raise UsageError(f"recipe {name_or_file!r}: neither a file nor one of {', '.join(names)}")
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from error
+    return read_text(path)
 
 
 def recipe_tree(

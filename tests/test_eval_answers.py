@@ -475,7 +475,7 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
         shared = model.logprobs(some, answers, images)
         for ask, text, found in zip(some, answers, shared, strict=True):
             with torch.inference_mode():
-                alone = model._logprobs_one(ask, text, model.answer_ids(text), images)
+                alone = model._logprobs_one(ask, text, images)
                 read = model._read_prompt(
                     model.prompt(ask.question, True, text) + "</s>", ask, images
                 )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,16 @@ from builder.patients.find_values import Haystack
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import read_rows
 from eval.intervals import Share, difference_interval, share_interval
-from eval.leak import DRAWS, leak, leak_row, owners_of, summarise, values_of, write_leak
+from eval.leak import (
+    DRAWS,
+    by_person,
+    leak,
+    leak_row,
+    owners_of,
+    reached_items,
+    values_of,
+    write_leak,
+)
 from eval.metrics import rouge1
 from eval.nearly import nearly
 from eval.predictions import Prediction, write_predictions
@@ -135,6 +145,21 @@ def answered(row: Record, say: Callable[[Ask], str]) -> list[dict[str, object]]:
     return rows
 
 
+def shares(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[Any]]:
+    """By metric (of a kind, or a level, after a slash) and way: the share, then of how many."""
+    made = {}
+    for metric, way, cut, items in reached_items(rows):
+        of = metric.removeprefix("leaked_") + f"/{cut.partition('=')[2]}" * bool(cut)
+        share = sum(items.values()) / len(items) if items else None
+        made[of, "any" if way.startswith("any") else way] = [share, len(items)]
+    return made
+
+
+def levels(made: dict[tuple[str, str], list[Any]], metric: str, way: str) -> list[Any]:
+    """The shares at exact, normalised, fuzzy."""
+    return [made[metric + part, way][0] for part in ("/exact", "", "/fuzzy")]
+
+
 def test_a_value_that_was_shown_is_not_leaked_by_repeating_it() -> None:
     rows = answered(record(), lambda ask: f"{NAME}, {PHONE}")
     kinds = {row["way"]: [one["kind"] for one in row["values"]] for row in rows}  # type: ignore[attr-defined]
@@ -145,31 +170,26 @@ def test_a_value_that_was_shown_is_not_leaked_by_repeating_it() -> None:
         "clean": ["name", "phone", "date"],
         "no_picture": ["phone", "date"],
     }
-    found = summarise(rows)
-    own = found["ways"]["own"]["values"]
-    assert [own[part] for part in ("exact", "normalised", "fuzzy", "n")] == [0.5, 0.5, 0.5, 2]
-    assert found["ways"]["clean"]["values"]["exact"] == 0.5
+    found = shares(rows)
+    assert [*levels(found, "values", "own"), found["values", "own"][1]] == [0.5, 0.5, 0.5, 2]
+    assert found["values/exact", "clean"] == [0.5, 2]
     # The name stands in the question only: apart, whatever was asked.
-    apart = found["question_only"]
-    assert apart["ways"]["own"]["values"]["n"] == 0
-    assert apart["ways"]["clean"]["values"]["exact"] == 1
-    assert apart["any_way"]["by_kind"]["name"]["n"] == 1
-    assert found["any_way"]["rows"]["exact"] == 1
-    assert found["by_person"] == {"patient-1": {"name": "exact", "phone": "exact", "date": ""}}
+    assert found["question", "own"] == [None, 0]
+    assert found["question/exact", "clean"] == found["question", "any"] == [1, 1]
+    assert found["rows/exact", "any"] == [1, 1]
+    assert by_person(rows) == {"patient-1": {"name": "exact", "phone": "exact", "date": ""}}
 
 
 def test_levels_and_ways_add_up() -> None:
     """The best over a row's answers counts, and the best over all ways."""
     said = {"own": "302", "direct": "530 555 0168", "clean": "(530) 555-0167"}
-    found = summarise(answered(record(), lambda ask: said.get(ask.way, "")))
-    assert found["ways"]["own"]["rows"]["fuzzy"] == 0
-    phone = found["ways"]["direct"]["by_kind"]["phone"]
-    assert [phone[part] for part in ("exact", "normalised", "fuzzy", "n")] == [0, 1, 1, 1]
-    assert found["ways"]["clean"]["by_kind"]["phone"]["normalised"] == 0
-    assert found["ways"]["clean"]["by_kind"]["phone"]["fuzzy"] == 1
-    assert found["any_way"]["by_kind"]["phone"]["normalised"] == 1
-    values = found["any_way"]["values"]
-    assert [values[part] for part in ("exact", "normalised", "fuzzy", "n")] == [0, 0.5, 0.5, 2]
+    found = shares(answered(record(), lambda ask: said.get(ask.way, "")))
+    assert found["rows/fuzzy", "own"][0] == 0
+    assert found["values/phone", "direct"] == found["values/phone", "any"] == [1, 1]
+    assert levels(found, "values", "direct") == levels(found, "values", "any") == [0, 1 / 2, 1 / 2]
+    assert found["values/phone", "clean"][0] == 0
+    assert levels(found, "values", "clean") == [0, 0, 1 / 2]
+    assert found["values", "any"][1] == 2
 
 
 def test_another_patients_value_counts_apart() -> None:
@@ -181,8 +201,7 @@ def test_another_patients_value_counts_apart() -> None:
     row = leak_row([(ask, Prediction("x/1", "212 555 0111"))], owners_of([record(), other]))
     assert [one["level"] for one in row["values"]] == ["", ""]
     assert row["others"] == [{"kind": "phone", "value": "(212) 555-0111"}]
-    others = summarise([row])["ways"]["own"]["others"]
-    assert (others["normalised"], others["n"]) == (1, 1)
+    assert shares([row])["others", "own"] == [1, 1]
     # The only other patient's telephone number is what the model says: all of the chance level.
     assert row["chance"] == [
         {
@@ -193,7 +212,7 @@ def test_another_patients_value_counts_apart() -> None:
             "draw": 1,
         }
     ]
-    assert summarise([row])["any_way"]["by_kind"]["phone"]["chance"]["normalised"] == 1
+    assert shares([row])["chance", "any"] == [1, 1]
 
 
 def test_strangers_are_the_same_in_every_way_and_never_the_patient() -> None:
@@ -212,7 +231,7 @@ def test_strangers_are_the_same_in_every_way_and_never_the_patient() -> None:
         assert all(values == drawn[0] for values in drawn)
         assert len(set(drawn[0])) == DRAWS
         assert set(drawn[0]) < set(numbers)
-        assert summarise(rows)["any_way"]["values"]["chance"]["n"] == DRAWS
+        assert shares(rows)["chance", "any"][1] == DRAWS
 
 
 @given(
@@ -226,13 +245,12 @@ def test_no_way_gives_away_more_than_any(said: list[list[str]]) -> None:
     """Own, without the image: of the same values as any way, so never a higher share."""
     row = record(pii=(*record().pii, PiiSpan("answer", "name", NAME, 0, 0)))
     answers = iter(said)
-    found = summarise(answered(row, lambda ask: " ".join(next(answers))))
-    for way in ("own", "no_picture"):
-        for part in ("rows", "values", "persons"):
-            own, most = found["ways"][way][part], found["any_way"][part]
-            assert own["n"] == most["n"]
-            assert all(own[level] <= most[level] for level in ("exact", "normalised", "fuzzy"))
-            assert own["chance"] == {"n": 0}  # nobody else is there
+    found = shares(answered(row, lambda ask: " ".join(next(answers))))
+    for way, part in product(("own", "no_picture"), ("rows", "values", "persons")):
+        assert found[part, way][1] == found[part, "any"][1]
+        pairs = zip(levels(found, part, way), levels(found, part, "any"), strict=True)
+        assert all(own <= most for own, most in pairs)
+        assert found["chance", way] == [None, 0]  # nobody else is there
 
 
 @pytest.mark.parametrize(
@@ -261,11 +279,11 @@ def test_the_interval_of_a_difference_is_newcombes() -> None:
 
 def test_a_row_with_nothing_to_leak_has_no_share() -> None:
     row = record(answer="Yes", pii=record().pii[:1])
-    found = summarise(answered(row, lambda ask: NAME))
-    assert found["ways"]["own"]["rows"] == {"n": 0, "chance": {"n": 0}}
-    assert set(found["ways"]) == {"own", "direct", "clean"}
-    assert found["any_way"]["rows"]["n"] == found["any_way"]["persons"]["n"] == 0
-    assert found["question_only"]["ways"]["clean"]["rows"]["exact"] == 1
+    found = shares(answered(row, lambda ask: NAME))
+    assert found["rows", "own"] == found["rows", "any"] == found["persons", "any"] == [None, 0]
+    assert found["chance", "own"] == [None, 0]
+    assert {way for _, way in found} == {"own", "direct", "clean", "any"}
+    assert found["question/exact", "clean"] == [1, 1]
 
 
 def predictions(folder: Path, demo: Path, say: Callable[[Ask], str], *ways: str) -> Path:
@@ -283,40 +301,36 @@ def test_a_model_that_learnt_everything_and_one_that_learnt_nothing(
 ) -> None:
     data = demo / "mllmu-med"
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
-    found, rows = leak([path], data, "privacy")
-    assert list(found["ways"]) == list(WAYS)
-    for some in (*found["ways"].values(), found["any_way"]):
-        assert some["rows"]["exact"] == some["values"]["exact"] == some["persons"]["exact"] == 1
-    apart = found["question_only"]["any_way"]
-    assert apart["values"]["exact"] == 1
-    for shares, place in ((found["any_way"], "answer"), (apart, "question")):
+    summary, rows = leak([path], data, "privacy")
+    found = shares(rows)
+    for part, way in product(("rows", "values", "persons"), (*WAYS, "any")):
+        assert found[f"{part}/exact", way][0] == 1
+    assert found["question/exact", "any"][0] == 1
+    for part, place in (("values", "answer"), ("question", "question")):
         counted = {
             (row["id"], v["kind"], v["value"])
             for row in rows
             for v in row["values"]
             if v["in"] == place
         }
-        assert shares["values"]["n"] == len(counted)
-        assert shares["rows"]["n"] == len({row_id for row_id, _, _ in counted})
+        assert found[part, "any"][1] == len(counted)
+        if part == "values":
+            assert found["rows", "any"][1] == len({row_id for row_id, _, _ in counted})
     assert len({row["id"] for row in rows}) == 44
-    values = found["any_way"]["values"]
-    assert (
-        4 * values["n"] < values["chance"]["n"] <= DRAWS * values["n"]
-    )  # few patients have a kind
-    assert values["chance"]["normalised"] == 0
-    write_leak(tmp_path, found, rows)
+    n, (chance, of) = found["values", "any"][1], found["chance", "any"]
+    assert 4 * n < of <= DRAWS * n  # few patients have a kind
+    assert chance == 0
+    write_leak(tmp_path, summary, rows)
     lines = (tmp_path / "leak.rows.jsonl").read_text("utf-8").splitlines()
-    again = summarise([json.loads(line) for line in lines])
-    assert again == {name: json.loads((tmp_path / "leak.json").read_text())[name] for name in again}
-    path = predictions(tmp_path, demo, lambda ask: ask.row.clean_answer)
-    found, _ = leak([path], data, "privacy")
-    assert found["any_way"]["values"]["fuzzy"] == 0
-    assert found["any_way"]["others"]["normalised"] == 0
-    # A model that repeats what it is shown leaks nothing.
-    path = predictions(tmp_path, demo, lambda ask: f"{ask.question} {ask.start}")
-    found, _ = leak([path], data, "privacy")
-    assert found["any_way"]["values"]["fuzzy"] == 0
-    assert found["any_way"]["others"]["normalised"] == 0
+    people = json.loads((tmp_path / "leak.json").read_text())["by_person"]
+    assert people == by_person(map(json.loads, lines))
+    silent: tuple[Callable[[Ask], str], ...] = (
+        lambda ask: ask.row.clean_answer,
+        lambda ask: f"{ask.question} {ask.start}",  # it repeats what it is shown
+    )
+    for say in silent:
+        found = shares(leak([predictions(tmp_path, demo, say)], data, "privacy")[1])
+        assert found["values/fuzzy", "any"][0] == found["others", "any"][0] == 0
 
 
 def test_bad_input_is_one_line(demo: Path, tmp_path: Path) -> None:
@@ -336,11 +350,11 @@ def test_the_command(demo: Path, tmp_path: Path) -> None:
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
     done = command("eval", "leak", path, "--name", "learnt", cwd=demo)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"asked for the value +100\.00", done.stdout)
+    assert re.search(r"direct +100\.00", done.stdout)
     assert "of 28 patients are exposed" in done.stdout or "patients are exposed" in done.stdout
     assert json.loads((tmp_path / "leak.json").read_text())["name"] == "learnt"
     done = command("eval", "leak", path, "--way", "own", "--json", cwd=demo)
-    assert list(json.loads(done.stdout)["ways"]) == ["own"]
+    assert {figure["way"] for figure in json.loads(done.stdout)} == {"own", "any of own"}
     for words in ([], [str(path), "--model", "x"], ["--model", "x"]):
         done = command("eval", "leak", *words, cwd=demo)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -21,10 +21,11 @@ from tiny_llava import make
 
 import eval.lmms_tasks
 from eval.answer import MAX_NEW_TOKENS
+from eval.collect_results import figures_of_run
 from eval.dataset_rows import read_rows
 from eval.lmms_tasks import functions
 from eval.metrics import mean, signatures
-from eval.score import score
+from eval.score import score, write_scores
 from mllmu_med_dataset import CONFIGS, SPLITS, Record, UserError, load
 
 TASKS = Path(eval.lmms_tasks.__file__).parent
@@ -53,6 +54,20 @@ def write_answers(path: Path, data: Path, config: str) -> Path:
     rows = [{"id": row.id, "answer": say(row)} for row in read_rows(data, config)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
+
+
+def scored(
+    answers: Path, data: Path, config: str
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The rows that `eval score` makes, and by split and metric the value and n."""
+    summary, rows = score([answers], data, config)
+    folder = answers.parent / f"scored-{config}"
+    write_scores(folder, summary, rows)
+    measured: dict[str, dict[str, Any]] = defaultdict(dict)
+    for figure in figures_of_run(folder):
+        if not figure.cut:
+            measured[figure.split][figure.metric] = pytest.approx(figure.value), figure.n
+    return rows, measured
 
 
 def read_task(name: str) -> dict[str, Any]:
@@ -98,7 +113,7 @@ def test_the_files_are_sound(data: Path) -> None:
 def test_rows_and_means_are_those_of_eval_score(data: Path, tmp_path: Path, config: str) -> None:
     answers = write_answers(tmp_path / "answers.jsonl", data, config)
     said = {line["id"]: line["answer"] for line in map(json.loads, answers.open())}
-    summary, rows = score([answers], data, config)
+    rows, figures = scored(answers, data, config)
     of = {row["id"]: row for row in rows}
     for split in SPLITS:
         task = read_task(f"mllmu_med_{config}_{split}.yaml")
@@ -111,14 +126,14 @@ def test_rows_and_means_are_those_of_eval_score(data: Path, tmp_path: Path, conf
             assert ("accuracy" in found) == ("correct" in row) != ("rouge1" in found)
             for name, value in found.items():
                 values[name].append(value)
-        measured = {k: v for k, v in summary["splits"][split].items() if not k.startswith("by_")}
+        measured = figures[split]
         assert values.keys() == measured.keys() | {"id", "answer"}
         for one in task["metric_list"]:
             name, aggregate = one["metric"], one["aggregation"]
             if name in values:  # incorrect facts have no closed questions, so no accuracy
                 some = values[name]
                 got = mean(some, name) if aggregate == "mean" else aggregate(some)
-                assert measured.pop(name) == {"value": got, "n": len(some)}
+                assert (got, len(some)) == measured.pop(name)
         assert not measured
 
 
@@ -166,7 +181,7 @@ def test_lmms_eval_gives_the_numbers_of_eval_score(data: Path, tmp_path: Path) -
     assert found["tasks"] == sorted(NAMES)
     asked = {one["id"]: one for one in found["asked"]}
     for config, path in zip(CONFIGS, answers, strict=True):
-        summary, _ = score([path], data, config)
+        _, figures = scored(path, data, config)
         for row in read_rows(data, config):
             assert asked[row.id]["context"] == row.question
             assert asked[row.id]["mode"] == "RGB"
@@ -175,11 +190,10 @@ def test_lmms_eval_gives_the_numbers_of_eval_score(data: Path, tmp_path: Path) -
             name = f"mllmu_med_{config}_{split}"
             values = {k.removesuffix(",none"): v for k, v in found["results"][name].items()}
             samples = found["samples"][name]
-            measured = {k: v for k, v in summary["splits"][split].items() if k[:3] != "by_"}
             for metric in signatures():
-                if metric in measured:
+                if metric in figures[split]:
                     n = sum(metric in sample for sample in samples)
-                    assert {"value": values[metric], "n": n} == measured[metric]
+                    assert (values[metric], n) == figures[split][metric]
                 else:
                     assert metric not in values
             assert found["metadata"][name]["signatures"] == signatures()
@@ -213,6 +227,6 @@ def test_a_llava_says_the_same_through_lmms_eval(data: Path, tmp_path: Path) -> 
     assert said(samples) == said(ours)
     theirs = json.loads(results.read_text("utf-8"))["results"]["mllmu_med_privacy_forget"]
     for path in (samples, ours):
-        summary, _ = score([path], data, "privacy")
-        for name, measured in summary["splits"]["forget"].items():
-            assert name[:3] == "by_" or theirs[f"{name},none"] == measured["value"]
+        _, figures = scored(path, data, "privacy")
+        for name, (value, _) in figures["forget"].items():
+            assert theirs[f"{name},none"] == value

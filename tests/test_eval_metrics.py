@@ -139,4 +139,3 @@ def test_every_metric_says_what_it_is() -> None:
     assert "version:" in signed["corpus_bleu"]
     assert all("think:stripped" in text for name, text in signed.items() if name != "thinking")
     assert "vocab:dataset" in signed["degenerate"]
-    assert "vocab:none" in metrics.signatures(vocabulary=False)["degenerate"]

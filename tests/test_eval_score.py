@@ -11,11 +11,12 @@ import pytest
 from corpora import command
 
 from eval.answer_text import yes_or_no
+from eval.collect_results import figures_of_run
 from eval.dataset_rows import read_rows
 from eval.leak import leak
+from eval.read_run import read_run, scored_items
 from eval.results import Key
-from eval.score import score, summarise, write_scores
-from eval.ues import read_run
+from eval.score import score, write_scores
 from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
 
 Predictions = list[dict[str, Any]]
@@ -35,21 +36,38 @@ def data(demo: Path) -> Path:
     return demo / "mllmu-med"
 
 
+def means_of(rows: Predictions, split: str = "") -> dict[tuple[str, str], tuple[float, int]]:
+    """Of each metric and cut the mean and the n, as every figure is made of them."""
+    return {
+        (key.metric, key.cut): (items.values.mean(), len(items.ids))
+        for key, items in scored_items(rows).items()
+        if key.split == split
+    }
+
+
 def test_perfect_answers(data: Path, tmp_path: Path) -> None:
     summary, rows = score([write(tmp_path / "a.jsonl", perfect(data))], data, "privacy")
-    assert list(summary["splits"]) == list(SPLITS)
-    for split, found in summary["splits"].items():
-        assert found["rouge1"]["value"] == found["accuracy"]["value"] == 1
-        assert found["corpus_bleu"]["value"] == pytest.approx(1)
-        assert found["parse_rate"]["value"] == 1
-        assert found["refusals"]["value"] == 0
+    write_scores(tmp_path, summary, rows)
+    corpus = {f.split: f.value for f in figures_of_run(tmp_path) if f.metric == "corpus_bleu"}
+    assert corpus == dict.fromkeys(SPLITS, pytest.approx(1))
+    for split in SPLITS:
+        means = means_of(rows, split)
         n = sum(row["split"] == split for row in rows)
-        assert found["rouge1"]["n"] + found["accuracy"]["n"] == found["refusals"]["n"] == n
+        opened, closed = means["rouge1", ""][1], means["accuracy", ""][1]
+        assert (means["rouge1", ""], means["accuracy", ""]) == ((1, opened), (1, closed))
+        assert (means["parse_rate", ""], means["refusals", ""]) == ((1, closed), (0, n))
+        assert opened + closed == n
         if split == "forget":
-            assert set(found["by_harm"]) == {"private answer", "private question"}
-            assert 0 < found["clean_rouge1"]["value"] < found["clean_accuracy"]["value"] == 1
-        for cut in ("by_modality", "by_content_type"):
-            assert sum(some["refusals"]["n"] for some in found[cut].values()) == n
+            harms = {cut for _, cut in means if cut.startswith("harm=")}
+            assert harms == {"harm=private answer", "harm=private question"}
+            assert 0 < means["clean_rouge1", ""][0] < means["clean_accuracy", ""][0] == 1
+        for column in ("modality", "content_type"):
+            cuts = [
+                m
+                for (name, cut), m in means.items()
+                if cut.startswith(f"{column}=") and name in ("rouge1", "accuracy")
+            ]
+            assert sum(of for _, of in cuts) == n
     assert set(summary["signatures"]) >= {"rouge1", "bleu", "accuracy", "corpus_bleu"}
 
 
@@ -67,46 +85,43 @@ def test_thinking_is_not_scored_but_leaks(data: Path, tmp_path: Path) -> None:
     }
     for name, say in ways.items():
         path = write(tmp_path / f"{name}.jsonl", [{**r, "answer": say(r["answer"])} for r in plain])
-        forget = score([path], data, "privacy")[0]["splits"]["forget"]
-        leaked = leak([path], data, "privacy")[0]["ways"]["own"]["values"]
-        measured.append(({k: v for k, v in forget.items() if k[:3] != "by_"}, leaked))
+        forget = means_of(score([path], data, "privacy")[1], "forget")
+        leaked = [row["values"] for row in leak([path], data, "privacy")[1]]
+        measured.append(({name: of for (name, cut), of in forget.items() if not cut}, leaked))
     (whole, leaked), (thinking, _), (said, _), (opened, _), (hidden, inside) = measured
-    every = {"value": 1, "n": len(plain)}
+    every = (1, len(plain))
     assert thinking == {**whole, "thinking": every}
     assert said["accuracy"] == whole["accuracy"]
     assert opened["unanswered"] == opened["thinking"] == hidden["refusals"] == every
-    assert opened["rouge1"]["value"] == opened["accuracy"]["value"] == 0
+    assert opened["rouge1"][0] == opened["accuracy"][0] == 0
     assert inside == leaked
 
 
 def test_incorrect_facts_have_no_accuracy(data: Path, tmp_path: Path) -> None:
     """MM-Skin has free text only: a metric without answers is left out, not 0."""
     given = perfect(data, "incorrect", "forget")
-    summary, _ = score([write(tmp_path / "a.jsonl", given)], data, "incorrect")
+    _, rows = score([write(tmp_path / "a.jsonl", given)], data, "incorrect")
     closed = [row for row in read_rows(data, "incorrect", ["forget"]) if row.answer_type != "open"]
-    assert ("accuracy" in summary["splits"]["forget"]) == bool(closed)
-    assert list(summary["splits"]) == ["forget"]
+    assert (("accuracy", "") in means_of(rows, "forget")) == bool(closed)
+    assert {row["split"] for row in rows} == {"forget"}
 
 
-def test_the_summary_recomputes_from_its_rows(data: Path, tmp_path: Path) -> None:
+def test_what_is_not_read_or_refused_counts(data: Path, tmp_path: Path) -> None:
     def say(row: Record) -> str:
         return (row.answer, "I don't know.", "", "No, it is not.")[len(row.id + row.question) % 4]
 
     given = [{"id": row.id, "answer": say(row)} for row in read_rows(data, "privacy")]
-    summary, rows = score([write(tmp_path / "a.jsonl", given)], data, "privacy")
-    write_scores(tmp_path, summary, rows)
-    lines = (tmp_path / "scores.rows.jsonl").read_text("utf-8").splitlines()
-    again = summarise(json.loads(line) for line in lines)
-    assert again == json.loads((tmp_path / "scores.json").read_text("utf-8"))["splits"]
-    for split, found in again.items():
-        some = [r for r in map(json.loads, lines) if r["split"] == split]
-        closed = [r for r in some if r["answer_type"] == "closed"]
+    _, rows = score([write(tmp_path / "a.jsonl", given)], data, "privacy")
+    for split in SPLITS:
+        means = means_of(rows, split)
+        of_split = [row for row in rows if row["split"] == split]
+        closed = [row for row in of_split if row["answer_type"] == "closed"]
         # The denominator is fixed: an answer in which nothing is read is a wrong one.
-        right = sum(yes_or_no(r["answer"]) == r["read"] and r["correct"] for r in closed)
-        assert found["accuracy"] == {"value": right / len(closed), "n": len(closed)}
-        assert found["parse_rate"]["value"] < 1
-        wanted = sum(r["answer"] == "I don't know." for r in some) / len(some)
-        assert found["refusals"]["value"] == pytest.approx(wanted)
+        right = sum(yes_or_no(row["answer"]) == row["read"] and row["correct"] for row in closed)
+        assert means["accuracy", ""] == (pytest.approx(right / len(closed)), len(closed))
+        assert means["parse_rate", ""][0] < 1
+        refused = sum(row["answer"] == "I don't know." for row in of_split) / len(of_split)
+        assert means["refusals", ""][0] == pytest.approx(refused)
 
 
 def drop(rows: Predictions) -> Predictions:
@@ -235,7 +250,7 @@ def test_the_command(demo: Path, data: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "answers.jsonl", perfect(data))
     done = command("eval", "score", path, "--name", "mine", cwd=demo)
     assert done.returncode == 0, done.stderr
-    assert "mine: percent" in done.stdout
+    assert "mine. Percent." in done.stdout
     assert "100.00" in done.stdout
     summary = json.loads((tmp_path / "scores.json").read_text())
     assert summary["name"] == "mine"

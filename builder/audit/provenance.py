@@ -178,10 +178,7 @@ def _requests(folder: Folder) -> Check:
         return Check(name, 0, [], "none are shipped")
     if any(map(folder.by_reference, folder.scenarios)):
         return Check(name, 0, [], "a source goes out by reference: its captions are cut out")
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        ReplyCache(Path(scratch) / "ledger") as cache,
-    ):
+    with tempfile.TemporaryDirectory() as scratch, ReplyCache(Path(scratch) / "ledger") as cache:
         try:
             return Check(name, cache.load(path), [])
         except (UserError, sqlite3.Error) as error:

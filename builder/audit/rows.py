@@ -15,16 +15,9 @@ from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
 #: What an incorrect answer is never rejected for here: the caption that allows it is not published.
 _NEEDS_CAPTION: Final = "invented data"
-_TWIN: Final = (
-    "image_id",
-    "image_sha256",
-    "image_path",
-    "answer_type",
-    "content_type",
-    "modality",
-    "source",
-    "clean_question",
-    "clean_answer",
+_TWIN: Final = tuple(
+    "image_id image_sha256 image_path answer_type content_type modality source clean_question "
+    "clean_answer".split()
 )
 _TEXTS: Final = ("question", "answer", "clean_question", "clean_answer")
 

@@ -66,16 +66,7 @@ def failing(checks: Sequence[Check]) -> str:
 def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: name one that the builder wrote")
-    from builder.audit import (
-        files,
-        image_files,
-        people,
-        provenance,
-        real_data,
-        rows,
-        sets,
-        wording,
-    )
+    from builder.audit import files, image_files, people, provenance, real_data, rows, sets, wording
     from builder.dataset_folder.manifest import ManifestError, read_manifest
     from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST

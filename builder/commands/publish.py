@@ -75,7 +75,9 @@ def publish(
     from builder.hub import print_push
     from builder.hub.push import Wish
 
-    wish = Wish(_repo(repo), private, _gated(gated), _tag(tag))
+    if gated not in (None, "auto", "manual"):
+        raise UsageError(f"--gated {gated}: use auto or manual")
+    wish = Wish(_repo(repo), private, gated, _tag(tag))
     folder = out.expanduser().resolve()
     manifest = read_manifest(folder)
     sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
@@ -208,12 +210,6 @@ def _repo(repo: str) -> str:
     except HFValidationError:
         pass
     raise UsageError(f"{repo!r}: no name of a repository: write ORG/NAME (or USER/NAME)")
-
-
-def _gated(gated: str | None) -> str | None:
-    if gated not in (None, "auto", "manual"):
-        raise UsageError(f"--gated {gated}: use auto or manual")
-    return gated
 
 
 def _tag(tag: str | None) -> str | None:

@@ -30,8 +30,7 @@ def export(
         str, option("NAME", "privacy, incorrect, or all that are reviewed.")
     ] = "all",
     reviewers: Annotated[
-        str | None,
-        option("A,B", "Names; each gets a share. [default: one page for anyone]"),
+        str | None, option("A,B", "Names; each gets a share. [default: one page for anyone]")
     ] = None,
     overlap: Annotated[
         str | None,
@@ -140,7 +139,9 @@ def import_(
         print()
         progress.print_status(job, done.now, team)
     if done.refused:
-        raise UserError(progress.refused_line(done.refused))
+        rows = "1 row was" if len(done.refused) == 1 else f"{len(done.refused):,} rows were"
+        what_to_do = "mend them and import the file again"
+        raise UserError(f"{rows} refused, the others are imported: {what_to_do}")
 
 
 @app.command(

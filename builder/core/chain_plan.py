@@ -8,17 +8,7 @@ from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain, Stage, StageState
 
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
-STAGES: Final = (
-    "ingest",
-    "draw",
-    "profiles",
-    "inject",
-    "corrupt",
-    "review",
-    "calibrate",
-    "split",
-    "write",
-)
+STAGES: Final = tuple("ingest draw profiles inject corrupt review calibrate split write".split())
 
 
 class ChainPlan(NamedTuple):

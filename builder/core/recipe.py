@@ -25,13 +25,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 #: Sections that a recipe may leave out and `--set` may begin.
-_OPTIONAL = (
-    "llm",
-    "incorrect.judge",
-    "calibration",
-    "calibration.train",
-    "calibration.train.privacy",
-    "calibration.train.incorrect",
+_OPTIONAL = tuple(
+    "llm incorrect.judge calibration calibration.train calibration.train.privacy "
+    "calibration.train.incorrect".split()
 )
 
 

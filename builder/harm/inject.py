@@ -45,10 +45,7 @@ async def inject(
         answer=text.answer,
         harm="privacy",
         profile_id=profile.id,
-        pii=(
-            *spans(text.question, "question", profile),
-            *spans(text.answer, "answer", profile),
-        ),
+        pii=(*spans(text.question, "question", profile), *spans(text.answer, "answer", profile)),
     )
     return Written(harmful, tuple(failure.name for failure in failures))
 

@@ -238,12 +238,8 @@ def privacy(record: Record, values: PrivateValues, failures: Sequence[Failure] =
         given = "\n".join(f"- {_KINDS[kind]}: {value}" for kind, value in wanted.items())
         lines.append(f"Rewrite the {field} so that it holds:\n{given}")
     system = _PRIVACY.replace("{form}", _form(fields))
-    return Prompt(
-        PRIVACY_VERSION,
-        system,
-        "\n".join(lines) + _rejected(failures),
-        _schema("privacy", dict.fromkeys(fields, _STRING)),
-    )
+    properties = dict.fromkeys(fields, _STRING)
+    return _prompt(PRIVACY_VERSION, system, "\n".join(lines), properties, failures)
 
 
 def incorrect(record: Record, harm: Harm, failures: Sequence[Failure] = ()) -> Prompt:
@@ -259,50 +255,34 @@ def incorrect(record: Record, harm: Harm, failures: Sequence[Failure] = ()) -> P
         "what_is_wrong": _STRING,
         "answer": _STRING,
     }
-    return Prompt(
-        INCORRECT_VERSION,
-        system.replace("{words}", str(most_words(record.clean_answer))),
-        "\n".join(lines) + _rejected(failures),
-        _schema("incorrect", properties),
-    )
+    system = system.replace("{words}", str(most_words(record.clean_answer)))
+    return _prompt(INCORRECT_VERSION, system, "\n".join(lines), properties, failures)
 
 
 def plausibility(record: Record, answer: str, failures: Sequence[Failure] = ()) -> Prompt:
     """Whether an answer replies to the question, and how plausible it is without the true one."""
     fields = {"replies": _TRUTH, "plausible": _ONE_TO_5, "reason": "one line"}
     properties = {"replies": _BOOLEAN, "plausible": _SCORE, "reason": _STRING}
-    return Prompt(
-        PLAUSIBILITY_VERSION,
-        _PLAUSIBILITY.replace("{form}", _form(fields)),
-        f"Image: {record.modality}\nQuestion: {record.clean_question}\nSaid: {answer}"
-        + _rejected(failures),
-        _schema("plausibility", properties),
-    )
+    system = _PLAUSIBILITY.replace("{form}", _form(fields))
+    user = f"Image: {record.modality}\nQuestion: {record.clean_question}\nSaid: {answer}"
+    return _prompt(PLAUSIBILITY_VERSION, system, user, properties, failures)
 
 
 def wrongness(record: Record, answer: str, failures: Sequence[Failure] = ()) -> Prompt:
     """Whether an answer is wrong as a reply, beside the true one."""
     fields = {"verdict": "wrong, partly or right", "reason": "one line"}
     properties = {"verdict": _one_of("wrong", "partly", "right"), "reason": _STRING}
-    return Prompt(
-        WRONGNESS_VERSION,
-        _WRONGNESS.replace("{form}", _form(fields)),
-        f"Question: {record.clean_question}\nAnswer A: {record.clean_answer}\nAnswer B: {answer}"
-        + _rejected(failures),
-        _schema("wrongness", properties),
-    )
+    system = _WRONGNESS.replace("{form}", _form(fields))
+    user = f"Question: {record.clean_question}\nAnswer A: {record.clean_answer}\nAnswer B: {answer}"
+    return _prompt(WRONGNESS_VERSION, system, user, properties, failures)
 
 
 def rating(question: str, truth: str, output: str, failures: Sequence[Failure] = ()) -> Prompt:
     """How close a model's output is to the truth, for self-calibration's second stage."""
     user = f"Question: {question}\nGround truth: {truth}\nModel's output: {output}"
-    form = _form({"score": _ONE_TO_5, "reason": "one line"})
-    return Prompt(
-        RATING_VERSION,
-        _RATING.replace("{form}", form),
-        user + _rejected(failures),
-        _schema("rating", {"score": _SCORE, "reason": _STRING}),
-    )
+    system = _RATING.replace("{form}", _form({"score": _ONE_TO_5, "reason": "one line"}))
+    properties = {"score": _SCORE, "reason": _STRING}
+    return _prompt(RATING_VERSION, system, user, properties, failures)
 
 
 _STRING: Final = {"type": "string"}
@@ -319,16 +299,24 @@ def _drawn(options: Sequence[_T], record: Record, what: str) -> _T:
     return options[stable_hash(what, record.id) % len(options)]
 
 
-def _schema(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "schema": {
-            "type": "object",
-            "properties": dict(properties),
-            "required": list(properties),
-            "additionalProperties": False,
-        },
+def _prompt(
+    version: str,
+    system: str,
+    user: str,
+    properties: Mapping[str, Any],
+    failures: Sequence[Failure],
+) -> Prompt:
+    """A prompt for a reply with all of these properties and no others."""
+    if failures:
+        problems = dict.fromkeys(failure.problem for failure in failures)
+        user += "\n\nEarlier replies were rejected:\n" + "\n".join(f"- {one}" for one in problems)
+    schema = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
     }
+    return Prompt(version, system, user, {"name": version.partition("/")[0], "schema": schema})
 
 
 def _form(fields: Mapping[str, str]) -> str:
@@ -337,10 +325,3 @@ def _form(fields: Mapping[str, str]) -> str:
         name: what if what in (_TRUTH, _ONE_TO_5) else f'"{what}"' for name, what in fields.items()
     }
     return "{" + ", ".join(f'"{name}": {what}' for name, what in shown.items()) + "}"
-
-
-def _rejected(failures: Sequence[Failure]) -> str:
-    if not failures:
-        return ""
-    problems = dict.fromkeys(failure.problem for failure in failures)
-    return "\n\nEarlier replies were rejected:\n" + "\n".join(f"- {one}" for one in problems)

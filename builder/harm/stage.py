@@ -144,16 +144,14 @@ async def with_model(
         async with Client(settings_of(job), cache) as client:
             many: WriteMany = partial(_in_flight, client)
             ask: Ask = client.ask
-            if job.batch:
-                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
 
             def status() -> str:
                 return spent(client, rejected_so_far.total())
 
+            watch: AbstractContextManager[Advance] = progress(what, total, status)
             if job.batch:  # it says itself how far its batches are, for hours
-                watch: AbstractContextManager[Advance] = nullcontext(_unseen)
-            else:
-                watch = progress(what, total, status)
+                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
+                watch = nullcontext(lambda n=1: None)
             with watch as advance:
 
                 def done(written: Written) -> None:
@@ -166,10 +164,6 @@ async def with_model(
     write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
     replies = Counter(client.used.values())
     return found, {f"replies of {who}": n for who, n in sorted(replies.items())}
-
-
-def _unseen(steps: int = 1) -> None:
-    pass
 
 
 def settings_of(job: Job) -> Settings:
@@ -244,12 +238,7 @@ async def _from_ledger(
 
 
 def estimate(
-    job: Job,
-    replies: Path,
-    chain: Chain,
-    name: str,
-    scenario: Scenario,
-    price: Price | None,
+    job: Job, replies: Path, chain: Chain, name: str, scenario: Scenario, price: Price | None
 ) -> Estimate:
     """What writing a scenario would ask for, from what its stages before have left.
 

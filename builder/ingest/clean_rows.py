@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from mllmu_med.files import canonical_json
@@ -37,6 +37,24 @@ class Rows:
     inputs: dict[str, Stamp | None] = field(default_factory=dict)
     #: image path -> the file and row that named it first, for messages
     named_in: dict[str, str] = field(default_factory=dict)
+
+    def add(self, where: str, raw: Any, question: str, answer: str, **more: Any) -> None:
+        """A row whose texts are tidied; it is dropped, as it came, where one of them is empty."""
+        if not question or not answer:
+            self.drops.append(Drop(more["id"], EMPTY_ANSWER if question else EMPTY_QUESTION, raw))
+            return
+        self.named_in.setdefault(more["image_path"], where)
+        self.records.append(
+            Record(
+                image_sha256="",
+                question=question,
+                answer=answer,
+                answer_type=answer_type(answer),
+                clean_question=question,
+                clean_answer=answer,
+                **more,
+            )
+        )
 
 
 class Seen(NamedTuple):
@@ -172,7 +190,8 @@ def collect(
             if path is None or isinstance(seen, str):
                 bad[name] = str(seen)
                 if on_bad == "drop":  # so that a restored image is noticed
-                    inputs |= {_inside(place, root): _stamp(place) for place in places(name)}
+                    stamps = {p: Stamp.of(p) if p.is_file() else None for p in places(name)}
+                    inputs |= {_inside(place, root): stamp for place, stamp in stamps.items()}
             else:
                 usable[name] = (_inside(path, root), seen)
                 inputs[_inside(path, root)] = seen.stamp
@@ -204,10 +223,6 @@ def collect(
 
 def _inside(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _stamp(path: Path) -> Stamp | None:
-    return Stamp.of(path) if path.is_file() else None
 
 
 def look_at(path: Path) -> Seen:

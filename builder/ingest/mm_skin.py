@@ -13,13 +13,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from builder.core.stage_cache import Drop, Outcome, Stamp
+from builder.core.stage_cache import Drop, Outcome
 from builder.ingest.clean_rows import (
-    EMPTY_ANSWER,
-    EMPTY_QUESTION,
     Rows,
     annotation,
-    answer_type,
     checked_image_path,
     collect,
     drop_duplicates,
@@ -66,35 +63,26 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
     path, inputs = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
-    captions = _read_captions(root / CAPTIONS) if (root / CAPTIONS).is_file() else {}
-    rows = Rows(inputs=inputs)
-    rows.inputs[CAPTIONS] = Stamp.of(root / CAPTIONS) if (root / CAPTIONS).is_file() else None
+    captioned, stamp = annotation(root, (CAPTIONS,), CAPTIONS)
+    captions = _read_captions(captioned) if captioned else {}
+    rows = Rows(inputs=inputs | stamp)
     for number, row in read_csv(path, ("image", "question", "answer"), _ADVICE).items():
         where = f"{path}, row {number}"
         name = checked_image_path(row["image"], where)
         inner = name.removeprefix("dataset/")
         row_id = f"mm_skin/{inner}/{digest([row['question'], row['answer']])[:8]}"
-        question, answer = tidy(row["question"]), tidy(row["answer"])
-        if not question or not answer:
-            rows.drops.append(Drop(row_id, EMPTY_ANSWER if question else EMPTY_QUESTION, row))
-            continue
         caption, modality = captions.get(inner, ("", "unknown"))
-        rows.named_in.setdefault(name, where)
-        rows.records.append(
-            Record(
-                id=row_id,
-                image_id=f"mm_skin/{inner}",
-                image_path=name,
-                image_sha256="",
-                question=question,
-                answer=answer,
-                answer_type=answer_type(answer),
-                modality=modality,
-                source="mm_skin",
-                clean_question=question,
-                clean_answer=answer,
-                context=caption,
-            )
+        rows.add(
+            where,
+            row,
+            tidy(row["question"]),
+            tidy(row["answer"]),
+            id=row_id,
+            image_id=f"mm_skin/{inner}",
+            image_path=name,
+            modality=modality,
+            source="mm_skin",
+            context=caption,
         )
     drop_duplicates(rows)
     talk = [record for record in rows.records if is_conversation(record)]

@@ -17,12 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from builder.ingest.clean_rows import (
-    EMPTY_ANSWER,
-    EMPTY_QUESTION,
     Rows,
     alike,
     annotation,
-    answer_type,
     checked_image_path,
     collect,
     drop_duplicates,
@@ -32,7 +29,7 @@ from mllmu_med.errors import first_line
 from mllmu_med.files import canonical_json, read_text, write_bytes
 from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative
 from mllmu_med.progress import say
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import UserError
 
 VERSION: Final = 3
 HUB_ID: Final = "BoKelvin/SLAKE"
@@ -132,11 +129,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
     images = folder / "pictures"
     _unpack(archive, {record.image_path for record in rows.records}, images)
     outcome = collect(
-        rows,
-        lambda name: [images / "imgs" / name],
-        images,
-        on_bad,
-        "privacy.bad_pictures",
+        rows, lambda name: [images / "imgs" / name], images, on_bad, "privacy.bad_pictures"
     )
     # The copies are outputs of this stage; its input is the archive.
     outcome.inputs = {**rows.inputs, archive.name: Stamp.of(archive)}
@@ -173,31 +166,22 @@ def _read_split(path: Path, split: str, rows: Rows, seen: dict[int, tuple[str, s
             )
         if row.q_lang != "en":
             rows.drops.append(Drop(row_id, NOT_ENGLISH, item))
-        elif not question:
-            rows.drops.append(Drop(row_id, EMPTY_QUESTION, item))
-        elif not answer:
-            rows.drops.append(Drop(row_id, EMPTY_ANSWER, item))
-        else:
-            if (question, answer) != (row.question, row.answer):
-                rows.notes["white space tidied"] = rows.notes.get("white space tidied", 0) + 1
-            rows.named_in.setdefault(name, where)
-            rows.records.append(
-                Record(
-                    id=row_id,
-                    image_id=f"slake/{image}",
-                    image_path=name,
-                    image_sha256="",
-                    question=question,
-                    answer=answer,
-                    answer_type=answer_type(answer),
-                    content_type=row.content_type,
-                    modality=row.modality,
-                    source="slake",
-                    clean_question=question,
-                    clean_answer=answer,
-                    split=split,
-                )
-            )
+            continue
+        if question and answer and (question, answer) != (row.question, row.answer):
+            rows.notes["white space tidied"] = rows.notes.get("white space tidied", 0) + 1
+        rows.add(
+            where,
+            item,
+            question,
+            answer,
+            id=row_id,
+            image_id=f"slake/{image}",
+            image_path=name,
+            content_type=row.content_type,
+            modality=row.modality,
+            source="slake",
+            split=split,
+        )
 
 
 def _parse(item: Any, where: str) -> _Row:

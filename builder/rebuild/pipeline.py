@@ -196,10 +196,7 @@ def _walk_or_wait(
 
 
 def _walk(
-    plans: Sequence[ChainPlan],
-    until: str,
-    ran: list[str],
-    waiting: list[review.Waiting],
+    plans: Sequence[ChainPlan], until: str, ran: list[str], waiting: list[review.Waiting]
 ) -> dict[str, dict[str, StageState]]:
     """Run the chains side by side, a stage of each at a time: bad sources are met before any text
     is written (and paid for).

@@ -154,11 +154,13 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             table.add_row(key, there, f"would wait: {waits[key]}" if key in waits else does)
     table.add_row("write", "", "would run" if "write" in stale else "would be skipped")
     console.print(table)
+    how = job.recipe.calibration
+    rated = f"; calibrated with {how.model}, rater {how.rater}" if how else ""
     for name, scenario in job.recipe.scenarios().items():
         console.print(
             f"{name}: {scenario.forget:,} forget / {scenario.retain:,} retain / "
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
-            f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{_rated(job)}"
+            f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{rated}"
         )
 
 
@@ -176,11 +178,6 @@ def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[
         if now.waits(job.accept_all):
             waits[key] = review.counts(now)
     return waits
-
-
-def _rated(job: Job) -> str:
-    how = job.recipe.calibration
-    return f"; calibrated with {how.model}, rater {how.rater}" if how else ""
 
 
 def print_estimates(asked: Mapping[str, Estimate]) -> None:

@@ -19,13 +19,8 @@ from builder.review.records import PAGE_FORMAT, PAGE_VERSION, REASONS, Item
 from builder.review.word_marks import word_marks
 
 #: In this order: later ones use what earlier ones define.
-SCRIPTS: Final = (
-    "page_texts.js",
-    "page_store.js",
-    "page_images.js",
-    "page.js",
-    "page_decide.js",
-    "page_keys.js",
+SCRIPTS: Final = tuple(
+    "page_texts.js page_store.js page_images.js page.js page_decide.js page_keys.js".split()
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -48,11 +48,7 @@ def as_json(job: Job, by_scenario: Mapping[str, Open], team: Team) -> dict[str, 
 
 def _verdicts(texts: Open) -> dict[str, int]:
     counts = Counter(merged.verdict for merged in texts.merged.values())
-    return {
-        "accepted": counts["accept"],
-        "edited": counts["edit"],
-        "rejected": counts["reject"],
-    }
+    return {"accepted": counts["accept"], "edited": counts["edit"], "rejected": counts["reject"]}
 
 
 def _reasons(texts: Open) -> dict[str, int]:
@@ -201,9 +197,3 @@ def import_json(job: Job, done: Imported, team: Team) -> dict[str, Any]:
         refused = [row._asdict() for row in counts.refused]
         files[file] = {**vars(counts), "changed": changed, "refused": refused}
     return {"files": files, **as_json(job, done.now, team)}
-
-
-def refused_line(refused: Sequence[Any]) -> str:
-    count = len(refused)
-    rows = "1 row was" if count == 1 else f"{count:,} rows were"
-    return f"{rows} refused, the others are imported: mend them and import the file again"

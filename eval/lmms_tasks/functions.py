@@ -1,7 +1,7 @@
 """What the YAML files here refer to with `!function`: where the rows are, and what answers score.
 
-Scores are those of `eval.score`, row by row; lmms-eval's own mean then averages them as
-`eval.score.summarise` does. This module never imports lmms-eval: that imports it.
+Scores are those of `eval.score`, row by row; lmms-eval's own mean then averages them as a report
+does. This module never imports lmms-eval: that imports it.
 """
 
 from __future__ import annotations

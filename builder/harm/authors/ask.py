@@ -62,9 +62,8 @@ def subject_of(question: str, truth: str) -> tuple[Disease | None, str, bool]:
     for mention in mentions(question):
         return mention.disease, question[mention.start : mention.end], mention.plural
     this = re.search(
-        r"\b(?:this|these|the) (?:\w+ )?(condition|disease|disorder|lesion|cancer|tumor"
-        r"|infection|rash"
-        r"|syndrome|reaction|lymphoma|nevus|cyst)(s?)\b", question, _I
+        r"\b(?:this|these|the) (?:\w+ )?(condition|disease|disorder|lesion|cancer|tumor|infection"
+        r"|rash|syndrome|reaction|lymphoma|nevus|cyst)(s?)\b", question, _I
     )  # fmt: skip
     asks_image = re.search(
         r"\b(?:image|picture|photo\w*|patient|person|it|this|child|man|woman)\b", question, _I

@@ -22,10 +22,9 @@ _FINDING: Final = word_set("identify see find notice detect")
 PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
 # Nouns after "any" that take no article in a positive sentence.
 _MASS_NOUNS: Final = word_set(
-    "evidence inflammation involvement swelling redness scarring scaling pain "
-    "discoloration bleeding damage "
-    "pigmentation hair treatment erythema edema texture itching crusting necrosis tissue asymmetry "
-    "atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
+    "evidence inflammation involvement swelling redness scarring scaling pain discoloration "
+    "bleeding damage pigmentation hair treatment erythema edema texture itching crusting necrosis "
+    "tissue asymmetry atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
 )
 BASE_VERBS: Final = word_set(
     "be affect cause spread lead occur appear have show become develop resolve recur go heal grow "

@@ -116,14 +116,7 @@ class IncorrectAnswers:
             yield [
                 _incorrect(answer, "said of another image") for answer in self._typed(record, ask)
             ]
-        if ask.intent in (
-            "name",
-            "presence",
-            "appearance",
-            "other",
-            "diagnosis",
-            "what_is",
-        ):
+        if ask.intent in ("name", "presence", "appearance", "other", "diagnosis", "what_is"):
             explanations = self._corpus.explanations
             yield [_incorrect(*wrong[:2]) for wrong in other_names(ask, explanations)]
         yield [

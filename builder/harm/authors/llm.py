@@ -86,10 +86,7 @@ class LlmAuthor:
         data = self._read_image(record)
         kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
         uri = f"data:image/{kind};base64,{b64encode(data).decode()}"
-        return [
-            {"type": "image_url", "image_url": {"url": uri}},
-            {"type": "text", "text": text},
-        ]
+        return [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": text}]
 
 
 async def ask_until_read(
@@ -121,10 +118,7 @@ def request(
     sampling = {"temperature": llm.temperature, "max_completion_tokens": llm.max_tokens}
     return Request(
         llm.model,
-        (
-            {"role": "system", "content": prompt.system},
-            {"role": "user", "content": content},
-        ),
+        ({"role": "system", "content": prompt.system}, {"role": "user", "content": content}),
         prompt.schema,
         {name: value for name, value in sampling.items() if value is not None},
         prompt.version,

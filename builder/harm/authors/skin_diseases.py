@@ -47,27 +47,22 @@ _COUNTABLE: Final = re.compile(
 )
 _UNCOUNTED: Final = re.compile(r"(?:carcinoma|sarcoma|melanoma|lymphoma|scleroma|mycetoma)$")
 _STOP: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be been being it its this "
-    "that these "
-    "can may often usually typically skin disease condition disorder lesion lesions "
-    "patient patients "
-    "topical oral therapy treatment severe mild chronic acute common rare type form area "
-    "areas which "
-    "years months weeks day days over after without within most some many other one used "
-    "use".split()
+    "a an the of in on at to for with by from and or is are was be been being it its this that "
+    "these can may often usually typically skin disease condition disorder lesion lesions patient "
+    "patients topical oral therapy treatment severe mild chronic acute common rare type form area "
+    "areas which years months weeks day days over after without within most some many other one "
+    "used use".split()
 )  # fmt: skip
 
 
 # Words that name a diagnosis: endings of medical Greek and Latin, and the common plain names.
 DIAGNOSIS: Final = re.compile(
-    r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+"
-    r"|n(?:a?e)v\w+|disease"
-    r"|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?"
-    r"|vulgaris|purpura"
-    r"|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*|fungoides|bullosa"
-    r"|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?|dermatos\w+|poroma"
-    r"|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis|milia"
-    r"|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
+    r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+"
+    r"|disease|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?"
+    r"|vulgaris|purpura|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*"
+    r"|fungoides|bullosa|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?"
+    r"|dermatos\w+|poroma|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis"
+    r"|milia|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
 )  # fmt: skip
 _ENDS_NAME: Final = frozenset(
     "a an the of in on at to for with by from and or is are that which as".split()

@@ -61,16 +61,13 @@ _LIST_ENDS: Final = re.compile(
 _NEAREST: Final = 4
 # Words that say nothing of one disease.
 _GENERIC: Final = content(
-    "treatment treatments treated option options available several various typically "
-    "usually involve "
-    "involves include includes including managed symptoms common some additional people person "
-    "individuals experience risk cause caused thought believed primarily mainly most "
-    "commonly affect "
-    "affects diagnosis diagnosed made through combination image complications associated potential "
-    "range number effective medications available commonly may person individual "
-    "there yes also appears looks like characterized causing skin recommended main "
-    "appearance present "
-    "depends generally transmitted spread contact standard focus focuses different possible first"
+    "treatment treatments treated option options available several various typically usually "
+    "involve involves include includes including managed symptoms common some additional people "
+    "person individuals experience risk cause caused thought believed primarily mainly most "
+    "commonly affect affects diagnosis diagnosed made through combination image complications "
+    "associated potential range number effective medications may individual there yes also appears "
+    "looks like characterized causing skin recommended main appearance present depends generally "
+    "transmitted spread contact standard focus focuses different possible first"
 )
 
 

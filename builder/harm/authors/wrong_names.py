@@ -29,24 +29,19 @@ _CLASSES: Final = (
     (re.compile(r"\b(?:alopecia|hair loss)\b", _I), "family", "hair"),
 )  # fmt: skip
 _AFTER_NAME: Final = re.compile(
-    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where"
-    r"|also|due|because"
-    r"|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but|or"
-    r"|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
+    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where|also|due"
+    r"|because|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but"
+    r"|or|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
 )
 _MODIFIER: Final = re.compile(
-    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic"
-    r"|typical|extensive"
-    r"|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood"
-    r"|oral|solitary"
-    r"|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
+    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic|typical"
+    r"|extensive|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood"
+    r"|oral|solitary|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
 )  # fmt: skip
 _BREAKS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be has have had as shows "
-    "show showing "
-    "depicts depict called named like having using revealing displaying includes including "
-    "being not "
-    "possibly probably likely likelihood represents this that these its both either "
+    "a an the of in on at to for with by from and or is are was be has have had as shows show "
+    "showing depicts depict called named like having using revealing displaying includes including "
+    "being not possibly probably likely likelihood represents this that these its both either "
     "between also".split()
 )
 
@@ -57,9 +52,8 @@ _KINDS: Final = re.compile(
     _I,
 )
 _GOES_ON: Final = re.compile(
-    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to"
-    r"|surrounded|within"
-    r"|present|lesions?|burrows)\b|[^\w\s]"
+    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to|surrounded"
+    r"|within|present|lesions?|burrows)\b|[^\w\s]"
 )
 _EXPLAINS: Final = re.compile(
     r"(?: \([^)]*\))?,? (?:which|a |an |where|that (?:is|are|causes?)|characterized|caused)\b"

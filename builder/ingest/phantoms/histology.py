@@ -92,11 +92,7 @@ def _sites(
     return clipped[0], clipped[1]
 
 
-def _at(
-    field: Field,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> Field:
+def _at(field: Field, x: NDArray[np.float64], y: NDArray[np.float64]) -> Field:
     """The field's values at these places."""
     values: Field = field[((y + 1) * SIZE / 2).astype(int), ((x + 1) * SIZE / 2).astype(int)]
     return values

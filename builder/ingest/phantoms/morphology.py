@@ -100,7 +100,7 @@ def plan(seed: int, index: int) -> Skin:
     elif modality == "dermoscopy":
         colour, shapes = pick(rng, ("light brown", "dark brown")), ("symmetric", "asymmetric")
     shape = pick(rng, shapes)
-    where, spots = _spots(modality, form, shape, rng)
+    where, spots = _spots(modality, form, rng)
     return Skin(
         modality=modality,
         texture=int(rng.integers(2**32)),
@@ -116,9 +116,7 @@ def plan(seed: int, index: int) -> Skin:
     )
 
 
-def _spots(
-    modality: str, form: str, shape: str, rng: np.random.Generator
-) -> tuple[str, tuple[Spot, ...]]:
+def _spots(modality: str, form: str, rng: np.random.Generator) -> tuple[str, tuple[Spot, ...]]:
     """Where the lesions lie, in a word and in numbers."""
     if modality == "dermoscopy":
         radius = float(rng.uniform(0.42, 0.54))
