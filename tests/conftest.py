@@ -17,9 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from corpora import PLAIN, TRIAL, builder, once, process
 from hubsite import site, small_build
+from hypothesis import HealthCheck, settings
 from reviews import Build, make_corpora
 
 __all__ = ["site", "small_build"]
+
+# A busy machine may take seconds over one example.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext

@@ -56,7 +56,7 @@ def test_area_codes_are_valid() -> None:
         assert code not in (555, 800, 888, 877, 866, 855, 844, 833, 822, 900)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations([f"s/{n}" for n in range(12)]))
 def test_order_changes_nothing(image_ids: list[str]) -> None:
     assert make_profiles(image_ids, [CLEAN], 7) == make_profiles(sorted(image_ids), [CLEAN], 7)
