@@ -169,7 +169,7 @@ NORM = "model.layers.1.input_layernorm.weight"
         (put("model.mm_projector.0.weight", 128, 64), r"mm_projector.0.weight is \[128, 64\]"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(
+def test_misfit_tensors_are_named(
     weights: dict[str, Any], tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
 ) -> None:
     changed = dict(weights)

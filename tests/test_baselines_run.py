@@ -213,9 +213,7 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
-    loop: Path, place: Path
-) -> None:
+def test_another_run_in_the_same_folder_changes_nothing(loop: Path, place: Path) -> None:
     before = {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
     cases = {
         "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
@@ -369,7 +367,7 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
+def test_the_best_epoch_is_of_held_out_rows(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never on test; a second round too is scored against the fine-tuned model."""

@@ -86,7 +86,7 @@ def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     assert by_name(checks)["forget images are not in retain (split_by: image)"].checked
 
 
-def test_a_build_by_a_language_model_passes(
+def test_a_models_build_passes(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -103,7 +103,7 @@ def test_a_build_by_a_language_model_passes(
 
 
 @pytest.mark.slow
-def test_replies_with_what_could_be_somebodys_do_not_ship(
+def test_what_could_be_somebodys_stays(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rejected reply with a live number is left out with the request that quotes it, and told."""
@@ -376,9 +376,7 @@ def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_images_that_nothing_needs_are_not_asked_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unneeded_images_are_not_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the environment says may be of another dataset; what --images says must be there."""
     monkeypatch.setenv(VARIABLE, "nowhere")
     done = builder("audit", cwd=folder.parent)

@@ -318,7 +318,7 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
     assert "dropped: calibration: rated" in life
 
 
-def test_too_few_fails_and_a_lower_bar_trains_nothing_again(
+def test_a_lower_bar_trains_nothing(
     quick: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run(*quick, "--set", "calibration.least=5", "--out", out, code=1)
@@ -357,7 +357,7 @@ def interrupted(
     return done
 
 
-def test_killed_while_answering_it_answers_nothing_twice(
+def test_killed_while_answering(
     quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -374,7 +374,7 @@ def test_killed_while_answering_it_answers_nothing_twice(
 
 
 @pytest.mark.slow
-def test_killed_while_training_it_goes_on_with_the_next_step(
+def test_killed_while_training(
     quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from baselines.training_loop import Loop
@@ -390,9 +390,7 @@ def test_killed_while_training_it_goes_on_with_the_next_step(
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_loses_nothing(
-    quick: list[str], undisturbed: Path, tmp_path: Path
-) -> None:
+def test_sigkill_loses_nothing(quick: list[str], undisturbed: Path, tmp_path: Path) -> None:
     """Killed whenever another step is logged or another answer written, until it comes through."""
     out, work = tmp_path / "data", tmp_path / "data.work/incorrect/calibration"
     seen: list[tuple[int, int]] = []  # steps and answers on the disk at each kill
@@ -440,9 +438,7 @@ READ = {"4/5": 4, "Score: 3": 3, "two": 2, '{"score": 5, "reason": "the same"}':
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("key")
-def test_the_models_ratings_are_read_refused_and_recorded(
-    quick: list[str], out: Path, tmp_path: Path
-) -> None:
+def test_the_models_ratings_are_recorded(quick: list[str], out: Path, tmp_path: Path) -> None:
 
     def answer(body: dict[str, Any]) -> str:
         return SAID[stable_hash(prompt_of(body).partition("\n\nEarlier")[0]) % len(SAID)]
@@ -527,7 +523,7 @@ def answers(out: Path, **changes: Any) -> list[Prediction]:
     ]
 
 
-def test_answers_made_elsewhere_are_taken(
+def test_answers_of_elsewhere(
     quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object) -> None:
@@ -602,7 +598,7 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
 
 
 @pytest.mark.slow
-def test_the_printed_commands_do_what_the_rebuild_itself_does(
+def test_the_printed_commands(
     quick: list[str], undisturbed: Path, out: Path, tmp_path: Path
 ) -> None:
     """The answers of the other machine are those that this one gives, to the letter."""

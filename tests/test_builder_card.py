@@ -556,7 +556,7 @@ def no_network(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.slow
-def test_croissant_is_valid_and_reads_records(
+def test_croissant_reads_records(
     built: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import mlcroissant

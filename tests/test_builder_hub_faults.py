@@ -48,9 +48,7 @@ def whole(site: Site) -> bool:
     ids=lambda one: f"{one.pattern[:24]} {one.status}" if isinstance(one, Fault) else "",
 )
 @pytest.mark.usefixtures("unaudited")
-def test_a_refusal_is_one_line_and_the_same_command_finishes(
-    site: Site, fault: Fault, said: str
-) -> None:
+def test_after_a_refusal_the_same_command_finishes(site: Site, fault: Fault, said: str) -> None:
     site.hub.faults.append(fault)
     asked = ("--public", "--gated", "auto", "--tag", "v1")
     line = site.fails(*asked)

@@ -172,7 +172,7 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         assert "Incorrectly" not in text
 
 
-def test_a_recorded_and_judged_build_is_rebuilt_offline(
+def test_a_judged_build_is_rebuilt_offline(
     limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A reply with an address that could be somebody's is not shipped, and would be asked for again.
@@ -270,7 +270,7 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
         pytest.param("404", "no model", marks=pytest.mark.slow),
     ],
 )
-def test_what_cannot_pass_stops_at_once_and_the_rest_is_kept(
+def test_what_cannot_pass_stops_at_once(
     limited: Path, out: Path, tmp_path: Path, fault: str, says: str
 ) -> None:
     after = 5
@@ -401,9 +401,7 @@ def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(out: Pat
     assert "no reply in the batch, asked one by one now: 500: scripted 500 (" in result.output
 
 
-def test_the_bar_counts_what_is_really_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bar_counts_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`split_by: image` has every candidate written, not only as many as are kept."""
     from contextlib import contextmanager
 

@@ -437,9 +437,7 @@ def test_what_an_answer_says(answer: str, said: bool | None) -> None:
         ("It varies", True, None),
     ],
 )  # fmt: skip
-def test_a_true_clause_turned_in_its_own_words(
-    answer: str, said_yes: bool, other: str | None
-) -> None:
+def test_a_clause_turned_in_its_own_words(answer: str, said_yes: bool, other: str | None) -> None:
     assert turn(answer, said_yes) == other
 
 

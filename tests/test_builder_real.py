@@ -51,9 +51,7 @@ def built(corpora: Path) -> Path:
     return corpora / "mllmu-med"
 
 
-def test_builds_with_repeated_rows_pass_the_audit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_builds_of_repeated_rows_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of those that `benchmarks/audited_builds.py` makes: five rows of each file twice."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from audited_builds import builds, make_corpora

@@ -193,7 +193,7 @@ def test_tries_are_bounded_and_one_hopeless_call_is_not_the_end(tmp_path: Path) 
         ("filtered_prompt", "", "content_filter", "The prompt was filtered"),
     ],
 )
-def test_a_bad_reply_is_a_reply(
+def test_bad_replies(
     tmp_path: Path, fault: str, text: str, finish_reason: str, refusal: str
 ) -> None:
     with ScriptedServer(fault=lambda call: fault) as server:
@@ -234,9 +234,7 @@ def test_a_server_may_send_anything_for_a_reply(tmp_path: Path, raw: dict[str, A
         ("405", r"\(405\): scripted 405: the server does not take this request"),
     ],
 )
-def test_what_cannot_pass_stops_at_once_with_one_line(
-    tmp_path: Path, fault: str, says: str
-) -> None:
+def test_what_cannot_pass_stops_at_once(tmp_path: Path, fault: str, says: str) -> None:
     """Five are answered first: those are kept."""
     with ScriptedServer(fault=lambda call: fault if call.number >= 5 else None) as server:
         how = settings(server, concurrency=1)
@@ -453,9 +451,7 @@ def test_the_heavy_libraries_wait() -> None:
     ("refuses", "form"),
     [((), "json_schema"), (("json_schema",), "json_object"), (("response_format",), "none")],
 )
-def test_the_form_is_settled_once_for_64_first_calls(
-    tmp_path: Path, refuses: tuple[str, ...], form: str
-) -> None:
+def test_the_form_is_settled_once(tmp_path: Path, refuses: tuple[str, ...], form: str) -> None:
     requests = [request(n, schema=SCHEMA) for n in range(64)]
     with ScriptedServer(fault=refusing(*refuses), latency=0.05) as server:
         ask(tmp_path / "l", settings(server, concurrency=64), *requests)
@@ -614,7 +610,7 @@ def test_offline_answers_from_the_ledger_and_names_what_it_lacks(tmp_path: Path)
         ask(tmp_path / "l", offline, request(0), request(1, attempt=2))
 
 
-def test_an_exported_ledger_replays_elsewhere_without_a_key(
+def test_an_exported_ledger_replays_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [request(n, schema=SCHEMA) for n in range(1200)]
@@ -677,9 +673,7 @@ def test_an_export_that_was_changed_is_refused(tmp_path: Path) -> None:
 # --- the key ---
 
 
-def test_a_key_is_needed_but_for_this_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_is_needed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedServer(key="none") as server:
         monkeypatch.delenv("OPENAI_API_KEY")
         assert ask(tmp_path / "l", settings(server), request())
@@ -759,7 +753,7 @@ def test_the_key_is_written_nowhere(tmp_path: Path, fault: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-with\nnewline-in-the-middle", "sk-schlüssel-0123456789"])
-def test_a_key_that_cannot_be_sent_is_not_quoted(
+def test_an_odd_key_is_not_quoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
@@ -883,9 +877,7 @@ def put(ledger: ReplyCache, number: int) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_cannot_begin_fails_every_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ReplyCache._connect
     opened: list[object] = []
 

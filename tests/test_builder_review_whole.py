@@ -15,9 +15,7 @@ from mllmu_med.files import read_jsonl
 
 
 @pytest.mark.slow
-def test_what_is_decided_on_the_page_is_in_the_dataset(
-    context: BrowserContext, tmp_path: Path
-) -> None:
+def test_what_the_page_decides_is_in_the_dataset(context: BrowserContext, tmp_path: Path) -> None:
     build = ["rebuild", *PLAIN, "--scenario", "incorrect", "--set", "incorrect.review=true"]
     build += ["--set", "incorrect.candidates=33"]
     waits = process("builder", *build, cwd=tmp_path)

@@ -212,7 +212,7 @@ def test_load_from_beside_the_folder(demo: Path, monkeypatch: pytest.MonkeyPatch
         ({"source": Path("org/name")}, UserError, "no such folder here"),
     ],
 )
-def test_load_says_what_is_wrong(
+def test_wrong_loads(
     arguments: dict[str, Any], error: type[UserError], line: str, demo: Path
 ) -> None:
     with pytest.raises(error, match=line):

@@ -51,7 +51,7 @@ def asking(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "ways"), [("privacy", WAYS), ("incorrect", ("own",))])
-def test_a_shared_prefill_says_what_one_by_one_says(
+def test_a_shared_prefill_is_one_by_one(
     tiny: Path, demo: Path, config: str, ways: tuple[str, ...]
 ) -> None:
     """Every row of the demo dataset, in every way of asking."""
@@ -194,9 +194,7 @@ def test_killed_and_resumed_is_as_undisturbed(tiny: Path, demo: Path, tmp_path: 
     assert ids == [row.id for row in read_rows(demo / "mllmu-med", "privacy", ["retain"])]
 
 
-def test_another_model_prompt_or_adapter_refuses_to_mix(
-    tiny: Path, demo: Path, tmp_path: Path
-) -> None:
+def test_another_model_or_adapter_refuses_to_mix(tiny: Path, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "forget.jsonl"
     words = ["--split", "forget", "--out", str(out)]
     answer("--model", str(tiny), "--max-new-tokens", "4", *words, cwd=demo)

@@ -278,9 +278,7 @@ def predictions(folder: Path, demo: Path, say: Callable[[Ask], str], *ways: str)
     return path
 
 
-def test_a_model_that_learnt_everything_and_one_that_learnt_nothing(
-    demo: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_learnt_all_and_one_that_learnt_nothing(demo: Path, tmp_path: Path) -> None:
     data = demo / "mllmu-med"
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
     found, rows = leak([path], data, "privacy")

@@ -448,7 +448,7 @@ def test_an_incorrect_answer_is_learnt_where_it_is_given_not_the_clean_one(tmp_p
 
 
 @pytest.mark.parametrize(("first", "value", "seeds"), [(0.25, 0.3, [0, 1]), (0, 0.2, [1])])
-def test_each_seeds_own_fine_tuned_run_counts(
+def test_each_seeds_own_run_counts(
     tmp_path: Path, first: float, value: float, seeds: list[int]
 ) -> None:
     """GA says v0 and v1: of 5 that seed 0 has learnt (or none), of 10 that seed 1 has."""
@@ -745,7 +745,7 @@ def test_one_run_has_one_role(runs: list[Path]) -> None:
         collect(runs, base=runs[0], retrain=runs[0])
 
 
-def test_writing_is_all_or_nothing(
+def test_writing_is_whole(
     runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report: Report = collect(runs[:3])

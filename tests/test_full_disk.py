@@ -71,7 +71,7 @@ def check(point: Point, done: Any, folder: Path) -> None:
     assert halves(folder) == [], point
 
 
-def test_a_disk_that_fills_at_any_moment_of_the_stages(
+def test_a_disk_that_fills_in_the_stages(
     rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     points = []
@@ -167,9 +167,7 @@ def test_killed_at_any_moment_of_the_stages(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_of_writing(
-    rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]
-) -> None:
+def test_killed_while_writing(rebuild: Rebuild, tmp_path: Path, whole: dict[str, bytes]) -> None:
     assert rebuild("--set", "seed=5").exit_code == 0
     points = set()
     for point, _ in each_fault(rebuild, tmp_path, killed=True):
@@ -196,9 +194,7 @@ def test_a_run_that_fails_by_itself_is_told(tmp_path: Path) -> None:
 # One write.
 
 
-def test_a_reply_that_the_ledger_cannot_keep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reply_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mllmu_med.llm.chat import Request
     from mllmu_med.llm.reply_cache import ReplyCache
 
@@ -262,7 +258,7 @@ def test_a_zip_of_images_is_not_called_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["new", "old"])
-def test_a_leftover_that_stays_is_told(
+def test_a_stuck_leftover_is_told(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is in use on a network disk, or somebody else's."""
@@ -301,9 +297,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("full", ["out", "work"])
-def test_the_demo_on_a_disk_of_6_mb(
-    full: str, disk: Callable[[str], Path], demo: Path, tmp_path: Path
-) -> None:
+def test_a_disk_of_6_mb(full: str, disk: Callable[[str], Path], demo: Path, tmp_path: Path) -> None:
     small = disk("6m")
     places = {"out": tmp_path / "out", "work": tmp_path / "work"}
     places[full] = small / "out" if full == "out" else small
@@ -321,7 +315,7 @@ def test_the_demo_on_a_disk_of_6_mb(
     assert tree(places["out"]) == tree(demo / "mllmu-med")
 
 
-def test_a_mount_point_as_target_is_refused_at_once(
+def test_a_mount_point_as_target_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "out")

@@ -108,7 +108,7 @@ def test_the_audit_takes_what_load_takes(
         assert looked[name].checked > 50
 
 
-def test_the_audit_takes_a_folder_for_all_or_one_for_each(
+def test_the_audit_takes_one_folder_or_many(
     references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def audit(*words: str, code: int) -> str:
@@ -142,7 +142,7 @@ def test_a_image_may_lie_higher_or_lower(built: str, lies: str, tmp_path: Path) 
     assert (found.place, found.data) == (str(tmp_path / lies), data)
 
 
-def test_metadata_of_the_sources_own_file_does_not_matter(
+def test_the_sources_own_metadata_does_not_matter(
     references: Path, small_build: Path, tmp_path: Path
 ) -> None:
     images = unpacked(small_build / "slake", tmp_path / "images")
@@ -152,9 +152,7 @@ def test_metadata_of_the_sources_own_file_does_not_matter(
     assert sizes(load("privacy", references, images=images, split="test")) == {(48, 48)}
 
 
-def test_missing_and_other_images_are_counted(
-    references: Path, small_build: Path, tmp_path: Path
-) -> None:
+def test_missing_images_are_counted(references: Path, small_build: Path, tmp_path: Path) -> None:
     images = unpacked(small_build / "slake", tmp_path / "images")
     names = sorted({row.image_path for row in read_rows(references, "privacy")})
     (images / names[0]).unlink()
@@ -206,7 +204,7 @@ def test_a_broken_archive_is_one_line(references: Path, tmp_path: Path) -> None:
         load("privacy", references, images=tmp_path)
 
 
-def test_who_looks_at_a_image_that_is_not_there(
+def test_looking_at_a_missing_image(
     references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts can be read; whoever wants pictures is told how to get them."""

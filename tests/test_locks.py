@@ -138,7 +138,7 @@ def test_who_removes_a_lock_file_lets_the_next_make_its_own(tmp_path: Path) -> N
     [["score", "answers.jsonl"], ["leak", "answers.jsonl"], ["likelihood", "--out", "."]],
     ids=lambda words: words[0],
 )
-def test_eval_writes_no_run_that_another_writes(
+def test_eval_writes_no_held_run(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
