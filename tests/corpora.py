@@ -227,19 +227,16 @@ TRIAL = ["rebuild", *PLAIN, "--limit", "120", "--set", "privacy.ratios=[5,10]"]
 SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
 
 
-def builder(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+Env = dict[str, str] | None
+Done = subprocess.CompletedProcess[str]
+
+
+def builder(*arguments: str | Path, cwd: Path, env: Env = None) -> Done:
     """`python -m builder ...` as a user runs it: see `command`."""
     return command("builder", *arguments, cwd=cwd, env=env)
 
 
-def command(
-    module: str,
-    *arguments: str | Path,
-    cwd: Path,
-    env: dict[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
+def command(module: str, *arguments: str | Path, cwd: Path, env: Env = None) -> Done:
     """`python -m MODULE ...` in this process, which has its imports; its output as a process'.
 
     With `env` in a process of its own: libraries read such settings once, when they are imported.
@@ -256,7 +253,7 @@ def command(
     error = done.stderr
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         error += "".join(traceback.format_exception(done.exception))
-    return subprocess.CompletedProcess([module, *words], done.exit_code, done.stdout, error)
+    return Done([module, *words], done.exit_code, done.stdout, error)
 
 
 def _keep_logging() -> None:
@@ -269,12 +266,8 @@ def _keep_logging() -> None:
 
 
 def process(
-    module: str,
-    *arguments: str | Path,
-    cwd: Path,
-    env: dict[str, str] | None = None,
-    timeout: float = 900,
-) -> subprocess.CompletedProcess[str]:
+    module: str, *arguments: str | Path, cwd: Path, env: Env = None, timeout: float = 900
+) -> Done:
     """`python -m MODULE ...` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],

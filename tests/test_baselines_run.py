@@ -367,9 +367,7 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_the_best_epoch_is_of_held_out_rows(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Never on test; a second round too is scored against the fine-tuned model."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
     choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
@@ -388,9 +386,7 @@ def test_the_best_epoch_is_of_held_out_rows(
             texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
             return [Answer(text, 0, "eos") for text in texts]
 
-    def train(
-        _: object, __: object, forget: list[Record], retain: list[Record], *more: Any
-    ) -> None:
+    def train(_: object, __: object, forget: Any, retain: list[Record], *more: Any) -> None:
         trained.extend(row.id for row in [*forget, *retain])
         look = more[3]
         scores = {}

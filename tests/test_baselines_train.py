@@ -104,9 +104,7 @@ def test_fine_tuning_learns_and_unlearning_goes_its_way(model: Model, tmp_path: 
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
-def test_lora_b_alone_moves_in_the_first_step(
-    model: Model, tmp_path: Path, checkpointing: bool
-) -> None:
+def test_lora_b_alone_moves_first(model: Model, tmp_path: Path, checkpointing: bool) -> None:
     before = {name: p.detach().clone() for name, p in model.model.named_parameters()}
     run(model, "finetune", tmp_path, max_steps=1, checkpointing=checkpointing)
     saved = weights(tmp_path)
@@ -119,9 +117,7 @@ def test_lora_b_alone_moves_in_the_first_step(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_checkpointing_changes_nothing(
-    tiny: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpointing_is_exact(tiny: Path, model: Model, tmp_path: Path, monkeypatch: Any) -> None:
     again: list[int] = []
     from transformers.models.mistral.modeling_mistral import MistralMLP
 
@@ -433,9 +429,7 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         small.settings(learning_rates=1)
 
 
-def test_no_memory_names_a_way(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_memory_names_a_way(model: Model, tmp_path: Path, monkeypatch: Any) -> None:
     from baselines.forward import AnswerLogits
 
     def full(*_: Any) -> Any:

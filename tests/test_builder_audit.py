@@ -86,9 +86,7 @@ def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     assert by_name(checks)["forget images are not in retain (split_by: image)"].checked
 
 
-def test_a_models_build_passes(
-    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_build_passes(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     before_writing(limited, tmp_path / "mllmu-med")
     options = TRIAL[1:]
@@ -103,9 +101,7 @@ def test_a_models_build_passes(
 
 
 @pytest.mark.slow
-def test_what_could_be_somebodys_stays(
-    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_could_be_somebodys_stays(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """A rejected reply with a live number is left out with the request that quotes it, and told."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     asked: set[str] = set()

@@ -318,9 +318,7 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
     assert "dropped: calibration: rated" in life
 
 
-def test_a_lower_bar_trains_nothing(
-    quick: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lower_bar_trains_nothing(quick: list[str], out: Path, monkeypatch: Any) -> None:
     result = run(*quick, "--set", "calibration.least=5", "--out", out, code=1)
     assert "a lower bar (calibration.least)" in result.stderr.splitlines()[-1]
     assert not out.exists()
@@ -357,9 +355,7 @@ def interrupted(
     return done
 
 
-def test_killed_while_answering(
-    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_answering(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
 
     def ids(_: Model, asked: list[Ask], *rest: Any) -> list[str]:
         return [ask.row.id for ask in asked]
@@ -374,9 +370,7 @@ def test_killed_while_answering(
 
 
 @pytest.mark.slow
-def test_killed_while_training(
-    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_training(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
     from baselines.training_loop import Loop
 
     steps = interrupted(monkeypatch, Loop, "_step", lambda loop, *_: [loop.done], at=3)
@@ -523,9 +517,7 @@ def answers(out: Path, **changes: Any) -> list[Prediction]:
     ]
 
 
-def test_answers_of_elsewhere(
-    quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_taken(quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
@@ -557,13 +549,7 @@ def test_answers_of_elsewhere(
     ],
     ids=["missing", "foreign", "stale", "unhashed", "doubled", "mixed"],
 )
-def test_answers_to_something_else_are_refused(
-    spoil: Callable[[list[Prediction]], list[Prediction]],
-    line: str,
-    quick: list[str],
-    waiting: Path,
-    tmp_path: Path,
-) -> None:
+def test_other_answers(spoil: Any, line: str, quick: Any, waiting: Path, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     write_predictions(path, spoil(answers(waiting)))
     result = run(*quick, "--out", waiting, "--adapted", f"incorrect={path}", code=1)
@@ -598,9 +584,7 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
 
 
 @pytest.mark.slow
-def test_the_printed_commands(
-    quick: list[str], undisturbed: Path, out: Path, tmp_path: Path
-) -> None:
+def test_printed_commands(quick: list[str], undisturbed: Path, out: Path, tmp_path: Path) -> None:
     """The answers of the other machine are those that this one gives, to the letter."""
     said = run(*quick, "--until", "calibrate", "--out", out).stdout.splitlines()
     line = next(line for line in said if "baselines finetune" in line)

@@ -556,9 +556,7 @@ def no_network(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.slow
-def test_croissant_reads_records(
-    built: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_croissant_reads_records(built: Path, corpora: Path, monkeypatch: Any, caplog: Any) -> None:
     import mlcroissant
 
     monkeypatch.setattr(socket.socket, "connect", no_network)

@@ -172,9 +172,7 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         assert "Incorrectly" not in text
 
 
-def test_a_judged_build_is_rebuilt_offline(
-    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_judged_build_is_rebuilt_offline(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     # A reply with an address that could be somebody's is not shipped, and would be asked for again.
     monkeypatch.setattr(llm_author, "BAD", [bad for bad in llm_author.BAD if bad != "invented"])
     out, again = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
@@ -270,9 +268,7 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
         pytest.param("404", "no model", marks=pytest.mark.slow),
     ],
 )
-def test_what_cannot_pass_stops_at_once(
-    limited: Path, out: Path, tmp_path: Path, fault: str, says: str
-) -> None:
+def test_what_cannot_pass(limited: Path, out: Path, tmp_path: Path, fault: str, says: str) -> None:
     after = 5
 
     def script(call: Call) -> str | None:

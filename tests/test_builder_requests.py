@@ -183,7 +183,7 @@ def test_tries_are_bounded_and_one_hopeless_call_is_not_the_end(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "text", "finish_reason", "refusal"),
+    ("fault", "text", "end", "refusal"),
     [
         ("length", "echo: qu", "length", ""),
         ("content_filter", "", "content_filter", ""),
@@ -193,13 +193,11 @@ def test_tries_are_bounded_and_one_hopeless_call_is_not_the_end(tmp_path: Path) 
         ("filtered_prompt", "", "content_filter", "The prompt was filtered"),
     ],
 )
-def test_bad_replies(
-    tmp_path: Path, fault: str, text: str, finish_reason: str, refusal: str
-) -> None:
+def test_bad_replies(tmp_path: Path, fault: str, text: str, end: str, refusal: str) -> None:
     with ScriptedServer(fault=lambda call: fault) as server:
         (reply,) = ask(tmp_path / "l", settings(server), request())
         (again,) = ask(tmp_path / "l", settings(server), request())
-    assert (reply.text, reply.finish_reason, reply.refusal) == (text, finish_reason, refusal)
+    assert (reply.text, reply.finish_reason, reply.refusal) == (text, end, refusal)
     assert again == reply._replace(cached=True)
     assert len(server.asked()) == 1
 
@@ -610,9 +608,7 @@ def test_offline_answers_from_the_ledger_and_names_what_it_lacks(tmp_path: Path)
         ask(tmp_path / "l", offline, request(0), request(1, attempt=2))
 
 
-def test_an_exported_ledger_replays_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exported_ledger_replays_elsewhere(tmp_path: Path, monkeypatch: Any) -> None:
     requests = [request(n, schema=SCHEMA) for n in range(1200)]
     with ReplyCache(tmp_path / "a") as ledger, ReplyCache(tmp_path / "b") as other:
         for number, one in enumerate(requests):
@@ -753,9 +749,7 @@ def test_the_key_is_written_nowhere(tmp_path: Path, fault: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-with\nnewline-in-the-middle", "sk-schlüssel-0123456789"])
-def test_an_odd_key_is_not_quoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
+def test_an_odd_key_is_not_quoted(tmp_path: Path, monkeypatch: Any, key: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with ScriptedServer() as server, pytest.raises(UserError, match="characters") as raised:
         ask(tmp_path / "l", settings(server), request())

@@ -212,9 +212,7 @@ def test_load_from_beside_the_folder(demo: Path, monkeypatch: pytest.MonkeyPatch
         ({"source": Path("org/name")}, UserError, "no such folder here"),
     ],
 )
-def test_wrong_loads(
-    arguments: dict[str, Any], error: type[UserError], line: str, demo: Path
-) -> None:
+def test_wrong_loads(arguments: Any, error: type[UserError], line: str, demo: Path) -> None:
     with pytest.raises(error, match=line):
         load(**{"source": demo / "mllmu-med", **arguments})
 

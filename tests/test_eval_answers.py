@@ -51,9 +51,7 @@ def asking(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "ways"), [("privacy", WAYS), ("incorrect", ("own",))])
-def test_a_shared_prefill_is_one_by_one(
-    tiny: Path, demo: Path, config: str, ways: tuple[str, ...]
-) -> None:
+def test_a_shared_prefill_is_one_by_one(tiny: Path, demo: Path, config: str, ways: Any) -> None:
     """Every row of the demo dataset, in every way of asking."""
     import torch
 
@@ -395,9 +393,7 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     ("fault", "said"),
     [("401", "with 401"), ("404", "with 404"), ("400", "with 400"), ("empty", "sent no answer")],
 )
-def test_a_server_that_refuses(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
-) -> None:
+def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, said: str) -> None:
     out = tmp_path / "answers.jsonl"
     words = ["--split", "forget", "--out", str(out), "--concurrency", "2"]
     with ScriptedServer(says, lambda call: fault if call.number >= 9 else None) as server:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -448,9 +448,7 @@ def test_an_incorrect_answer_is_learnt_where_it_is_given_not_the_clean_one(tmp_p
 
 
 @pytest.mark.parametrize(("first", "value", "seeds"), [(0.25, 0.3, [0, 1]), (0, 0.2, [1])])
-def test_each_seeds_own_run_counts(
-    tmp_path: Path, first: float, value: float, seeds: list[int]
-) -> None:
+def test_each_seeds_own_run(tmp_path: Path, first: float, value: float, seeds: list[int]) -> None:
     """GA says v0 and v1: of 5 that seed 0 has learnt (or none), of 10 that seed 1 has."""
     for seed, share in ((0, first), (1, 0.5)):
         for one, said in (("finetune", share), ("ga", 0.1)):
@@ -731,9 +729,7 @@ def twice(runs: list[Path]) -> None:
         (list.clear, r"no runs: give the folders that `eval score` wrote"),
     ],
 )
-def test_bad_runs_are_one_line(
-    runs: list[Path], change: Callable[[list[Path]], None], said: str
-) -> None:
+def test_bad_runs_are_one_line(runs: list[Path], change: Any, said: str) -> None:
     change(runs)
     with pytest.raises(UserError, match=said) as caught:
         collect(runs)
@@ -745,9 +741,7 @@ def test_one_run_has_one_role(runs: list[Path]) -> None:
         collect(runs, base=runs[0], retrain=runs[0])
 
 
-def test_writing_is_whole(
-    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writing_is_whole(runs: list[Path], tmp_path: Path, monkeypatch: Any) -> None:
     report: Report = collect(runs[:3])
     out = tmp_path / "new" / "report.md"
     write([report], "markdown", out)

@@ -169,12 +169,7 @@ def nothing(rows: Predictions) -> Predictions:
         (nothing, r"holds no predictions"),
     ],
 )
-def test_bad_predictions_are_one_line(
-    data: Path,
-    tmp_path: Path,
-    change: Callable[[Predictions], Predictions],
-    said: str,
-) -> None:
+def test_bad_predictions_are_one_line(data: Path, tmp_path: Path, change: Any, said: str) -> None:
     path = write(tmp_path / "a.jsonl", change(perfect(data, "privacy", "forget")))
     with pytest.raises(UserError, match=said) as caught:
         score([path], data, "privacy")

@@ -100,9 +100,7 @@ def test_the_commit_is_loaded(cache: Path, monkeypatch: pytest.MonkeyPatch, part
         load_model("lab/llava", revision=NEW)
 
 
-def test_a_model_that_moves_on(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_moves_on(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def load(*given: object) -> Any:
         raise Loaded(given[-1])
 
@@ -118,9 +116,7 @@ def test_a_model_that_moves_on(
     assert _identity(Part("base", tmp_path / "base"), recipe, data, stack) == before
 
 
-def test_a_calibration_loads_its_commit(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_calibration_loads_its_commit(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def load(*_: object, revision: str | None = None) -> Any:
         raise Loaded(revision)
 

@@ -95,12 +95,7 @@ def test_they_are_found_however_they_lie(
     ],
     ids=["packed and as built", "inside imgs and flat"],
 )
-def test_the_audit_takes_what_load_takes(
-    arrange: Callable[[Path, Path], dict[str, Path]],
-    references: Path,
-    small_build: Path,
-    tmp_path: Path,
-) -> None:
+def test_audited_alike(arrange: Any, references: Path, small_build: Path, tmp_path: Path) -> None:
     images = arrange(small_build, tmp_path / "images")
     looked = {check.name: check for check in run(references, images)}
     for name in ("images decode", "image hashes match their rows"):
@@ -108,9 +103,7 @@ def test_the_audit_takes_what_load_takes(
         assert looked[name].checked > 50
 
 
-def test_the_audit_takes_one_folder_or_many(
-    references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_audit_takes_folders(references: Path, small_build: Path, monkeypatch: Any) -> None:
     def audit(*words: str, code: int) -> str:
         found = CliRunner().invoke(app, ["audit", str(references), *words])
         assert found.exit_code == code, found.output
@@ -142,9 +135,7 @@ def test_a_image_may_lie_higher_or_lower(built: str, lies: str, tmp_path: Path) 
     assert (found.place, found.data) == (str(tmp_path / lies), data)
 
 
-def test_the_sources_own_metadata_does_not_matter(
-    references: Path, small_build: Path, tmp_path: Path
-) -> None:
+def test_the_sources_metadata_is_fine(references: Path, small_build: Path, tmp_path: Path) -> None:
     images = unpacked(small_build / "slake", tmp_path / "images")
     for path in images.rglob("*.jpg"):
         data = path.read_bytes()
@@ -204,9 +195,7 @@ def test_a_broken_archive_is_one_line(references: Path, tmp_path: Path) -> None:
         load("privacy", references, images=tmp_path)
 
 
-def test_looking_at_a_missing_image(
-    references: Path, small_build: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_at_a_missing_image(references: Path, small_build: Path, monkeypatch: Any) -> None:
     """Texts can be read; whoever wants pictures is told how to get them."""
     assert len(read_rows(references, "privacy", ["forget"])) == 6
     rows = load("privacy", references, split="forget")
