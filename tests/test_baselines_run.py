@@ -57,8 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small dataset, a small model and a recipe, as a user would have it."""
     folder = tmp_path_factory.mktemp("loop")
     small = ("--limit", "90", "--set", "privacy.ratios=[10]", *PLAIN)
-    done = builder("rebuild", *small, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *small, cwd=folder)
     texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
     tiny_llava.make(folder / "model", texts)
     (folder / "small.yaml").write_text(SMALL)
@@ -66,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, *words: str, ok: bool = True) -> str:
-    done = command("baselines", *words, cwd=place)
+    done = command("baselines", *words, cwd=place, code=None)
     assert (done.returncode == 0) == ok, done.stderr
     if not ok:
         assert done.stderr.count("error:") == 1
@@ -121,13 +120,12 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
 @pytest.mark.slow
 def test_the_saved_adapters_are_the_model_that_was_measured(loop: Path, place: Path) -> None:
     """Loading base, fine-tuned and unlearned adapter gives the answers in the run's folder."""
-    done = command(
+    command(
         *("eval", "answer", "--model", "model", "--adapter", loop / "finetune" / "adapter"),
         *("--adapter", loop / "llmu" / "adapter", "--max-new-tokens", "6"),
         *("--split", "forget", "--out", place / "again.jsonl"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     again = {r["id"]: r["answer"] for r in map(json.loads, open_lines(place / "again.jsonl"))}
     measured = map(json.loads, open_lines(loop / "llmu" / "answers.jsonl"))
     found = {r["id"]: r["answer"] for r in measured if r["id"] in again}
@@ -178,7 +176,6 @@ def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
         *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     assert done.stdout.count("What UES hides") == 1
     record = json.loads((place / "two" / "ga" / "record.json").read_text())
     assert record["processes"] == 2
@@ -254,12 +251,11 @@ def test_seeds_share_what_is_finished(loop: Path, place: Path) -> None:
 @pytest.fixture(scope="module")
 def other(place: Path) -> Path:
     """A build of another seed: other rows, other patients."""
-    done = builder(
+    builder(
         *("rebuild", "--limit", "90", "--set", "seed=5", "--set", "calibration=null"),
         *("--set", "privacy.ratios=[10]", "--out", "other"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     return place / "other"
 
 

@@ -65,8 +65,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpora")
     make_slake(folder / "SLAKE")
     make_mm_skin(folder / "MM-Skin")
-    done = builder("rebuild", "--slake", "SLAKE", "--mm-skin", "MM-Skin", *SMALL, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", "--slake", "SLAKE", "--mm-skin", "MM-Skin", *SMALL, cwd=folder)
     return folder
 
 
@@ -163,23 +162,6 @@ def test_dataset_info_is_right(built: Path, tmp_path: Path) -> None:
         assert told["features"] == FEATURES._to_yaml_list()
 
 
-def test_every_config_loads_with_the_card(built: Path, tmp_path: Path) -> None:
-    for entry in front_matter(card_of(built))["configs"]:
-        data = load_dataset(str(built), entry["config_name"], cache_dir=str(tmp_path))
-        assert set(data) == set(SPLITS)
-    assert load_dataset(str(built), cache_dir=str(tmp_path))["forget"].features == FEATURES
-
-
-def test_a_wrong_count_in_dataset_info_would_be_refused(built: Path, tmp_path: Path) -> None:
-    from datasets.exceptions import NonMatchingSplitsSizesError
-
-    folder = copied(built, tmp_path / "wrong")
-    card = re.sub(r"num_examples: 44\n", "num_examples: 45\n", card_of(folder))
-    (folder / "README.md").write_text(card, "utf-8")
-    with pytest.raises(NonMatchingSplitsSizesError):
-        load_dataset(str(folder), "privacy", cache_dir=str(tmp_path / "cache"))
-
-
 def test_the_schema_table_has_every_column(built: Path) -> None:
     table = dict(card_check.tables(body(card_of(built))))["column", "type", "what it holds"]
     assert [row[0] for row in table] == [f"`{name}`" for name in FEATURES]
@@ -218,8 +200,7 @@ def test_names_avoid_the_clean_text_as_the_card_says(built: Path) -> None:
 
 @pytest.mark.parametrize("name", ["privacy", "incorrect"])
 def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
-    done = builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
     folder = tmp_path / "mllmu-med"
     card = card_of(folder)
     assert problems(Folder(folder), card) == []
@@ -361,8 +342,7 @@ def test_calibrated(tmp_path: Path) -> None:
     from tiny_llava import make
 
     model = make(tmp_path / "models" / "tiny-one", ["Is the lesion round? Yes. No. with scales"])
-    done = builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
     out = tmp_path / "mllmu-med"
     card = card_of(out)
     assert problems(Folder(out), card) == []
@@ -443,23 +423,12 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
             size = (folder / path).stat().st_size
             entry |= {"bytes": size, "sha256": file_digest(folder / path)}
     report = tmp_path / "report.csv"
-    report.write_text(
-        to_csv(
-            Report(
-                "privacy",
-                [
-                    Figure(
-                        **{**ROUGE, "config": "privacy", "run": run, "role": role, "value": value},
-                        split=split,
-                        n=n,
-                    )
-                    for run, role, value in (("base", "base", 0.1234), ("ga", "method", 0.5))
-                    for split, n in (("forget", 6), ("retain", 40), ("test", 10))
-                ],
-            )
-        ),
-        "utf-8",
-    )
+    figures = [
+        Figure(**{**ROUGE, "config": "privacy", "run": run, "role": role}, split=split, n=n)
+        for run, role in (("base", "base"), ("ga", "method"))
+        for split, n in (("forget", 6), ("retain", 40), ("test", 10))
+    ]
+    report.write_text(to_csv(Report("privacy", figures)), "utf-8")
     results = read_results(report)
     made = Manifest.model_validate(told)
     write_card(folder, made, repo="alice/mllmu-med", gated="manual", results=results)
@@ -485,27 +454,24 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
 
 
 ROUGE: dict[str, Any] = {"config": "privacy_r45", "run": "a", "role": "base", "metric": "rouge1"}
-ROUGE |= {"value": 0.5, "signature": "rouge-score"}
+ROUGE |= {"value": 0.1234, "signature": "rouge-score"}
 
 
-def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> None:
-    path = tmp_path / "report.csv"
-    path.write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(UserError, match=r"has no column source, .*: write it with"):
-        read_results(path)
-    with pytest.raises(UserError, match="cannot be read"):
-        read_results(tmp_path / "missing.csv")
-    path.write_text(",".join(COLUMNS) + "\n", "utf-8")
-    with pytest.raises(UserError, match="holds no figures"):
-        read_results(path)
+def test_results_that_are_none(facts: Facts, tmp_path: Path) -> None:
     figures = [Figure(**ROUGE, split=split) for split in reversed(SPLITS)]
-    path.write_text(to_csv(Report("", figures[:1])), "utf-8")
-    with pytest.raises(UserError, match="no rouge1 of a on forget: lines are missing"):
+    whole, path = to_csv(Report("", figures)), tmp_path / "report.csv"
+    with pytest.raises(UserError, match="cannot be read"):
         read_results(path)
-    path.write_text(to_csv(Report("", figures)).replace("0.5", "half", 1), "utf-8")
-    with pytest.raises(UserError, match="row 2: value: Input should be a valid number"):
-        read_results(path)
-    path.write_text(to_csv(Report("", figures)), "utf-8")
+    for text, said in (
+        ("a,b\n1,2\n", r"has no column source, .*: write it with"),
+        (",".join(COLUMNS) + "\n", "holds no figures"),
+        (to_csv(Report("", figures[:1])), "no rouge1 of a on forget: lines are missing"),
+        (whole.replace("0.1234", "half", 1), "row 2: value: Input should be a valid number"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(UserError, match=said):
+            read_results(path)
+    path.write_text(whole, "utf-8")
     with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
         render_card(facts, results=read_results(path))
 
@@ -534,8 +500,7 @@ def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path)
     (tmp_path / "rc").mkdir()
     (tmp_path / "rc/matplotlibrc").write_text("font.size: 20\nfigure.facecolor: red\n")
     env = {"MATPLOTLIBRC": str(tmp_path / "rc/matplotlibrc"), "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    done = builder("rebuild", *PLAIN, "--out", "other-name", cwd=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *PLAIN, "--out", "other-name", cwd=tmp_path, env=env)
     assert tree(tmp_path / "other-name") == tree(demo / "mllmu-med")
 
 

@@ -156,7 +156,7 @@ def test_batches_keep_images_together_and_lose_nothing(demo: Path) -> None:
 
 
 def answer(*words: str, cwd: Path, ok: bool = True) -> str:
-    done = command("eval", "answer", *words, cwd=cwd)
+    done = command("eval", "answer", *words, cwd=cwd, code=None)
     assert (done.returncode == 0) == ok, done.stderr
     if not ok:
         assert done.stderr.count("error:") == 1

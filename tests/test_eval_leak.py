@@ -333,12 +333,10 @@ def test_bad_input_is_one_line(demo: Path, tmp_path: Path) -> None:
 def test_the_command(demo: Path, tmp_path: Path) -> None:
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
     done = command("eval", "leak", path, "--name", "learnt", cwd=demo)
-    assert done.returncode == 0, done.stderr
     assert re.search(r"asked for the value +100\.00", done.stdout)
     assert "of 28 patients are exposed" in done.stdout or "patients are exposed" in done.stdout
     assert json.loads((tmp_path / "leak.json").read_text())["name"] == "learnt"
     done = command("eval", "leak", path, "--way", "own", "--json", cwd=demo)
     assert list(json.loads(done.stdout)["ways"]) == ["own"]
     for words in ([], [str(path), "--model", "x"], ["--model", "x"]):
-        done = command("eval", "leak", *words, cwd=demo)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert command("eval", "leak", *words, cwd=demo, code=2).stderr.count("\n") == 1

@@ -228,7 +228,6 @@ def test_commands_say_it_on_one_line(references: Path, tmp_path: Path) -> None:
         ("baselines", "finetune", *given, "--out", "run"),
     )
     for module, *rest in commands:
-        done = command(module, *rest, cwd=tmp_path)
-        assert done.returncode == 1, done.stdout + done.stderr
+        done = command(module, *rest, cwd=tmp_path, code=1)
         assert "Traceback" not in done.stderr
         assert f"set {VARIABLE}" in done.stderr.strip().splitlines()[-1]
