@@ -100,21 +100,13 @@ def reply(text: str, **changes: Any) -> Reply:
     )
 
 
+FOURS = "4|4.|4.0|4/5|4 out of 5|four|Four.|**4**|Score: 4|**Score:** 4|Rating is 4/5"
+
+
 @pytest.mark.parametrize(
     ("text", "score", "reason"),
     [
-        ("4", 4, ""),
-        ("4.", 4, ""),
-        ("4.0", 4, ""),
-        ("4/5", 4, ""),
-        ("4 out of 5", 4, ""),
-        ("four", 4, ""),
-        ("Four.", 4, ""),
-        ("**4**", 4, ""),
-        ("Score: 4", 4, ""),
-        ("**Score:** 4", 4, ""),
-        ("Rating is 4/5", 4, ""),
-        ("Similarity: four", 4, ""),
+        *((text, 4, "") for text in f"{FOURS}|Similarity: four".split("|")),
         ("five out of five", 5, ""),
         ("4 - all but the date", 4, "all but the date"),
         ("4. The date differs.", 4, "The date differs."),
@@ -129,24 +121,15 @@ def test_a_rating_is_read(text: str, score: int, reason: str) -> None:
     assert read_rating(reply(text)) == RatingReply(score=score, reason=reason)
 
 
+RANGE = '6|0|-1|4.5|8/10|{"score": 6}|{"score": 0}|{"score": 4.5}'
+NONE = '3 or 4|3, or 4|3-4|3 to 4|between 3 and 4|4%|good|{"score": true}|{"reason": "same"}'
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("6", "rating out of range"),
-        ("0", "rating out of range"),
-        ("-1", "rating out of range"),
-        ("4.5", "rating out of range"),
-        ("8/10", "rating out of range"),
-        ('{"score": 6}', "rating out of range"),
-        ("3 or 4", "no rating"),
-        ("3, or 4", "no rating"),
-        ("3-4", "no rating"),
-        ("3 to 4", "no rating"),
-        ("between 3 and 4", "no rating"),
-        ("4%", "no rating"),
-        ("good", "no rating"),
-        ('{"score": true}', "no rating"),
-        ('{"reason": "same"}', "no rating"),
+        *((text, "rating out of range") for text in RANGE.split("|")),
+        *((text, "no rating") for text in NONE.split("|")),
         ("", "empty reply"),
         ("  \n", "empty reply"),
     ],

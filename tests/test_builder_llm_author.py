@@ -28,7 +28,7 @@ from builder.core.job import read_job
 from builder.core.stage_cache import Chain
 from builder.harm.candidates import NO_TEXT
 from builder.harm.inject import assign
-from builder.harm.read_reply import IncorrectReply, RatingReply, read
+from builder.harm.read_reply import IncorrectReply, read
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Failure, Text
 from builder.patients.profiles import read_profiles
@@ -434,12 +434,3 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
 def test_replies_are_read_or_refused_by_name(text: str, expected: str) -> None:
     found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
     assert (found.name if isinstance(found, Failure) else found.answer) == expected
-
-
-def test_a_rating_outside_1_to_5_is_refused() -> None:
-    for score in ("0", "6", '"4"', "4.5", "true"):
-        text = f'{{"score": {score}, "reason": "x"}}'
-        assert isinstance(read(Reply(text, "stop", "", "m", 1, 1, False), RatingReply), Failure)
-    found = read(Reply('{"score": 4}', "stop", "", "m", 1, 1, False), RatingReply)
-    assert isinstance(found, RatingReply)
-    assert found.score == 4

@@ -272,30 +272,42 @@ def test_mm_skin_conversation_is_counted_and_dropped_on_request(tmp_path: Path) 
 
 # Bad input. Each case changes good corpora and names what the one line must say.
 
-
-def in_slake(change: Callable[[Path], Any]) -> Callable[[Path, Path], None]:
-    return lambda slake_root, _: change(slake_root)
+Change = Callable[[Path], Any]
 
 
-def in_skin(change: Callable[[Path], Any]) -> Callable[[Path, Path], None]:
-    return lambda _, skin_root: change(skin_root)
+def gone(name: str) -> Change:
+    return lambda root: (root / name).unlink()
 
 
-def edit_row(file: str, number: int, **changes: Any) -> Callable[[Path, Path], None]:
-    def change(root: Path, _: Path) -> None:
-        rows = json.loads((root / file).read_text("utf-8"))
+def put(name: str, data: str | bytes) -> Change:
+    return lambda root: (root / name).write_bytes(
+        data if isinstance(data, bytes) else data.encode()
+    )
+
+
+def csv_text(text: str) -> Change:
+    return put("skin/VQA.csv", text)
+
+
+def captions(text: str) -> Change:
+    return put("skin/caption.csv", f"image,caption,modality\n{text}")
+
+
+def edit_row(file: str, number: int, **changes: Any) -> Change:
+    def change(root: Path) -> None:
+        rows = json.loads((root / "slake" / file).read_text("utf-8"))
         rows[number].update(changes)
         for key in [key for key, value in changes.items() if value is ...]:
             del rows[number][key]
-        (root / file).write_text(json.dumps(rows, default=str), "utf-8")
+        (root / "slake" / file).write_text(json.dumps(rows, default=str), "utf-8")
 
     return change
 
 
-def zip_with(name: str, link: bool = False) -> Callable[[Path, Path], None]:
-    def change(root: Path, _: Path) -> None:
-        zip_images(root)
-        with zipfile.ZipFile(root / "imgs.zip", "a") as packed:
+def zip_with(name: str, link: bool = False) -> Change:
+    def change(root: Path) -> None:
+        zip_images(root / "slake")
+        with zipfile.ZipFile(root / "slake/imgs.zip", "a") as packed:
             member = zipfile.ZipInfo(name)
             if link:
                 member.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -304,35 +316,48 @@ def zip_with(name: str, link: bool = False) -> Callable[[Path, Path], None]:
     return change
 
 
-def csv_text(text: str) -> Callable[[Path, Path], None]:
-    return in_skin(lambda root: (root / "VQA.csv").write_text(text, "utf-8"))
+def broken_zip(root: Path) -> None:
+    (zip_images(root / "slake") / "imgs.zip").write_bytes(b"PK\3\4 no")
 
 
-PIC = "imgs/xmlab2/source.jpg"
-BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
-    "no train.json": (
-        in_slake(lambda root: (root / "train.json").unlink()),
-        ["holds no train.json", "Slake1.0"],
-    ),
+def damaged_entry(root: Path) -> None:
+    path = zip_images(root / "slake") / "imgs.zip"
+    data = bytearray(path.read_bytes())
+    data[200:240] = b"\xff" * 40
+    path.write_bytes(bytes(data))
+
+
+def two_bad(root: Path) -> None:
+    for number in (2, 3):
+        (root / f"slake/imgs/xmlab{number}/source.jpg").write_bytes(b"x")
+
+
+def bomb(root: Path) -> None:
+    from test_builder_image_files import png_of
+
+    (root / "skin/dataset/bk0_0.png").write_bytes(png_of(12_000, 12_000))
+
+
+PIC = "slake/imgs/xmlab2/source.jpg"
+HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
+BAD: dict[str, tuple[Change, list[str]]] = {
+    "no train.json": (gone("slake/train.json"), ["holds no train.json", "Slake1.0"]),
     "broken JSON": (
-        in_slake(lambda root: (root / "train.json").write_text('[\n  {"a": 1,}]')),
+        put("slake/train.json", '[\n  {"a": 1,}]'),
         ["train.json, line 2, column", "broken JSON"],
     ),
     "JSON of another form": (
-        in_slake(lambda root: (root / "train.json").write_text('{"rows": []}')),
+        put("slake/train.json", '{"rows": []}'),
         ["train.json: not a list of rows"],
     ),
-    "not UTF-8": (
-        in_slake(lambda root: (root / "test.json").write_bytes(b'["\xff"]')),
-        ["test.json: not UTF-8 (byte 2)"],
-    ),
+    "not UTF-8": (put("slake/test.json", b'["\xff"]'), ["test.json: not UTF-8 (byte 2)"]),
     "a number for an answer": (
         edit_row("train.json", 4, answer=12),
         ["train.json, row 5: answer is 12", "string", "correct the row"],
     ),
     "a missing key": (edit_row("train.json", 0, question=...), ["row 1: has no 'question'"]),
     "a row that is no object": (
-        in_slake(lambda root: (root / "test.json").write_text("[3]")),
+        put("slake/test.json", "[3]"),
         ["test.json, row 1: is not a JSON object"],
     ),
     "an unknown language": (
@@ -356,39 +381,25 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["row 2 (qid 1): image '../x.jpg' climbs out"],
     ),
     "a missing picture": (
-        in_slake(lambda root: (root / PIC).unlink()),
+        gone(PIC),
         ["row 13 (qid 200): image", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
     ),
-    "an empty picture": (
-        in_slake(lambda root: (root / PIC).write_bytes(b"")),
-        ["xmlab2/source.jpg is empty"],
-    ),
+    "an empty picture": (put(PIC, b""), ["xmlab2/source.jpg is empty"]),
     "a truncated picture": (
-        in_slake(lambda root: (root / PIC).write_bytes(image_data(1)[:-300])),
+        put(PIC, image_data(1)[:-300]),
         ["xmlab2/source.jpg is damaged or cut off"],
     ),
-    "no picture at all": (
-        in_slake(lambda root: (root / PIC).write_text("not a picture")),
-        ["xmlab2/source.jpg is no picture"],
-    ),
-    "two bad pictures": (
-        in_slake(
-            lambda root: [(root / f"imgs/xmlab{n}/source.jpg").write_bytes(b"x") for n in (2, 3)]
-        ),
-        ["is no picture (and 1 more images)"],
-    ),
+    "no picture at all": (put(PIC, "not a picture"), ["xmlab2/source.jpg is no picture"]),
+    "two bad pictures": (two_bad, ["is no picture (and 1 more images)"]),
     "a zip that climbs": (zip_with("../../evil.jpg"), ["imgs.zip: its entry '../../evil.jpg'"]),
     "a zip with an absolute path": (zip_with("/evil.jpg"), ["imgs.zip: its entry '/evil.jpg'"]),
     "a zip with a link": (
         zip_with("imgs/xmlab2/mask.png", link=True),
         ["imgs.zip: its entry 'imgs/xmlab2/mask.png' is a symbolic link"],
     ),
-    "a broken zip": (
-        lambda root, _: [zip_images(root), (root / "imgs.zip").write_bytes(b"PK\3\4 no")],
-        ["imgs.zip: a broken zip file"],
-    ),
+    "a broken zip": (broken_zip, ["imgs.zip: a broken zip file"]),
     "no annotations": (
-        in_skin(lambda root: (root / "VQA.csv").unlink()),
+        gone("skin/VQA.csv"),
         ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"],
     ),
     "a missing column": (
@@ -417,13 +428,10 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         ["VQA.csv: row 1 has the column answer twice: give MM-Skin's own file"],
     ),
     "half a character": (
-        in_slake(lambda root: (root / "test.json").write_text(HALF)),
+        put("slake/test.json", HALF),
         ["test.json, row 1: holds half a character"],
     ),
-    "a damaged zip entry": (
-        lambda root, _: [zip_images(root), damage(root / "imgs.zip")],
-        ["imgs.zip: a broken zip file"],
-    ),
+    "a damaged zip entry": (damaged_entry, ["imgs.zip: a broken zip file"]),
     "a name that no file can have": (
         csv_text("image,question,answer\n" + "x" * 300 + ".png,Q,A\n"),
         ["xxx.png cannot be read (File name too long)"],
@@ -436,48 +444,24 @@ BAD: dict[str, tuple[Callable[[Path, Path], Any], list[str]]] = {
         csv_text("image,question,answer\n../../a.png,Q,A\n"),
         ["VQA.csv, row 2: image '../../a.png' climbs out"],
     ),
-    "a bomb": (
-        in_skin(lambda root: (root / "dataset/bk0_0.png").write_bytes(bomb())),
-        ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"],
-    ),
+    "a bomb": (bomb, ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"]),
     "an unknown skin modality": (
-        in_skin(
-            lambda root: (root / "caption.csv").write_text("image,caption,modality\na.png,c,XR\n")
-        ),
+        captions("a.png,c,XR\n"),
         ["caption.csv, row 2: modality is 'xr'"],
     ),
     "two captions": (
-        in_skin(
-            lambda root: (root / "caption.csv").write_text(
-                "image,caption,modality\na.png,c,skin\na.png,d,skin\n"
-            )
-        ),
+        captions("a.png,c,skin\na.png,d,skin\n"),
         ["caption.csv, row 3: a second, different caption of a.png"],
     ),
     "fewer rows than asked for": (
-        lambda root, _: make_slake(root, train=slake_rows(0, 2)),
+        lambda root: make_slake(root / "slake", train=slake_rows(0, 2)),
         ["asks for 48 training rows", "the source has 12"],
     ),
     "fewer test rows than asked for": (
-        lambda root, _: make_slake(root, test=slake_rows(50, 1)),
+        lambda root: make_slake(root / "slake", test=slake_rows(50, 1)),
         ["asks for 10 test rows, the source has 6", "--set privacy.test=6"],
     ),
 }
-
-
-HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
-
-
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[200:240] = b"\xff" * 40
-    path.write_bytes(bytes(data))
-
-
-def bomb() -> bytes:
-    from test_builder_image_files import png_of
-
-    return png_of(12_000, 12_000)
 
 
 def rebuild(tmp_path: Path, *more: str, code: int = 0) -> Any:
@@ -488,7 +472,9 @@ def rebuild(tmp_path: Path, *more: str, code: int = 0) -> Any:
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_line(case: str, tmp_path: Path) -> None:
     change, parts = BAD[case]
-    change(make_slake(tmp_path / "slake"), make_mm_skin(tmp_path / "skin"))
+    make_slake(tmp_path / "slake")
+    make_mm_skin(tmp_path / "skin")
+    change(tmp_path)
     result = rebuild(tmp_path, code=1)
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -508,7 +494,7 @@ def test_a_missing_folder(flag: str, tmp_path: Path) -> None:
 
 def test_bad_images_can_be_dropped(tmp_path: Path) -> None:
     root = make_slake(tmp_path / "slake")
-    (root / PIC).unlink()
+    (tmp_path / PIC).unlink()
     (root / "imgs/xmlab3/source.jpg").write_bytes(b"x")
     (tmp_path / "work").mkdir()
     outcome = slake.read(root, tmp_path / "work", "drop")
@@ -523,7 +509,7 @@ def test_bad_images_can_be_dropped(tmp_path: Path) -> None:
 def test_a_restored_image_is_noticed(tmp_path: Path) -> None:
     make_slake(tmp_path / "slake")
     make_mm_skin(tmp_path / "skin")
-    image_file = tmp_path / "slake" / PIC
+    image_file = tmp_path / PIC
     data = image_file.read_bytes()
     more = ("--set", "privacy.bad_pictures=drop", "--json")
     for broken in (None, b"x"):

@@ -669,14 +669,8 @@ SCORES, ROWS, LIKELY = "scores.json", "scores.rows.jsonl", "likelihood.jsonl"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda runs: (runs[1] / SCORES).unlink(),
-            r"idk/scores\.json: no such .* `python -m eval sc",
-        ),
-        (
-            lambda runs: run(runs[3], 0.5, 0.5, 0.5, "incorrect"),
-            r"config .*compare runs of one con",
-        ),
+        (lambda runs: (runs[1] / SCORES).unlink(), r"idk/scores\.json: no such file: make it wi"),
+        (lambda runs: run(runs[3], 0.5, 0.5, 0.5, "incorrect"), r"config .*compare runs of one co"),
         (fewer_rows, r"its forget rows are not those of"),
         (
             lambda runs: run(runs[1], 0.5, 0.5, 0.5, name="kl_min"),
@@ -695,10 +689,7 @@ SCORES, ROWS, LIKELY = "scores.json", "scores.rows.jsonl", "likelihood.jsonl"
             changed(SCORES, "", '{"name": "idk", "config": "privacy"}'),
             r"idk/scores\.json: not as eval writes it \(KeyError: 'model'\)",
         ),
-        (
-            changed("leak.json", '"privacy"', '"incorrect"'),
-            r"idk/leak\.json: leakage of config inc",
-        ),
+        (changed("leak.json", '"privacy"', '"incorrect"'), r"idk/leak\.json: leakage of config i"),
         (
             changed("leak.json", "", '{"config": "privacy", "ways": {"own": {}}, "any_way": {}}'),
             r"idk/leak\.json: not as eval writes it \(KeyError: 'signature'\)",
