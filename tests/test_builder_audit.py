@@ -163,9 +163,6 @@ def test_images_by_reference(limited: Path, folder: Path, tmp_path: Path) -> Non
     assert any("is not there" in entry for entry in failed(run(folder, source))["images decode"])
 
 
-# The search for private values.
-
-
 def altered(value: str, how: random.Random) -> str:
     """A value with some characters changed, or turned round, or with words between."""
     for _ in range(how.randrange(4)):
@@ -247,9 +244,6 @@ def test_an_eponym_is_no_patient(folder: Path) -> None:
     planted.say("incorrect/test.parquet", "So said Steven Jonson.")
     planted.settle()
     assert [*failed(run(folder))] == ["no value outside forget: fuzzy"]
-
-
-# The command line.
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

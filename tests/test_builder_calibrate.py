@@ -90,9 +90,6 @@ def ratings(out: Path, name: str = "incorrect") -> list[Rated]:
     return read_ratings(Chain(out.with_name(out.name + ".work") / name))
 
 
-# --- the ratings ---
-
-
 def reply(text: str, **changes: Any) -> Reply:
     given = {"refusal": None, "finish_reason": "stop", **changes}
     return Reply(
@@ -190,9 +187,6 @@ def test_the_offline_rating_is_monotone() -> None:
                 assert all(a <= b for a, b in zip(fewer, rated, strict=True))
 
 
-# --- the choice ---
-
-
 def scenario(**changes: Any) -> Incorrect:
     given = {"source": "phantom", "outdated_share": 0.5, "forget": 6, "retain": 40, "test": 5}
     return Incorrect.model_validate({**given, "candidates": 12, **changes})
@@ -229,9 +223,6 @@ def test_too_few_is_one_line_with_the_histogram_and_three_ways_out() -> None:
         "3: 0, 2: 1, 1: 2, none: 1): use more candidates (raise incorrect.candidates), a lower bar "
         "(calibration.least), or a smaller set (lower incorrect.forget or incorrect.ratios)"
     )
-
-
-# --- whole rebuilds ---
 
 
 def test_counts_are_exact_and_the_dropped_go_nowhere(undisturbed: Path) -> None:
@@ -391,9 +382,6 @@ def test_sigkill_loses_nothing(quick: list[str], undisturbed: Path, tmp_path: Pa
     assert tree(out) == tree(undisturbed)
 
 
-# --- the language model as rater ---
-
-
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -467,9 +455,6 @@ def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
     assert list(asked) == ["incorrect: ratings"]
     assert asked["incorrect: ratings"]["calls"] == recipe.candidates_needed
     assert "incorrect/calibrate" in found["would_run"]
-
-
-# --- answers made elsewhere ---
 
 
 @pytest.fixture

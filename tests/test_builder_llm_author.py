@@ -333,17 +333,8 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
 
 def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
     there = tree(tmp_path)
-    judged = [
-        *SMALL,
-        *JUDGED[-4:-2],
-        "--out",
-        out,
-        "--dry-run",
-        "--json",
-        "--base-url",
-        "http://127.0.0.1:9/v1",
-    ]
     asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
+    judged = [*asked, *JUDGED[-4:-2]]
     found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
     plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
     assert with_judge == 3 * plain > 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import SHARED, record
 
 from builder.harm.answer_checks import main_clause
 from builder.harm.authors.contrary import contrary, says_yes, turn
@@ -40,25 +41,12 @@ class OfflineAuthor:
         return asyncio.run(self._author.write_incorrect(record, "wrong_diagnosis", []))
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 MM_SKIN = SHARED / "data" / "mm_skin" / "vqa.csv"
 
 
 def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
-    fields = {
-        "id": f"{image}/{question}",
-        "image_id": image,
-        "image_path": f"{image}.png",
-        "image_sha256": "",
-        "question": question,
-        "answer": answer,
-        "answer_type": "open",
-        "modality": "clinical",
-        "source": "mm_skin",
-        "clean_question": question,
-        "clean_answer": answer,
-    }
-    return Record(**{**fields, **more})
+    usual = {"image_sha256": "", "modality": "clinical", "source": "mm_skin"}
+    return record(question, answer, f"{image}/{question}", image, **{**usual, **more})
 
 
 def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> set[str]:
@@ -71,9 +59,6 @@ def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> se
 def test_it_is_an_author() -> None:
     author = OfflineAuthor([], 0)
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
-
-
-# -- what is asked ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,9 +114,6 @@ def test_what_fits_nothing_is_refused_with_its_intent() -> None:
     assert "treatment" in given.problem
 
 
-# -- which disease ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -182,9 +164,6 @@ def test_the_outdated_claims_are_whole_and_betray_nothing() -> None:
     known = [one for claim in claims() for one in claim["conditions"]]
     unknown = {one for one in known if named(one) is None}
     assert len(unknown) < 0.1 * len(set(known)), sorted(unknown)
-
-
-# -- the ways to be wrong --------------------------------------------------------------------------
 
 
 #: Question, true answer, the form of the wrong ones.
@@ -298,9 +277,6 @@ def test_a_closed_answer_gets_its_opposite(truth: str, other: str) -> None:
     assert OfflineAuthor([], 0).write_incorrect(one).answer == other
 
 
-# -- the contrary ----------------------------------------------------------------------------------
-
-
 #: Question and answer, and the contrary.
 CONTRARY = """
 Is this condition contagious? No, this condition is not contagious.
@@ -390,9 +366,6 @@ def test_a_clause_turned_in_its_own_words(answer: str, said_yes: bool, other: st
     assert turn(answer, said_yes) == other
 
 
-# -- choices ---------------------------------------------------------------------------------------
-
-
 def mixed_answers() -> list[str]:
     """Many donors with equal scores, many look-alikes, many values."""
     places = ("arm", "leg", "scalp", "back", "nose", "lip", "chin", "knee", "heel", "palm", "wrist")
@@ -423,9 +396,6 @@ def test_choices_do_not_depend_on_order_or_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert outputs == {str(mixed_answers())}
-
-
-# -- on the real data ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

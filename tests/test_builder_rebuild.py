@@ -141,18 +141,6 @@ def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -
     assert tree(tmp_path / "out") == before
 
 
-def test_two_folders_hold_the_same_bytes(trial: Path, tmp_path: Path) -> None:
-    other = tmp_path / "elsewhere" / "again"
-    run(*TRIAL, "--out", other)
-    assert tree(other) == tree(trial)
-
-
-def test_nothing_of_the_machine_is_in_the_folder(trial: Path, tmp_path: Path) -> None:
-    for name, data in tree(trial).items():
-        assert str(tmp_path).encode() not in data, name
-        assert b"/site-packages" not in data, name
-
-
 def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> None:
     """The trap: `datasets` caches a local folder under a key that does not cover its files."""
     before = load_ids(trial, "privacy")
@@ -256,9 +244,6 @@ def test_status_and_show(trial: Path) -> None:
 def test_status_before_any_rebuild(tmp_path: Path) -> None:
     result = run("status", "--out", tmp_path / "none", code=1)
     assert "no rebuild has run here" in result.stderr
-
-
-# What is in the way of the target.
 
 
 def foreign(out: Path) -> None:
@@ -404,9 +389,6 @@ def test_two_rebuilds_in_one_work_folder(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = run(*TRIAL, "--out", tmp_path / "o", code=1)
     assert "another rebuild is at work here" in result.stderr
-
-
-# Killed at any moment, then the same command: the same bytes.
 
 
 @pytest.mark.slow

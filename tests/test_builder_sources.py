@@ -279,27 +279,25 @@ def gone(name: str) -> Change:
     return lambda root: (root / name).unlink()
 
 
-def put(name: str, data: str | bytes) -> Change:
-    return lambda root: (root / name).write_bytes(
-        data if isinstance(data, bytes) else data.encode()
-    )
+def put(name: str, data: bytes) -> Change:
+    return lambda root: (root / name).write_bytes(data)
 
 
 def csv_text(text: str) -> Change:
-    return put("skin/VQA.csv", text)
+    return put("skin/VQA.csv", text.encode())
 
 
 def captions(text: str) -> Change:
-    return put("skin/caption.csv", f"image,caption,modality\n{text}")
+    return put("skin/caption.csv", f"image,caption,modality\n{text}".encode())
 
 
 def edit_row(file: str, number: int, **changes: Any) -> Change:
     def change(root: Path) -> None:
-        rows = json.loads((root / "slake" / file).read_text("utf-8"))
+        rows = json.loads((root / file).read_text("utf-8"))
         rows[number].update(changes)
         for key in [key for key, value in changes.items() if value is ...]:
             del rows[number][key]
-        (root / "slake" / file).write_text(json.dumps(rows, default=str), "utf-8")
+        (root / file).write_text(json.dumps(rows, default=str), "utf-8")
 
     return change
 
@@ -338,46 +336,39 @@ def bomb(root: Path) -> None:
     (root / "skin/dataset/bk0_0.png").write_bytes(png_of(12_000, 12_000))
 
 
+HEAD = "image,question,answer\n"
+TRAIN, TEST = "slake/train.json", "slake/test.json"
 PIC = "slake/imgs/xmlab2/source.jpg"
 HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
 BAD: dict[str, tuple[Change, list[str]]] = {
-    "no train.json": (gone("slake/train.json"), ["holds no train.json", "Slake1.0"]),
-    "broken JSON": (
-        put("slake/train.json", '[\n  {"a": 1,}]'),
-        ["train.json, line 2, column", "broken JSON"],
-    ),
-    "JSON of another form": (
-        put("slake/train.json", '{"rows": []}'),
-        ["train.json: not a list of rows"],
-    ),
-    "not UTF-8": (put("slake/test.json", b'["\xff"]'), ["test.json: not UTF-8 (byte 2)"]),
+    "no train.json": (gone(TRAIN), ["holds no train.json", "Slake1.0"]),
+    "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json, line 2, column", "broken JSON"]),
+    "JSON of another form": (put(TRAIN, b'{"rows": []}'), ["train.json: not a list of rows"]),
+    "not UTF-8": (put(TEST, b'["\xff"]'), ["test.json: not UTF-8 (byte 2)"]),
     "a number for an answer": (
-        edit_row("train.json", 4, answer=12),
+        edit_row(TRAIN, 4, answer=12),
         ["train.json, row 5: answer is 12", "string", "correct the row"],
     ),
-    "a missing key": (edit_row("train.json", 0, question=...), ["row 1: has no 'question'"]),
-    "a row that is no object": (
-        put("slake/test.json", "[3]"),
-        ["test.json, row 1: is not a JSON object"],
-    ),
+    "a missing key": (edit_row(TRAIN, 0, question=...), ["row 1: has no 'question'"]),
+    "a row that is no object": (put(TEST, b"[3]"), ["test.json, row 1: is not a JSON object"]),
     "an unknown language": (
-        edit_row("train.json", 2, q_lang="fr"),
+        edit_row(TRAIN, 2, q_lang="fr"),
         ["row 3: q_lang is 'fr'", "'en' or 'zh'"],
     ),
     "an unknown modality": (
-        edit_row("train.json", 2, modality="PET"),
+        edit_row(TRAIN, 2, modality="PET"),
         ["row 3: modality is 'PET'", "'CT', 'MRI' or 'X-Ray'"],
     ),
     "a doubled qid": (
-        edit_row("test.json", 0, qid=3),
+        edit_row(TEST, 0, qid=3),
         ["test.json, row 1 (qid 3): the qid stands in", "train.json, row 4", "another image"],
     ),
     "an absolute picture path": (
-        edit_row("train.json", 1, img_name="/etc/passwd"),
+        edit_row(TRAIN, 1, img_name="/etc/passwd"),
         ["row 2 (qid 1): image '/etc/passwd' is not a path inside"],
     ),
     "a climbing picture path": (
-        edit_row("train.json", 1, img_name="../x.jpg"),
+        edit_row(TRAIN, 1, img_name="../x.jpg"),
         ["row 2 (qid 1): image '../x.jpg' climbs out"],
     ),
     "a missing picture": (
@@ -387,9 +378,9 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "an empty picture": (put(PIC, b""), ["xmlab2/source.jpg is empty"]),
     "a truncated picture": (
         put(PIC, image_data(1)[:-300]),
-        ["xmlab2/source.jpg is damaged or cut off"],
+        ["xmlab2/source.jpg is damaged or cut"],
     ),
-    "no picture at all": (put(PIC, "not a picture"), ["xmlab2/source.jpg is no picture"]),
+    "no picture at all": (put(PIC, b"not a picture"), ["xmlab2/source.jpg is no picture"]),
     "two bad pictures": (two_bad, ["is no picture (and 1 more images)"]),
     "a zip that climbs": (zip_with("../../evil.jpg"), ["imgs.zip: its entry '../../evil.jpg'"]),
     "a zip with an absolute path": (zip_with("/evil.jpg"), ["imgs.zip: its entry '/evil.jpg'"]),
@@ -398,10 +389,7 @@ BAD: dict[str, tuple[Change, list[str]]] = {
         ["imgs.zip: its entry 'imgs/xmlab2/mask.png' is a symbolic link"],
     ),
     "a broken zip": (broken_zip, ["imgs.zip: a broken zip file"]),
-    "no annotations": (
-        gone("skin/VQA.csv"),
-        ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"],
-    ),
+    "no annotations": (gone("skin/VQA.csv"), ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"]),
     "a missing column": (
         csv_text("image,question\na.png,Q\n"),
         ["VQA.csv: has no column answer (it has image, question)"],
@@ -411,37 +399,28 @@ BAD: dict[str, tuple[Change, list[str]]] = {
         ["has no column image, question, answer", "separated by commas"],
     ),
     "an empty file": (csv_text(""), ["has no column", "(it has none)"]),
-    "a ragged row": (
-        csv_text("image,question,answer\na.png,Q,A\nb.png,Q\n"),
-        ["VQA.csv, row 3: not 3 values"],
-    ),
-    "too many values": (
-        csv_text("image,question,answer\na.png,Q,A,B\n"),
-        ["VQA.csv, row 2: not 3 values"],
-    ),
+    "a ragged row": (csv_text(HEAD + "a.png,Q,A\nb.png,Q\n"), ["VQA.csv, row 3: not 3 values"]),
+    "too many values": (csv_text(HEAD + "a.png,Q,A,B\n"), ["VQA.csv, row 2: not 3 values"]),
     "far too many values": (
-        csv_text("image,question,answer\na.png,Q,A\nb.png,Q" + ",B" * 99),
+        csv_text(HEAD + "a.png,Q,A\nb.png,Q" + ",B" * 99),
         ["VQA.csv, row 3: not 3 values as in the header"],
     ),
     "a column twice": (
         csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
         ["VQA.csv: row 1 has the column answer twice: give MM-Skin's own file"],
     ),
-    "half a character": (
-        put("slake/test.json", HALF),
-        ["test.json, row 1: holds half a character"],
-    ),
+    "half a character": (put(TEST, HALF.encode()), ["test.json, row 1: holds half a character"]),
     "a damaged zip entry": (damaged_entry, ["imgs.zip: a broken zip file"]),
     "a name that no file can have": (
-        csv_text("image,question,answer\n" + "x" * 300 + ".png,Q,A\n"),
+        csv_text(HEAD + "x" * 300 + ".png,Q,A\n"),
         ["xxx.png cannot be read (File name too long)"],
     ),
     "an open quote": (
-        csv_text('image,question,answer\na.png,"Q,A\n'),
+        csv_text(HEAD + 'a.png,"Q,A\n'),
         ["VQA.csv: broken CSV (row 2: unexpected end of data)"],
     ),
     "a climbing path in the CSV": (
-        csv_text("image,question,answer\n../../a.png,Q,A\n"),
+        csv_text(HEAD + "../../a.png,Q,A\n"),
         ["VQA.csv, row 2: image '../../a.png' climbs out"],
     ),
     "a bomb": (bomb, ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"]),

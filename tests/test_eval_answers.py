@@ -349,9 +349,6 @@ def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Pat
             answer_with_model(model, changed, images, out, 4)
 
 
-# --- through a server ---
-
-
 def says(body: dict[str, Any]) -> str:
     """An answer that depends on the picture's size and the question."""
     from PIL import Image
@@ -408,12 +405,6 @@ def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, sai
         assert len(server.asked()) <= 11 + 44 - len(kept)
 
 
-def test_no_server_there(demo: Path, tmp_path: Path) -> None:
-    words = ["--model", "x", "--split", "forget", "--out", str(tmp_path / "a.jsonl")]
-    said = answer(*words, "--server", "localhost:1/v1", cwd=demo, ok=False)
-    assert "write it as http://HOST:PORT/v1" in said
-
-
 def test_a_batch_that_is_too_large_is_halved() -> None:
     """Sizes 5, 2, 3, 1, 2: whatever the accelerator cannot hold is tried in two parts."""
     import torch
@@ -432,9 +423,6 @@ def test_a_batch_that_is_too_large_is_halved() -> None:
     room = 0
     with pytest.raises(UserError, match="one question alone does not fit"):
         in_memory(work, range(5))
-
-
-# --- likelihoods ---
 
 
 def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:

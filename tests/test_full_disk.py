@@ -184,9 +184,6 @@ def test_a_run_that_fails_by_itself_is_told(tmp_path: Path) -> None:
         next(each_fault(partial(invoke, "audit", str(tmp_path)), tmp_path, killed=True))
 
 
-# One write.
-
-
 def test_a_reply_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mllmu_med.llm.chat import Request
     from mllmu_med.llm.reply_cache import ReplyCache
@@ -263,9 +260,6 @@ def test_a_stuck_leftover_is_told(what: str, tmp_path: Path, monkeypatch: Any) -
     with told, files.atomic_folder(tmp_path / "out"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "out"]
-
-
-# A disk that is really small.
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_llava
 from corpora import PLAIN, SMALL, builder, command, make_mm_skin, make_slake, process, python_beside
+from reviews import page
 
 from eval.dataset_rows import read_rows
 from eval.predictions import Prediction, write_predictions
@@ -189,9 +189,7 @@ def _sent_back(folder: Path, name: str) -> None:
         | {"decided_at": "2026-03-01T10:00:00.000Z"}
         for row in rows
     ]
-    head = {"format": "mllmu-med review", "version": 1, "set": "", "reviewer": name[7:-5]}
-    told = {**head, "exported_at": "2026-03-01T10:00:00.000Z", "decisions": decisions}
-    (folder / name).write_text(json.dumps(told), "utf-8")
+    (folder / name).write_text(page(name[7:-5], decisions), "utf-8")
 
 
 def _table(path: Path) -> list[dict[str, str]]:
