@@ -273,17 +273,15 @@ def _keep_logging() -> None:
                 handler.stream = sys.__stderr__  # setStream would flush it
 
 
-def process(
-    module: str, *arguments: str | Path, cwd: Path, env: Env = None, code: int | None = 0
-) -> Done:
+def process(module: str, *arguments: str | Path, code: int | None = 0, **how: Any) -> Done:
     """`python -m MODULE ...` in a process of its own."""
-    return ended(_python("-m", module, *map(str, arguments), cwd=cwd, env=env), code)
+    return ended(_python("-m", module, *map(str, arguments), **how), code)
 
 
-def _python(*words: str, cwd: Path, env: Env) -> Done:
+def _python(*words: str, cwd: Path, env: Env = None, timeout: float = 900) -> Done:
     env = {**os.environ, "COLUMNS": "160", **(env or {})}
     line = [sys.executable, *words]
-    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
