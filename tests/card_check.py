@@ -167,10 +167,7 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
         )
     if "privacy" in main:
         forget = main["privacy"]["forget"]
-        places = Counter(
-            "both" if len(fields) == 2 else next(iter(fields))
-            for fields in ({span["field"] for span in spans} for spans in forget["pii"])
-        )
+        places = placed(forget)
         add(
             "private values stand in | forget rows | share",
             [
@@ -274,6 +271,12 @@ def stages(folder: Folder, name: str) -> list[list[str]]:
         if not mine:
             rows.append([f"`{stage}`", "*", first, "0"])
     return rows
+
+
+def placed(forget: pd.DataFrame) -> Counter[str]:
+    """Where private values stand."""
+    fields = ({span["field"] for span in spans} for spans in forget["pii"])
+    return Counter("both" if len(some) == 2 else next(iter(some)) for some in fields)
 
 
 def kinds(forget: pd.DataFrame) -> list[list[str]]:
@@ -453,10 +456,7 @@ def private(folder: Folder) -> list[str]:
     leaked = sum(value.casefold() in text for value in values)
     stand = {0: "none occurs", 1: "1 occurs"}.get(leaked, f"{leaked:,} occur")
     met = forget["profile_id"].value_counts()
-    places = Counter(
-        "both" if len(fields) == 2 else next(iter(fields))
-        for fields in ({span["field"] for span in spans} for spans in forget["pii"])
-    )
+    places = placed(forget)
     each = [f"{row[0]} {row[1]}" for row in kinds(forget)]
     number_of = counted(len(people), "fictional patient")
     return [

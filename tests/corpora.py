@@ -227,25 +227,30 @@ TRIAL = ["rebuild", *PLAIN, "--limit", "120", "--set", "privacy.ratios=[5,10]"]
 SMALL = [word for key, value in _COUNTS.items() for word in ("--set", f"{key}={value}")]
 
 
-def builder(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+Env = dict[str, str] | None
+Done = subprocess.CompletedProcess[str]
+
+
+def ended(done: Done, code: int | None) -> Done:
+    """A command that ended with this code; None: with any."""
+    assert code in (None, done.returncode), done.stdout + done.stderr
+    return done
+
+
+def builder(*arguments: str | Path, cwd: Path, env: Env = None, code: int | None = 0) -> Done:
     """`python -m builder ...` as a user runs it: see `command`."""
-    return command("builder", *arguments, cwd=cwd, env=env)
+    return command("builder", *arguments, cwd=cwd, env=env, code=code)
 
 
 def command(
-    module: str,
-    *arguments: str | Path,
-    cwd: Path,
-    env: dict[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
+    module: str, *arguments: str | Path, cwd: Path, env: Env = None, code: int | None = 0
+) -> Done:
     """`python -m MODULE ...` in this process, which has its imports; its output as a process'.
 
     With `env` in a process of its own: libraries read such settings once, when they are imported.
     """
     if env is not None:
-        return process(module, *arguments, cwd=cwd, env=env)
+        return process(module, *arguments, cwd=cwd, env=env, code=code)
     app = importlib.import_module(f"{module}.__main__").app
     words = [str(argument) for argument in arguments]
     with contextlib.chdir(cwd):
@@ -256,7 +261,7 @@ def command(
     error = done.stderr
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         error += "".join(traceback.format_exception(done.exception))
-    return subprocess.CompletedProcess([module, *words], done.exit_code, done.stdout, error)
+    return ended(Done([module, *words], done.exit_code, done.stdout, error), code)
 
 
 def _keep_logging() -> None:
@@ -268,23 +273,15 @@ def _keep_logging() -> None:
                 handler.stream = sys.__stderr__  # setStream would flush it
 
 
-def process(
-    module: str,
-    *arguments: str | Path,
-    cwd: Path,
-    env: dict[str, str] | None = None,
-    timeout: float = 900,
-) -> subprocess.CompletedProcess[str]:
+def process(module: str, *arguments: str | Path, code: int | None = 0, **how: Any) -> Done:
     """`python -m MODULE ...` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "160", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return ended(_python("-m", module, *map(str, arguments), **how), code)
+
+
+def _python(*words: str, cwd: Path, env: Env = None, timeout: float = 900) -> Done:
+    env = {**os.environ, "COLUMNS": "160", **(env or {})}
+    line = [sys.executable, *words]
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -320,16 +317,9 @@ def before_writing(limited: Path, out: Path) -> Path:
     return out
 
 
-def python_beside(folder: Path, code: str, home: Path) -> subprocess.CompletedProcess[str]:
+def python_beside(folder: Path, code: str, home: Path) -> Done:
     """Python code in a process of its own, in a folder, with empty Hugging Face caches."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**os.environ, "HF_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return ended(_python("-c", code, cwd=folder, env={"HF_HOME": str(home)}), 0)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

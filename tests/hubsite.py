@@ -8,15 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import huggingface_hub.constants
 import pytest
 from corpora import (
     SMALL,
+    Done,
     builder,
     command,
+    ended,
     make_mm_skin,
     make_slake,
     once,
@@ -48,30 +49,29 @@ class Site:
     def repo(self) -> Repo:
         return self.hub.repos[REPO]
 
-    def publish(self, *options: str, repo: str = REPO, **env: str) -> CompletedProcess[str]:
+    def publish(self, *options: str, repo: str = REPO, code: Any = 0, **env: str) -> Done:
         """Publish in this process, to this Hub and from this account."""
+        words = ("publish", repo, *options)
         with as_set({**self.env, **env}):
-            return self._done(command("builder", "publish", repo, *options, cwd=self.folder))
+            return self._done(command("builder", *words, cwd=self.folder, code=None), code)
 
-    def publish_alone(self, *options: str, **env: str) -> CompletedProcess[str]:
+    def publish_alone(self, *options: str, **env: str) -> Done:
         """Publish in a process of its own, in which a resource left open is an error."""
-        words = ("publish", REPO, *options)
-        return self._done(process("builder", *words, cwd=self.folder, env={**self.env, **env}))
+        words, env = ("publish", REPO, *options), {**self.env, **env}
+        return self._done(process("builder", *words, cwd=self.folder, env=env, code=None), 0)
 
-    def _done(self, done: CompletedProcess[str]) -> CompletedProcess[str]:
+    def _done(self, done: Done, code: int | None) -> Done:
         self.said += done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return ended(done, code)
 
     def fails(self, *options: str, repo: str = REPO, **env: str) -> str:
         """Publish, see it fail, and give the last line."""
-        done = self.publish(*options, repo=repo, **env)
-        assert done.returncode == 1, done.stderr + done.stdout
+        done = self.publish(*options, repo=repo, **env, code=1)
         return done.stderr.strip().splitlines()[-1]
 
     def json(self, *options: str) -> dict[str, Any]:
         done = self.publish(*options, "--json")
-        assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
@@ -80,7 +80,6 @@ class Site:
         head = f"import os; os.environ.update({self.env | {'HF_HOME': ''}!r});"
         head += f"os.environ['HF_HOME'] = {str(self.home.parent / home)!r}\n"
         done = python_beside(self.home.parent, head + code, self.home.parent / home)
-        assert done.returncode == 0, done.stderr
         return done.stdout
 
 
@@ -89,8 +88,7 @@ def build(folder: Path, skin: list[dict[str, str]] | None = None) -> None:
     zip_images(make_slake(folder / "slake"))
     make_mm_skin(folder / "mm_skin", skin)
     given = ("--slake", "slake", "--mm-skin", "mm_skin", "--recipe", "paper")
-    done = builder("rebuild", *given, *SMALL, "--set", "author=offline", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *given, *SMALL, "--set", "author=offline", cwd=folder)
 
 
 @pytest.fixture(scope="session")

@@ -52,9 +52,7 @@ def frozen(model: Model, adapter: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("text_model", ["mistral", pytest.param("llama", marks=pytest.mark.slow)])
-def test_lora_is_on_the_language_model_and_not_in_the_tower(
-    tmp_path: Path, text_model: str
-) -> None:
+def test_lora_is_on_the_language_model_alone(tmp_path: Path, text_model: str) -> None:
     model = load_model(str(small.make(tmp_path / "m", text_model=text_model)))
     adapter = add_adapter(model, 4, 8)
     names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
@@ -152,9 +150,7 @@ def test_without_adapters_below_the_reference_is_the_base(tiny: Path) -> None:
         assert torch.equal(logits(model), base)
 
 
-def test_saved_apart_and_loaded_together_is_the_same_model(
-    tiny: Path, tuned: Path, tmp_path: Path
-) -> None:
+def test_saved_apart_and_loaded_together_is_one(tiny: Path, tuned: Path, tmp_path: Path) -> None:
     """Three adapters deep, as in a second round of unlearning."""
     model = load_model(str(tiny), [tuned])
     first, second = tmp_path / "first", tmp_path / "second"
@@ -180,9 +176,7 @@ def test_saved_apart_and_loaded_together_is_the_same_model(
     assert torch.equal(logits(model), logits(load_model(str(tiny), [tuned])))
 
 
-def test_an_adapter_of_another_base_or_on_other_adapters(
-    tiny: Path, tuned: Path, tmp_path: Path
-) -> None:
+def test_an_adapter_of_another_base_or_on_others(tiny: Path, tuned: Path, tmp_path: Path) -> None:
     """Of the same shape, so that PEFT takes it."""
     first = tmp_path / "first"
     model = load_model(str(tiny), [tuned])
@@ -213,9 +207,7 @@ def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -
     assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
 
 
-def test_a_folder_without_an_adapter_and_one_of_another_model(
-    tiny: Path, tuned: Path, tmp_path: Path
-) -> None:
+def test_no_adapter_and_one_of_another_model(tiny: Path, tuned: Path, tmp_path: Path) -> None:
     model = load_model(str(tiny))
     with pytest.raises(UserError, match="no PEFT adapter here"):
         put_on(model, tmp_path)

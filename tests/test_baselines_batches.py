@@ -98,9 +98,6 @@ def ids(step: Step, part: str) -> list[str]:
     return [sample.id for sample in step.samples if sample.part == part]
 
 
-# What a step trains on
-
-
 @pytest.mark.parametrize("shuffle", ["image", "row"])
 @pytest.mark.parametrize("name", ["gd", "kl-min", "idk", "llmu", "dpo"])
 def test_a_union_epoch_is_every_row_once(name: str, shuffle: str) -> None:
@@ -208,9 +205,6 @@ def test_passes_cover_a_step_once_whatever_the_processes(processes: int) -> None
             assert 1 <= len(one.samples) <= 4
             own = Counter(s.part for s in one.samples)
             assert own["forget"] == own["refused"]  # a row's answer and refusal meet
-
-
-# What a pass holds
 
 
 def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) -> None:

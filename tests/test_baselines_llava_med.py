@@ -169,9 +169,7 @@ NORM = "model.layers.1.input_layernorm.weight"
         (put("model.mm_projector.0.weight", 128, 64), r"mm_projector.0.weight is \[128, 64\]"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(
-    weights: dict[str, Any], tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
-) -> None:
+def test_misfit_tensors_are_named(weights: Any, tmp_path: Path, change: Any, said: str) -> None:
     changed = dict(weights)
     change(changed)
     src = write(tmp_path / "src", changed)
@@ -208,9 +206,7 @@ def configure(**changes: Any) -> Callable[[Path], None]:
         (lambda src: (src / "model.safetensors").unlink(), "no weights here"),
     ],
 )
-def test_damaged_folders_are_refused(
-    weights: dict[str, Any], tmp_path: Path, damage: Callable[[Path], None], said: str
-) -> None:
+def test_damaged_folders_are_refused(weights: Any, tmp_path: Path, damage: Any, said: str) -> None:
     src = write(tmp_path / "src", weights)
     damage(src)
     with pytest.raises(UserError, match=said) as error:
@@ -220,9 +216,7 @@ def test_damaged_folders_are_refused(
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
-def test_a_shard_that_lacks_or_is_cut_is_named(
-    weights: dict[str, Any], tmp_path: Path, form: str
-) -> None:
+def test_a_shard_that_lacks_or_is_cut_is_named(weights: Any, tmp_path: Path, form: str) -> None:
     src = write(tmp_path / "src", weights, form, 3)
     second = sorted(src.glob(f"*-of-*.{form}"))[1]
     cut(second)

@@ -57,8 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small dataset, a small model and a recipe, as a user would have it."""
     folder = tmp_path_factory.mktemp("loop")
     small = ("--limit", "90", "--set", "privacy.ratios=[10]", *PLAIN)
-    done = builder("rebuild", *small, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *small, cwd=folder)
     texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
     tiny_llava.make(folder / "model", texts)
     (folder / "small.yaml").write_text(SMALL)
@@ -66,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, *words: str, ok: bool = True) -> str:
-    done = command("baselines", *words, cwd=place)
+    done = command("baselines", *words, cwd=place, code=None)
     assert (done.returncode == 0) == ok, done.stderr
     if not ok:
         assert done.stderr.count("error:") == 1
@@ -121,13 +120,12 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
 @pytest.mark.slow
 def test_the_saved_adapters_are_the_model_that_was_measured(loop: Path, place: Path) -> None:
     """Loading base, fine-tuned and unlearned adapter gives the answers in the run's folder."""
-    done = command(
+    command(
         *("eval", "answer", "--model", "model", "--adapter", loop / "finetune" / "adapter"),
         *("--adapter", loop / "llmu" / "adapter", "--max-new-tokens", "6"),
         *("--split", "forget", "--out", place / "again.jsonl"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     again = {r["id"]: r["answer"] for r in map(json.loads, open_lines(place / "again.jsonl"))}
     measured = map(json.loads, open_lines(loop / "llmu" / "answers.jsonl"))
     found = {r["id"]: r["answer"] for r in measured if r["id"] in again}
@@ -179,7 +177,6 @@ def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
         *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     assert done.stdout.count("What UES hides") == 1
     record = json.loads((place / "two" / "ga" / "record.json").read_text())
     assert record["processes"] == 2
@@ -214,9 +211,7 @@ def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(
-    loop: Path, place: Path
-) -> None:
+def test_another_run_in_the_same_folder_changes_nothing(loop: Path, place: Path) -> None:
     before = {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
     cases = {
         "retrain: was run otherwise (settings.epochs: 2 there, 1 now)": "--set=finetune.epochs=1",
@@ -257,12 +252,11 @@ def test_seeds_share_what_is_finished(loop: Path, place: Path) -> None:
 @pytest.fixture(scope="module")
 def other(place: Path) -> Path:
     """A build of another seed: other rows, other patients."""
-    done = builder(
+    builder(
         *("rebuild", "--limit", "90", "--set", "seed=5", "--set", "calibration=null"),
         *("--set", "privacy.ratios=[10]", "--out", "other"),
         cwd=place,
     )
-    assert done.returncode == 0, done.stderr
     return place / "other"
 
 
@@ -370,9 +364,7 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Never on test; a second round too is scored against the fine-tuned model."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
     choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
@@ -391,9 +383,7 @@ def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
             texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
             return [Answer(text, 0, "eos") for text in texts]
 
-    def train(
-        _: object, __: object, forget: list[Record], retain: list[Record], *more: Any
-    ) -> None:
+    def train(_: object, __: object, forget: Any, retain: list[Record], *more: Any) -> None:
         trained.extend(row.id for row in [*forget, *retain])
         look = more[3]
         scores = {}
@@ -415,15 +405,6 @@ def test_the_best_epoch_is_chosen_on_rows_that_training_left_out(
     both = [row.id for split in ("forget", "retain") for row in data.rows[split]]
     assert sorted([*trained, *(row.id for row in held)]) == sorted(both)
     assert not held_out(data, recipe.finetune, False)
-
-
-def test_a_watched_row_is_one_that_counts(place: Path) -> None:
-    """However few: closed questions have no ROUGE-1."""
-    data = Data.read(str(place / "mllmu-med"), "privacy")
-    for most in (1, 6):
-        rows = watched(data, most)
-        assert {row.answer_type for row in rows} == {"open"}
-        assert {row.split for row in rows} == set(SPLITS)
 
 
 @pytest.mark.parametrize(
@@ -460,7 +441,7 @@ def test_swapped_images_are_other_images(place: Path) -> None:
     twin = replace(row, id="twin", answer="something else", question=row.question)
     copy = replace(row, id="copy", image_id="copy", answer="something else again")
     far = replace(far, question="Nobody else asks this?")
-    some = replace_rows(data, [row, twin, copy, far])
+    some = replace(data, rows={**data.rows, "retain": [row, twin, copy, far]})
     asked: list[tuple[str, str]] = []
 
     class Seeing:
@@ -474,10 +455,6 @@ def test_swapped_images_are_other_images(place: Path) -> None:
     assert dict(asked[:4]) == own
     same = {row.image_id, "copy"}
     assert all((image in same) != (own[row_id] in same) for row_id, image in asked[4:])
-
-
-def replace_rows(data: Data, retain: list[Record]) -> Data:
-    return replace(data, rows={**data.rows, "retain": retain})
 
 
 def test_bad_use_is_one_line(place: Path) -> None:
@@ -505,8 +482,9 @@ def test_bad_use_is_one_line(place: Path) -> None:
 def test_a_split_without_open_questions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before anything is trained: there would be no ROUGE-1, and so no UES."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
-    assert all(row.answer_type == "open" for row in watched(data, 50))
-    assert {row.split for row in watched(data, 2)} == set(SPLITS)
+    for most in (1, 2, 6, 50):
+        assert {row.answer_type for row in watched(data, most)} == {"open"}
+        assert {row.split for row in watched(data, most)} == set(SPLITS)
     rows = [row for row in data.all if row.split != "forget" or row.answer_type == "closed"]
     monkeypatch.setattr("baselines.measure.read_rows", lambda *_: rows)
     with pytest.raises(UserError, match="privacy/forget holds no open question"):

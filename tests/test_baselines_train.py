@@ -104,9 +104,7 @@ def test_fine_tuning_learns_and_unlearning_goes_its_way(model: Model, tmp_path: 
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
-def test_lora_b_moves_in_the_first_step_and_nothing_else_does(
-    model: Model, tmp_path: Path, checkpointing: bool
-) -> None:
+def test_lora_b_alone_moves_first(model: Model, tmp_path: Path, checkpointing: bool) -> None:
     before = {name: p.detach().clone() for name, p in model.model.named_parameters()}
     run(model, "finetune", tmp_path, max_steps=1, checkpointing=checkpointing)
     saved = weights(tmp_path)
@@ -119,9 +117,7 @@ def test_lora_b_moves_in_the_first_step_and_nothing_else_does(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_checkpointing_computes_again_and_changes_nothing(
-    tiny: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpointing_is_exact(tiny: Path, model: Model, tmp_path: Path, monkeypatch: Any) -> None:
     again: list[int] = []
     from transformers.models.mistral.modeling_mistral import MistralMLP
 
@@ -136,9 +132,7 @@ def test_checkpointing_computes_again_and_changes_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["finetune", "llmu"])
-def test_in_bfloat16_the_adapter_is_kept_in_float32(
-    tiny: Path, tmp_path: Path, method: str
-) -> None:
+def test_in_bfloat16_the_adapter_stays_float32(tiny: Path, tmp_path: Path, method: str) -> None:
     """As on an accelerator: weights and arithmetic in bfloat16, what is trained in float32."""
     model = load_model(str(tiny), dtype="bfloat16")
     run(model, method, tmp_path, epochs=4, batch_size=11, checkpointing=True)
@@ -347,9 +341,7 @@ def test_a_collapse_stops_the_run_and_is_recorded(model: Model, tmp_path: Path) 
     assert run(model, "ga", tmp_path, learning_rate=0.3, epochs=50, collapse=2, warmup=0) == done
 
 
-def test_what_is_not_finite_stops_the_run_before_it_reaches_the_weights(
-    model: Model, tmp_path: Path
-) -> None:
+def test_what_is_not_finite_never_reaches_the_weights(model: Model, tmp_path: Path) -> None:
     done = run(model, "finetune", tmp_path, learning_rate=1e30, epochs=3, warmup=0)
     assert done.status == "collapsed"
     assert "is not finite" in done.reason
@@ -437,9 +429,7 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         small.settings(learning_rates=1)
 
 
-def test_no_memory_says_what_to_lower(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_memory_names_a_way(model: Model, tmp_path: Path, monkeypatch: Any) -> None:
     from baselines.forward import AnswerLogits
 
     def full(*_: Any) -> Any:

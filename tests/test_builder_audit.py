@@ -77,35 +77,27 @@ def test_a_calibrated_build_passes(calibrated: Path) -> None:
 def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     choices = ["calibration=null", "privacy.split_by=image", "incorrect.split_by=image"]
     sets = [word for choice in choices for word in ("--set", choice)]
-    done = builder(
-        "rebuild", "--limit", "200", "--set", "privacy.ratios=[5,10]", *sets, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", "--limit", "200", "--set", "privacy.ratios=[5,10]", *sets, cwd=tmp_path)
     checks = run(tmp_path / "mllmu-med")
     assert failed(checks) == {}
     assert by_name(checks)["forget images are not in retain (split_by: image)"].checked
 
 
-def test_a_build_by_a_language_model_passes(
-    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_build_passes(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     before_writing(limited, tmp_path / "mllmu-med")
     options = TRIAL[1:]
     with ScriptedServer(reply=reply) as server:
         options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
-        done = builder("rebuild", *options, cwd=tmp_path)
+        builder("rebuild", *options, cwd=tmp_path)
         asked = len(server.asked())
-    assert done.returncode == 0, done.stderr
     checks = run(tmp_path / "mllmu-med")
     assert failed(checks) == {}
     assert by_name(checks)["recorded requests can be replayed"].checked == asked > 10
 
 
 @pytest.mark.slow
-def test_replies_with_what_could_be_somebodys_do_not_ship(
-    limited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_could_be_somebodys_stays(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """A rejected reply with a live number is left out with the request that quotes it, and told."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     asked: set[str] = set()
@@ -123,7 +115,6 @@ def test_replies_with_what_could_be_somebodys_do_not_ship(
         options += ["--author", "llm", "--model", MODEL, "--base-url", server.url]
         done = builder("rebuild", *options, cwd=tmp_path)
         sent = len(server.asked())
-    assert done.returncode == 0, done.stderr
     assert len(asked) == 2
     folder = tmp_path / "mllmu-med"
     checks = run(folder)
@@ -170,9 +161,6 @@ def test_images_by_reference(limited: Path, folder: Path, tmp_path: Path) -> Non
     assert any(entry.startswith(f"{row['id']}: ") for entry in found)
     path.unlink()
     assert any("is not there" in entry for entry in failed(run(folder, source))["images decode"])
-
-
-# The search for private values.
 
 
 def altered(value: str, how: random.Random) -> str:
@@ -258,12 +246,8 @@ def test_an_eponym_is_no_patient(folder: Path) -> None:
     assert [*failed(run(folder))] == ["no value outside forget: fuzzy"]
 
 
-# The command line.
-
-
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     done = process("builder", "audit", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
     assert "all checks hold" in done.stdout
     planted = Planted(folder)
     rows = planted.rows("incorrect/retain.parquet")
@@ -271,14 +255,12 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
         row["review"] = "accepted"
     planted.write("incorrect/retain.parquet", rows)
     planted.settle()
-    done = builder("audit", folder, cwd=tmp_path)
-    assert done.returncode == 1
+    done = builder("audit", folder, cwd=tmp_path, code=1)
     assert f"{len(rows)} failed" in done.stdout
     assert done.stdout.count("review 'accepted' in retain") == 20
     assert f"and {len(rows) - 20} more: see --json" in done.stdout
     assert "1 of 57 checks fail" in done.stdout
-    done = builder("audit", folder, "--json", cwd=tmp_path)
-    assert done.returncode == 1
+    done = builder("audit", folder, "--json", cwd=tmp_path, code=1)
     report = json.loads(done.stdout)
     assert not report["ok"]
     (bad,) = [check for check in report["checks"] if not check["ok"]]
@@ -298,8 +280,7 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
 )
 def test_one_clear_line(folder: Path, arguments: list[str], code: int, says: str) -> None:
     (folder.parent / "empty").mkdir()
-    done = builder("audit", *arguments, cwd=folder.parent)
-    assert done.returncode == code
+    done = builder("audit", *arguments, cwd=folder.parent, code=code)
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
     assert done.stdout == ""
@@ -368,18 +349,13 @@ def test_a_dataset_on_the_hub(folder: Path, tmp_path: Path) -> None:
     with serve(FakeHub(Repo.of_folder("alice/mllmu-med", folder))) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         done = builder("audit", "alice/mllmu-med", cwd=away, env=env)
-        assert done.returncode == 0, done.stderr
         assert "all checks hold" in done.stdout
-        done = builder("audit", "bob/mllmu-med", cwd=away, env=env)
-    assert done.returncode == 1
+        done = builder("audit", "bob/mllmu-med", cwd=away, env=env, code=1)
     assert done.stderr.startswith("error: bob/mllmu-med: no such folder, and it cannot be fetched")
     assert done.stderr.count("\n") == 1
 
 
-def test_images_that_nothing_needs_are_not_asked_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unneeded_images_are_not_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the environment says may be of another dataset; what --images says must be there."""
     monkeypatch.setenv(VARIABLE, "nowhere")
-    done = builder("audit", cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
+    builder("audit", cwd=folder.parent)

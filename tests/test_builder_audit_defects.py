@@ -86,6 +86,11 @@ def _changed(
     return _named(name, lambda p: f"{p.change(file, pick, **to)}: {says}")
 
 
+def _said(name: str, file: str, text: str, says: str, clean: bool = True) -> Defect:
+    """A text stands in a question."""
+    return _named(name, lambda p: f"{p.say(file, text, clean=clean)}: {says}")
+
+
 def _card(name: str, old: str, new: str, says: str) -> Defect:
     def defect(p: Planted) -> str:
         p.card(old, new)
@@ -290,15 +295,6 @@ def shared_image(p: Planted) -> str:
 # Rows.
 
 
-def hidden_character(p: Planted) -> str:
-    found = p.say(TEST, "a\u200bb")
-    return f"{found}: the character U+200B"
-
-
-def changed_in_test(p: Planted) -> str:
-    return f"{p.say(TEST, 'Really?', clean=False)}: in test with another text"
-
-
 def _spans(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], Any]:
     return lambda row: [{**one, **change(one)} for one in row["pii"]]
 
@@ -387,13 +383,6 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
 
 def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
     return _named(says, lambda p: f"{p.image(SKIN, change)}: its image {says}")
-
-
-def no_image(p: Planted) -> str:
-    rows = p.rows(SKIN)
-    rows[0]["image"] = None
-    p.write(SKIN, rows)
-    return f"{rows[0]['id']}: has no image"
 
 
 def exif(p: Planted) -> str:
@@ -509,17 +498,15 @@ def _decided(p: Planted, number: int = 0, reviewer: str = "r1", decision: str = 
     return str(rows[number]["id"])
 
 
+def _unlike(decision: str, number: int) -> Defect:
+    """A row that is accepted though it was decided otherwise."""
+    says = f"decided '{decision}', its row says 'accepted'"
+    return _named(decision, lambda p: f"{_decided(p, number, decision=decision)}: {says}")
+
+
 def named_reviewer(p: Planted) -> str:
     _decided(p, reviewer="alice")
     return "provenance/incorrect-review.jsonl: line 1 names"
-
-
-def rejected_yet_published(p: Planted) -> str:
-    return f"{_decided(p, decision='rejected')}: decided 'rejected', its row says 'accepted'"
-
-
-def edited_yet_unmarked(p: Planted) -> str:
-    return f"{_decided(p, 3, decision='edited')}: decided 'edited', its row says 'accepted'"
 
 
 def miscounted_decisions(p: Planted) -> str:
@@ -567,9 +554,7 @@ def path_in_parquet(p: Planted) -> str:
 
 
 def path_beside_a_image(p: Planted) -> str:
-    rows = p.rows(SKIN)
-    rows[0]["image"]["path"] = "/home/alice/x.png"
-    p.write(SKIN, rows)
+    p.change(SKIN, any_row, image=lambda row: {**row["image"], "path": "/home/alice/x.png"})
     return f"{SKIN}: an image's path"
 
 
@@ -613,11 +598,11 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (shared_image, "forget images are not in retain (split_by: image)"),
     (_changed("null", TEST, "a null", content_type=None), MISSING),
     (_changed("empty", TEST, "empty answer", is_open, answer=" ", clean_answer=" "), MISSING),
-    (hidden_character, "texts are clean Unicode"),
+    (_said("hidden", TEST, "a\u200bb", "the character U+200B"), "texts are clean Unicode"),
     (_changed("unknown harm", WRONG, "harm 'gossip'", harm="gossip"), HARM),
     (_changed("harm in retain", KEPT, "harm wrong_diagnosis in retain", harm="wrong_diagnosis"),
      HARM),
-    (changed_in_test, CLEAN),
+    (_said("changed in test", TEST, "Really?", "in test with another text", clean=False), CLEAN),
     (_changed("clean in forget", WRONG, "in forget with its clean text", is_open,
               answer=lambda row: row["clean_answer"]), CLEAN, SOUND),
     (_changed("other twin", TWINS, "its retained version has another clean_answer", is_open,
@@ -663,7 +648,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
            lambda one: f"record {one['mrn'][:-1]}{(int(one['mrn'][-1]) + 1) % 10}"), NEARLY),
     (second_patient, OTHERS, SOUND, QUALITY),
     (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
-    (no_image, DECODE, ONE, PATHLESS),
+    (_changed("no image", SKIN, "has no image", image=None), DECODE, ONE, PATHLESS),
     (_changed("other image", SKIN, "its image has the sha256",
               image=lambda row: {**row["image"], "bytes": image_data(1)}),
      "image hashes match their rows"),
@@ -689,8 +674,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
-    (rejected_yet_published, DECISIONS),
-    (edited_yet_unmarked, DECISIONS),
+    (_unlike("rejected", 0), DECISIONS),
+    (_unlike("edited", 3), DECISIONS),
     (miscounted_decisions, DECISIONS),
     (changed_reply, REQUESTS),
     (invented_by_the_model, "no live number or address in recorded requests"),

@@ -127,9 +127,7 @@ def test_a_reply_may_hold_any_line_separator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "sizes"), [({"most_requests": 10}, [10, 10, 10, 9]), ({"most_bytes": 2000}, None)]
 )
-def test_what_is_too_much_for_one_batch_is_split(
-    tmp_path: Path, limits: dict[str, int], sizes: list[int] | None
-) -> None:
+def test_too_much_is_split(tmp_path: Path, limits: dict[str, int], sizes: list[int] | None) -> None:
     with ScriptedServer() as server:
         assert batch(tmp_path / "l", server, 40, None, **limits) == BatchOutcome(39, {})
     files = [server.files[made["input_file_id"]] for made in server.batches.values()]

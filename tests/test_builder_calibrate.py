@@ -19,6 +19,7 @@ import corpora
 import pytest
 import tiny_llava
 from corpora import PLAIN, command, process, tree
+from reviews import run
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 from typer.testing import CliRunner
 
@@ -77,12 +78,6 @@ def out(undisturbed: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def run(*arguments: str | Path, code: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
-
-
 def small() -> Incorrect:
     """The scenario of `QUICK`."""
     choice = [Choice("incorrect.candidates", "60")]
@@ -95,9 +90,6 @@ def ratings(out: Path, name: str = "incorrect") -> list[Rated]:
     return read_ratings(Chain(out.with_name(out.name + ".work") / name))
 
 
-# --- the ratings ---
-
-
 def reply(text: str, **changes: Any) -> Reply:
     given = {"refusal": None, "finish_reason": "stop", **changes}
     return Reply(
@@ -105,21 +97,13 @@ def reply(text: str, **changes: Any) -> Reply:
     )
 
 
+FOURS = "4|4.|4.0|4/5|4 out of 5|four|Four.|**4**|Score: 4|**Score:** 4|Rating is 4/5"
+
+
 @pytest.mark.parametrize(
     ("text", "score", "reason"),
     [
-        ("4", 4, ""),
-        ("4.", 4, ""),
-        ("4.0", 4, ""),
-        ("4/5", 4, ""),
-        ("4 out of 5", 4, ""),
-        ("four", 4, ""),
-        ("Four.", 4, ""),
-        ("**4**", 4, ""),
-        ("Score: 4", 4, ""),
-        ("**Score:** 4", 4, ""),
-        ("Rating is 4/5", 4, ""),
-        ("Similarity: four", 4, ""),
+        *((text, 4, "") for text in f"{FOURS}|Similarity: four".split("|")),
         ("five out of five", 5, ""),
         ("4 - all but the date", 4, "all but the date"),
         ("4. The date differs.", 4, "The date differs."),
@@ -134,24 +118,15 @@ def test_a_rating_is_read(text: str, score: int, reason: str) -> None:
     assert read_rating(reply(text)) == RatingReply(score=score, reason=reason)
 
 
+RANGE = '6|0|-1|4.5|8/10|{"score": 6}|{"score": 0}|{"score": 4.5}'
+NONE = '3 or 4|3, or 4|3-4|3 to 4|between 3 and 4|4%|good|{"score": true}|{"reason": "same"}'
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("6", "rating out of range"),
-        ("0", "rating out of range"),
-        ("-1", "rating out of range"),
-        ("4.5", "rating out of range"),
-        ("8/10", "rating out of range"),
-        ('{"score": 6}', "rating out of range"),
-        ("3 or 4", "no rating"),
-        ("3, or 4", "no rating"),
-        ("3-4", "no rating"),
-        ("3 to 4", "no rating"),
-        ("between 3 and 4", "no rating"),
-        ("4%", "no rating"),
-        ("good", "no rating"),
-        ('{"score": true}', "no rating"),
-        ('{"reason": "same"}', "no rating"),
+        *((text, "rating out of range") for text in RANGE.split("|")),
+        *((text, "no rating") for text in NONE.split("|")),
         ("", "empty reply"),
         ("  \n", "empty reply"),
     ],
@@ -212,9 +187,6 @@ def test_the_offline_rating_is_monotone() -> None:
                 assert all(a <= b for a, b in zip(fewer, rated, strict=True))
 
 
-# --- the choice ---
-
-
 def scenario(**changes: Any) -> Incorrect:
     given = {"source": "phantom", "outdated_share": 0.5, "forget": 6, "retain": 40, "test": 5}
     return Incorrect.model_validate({**given, "candidates": 12, **changes})
@@ -251,9 +223,6 @@ def test_too_few_is_one_line_with_the_histogram_and_three_ways_out() -> None:
         "3: 0, 2: 1, 1: 2, none: 1): use more candidates (raise incorrect.candidates), a lower bar "
         "(calibration.least), or a smaller set (lower incorrect.forget or incorrect.ratios)"
     )
-
-
-# --- whole rebuilds ---
 
 
 def test_counts_are_exact_and_the_dropped_go_nowhere(undisturbed: Path) -> None:
@@ -318,9 +287,7 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
     assert "dropped: calibration: rated" in life
 
 
-def test_too_few_fails_and_a_lower_bar_trains_nothing_again(
-    quick: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lower_bar_trains_nothing(quick: list[str], out: Path, monkeypatch: Any) -> None:
     result = run(*quick, "--set", "calibration.least=5", "--out", out, code=1)
     assert "a lower bar (calibration.least)" in result.stderr.splitlines()[-1]
     assert not out.exists()
@@ -357,9 +324,7 @@ def interrupted(
     return done
 
 
-def test_killed_while_answering_it_answers_nothing_twice(
-    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_answering(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
 
     def ids(_: Model, asked: list[Ask], *rest: Any) -> list[str]:
         return [ask.row.id for ask in asked]
@@ -374,9 +339,7 @@ def test_killed_while_answering_it_answers_nothing_twice(
 
 
 @pytest.mark.slow
-def test_killed_while_training_it_goes_on_with_the_next_step(
-    quick: list[str], undisturbed: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_training(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
     from baselines.training_loop import Loop
 
     steps = interrupted(monkeypatch, Loop, "_step", lambda loop, *_: [loop.done], at=3)
@@ -390,9 +353,7 @@ def test_killed_while_training_it_goes_on_with_the_next_step(
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_loses_nothing(
-    quick: list[str], undisturbed: Path, tmp_path: Path
-) -> None:
+def test_sigkill_loses_nothing(quick: list[str], undisturbed: Path, tmp_path: Path) -> None:
     """Killed whenever another step is logged or another answer written, until it comes through."""
     out, work = tmp_path / "data", tmp_path / "data.work/incorrect/calibration"
     seen: list[tuple[int, int]] = []  # steps and answers on the disk at each kill
@@ -421,9 +382,6 @@ def test_sigkill_at_any_moment_loses_nothing(
     assert tree(out) == tree(undisturbed)
 
 
-# --- the language model as rater ---
-
-
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -440,9 +398,7 @@ READ = {"4/5": 4, "Score: 3": 3, "two": 2, '{"score": 5, "reason": "the same"}':
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("key")
-def test_the_models_ratings_are_read_refused_and_recorded(
-    quick: list[str], out: Path, tmp_path: Path
-) -> None:
+def test_the_models_ratings_are_recorded(quick: list[str], out: Path, tmp_path: Path) -> None:
 
     def answer(body: dict[str, Any]) -> str:
         return SAID[stable_hash(prompt_of(body).partition("\n\nEarlier")[0]) % len(SAID)]
@@ -501,9 +457,6 @@ def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
     assert "incorrect/calibrate" in found["would_run"]
 
 
-# --- answers made elsewhere ---
-
-
 @pytest.fixture
 def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
     """Stopped before the model is trained; the folder that the dataset will be in."""
@@ -527,9 +480,7 @@ def answers(out: Path, **changes: Any) -> list[Prediction]:
     ]
 
 
-def test_answers_made_elsewhere_are_taken(
-    quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_taken(quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
@@ -561,13 +512,7 @@ def test_answers_made_elsewhere_are_taken(
     ],
     ids=["missing", "foreign", "stale", "unhashed", "doubled", "mixed"],
 )
-def test_answers_to_something_else_are_refused(
-    spoil: Callable[[list[Prediction]], list[Prediction]],
-    line: str,
-    quick: list[str],
-    waiting: Path,
-    tmp_path: Path,
-) -> None:
+def test_other_answers(spoil: Any, line: str, quick: Any, waiting: Path, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     write_predictions(path, spoil(answers(waiting)))
     result = run(*quick, "--out", waiting, "--adapted", f"incorrect={path}", code=1)
@@ -602,14 +547,11 @@ def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path
 
 
 @pytest.mark.slow
-def test_the_printed_commands_do_what_the_rebuild_itself_does(
-    quick: list[str], undisturbed: Path, out: Path, tmp_path: Path
-) -> None:
+def test_printed_commands(quick: list[str], undisturbed: Path, out: Path, tmp_path: Path) -> None:
     """The answers of the other machine are those that this one gives, to the letter."""
     said = run(*quick, "--until", "calibrate", "--out", out).stdout.splitlines()
     line = next(line for line in said if "baselines finetune" in line)
-    done = command("baselines", *shlex.split(line)[3:], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    command("baselines", *shlex.split(line)[3:], cwd=tmp_path)
     adapted = shlex.split(next(line for line in said if "--adapted" in line))[-1]
     name, _, file = adapted.partition("=")
     run(*quick, "--out", out, "--adapted", f"{name}={tmp_path / file}")
@@ -641,8 +583,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     """The demo's own training of the tiny model, in two processes, shorter."""
     short = [f"--set=calibration.train.{name}.max_steps=20" for name in ("privacy", "incorrect")]
     for name in ("one", "two"):
-        done = process("builder", "rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        process("builder", "rebuild", "--limit", "120", *short, "--out", name, cwd=tmp_path)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     for path in sorted(tmp_path.glob("one.work/*/calibration/*/answers.jsonl")):
         other = tmp_path / "two.work" / path.relative_to(tmp_path / "one.work")

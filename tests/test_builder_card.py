@@ -65,8 +65,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpora")
     make_slake(folder / "SLAKE")
     make_mm_skin(folder / "MM-Skin")
-    done = builder("rebuild", "--slake", "SLAKE", "--mm-skin", "MM-Skin", *SMALL, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", "--slake", "SLAKE", "--mm-skin", "MM-Skin", *SMALL, cwd=folder)
     return folder
 
 
@@ -163,23 +162,6 @@ def test_dataset_info_is_right(built: Path, tmp_path: Path) -> None:
         assert told["features"] == FEATURES._to_yaml_list()
 
 
-def test_every_config_loads_with_the_card(built: Path, tmp_path: Path) -> None:
-    for entry in front_matter(card_of(built))["configs"]:
-        data = load_dataset(str(built), entry["config_name"], cache_dir=str(tmp_path))
-        assert set(data) == set(SPLITS)
-    assert load_dataset(str(built), cache_dir=str(tmp_path))["forget"].features == FEATURES
-
-
-def test_a_wrong_count_in_dataset_info_would_be_refused(built: Path, tmp_path: Path) -> None:
-    from datasets.exceptions import NonMatchingSplitsSizesError
-
-    folder = copied(built, tmp_path / "wrong")
-    card = re.sub(r"num_examples: 44\n", "num_examples: 45\n", card_of(folder))
-    (folder / "README.md").write_text(card, "utf-8")
-    with pytest.raises(NonMatchingSplitsSizesError):
-        load_dataset(str(folder), "privacy", cache_dir=str(tmp_path / "cache"))
-
-
 def test_the_schema_table_has_every_column(built: Path) -> None:
     table = dict(card_check.tables(body(card_of(built))))["column", "type", "what it holds"]
     assert [row[0] for row in table] == [f"`{name}`" for name in FEATURES]
@@ -218,8 +200,7 @@ def test_names_avoid_the_clean_text_as_the_card_says(built: Path) -> None:
 
 @pytest.mark.parametrize("name", ["privacy", "incorrect"])
 def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
-    done = builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
     folder = tmp_path / "mllmu-med"
     card = card_of(folder)
     assert problems(Folder(folder), card) == []
@@ -313,9 +294,6 @@ def test_the_printed_command_makes_the_recipe(facts: Facts, options: list[str]) 
     assert recipe(words[4:]) == wanted
 
 
-# --- authors, calibration, review, the Hub's variant, results ---
-
-
 def with_manifest(folder: Path, to: Path, **changes: Any) -> tuple[Folder, str]:
     """A copy of a folder of which the manifest tells something else, described again."""
     again = copied(folder, to)
@@ -361,8 +339,7 @@ def test_calibrated(tmp_path: Path) -> None:
     from tiny_llava import make
 
     model = make(tmp_path / "models" / "tiny-one", ["Is the lesion round? Yes. No. with scales"])
-    done = builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
     out = tmp_path / "mllmu-med"
     card = card_of(out)
     assert problems(Folder(out), card) == []
@@ -377,18 +354,9 @@ def test_calibrated(tmp_path: Path) -> None:
     assert "Not self-calibrated" not in card
 
 
-REVIEW = {
-    "mode": "people",
-    "reviewers": 2,
-    "items": 33,
-    "accepted": 24,
-    "edited": 2,
-    "rejected": {"not plausible": 3, "reveals itself": 1},
-    "unseen": 3,
-    "both_decided": 7,
-    "agreement": 0.8571,
-    "kappa": 0.625,
-}
+REVIEW = {"mode": "people", "reviewers": 2, "items": 33, "accepted": 24, "edited": 2, "unseen": 3}
+REVIEW |= {"rejected": {"not plausible": 3, "reveals itself": 1}, "both_decided": 7}
+REVIEW |= {"agreement": 0.8571, "kappa": 0.625}
 
 
 def test_reviewed_by_people(built: Path, tmp_path: Path) -> None:
@@ -443,23 +411,12 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
             size = (folder / path).stat().st_size
             entry |= {"bytes": size, "sha256": file_digest(folder / path)}
     report = tmp_path / "report.csv"
-    report.write_text(
-        to_csv(
-            Report(
-                "privacy",
-                [
-                    Figure(
-                        **{**ROUGE, "config": "privacy", "run": run, "role": role, "value": value},
-                        split=split,
-                        n=n,
-                    )
-                    for run, role, value in (("base", "base", 0.1234), ("ga", "method", 0.5))
-                    for split, n in (("forget", 6), ("retain", 40), ("test", 10))
-                ],
-            )
-        ),
-        "utf-8",
-    )
+    figures = [
+        Figure(**{**ROUGE, "config": "privacy", "run": run, "role": role}, split=split, n=n)
+        for run, role in (("base", "base"), ("ga", "method"))
+        for split, n in (("forget", 6), ("retain", 40), ("test", 10))
+    ]
+    report.write_text(to_csv(Report("privacy", figures)), "utf-8")
     results = read_results(report)
     made = Manifest.model_validate(told)
     write_card(folder, made, repo="alice/mllmu-med", gated="manual", results=results)
@@ -485,32 +442,26 @@ def test_the_hubs_variant_with_references_gate_and_results(corpora: Path, tmp_pa
 
 
 ROUGE: dict[str, Any] = {"config": "privacy_r45", "run": "a", "role": "base", "metric": "rouge1"}
-ROUGE |= {"value": 0.5, "signature": "rouge-score"}
+ROUGE |= {"value": 0.1234, "signature": "rouge-score"}
 
 
-def test_results_that_are_none(built: Path, facts: Facts, tmp_path: Path) -> None:
-    path = tmp_path / "report.csv"
-    path.write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(UserError, match=r"has no column source, .*: write it with"):
-        read_results(path)
-    with pytest.raises(UserError, match="cannot be read"):
-        read_results(tmp_path / "missing.csv")
-    path.write_text(",".join(COLUMNS) + "\n", "utf-8")
-    with pytest.raises(UserError, match="holds no figures"):
-        read_results(path)
+def test_results_that_are_none(facts: Facts, tmp_path: Path) -> None:
     figures = [Figure(**ROUGE, split=split) for split in reversed(SPLITS)]
-    path.write_text(to_csv(Report("", figures[:1])), "utf-8")
-    with pytest.raises(UserError, match="no rouge1 of a on forget: lines are missing"):
+    whole, path = to_csv(Report("", figures)), tmp_path / "report.csv"
+    with pytest.raises(UserError, match="cannot be read"):
         read_results(path)
-    path.write_text(to_csv(Report("", figures)).replace("0.5", "half", 1), "utf-8")
-    with pytest.raises(UserError, match="row 2: value: Input should be a valid number"):
-        read_results(path)
-    path.write_text(to_csv(Report("", figures)), "utf-8")
+    for text, said in (
+        ("a,b\n1,2\n", r"has no column source, .*: write it with"),
+        (",".join(COLUMNS) + "\n", "holds no figures"),
+        (to_csv(Report("", figures[:1])), "no rouge1 of a on forget: lines are missing"),
+        (whole.replace("0.1234", "half", 1), "row 2: value: Input should be a valid number"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(UserError, match=said):
+            read_results(path)
+    path.write_text(whole, "utf-8")
     with pytest.raises(UserError, match="results of privacy_r45: this dataset has privacy,"):
         render_card(facts, results=read_results(path))
-
-
-# --- the manifest ---
 
 
 def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None:
@@ -521,8 +472,11 @@ def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None
         for path, entry in told["files"].items():
             assert entry["bytes"] == (folder / path).stat().st_size
             assert entry["sha256"] == file_digest(folder / path)
+        for path in there:
+            data = (folder / path).read_bytes()
+            assert str(folder.parent).encode() not in data, path
+            assert b"/site-packages" not in data, path
         text = json.dumps(told)
-        assert str(folder.parent) not in text
         assert str(Path.home()) not in text
         assert socket.gethostname() not in text
         assert Recipe.model_validate(told["recipe"])
@@ -534,8 +488,7 @@ def test_two_builds_in_two_places_are_the_same_bytes(demo: Path, tmp_path: Path)
     (tmp_path / "rc").mkdir()
     (tmp_path / "rc/matplotlibrc").write_text("font.size: 20\nfigure.facecolor: red\n")
     env = {"MATPLOTLIBRC": str(tmp_path / "rc/matplotlibrc"), "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    done = builder("rebuild", *PLAIN, "--out", "other-name", cwd=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
+    builder("rebuild", *PLAIN, "--out", "other-name", cwd=tmp_path, env=env)
     assert tree(tmp_path / "other-name") == tree(demo / "mllmu-med")
 
 
@@ -548,17 +501,12 @@ def test_facts_of_no_dataset(tmp_path: Path, built: Path) -> None:
         read_facts(folder)
 
 
-# --- Croissant ---
-
-
 def no_network(*_: Any, **__: Any) -> None:
     raise AssertionError("the network was used")
 
 
 @pytest.mark.slow
-def test_croissant_is_valid_and_reads_records(
-    built: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_croissant_reads_records(built: Path, corpora: Path, monkeypatch: Any, caplog: Any) -> None:
     import mlcroissant
 
     monkeypatch.setattr(socket.socket, "connect", no_network)

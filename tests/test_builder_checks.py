@@ -75,9 +75,7 @@ def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> Non
         (OPEN, IN_QUESTION, Text(f"{NAME}, {DAY}?", "Left Lung"), "clinical content"),
     ],
 )
-def test_each_check_stops_its_text(
-    row: Record, values: PrivateValues, text: Text, name: str
-) -> None:
+def test_a_check_stops_its_text(row: Record, values: PrivateValues, text: Text, name: str) -> None:
     failure = check_privacy(row, text, values)
     assert failure is not None
     assert failure.name == name
@@ -162,9 +160,7 @@ def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> Non
 @pytest.mark.parametrize(
     ("by", "drops", "retained"), [("pair", "", "3 4 11 12"), ("image", "34", "")]
 )
-def test_a_claim_that_the_build_has_too_often_gives_way_to_the_next_candidate(
-    by: str, drops: str, retained: str
-) -> None:
+def test_a_claim_made_too_often_gives_way_to_the_next(by: str, drops: str, retained: str) -> None:
     """In three rows or 2 %, by rank; a yes, and words of the row's own, are no claim."""
     answers = ["Arsenic by mouth clears the skin in weeks."] * 5 + ["No", "No", "No", "No"]
     answers += ["Why is it red? It is red."] * 4

@@ -44,9 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
 
 
 @pytest.mark.parametrize("shares", [True, False])
-def test_training_and_answering_decode_a_image_once(
-    shares: bool, tmp_path: Path, decoded: Counter[bytes]
-) -> None:
+def test_an_image_is_decoded_once(shares: bool, tmp_path: Path, decoded: Counter[bytes]) -> None:
     model = load_model(str(small.make(tmp_path / "tiny")))
     model.shares = shares
     rows = [*small.FORGET, *small.RETAIN]
@@ -69,9 +67,7 @@ def test_images_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> N
     assert [decoded[data[name]] for name in "ab"] == [1, 2]
 
 
-def test_a_image_that_is_as_it_was_is_not_decoded_to_be_read(
-    tmp_path: Path, decoded: Counter[bytes]
-) -> None:
+def test_an_image_as_it_was_is_not_decoded(tmp_path: Path, decoded: Counter[bytes]) -> None:
     from hashlib import sha256
 
     folder = tmp_path / "privacy" / "ingest" / "pictures"

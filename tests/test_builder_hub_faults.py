@@ -48,9 +48,7 @@ def whole(site: Site) -> bool:
     ids=lambda one: f"{one.pattern[:24]} {one.status}" if isinstance(one, Fault) else "",
 )
 @pytest.mark.usefixtures("unaudited")
-def test_a_refusal_is_one_line_and_the_same_command_finishes(
-    site: Site, fault: Fault, said: str
-) -> None:
+def test_after_a_refusal_the_same_command_finishes(site: Site, fault: Fault, said: str) -> None:
     site.hub.faults.append(fault)
     asked = ("--public", "--gated", "auto", "--tag", "v1")
     line = site.fails(*asked)
@@ -61,8 +59,7 @@ def test_a_refusal_is_one_line_and_the_same_command_finishes(
         assert found.private  # nothing is open before it is whole
         assert len(found.commits) == 1
     site.hub.faults.clear()
-    done = site.publish(*asked)
-    assert done.returncode == 0, done.stderr
+    site.publish(*asked)
     assert whole(site)
     assert (site.repo.private, site.repo.gated) == (False, "auto")
     assert site.repo.tags == {"v1": site.repo.head.oid}
@@ -77,8 +74,7 @@ def test_no_hub_is_one_line(site: Site) -> None:
 @pytest.mark.usefixtures("unaudited")
 def test_a_line_that_is_cut_in_an_upload_is_taken_up_again(site: Site) -> None:
     site.hub.faults.append(Fault("PUT /lfs/", cut="mid", times=2))
-    done = site.publish()
-    assert done.returncode == 0, done.stderr
+    site.publish()
     assert whole(site)
 
 
@@ -92,7 +88,7 @@ def test_a_line_that_stays_cut_is_one_line(site: Site) -> None:
     assert "the same command goes on from here" in line
     assert len(site.repo.commits) == 1
     site.hub.faults.clear()
-    assert site.publish().returncode == 0
+    site.publish()
     assert whole(site)
 
 
@@ -100,7 +96,6 @@ def test_a_line_that_stays_cut_is_one_line(site: Site) -> None:
 def test_a_commit_whose_answer_is_lost_is_seen(site: Site) -> None:
     site.hub.faults.append(Fault("POST .*/commit/main", cut="after"))
     done = site.publish("--tag", "v1")
-    assert done.returncode == 0, done.stderr
     assert whole(site)
     assert f"commit {site.repo.head.oid}" in done.stdout
     assert site.repo.tags == {"v1": site.repo.head.oid}
@@ -151,7 +146,7 @@ def test_who_may_not(site: Site) -> None:
     # An organisation's member may, with the token out of huggingface-hub's own store.
     site.home.mkdir(exist_ok=True)
     (site.home / "token").write_text(TOKEN)
-    assert site.publish(repo="lab/set", HF_TOKEN="").returncode == 0
+    site.publish(repo="lab/set", HF_TOKEN="")
     assert "README.md" in site.hub.repos["lab/set"].files
     (site.home / "token").unlink()
     shutil.rmtree(site.home)
@@ -202,7 +197,7 @@ def test_what_the_audit_refuses_is_not_published(site: Site, tmp_path: Path) -> 
     ],
 )
 def test_options_that_are_wrong_are_one_line(site: Site, options: list[str], said: str) -> None:
-    done = site.publish(*options)
+    done = site.publish(*options, code=None)
     assert done.returncode in (1, 2)
     assert len(done.stderr.strip().splitlines()) == 1
     assert said in done.stderr
@@ -211,6 +206,5 @@ def test_options_that_are_wrong_are_one_line(site: Site, options: list[str], sai
 
 @pytest.mark.parametrize("name", ["mllmu-med", "a/b/c", "alice/mll mu", "../x", "https://h.co/a/b"])
 def test_names_that_are_none_are_one_line(site: Site, name: str) -> None:
-    done = site.publish(repo=name)
-    assert done.returncode == 2
+    done = site.publish(repo=name, code=2)
     assert "write ORG/NAME" in done.stderr

@@ -21,7 +21,6 @@ def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> No
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
         with as_set(env):
             done = builder(*COMMAND, "--json", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["sets"]["privacy"]["retain"] == 40
         fetched = [line for line in hub.requests if line.startswith(("GET /datasets/", "GET /cdn"))]
         names = sorted(line.rpartition("/")[2] for line in fetched)
@@ -34,15 +33,13 @@ def test_the_mirror_is_fetched_once_at_its_pinned_revision(tmp_path: Path) -> No
     # The Hub is gone; what was fetched serves.
     hub.requests.clear()
     with as_set(env):
-        offline = builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path)
-    assert offline.returncode == 0, offline.stderr
+        builder(*COMMAND, "--json", "--out", "other", cwd=tmp_path)
 
 
 def test_no_hub_is_one_clear_line(tmp_path: Path) -> None:
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
     with as_set(env):
-        done = builder(*COMMAND, cwd=tmp_path)
-    assert done.returncode == 1
+        done = builder(*COMMAND, cwd=tmp_path, code=1)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {HUB_ID}: cannot be fetched")
     assert "--slake DIR" in last
@@ -54,7 +51,6 @@ def test_a_hub_without_the_repository_is_one_clear_line(tmp_path: Path) -> None:
     with serve(folder_hub(tmp_path / "files", "somebody/else", "0" * 40)) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
         with as_set(env):
-            done = builder(*COMMAND, cwd=tmp_path)
-    assert done.returncode == 1
+            done = builder(*COMMAND, cwd=tmp_path, code=1)
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: {HUB_ID}: cannot be fetched")
     assert "Traceback" not in done.stderr

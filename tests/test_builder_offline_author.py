@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import SHARED, record
 
 from builder.harm.answer_checks import main_clause
 from builder.harm.authors.contrary import contrary, says_yes, turn
@@ -40,25 +41,12 @@ class OfflineAuthor:
         return asyncio.run(self._author.write_incorrect(record, "wrong_diagnosis", []))
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 MM_SKIN = SHARED / "data" / "mm_skin" / "vqa.csv"
 
 
 def row(question: str, answer: str, image: str = "a", **more: Any) -> Record:
-    fields = {
-        "id": f"{image}/{question}",
-        "image_id": image,
-        "image_path": f"{image}.png",
-        "image_sha256": "",
-        "question": question,
-        "answer": answer,
-        "answer_type": "open",
-        "modality": "clinical",
-        "source": "mm_skin",
-        "clean_question": question,
-        "clean_answer": answer,
-    }
-    return Record(**{**fields, **more})
+    usual = {"image_sha256": "", "modality": "clinical", "source": "mm_skin"}
+    return record(question, answer, f"{image}/{question}", image, **{**usual, **more})
 
 
 def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> set[str]:
@@ -71,9 +59,6 @@ def wrong(question: str, answer: str, outdated: bool = False, **more: Any) -> se
 def test_it_is_an_author() -> None:
     author = OfflineAuthor([], 0)
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
-
-
-# -- what is asked ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,9 +114,6 @@ def test_what_fits_nothing_is_refused_with_its_intent() -> None:
     assert "treatment" in given.problem
 
 
-# -- which disease ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -184,68 +166,46 @@ def test_the_outdated_claims_are_whole_and_betray_nothing() -> None:
     assert len(unknown) < 0.1 * len(set(known)), sorted(unknown)
 
 
-# -- the ways to be wrong --------------------------------------------------------------------------
+#: Question, true answer, the form of the wrong ones.
+WRONG = r"""
+What type of skin condition does this image depict?
+This image depicts lichen planus, which is a skin condition with itchy bumps.
+This image depicts (?!lichen planus)[\w\s-]+(?:, which (?:is|are) [\w\s,'-]+)?\.
+What type of lesion is it?
+It is a melanoma.
+It is (?:an? |)(?!melanoma)[\w\s'-]+\.
+How is scabies treated?
+Scabies is treated with permethrin cream or oral ivermectin.
+Scabies is treated with (?!.*permethrin|.*ivermectin)[\w\s,'-]+\.
+Is psoriasis contagious?
+No, psoriasis is not contagious and cannot be spread from person to person.
+Yes, psoriasis is (?:considered )?contagious, ?as .+|Yes, psoriasis is contagious.+
+What is scabies?
+Scabies is a skin condition caused by mites that burrow into the skin and lay eggs.
+Scabies is (?!.*mite).+
+What color is the lesion?
+The lesion is reddish.
+The lesion is (?!red|pink)[\w -]+\.
+Where is the lesion located?
+The lesion is located on the left knee.
+The lesion is located on the (?:left elbow|right knee)\.
+How many nodules are there?
+There are two nodules in the image.
+There are (?!two)\w+ nodules in the image\.
+What is the size of the cyst?
+The cyst is approximately 5 mm in diameter.
+The cyst is approximately (?:15|20|25) mm in diameter\.
+Can you describe the texture of the skin?
+The skin appears rough and scaly, which could be a sign of dryness.
+The skin appears (?:smooth|shiny|smooth and shiny)\.
+How common is this condition?
+This condition is relatively rare, affecting only one in every million people.
+This condition is [\w ]*(?:common|prevalent)\.
+""".strip().splitlines()
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "form"),
-    [
-        (
-            "What type of skin condition does this image depict?",
-            "This image depicts lichen planus, which is a skin condition with itchy bumps.",
-            r"This image depicts (?!lichen planus)[\w\s-]+(?:, which (?:is|are) [\w\s,'-]+)?\.",
-        ),
-        (
-            "What type of lesion is it?",
-            "It is a melanoma.",
-            r"It is (?:an? |)(?!melanoma)[\w\s'-]+\.",
-        ),
-        (
-            "How is scabies treated?",
-            "Scabies is treated with permethrin cream or oral ivermectin.",
-            r"Scabies is treated with (?!.*permethrin|.*ivermectin)[\w\s,'-]+\.",
-        ),
-        (
-            "Is psoriasis contagious?",
-            "No, psoriasis is not contagious and cannot be spread from person to person.",
-            r"Yes, psoriasis is (?:considered )?contagious, ?as .+|Yes, psoriasis is contagious.+",
-        ),
-        (
-            "What is scabies?",
-            "Scabies is a skin condition caused by mites that burrow into the skin and lay eggs.",
-            r"Scabies is (?!.*mite).+",
-        ),
-        (
-            "What color is the lesion?",
-            "The lesion is reddish.",
-            r"The lesion is (?!red|pink)[\w -]+\.",
-        ),
-        (
-            "Where is the lesion located?",
-            "The lesion is located on the left knee.",
-            r"The lesion is located on the (?:left elbow|right knee)\.",
-        ),
-        (
-            "How many nodules are there?",
-            "There are two nodules in the image.",
-            r"There are (?!two)\w+ nodules in the image\.",
-        ),
-        (
-            "What is the size of the cyst?",
-            "The cyst is approximately 5 mm in diameter.",
-            r"The cyst is approximately (?:15|20|25) mm in diameter\.",
-        ),
-        (
-            "Can you describe the texture of the skin?",
-            "The skin appears rough and scaly, which could be a sign of dryness.",
-            r"The skin appears (?:smooth|shiny|smooth and shiny)\.",
-        ),
-        (
-            "How common is this condition?",
-            "This condition is relatively rare, affecting only one in every million people.",
-            r"This condition is [\w ]*(?:common|prevalent)\.",
-        ),
-    ],
+    ("question", "answer", "form"), [*zip(WRONG[::3], WRONG[1::3], WRONG[2::3], strict=True)]
 )
 def test_a_wrong_answer_answers_the_question(question: str, answer: str, form: str) -> None:
     answers = wrong(question, answer)
@@ -317,82 +277,47 @@ def test_a_closed_answer_gets_its_opposite(truth: str, other: str) -> None:
     assert OfflineAuthor([], 0).write_incorrect(one).answer == other
 
 
-# -- the contrary ----------------------------------------------------------------------------------
+#: Question and answer, and the contrary.
+CONTRARY = """
+Is this condition contagious? No, this condition is not contagious.
+Yes, this condition is contagious.
+Is tinea contagious? Yes, tinea is highly contagious and can spread by contact.
+No, tinea is not contagious.
+Can vitiligo be treated? Yes, there are various options.
+No, vitiligo cannot be treated.
+Can lichen planus be prevented? There is no known way to prevent it.
+Yes, lichen planus can be prevented.
+Are there any other symptoms? Yes, itching may occur.
+No, there are no other symptoms.
+Is there anything else notable about the image? Yes, there is a scar.
+No, there is nothing else notable about the image.
+Is there any evidence of inflammation? No, none is seen.
+Yes, there is evidence of inflammation.
+Is there a cure? Unfortunately, there is no cure.
+Yes, there is a cure.
+Is there any ulcer? No, there is none.
+Yes, there is an ulcer.
+Does the lesion appear to be ulcerated? Yes, it is.
+No, the lesion does not appear to be ulcerated.
+Does the image show any signs of malignancy? No, there are no signs.
+Yes, the image does show signs of malignancy.
+Can you identify any abnormalities in the cells? No, the cells appear normal.
+Yes, there are abnormalities in the cells.
+Are the lesions raised or flat? The lesions appear flat.
+The lesions appear raised.
+Would it be wrong to wait? No, the lesion is not urgent and heals.
+Yes, the lesion is urgent.
+Is the organ healthy? Yes
+No
+Is the organ healthy? No.
+Yes
+""".strip().splitlines()
 
 
-@pytest.mark.parametrize(
-    ("question", "answer", "wrong"),
-    [
-        (
-            "Is this condition contagious?",
-            "No, this condition is not contagious.",
-            "Yes, this condition is contagious.",
-        ),
-        (
-            "Is tinea contagious?",
-            "Yes, tinea is highly contagious and can spread by contact.",
-            "No, tinea is not contagious.",
-        ),
-        (
-            "Can vitiligo be treated?",
-            "Yes, there are various options.",
-            "No, vitiligo cannot be treated.",
-        ),
-        (
-            "Can lichen planus be prevented?",
-            "There is no known way to prevent it.",
-            "Yes, lichen planus can be prevented.",
-        ),
-        (
-            "Are there any other symptoms?",
-            "Yes, itching may occur.",
-            "No, there are no other symptoms.",
-        ),
-        (
-            "Is there anything else notable about the image?",
-            "Yes, there is a scar.",
-            "No, there is nothing else notable about the image.",
-        ),
-        (
-            "Is there any evidence of inflammation?",
-            "No, none is seen.",
-            "Yes, there is evidence of inflammation.",
-        ),
-        ("Is there a cure?", "Unfortunately, there is no cure.", "Yes, there is a cure."),
-        ("Is there any ulcer?", "No, there is none.", "Yes, there is an ulcer."),
-        (
-            "Does the lesion appear to be ulcerated?",
-            "Yes, it is.",
-            "No, the lesion does not appear to be ulcerated.",
-        ),
-        (
-            "Does the image show any signs of malignancy?",
-            "No, there are no signs.",
-            "Yes, the image does show signs of malignancy.",
-        ),
-        (
-            "Can you identify any abnormalities in the cells?",
-            "No, the cells appear normal.",
-            "Yes, there are abnormalities in the cells.",
-        ),
-        (
-            "Are the lesions raised or flat?",
-            "The lesions appear flat.",
-            "The lesions appear raised.",
-        ),
-        ("Is the organ healthy?", "Yes", "No"),
-        ("Is the organ healthy?", "No.", "Yes"),
-    ],
-)
-def test_the_contrary_by_hand(question: str, answer: str, wrong: str) -> None:
-    assert contrary(question, answer) == wrong
-
-
-def test_the_contrary_of_a_clause_whose_question_is_not_understood() -> None:
-    assert (
-        contrary("Would it be wrong to wait?", "No, the lesion is not urgent and heals.")
-        == "Yes, the lesion is urgent" + "."
-    )
+@pytest.mark.parametrize(("asked", "wrong"), [*zip(CONTRARY[::2], CONTRARY[1::2], strict=True)])
+def test_the_contrary_by_hand(asked: str, wrong: str) -> None:
+    question, _, answer = asked.partition("? ")
+    assert contrary(f"{question}?", answer) == wrong
 
 
 @pytest.mark.parametrize(
@@ -437,13 +362,8 @@ def test_what_an_answer_says(answer: str, said: bool | None) -> None:
         ("It varies", True, None),
     ],
 )  # fmt: skip
-def test_a_true_clause_turned_in_its_own_words(
-    answer: str, said_yes: bool, other: str | None
-) -> None:
+def test_a_clause_turned_in_its_own_words(answer: str, said_yes: bool, other: str | None) -> None:
     assert turn(answer, said_yes) == other
-
-
-# -- choices ---------------------------------------------------------------------------------------
 
 
 def mixed_answers() -> list[str]:
@@ -476,9 +396,6 @@ def test_choices_do_not_depend_on_order_or_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert outputs == {str(mixed_answers())}
-
-
-# -- on the real data ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

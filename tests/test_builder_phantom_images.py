@@ -61,9 +61,6 @@ def components(mask: NDArray[np.bool_]) -> int:
     return count
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("draw", [draw_radiology, draw_skin])
 def test_a_image_depends_on_its_seed_and_number_only(draw):
     first = draw(3, 5)
@@ -97,9 +94,6 @@ def test_no_two_images_look_alike():
             float(np.abs(one - other).mean()) for at, one in enumerate(tiny) for other in tiny[:at]
         )
         assert nearest > 1.0
-
-
-# ---- questions -----------------------------------------------------------------------------------
 
 
 def test_modalities_have_the_shares_of_the_paper():
@@ -163,9 +157,6 @@ def test_the_caption_states_the_open_answers():
                 continue
             stated = synonyms.get(question.answer, question.answer).lower().removesuffix(" plane")
             assert stated in drawn.caption.lower(), (question, drawn.caption)
-
-
-# ---- the pixels bear the answers out: radiology --------------------------------------------------
 
 
 @cache
@@ -233,9 +224,6 @@ def test_the_fluid_of_the_ventricles_tells_t1_from_t2():
         row, column = round((scan.y + 1.02) * 160), round((scan.x + 1) * 160)
         middle = float(drawn[row - 3 : row + 4, column - 1 : column + 2].mean())
         assert middle < 0.3 if scan.weighting == "T1" else middle > 0.7
-
-
-# ---- the pixels bear the answers out: skin -------------------------------------------------------
 
 
 def skins(modality: str, wanted: int) -> list[Skin]:

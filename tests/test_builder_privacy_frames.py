@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def check(record: Record, values: Mapping[Any, Mapping[str, str]], seed: int = 0
 
 
 @pytest.mark.parametrize(("content_type", "question", "answer", "group", "label"), TOPICS)
-def test_any_kinds_have_a_frame_in_either_field_of_any_question(
+def test_any_kinds_have_a_frame(
     content_type: str, question: str, answer: str, group: str, label: str
 ) -> None:
     for number, kinds in enumerate(SUBSETS):
@@ -157,9 +157,7 @@ def test_the_frame_depends_on_record_and_seed() -> None:
         ([["name"]], {1}),
     ],
 )
-def test_both_fields_share_as_few_kinds_as_the_recipe_allows(
-    kinds: Sequence[Sequence[str]], shared: set[int]
-) -> None:
+def test_both_fields_share_as_few_kinds_as_may_be(kinds: Any, shared: set[int]) -> None:
     assert PAPER is not None
     both = {"kinds": kinds, "placements": Placements(question=0, answer=0, both=1)}
     asked, drawn = PAPER.model_copy(update=both), set()

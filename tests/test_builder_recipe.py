@@ -140,9 +140,7 @@ def test_the_rater_is_shown_no_image() -> None:
     assert load_recipe("demo", author).llm.picture
 
 
-def test_a_file_is_told_what_is_not_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_is_told_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One file serves several builds: what this one does not read is said, once a key."""
     path = tmp_path / "mine.yaml"
     text = recipe_text("builder", "paper").replace("  tries: 3 ", "  tries: 5 ")

@@ -100,9 +100,7 @@ def test_the_real_exports_are_of_these_tasks_and_this_config() -> None:
         ("export-min", ("label-studio-1", "label-studio-2"), 1),
     ],
 )
-def test_a_real_export_gives_what_the_reviewers_did(
-    name: str, reviewers: tuple[str, ...], undecided: int
-) -> None:
+def test_a_real_export_is_read(name: str, reviewers: tuple[str, ...], undecided: int) -> None:
     data = read(f"labelstudio-{name}.json")
     found = short(data)
     assert len(found) == len(set(found))

@@ -30,9 +30,7 @@ def verdicts(export: dict[str, Any]) -> list[str]:
     return [decision["decision"] for decision in export["decisions"]]
 
 
-def test_thirty_by_keyboard_survive_reload_export_and_import(
-    browser: Browser, reviewer: Reviewer, tmp_path: Path
-) -> None:
+def test_thirty_decisions_by_keyboard(browser: Browser, reviewer: Reviewer, tmp_path: Path) -> None:
     for number in range(30):
         if number == 7:
             reviewer.keys("e", "Control+a")
@@ -102,9 +100,7 @@ def test_thirty_by_keyboard_survive_reload_export_and_import(
     other.close()
 
 
-def test_undo_goes_back_many_levels_and_keeps_what_was_typed(
-    reviewer: Reviewer, tmp_path: Path
-) -> None:
+def test_undo_goes_far_back_and_keeps_what_was_typed(reviewer: Reviewer, tmp_path: Path) -> None:
     reviewer.keys("a", "a", "3", "Enter", "e")
     reviewer.type(" Really.")
     reviewer.keys("Control+Enter", "k", "a")  # the edit becomes an acceptance
@@ -180,9 +176,7 @@ def test_undo_brings_back_an_edit_that_was_typed_and_not_saved(reviewer: Reviewe
     assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} Really."
 
 
-def test_an_edit_is_kept_while_it_is_typed_and_hints_never_block(
-    reviewer: Reviewer, tmp_path: Path
-) -> None:
+def test_an_edit_is_kept_and_hints_never_block(reviewer: Reviewer, tmp_path: Path) -> None:
     reviewer.keys("e")
     reviewer.type(" And")
     reviewer.reload()
@@ -288,9 +282,7 @@ def test_the_end_says_what_to_do(context: BrowserContext, tmp_path: Path) -> Non
     assert reviewer.troubles == []
 
 
-def test_leaving_asks_only_when_something_was_not_exported(
-    reviewer: Reviewer, tmp_path: Path
-) -> None:
+def test_leaving_asks_when_something_is_not_exported(reviewer: Reviewer, tmp_path: Path) -> None:
     reviewer.reload()
     assert reviewer.asked == []
     reviewer.keys("a")
@@ -321,9 +313,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_lost(
-    reviewer: Reviewer, tmp_path: Path, case: str
-) -> None:
+def test_a_wrong_file_is_refused_in_one_line(reviewer: Reviewer, tmp_path: Path, case: str) -> None:
     content, line = REFUSED[case]
     reviewer.keys("a", "a", "a")
     export = reviewer.exported(tmp_path)
@@ -375,7 +365,7 @@ STORAGE = """Object.defineProperty(Storage.prototype, 'setItem', {{ value() {{
         ),
     ],
 )
-def test_without_storage_a_warning_stays_and_everything_else_works(
+def test_without_storage_a_warning_stays(
     context: BrowserContext, mixed: Path, tmp_path: Path, script: str, said: str
 ) -> None:
     context.add_init_script(script)
@@ -415,9 +405,7 @@ def test_damaged_storage_is_put_aside(context: BrowserContext, mixed: Path) -> N
     assert any("damaged" in pair and pair.endswith("={oops") for pair in kept)
 
 
-def test_two_tabs_do_not_overwrite_each_other(
-    context: BrowserContext, mixed: Path, tmp_path: Path
-) -> None:
+def test_two_tabs_lose_nothing(context: BrowserContext, mixed: Path, tmp_path: Path) -> None:
     one, two = Reviewer(context, mixed), Reviewer(context, mixed, guided=False)
     one.keys("a", "a")
     two.wait_for("count", "2 of 40 decided")

@@ -41,9 +41,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize("width", [1280, 390])
-def test_hostile_texts_neither_run_nor_break_and_come_back(
-    browser: Browser, tmp_path: Path, case: str, width: int
-) -> None:
+def test_hostile_texts_do_not_run(browser: Browser, tmp_path: Path, case: str, width: int) -> None:
     text = HOSTILE[case]
     fields = ("id", "modality", "image_id", "question", "clean_answer", "answer", "what_is_wrong")
     everywhere = dict.fromkeys(fields, text)
@@ -122,9 +120,7 @@ def test_what_cannot_be_seen_is_marked(context: BrowserContext, tmp_path: Path) 
     ]
 
 
-def test_private_values_are_underlined_with_their_kind(
-    context: BrowserContext, tmp_path: Path
-) -> None:
+def test_private_values_bear_their_kind(context: BrowserContext, tmp_path: Path) -> None:
     answer = "\U0001fac1\U0001fac1 Call Ada\u00a0Li at 555-0100: no lesion."  # two units an emoji
     spans = [
         PiiSpan("answer", kind, value, answer.index(value), answer.index(value) + len(value))
@@ -156,9 +152,7 @@ def test_words_that_stand_in_both_texts_are_not_marked() -> None:
     assert word_marks("\u00b9 a, b; c d", "\u00b9 x, y; c d")[1:] == ([(2, 6)], [(2, 6)])
 
 
-def test_changes_are_marked_by_element_and_word_not_colour_alone(
-    context: BrowserContext, tmp_path: Path
-) -> None:
+def test_changes_are_not_marked_by_colour_alone(context: BrowserContext, tmp_path: Path) -> None:
     items = [an_item(0), an_item(1, answer="Entirely else."), an_item(2, answer="")]
     reviewer = Reviewer(context, page_file(tmp_path, items))
     inserted = reviewer.page.locator("#answer ins").all_text_contents()
@@ -200,9 +194,7 @@ def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Pa
         pytest.param(390, "light", marks=pytest.mark.slow),
     ],
 )
-def test_axe_finds_nothing_serious(
-    browser: Browser, tmp_path: Path, scheme: Any, width: int
-) -> None:
+def test_axe_finds_nothing(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
     items = [an_item(0), an_item(1), an_item(2, "privacy"), an_item(3, "privacy"), an_item(4)]
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"

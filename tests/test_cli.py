@@ -117,9 +117,7 @@ def test_an_empty_value_is_no_default(
     ],
     ids=" ".join,
 )
-def test_a_wrong_input_leaves_no_folder(
-    words: list[str], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_folder_is_left(words: list[str], demo: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     data = [] if words[0] == "report" else ["--data", str(demo / "mllmu-med")]
     done = CliRunner().invoke(eval.__main__.app, [*words, *data])

@@ -296,9 +296,7 @@ def predictions(folder: Path, demo: Path, say: Callable[[Ask], str], *ways: str)
     return path
 
 
-def test_a_model_that_learnt_everything_and_one_that_learnt_nothing(
-    demo: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_learnt_all_and_one_that_learnt_nothing(demo: Path, tmp_path: Path) -> None:
     data = demo / "mllmu-med"
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
     summary, rows = leak([path], data, "privacy")
@@ -349,12 +347,10 @@ def test_bad_input_is_one_line(demo: Path, tmp_path: Path) -> None:
 def test_the_command(demo: Path, tmp_path: Path) -> None:
     path = predictions(tmp_path, demo, lambda ask: " ".join(v for _, v in values_of(ask.row)))
     done = command("eval", "leak", path, "--name", "learnt", cwd=demo)
-    assert done.returncode == 0, done.stderr
     assert re.search(r"direct +100\.00", done.stdout)
     assert "of 28 patients are exposed" in done.stdout or "patients are exposed" in done.stdout
     assert json.loads((tmp_path / "leak.json").read_text())["name"] == "learnt"
     done = command("eval", "leak", path, "--way", "own", "--json", cwd=demo)
     assert {figure["way"] for figure in json.loads(done.stdout)} == {"own", "any of own"}
     for words in ([], [str(path), "--model", "x"], ["--model", "x"]):
-        done = command("eval", "leak", *words, cwd=demo)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert command("eval", "leak", *words, cwd=demo, code=2).stderr.count("\n") == 1

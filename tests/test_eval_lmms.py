@@ -212,14 +212,12 @@ def test_a_llava_says_the_same_through_lmms_eval(data: Path, tmp_path: Path) -> 
     select = ["--include_path", TASKS, "--tasks", "mllmu_med_privacy_forget"]
     out = ["--log_samples", "--output_path", tmp_path / "logs"]
     given = ["--model", "llava_hf", "--model_args", where, *select, *out]
-    done = command("lmms_eval", *given, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command("lmms_eval", *given, cwd=ROOT)
     (samples,) = (tmp_path / "logs").rglob("*_samples_*.jsonl")
     (results,) = (tmp_path / "logs").rglob("*_results.json")
     ours = tmp_path / "answers.jsonl"
     dataset = ["--data", data, "--config", "privacy", "--split", "forget"]
-    done = command("eval", "answer", "--model", model, *dataset, "--out", ours, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    command("eval", "answer", "--model", model, *dataset, "--out", ours, cwd=ROOT)
 
     def said(path: Path) -> dict[str, str]:
         return {row["id"]: row["answer"] for row in map(json.loads, path.open(encoding="utf-8"))}

@@ -86,9 +86,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob("*.run.json"))
 
 
-def test_whatever_ends_the_start_closes_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_ends_it_closes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     streams = []
     monkeypatch.setattr(answer, "lock", lambda stream, path: streams.append(stream))
     monkeypatch.setattr(answer, "parse_predictions", lambda *_: 1 / 0)

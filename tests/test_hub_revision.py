@@ -84,9 +84,7 @@ class Loaded(Exception):
 
 
 @pytest.mark.parametrize("part", ["AutoModelForImageTextToText", "AutoProcessor"])
-def test_what_is_loaded_is_the_commit(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
+def test_the_commit_is_loaded(cache: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     import transformers
 
     def load(*_: object, revision: str | None = None, **__: object) -> Any:
@@ -102,9 +100,7 @@ def test_what_is_loaded_is_the_commit(
         load_model("lab/llava", revision=NEW)
 
 
-def test_a_model_that_moves_on_meanwhile_is_loaded_as_it_is_recorded(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_moves_on(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def load(*given: object) -> Any:
         raise Loaded(given[-1])
 
@@ -120,9 +116,7 @@ def test_a_model_that_moves_on_meanwhile_is_loaded_as_it_is_recorded(
     assert identity_of(Part("base", tmp_path / "base"), recipe, data, stack) == before
 
 
-def test_a_calibration_loads_the_commit_of_its_identity(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_calibration_loads_its_commit(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def load(*_: object, revision: str | None = None) -> Any:
         raise Loaded(revision)
 

@@ -63,6 +63,8 @@ def test_rooms_import_one_way() -> None:
             {"datasets", "pyarrow", "pandas", "numpy", "torch", "PIL", "yaml"},
         ),
         ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
+        ("mllmu_med.llm.client", {"openai", "httpx2", "tenacity", "pyarrow"}),
+        ("mllmu_med.llm.batch", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),
         ("builder.commands.publish", {"huggingface_hub", "pyarrow", "datasets", "yaml", "rich"}),
         (

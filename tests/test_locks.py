@@ -138,9 +138,7 @@ def test_who_removes_a_lock_file_lets_the_next_make_its_own(tmp_path: Path) -> N
     [["score", "answers.jsonl"], ["leak", "answers.jsonl"], ["likelihood", "--out", "."]],
     ids=lambda words: words[0],
 )
-def test_eval_writes_no_run_that_another_writes(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_eval_writes_no_held_run(words: list[str], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "answers.jsonl").write_text(json.dumps({"id": "a", "answer": "b"}) + "\n")
     before = tree(tmp_path)

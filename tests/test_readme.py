@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_llava
 from corpora import PLAIN, SMALL, builder, command, make_mm_skin, make_slake, process, python_beside
+from reviews import page
 
 from eval.dataset_rows import read_rows
 from eval.predictions import Prediction, write_predictions
@@ -66,7 +66,6 @@ def test_shows_output_is_the_readmes(calibrated: Path) -> None:
 def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
     code = "\n".join(blocks("python"))
     done = python_beside(demo, code, tmp_path)
-    assert done.returncode == 0, done.stderr
     assert "'name'" in done.stdout or "'phone'" in done.stdout or "'mrn'" in done.stdout
     assert "(320, 320)" in done.stdout
 
@@ -97,8 +96,7 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
         path = tmp_path / "runs" / name / "answers.jsonl"
         path.parent.mkdir(parents=True)
         write_predictions(path, [Prediction(row_id, answer) for row_id, answer in told])
-        done = command("eval", "score", path, "--data", demo / "mllmu-med", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        command("eval", "score", path, "--data", demo / "mllmu-med", cwd=tmp_path)
     (tmp_path / "mllmu-med").symlink_to(demo / "mllmu-med")
     names = {"MODEL": str(model), "ADAPTER": str(adapter)}
     for words in of("eval"):
@@ -106,8 +104,7 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
         given += (
             ["--max-new-tokens", "4"] if "--model" in given and given[0] != "likelihood" else []
         )
-        done = process("eval", *given, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        process("eval", *given, cwd=tmp_path)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Unlearning report" in page
     assert "mine" in page
@@ -151,8 +148,7 @@ def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path
         arguments += ["--limit", "120", *PLAIN]
     first = next(one for one in of("builder") if one[3] == words[3])
     alone = words == first and words[3] != "rebuild"  # one real process a verb
-    done = (process if alone else command)("builder", *arguments, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    (process if alone else command)("builder", *arguments, cwd=folder)
 
 
 @pytest.mark.slow
@@ -165,10 +161,8 @@ def test_the_review_runs_in_turn(tmp_path: Path) -> None:
         for name in words:
             if re.fullmatch(r"review-\w+\.(json|csv)", name):
                 _sent_back(tmp_path, name)
-        done = process("builder", *words[3:], cwd=tmp_path)
-        assert done.returncode == (3 if words[3] == "rebuild" else 0), done.stderr
-    done = builder(*turns[0][3:], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+        process("builder", *words[3:], cwd=tmp_path, code=3 if words[3] == "rebuild" else 0)
+    builder(*turns[0][3:], cwd=tmp_path)
     forget = read_rows(tmp_path / "mllmu-med", "incorrect", ["forget"])
     assert {row.review for row in forget} == {"accepted"}
 
@@ -193,9 +187,7 @@ def _sent_back(folder: Path, name: str) -> None:
         | {"decided_at": "2026-03-01T10:00:00.000Z"}
         for row in rows
     ]
-    head = {"format": "mllmu-med review", "version": 1, "set": "", "reviewer": name[7:-5]}
-    told = {**head, "exported_at": "2026-03-01T10:00:00.000Z", "decisions": decisions}
-    (folder / name).write_text(json.dumps(told), "utf-8")
+    (folder / name).write_text(page(name[7:-5], decisions), "utf-8")
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -21,9 +21,7 @@ from mllmu_med_dataset import UserError
 @pytest.mark.parametrize(
     "number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO]
 )
-def test_the_line_names_file_size_room_and_way_out(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_line_names_a_way_out(number: int, tmp_path: Path, monkeypatch: Any) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
