@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, Final, TypeVar
 
 from mllmu_med import progress
-from mllmu_med_dataset import UserError
+from mllmu_med.errors import UserError
 
 #: Processes at once when nobody says how many: more take more memory than they save time.
 MOST: Final = 8
