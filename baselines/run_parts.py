@@ -29,20 +29,16 @@ def do_all(
     jobs: int = 1,
 ) -> Iterator[Part]:
     """Do parts that do not wait for each other, `jobs` at once; yields each that is done."""
-    if jobs == 1 or len(calls) == 1:
-        for part, recipe in calls:
-            do(part, recipe, data, stack, ways)
-            yield part
-        return
     left = []
     for part, recipe in calls:
-        if is_done(part, identity_of(part, recipe, data, stack)):
+        if jobs == 1 or is_done(part, identity_of(part, recipe, data, stack)):
             do(part, recipe, data, stack, ways)
             yield part
         else:
             left.append((part, recipe, data, Stack(stack.name, stack.device, stack.dtype), ways))
-    for number, _ in side_by_side(do, left, jobs):
-        yield left[number][0]
+    if left:
+        for number, _ in side_by_side(do, left, jobs):
+            yield left[number][0]
 
 
 def jobs_for(jobs: int, recipe: Recipe, device: str) -> int:
