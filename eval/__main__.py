@@ -131,7 +131,7 @@ def ues(
 @app.command(
     examples="""
 python -m eval leak --model DIR --adapter ft --out runs/finetune
-python -m eval leak runs/ga/leak.jsonl --out runs/ga
+python -m eval leak runs/ga/answers.jsonl runs/ga/leak.jsonl
 """
 )
 @one_line_errors
@@ -165,8 +165,10 @@ def leak(
         if who.model:
             asked = asks(read_rows(data, config, ["forget"]), way or list(WAYS))
             who.answer(asked, data, config, paths[0])
-        called = name or folder.resolve().name
-        leaks.write_leak(folder, *leaks.leak(paths, data, config, way, called))
+        summary, rows = leaks.leak(paths, data, config, way, name or folder.resolve().name)
+        if not way:
+            leaks.refuse_fewer_ways(folder, rows)
+        leaks.write_leak(folder, summary, rows)
     print_leak(folder, as_json)
 
 

@@ -2,9 +2,9 @@
 
 Items of one cluster are alike, so they tell less than as many items of their own. Wilson's interval
 is taken at the effective sample size: the n at which a plain share would vary as much as this one
-does between clusters (the ratio estimator's variance), never more than n. Where all items agree
-that variance is 0 and tells nothing; then the clusters are counted. With one item a cluster this is
-the plain interval.
+does between clusters (the ratio estimator's variance), never more than n. Where fewer than `SEEN`
+clusters hold the rarer outcome that variance tells next to nothing; then the clusters are counted
+(our choice). With one item a cluster this is the plain interval.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
+#: Clusters that have to hold an outcome before its variance between clusters is believed.
+SEEN: Final = 5
 _Z: Final = 1.959963984540054  # the normal's 97.5th percentile
 
 
@@ -21,7 +23,8 @@ def share_interval(clusters: Collection[Sequence[bool]]) -> tuple[float, float]:
     m, n = len(clusters), sum(map(len, clusters))
     share = sum(map(sum, clusters)) / n
     effective = float(n if m == n else m)
-    if m < n and m > 1 and 0 < share < 1:
+    rarer = min(sum(map(any, clusters)), sum(not all(items) for items in clusters))
+    if m < n and rarer >= SEEN:
         between = sum((sum(items) - share * len(items)) ** 2 for items in clusters)
         variance = between * m / (m - 1) / n**2
         effective = min(n, share * (1 - share) / variance) if variance else n

@@ -28,7 +28,7 @@ from eval.attacks import WAYS, Ask
 from eval.dataset_rows import read_rows
 from eval.predictions import Prediction, gather, read_predictions
 from eval.private_values import LEVELS, View, level
-from eval.run_folder import describe, write_measured
+from eval.run_folder import describe, read_rows_file, write_measured
 from mllmu_med.progress import progress
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
@@ -227,6 +227,19 @@ def reached_items(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, dict[Any
 def _best(levels: Iterable[str]) -> str:
     reached = set(levels)
     return next((name for name in LEVELS if name in reached), "")
+
+
+def refuse_fewer_ways(folder: Path, rows: Iterable[Row]) -> None:
+    """A UserError if a run's folder holds leakage by ways that the new rows were not asked in."""
+    if not (folder / ROWS).is_file():
+        return
+    there = {row["way"] for row in read_rows_file(folder / ROWS, "leak")}
+    lost = [way for way in WAYS if way in there - {row["way"] for row in rows}]
+    if lost:
+        raise UserError(
+            f"{folder / ROWS}: holds what came out by way {', '.join(lost)}, which these answers "
+            f"lack: give {folder}/answers.jsonl too, choose with --way, or give another --out"
+        )
 
 
 def write_leak(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:

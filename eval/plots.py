@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.references import PERFECT, PRIOR
+from eval.report_tables import DAGGER
 from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, write_atomic
 from mllmu_med.progress import say
@@ -125,7 +126,7 @@ def tradeoff(report: Report) -> Plot:
         )
         handles.append(drawn[0])
         labels.append(label)
-    panel.set_xlabel("ROUGE-1 on forget (%): lower is better, down to the clean oracle")
+    panel.set_xlabel("ROUGE-1 on forget (%): lower is better, down to the retrained model")
     panel.set_ylabel("ROUGE-1 on retain (%): higher is better")
     panel.margins(0.12)
     for limits, narrow in ((panel.get_xlim(), panel.set_xlim), (panel.get_ylim(), panel.set_ylim)):
@@ -167,6 +168,8 @@ def leakage(report: Report) -> Plot:
             xerr=_errors([*figures.values()]),
             error_kw={"elinewidth": 0.6, "ecolor": _colour("axes.labelcolor"), "alpha": 0.6},
         )
+        # The number stands behind the whisker: a dot shows where the value itself is, 0 too.
+        panel.plot(values, [*figures], ".", color=_colour("text.color"), markersize=3, zorder=4)
         panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
     panel.set_yticks(range(len(lines)), [name(line) for line in lines])
     panel.set_ylim(len(lines) - 0.5, -0.5)
@@ -184,6 +187,7 @@ def name(line: Line) -> str:
     """A label that matplotlib takes as plain text: no mathematics, no leading underscore."""
     text = " ".join(line.label.split())
     text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    text += f" {DAGGER}" if line.is_broken else ""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 

@@ -211,7 +211,7 @@ def ues_in_words(report: Report) -> str:
         if value is not None and line.role == "finetune":
             sentences.append(f"Changing nothing scores {value:.2f}.")
         elif value is not None and line.run == ORACLE:
-            sentences.append(f"A perfect correction scores {value:.2f}.")
+            sentences.append(f"A perfect correction ({line.label}) scores {value:.2f}.")
     return " ".join(sentences)
 
 

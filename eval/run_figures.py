@@ -16,6 +16,8 @@ from eval.results import Figure, Key
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: What lies in 0..1 besides what is printed as percent.
+PROBABILITIES: Final = ("probability", "auc_loss", "auc_min_k")
 #: Distances of absolute values: no resample comes near 0, so percentiles would mislead.
 FOLDED: Final = ("distance_to_retrain", "ks_distance")
 
@@ -50,7 +52,8 @@ def make_figure(
     high: float | None = None
     if len(array) > 1 and not alone and key.metric not in FOLDED and (len(items) != 1 or not share):
         low, high = interval(array)
-        if METRICS[key.metric].unit == "percent" and not more.get("versus"):
+        fraction = METRICS[key.metric].unit == "percent" or key.metric in PROBABILITIES
+        if fraction and not more.get("versus"):
             low, high = max(low, 0.0), min(high, 1.0)  # seeds move a mean past what it can be
     if share:
         clusters: dict[str, list[bool]] = {}

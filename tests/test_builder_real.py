@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -103,13 +102,6 @@ def test_the_folder_stays_small(corpora: Path, built: Path) -> None:
     builder(*COMMAND, "--set", "privacy.ratios=[10]", "--out", "plain", cwd=corpora)
     assert unique_and_stored(corpora / "plain") <= 1.5
     assert unique_and_stored(corpora / "plain" / "privacy") <= 1.5
-
-
-def test_the_audit_passes_in_time(built: Path) -> None:
-    """Under 30 s on two cores; about 10 s when nothing else runs."""
-    started = time.monotonic()
-    builder("audit", cwd=built.parent)
-    assert time.monotonic() - started < 30
 
 
 def test_asking_for_more_than_there_is(corpora: Path) -> None:
