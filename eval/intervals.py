@@ -3,7 +3,7 @@
 Items of one cluster are alike, so they tell less than as many items of their own. Wilson's interval
 is taken at the effective sample size: the n at which a plain share would vary as much as this one
 does between clusters (the ratio estimator's variance), never more than n. Where fewer than `SEEN`
-clusters hold the rarer outcome that variance tells next to nothing; then the clusters are counted
+clusters hold the rarer outcome that variance tells little; then n is at most that of the clusters
 (our choice). With one item a cluster this is the plain interval.
 """
 
@@ -23,11 +23,12 @@ def share_interval(clusters: Collection[Sequence[bool]]) -> tuple[float, float]:
     m, n = len(clusters), sum(map(len, clusters))
     share = sum(map(sum, clusters)) / n
     effective = float(n if m == n else m)
-    rarer = min(sum(map(any, clusters)), sum(not all(items) for items in clusters))
-    if m < n and rarer >= SEEN:
+    if m < n and m > 1 and 0 < share < 1:
         between = sum((sum(items) - share * len(items)) ** 2 for items in clusters)
         variance = between * m / (m - 1) / n**2
-        effective = min(n, share * (1 - share) / variance) if variance else n
+        rarer = min(sum(map(any, clusters)), sum(not all(items) for items in clusters))
+        most = n if rarer >= SEEN else m
+        effective = min(most, share * (1 - share) / variance) if variance else most
     centre, width = share + _Z**2 / (2 * effective), 1 + _Z**2 / effective
     half = _Z * math.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
     return max(0.0, (centre - half) / width), min(1.0, (centre + half) / width)
