@@ -42,9 +42,7 @@ Set = Annotated[
     list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
 Out = Annotated[Path, option("DIR", "The run's folder.")]
-Jobs = Annotated[
-    int, option("N", "Parts done at once, a process each. [default: 1; tiny on a CPU: its cores]")
-]
+Jobs = Annotated[int, option("N", "Parts at once. [default: 1; tiny on a CPU: its cores]")]
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,7 @@ def run(
     numbers = parse_seeds(seeds) if seeds else []
 
     loaded = options.read_recipe(["finetune", "retrain"], methods)
+    at_once = jobs_for(jobs, loaded, options.device)
     chosen = loaded.methods_in(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(options.data, loaded.config)
@@ -150,7 +149,7 @@ def run(
     with held(folder) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, folder)
         what = (loaded, dataset, stack, folder, chosen, numbers, seeds_of == "all")
-        folders = run_seeds(*what, jobs_for(jobs, loaded, options.device))
+        folders = run_seeds(*what, at_once)
         if not is_main():
             return
         from eval import report
@@ -192,6 +191,7 @@ def tune(
     from mllmu_med.locks import held
 
     loaded = options.read_recipe(["finetune", "tune"], methods)
+    at_once = jobs_for(jobs, loaded, options.device)
     chosen = loaded.methods_in(methods)
     if not options.data:
         raise UsageError("--data is missing: a build of another seed than the reported one")
@@ -201,8 +201,7 @@ def tune(
     about = {"data": whole.about(), "reported": shown.about(), "rows_left_out": left_out}
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
-        what = (loaded, dataset, stack, out, chosen, about)
-        best = run_trials(*what, jobs_for(jobs, loaded, options.device))
+        best = run_trials(loaded, dataset, stack, out, chosen, about, at_once)
     if is_main():
         for _, lacks in best:
             if lacks:
@@ -329,7 +328,10 @@ def recipe(
     print(recipe_text("baselines", name), end="")
 
 
-@app.command(examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med")
+@app.command(
+    examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med\n"
+    "python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336"
+)
 @one_line_errors
 def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],

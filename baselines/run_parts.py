@@ -46,6 +46,8 @@ def jobs_for(jobs: int, recipe: Recipe, device: str) -> int:
 
     Its operations are too small for two cores (see `eval.load_model.SMALL`).
     """
+    if jobs < 0:
+        raise UsageError(f"--jobs {jobs}: give 1 or more, or leave it out")
     if processes() > 1:
         return 1
     alone = not is_tiny(recipe.model) or pick_device(device) != "cpu"
