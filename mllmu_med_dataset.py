@@ -80,8 +80,8 @@ class Record:
 
     The published columns are those of `FEATURES`; the image's bytes are read at publishing.
     Besides, a record travels through the builder with `context` (the image's caption, for
-    authors), `split` (the set it belongs to) and `what_is_wrong` (with an incorrect answer, in a
-    line by its author, for reviewers).
+    authors), `split` (the set it belongs to), `what_is_wrong` (with an incorrect answer, in a
+    line by its author, for reviewers) and `private` ((kind, value) out of the corpus' columns).
     """
 
     id: str
@@ -95,8 +95,10 @@ class Record:
     source: str
     clean_question: str
     clean_answer: str
+    patient_id: str = ""
     content_type: str = ""
     context: str = ""
+    private: tuple[tuple[str, str], ...] = ()
     what_is_wrong: str = ""
     split: str = ""
     harm: str = "none"
@@ -109,7 +111,8 @@ class Record:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Record:
-        return cls(**{**row, "pii": tuple(PiiSpan(**span) for span in row["pii"])})
+        pii = tuple(PiiSpan(**span) for span in row["pii"])
+        return cls(**{**row, "pii": pii, "private": tuple(map(tuple, row.get("private", ())))})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

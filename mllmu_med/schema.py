@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 #: Where the builder writes a dataset and the others look for one, unless another is named.
 DEFAULT_FOLDER: Final = "mllmu-med"
 
-Config = Literal["privacy", "incorrect"]
+Config = Literal["privacy", "incorrect", "own"]
 
-#: The paper's two scenarios: privacy disclosure (SLAKE) and incorrect facts (MM-Skin).
-CONFIGS: Final[tuple[Config, ...]] = ("privacy", "incorrect")
+#: The paper's two scenarios, privacy disclosure and incorrect facts; and `own`: a corpus as it is, of
+#: which some real patients' rows are to be forgotten.
+CONFIGS: Final[tuple[Config, ...]] = ("privacy", "incorrect", "own")
 
 
 @cache
@@ -35,13 +36,14 @@ def features() -> datasets.Features:
             "image": Image(),  # the source's own bytes, metadata removed; null: see image_path
             "image_path": Value("string"),  # inside the source's folder: see load(images=...)
             "image_id": Value("string"),  # groups the questions of one image
+            "patient_id": Value("string"),  # a pseudonym; empty where the corpus names no patients
             "image_sha256": Value("string"),  # of the image's bytes, without metadata
             "question": Value("string"),  # what a model trains on
             "answer": Value("string"),
             "answer_type": Value("string"),  # closed: the clean answer is yes or no; else open
             "content_type": Value("string"),  # SLAKE's kind of question (Organ, Position, ...)
             "modality": Value("string"),
-            "source": Value("string"),  # slake, mm_skin or phantom
+            "source": Value("string"),  # the corpus: slake, mm_skin, ...; table; phantom
             "clean_question": Value("string"),  # before it was made harmful
             "clean_answer": Value("string"),
             "harm": Value("string"),  # HARMS
