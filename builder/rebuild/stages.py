@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from builder import draw, split
+from builder import draw, ingest, split
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
+from builder.core.corpus import Corpus, shipped_mapping
 from builder.core.job import Job
 from builder.core.recipe import Calibration, Incorrect, Judge, Privacy, Scenario
 from builder.core.stage_cache import Chain, Outcome, Stage
@@ -55,22 +56,14 @@ def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
             f"or leave {name} out with --scenario"
         )
     on_bad = scenario.bad_pictures
-    run: Callable[[Path], Outcome]
-    if isinstance(scenario, Incorrect):
-        from builder.ingest import mm_skin
+    drop = scenario.drop_conversation if isinstance(scenario, Incorrect) else False
+    corpus = Corpus(scenario.source, folder, shipped_mapping(scenario.source))
+    uses = {"version": ingest.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
 
-        drop = scenario.drop_conversation
-        uses = {"version": mm_skin.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
+    def run(work: Path) -> Outcome:
+        from builder.ingest import table
 
-        def run(_: Path) -> Outcome:
-            return mm_skin.read(folder, on_bad, drop)
-    else:
-        from builder.ingest import slake
-
-        uses = {"version": slake.VERSION, "bad_pictures": on_bad}
-
-        def run(work: Path) -> Outcome:
-            return slake.read(folder, work, on_bad)
+        return table.read(corpus, work, on_bad, b"", drop, name)
 
     return Stage("ingest", 1, uses, run, source=folder)
 
