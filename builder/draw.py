@@ -177,9 +177,7 @@ def _test_and_pool(
     return test, pool, spare
 
 
-def _marked(
-    records: Sequence[Record], scenario: Own, name: str
-) -> tuple[list[Record], list[Drop]]:
+def _marked(records: Sequence[Record], scenario: Own, name: str) -> tuple[list[Record], list[Drop]]:
     """The rows of `own`, and those that would tell of a patient (or image) to be forgotten."""
     marked = [record for record in records if record.split == "forget"]
     if not marked:

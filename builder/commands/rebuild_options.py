@@ -59,7 +59,8 @@ class Options:
     forget: Annotated[
         str | None,
         option(
-            "column=COL|ids=FILE|patients=FILE", "own: the rows to be forgotten, a line each in FILE."
+            "column=COL|ids=FILE|patients=FILE",
+            "own: the rows to be forgotten, a line each in FILE.",
         ),
     ] = None
     author: Annotated[

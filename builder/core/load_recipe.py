@@ -39,7 +39,7 @@ def load_recipe(
         if not isinstance(tree.get(scenario), dict):
             raise UsageError(f"recipe {name_or_file}: has no scenario {scenario!r}")
         tree = {k: v for k, v in tree.items() if k == scenario or k not in CONFIGS}
-    recipe = checked(Recipe, tree, name_or_file)
+    recipe = checked(Recipe, tree, f"recipe {name_or_file}")
     if not recipe.scenarios():
         raise UsageError(f"recipe {name_or_file}: has none of {', '.join(CONFIGS)}: nothing to do")
     _check_read(recipe, whole, name_or_file, keys_set(choices))

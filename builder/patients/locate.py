@@ -32,7 +32,9 @@ def locate(records: Sequence[Record]) -> Outcome:
     people: dict[str, set[tuple[str, str]]] = {}
     for record in records:
         people.setdefault(_person(record), set()).update(record.private)
-    short = {pair for values in people.values() for pair in values if len(_letters(pair[1])) < _LEAST}
+    short = {
+        pair for values in people.values() for pair in values if len(_letters(pair[1])) < _LEAST
+    }
     kept: list[Record] = []
     without = 0
     for record in records:
@@ -62,7 +64,9 @@ def spans(record: Record, values: Values) -> Iterator[PiiSpan]:
     for field in ("question", "answer"):
         text: str = getattr(record, field)
         places = {
-            (start, end): kind for kind, value in values for start, end in _places(kind, value, text)
+            (start, end): kind
+            for kind, value in values
+            for start, end in _places(kind, value, text)
         }
         taken = 0
         for (start, end), kind in sorted(places.items(), key=lambda it: (it[0][0], -it[0][1])):

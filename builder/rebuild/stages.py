@@ -138,9 +138,7 @@ def sharing(job: Job, name: str) -> list[str]:
     return together if len(together) > 1 else []
 
 
-def own_share(
-    job: Job, name: str, records: list[Record]
-) -> tuple[list[Record], list[Drop]]:
+def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record], list[Drop]]:
     """A scenario's rows of the corpus that it shares with another one, and the others as drops."""
     names = sharing(job, name)
     if not names:
@@ -283,9 +281,7 @@ def _cut(scenario: Scenario) -> dict[str, Any]:
     return {key: getattr(scenario, key) for key in keys}
 
 
-def run_stage(
-    name: str, chain: Chain, stage: Stage, previous: str, ran: list[str]
-) -> StageState:
+def run_stage(name: str, chain: Chain, stage: Stage, previous: str, ran: list[str]) -> StageState:
     """Run a scenario's stage, note it in `ran` and say what it kept."""
     state = chain.run(stage, previous)
     ran.append(f"{name}/{stage.name}")
