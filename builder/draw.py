@@ -72,11 +72,11 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
     """
     if len(records) < LEAST:
         raise UserError(
-            f"{name}: {len(records):,} usable rows: give a corpus of at least {LEAST}, or the sizes "
-            f"with --set {name}.forget=N and retain, test and candidates likewise"
+            f"{name}: {len(records):,} usable rows: give a corpus of at least {LEAST}, or sizes with "
+            f"--set {name}.forget=N, and retain, test and candidates likewise"
         )
     roomy = scenario.model_copy(update={"test": 0})
-    test, pool, spare = _test_and_pool(records, roomy, name, seed)
+    test, pool, _ = _test_and_pool(records, roomy, name, seed)
     if isinstance(scenario, Own):
         forget = candidates = sum(record.split == "forget" for record in pool)
     else:

@@ -74,7 +74,9 @@ class Scenario(_Model):
             raise ValueError(f"source {self.source!r}: use one of {', '.join(known)}")
         if not self.sized:
             if any((self.retain, self.test, self.candidates)) or len(self.ratios) > 1:
-                raise ValueError("give forget, retain, test and candidates, or none and ratios [10]")
+                raise ValueError(
+                    "give forget, retain, test and candidates, or none and ratios [10]"
+                )
             if self.source == PHANTOM:
                 raise ValueError("phantom images are drawn for sizes: give forget, retain, ...")
             return self
@@ -131,7 +133,7 @@ class Scenario(_Model):
 
 class Privacy(Scenario):
     placements: Placements = Placements()
-    kinds: Kinds = tuple(tuple(kinds.split()) for kinds in _KINDS.split("|"))  # type: ignore[misc]
+    kinds: Kinds = tuple(tuple(kinds.split()) for kinds in _KINDS.split("|"))  # type: ignore[arg-type]
 
     @model_validator(mode="after")
     def _kinds(self) -> Privacy:

@@ -71,7 +71,7 @@ def spans(record: Record, values: Values) -> Iterator[PiiSpan]:
         taken = 0
         for (start, end), kind in sorted(places.items(), key=lambda it: (it[0][0], -it[0][1])):
             if start >= taken:
-                yield PiiSpan(field, kind, text[start:end], start, end)  # type: ignore[arg-type]
+                yield PiiSpan(field, kind, text[start:end], start, end)
                 taken = end
 
 
