@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from builder.audit.pseudonyms import own_names
 from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
 from builder.dataset_folder.write import MANIFEST
@@ -24,6 +25,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
         record: where they are remembered when all hold, so that a rebuild which changes nothing
             takes no time. What fails may lie in this machine, and is looked at again.
         changed: look again, whatever is remembered.
+
+    The work folder that `record` lies in tells a corpus' own names.
     """
     of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
@@ -35,6 +38,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     say("audit: looking at every file and row")
     remove(record)
     checks = run(folder)
+    if not failing(checks):
+        checks.append(own_names(folder, record.parent))
     if not failing(checks):
         kept = {**of, "checks": [check._asdict() for check in checks]}
         write_atomic(record, canonical_json(kept) + "\n")

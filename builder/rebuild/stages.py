@@ -40,7 +40,7 @@ def plan(job: Job) -> list[ChainPlan]:
             stages.append(_write(job, chain, name, scenario))
         if scenario.review:
             stages.append(_review(job, chain, name, scenario))
-        if job.recipe.calibration is not None and job.recipe.calibrates(scenario):
+        if job.recipe.calibration is not None:
             before = stages[-1].name
             stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
         stages.append(_split(chain, stages[-1].name, name, scenario))
