@@ -11,6 +11,7 @@ from typing import Any
 from builder.audit.pseudonyms import own_names
 from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
+from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
 from mllmu_med.disk import remove
 from mllmu_med.files import canonical_json, file_digest, write_atomic
@@ -51,6 +52,8 @@ def line(out: Path, checks: Sequence[Check]) -> str:
     held = sum(check.ok for check in checks)
     if held < len(checks):
         return f"audit: {held} of {len(checks)} checks hold: not to be published"
+    if "own" in read_manifest(out).scenarios:
+        return f"audit: all {held} checks hold; real patients' data: it cannot be published"
     publish = f"python -m builder publish ORG/NAME{out_option(out)}"
     return f"audit: all {held} checks hold; to publish it: {publish}"
 
