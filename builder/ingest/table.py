@@ -19,16 +19,17 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Final, Literal, NamedTuple
 
-from builder.core.corpus import Corpus
+from builder.core.corpus import NEEDED, Corpus, named_columns
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from builder.ingest.clean_rows import Rows, alike, drop_duplicates, tidy
 from builder.ingest.image_files import ImageFiles
 from builder.ingest.read_table import Row, Table, open_table, split_word
-from builder.ingest.table_files import read_file
+from builder.ingest.table_files import answers, read_file
 from mllmu_med.files import canonical_json, digest
 from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import Record, UserError
 
+VERSION: Final = 4
 NOT_ENGLISH = "not English"
 CONVERSATION = "a refusal or about the conversation"
 #: What `--scenario own` takes for the marks of no forget row.
@@ -156,10 +157,14 @@ class _Reader:
 
     def _check_columns(self) -> None:
         mapping, marks = self.mapping, self.corpus.marks
-        needed: tuple[str, ...] = (*mapping.named_columns(), *filter(None, [marks.column]))
+        fields = [*named_columns(mapping), *([("", marks.column)] if marks.column else [])]
         if any(self.rows.inputs[name] is None for name in mapping.beside):
-            needed = (mapping.image, mapping.question, mapping.answers()[0])
-        missing = [name for name in needed if name not in self._columns]
+            fields = [(field, name) for field, name in fields if field in NEEDED]
+        missing = [
+            name
+            for _, name in fields
+            if name not in self._columns and name.partition(".")[0] not in self._columns
+        ]
         if missing:
             files = [name for name, stamp in self.table.inputs.items() if stamp]
             raise UserError(
@@ -181,7 +186,7 @@ class _Reader:
             self.rows.inputs[file] = Stamp.of(path) if path.is_file() else None
             if not path.is_file():
                 continue
-            part = read_file(path, self.mapping)
+            part = read_file(path, self.mapping, "beside")
             self._columns |= set(part.columns)
             by_image = self.mapping.image in part.columns
             column = self.mapping.image if by_image else self.mapping.id
@@ -194,7 +199,7 @@ class _Reader:
                 row = Row(where, cells, "")
                 name = self._image(row) if by_image else self._text(row, column)
                 name = self.images.inner(name)
-                more = {key: cells[key] for key in self.mapping.named_columns() if key in cells}
+                more = {key: cells[key] for _, key in named_columns(self.mapping) if key in cells}
                 del more[column]
                 for field in self.mapping.codes:
                     self._coded(row, field)
@@ -218,7 +223,7 @@ class _Reader:
         inner = self.images.inner(name)
         more = self._beside.get(inner) or self._beside.get(ids.own) or {}
         row = row._replace(cells=more | row.cells)
-        asked, answered = self._text(row, mapping.question, needed=True), self._answer(row)
+        asked, answered = self._question(row), self._answer(row)
         question, answer = tidy(asked), tidy(answered)
         language = self._text(row, mapping.language).strip().lower()
         self._check_repeat(ids, [name, language, alike(question), alike(answer)])
@@ -276,10 +281,19 @@ class _Reader:
 
     def _text(self, row: Row, column: str | None, needed: bool = False) -> str:
         """A cell's text as it is written; of a number or a day, what one would write for it."""
-        if needed and column not in row.cells:
+        values = self._cells(row, column, needed) if column else []
+        return self._plain(row, column, values[0], needed) if values else ""
+
+    def _cells(self, row: Row, column: str, needed: bool = False) -> list[Any]:
+        """What stands in a column; of `a.b`, what each object in the column a holds under b."""
+        if column in row.cells:
+            return [row.cells[column]]
+        outer, _, inner = column.partition(".")
+        value = row.cells.get(outer) if inner else None
+        if value is None and needed:
             raise UserError(f"{row.where}: has no {column!r}: correct the row")
-        value = row.cells.get(column) if column else None
-        return self._plain(row, column, value, needed)
+        objects = value if isinstance(value, list) else [value]
+        return [each.get(inner) for each in objects if isinstance(each, dict)]
 
     def _plain(self, row: Row, column: str | None, value: Any, count: bool) -> str:
         if isinstance(value, str):
@@ -298,16 +312,24 @@ class _Reader:
             self.notes["numbers read as text"] += 1
         return str(value)
 
+    def _question(self, row: Row) -> str:
+        columns = self.mapping.question
+        if isinstance(columns, str):
+            return self._text(row, columns, needed=True)
+        texts = [self._text(row, column, needed=True) for column in columns]
+        return " ".join(text for text in texts if text.strip())
+
     def _answer(self, row: Row) -> str:
         """Of several answers the first that is not empty."""
-        columns = self.mapping.answers()
-        if not any(column in row.cells for column in columns):
-            raise UserError(f"{row.where}: has no {columns[0]!r}: correct the row")
-        texts = []
+        texts: list[str] = []
+        columns = answers(self.mapping)
         for column in columns:
-            cell = row.cells.get(column)
-            cells = cell if isinstance(cell, list) else [cell]
-            texts += [self._plain(row, column, value, True) for value in cells]
+            for cell in self._cells(row, column, needed=column == columns[0]):
+                cells = cell if isinstance(cell, list) else [cell]
+                texts += [self._plain(row, column, value, True) for value in cells]
+        separator = self.mapping.answer_separator
+        if separator:
+            texts = [part for text in texts for part in text.split(separator)]
         filled = [text for text in texts if text.strip()]
         if len(filled) > 1:
             self.notes["of several answers, the first"] += 1
@@ -317,8 +339,8 @@ class _Reader:
         """The options added to the question; an answer that is an option's letter, its text."""
         columns = self.mapping.options
         cells = [row.cells.get(column) for column in columns]
-        if len(cells) == 1 and isinstance(cells[0], list):
-            cells = cells[0]
+        if len(cells) == 1 and isinstance(cells[0], list | dict):
+            cells = list(cells[0].values()) if isinstance(cells[0], dict) else cells[0]
         options = {}
         for letter, cell in zip(ascii_uppercase, cells, strict=False):
             text = tidy(self._plain(row, columns[0], cell, False))
