@@ -92,7 +92,8 @@ def _mapped(
         if there:
             continue
         if split in ("train", ""):
-            raise UserError(f"{path}: holds no {' or '.join(names)}: give the corpus' own folder")
+            whose = f"{mapping.about.name}'s" if mapping.about else "the corpus'"
+            raise UserError(f"{path}: holds none of {', '.join(names)}: give {whose} own folder")
         else:
             say(f"{path}: holds no {' or '.join(names)}: built without its {split} rows")
     return files
