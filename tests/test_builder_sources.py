@@ -351,7 +351,10 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "no train.json": (gone(TRAIN), ["holds none of train.json", "give SLAKE's own folder"]),
     "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json, line 2, column", "broken JSON"]),
     "JSON of another form": (put(TRAIN, b'{"rows": []}'), ["train.json: not a list of rows"]),
-    "not UTF-8": (put(TEST, b'["\xff"]'), ["test.json: not UTF-8 (byte 2; it may be Windows-1252)"]),
+    "not UTF-8": (
+        put(TEST, b'["\xff"]'),
+        ["test.json: not UTF-8 (byte 2; it may be Windows-1252)"],
+    ),
     "an object for an answer": (
         edit_row(TRAIN, 4, answer={"a": 1}),
         ["train.json, row 5 (qid 4): answer is an object", "correct the row"],
