@@ -213,8 +213,8 @@ def test_ones_own_patients_leave_no_name(tmp_path: Path) -> None:
     ]
     copies = {f"{row.image_id.removeprefix('table/')}.png" for row in outcome.kept}
     assert {row.image_path for row in outcome.kept} == copies
-    assert {file.name for file in (tmp_path / "work/pictures").iterdir()} == copies
-    names = tmp_path / "work/names.jsonl"
+    assert {file.name for file in (tmp_path / "Own/work/pictures").iterdir()} == copies
+    names = tmp_path / "Own/work/names.jsonl"
     assert names.stat().st_mode & 0o777 == 0o600
     known = {row["pseudonym"]: row["name"] for row in map(json.loads, names.open(encoding="utf-8"))}
     assert known[forget.patient_id] == "P-1"
