@@ -1,7 +1,5 @@
 """Asking a language model: every failure, over real sockets, with the real client."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Reports: figures come from the files, the best are marked, names are only ever text."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

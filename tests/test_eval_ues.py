@@ -1,7 +1,5 @@
 """UES against every value that the paper prints; of runs: test_eval_report.py."""
 
-from __future__ import annotations
-
 import pytest
 
 from eval.ues import ues
