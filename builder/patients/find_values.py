@@ -200,4 +200,5 @@ def _runs(low: Bytes) -> Runs:
     import numpy as np
 
     wide = low.astype(np.uint32)
-    return (wide[:-2] << 16) | (wide[1:-1] << 8) | wide[2:]
+    runs: Runs = (wide[:-2] << 16) | (wide[1:-1] << 8) | wide[2:]
+    return runs

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder import draw, split
+from builder import ingest as records
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
 from builder.core.corpus import PHANTOM
@@ -64,12 +65,10 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     drop_conversation = isinstance(scenario, Incorrect) and scenario.drop_conversation
 
     def uses() -> dict[str, Any]:
-        from builder.ingest import table
-
         keyed = corpus.mapping.names == "keyed"
         marks = [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)]
         return {
-            "version": table.VERSION,
+            "version": records.VERSION,
             "corpus": corpus.name,
             "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
             "marks": marks,
@@ -82,7 +81,7 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     def run(folder: Path) -> Outcome:
         from builder.ingest import table
 
-        return table.read(corpus, folder, on_bad, job.key(), drop_conversation)
+        return table.read(corpus, folder, on_bad, job.key(), drop_conversation, name)
 
     return Stage("ingest", 1, uses, run, source=corpus.folder)
 
