@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from mllmu_med.recipe_files import Choice, recipe_text, shipped
 from mllmu_med_dataset import UsageError, UserError
 

@@ -15,7 +15,8 @@ from corpora import record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.core.recipe import Incorrect, Privacy, Scenario, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Drop
 from builder.draw import IMAGE_IN_TEST, IMAGE_IN_TRAIN, NOT_DRAWN, draw
 from builder.harm.blend import least_telling

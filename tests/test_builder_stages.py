@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.core.job import Job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import fingerprint
 from builder.rebuild.stages import plan
 

@@ -111,6 +111,11 @@ class Corpus(NamedTuple):
     marks: Marks = Marks()
     revision: str | None = None  # of a Hub id
 
+    @property
+    def folder(self) -> Path:
+        """Where the paths of its files begin."""
+        return self.path.parent if self.path.is_file() else self.path
+
 
 def shipped() -> list[str]:
     """Names of the corpora whose mapping comes with the package."""
