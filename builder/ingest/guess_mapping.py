@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from builder.core.corpus import NEEDED, named_columns, shipped, shipped_mapping
-from mllmu_med_dataset import PII_KINDS
+from builder.ingest.read_table import open_table
+from mllmu_med_dataset import PII_KINDS, UserError
 
 #: Field, kind of private value or `forget` -> words in the names of its columns: English, German,
 #: French, Spanish, Chinese. Where several fit alike, the first counts: a patient's name is a name.
@@ -49,6 +50,7 @@ _LOOKS: Final = {
 _ALONE: Final = ("image", "question", "split", "modality", "email", "date")  # no name is needed
 _MUST: Final = ("image", "question", "split", "language", "forget")  # a name alone is too little
 _OPTIONS: Final = r"(option|choice)?[ _-]?[a-f]"
+_USUAL: Final = {"image", "question", "answer", "caption", "split", "id", "modality", "answer_type"}
 _WHOLE: Final = 1.5  # the score of a column that is called just so
 
 
@@ -130,21 +132,25 @@ def _tokens(column: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", plain)
 
 
-def recognised(source: Path, columns: Sequence[str]) -> str:
-    """The shipped corpus whose layout this is, or nothing.
+def recognised(path: Path, revision: str | None) -> str:
+    """The shipped corpus that this is, or nothing: by its Hub id, its files or its columns.
 
-    It has the corpus' Hub id, or all columns of its mapping and the names of its files; columns
-    alone only where they are more than those that any table has.
+    Columns alone tell it only where two of them are such as no other table has.
     """
     for name in shipped():
         mapping = shipped_mapping(name)
-        if mapping.about and mapping.about.hub_source == str(source):
+        files = [file for group in mapping.files.values() for file in group]
+        layout = path.name in files or any((path / file).is_file() for file in files)
+        if mapping.about and mapping.about.hub_source == str(path):
             return name
         needed = {column for _, column in named_columns(mapping)}
-        files = {file for group in mapping.files.values() for file in group}
-        layout = source.name in files or any((source / file).is_file() for file in files)
-        own = needed - {*NEEDED, "image_path", "answer_type", "caption", "split", "id"}
-        if needed <= {*columns} and (layout or len(own) > 1):
+        if not layout and len(needed - _USUAL) < 2:
+            continue
+        try:
+            columns = open_table(path, mapping if layout else None, revision).columns
+        except UserError:  # another corpus with a file of that name; the guess tells what is wrong
+            continue
+        if needed <= {*columns}:
             return name
     return ""
 
