@@ -45,21 +45,27 @@ class About(_Model):
     by: str = ""  # who made it
     homepage: str = ""
     what: str  # a sentence
-    test: str = "The test set has images of its own"
+    shows: str = "medical images"
+    tags: tuple[str, ...] = ()
+    test: str = "The test set has images of its own"  # where the corpus' own split is taken
+    language: str = "en"
     licence: str = "other"  # the Hub's identifier
-    licence_url: str = ""  # where it was read; else the place that states none
-    terms: str
+    licence_url: str  # where it was read; else the place that states none
+    terms: str = "No licence is stated: nothing here grants a right to its images or texts."
     hub_source: str = ""  # for the card's `source_datasets`
-    people: str = ""  # whom the images show
+    people: str = ""  # whom the images show, where more is known than that they are patients
     limit: str = ""  # what is wrong with it
     bibtex: str = ""
 
 
 class Mapping(_Model):
-    """Which column is what (a name, or several names), and how the files are laid out."""
+    """Which column is what (a name, or several names), and how the files are laid out.
+
+    `a.b` is what a cell of objects holds under b; of a list, the first object's.
+    """
 
     image: str  # a path, bytes, or {bytes, path}; a list of them: see several_images
-    question: str
+    question: str | tuple[str, ...]  # several are joined
     answer: str | tuple[str, ...]  # of several that are not empty, the first
     id: str | None = None
     patient: str | None = None
@@ -73,14 +79,16 @@ class Mapping(_Model):
     values: dict[Kind, str] = {}  # kind of private value -> column; --scenario own
 
     several_images: Literal["refuse", "first"] = "refuse"
+    answer_separator: str | None = None  # in a cell with several answers, of which the first counts
     #: The file's word -> the split.
     split_names: dict[str, Literal["train", "validate", "test"]] = {}
     codes: dict[str, dict[str, str]] = {}  # field -> beginning of the file's word -> ours
 
     #: Where the corpus is a folder: the files of each split ("" for one without); of the names of
-    #: one file, the first that is there.
+    #: one file, the first that is there; a pattern with * is all that it fits.
     files: dict[str, tuple[str, ...]] = {}
-    columns: tuple[str, ...] = ()  # of files without a header
+    #: Of files without a header; by split where they differ, `beside` for those files.
+    columns: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
     delimiter: str | None = None
     beside: tuple[str, ...] = ()  # files with more columns of the same image (or id), if there
     images: tuple[str, ...] = ("",)  # folders beside the annotations that hold the images
@@ -121,6 +129,24 @@ def shipped() -> list[str]:
     """Names of the corpora whose mapping comes with the package."""
     folder = resources.files("builder") / "corpora"
     return sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir())
+
+
+def about(source: str) -> About:
+    """What is known of a scenario's source: phantom, a shipped corpus, or a table of the user's."""
+    if source in (PHANTOM, TABLE):
+        tree: Any = packaged_yaml("builder", "core/about.yaml")
+        return About.model_validate(tree[source])
+    known = shipped_mapping(source).about
+    if known is None:
+        raise RuntimeError(f"corpora/{source}.yaml says nothing about it")
+    return known
+
+
+def publishing(source: str) -> Literal["embed", "reference"]:
+    """How the images of a source go to the Hub unless it is said otherwise."""
+    if source in (PHANTOM, TABLE):
+        return "embed" if source == PHANTOM else "reference"
+    return shipped_mapping(source).publish
 
 
 @cache
