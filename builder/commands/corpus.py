@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from mllmu_med.command_line import one_line_errors, option
 from mllmu_med_dataset import CONFIGS, UsageError
 
 if TYPE_CHECKING:
-    from builder.rebuild.examine_corpus import Found, Known
+    from builder.rebuild.examine_corpus import Known
 
 EXAMPLES = """
 python -m builder corpus patients.csv
@@ -71,7 +71,7 @@ def corpus(options: Options) -> None:
 
     if options.scenario not in (None, "all", *CONFIGS):
         raise UsageError(f"--scenario {options.scenario}: use {', '.join(CONFIGS)} or all")
-    known = examine_corpus.known(
+    known = examine_corpus.look(
         Path(options.path).expanduser(),
         options.mapping,
         options.pairs or [],
@@ -83,36 +83,33 @@ def corpus(options: Options) -> None:
         write_atomic(options.save, yaml.safe_dump(fields, allow_unicode=True, sort_keys=False))
     if not options.as_json:
         print_corpus.print_known(known)
-    marked = known.corpus.marks != known.corpus.marks._make(known.corpus.marks._field_defaults.values())
-    own = "own" if marked or known.corpus.mapping.values else "all"
-    scenario = options.scenario or own
+    scenario = options.scenario or ("own" if known.own else "all")
     names = ["privacy", "incorrect"] if scenario == "all" else [scenario]
-    found = examine_corpus.found(known, names)
-    words = _command(options, scenario, known, found)
+    found = examine_corpus.count(known, names)
+    words = _command(options, scenario, known, found.counts)
     if options.as_json:
         print(json.dumps({**print_corpus.tree(known, found), "command": " ".join(words)}))
     else:
-        print_corpus.print_found(known, found)
+        print_corpus.print_found(found)
         print("\nto build it:\n  " + " \\\n    ".join(words))
 
 
-def _command(options: Options, scenario: str, known: Known, found: Found) -> list[str]:
+def _command(options: Options, scenario: str, known: Known, counts: dict[str, Any]) -> list[str]:
     """The command that builds from the corpus, an option a word."""
-    typed: list[tuple[str, str]] = [("--corpus", options.path)]
-    if options.revision is not None:
-        typed.append(("--revision", options.revision))
-    if scenario != "all":
-        typed.append(("--scenario", scenario))
+    typed = [("--corpus", options.path)]
+    typed += [("--revision", options.revision)] if options.revision else []
+    typed += [("--scenario", scenario)] if scenario != "all" else []
     if options.save is not None:
         typed.append(("--mapping", str(options.save)))
     else:
         typed += [("--mapping", known.named)] if known.named else []
-        typed += [("--map", pair) for pair in known.pairs(scenario == "own")]
+        typed += [("--map", pair) for pair in known.pairs(options.pairs or [], scenario)]
     if scenario == "own":
         column = known.corpus.marks.column
-        typed.append(("--forget", options.forget or f"column={column}" if column else "patients=FILE"))
-    typed += [
-        ("--set", f"{name}.splits=new") for name in found.refused if name in found.sizes
-    ]
-    words = [f"{flag} {shlex.quote(value)}" for flag, value in typed]
-    return ["python -m builder rebuild", *words]
+        mark = f"column={column}" if column else "patients=FILE"
+        typed.append(("--forget", options.forget or mark))
+    names = list(counts["sizes"])
+    if any(reason.startswith("its picture") for reason in counts["dropped"]):
+        typed += [("--set", f"{name}.bad_pictures=drop") for name in names]
+    typed += [("--set", f"{name}.splits=new") for name in names if name in counts["refused"]]
+    return ["python -m builder rebuild", *(f"{flag} {shlex.quote(value)}" for flag, value in typed)]

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from builder import draw
-from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, named_columns, shipped
+from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, named_columns, pairs_of, shipped
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
+from builder.ingest.clean_rows import DUPLICATE
 from builder.ingest.guess_mapping import Guess, guess_mapping, image_places, recognised
 from builder.ingest.read_table import Table, open_table
 from builder.patients.find_real_data import REAL
 from mllmu_med_dataset import Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
+_TESTED: Final = ("validate", "test")
 _SHARED: Final = {
     "an image": ("image_sha256",),
     "a patient": ("patient_id",),
@@ -45,6 +47,12 @@ class Known(NamedTuple):
     def own(self) -> bool:
         """Whether the corpus looks like somebody's own patients."""
         return bool(self.corpus.mapping.values) or self.corpus.marks != Marks()
+
+    def pairs(self, typed: Sequence[str], scenario: str) -> list[str]:
+        """What `--map` says of it on the command line, private values only where they are used."""
+        if self.named:
+            return list(typed)
+        return pairs_of(self.corpus.mapping, private=scenario == "own")
 
 
 class Found(NamedTuple):
@@ -102,6 +110,9 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
+        "repeats in test": sum(
+            drop.reason == DUPLICATE and drop.row.get("split") in _TESTED for drop in outcome.drops
+        ),
         "leaks": _leaks(records),
         "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
         "sizes": sizes,
@@ -114,7 +125,8 @@ def _sizes(
     records: Sequence[Record], names: Sequence[str]
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """The sets that a build would have; where the given split is refused, those of a new one."""
-    sizes, refused = {}, {}
+    sizes: dict[str, dict[str, int]] = {}
+    refused: dict[str, str] = {}
     recipe = load_recipe("own" if "own" in names else "table")
     owner = draw.share_out(records, names, recipe.seed) if len(names) > 1 else {}
     for name in names:
@@ -133,8 +145,8 @@ def _sizes(
 
 def _leaks(records: Sequence[Record]) -> dict[str, int]:
     """How many test rows share something with the training rows."""
-    tested = [record for record in records if record.split in ("validate", "test")]
-    trained = [record for record in records if record.split not in ("validate", "test")]
+    tested = [record for record in records if record.split in _TESTED]
+    trained = [record for record in records if record.split not in _TESTED]
 
     def keys(rows: Sequence[Record], columns: tuple[str, ...]) -> list[tuple[str, ...]]:
         return [tuple(getattr(row, column) for column in columns) for row in rows]

@@ -37,7 +37,7 @@ def print_known(known: Known) -> None:
         console.print("missing: patient (--map patient=COLUMN): sets are cut by images alone")
 
 
-def print_found(known: Known, found: Found) -> None:
+def print_found(found: Found) -> None:
     """What the rows would become, what is dropped, what stands in the way, and the sizes."""
     console = make_console()
     counts = found.counts
@@ -85,7 +85,11 @@ def _facts(counts: dict[str, Any]) -> list[str]:
 
 def _print_row(console: Console, number: int, record: Record) -> None:
     about = (record.answer_type, record.split, record.image_path, record.patient_id)
-    lines = (f"{number:>3}  {record.question}", f"     -> {record.answer}", "     " + ", ".join(filter(None, about)))
+    lines = (
+        f"{number:>3}  {record.question}",
+        f"     -> {record.answer}",
+        "     " + ", ".join(filter(None, about)),
+    )
     for line in lines:
         console.print(Text(_plain(line)), no_wrap=True, overflow="ellipsis")
 
