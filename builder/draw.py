@@ -72,7 +72,7 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
     """
     if len(records) < LEAST:
         raise UserError(
-            f"{name}: {len(records):,} usable rows: give a corpus of at least {LEAST}, or sizes with "
+            f"{name}: {len(records):,} usable rows: give at least {LEAST}, or sizes with "
             f"--set {name}.forget=N, and retain, test and candidates likewise"
         )
     roomy = scenario.model_copy(update={"test": 0})

@@ -83,7 +83,8 @@ class Mapping(_Model):
     answer_separator: str | None = None  # in a cell with several answers, of which the first counts
     #: The file's word -> the split.
     split_names: dict[str, Literal["train", "validate", "test"]] = {}
-    codes: dict[str, dict[str, str]] = {}  # field -> beginning of the file's word -> ours
+    #: Field -> beginning of the file's word -> ours.
+    codes: dict[Literal["modality", "content_type"], dict[str, str]] = {}
 
     #: Where the corpus is a folder: the files of each split ("" for one without); of the names of
     #: one file, the first that is there; a pattern with * is all that it fits.

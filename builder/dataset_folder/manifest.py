@@ -211,7 +211,9 @@ def draft(
         "files": dict(files),
         "versions": _versions(job.recipe),
         "text_quality": {
-            part.name: measure(part.name, part.scenario, part.records) for part in parts
+            part.name: measure(part.name, part.scenario, part.records)
+            for part in parts
+            if part.name != "own"  # nothing was written
         },
         **({"left_out": left_out} if left_out else {}),
     }

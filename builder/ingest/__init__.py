@@ -1,1 +1,1 @@
-"""From corpora to clean records: SLAKE, MM-Skin and drawn phantoms."""
+"""From corpora to clean records: tables of any kind, and drawn phantoms."""

@@ -40,7 +40,7 @@ def plan(job: Job) -> list[ChainPlan]:
             stages.append(_write(job, chain, name, scenario))
         if scenario.review:
             stages.append(_review(job, chain, name, scenario))
-        if job.recipe.calibration is not None and job.recipe.calibrates(scenario):
+        if job.recipe.calibration is not None:
             before = stages[-1].name
             stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
         stages.append(_split(chain, stages[-1].name, name, scenario))
@@ -82,7 +82,7 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     def run(folder: Path) -> Outcome:
         from builder.ingest import table
 
-        return table.read(corpus, folder, on_bad, job.key(), drop_conversation)
+        return table.read(corpus, folder, on_bad, job.key(), drop_conversation, name)
 
     return Stage("ingest", 1, uses, run, source=corpus.folder)
 
