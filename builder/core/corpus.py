@@ -1,4 +1,4 @@
-"""Corpora: tables of questions about images, which column is what, and what is known of them.
+"""Corpora: tables of questions about images, which column is what, and what is known of each.
 
 A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the user's, or
 `--map image=COLUMN` on the command line. It never says where the corpus lies.
