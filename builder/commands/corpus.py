@@ -88,14 +88,19 @@ def corpus(options: Options) -> None:
     found = examine_corpus.count(known, names)
     words = _command(options, scenario, known, found.counts)
     if options.as_json:
-        print(json.dumps({**print_corpus.tree(known, found), "command": " ".join(words)}))
-    else:
-        print_corpus.print_found(found)
+        mapping = known.corpus.mapping.model_dump(mode="json", exclude_unset=True)
+        named = {"named": known.named or None, "mapping": mapping, "known_by": known.guess.why}
+        print(json.dumps(named | found.counts | {"command": " ".join(words)}))
+        return
+    print_corpus.print_found(known, found)
+    if words:
         print("\nto build it:\n  " + " \\\n    ".join(words))
 
 
 def _command(options: Options, scenario: str, known: Known, counts: dict[str, Any]) -> list[str]:
-    """The command that builds from the corpus, an option a word."""
+    """The command that builds from the corpus, an option a word; none where it is refused."""
+    if not counts["sizes"]:
+        return []
     typed = [("--corpus", options.path)]
     typed += [("--revision", options.revision)] if options.revision else []
     typed += [("--scenario", scenario)] if scenario != "all" else []
@@ -103,7 +108,7 @@ def _command(options: Options, scenario: str, known: Known, counts: dict[str, An
         typed.append(("--mapping", str(options.save)))
     else:
         typed += [("--mapping", known.named)] if known.named else []
-        typed += [("--map", pair) for pair in known.pairs(options.pairs or [], scenario)]
+        typed += [("--map", pair) for pair in known.pairs(options.pairs or [], scenario == "own")]
     if scenario == "own":
         column = known.corpus.marks.column
         mark = f"column={column}" if column else "patients=FILE"

@@ -35,11 +35,13 @@ _WORDS: Final = {
     "patient": "patient subject paciente pid 患者 病人",
     "id": "id qid nr no number nummer numero uid index 编号",
 }
+#: In the languages of the words above; rows count as closed in English alone.
+YES_NO: Final = re.compile(r"yes|no|ja|nein|oui|non|s[ií]|是|否|不是|有|没有", re.IGNORECASE)
 #: What the cells of some look like.
 _LOOKS: Final = {
     "image": r".*\.(jpe?g|png|dcm|dicom|tiff?|bmp|gif|webp)",
     "question": r".*\w.*[?？]",
-    "answer": r"yes|no|ja|nein|oui|non|s[ií]|是|否",
+    "answer": YES_NO.pattern,
     "split": r"train(ing)?|val(id(at(e|ion))?)?|dev|test(ing)?",
     "modality": r"(ct|mri?|x-?ray|us|ultrasound|pet|derm\w*|path\w*|histo\w*|clinical)\b.*",
     "language": r"[a-z]{2}|english|german|deutsch|chinese",
@@ -50,7 +52,7 @@ _LOOKS: Final = {
 _ALONE: Final = ("image", "question", "split", "modality", "email", "date")  # no name is needed
 _MUST: Final = ("image", "question", "split", "language", "forget")  # a name alone is too little
 _OPTIONS: Final = r"(option|choice)?[ _-]?[a-f]"
-_USUAL: Final = {"image", "question", "answer", "caption", "split", "id", "modality", "answer_type"}
+_USUAL: Final = {"image", "question", "answer", "caption", "id", "source", "modality"}
 _WHOLE: Final = 1.5  # the score of a column that is called just so
 
 
@@ -110,7 +112,7 @@ def _score(field: str, column: str, cells: Sequence[Any]) -> tuple[float, str]:
         return 0, ""
     reasons = ["its name"] * bool(name)
     if look >= 0.3:
-        reasons.append(f"{100 * look:.0f} % look like it")
+        reasons.append(f"{100 * look:.0f} % of its cells look so")
     return name + look * (1 if field in _ALONE else 0.2 * bool(name)), ", ".join(reasons)
 
 
@@ -132,25 +134,26 @@ def _tokens(column: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", plain)
 
 
-def recognised(path: Path, revision: str | None) -> str:
-    """The shipped corpus that this is, or nothing: by its Hub id, its files or its columns.
+def recognised(path: Path, columns: Sequence[str]) -> str:
+    """The shipped corpus that this is, or nothing: by its name, its files or its columns.
 
-    Columns alone tell it only where two of them are such as no other table has.
+    Args:
+        columns: of the table as far as it can be read without a mapping.
     """
     for name in shipped():
         mapping = shipped_mapping(name)
+        needed = {column.partition(".")[0] for _, column in named_columns(mapping)}
         files = [file for group in mapping.files.values() for file in group]
-        layout = path.name in files or any((path / file).is_file() for file in files)
-        if mapping.about and mapping.about.hub_source == str(path):
-            return name
-        needed = {column for _, column in named_columns(mapping)}
-        if not layout and len(needed - _USUAL) < 2:
-            continue
-        try:
-            columns = open_table(path, mapping if layout else None, revision).columns
-        except UserError:  # another corpus with a file of that name; the guess tells what is wrong
-            continue
-        if needed <= {*columns}:
+        there = [file for file in files if path.is_dir() and next(path.glob(file), None)]
+        called = path.name.lower().replace("-", "_") == name
+        # Any table may have a column `question` and a file train.json.
+        telling = called or len(needed - _USUAL) > 1 or "vqa" in str(there).lower()
+        if telling and (called or there):
+            try:
+                columns = open_table(path, mapping).columns
+            except UserError:  # another corpus of that name or layout; the guess says what it is
+                continue
+        if telling and needed <= {*columns}:
             return name
     return ""
 
@@ -158,18 +161,13 @@ def recognised(path: Path, revision: str | None) -> str:
 def image_places(folder: Path, names: Sequence[str]) -> tuple[dict[str, Any], int]:
     """Where the images of these names lie, as fields of a mapping, and how many are there."""
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    places = [
-        folder,
-        *inside,
-        *(p for path in inside for p in sorted(path.iterdir()) if p.is_dir()),
-    ]
+    below = [path for outer in inside for path in sorted(outer.iterdir()) if path.is_dir()]
     best: dict[str, Any] = {}
     most = 0
-    for place in places:
+    for place in (folder, *inside, *below):
         for suffix in ("", ".jpg", ".png", ".jpeg", ".dcm"):
             there = sum((place / (name.replace("\\", "/") + suffix)).is_file() for name in names)
             if there > most:
-                most, where = there, place.relative_to(folder).as_posix()
-                best = {"images": [where]} if where != "." else {}
+                most, best = there, {"images": [place.relative_to(folder).as_posix()]}
                 best |= {"suffixes": [suffix]} if suffix else {}
-    return best, most
+    return {field: value for field, value in best.items() if value != ["."]}, most

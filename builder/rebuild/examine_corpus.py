@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,17 +16,18 @@ from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, named_columns,
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
 from builder.ingest.clean_rows import DUPLICATE
-from builder.ingest.guess_mapping import Guess, guess_mapping, image_places, recognised
+from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_places, recognised
+from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
 from builder.patients.find_real_data import REAL
 from mllmu_med_dataset import Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
-_TESTED: Final = ("validate", "test")
+_EXAMPLES: Final = 10
 _SHARED: Final = {
-    "an image": ("image_sha256",),
-    "a patient": ("patient_id",),
-    "image and question": ("image_sha256", "question"),
+    "have an image of another set": ("image_sha256",),
+    "have a patient of another set": ("patient_id",),
+    "ask the same of an image of another set": ("image_sha256", "question"),
 }
 
 
@@ -34,7 +36,7 @@ class Known(NamedTuple):
 
     corpus: Corpus
     columns: tuple[str, ...]
-    named: str  # the mapping that is named, by the user or by the corpus' layout, or nothing
+    named: str  # the mapping that the user names or the corpus is recognised by, or nothing
     guess: Guess
 
     @property
@@ -48,27 +50,27 @@ class Known(NamedTuple):
         """Whether the corpus looks like somebody's own patients."""
         return bool(self.corpus.mapping.values) or self.corpus.marks != Marks()
 
-    def pairs(self, typed: Sequence[str], scenario: str) -> list[str]:
-        """What `--map` says of it on the command line, private values only where they are used."""
-        if self.named:
-            return list(typed)
-        return pairs_of(self.corpus.mapping, private=scenario == "own")
+    def pairs(self, typed: Sequence[str], private: bool) -> list[str]:
+        """What `--map` says on the command line that builds from it."""
+        return list(typed) if self.named else pairs_of(self.corpus.mapping, private)
 
 
 class Found(NamedTuple):
     """What would become of the rows."""
 
-    records: Sequence[Record]
-    counts: dict[str, Any]  # for programs as it is
+    examples: Sequence[Record]
+    counts: dict[str, Any]
 
 
 def look(
     path: Path, named: str | None, pairs: Sequence[str], revision: str | None, marks: Marks | None
 ) -> Known:
     """The mapping that is given, recognised or guessed; a UserError where it lacks a field."""
-    name = named or recognised(path, revision)
-    mapping = mapping_of(name, pairs) if name else None
-    rows = open_table(path, mapping, revision)
+    folder = local_copy(path, revision)
+    with redirect_stderr(StringIO()):  # what is missing of a corpus is told as its rows are read
+        name = named or _recognised(folder)
+        mapping = mapping_of(name, pairs) if name else None
+        rows = open_table(folder, mapping)
     guess = Guess({}, {})
     if mapping is None:
         guess = _guess(rows)
@@ -76,6 +78,13 @@ def look(
     marks = marks or Marks(column=guess.forget)
     corpus = Corpus(name if name in shipped() else TABLE, path, mapping, marks, revision)
     return Known(corpus, rows.columns, name, guess)
+
+
+def _recognised(path: Path) -> str:
+    try:
+        return recognised(path, open_table(path).columns)
+    except UserError:  # what only its own mapping can read; if there is none, that says it again
+        return recognised(path, ())
 
 
 def _guess(rows: Table) -> Guess:
@@ -97,28 +106,28 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
     marks = known.corpus.marks if "own" in scenarios else Marks()
     corpus = known.corpus._replace(mapping=mapping, marks=marks)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = table.read(corpus, Path(folder), "drop", secrets.token_bytes(32))
+        outcome = table.read(corpus, Path(folder), "drop", key=b"")
     records = outcome.kept
     sizes, refused = _sizes(records, scenarios)
     texts = {text for record in records for text in (record.question, record.answer)}
+    opened = [record.answer for record in records if record.answer_type == "open"]
+    repeats = [drop.row for drop in outcome.drops if drop.reason == DUPLICATE]
     counts = {
         "rows": len(records) + len(outcome.drops),
         "kept": len(records),
         "images": len({record.image_sha256 for record in records}),
         "patients": len({record.patient_id for record in records} - {""}),
-        "closed": sum(record.answer_type == "closed" for record in records),
+        "closed": len(records) - len(opened),
+        "foreign": sum(bool(YES_NO.fullmatch(answer.strip(" .!"))) for answer in opened),
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
-        "repeats in test": sum(
-            drop.reason == DUPLICATE and drop.row.get("split") in _TESTED for drop in outcome.drops
-        ),
-        "leaks": _leaks(records),
+        "leaks": {"repeat another row": sum(map(_is_test, repeats))} | _leaks(records),
         "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
         "sizes": sizes,
         "refused": refused,
     }
-    return Found(records, counts)
+    return Found(records[:: -(-len(records) // _EXAMPLES) or 1], counts)
 
 
 def _sizes(
@@ -143,16 +152,16 @@ def _sizes(
     return sizes, refused
 
 
+def _is_test(row: dict[str, Any]) -> bool:
+    return row.get("split") in ("validate", "test")
+
+
 def _leaks(records: Sequence[Record]) -> dict[str, int]:
-    """How many test rows share something with the training rows."""
-    tested = [record for record in records if record.split in _TESTED]
-    trained = [record for record in records if record.split not in _TESTED]
-
-    def keys(rows: Sequence[Record], columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-        return [tuple(getattr(row, column) for column in columns) for row in rows]
-
+    """How many test rows share something with the other rows."""
     shared = {}
-    for what, columns in _SHARED.items():
-        known = {key for key in keys(trained, columns) if "" not in key}
-        shared[what] = sum(key in known for key in keys(tested, columns))
-    return {what: rows for what, rows in shared.items() if rows}
+    for how, columns in _SHARED.items():
+        keys = [tuple(getattr(row, column) for column in columns) for row in records]
+        tested = [_is_test({"split": row.split}) for row in records]
+        known = {key for key, test in zip(keys, tested, strict=True) if not test and "" not in key}
+        shared[how] = sum(test and key in known for key, test in zip(keys, tested, strict=True))
+    return shared

@@ -2,112 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from builder.rebuild.examine_corpus import Found, Known
 from mllmu_med.console import make_console, make_table
-from mllmu_med_dataset import PII_KINDS, Record
-
-_ROWS: Final = 10  # shown as they would become
-_FIELDS: Final = ("question", "answer", "answer_type", "image_path", "patient_id", "split")
+from mllmu_med_dataset import PII_KINDS
 
 
 def print_known(known: Known) -> None:
     """Which column is what and why, which are not used, and what is unsure or missing."""
     console = make_console()
-    named = known.named or ("as guessed" if known.guess.why else "as given")
-    console.print(Text(f"{known.corpus.path}: {len(known.columns)} columns, {named}\n"))
+    by = known.named or ("as guessed" if known.guess.why else "as given")
+    console.print(Text(f"{known.corpus.path}: {len(known.columns)} columns, {by}\n"))
     table = make_table("field", "column", "known by")
-    for field, column in known.used:
-        why = known.guess.why.get(column, "the mapping")
-        own = " (private value, for --scenario own)" if field in PII_KINDS else ""
-        table.add_row(field, _plain(column), f"{why}{own}")
+    used = known.used
+    for field, column in used:
+        own = " (a private value, for --scenario own)" if field in PII_KINDS else ""
+        table.add_row(field, _plain(column), known.guess.why.get(column, "the mapping") + own)
     console.print(table)
-    used = {column for _, column in known.used}
-    if unused := [column for column in known.columns if column not in used]:
-        console.print(Text(f"not used: {_plain(', '.join(unused))}"))
-    for column, why in known.guess.why.items():
-        if column in used and "its name" not in why:
-            console.print(Text(f"unsure: {_plain(column)}: told by its cells or its place alone"))
+    unused = [column for column in known.columns if column not in {name for _, name in used}]
+    lines = [f"not used: {', '.join(unused)}"] if unused else []
+    lines += [
+        f"unsure: {field} {column}: {known.guess.why[column]}"
+        for field, column in used
+        if "its name" not in known.guess.why.get(column, "its name")
+    ]
     if not known.corpus.mapping.patient:
-        console.print("missing: patient (--map patient=COLUMN): sets are cut by images alone")
+        lines.append("missing: patient (--map patient=COLUMN): sets are cut by images alone")
+    console.print(Text(_plain("\n".join(lines))))
 
 
-def print_found(found: Found) -> None:
+def print_found(known: Known, found: Found) -> None:
     """What the rows would become, what is dropped, what stands in the way, and the sizes."""
     console = make_console()
+    console.print(f"\n{len(found.examples)} rows as they would become:")
+    for number, row in enumerate(found.examples, 1):
+        about = (row.answer_type, row.split, row.image_path, row.patient_id)
+        lines = (row.question, f"-> {row.answer}", ", ".join(filter(None, about)))
+        for head, line in zip((f"{number:>3}", "", ""), lines, strict=True):
+            console.print(Text(f"{head:4} {_plain(line)}"), no_wrap=True, overflow="ellipsis")
+    if known.corpus.mapping.names == "keyed":
+        console.print("(in the dataset, keyed pseudonyms stand for its images, rows and patients)")
     counts = found.counts
-    console.print(f"\nthe first {min(_ROWS, counts['kept'])} rows as they would become:")
-    for number, record in enumerate(found.records[:_ROWS], 1):
-        _print_row(console, number, record)
-    dropped = make_table("#rows", "would be dropped: why")
-    for reason, rows in sorted(counts["dropped"].items(), key=lambda item: -item[1]):
-        dropped.add_row(f"{rows:,}", reason)
-    _print_table(console, dropped)
+    dropped = sorted(counts["dropped"].items(), key=lambda item: -item[1])
+    _print_counts(console, ("#rows", "would be dropped"), [(n, why) for why, n in dropped])
     console.print(Text("\n" + "\n".join(_facts(counts))))
-    sizes = make_table("scenario", "#forget", "#retain", "#test")
-    for name, sets in counts["sizes"].items():
-        sizes.add_row(name, *(f"{rows:,}" for rows in sets.values()))
-    _print_table(console, sizes)
-    for reason in counts["refused"].values():
-        console.print(Text(f"\nrefused as it stands: {reason}"))
+    sizes = [(name, *sets.values()) for name, sets in counts["sizes"].items()]
+    _print_counts(console, ("scenario", "#forget", "#retain", "#test"), sizes)
+    for refusal in list(counts["refused"].values())[:1]:
+        console.print(Text(f"\nrefused as it stands: {refusal}"))
 
 
-def _facts(counts: dict[str, Any]) -> list[str]:
+def _facts(counts: dict[str, Any]) -> Iterator[str]:
     kept = counts["kept"]
     each = [
-        f"{counts[what]:,} {what} ({kept / counts[what]:.1f} rows each)"
+        f"{counts[what]:,} {what}, {kept / counts[what]:.1f} rows each"
         for what in ("images", "patients")
         if counts[what]
     ]
-    lines = [
-        f"{counts['rows']:,} rows, {kept:,} of them kept: {', '.join(each)}; {counts['closed']:,} "
-        "are answered by yes or no"
-    ]
-    lines += [f"{note}: {rows:,}" for note, rows in counts["notes"].items()]
+    yield f"{counts['rows']:,} rows, {kept:,} kept: {'; '.join(each)}"
+    yield f"answered by yes or no: {counts['closed']:,}"
+    if counts["foreign"]:
+        yield f"answered so in another language, which counts as open: {counts['foreign']:,}"
+    yield from (f"{note}: {rows:,}" for note, rows in counts["notes"].items())
     if counts["splits"]:
-        shares = ", ".join(f"{split} {rows:,}" for split, rows in counts["splits"].items())
-        lines.append(f"its own sets: {shares}")
-    lines += [
-        f"of its test rows {rows:,} share {what} with a row outside"
-        for what, rows in counts["leaks"].items()
-    ]
-    lines += [
-        f"texts with what looks like a {kind}: {texts:,} (such a dataset cannot be published)"
-        for kind, texts in counts["real"].items()
-    ]
-    return lines
+        yield "its own sets: " + ", ".join(f"{name} {n:,}" for name, n in counts["splits"].items())
+    yield from (f"test rows that {how}: {rows:,}" for how, rows in counts["leaks"].items() if rows)
+    for kind, texts in counts["real"].items():
+        yield f"texts with a {kind}, which cannot be published: {texts:,}"
 
 
-def _print_row(console: Console, number: int, record: Record) -> None:
-    about = (record.answer_type, record.split, record.image_path, record.patient_id)
-    lines = (
-        f"{number:>3}  {record.question}",
-        f"     -> {record.answer}",
-        "     " + ", ".join(filter(None, about)),
-    )
-    for line in lines:
-        console.print(Text(_plain(line)), no_wrap=True, overflow="ellipsis")
-
-
-def _print_table(console: Console, table: Table) -> None:
-    if table.row_count:
+def _print_counts(console: Console, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    table = make_table(*head)
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in row))
+    if rows:
         console.print()
         console.print(table)
 
 
 def _plain(text: str) -> str:
     """Without what would steer a terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def tree(known: Known, found: Found) -> dict[str, Any]:
-    """All of it for programs."""
-    mapping = known.corpus.mapping.model_dump(mode="json", exclude_unset=True, exclude={"about"})
-    rows = [{name: getattr(row, name) for name in _FIELDS} for row in found.records[:_ROWS]]
-    named = {"columns": known.columns, "mapping": mapping, "named": known.named or None}
-    return {**named, "known_by": known.guess.why, **found.counts, "first": rows}
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
