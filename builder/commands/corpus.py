@@ -116,5 +116,5 @@ def _command(options: Options, scenario: str, known: Known, counts: dict[str, An
     names = list(counts["sizes"])
     if any(reason.startswith("its picture") for reason in counts["dropped"]):
         typed += [("--set", f"{name}.bad_pictures=drop") for name in names]
-    typed += [("--set", f"{name}.splits=new") for name in names if name in counts["refused"]]
+    typed += [("--set", f"{name}.splits=new") for name in names if counts["refused"]]
     return ["python -m builder rebuild", *(f"{flag} {shlex.quote(value)}" for flag, value in typed)]

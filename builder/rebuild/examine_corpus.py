@@ -9,6 +9,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NamedTuple
 
 from builder import draw
@@ -127,29 +128,34 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "sizes": sizes,
         "refused": refused,
     }
-    return Found(records[:: -(-len(records) // _EXAMPLES) or 1], counts)
+    chosen = Random(0).sample(range(len(records)), min(_EXAMPLES, len(records)))
+    return Found([records[index] for index in sorted(chosen)], counts)
 
 
 def _sizes(
     records: Sequence[Record], names: Sequence[str]
-) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """The sets that a build would have; where the given split is refused, those of a new one."""
-    sizes: dict[str, dict[str, int]] = {}
-    refused: dict[str, str] = {}
-    recipe = load_recipe("own" if "own" in names else "table")
+) -> tuple[dict[str, dict[str, int]], str]:
+    """The sets that a build would have, and why the corpus is refused as it stands, if it is.
+
+    Where its own split is refused they are those of a new one.
+    """
+    recipe, refused = load_recipe("own" if "own" in names else "table"), ""
     owner = draw.share_out(records, names, recipe.seed) if len(names) > 1 else {}
-    for name in names:
-        mine = [record for record in records if not owner or owner[record.id] == name]
-        for splits in ("given", "new"):
-            cut = recipe.scenarios()[name].model_copy(update={"splits": splits})
-            try:
+    for splits in ("given", "new"):
+        sizes = {}
+        try:
+            for name in names:
+                cut = recipe.scenarios()[name].model_copy(update={"splits": splits})
+                mine = [record for record in records if owner.get(record.id, name) == name]
+                if owner:
+                    draw.refuse_leaks(records, cut, names)
                 done = draw.sized(mine, cut, name, recipe.seed, draw.margin(cut, offline=True))
-            except UserError as error:
-                refused.setdefault(name, str(error))
-            else:
                 sizes[name] = {key: getattr(done, key) for key in ("forget", "retain", "test")}
-                break
-    return sizes, refused
+        except UserError as error:
+            refused = refused or str(error)
+        else:
+            return sizes, refused
+    return {}, refused
 
 
 def _is_test(row: dict[str, Any]) -> bool:

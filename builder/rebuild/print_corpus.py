@@ -33,7 +33,8 @@ def print_known(known: Known) -> None:
     ]
     if not known.corpus.mapping.patient:
         lines.append("missing: patient (--map patient=COLUMN): sets are cut by images alone")
-    console.print(Text(_plain("\n".join(lines))))
+    for line in lines:
+        console.print(Text(_plain(line)))
 
 
 def print_found(known: Known, found: Found) -> None:
@@ -53,8 +54,8 @@ def print_found(known: Known, found: Found) -> None:
     console.print(Text("\n" + "\n".join(_facts(counts))))
     sizes = [(name, *sets.values()) for name, sets in counts["sizes"].items()]
     _print_counts(console, ("scenario", "#forget", "#retain", "#test"), sizes)
-    for refusal in list(counts["refused"].values())[:1]:
-        console.print(Text(f"\nrefused as it stands: {refusal}"))
+    if counts["refused"]:
+        console.print(Text(f"\nrefused as it stands: {counts['refused']}"))
 
 
 def _facts(counts: dict[str, Any]) -> Iterator[str]:
@@ -70,7 +71,9 @@ def _facts(counts: dict[str, Any]) -> Iterator[str]:
         yield f"answered so in another language, which counts as open: {counts['foreign']:,}"
     yield from (f"{note}: {rows:,}" for note, rows in counts["notes"].items())
     if counts["splits"]:
-        yield "its own sets: " + ", ".join(f"{name} {n:,}" for name, n in counts["splits"].items())
+        yield "as the table splits or marks them: " + ", ".join(
+            f"{name} {n:,}" for name, n in counts["splits"].items()
+        )
     yield from (f"test rows that {how}: {rows:,}" for how, rows in counts["leaks"].items() if rows)
     for kind, texts in counts["real"].items():
         yield f"texts with a {kind}, which cannot be published: {texts:,}"
@@ -87,4 +90,4 @@ def _print_counts(console: Console, head: tuple[str, ...], rows: list[tuple[Any,
 
 def _plain(text: str) -> str:
     """Without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+    return "".join(char if char.isprintable() else " " for char in text)
