@@ -58,8 +58,13 @@ def is_conversation(record: Record) -> bool:
     return bool(_REFUSAL.search(record.answer) or _ABOUT_TALK.search(record.question))
 
 
-def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
-    """Clean records of the folder, without splits of their own; a UserError where it is broken."""
+def read(
+    root: Path, folder: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool
+) -> Outcome:
+    """Clean records of `root`, without splits of their own; a UserError where it is broken.
+
+    Images that are converted go to `folder/pictures`.
+    """
     path, inputs = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
@@ -101,7 +106,7 @@ def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -
             [root / base] if flat[base] == 1 else []
         )
 
-    return collect(rows, places, root, on_bad, "incorrect.bad_pictures")
+    return collect(rows, places, root, on_bad, "incorrect.bad_pictures", folder / "pictures")
 
 
 def _read_captions(path: Path) -> dict[str, tuple[str, str]]:
