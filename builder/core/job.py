@@ -115,12 +115,12 @@ def read_job(work: Path) -> Job:
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
     """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
-    root = job.source_folder(name)
+    root = copies if copies.is_dir() else job.source_folder(name)
+    if root is None:
+        raise RuntimeError(f"{name}: no folder with its images")
 
     def read(record: Record) -> bytes:
-        path = copies / record.image_path  # drawn, unpacked or converted
-        if root and not path.is_file():
-            path = root / record.image_path
+        path = root / record.image_path
         try:
             data = path.read_bytes()
             if sha256(data).hexdigest() == record.image_sha256:

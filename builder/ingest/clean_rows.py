@@ -8,7 +8,6 @@ own folder when they come out of a zip file or are drawn.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from builder.core.stage_cache import Drop, Outcome, Stamp
-from mllmu_med.files import canonical_json, write_bytes
-from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean
+from mllmu_med.files import canonical_json
+from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean_image
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record, UserError
 
@@ -63,7 +62,6 @@ class Seen(NamedTuple):
 
     stamp: Stamp
     clean_sha256: str
-    notes: tuple[str, ...]  # see `mllmu_med.image_bytes.Clean`
 
 
 def tidy(text: str) -> str:
@@ -158,7 +156,6 @@ def collect(
     root: Path,
     on_bad: Literal["fail", "drop"],
     key: str,
-    copies: Path,
 ) -> Outcome:
     """Look at every image of `rows` and fill in paths and hashes.
 
@@ -168,7 +165,6 @@ def collect(
         root: the folder that `image_path` and `Outcome.inputs` are relative to.
         on_bad: stop at images that cannot be used, or drop their rows.
         key: the recipe key of `on_bad`, for the message.
-        copies: where images that were converted go, by their path.
     """
     names = sorted({record.image_path for record in rows.records})
     usable: dict[str, tuple[str, Seen]] = {}
@@ -178,9 +174,7 @@ def collect(
         path = None
         try:
             path = next((place for place in places(name) if place.is_file()), None)
-            if path is None:
-                return name, path, "is not there"
-            return name, path, look_at(path, copies / _inside(path, root))
+            return name, path, look_at(path) if path else "is not there"
         except ImageError as error:
             return name, path, str(error)
         except OSError as error:  # a name that no file can have
@@ -224,16 +218,15 @@ def collect(
             kept.records.append(whole)
     drop_duplicates(kept)  # once more: two files can hold one image
     name_apart(kept)
-    noted = Counter(note for _, seen in usable.values() for note in seen.notes)
-    return Outcome(kept.records, kept.drops, rows.notes | noted, inputs)
+    return Outcome(kept.records, kept.drops, rows.notes, inputs)
 
 
 def _inside(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def look_at(path: Path, copy: Path) -> Seen:
-    """Read an image once; one that is neither JPEG nor PNG becomes a PNG, written to `copy`."""
+def look_at(path: Path) -> Seen:
+    """Read an image once: its stamp, and the hash of its bytes without metadata."""
     try:
         status = path.stat()
         if status.st_size > MAX_BYTES:
@@ -242,10 +235,7 @@ def look_at(path: Path, copy: Path) -> Seen:
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from error
     stamp = Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest())
-    image = clean(data)
-    if image.converted:
-        write_bytes(copy, image.data)
-    return Seen(stamp, sha256(image.data).hexdigest(), image.notes)
+    return Seen(stamp, sha256(clean_image(data)).hexdigest())
 
 
 def _kind(problem: str) -> str:

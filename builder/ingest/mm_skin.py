@@ -58,13 +58,8 @@ def is_conversation(record: Record) -> bool:
     return bool(_REFUSAL.search(record.answer) or _ABOUT_TALK.search(record.question))
 
 
-def read(
-    root: Path, folder: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool
-) -> Outcome:
-    """Clean records of `root`, without splits of their own; a UserError where it is broken.
-
-    Images that are converted go to `folder/pictures`.
-    """
+def read(root: Path, on_bad: Literal["fail", "drop"], drop_conversation: bool) -> Outcome:
+    """Clean records of the folder, without splits of their own; a UserError where it is broken."""
     path, inputs = annotation(root, ANNOTATIONS, f"MM-Skin's {ANNOTATIONS[0]}")
     if path is None:
         raise UserError(f"{root}: holds none of {', '.join(ANNOTATIONS)}: give MM-Skin's folder")
@@ -106,7 +101,7 @@ def read(
             [root / base] if flat[base] == 1 else []
         )
 
-    return collect(rows, places, root, on_bad, "incorrect.bad_pictures", folder / "pictures")
+    return collect(rows, places, root, on_bad, "incorrect.bad_pictures")
 
 
 def _read_captions(path: Path) -> dict[str, tuple[str, str]]:

@@ -101,7 +101,7 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
 
     Args:
         root: the source's folder.
-        folder: the stage's; images out of `imgs.zip` and converted ones go to `folder/pictures`.
+        folder: the stage's folder; images out of `imgs.zip` go to `folder/pictures`.
         on_bad: what to do about images that cannot be used.
 
     Raises:
@@ -119,19 +119,18 @@ def read(root: Path, folder: Path, on_bad: Literal["fail", "drop"]) -> Outcome:
         else:
             say(f"SLAKE: no {' or '.join(names)} in {root}: built without it")
     drop_duplicates(rows)
-    archive, images = root / "imgs.zip", folder / "pictures"
+    archive = root / "imgs.zip"
     if (root / "imgs").is_dir() or not archive.is_file():
 
         def places(name: str) -> list[Path]:
             return [root / prefix / name for prefix in ("imgs", "", "imgs/imgs")]
 
-        return collect(rows, places, root, on_bad, "privacy.bad_pictures", images)
+        return collect(rows, places, root, on_bad, "privacy.bad_pictures")
+    images = folder / "pictures"
     _unpack(archive, {record.image_path for record in rows.records}, images)
-
-    def place(name: str) -> list[Path]:
-        return [images / "imgs" / name]
-
-    outcome = collect(rows, place, images, on_bad, "privacy.bad_pictures", images)
+    outcome = collect(
+        rows, lambda name: [images / "imgs" / name], images, on_bad, "privacy.bad_pictures"
+    )
     # The copies are outputs of this stage; its input is the archive.
     outcome.inputs = {**rows.inputs, archive.name: Stamp.of(archive)}
     return outcome

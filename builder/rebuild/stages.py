@@ -62,8 +62,8 @@ def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
         drop = scenario.drop_conversation
         uses = {"version": mm_skin.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
 
-        def run(work: Path) -> Outcome:
-            return mm_skin.read(folder, work, on_bad, drop)
+        def run(_: Path) -> Outcome:
+            return mm_skin.read(folder, on_bad, drop)
     else:
         from builder.ingest import slake
 
