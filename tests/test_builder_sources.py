@@ -136,7 +136,9 @@ def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
 def test_ids_of_rows_that_share_their_digits_do_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = [*mm_skin_rows(3), *mm_skin_repeats()]
     here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), tmp_path, "fail", False)
-    there = mm_skin.read(make_mm_skin(tmp_path / "b", [*rows[:5], *rows[:4:-1]]), tmp_path, "fail", False)
+    there = mm_skin.read(
+        make_mm_skin(tmp_path / "b", [*rows[:5], *rows[:4:-1]]), tmp_path, "fail", False
+    )
     assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
     assert sorted(ids_apart(here)) == sorted(ids_apart(there))
 
