@@ -1,4 +1,4 @@
-"""Corpora: tables of questions about images, which column is what, and what is known of each.
+"""Corpora: tables of questions about images, which column is what, and what is known of them.
 
 A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the user's, or
 `--map image=COLUMN` on the command line. It never says where the corpus lies.
@@ -101,17 +101,6 @@ class Mapping(_Model):
     names: Literal["kept", "keyed"] = "keyed"
     publish: Literal["embed", "reference"] = "reference"  # the images
     about: About | None = None
-
-    def answers(self) -> tuple[str, ...]:
-        """The columns of the answer, the one that counts first."""
-        return (self.answer,) if isinstance(self.answer, str) else self.answer
-
-    def named_columns(self) -> tuple[str, ...]:
-        """Every column that is mapped to something."""
-        fields = (self.image, self.question, *self.answers(), self.id, self.patient, self.split)
-        more = (self.modality, self.content_type, self.caption, self.language, self.clean_answer)
-        names = (*fields, *more, *self.options, *self.values.values())
-        return tuple(dict.fromkeys(name for name in names if name))
 
 
 class Marks(NamedTuple):

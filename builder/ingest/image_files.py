@@ -133,7 +133,7 @@ class ImageFiles:
         shutil.rmtree(self.raw, ignore_errors=True)
         if bad and (on_bad == "fail" or len(bad) == len(names)):
             raise self._refused(rows, bad, len(names), scenario)
-        kept = Rows(drops=list(rows.drops))
+        kept = Rows(drops=list(rows.drops), notes=rows.notes)
         for record in rows.records:
             if record.image_path in bad:
                 kept.drops.append(Drop.of(record, f"its picture {_kind(bad[record.image_path])}"))

@@ -61,9 +61,10 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
     elif any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved(path)
     else:
+        root = path
         named = mapping is not None and mapping.files
-        root, files = path, _mapped(path, mapping, inputs) if named else _guessed(path)
-    parts = [(split, read_file(file, mapping)) for split, file in files]
+        files = _mapped(path, mapping, inputs) if mapping and named else _guessed(path)
+    parts = [(split, read_file(file, mapping, split)) for split, file in files]
     inputs |= {file.relative_to(root).as_posix(): Stamp.of(file) for _, file in files}
     return _joined(root, parts, inputs)
 
@@ -74,15 +75,23 @@ def _joined(root: Path, parts: list[tuple[str, Part]], inputs: dict[str, Stamp |
     return Table(root, columns, rows, inputs)
 
 
-def _mapped(path: Path, mapping: Any, inputs: dict[str, Stamp | None]) -> list[tuple[str, Path]]:
+def _mapped(
+    path: Path, mapping: Mapping, inputs: dict[str, Stamp | None]
+) -> list[tuple[str, Path]]:
     """The files that a mapping names; those that are not there are an input too."""
-    files = []
+    files: list[tuple[str, Path]] = []
     for split, names in mapping.files.items():
-        name = next((name for name in names if (path / name).is_file()), None)
-        inputs |= dict.fromkeys(names[: names.index(name) if name else None])
-        if name:
-            files.append((split, path / name))
-        elif split in ("train", ""):
+        there: list[Path] = []
+        for name in names:
+            fits = sorted(path.glob(name)) if "*" in name else [path / name]
+            there = [file for file in fits if file.is_file()]
+            if there:
+                break
+            inputs[name] = None
+        files += [(split, file) for file in there]
+        if there:
+            continue
+        if split in ("train", ""):
             raise UserError(f"{path}: holds no {' or '.join(names)}: give the corpus' own folder")
         else:
             say(f"{path}: holds no {' or '.join(names)}: built without its {split} rows")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder.core.corpus import Mapping
+from builder.core.corpus import Mapping, named_columns
 from mllmu_med.errors import first_line
 from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines, text_lines
 from mllmu_med.progress import say
@@ -28,6 +28,11 @@ POINTER: Final = "is a pointer of git-lfs, not the data: run `git lfs pull` in i
 _Numbered = tuple[int, list[Any]]  # a row's number in its file, and its cells
 
 
+def answers(mapping: Mapping) -> tuple[str, ...]:
+    """The columns of the answer, the one that counts first."""
+    return (mapping.answer,) if isinstance(mapping.answer, str) else mapping.answer
+
+
 class Part(NamedTuple):
     """A file, or a split of a folder that `datasets` saved: its columns and its rows."""
 
@@ -35,8 +40,8 @@ class Part(NamedTuple):
     rows: Iterator[tuple[str, dict[str, Any]]]  # where, cells
 
 
-def read_file(path: Path, mapping: Mapping | None) -> Part:
-    """One file, by its suffix."""
+def read_file(path: Path, mapping: Mapping | None, split: str = "") -> Part:
+    """One file, by its suffix; `split` is the key of its columns, where it has no header."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         kinds = ", ".join(sorted(READERS))
@@ -49,7 +54,7 @@ def read_file(path: Path, mapping: Mapping | None) -> Part:
     problem = _not_a_table(head)
     if problem:
         raise UserError(f"{path}: {problem}")
-    return reader(path, mapping)
+    return reader(path, mapping, split)
 
 
 def _not_a_table(head: bytes) -> str:
@@ -89,7 +94,7 @@ def _text(path: Path) -> str:
 
 def _own_names(header: list[str], path: Path, mapping: Mapping | None) -> list[str]:
     """A header's names without blanks, in the mapping's spelling; none twice."""
-    spelt = {name.lower(): name for name in mapping.named_columns()} if mapping else {}
+    spelt = {name.lower(): name for _, name in named_columns(mapping)} if mapping else {}
     names = [spelt.get(name.strip().lower(), name.strip()) for name in header]
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
@@ -97,7 +102,7 @@ def _own_names(header: list[str], path: Path, mapping: Mapping | None) -> list[s
     return names
 
 
-def _read_csv(path: Path, mapping: Mapping | None) -> Part:
+def _read_csv(path: Path, mapping: Mapping | None, split: str) -> Part:
     """Separated by commas, or by whatever makes columns of the first row."""
     text = _text(path)
     first, _, rest = text.partition("\n")
@@ -112,15 +117,17 @@ def _read_csv(path: Path, mapping: Mapping | None) -> Part:
         quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
     )
     rows = _csv_rows(path, lines, 2 if marked else 1)
-    if mapping and mapping.columns:
-        return Part(mapping.columns, _even(path, list(mapping.columns), rows, mapping))
+    columns = mapping.columns if mapping else ()
+    columns = columns.get(split, ()) if isinstance(columns, dict) else columns
+    if mapping and columns:
+        return Part(columns, _even(path, list(columns), rows, answers(mapping)[1:]))
     names = _own_names([str(cell) for cell in next(rows)[1]], path, mapping)
-    return Part(tuple(names), _even(path, names, rows, None))
+    return Part(tuple(names), _even(path, names, rows))
 
 
 def _delimiter(head: str, mapping: Mapping | None) -> str:
     """The one that finds the mapping's columns in the first line, else the most columns."""
-    needed = {name.lower() for name in mapping.named_columns()} if mapping else set()
+    needed = {name.lower() for _, name in named_columns(mapping)} if mapping else set()
 
     def columns(mark: str) -> tuple[int, int]:
         names = [name.strip(' "\r\ufeff').lower() for name in head.split(mark)]
@@ -143,16 +150,15 @@ def _csv_rows(path: Path, lines: Iterable[list[str]], first: int) -> Iterator[_N
 
 
 def _even(
-    path: Path, names: list[str], rows: Iterable[_Numbered], mapping: Mapping | None
+    path: Path, names: list[str], rows: Iterable[_Numbered], may_miss: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows as cells by column name, without blank rows; a UserError for a short or long one.
 
-    Of a file without a header, the last of several answers may be missing.
+    may_miss: columns at the end that a row may lack.
     """
     least = len(names)
-    if mapping:
-        while least and names[least - 1] in mapping.answers()[1:]:
-            least -= 1
+    while least and names[least - 1] in may_miss:
+        least -= 1
     for number, cells in rows:
         if not any(cell is not None and str(cell).strip() for cell in cells):
             continue
@@ -166,9 +172,9 @@ def _even(
         yield where, {name: cell for name, cell in named if name}
 
 
-def _read_json(path: Path, mapping: Mapping | None) -> Part:
+def _read_json(path: Path, mapping: Mapping | None, split: str) -> Part:
     """An array of objects, or an object a line, whatever the suffix says."""
-    del mapping
+    del mapping, split
     text = _text(path)
     if text.lstrip().startswith("["):
         numbered = list(enumerate(_json_array(path, text), 1))
@@ -222,7 +228,7 @@ def _check_whole(row: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: holds half a character ({error.reason}): correct it") from error
 
 
-def _read_xlsx(path: Path, mapping: Mapping | None) -> Part:
+def _read_xlsx(path: Path, mapping: Mapping | None, split: str) -> Part:
     """The first sheet. Of merged cells the first alone has a value: the others are empty."""
     try:
         from openpyxl import load_workbook
@@ -245,11 +251,11 @@ def _read_xlsx(path: Path, mapping: Mapping | None) -> Part:
     rows: Iterator[_Numbered] = enumerate(map(list, sheet.iter_rows(values_only=True)), 1)
     header = ["" if cell is None else str(cell) for cell in next(rows, (1, []))[1]]
     names = _own_names(header, path, mapping)
-    return Part(tuple(names), _even(path, names, rows, None))
+    return Part(tuple(names), _even(path, names, rows))
 
 
-def _read_parquet(path: Path, mapping: Mapping | None) -> Part:
-    del mapping
+def _read_parquet(path: Path, mapping: Mapping | None, split: str) -> Part:
+    del mapping, split
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -289,7 +295,7 @@ def arrow_part(where: str, schema: Any, batches: Iterable[Any]) -> Part:
     return Part(tuple(schema.names), rows())
 
 
-_Reader = Callable[[Path, Mapping | None], Part]
+_Reader = Callable[[Path, Mapping | None, str], Part]
 READERS: Final[dict[str, _Reader]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
