@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from eval.nearly import nearly, one_digit_off, slack
 from eval.private_values import View, level, local_of, name_of
-from eval.whole_numbers import numbers_of
+from eval.whole_numbers import identifiers
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
@@ -56,9 +56,9 @@ class Haystack:
         for index, view in enumerate(self.views):
             for day in view.days:
                 self._days[day.month, day.day].add(index)
-            for word in {*view.words.split(), *view.address.split()}:
+            for word in f"{view.words}{view.address}{view.spelled.words}".split():
                 self._with_word[word].add(index)
-            for number in view.numbers:
+            for number in view.numbers | view.codes:
                 self._numbers[number].add(index)
 
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
@@ -74,7 +74,7 @@ class Haystack:
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
-            for digits in numbers_of(own.text):
+            for digits in identifiers(kind, own.text):
                 for number in (digits, *(one_digit_off(digits) if fuzzy else ())):
                     yield from self._numbers.get(number, ())
         elif kind == "date":
@@ -92,7 +92,8 @@ class Haystack:
                 yield from self._address.near(own.address.strip())
         else:
             name = name_of(own.text)
-            yield from self._with_words(name)  # in any order, whatever stands between
+            for form in (name, name_of(own.spelled.text)):
+                yield from self._with_words(form)  # in any order, whatever stands between
             if fuzzy:
                 yield from self._words.near(name)
 
