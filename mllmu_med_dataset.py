@@ -117,6 +117,11 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def whose(self) -> str:
+        """The patient whose values stand in it: fictional, else the corpus', else the image's."""
+        return self.profile_id or self.patient_id or self.image_id
+
     def cleaned(self) -> Record:
         """The record as it was before it was made harmful."""
         return replace(
@@ -160,7 +165,7 @@ def load(
     """Load one scenario.
 
     Args:
-        config: `privacy` or `incorrect`.
+        config: `privacy`, `incorrect` or `own`.
         source: a folder that the builder wrote, or a Hub id such as `ORG/mllmu-med`. Default: the
             folder `./mllmu-med`.
         forget_ratio: 0.05 ... 0.30, |forget| as a fraction of |retain| with their sum fixed (the
