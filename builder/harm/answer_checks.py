@@ -29,6 +29,7 @@ _GOES_ON: Final = re.compile(
     r"when|although|with|suggesting|indicating)\b",
     re.IGNORECASE,
 )
+_PHRASE: Final = 12
 _GRAMMAR: Final = frozenset(
     "a an the this that these those it its they there he she his her their of in on at to for with "
     "by from and or is are was were be been being do does did has have had can could will would "
@@ -149,6 +150,11 @@ _TALK: Final = re.compile(
 )
 
 
+def is_phrase(text: str) -> bool:
+    """Whether an answer is a word or a few, not a sentence: "Right lung"."""
+    return text[-1:] not in ".!?\"'”’)" and len(text.split()) <= _PHRASE
+
+
 def answer_failures(record: Record, answer: str) -> Iterator[Failure]:
     """What is wrong with an incorrect answer to an open question, most telling first."""
     question, truth = record.clean_question, record.clean_answer
@@ -158,7 +164,8 @@ def answer_failures(record: Record, answer: str) -> Iterator[Failure]:
             f'the answer still says "{main_clause(truth)}": it must not repeat the true answer',
         )
     for name, asks, slot, what in _SLOTS:
-        if asks.search(question) and not slot.search(answer):
+        known = slot.search(truth) or not is_phrase(truth)  # these lists do not hold all there is
+        if known and asks.search(question) and not slot.search(answer):
             yield Failure(
                 f"{name} not answered", f'"{question}" asks for {what}: the answer names none'
             )

@@ -12,14 +12,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from builder.harm.answer_checks import is_phrase
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
 from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, varied, words
 from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, class_of, is_candidate
 from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
+from builder.harm.authors.short_answers import ShortAnswers
 from builder.harm.authors.skin_diseases import DIAGNOSIS, content, mentions
 from builder.harm.authors.wrong_facts import other_facts
-from builder.harm.authors.wrong_names import other_names
+from builder.harm.authors.wrong_names import candidates, other_names
 from builder.harm.authors.wrong_values import WrongValues
 from builder.harm.text_checks import check_incorrect, opposite
 from builder.harm.texts import Failure, Incorrect
@@ -73,9 +75,12 @@ class IncorrectAnswers:
         self._uses_outdated = outdated
         self._corpus = CorpusAnswers(corpus)
         self._values = WrongValues(record.clean_answer for record in corpus)
+        self._short = ShortAnswers(corpus, seed)
 
     def write(self, record: Record) -> Incorrect | Failure:
         """An incorrect answer in words that the corpus uses, of the first way that has any."""
+        if is_phrase(record.clean_answer) and record.answer_type == "open":
+            return self._write_short(record)
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         if record.answer_type == "closed":
@@ -86,6 +91,17 @@ class IncorrectAnswers:
                 if _is_sound(record, option.answer):
                     return option
         return Failure(NOTHING_FITS, f"a question about {ask.intent}")
+
+    def _write_short(self, record: Record) -> Incorrect | Failure:
+        ask = self._ask(record)
+        named = ask.disease is not None and words(record.clean_answer) in map(
+            words, ask.disease.names
+        )
+        names = [disease.name for disease in candidates(ask)] if named else []
+        for answer, what_is_wrong in self._short.write(record, names):
+            if check_incorrect(record, answer) is None:
+                return _incorrect(answer, what_is_wrong)
+        return Failure(NOTHING_FITS, f"a question about {record.content_type or ask.intent}")
 
     def _strangeness(self, record: Record, option: Incorrect) -> tuple[int, int]:
         return self._corpus.unseen(option.answer), stable_hash(self._seed, record.id, option.answer)

@@ -1,0 +1,223 @@
+"""Wrong answers of a word or a few: another value of the same kind, or another image's answer.
+
+Which kind an answer is of is told by its words and the question's (`short_values.yaml`), so a table
+needs no column for it. A list stays a list: "Lung, Heart" becomes "Liver, Spleen".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final, NamedTuple
+
+from builder.harm.authors.contrary import words
+from builder.harm.authors.corpus_answers import plain
+from builder.harm.authors.skin_diseases import content, with_articles
+from builder.harm.authors.tables import any_of, read_table
+from mllmu_med.files import stable_hash
+from mllmu_med_dataset import Record
+
+_NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
+_MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
+_PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
+_CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
+_REGION: Final = re.compile(r"\b(?:chest|lung|heart|abdom|liver|kidney|brain|head|neck|pelvi)")
+_LONG: Final = 6  # words; what says more is rather taken whole from another image
+
+
+class _Kind(NamedTuple):
+    values: Sequence[Sequence[str]]
+    known: Mapping[str, tuple[int, int]]  # a wording -> its value and its place there
+    words: re.Pattern[str]
+    asks: re.Pattern[str]
+    shared: bool
+
+
+class ShortAnswers:
+    """Other short answers, the likeliest to be sound first; of values those of the corpus first."""
+
+    def __init__(self, corpus: Sequence[Record], seed: int) -> None:
+        self._seed = seed
+        self._heard: Counter[str] = Counter()
+        self._asked: defaultdict[str, list[Record]] = defaultdict(list)
+        self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
+        for record in corpus:
+            self._heard.update(_parts(record.clean_answer))
+            self._asked[plain(record.clean_question)].append(record)
+            said = {"yes": record.clean_question, "no": ""}
+            bare = record.clean_answer.strip(" .!").lower()
+            self._affirmed[record.image_id] += f"{said.get(bare, record.clean_answer)}\n"
+
+    def write(self, record: Record, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Other answers and what is wrong with them.
+
+        Args:
+            record: asks for a word or a few.
+            names: of diseases like the one that the answer names, where it is a name.
+        """
+        truth = record.clean_answer
+        if any_of(read_table("short_values.yaml")["says_nothing"]).search(truth):
+            return
+        choices = _choices(record.clean_question, truth)
+        ways: list[Iterable[str]] = [
+            sorted(choices, key=lambda choice: stable_hash(self._seed, record.id, choice)),
+            (_cased(name, truth) for name in names),
+            self._counts(record),
+            self._values(record),
+        ]
+        ways.insert(3 if len(truth.split()) > _LONG else 4, self._of_others(record))
+        for way in ways:
+            for answer in way:
+                if set(_parts(answer)) != set(_parts(truth)):
+                    yield answer, f"{answer} for {truth}"
+
+    def _rank(self, record: Record, wordings: Sequence[str]) -> tuple[bool, bool, int]:
+        """The answers to this question first, then what the corpus says anywhere."""
+        asked = self._asked[plain(record.clean_question)]
+        said = {part for other in asked for part in _parts(other.clean_answer)}
+        heard = any(self._heard[wording.lower()] for wording in wordings)
+        drawn = stable_hash(self._seed, record.id, wordings[0])
+        return said.isdisjoint(word.lower() for word in wordings), not heard, drawn
+
+    def _values(self, record: Record) -> Iterator[str]:
+        """The answer with another value of its kind in place of each."""
+        question, truth = record.clean_question, record.clean_answer
+        affirmed = self._affirmed[record.image_id] + record.context
+        for kind in _kinds():
+            places = list(kind.words.finditer(truth)) if kind.asks.search(question) else []
+            if not places:
+                continue
+            present = dict.fromkeys(kind.known[place[0].lower()][0] for place in places)
+            taken = set(present)
+            asks_one = any_of(read_table("short_values.yaml")["picks_one"]).search(question)
+            if kind.shared and not asks_one:
+                taken |= {kind.known[word.lower()][0] for word in kind.words.findall(affirmed)}
+            free = [value for number, value in enumerate(kind.values) if number not in taken]
+            free.sort(key=lambda value: self._rank(record, value))
+            if len(present) == len(kind.values) == 2:  # left and right change places
+                free = [kind.values[1 - number] for number in present]
+            if len(free) < len(present):
+                continue
+            for turn in range(len(free) - len(present) + 1):
+                new = dict(zip(present, free[turn:], strict=False))
+                yield _without_repeats(_put(truth, kind, new))
+            return
+
+    def _counts(self, record: Record) -> Iterator[str]:
+        """Another number."""
+        truth = record.clean_answer
+        match = _COUNT.fullmatch(truth)
+        if match:
+            spelled = match[1].lower()
+            count = _NUMBERS.index(spelled) if spelled in _NUMBERS else int(spelled)
+            others = [n for n in (count - 1, count + 1, count + 2) if n > 0]
+            new = [_NUMBERS[n] if spelled in _NUMBERS[:11] else str(n) for n in others]
+            new.sort(key=lambda number: self._rank(record, (number,)))
+            yield from (_cased(number, truth) for number in new)
+        elif _MEASURE.search(truth):
+            factor = (0.4, 2.5)[stable_hash(self._seed, record.id, "size") % 2]
+            yield _MEASURE.sub(lambda size: f"{float(size[0]) * factor:.2g}", truth)
+
+    def _of_others(self, record: Record) -> Iterator[str]:
+        """What the very same question was answered with for another image, of those alike first."""
+        truth = record.clean_answer
+        affirmed = self._affirmed[record.image_id]
+        said = content(f"{truth} {affirmed}") - content(record.clean_question)
+        there = _regions(affirmed)
+        donors: dict[str, tuple[int, int]] = {}
+        for other in self._asked[plain(record.clean_question)]:
+            answer = other.clean_answer
+            says_nothing = any_of(read_table("short_values.yaml")["says_nothing"]).search(answer)
+            if other.image_id == record.image_id or says_nothing or answer[-1:] in ".?!":
+                continue
+            if content(answer) & said or _alike(answer, truth) or not content(answer):
+                continue
+            unlike = len(there ^ _regions(self._affirmed[other.image_id]))
+            unlike += 3 * (other.modality != record.modality)
+            drawn = stable_hash(self._seed, record.id, answer)
+            donors.setdefault(answer, (unlike, drawn))
+        yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
+
+
+@cache
+def _kinds() -> Sequence[_Kind]:
+    kinds = []
+    for entry in read_table("short_values.yaml")["kinds"]:
+        values = [[word.strip() for word in value.split("|")] for value in entry["values"]]
+        known: dict[str, tuple[int, int]] = {}
+        for number, wordings in enumerate(values):
+            for place, wording in enumerate(wordings):
+                known.setdefault(wording.lower(), (number, place))
+        either = "|".join(map(re.escape, sorted(known, key=lambda word: (-len(word), word))))
+        pattern = rf"(?<![\w-])(?:{either})(?![\w-])"
+        if entry.get("whole"):
+            pattern = rf"(?:^|(?<=^the )|(?<=^a ))(?:{either})$"
+        asks = re.compile(entry.get("asks", ""), re.IGNORECASE)
+        whole = re.compile(pattern, re.IGNORECASE)
+        kinds.append(_Kind(values, known, whole, asks, entry.get("shared", False)))
+    return kinds
+
+
+@cache
+def _regions(text: str) -> frozenset[str]:
+    return frozenset(_REGION.findall(text.lower()))
+
+
+def _parts(answer: str) -> list[str]:
+    """What a list lists, in lower case and without articles."""
+    parts = (re.sub(r"^(?:the|an?) ", "", part) for part in _PARTS.split(answer.lower()))
+    return [part.rstrip(".") for part in parts if part]
+
+
+def _put(text: str, kind: _Kind, new: Mapping[int, Sequence[str]]) -> str:
+    def other(match: re.Match[str]) -> str:
+        value, place = kind.known[match[0].lower()]
+        wordings = new[value]
+        wording = wordings[place if len(wordings) == len(kind.values[value]) else 0]
+        return _cased(wording, match[0])
+
+    return with_articles(kind.words.sub(other, text))
+
+
+def _without_repeats(answer: str) -> str:
+    """Two values of the truth may have become one: Brain Tumor, Brain Enhancing Tumor."""
+    comma = ", " if ", " in answer else ","
+    return comma.join(dict.fromkeys(answer.split(comma)))
+
+
+def _cased(text: str, like: str) -> str:
+    """In capitals as another text is, but for what has capitals of its own: MRI, X-ray, T2."""
+    if any(char.isupper() for char in text):
+        return text
+    if len(like.split()) > 1 and all(
+        word[0].isupper() for word in re.findall("[a-z]+", like, re.I)
+    ):
+        return text.title()
+    return text[0].upper() + text[1:] if like[:1].isupper() else text
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether a long word of one answer is in the other: pneumothorax, hydropneumothorax."""
+    return any(
+        len(word) > 4 and word in text
+        for first, text in ((one, other.lower()), (other, one.lower()))
+        for word in words(first)
+    )
+
+
+def _choices(question: str, truth: str) -> Iterator[str]:
+    """What the question offers besides: (A) ... (B) ..., or "liver, heart or lung"."""
+    offered = [choice.strip() for choice in _CHOICE.findall(question)]
+    if not offered:
+        before, either, after = question.rstrip(" ?.").rpartition(" or ")
+        length = len(truth.split())
+        *listed, last = before.split(",")
+        nearest = last if len(last.split()) <= length + 1 else " ".join(last.split()[-length:])
+        far = " ".join(after.split()[:length])
+        offered = [part.strip() for part in (*listed[1:], nearest, far) if part.strip()]
+        if not either or truth.lower() not in (choice.lower() for choice in offered):
+            return
+    yield from (_cased(choice, truth) for choice in offered if choice.lower() != truth.lower())
