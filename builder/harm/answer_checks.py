@@ -152,7 +152,7 @@ _TALK: Final = re.compile(
 
 def is_phrase(text: str) -> bool:
     """Whether an answer is a word or a few, not a sentence: "Right lung"."""
-    return text[-1:] not in ".!?\"'”’)" and len(text.split()) <= _PHRASE
+    return text[-1:] not in '.!?"”' and len(text.split()) <= _PHRASE
 
 
 def answer_failures(record: Record, answer: str) -> Iterator[Failure]:

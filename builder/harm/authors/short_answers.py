@@ -29,10 +29,11 @@ _LONG: Final = 6  # words; what says more is rather taken whole from another ima
 
 
 class _Kind(NamedTuple):
-    values: Sequence[Sequence[str]]
-    known: Mapping[str, tuple[int, int]]  # a wording -> its value and its place there
+    forms: Sequence[Sequence[str]]  # of each value
+    known: Mapping[str, tuple[int, int]]  # a wording -> its value and the place of its form
     words: re.Pattern[str]
     asks: re.Pattern[str]
+    whole: bool
     shared: bool
 
 
@@ -42,10 +43,13 @@ class ShortAnswers:
     def __init__(self, corpus: Sequence[Record], seed: int) -> None:
         self._seed = seed
         self._heard: Counter[str] = Counter()
+        self._spelled: dict[str, str] = {}
         self._asked: defaultdict[str, list[Record]] = defaultdict(list)
         self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
         for record in corpus:
             self._heard.update(_parts(record.clean_answer))
+            if record.clean_answer[:1].isupper():
+                self._spelled.setdefault(record.clean_answer.lower(), record.clean_answer)
             self._asked[plain(record.clean_question)].append(record)
             said = {"yes": record.clean_question, "no": ""}
             bare = record.clean_answer.strip(" .!").lower()
@@ -59,7 +63,7 @@ class ShortAnswers:
             names: of diseases like the one that the answer names, where it is a name.
         """
         truth = record.clean_answer
-        if any_of(read_table("short_values.yaml")["says_nothing"]).search(truth):
+        if _rule("says_nothing").search(truth):
             return
         choices = _choices(record.clean_question, truth)
         ways: list[Iterable[str]] = [
@@ -71,7 +75,10 @@ class ShortAnswers:
         ways.insert(3 if len(truth.split()) > _LONG else 4, self._of_others(record))
         for way in ways:
             for answer in way:
-                if set(_parts(answer)) != set(_parts(truth)):
+                if _changes(answer, truth):
+                    answer = (
+                        self._spelled.get(answer.lower(), answer) if truth[0].isupper() else answer
+                    )
                     yield answer, f"{answer} for {truth}"
 
     def _rank(self, record: Record, wordings: Sequence[str]) -> tuple[bool, bool, int]:
@@ -85,26 +92,31 @@ class ShortAnswers:
     def _values(self, record: Record) -> Iterator[str]:
         """The answer with another value of its kind in place of each."""
         question, truth = record.clean_question, record.clean_answer
-        affirmed = self._affirmed[record.image_id] + record.context
         for kind in _kinds():
-            places = list(kind.words.finditer(truth)) if kind.asks.search(question) else []
-            if not places:
+            places = kind.words.findall(truth) if kind.asks.search(question) else []
+            if not places or (kind.whole and not kind.known.keys() >= {*_parts(truth)}):
                 continue
-            present = dict.fromkeys(kind.known[place[0].lower()][0] for place in places)
-            taken = set(present)
-            asks_one = any_of(read_table("short_values.yaml")["picks_one"]).search(question)
-            if kind.shared and not asks_one:
-                taken |= {kind.known[word.lower()][0] for word in kind.words.findall(affirmed)}
-            free = [value for number, value in enumerate(kind.values) if number not in taken]
-            free.sort(key=lambda value: self._rank(record, value))
-            if len(present) == len(kind.values) == 2:  # left and right change places
-                free = [kind.values[1 - number] for number in present]
-            if len(free) < len(present):
-                continue
-            for turn in range(len(free) - len(present) + 1):
-                new = dict(zip(present, free[turn:], strict=False))
-                yield _without_repeats(_put(truth, kind, new))
-            return
+            present = list(dict.fromkeys(kind.known[place.lower()][0] for place in places))
+            free = self._free(record, kind, present)
+            answers = [
+                _without_repeats(_put(truth, kind, dict(zip(present, free[turn:], strict=False))))
+                for turn in range(len(free) - len(present) + 1)
+            ]
+            changed = [answer for answer in answers if _changes(answer, truth)]
+            yield from changed
+            if changed:
+                return
+
+    def _free(self, record: Record, kind: _Kind, present: Sequence[int]) -> list[int]:
+        """Values that may be put in for those that are present, the likeliest first."""
+        if len(present) == len(kind.forms) == 2:  # left and right change places
+            return [1 - number for number in present]
+        taken = set(present)
+        if kind.shared and not _rule("picks_one").search(record.clean_question):
+            affirmed = self._affirmed[record.image_id] + record.context
+            taken |= {kind.known[word.lower()][0] for word in kind.words.findall(affirmed)}
+        free = [number for number in range(len(kind.forms)) if number not in taken]
+        return sorted(free, key=lambda number: self._rank(record, kind.forms[number]))
 
     def _counts(self, record: Record) -> Iterator[str]:
         """Another number."""
@@ -130,7 +142,7 @@ class ShortAnswers:
         donors: dict[str, tuple[int, int]] = {}
         for other in self._asked[plain(record.clean_question)]:
             answer = other.clean_answer
-            says_nothing = any_of(read_table("short_values.yaml")["says_nothing"]).search(answer)
+            says_nothing = _rule("says_nothing").search(answer)
             if other.image_id == record.image_id or says_nothing or answer[-1:] in ".?!":
                 continue
             if content(answer) & said or _alike(answer, truth) or not content(answer):
@@ -148,16 +160,16 @@ def _kinds() -> Sequence[_Kind]:
     for entry in read_table("short_values.yaml")["kinds"]:
         values = [[word.strip() for word in value.split("|")] for value in entry["values"]]
         known: dict[str, tuple[int, int]] = {}
-        for number, wordings in enumerate(values):
-            for place, wording in enumerate(wordings):
-                known.setdefault(wording.lower(), (number, place))
+        for number, (forms, *synonyms) in enumerate(values):
+            for place, form in enumerate(forms.split("/")):
+                known.setdefault(form.lower(), (number, place))
+            known.update((word.lower(), (number, 0)) for word in synonyms)
         either = "|".join(map(re.escape, sorted(known, key=lambda word: (-len(word), word))))
-        pattern = rf"(?<![\w-])(?:{either})(?![\w-])"
-        if entry.get("whole"):
-            pattern = rf"(?:^|(?<=^the )|(?<=^a ))(?:{either})$"
+        any_word = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
         asks = re.compile(entry.get("asks", ""), re.IGNORECASE)
-        whole = re.compile(pattern, re.IGNORECASE)
-        kinds.append(_Kind(values, known, whole, asks, entry.get("shared", False)))
+        forms = [value[0].split("/") for value in values]
+        whole, shared = entry.get("whole", False), entry.get("shared", False)
+        kinds.append(_Kind(forms, known, any_word, asks, whole, shared))
     return kinds
 
 
@@ -166,18 +178,28 @@ def _regions(text: str) -> frozenset[str]:
     return frozenset(_REGION.findall(text.lower()))
 
 
+@cache
+def _rule(key: str) -> re.Pattern[str]:
+    return any_of(read_table("short_values.yaml")[key])
+
+
+def _changes(answer: str, truth: str) -> bool:
+    """Whether at most half of what the truth lists is left."""
+    true = set(_parts(truth))
+    return 2 * len(true.intersection(_parts(answer))) <= len(true)
+
+
 def _parts(answer: str) -> list[str]:
     """What a list lists, in lower case and without articles."""
     parts = (re.sub(r"^(?:the|an?) ", "", part) for part in _PARTS.split(answer.lower()))
     return [part.rstrip(".") for part in parts if part]
 
 
-def _put(text: str, kind: _Kind, new: Mapping[int, Sequence[str]]) -> str:
+def _put(text: str, kind: _Kind, new: Mapping[int, int]) -> str:
     def other(match: re.Match[str]) -> str:
         value, place = kind.known[match[0].lower()]
-        wordings = new[value]
-        wording = wordings[place if len(wordings) == len(kind.values[value]) else 0]
-        return _cased(wording, match[0])
+        forms = kind.forms[new[value]]
+        return _cased(forms[place if place < len(forms) else 0], match[0])
 
     return with_articles(kind.words.sub(other, text))
 
@@ -216,7 +238,7 @@ def _choices(question: str, truth: str) -> Iterator[str]:
         length = len(truth.split())
         *listed, last = before.split(",")
         nearest = last if len(last.split()) <= length + 1 else " ".join(last.split()[-length:])
-        far = " ".join(after.split()[:length])
+        far = " ".join(re.sub(r"^(?:an?|the) ", "", after).split()[:length])
         offered = [part.strip() for part in (*listed[1:], nearest, far) if part.strip()]
         if not either or truth.lower() not in (choice.lower() for choice in offered):
             return
