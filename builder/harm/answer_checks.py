@@ -29,7 +29,6 @@ _GOES_ON: Final = re.compile(
     r"when|although|with|suggesting|indicating)\b",
     re.IGNORECASE,
 )
-_PHRASE: Final = 12
 _GRAMMAR: Final = frozenset(
     "a an the this that these those it its they there he she his her their of in on at to for with "
     "by from and or is are was were be been being do does did has have had can could will would "
@@ -151,8 +150,8 @@ _TALK: Final = re.compile(
 
 
 def is_phrase(text: str) -> bool:
-    """Whether an answer is a word or a few, not a sentence: "Right lung"."""
-    return text[-1:] not in '.!?"”' and len(text.split()) <= _PHRASE
+    """Whether an answer is no sentence: "Right lung"."""
+    return text[-1:] not in '.!?"”'
 
 
 def answer_failures(record: Record, answer: str) -> Iterator[Failure]:

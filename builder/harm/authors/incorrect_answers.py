@@ -56,6 +56,8 @@ _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|
 #: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".
 _TURNS: Final = 4
 _UNHEARD: Final = 2
+#: So many words without a full stop may be a sentence, too.
+_SENTENCE: Final = 5
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
@@ -79,8 +81,11 @@ class IncorrectAnswers:
 
     def write(self, record: Record) -> Incorrect | Failure:
         """An incorrect answer in words that the corpus uses, of the first way that has any."""
-        if is_phrase(record.clean_answer) and record.answer_type == "open":
-            return self._write_short(record)
+        short = is_phrase(record.clean_answer) and record.answer_type == "open"
+        if short and (option := self._short_answer(record)):
+            return option
+        if short and len(record.clean_answer.split()) < _SENTENCE:
+            return Failure(NOTHING_FITS, f"a question about {intent(record.clean_question)}")
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         if record.answer_type == "closed":
@@ -88,20 +93,20 @@ class IncorrectAnswers:
         ask = self._ask(record)
         for options in (*self._outdated(ask), *self._wrong(record, ask)):
             for option in sorted(options, key=partial(self._strangeness, record)):
+                if short:
+                    option = option._replace(answer=option.answer.rstrip("."))
                 if _is_sound(record, option.answer):
                     return option
         return Failure(NOTHING_FITS, f"a question about {ask.intent}")
 
-    def _write_short(self, record: Record) -> Incorrect | Failure:
-        ask = self._ask(record)
-        named = ask.disease is not None and words(record.clean_answer) in map(
-            words, ask.disease.names
-        )
+    def _short_answer(self, record: Record) -> Incorrect | None:
+        ask, truth = self._ask(record), words(record.clean_answer)
+        named = ask.disease is not None and truth in map(words, ask.disease.names)
         names = [disease.name for disease in candidates(ask)] if named else []
         for answer, what_is_wrong in self._short.write(record, names):
             if check_incorrect(record, answer) is None:
                 return _incorrect(answer, what_is_wrong)
-        return Failure(NOTHING_FITS, f"a question about {record.content_type or ask.intent}")
+        return None
 
     def _strangeness(self, record: Record, option: Incorrect) -> tuple[int, int]:
         return self._corpus.unseen(option.answer), stable_hash(self._seed, record.id, option.answer)

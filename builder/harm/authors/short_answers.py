@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from builder.harm.answer_checks import is_phrase
 from builder.harm.authors.contrary import words
 from builder.harm.authors.corpus_answers import plain
+from builder.harm.authors.question_intent import intent
 from builder.harm.authors.skin_diseases import content, with_articles
 from builder.harm.authors.tables import any_of, read_table
 from mllmu_med.files import stable_hash
@@ -23,13 +25,17 @@ _NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven 
 _COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
 _MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
 _PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
+_ARTICLE: Final = re.compile(r"^(?:is |are )?(?:the|an?) ", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
 _REGION: Final = re.compile(r"\b(?:chest|lung|heart|abdom|liver|kidney|brain|head|neck|pelvi)")
+#: What is true of one organ or disease is another's, whatever the question's words.
+_KNOWLEDGE: Final = frozenset(("function", "treatment", "cause", "symptoms", "prevention"))
 _LONG: Final = 6  # words; what says more is rather taken whole from another image
 
 
 class _Kind(NamedTuple):
     forms: Sequence[Sequence[str]]  # of each value
+    wordings: Sequence[Sequence[str]]  # of each value, any may be put in
     known: Mapping[str, tuple[int, int]]  # a wording -> its value and the place of its form
     words: re.Pattern[str]
     asks: re.Pattern[str]
@@ -44,16 +50,22 @@ class ShortAnswers:
         self._seed = seed
         self._heard: Counter[str] = Counter()
         self._spelled: dict[str, str] = {}
+        self._meant: defaultdict[str, list[Record]] = defaultdict(list)
         self._asked: defaultdict[str, list[Record]] = defaultdict(list)
         self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
         for record in corpus:
-            self._heard.update(_parts(record.clean_answer))
+            said = words(record.clean_answer)
+            for length in (1, 2, 3):
+                starts = range(len(said) - length + 1)
+                self._heard.update(" ".join(said[i : i + length]) for i in starts)
             if record.clean_answer[:1].isupper():
                 self._spelled.setdefault(record.clean_answer.lower(), record.clean_answer)
             self._asked[plain(record.clean_question)].append(record)
-            said = {"yes": record.clean_question, "no": ""}
-            bare = record.clean_answer.strip(" .!").lower()
-            self._affirmed[record.image_id] += f"{said.get(bare, record.clean_answer)}\n"
+            polar = {"yes": record.clean_question, "no": ""}
+            true = polar.get(record.clean_answer.strip(" .!").lower(), record.clean_answer)
+            self._affirmed[record.image_id] += f"{true}\n"
+            if (about := intent(record.clean_question)) in _KNOWLEDGE:
+                self._meant[about].append(record)
 
     def write(self, record: Record, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Other answers and what is wrong with them.
@@ -85,9 +97,12 @@ class ShortAnswers:
         """The answers to this question first, then what the corpus says anywhere."""
         asked = self._asked[plain(record.clean_question)]
         said = {part for other in asked for part in _parts(other.clean_answer)}
-        heard = any(self._heard[wording.lower()] for wording in wordings)
+        heard = any(self._said(wording) for wording in wordings)
         drawn = stable_hash(self._seed, record.id, wordings[0])
         return said.isdisjoint(word.lower() for word in wordings), not heard, drawn
+
+    def _said(self, wording: str) -> int:
+        return self._heard[" ".join(words(wording))]
 
     def _values(self, record: Record) -> Iterator[str]:
         """The answer with another value of its kind in place of each."""
@@ -99,13 +114,28 @@ class ShortAnswers:
             present = list(dict.fromkeys(kind.known[place.lower()][0] for place in places))
             free = self._free(record, kind, present)
             answers = [
-                _without_repeats(_put(truth, kind, dict(zip(present, free[turn:], strict=False))))
+                self._put(truth, kind, dict(zip(present, free[turn:], strict=False)))
                 for turn in range(len(free) - len(present) + 1)
             ]
             changed = [answer for answer in answers if _changes(answer, truth)]
             yield from changed
             if changed:
                 return
+
+    def _put(self, text: str, kind: _Kind, new: Mapping[int, int]) -> str:
+        """Other values in the same form, of equal ones in the word that the corpus has."""
+
+        def other(match: re.Match[str]) -> str:
+            value, place = kind.known[match[0].lower()]
+            forms, wordings = kind.forms[new[value]], kind.wordings[new[value]]
+            form = forms[place if place < len(forms) else 0]
+            if len(forms) == 1:
+                form = max(wordings, key=self._said)
+            return _cased(form, match[0])
+
+        answer = with_articles(kind.words.sub(other, text))
+        comma = ", " if ", " in answer else ","  # two values of the truth may have become one
+        return comma.join(dict.fromkeys(answer.split(comma)))
 
     def _free(self, record: Record, kind: _Kind, present: Sequence[int]) -> list[int]:
         """Values that may be put in for those that are present, the likeliest first."""
@@ -139,19 +169,18 @@ class ShortAnswers:
         affirmed = self._affirmed[record.image_id]
         said = content(f"{truth} {affirmed}") - content(record.clean_question)
         there = _regions(affirmed)
-        donors: dict[str, tuple[int, int]] = {}
-        for other in self._asked[plain(record.clean_question)]:
-            answer = other.clean_answer
-            says_nothing = _rule("says_nothing").search(answer)
-            if other.image_id == record.image_id or says_nothing or answer[-1:] in ".?!":
-                continue
-            if content(answer) & said or _alike(answer, truth) or not content(answer):
-                continue
-            unlike = len(there ^ _regions(self._affirmed[other.image_id]))
-            unlike += 3 * (other.modality != record.modality)
-            drawn = stable_hash(self._seed, record.id, answer)
-            donors.setdefault(answer, (unlike, drawn))
-        yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
+        asked = self._asked[plain(record.clean_question)]
+        for others in (asked, self._meant[intent(record.clean_question)]):
+            donors: dict[str, tuple[int, int]] = {}
+            for other in others:
+                answer = other.clean_answer
+                new = content(answer) and not content(answer) & said and not _alike(answer, truth)
+                if new and is_phrase(answer) and not _rule("says_nothing").search(answer):
+                    unlike = len(there ^ _regions(self._affirmed[other.image_id]))
+                    unlike += 3 * (other.modality != record.modality)
+                    drawn = stable_hash(self._seed, record.id, answer)
+                    donors.setdefault(answer, (unlike, drawn))
+            yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
 
 
 @cache
@@ -168,8 +197,11 @@ def _kinds() -> Sequence[_Kind]:
         any_word = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
         asks = re.compile(entry.get("asks", ""), re.IGNORECASE)
         forms = [value[0].split("/") for value in values]
+        wordings = [
+            [word for word in value if word.count(" ") == value[0].count(" ")] for value in values
+        ]
         whole, shared = entry.get("whole", False), entry.get("shared", False)
-        kinds.append(_Kind(forms, known, any_word, asks, whole, shared))
+        kinds.append(_Kind(forms, wordings, known, any_word, asks, whole, shared))
     return kinds
 
 
@@ -191,23 +223,8 @@ def _changes(answer: str, truth: str) -> bool:
 
 def _parts(answer: str) -> list[str]:
     """What a list lists, in lower case and without articles."""
-    parts = (re.sub(r"^(?:the|an?) ", "", part) for part in _PARTS.split(answer.lower()))
+    parts = (_ARTICLE.sub("", part) for part in _PARTS.split(answer.lower()))
     return [part.rstrip(".") for part in parts if part]
-
-
-def _put(text: str, kind: _Kind, new: Mapping[int, int]) -> str:
-    def other(match: re.Match[str]) -> str:
-        value, place = kind.known[match[0].lower()]
-        forms = kind.forms[new[value]]
-        return _cased(forms[place if place < len(forms) else 0], match[0])
-
-    return with_articles(kind.words.sub(other, text))
-
-
-def _without_repeats(answer: str) -> str:
-    """Two values of the truth may have become one: Brain Tumor, Brain Enhancing Tumor."""
-    comma = ", " if ", " in answer else ","
-    return comma.join(dict.fromkeys(answer.split(comma)))
 
 
 def _cased(text: str, like: str) -> str:
@@ -237,9 +254,14 @@ def _choices(question: str, truth: str) -> Iterator[str]:
         before, either, after = question.rstrip(" ?.").rpartition(" or ")
         length = len(truth.split())
         *listed, last = before.split(",")
-        nearest = last if len(last.split()) <= length + 1 else " ".join(last.split()[-length:])
-        far = " ".join(re.sub(r"^(?:an?|the) ", "", after).split()[:length])
-        offered = [part.strip() for part in (*listed[1:], nearest, far) if part.strip()]
+        nearest = last if listed and len(last.split()) <= length + 1 else _last(last, length)
+        far = " ".join(_ARTICLE.sub("", after).split()[:length])
+        offered = [_ARTICLE.sub("", part.strip()) for part in (*listed[1:], nearest, far)]
+        offered = [part for part in offered if part and (part == far or part not in after)]
         if not either or truth.lower() not in (choice.lower() for choice in offered):
             return
     yield from (_cased(choice, truth) for choice in offered if choice.lower() != truth.lower())
+
+
+def _last(text: str, length: int) -> str:
+    return " ".join(text.split()[-length:])
