@@ -11,7 +11,8 @@ from unittest.mock import AsyncMock
 import pytest
 from corpora import record
 
-from builder.core.recipe import Judge, Llm, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Judge, Llm
 from builder.core.stage_cache import Drop
 from builder.harm.candidates import Written, one_by_one, until_sound, write_candidates
 from builder.harm.judge import JudgedAuthor

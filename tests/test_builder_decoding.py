@@ -14,7 +14,7 @@ from corpora import image_data
 from baselines.train import train
 from builder.calibrate.fine_tune import images_of
 from builder.core.job import Job, image_reader
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
 from eval.attacks import asks
@@ -59,7 +59,7 @@ def test_an_image_is_decoded_once(shares: bool, tmp_path: Path, decoded: Counter
 def test_images_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> None:
     data = {name: image_data(number) for number, name in enumerate("ab")}
     # 4 bytes a pixel of RGB, as Pillow keeps it: room for one, not for two.
-    images = Decoded(lambda name: PIL.Image.open(io.BytesIO(data[name])), most=7 * 48 * 48)
+    images = Decoded(lambda name: data[name], most=7 * 48 * 48)
     decoded.clear()
     seen = [images[name].tobytes() for name in "abab"]
     assert seen[:2] == seen[2:]
