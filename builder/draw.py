@@ -218,8 +218,9 @@ def refuse_leaks(records: Sequence[Record], scenario: Scenario, names: Sequence[
         tested = {getattr(record, column) for record in unseen} - {""}
         if both := trained & tested:
             rows = sum(getattr(record, column) in both for record in unseen)
+            who = " and ".join(names)
             raise UserError(
-                f"{' and '.join(names)}: {len(both):,} of the {len(tested):,} {what} of the source's own test "
+                f"{who}: {len(both):,} of the {len(tested):,} {what} of the source's own test "
                 f"split ({rows:,} of {len(unseen):,} rows) are in its training split, too: cut a "
                 f"test set anew, by whole {what}, with {anew}"
             )

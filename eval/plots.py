@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.references import PERFECT, PRIOR
-from eval.report_tables import DAGGER
+from eval.report_tables import DAGGER, widest_way
 from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, write_atomic
 from mllmu_med.progress import say
@@ -40,9 +40,8 @@ def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
 
 
 def _asked_for_leaks(report: Report) -> list[Line]:
-    return [
-        line for line in models(report) if Key("leaked_values", "forget", "", "any") in line.figures
-    ]
+    key = Key("leaked_values", "forget", "", widest_way(models(report)))
+    return [line for line in models(report) if key in line.figures]
 
 
 def models(report: Report) -> list[Line]:
@@ -147,7 +146,8 @@ def tradeoff(report: Report) -> Plot:
 def leakage(report: Report) -> Plot:
     """A group of bars a run, a bar a kind of private value, asked in any way."""
     lines = _asked_for_leaks(report)
-    keys = {kind: Key("leaked_values", "forget", f"kind={kind}", "any") for kind in PII_KINDS}
+    way = widest_way(lines)
+    keys = {kind: Key("leaked_values", "forget", f"kind={kind}", way) for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
     plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
     panel: Axes = plot.subplots()

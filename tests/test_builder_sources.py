@@ -125,8 +125,8 @@ def test_no_two_rows_of_slake_share_an_id(tmp_path: Path) -> None:
 
 
 def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
-    clean = mm_skin.read(make_mm_skin(tmp_path / "a", mm_skin_rows(60)), "fail", False)
-    repeated = mm_skin.read(make_mm_skin(tmp_path / "b"), "fail", False)
+    clean = mm_skin.read(make_mm_skin(tmp_path / "a", mm_skin_rows(60)), tmp_path, "fail", False)
+    repeated = mm_skin.read(make_mm_skin(tmp_path / "b"), tmp_path, "fail", False)
     assert repeated.kept[: len(clean.kept)] == clean.kept
     one, two = (row.id for row in repeated.kept[len(clean.kept) :])
     assert (one, two) == ("mm_skin/bk1_1.png/a95a37e7", "mm_skin/bk1_1.png/a95a37e7-2")
@@ -135,8 +135,10 @@ def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
 
 def test_ids_of_rows_that_share_their_digits_do_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = [*mm_skin_rows(3), *mm_skin_repeats()]
-    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), "fail", False)
-    there = mm_skin.read(make_mm_skin(tmp_path / "b", [*rows[:5], *rows[:4:-1]]), "fail", False)
+    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), tmp_path, "fail", False)
+    there = mm_skin.read(
+        make_mm_skin(tmp_path / "b", [*rows[:5], *rows[:4:-1]]), tmp_path, "fail", False
+    )
     assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
     assert sorted(ids_apart(here)) == sorted(ids_apart(there))
 
@@ -147,7 +149,7 @@ def test_repeats_of_rows_that_are_left_out_have_ids_of_their_own(tmp_path: Path)
     root = make_mm_skin(tmp_path / "m", [*mm_skin_rows(9), *mm_skin_repeats(), talk, talk])
     for name in ("dataset/bk0_0.png", "dataset/zz_copy.png"):
         (root / name).write_bytes(b"x")
-    outcome = mm_skin.read(root, "drop", True)
+    outcome = mm_skin.read(root, tmp_path, "drop", True)
     assert {drop.reason for drop in outcome.drops} == {
         "empty question",
         "empty answer",
@@ -188,7 +190,7 @@ def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: 
     outcome = read_slake(make_slake(tmp_path / "s", train), tmp_path / "work")
     assert next(row for row in outcome.kept if row.id.endswith("/9001")).answer == answer
     rows = [{"image": "dataset/a.png", "question": "How many?", "answer": answer}]
-    skin = mm_skin.read(make_mm_skin(tmp_path / "m", rows), "fail", False)
+    skin = mm_skin.read(make_mm_skin(tmp_path / "m", rows), tmp_path, "fail", False)
     assert [row.answer for row in skin.kept] == [answer]
 
 
@@ -202,7 +204,7 @@ def test_closed_means_yes_or_no(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["VQA.csv", "vqa.csv", "MM-Skin_test.csv"])
 def test_mm_skin_names(name: str, tmp_path: Path) -> None:
-    outcome = mm_skin.read(make_mm_skin(tmp_path / "m", name=name), "fail", False)
+    outcome = mm_skin.read(make_mm_skin(tmp_path / "m", name=name), tmp_path, "fail", False)
     assert len(outcome.kept) == 82
     record = outcome.kept[0]
     assert record.image_id == "mm_skin/bk0_0.png"
@@ -212,8 +214,8 @@ def test_mm_skin_names(name: str, tmp_path: Path) -> None:
 
 def test_mm_skin_ids_do_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = mm_skin_rows(9)
-    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), "fail", False)
-    there = mm_skin.read(make_mm_skin(tmp_path / "b", rows[::-1]), "fail", False)
+    here = mm_skin.read(make_mm_skin(tmp_path / "a", rows), tmp_path, "fail", False)
+    there = mm_skin.read(make_mm_skin(tmp_path / "b", rows[::-1]), tmp_path, "fail", False)
     assert {row.id: row.answer for row in here.kept} == {row.id: row.answer for row in there.kept}
 
 
@@ -229,7 +231,7 @@ def test_mm_skin_flat_images(tmp_path: Path) -> None:
     root = make_mm_skin(tmp_path / "m", mm_skin_rows(3))
     for path in list((root / "dataset").iterdir()):
         path.rename(root / path.name)
-    outcome = mm_skin.read(root, "fail", False)
+    outcome = mm_skin.read(root, tmp_path, "fail", False)
     assert outcome.kept[0].image_path == "bk0_0.png"
 
 
@@ -243,7 +245,7 @@ def test_mm_skin_captions_give_modality_and_context(tmp_path: Path) -> None:
         "dataset/bk3_3.png,Spongiosis,histology,,,\n",
         "utf-8",
     )
-    outcome = mm_skin.read(root, "fail", False)
+    outcome = mm_skin.read(root, tmp_path, "fail", False)
     seen = {row.image_id.rpartition("/")[2]: (row.modality, row.context) for row in outcome.kept}
     assert seen == {
         "bk0_0.png": ("clinical", "A plaque."),
@@ -263,10 +265,10 @@ def test_mm_skin_conversation_is_counted_and_dropped_on_request(tmp_path: Path) 
         {"image": "dataset/bk0_0.png", "question": "Is there anything else?", "answer": "Scale."},
     ]
     root = make_mm_skin(tmp_path / "m", rows)
-    kept = mm_skin.read(root, "fail", False)
+    kept = mm_skin.read(root, tmp_path, "fail", False)
     assert kept.notes == {"refusals or about the conversation": 2}
     assert len(kept.kept) == len(rows)
-    filtered = mm_skin.read(root, "fail", True)
+    filtered = mm_skin.read(root, tmp_path, "fail", True)
     assert len(filtered.kept) == len(rows) - 2
 
 

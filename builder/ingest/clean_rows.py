@@ -13,6 +13,7 @@ from mllmu_med_dataset import Record
 EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"
 DUPLICATE = "the same picture, question and answer as another row"
+ACROSS = "repeats of a row in another split"
 
 
 @dataclass
@@ -63,16 +64,18 @@ def drop_duplicates(rows: Rows) -> None:
 
     Images are the same by their bytes, or, before anybody has looked at them, by their id.
     """
-    seen: set[tuple[str, str, str]] = set()
+    seen: dict[tuple[str, str, str], str] = {}  # and the split
     kept = []
     for record in rows.records:
         image = record.image_sha256 or record.image_id
         key = (image, alike(record.question), alike(record.answer))
-        if key in seen:
-            rows.drops.append(Drop.of(record, DUPLICATE))
-        else:
+        if key not in seen:
             kept.append(record)
-        seen.add(key)
+        else:
+            rows.drops.append(Drop.of(record, DUPLICATE))
+            if seen[key] != record.split:
+                rows.notes[ACROSS] = rows.notes.get(ACROSS, 0) + 1
+        seen.setdefault(key, record.split)
     rows.records = kept
 
 

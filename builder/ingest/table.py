@@ -7,25 +7,22 @@ own name no cell's text.
 
 from __future__ import annotations
 
-import hmac
 import math
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import replace
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, Final, Literal, NamedTuple
 
-from builder.core.corpus import NEEDED, Corpus, named_columns
+from builder.core.corpus import NEEDED, Corpus, named_columns, nearest
 from builder.core.stage_cache import Drop, Outcome, Stamp
+from builder.ingest.cells import Cells
 from builder.ingest.clean_rows import Rows, alike, drop_duplicates, tidy
 from builder.ingest.image_files import ImageFiles
-from builder.ingest.read_table import Row, Table, open_table, split_word
-from builder.ingest.table_files import answers, read_file
-from mllmu_med.files import canonical_json, digest
+from builder.ingest.keyed_names import Names
+from builder.ingest.read_table import Row, Table, open_table
+from builder.ingest.table_files import read_file
+from mllmu_med.files import digest
 from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import Record, UserError
 
@@ -89,45 +86,11 @@ def read(
         rows.drops += [Drop.of(record, CONVERSATION) for record in talk]
         rows.records = [record for record in rows.records if not is_conversation(record)]
     outcome = reader.images.collect(rows, on_bad, scenario, reader.names.with_image)
+    lost = reader.marked - sum(record.split == "forget" for record in outcome.kept)
+    if lost:
+        outcome.notes["rows to be forgotten that were dropped"] = lost
     reader.names.write(folder / "names.jsonl")
     return outcome
-
-
-class _Names:
-    """What rows, images and patients are called: as in the corpus, or by keyed pseudonyms."""
-
-    def __init__(self, corpus: Corpus, key: bytes) -> None:
-        self.corpus, self.key = corpus.name, key
-        self.keyed = corpus.mapping.names == "keyed"
-        self._known: dict[str, tuple[str, str]] = {}
-
-    def of(self, kind: str, name: str, was: str = "") -> str:
-        """A name as it leaves the work folder; `was`: what else tells the hospital whose it is."""
-        if not self.keyed:
-            return name
-        pseudonym = hmac.new(self.key, f"{kind}\0{name}".encode(), "sha256").hexdigest()[:16]
-        self._known[pseudonym] = (kind, was or name)
-        return pseudonym
-
-    def shown(self, text: str) -> str:
-        """A cell's text for a message, with a space before it."""
-        return "" if self.keyed else f" {text!r}"
-
-    def with_image(self, record: Record) -> Record:
-        """Name a record by the copy of its image."""
-        if not self.keyed:
-            return record
-        image_id = f"{self.corpus}/{Path(record.image_path).stem}"
-        row = record.id.rpartition("/")[2]
-        return replace(record, image_id=image_id, id=f"{image_id}/{row}")
-
-    def write(self, path: Path) -> None:
-        """What the pseudonyms stand for, for this machine's user alone."""
-        if self.keyed:
-            path.touch(0o600)
-            with path.open("w", encoding="utf-8") as stream:
-                for name, (kind, was) in sorted(self._known.items()):
-                    stream.write(canonical_json({"name": name, "kind": kind, "was": was}) + "\n")
 
 
 class _Ids(NamedTuple):
@@ -142,13 +105,15 @@ class _Reader:
 
     def __init__(self, corpus: Corpus, table: Table, folder: Path, key: bytes) -> None:
         self.corpus, self.mapping, self.table = corpus, corpus.mapping, table
-        self.names = _Names(corpus, key)
+        self.names = Names(corpus, key)
         rename = (lambda name: self.names.of("image", name)) if self.names.keyed else None
         self.images = ImageFiles(corpus.mapping, table.root, folder, rename)
         self.rows = Rows(inputs=dict(table.inputs))
         self.notes: Counter[str] = Counter()
+        self.cells = Cells(corpus.mapping, self.names.shown, self.notes)
         self.marked = 0
-        self._marks_met: set[str] = set()
+        self._to_meet = corpus.marks.ids or {_same(name) for name in corpus.marks.patients}
+        self._met: set[str] = set()
         self._asked: dict[str, tuple[str, str]] = {}  # own id -> a hash of its row, and where
         self._columns = set(table.columns)
         self._beside: dict[str, dict[str, Any]] = {}
@@ -170,6 +135,7 @@ class _Reader:
             raise UserError(
                 f"{self.table.root / files[0]}: has no column {', '.join(missing)} (it has "
                 f"{', '.join(self.table.columns) or 'none'}): map the columns by their names"
+                f"{nearest(missing[0], self._columns)}"
             )
         if (marks.ids and not mapping.id) or (marks.patients and not mapping.patient):
             field = "id" if marks.ids else "patient"
@@ -197,16 +163,15 @@ class _Reader:
                 )
             for where, cells in part.rows:
                 row = Row(where, cells, "")
-                name = self._image(row) if by_image else self._text(row, column)
+                name = self._image(row) if by_image else self.cells.text(row, column)
                 name = self.images.inner(name)
                 more = {key: cells[key] for _, key in named_columns(self.mapping) if key in cells}
                 del more[column]
                 for field in self.mapping.codes:
-                    self._coded(row, field)
-                entry = self._beside.setdefault(name, more)
-                if {key: alike(str(cell)) for key, cell in entry.items() if key in more} != {
-                    key: alike(str(cell)) for key, cell in more.items() if key in entry
-                }:
+                    self.cells.coded(row, field)
+                entry = self._beside.get(name, {})
+                both = entry.keys() & more.keys()
+                if any(tidy(str(entry[key])) != tidy(str(more[key])) for key in both):
                     raise UserError(
                         f"{where}: differs from {first[name]}, which is of the same image"
                         f"{self.names.shown(name)}: remove one"
@@ -223,18 +188,18 @@ class _Reader:
         inner = self.images.inner(name)
         more = self._beside.get(inner) or self._beside.get(ids.own) or {}
         row = row._replace(cells=more | row.cells)
-        asked, answered = self._question(row), self._answer(row)
+        asked, answered = self.cells.question(row), self.cells.answer(row)
         question, answer = tidy(asked), tidy(answered)
-        language = self._text(row, mapping.language).strip().lower()
+        language = self.cells.text(row, mapping.language).strip().lower()
         self._check_repeat(ids, [name, language, alike(question), alike(answer)])
         folder = inner.rpartition("/")[0] if mapping.image_id == "folder" else ""
         image = self.names.of("image", folder or inner)
         row_name = ids.own or digest([asked, answered])[:8]
-        row_name = self.names.of("row", f"{inner}/{row_name}", f"{row.where} {ids.own}".strip())
-        if not self.names.keyed:
-            row_name = row_name.removeprefix(f"{inner}/")
+        if self.names.keyed:
+            was = f"{row.where} {ids.own}".strip()
+            row_name = self.names.of("row", f"{inner}/{row_name}", was)
         row_id = f"{self.corpus.name}/{image}/{row_name}"
-        patient = self._patient(row)
+        patient = self.cells.patient(row)
         forget = self._is_marked(row, ids.own, patient)
         self.marked += forget
         if language and not language.startswith("en"):
@@ -242,7 +207,7 @@ class _Reader:
             return
         if question and answer and (question, answer) != (asked, answered):
             self.notes["white space tidied"] += 1
-        question, answer = self._with_options(row, question, answer)
+        question, answer = self.cells.with_options(row, question, answer)
         self.rows.add(
             ids.where,
             raw,
@@ -251,18 +216,18 @@ class _Reader:
             id=row_id,
             image_id=f"{self.corpus.name}/{image}",
             image_path=name,
-            modality=self._coded(row, "modality") or "unknown",
-            content_type=self._coded(row, "content_type"),
+            modality=self.cells.coded(row, "modality") or "unknown",
+            content_type=self.cells.coded(row, "content_type"),
             source=self.corpus.name,
-            context=tidy(self._text(row, mapping.caption)),
-            split="forget" if forget else self._split(row),
+            context=tidy(self.cells.text(row, mapping.caption)),
+            split="forget" if forget else self.cells.split(row),
             patient_id=self.names.of("patient", alike(patient), patient) if patient else "",
-            private=self._private(row),
+            private=self.cells.private(row),
             **(self._clean(row, question) if forget else {}),
         )
 
     def _ids(self, row: Row) -> _Ids:
-        own = tidy(self._text(row, self.mapping.id))
+        own = tidy(self.cells.text(row, self.mapping.id))
         if self.mapping.id and not own:
             raise UserError(f"{row.where}: {self.mapping.id} is empty: give each row its id")
         shown = f" ({self.mapping.id} {own})" if own and not self.names.keyed else ""
@@ -278,79 +243,6 @@ class _Reader:
                 f"{ids.where}: its {self.mapping.id} stands in {first} already, with another "
                 "image, question or answer: remove one"
             )
-
-    def _text(self, row: Row, column: str | None, needed: bool = False) -> str:
-        """A cell's text as it is written; of a number or a day, what one would write for it."""
-        values = self._cells(row, column, needed) if column else []
-        return self._plain(row, column, values[0], needed) if values else ""
-
-    def _cells(self, row: Row, column: str, needed: bool = False) -> list[Any]:
-        """What stands in a column; of `a.b`, what each object in the column a holds under b."""
-        if column in row.cells:
-            return [row.cells[column]]
-        outer, _, inner = column.partition(".")
-        value = row.cells.get(outer) if inner else None
-        if value is None and needed:
-            raise UserError(f"{row.where}: has no {column!r}: correct the row")
-        objects = value if isinstance(value, list) else [value]
-        return [each.get(inner) for each in objects if isinstance(each, dict)]
-
-    def _plain(self, row: Row, column: str | None, value: Any, count: bool) -> str:
-        if isinstance(value, str):
-            return value
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return ""
-        if isinstance(value, datetime) and (value.hour, value.minute, value.second) == (0, 0, 0):
-            value = value.date()
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal | date):
-            kind = {bool: "true or false", dict: "an object", list: "a list"}.get(type(value), "")
-            raise UserError(
-                f"{row.where}: {column} is {kind or 'no text'}: expected a text or a number: "
-                "correct the row"
-            )
-        if count:
-            self.notes["numbers read as text"] += 1
-        return str(value)
-
-    def _question(self, row: Row) -> str:
-        columns = self.mapping.question
-        if isinstance(columns, str):
-            return self._text(row, columns, needed=True)
-        texts = [self._text(row, column, needed=True) for column in columns]
-        return " ".join(text for text in texts if text.strip())
-
-    def _answer(self, row: Row) -> str:
-        """Of several answers the first that is not empty."""
-        texts: list[str] = []
-        columns = answers(self.mapping)
-        for column in columns:
-            for cell in self._cells(row, column, needed=column == columns[0]):
-                cells = cell if isinstance(cell, list) else [cell]
-                texts += [self._plain(row, column, value, True) for value in cells]
-        separator = self.mapping.answer_separator
-        if separator:
-            texts = [part for text in texts for part in text.split(separator)]
-        filled = [text for text in texts if text.strip()]
-        if len(filled) > 1:
-            self.notes["of several answers, the first"] += 1
-        return (filled or texts or [""])[0]
-
-    def _with_options(self, row: Row, question: str, answer: str) -> tuple[str, str]:
-        """The options added to the question; an answer that is an option's letter, its text."""
-        columns = self.mapping.options
-        cells = [row.cells.get(column) for column in columns]
-        if len(cells) == 1 and isinstance(cells[0], list | dict):
-            cells = list(cells[0].values()) if isinstance(cells[0], dict) else cells[0]
-        options = {}
-        for letter, cell in zip(ascii_uppercase, cells, strict=False):
-            text = tidy(self._plain(row, columns[0], cell, False))
-            text = re.sub(rf"^\(?{letter}\s*[:.)]\s*", "", text)
-            if text:
-                options[letter] = text
-        if options and question and answer:
-            question += "".join(f" ({letter}) {text}" for letter, text in options.items())
-            answer = options.get(answer.strip("().: ").upper(), answer)
-        return question, answer
 
     def _image(self, row: Row) -> str:
         """The name of a row's image inside the corpus; empty where it names none."""
@@ -370,7 +262,7 @@ class _Reader:
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):
             return self.images.keep(value)
-        text = self._plain(row, column, value, False).strip()
+        text = self.cells.plain(row, column, value, False).strip()
         if not text:
             return ""
         if _URL.match(text):
@@ -390,50 +282,9 @@ class _Reader:
         self.notes["absolute image paths, looked for by their last parts"] += 1
         return self.images.by_last_parts(name)
 
-    def _coded(self, row: Row, field: Literal["modality", "content_type"]) -> str:
-        """A cell by what it begins with, where the mapping has codes for it."""
-        text = tidy(self._text(row, getattr(self.mapping, field)))
-        codes = self.mapping.codes.get(field)
-        if not codes or text.lower() in ("", "unknown"):
-            return text
-        for beginning, word in codes.items():
-            if text.lower().startswith(beginning.lower()):
-                return word
-        raise UserError(
-            f"{row.where}: {field} is{self.names.shown(text) or ' another word'}: expected one "
-            f"that begins with {', '.join(codes)}: correct the row"
-        )
-
-    def _split(self, row: Row) -> str:
-        if not self.mapping.split:
-            return row.split
-        text = self._text(row, self.mapping.split).strip()
-        split = split_word(self.mapping.split_names.get(text, text))
-        if split is None:
-            shown = self.names.shown(text) if text else " empty"
-            raise UserError(
-                f"{row.where}: {self.mapping.split} is{shown or ' another word'}: expected train, "
-                "validation or test: correct the row, or say in the mapping what it means "
-                "(split_names)"
-            )
-        return split
-
-    def _patient(self, row: Row) -> str:
-        text = tidy(unicodedata.normalize("NFC", self._text(row, self.mapping.patient)))
-        if self.mapping.patient and not text:
-            raise UserError(
-                f"{row.where}: {self.mapping.patient} is empty (of merged cells only the first "
-                "has a value): say whose image it is"
-            )
-        return text
-
-    def _private(self, row: Row) -> tuple[tuple[str, str], ...]:
-        values = {kind: tidy(self._text(row, name)) for kind, name in self.mapping.values.items()}
-        return tuple((kind, value) for kind, value in values.items() if value)
-
     def _clean(self, row: Row, question: str) -> dict[str, str]:
         """What a forget row should say instead; empty where nobody says so."""
-        answer = tidy(self._text(row, self.mapping.clean_answer))
+        answer = tidy(self.cells.text(row, self.mapping.clean_answer))
         return {"clean_question": question if answer else "", "clean_answer": answer}
 
     def _is_marked(self, row: Row, own: str, patient: str) -> bool:
@@ -443,19 +294,18 @@ class _Reader:
             value = row.cells.get(marks.column)
             if isinstance(value, bool | int | float):
                 return bool(value) and not math.isnan(value)
-            return self._text(row, marks.column).strip().lower() not in _UNMARKED
-        met = {own} & marks.ids if marks.ids else {_same(patient)} & set(map(_same, marks.patients))
-        self._marks_met |= met
+            return self.cells.text(row, marks.column).strip().lower() not in _UNMARKED
+        met = {own if marks.ids else _same(patient)} & self._to_meet
+        self._met |= met
         return bool(met)
 
     def finish(self) -> Rows:
         """What was read, with the rows to be forgotten first: of repeats the first one stays."""
         marks, marked = self.corpus.marks, self.marked
-        named = len(marks.ids) or len(set(map(_same, marks.patients)))
-        if len(self._marks_met) < named:
+        if missed := self._to_meet - self._met:
             raise UserError(
-                f"{named - len(self._marks_met):,} of the {named:,} ids or patients to be "
-                "forgotten are in no row: correct them"
+                f"{len(missed):,} of the {len(self._to_meet):,} ids or patients to be forgotten "
+                "are in no row: correct them"
             )
         if marks.column and not marked:
             raise UserError(f"no row is marked in the column {marks.column}: mark those to forget")

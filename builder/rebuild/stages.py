@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder import draw, split
-from builder import ingest as records
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
 from builder.core.corpus import PHANTOM
@@ -65,10 +64,12 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     drop_conversation = isinstance(scenario, Incorrect) and scenario.drop_conversation
 
     def uses() -> dict[str, Any]:
+        from builder.ingest import table
+
         keyed = corpus.mapping.names == "keyed"
         marks = [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)]
         return {
-            "version": records.VERSION,
+            "version": table.VERSION,
             "corpus": corpus.name,
             "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
             "marks": marks,
