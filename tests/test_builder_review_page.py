@@ -1,7 +1,5 @@
 """Deciding on the review page in a real Chromium: real keys, clicks, downloads and files."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Text quality: the shipped classifier against scikit-learn's, what it finds, and the gates."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import replace
