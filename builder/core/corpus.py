@@ -182,10 +182,12 @@ def mapping_of(
             tree[field] = value
     missing = [field for field in NEEDED if not tree.get(field)]
     if missing:
+        where = "--map" if name_or_file is None else f"mapping {name_or_file}"
+        guesses = "`python -m builder corpus` guesses it"
+        has = guesses if columns is None else f"the table has {', '.join(columns)}"
         raise UsageError(
-            f"{'--map' if name_or_file is None else f'mapping {name_or_file}'}: no column is given "
-            f"for {', '.join(missing)}: add --map {missing[0]}=COLUMN (`python -m builder corpus` "
-            "guesses it)"
+            f"{where}: no column is given for {', '.join(missing)}: add --map {missing[0]}=COLUMN "
+            f"({has})"
         )
     mapping = checked(Mapping, tree, f"mapping {name_or_file or 'on the command line'}")
     if columns is not None:
@@ -197,7 +199,7 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
     """Refuse, as a UsageError, a column that the table lacks, and one that is two things."""
     uses: dict[str, str] = {}
     for field, column in named_columns(mapping):
-        if column not in columns:
+        if column not in columns and column.partition(".")[0] not in columns:
             raise UsageError(
                 f"--map {field}={column}: the table has no such column{nearest(column, columns)}: "
                 f"it has {', '.join(columns)}"

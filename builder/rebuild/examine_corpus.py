@@ -13,7 +13,16 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from builder import draw
-from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, named_columns, pairs_of, shipped
+from builder.core.corpus import (
+    TABLE,
+    Corpus,
+    Marks,
+    check_columns,
+    mapping_of,
+    named_columns,
+    pairs_of,
+    shipped,
+)
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
 from builder.ingest.clean_rows import DUPLICATE
@@ -74,8 +83,10 @@ def look(
         rows = open_table(folder, mapping)
     guess = Guess({}, {})
     if mapping is None:
-        guess = _guess(rows)
+        guess = _guess(rows, {pair.partition("=")[2] for pair in pairs})
         mapping = mapping_of(None, pairs, rows.columns, guess.fields)
+    elif not mapping.beside:
+        check_columns(mapping, rows.columns)
     marks = marks or Marks(column=guess.forget)
     corpus = Corpus(name if name in shipped() else TABLE, path, mapping, marks, revision)
     return Known(corpus, rows.columns, name, guess)
@@ -88,9 +99,10 @@ def _recognised(path: Path) -> str:
         return recognised(path, ())
 
 
-def _guess(rows: Table) -> Guess:
+def _guess(rows: Table, typed: set[str]) -> Guess:
+    """Which of the columns that nobody has said anything of is what."""
     first = [row.cells for row in islice(rows.rows, _SAMPLE)]
-    guess = guess_mapping(rows.columns, first)
+    guess = guess_mapping([column for column in rows.columns if column not in typed], first)
     column = guess.fields.get("image", "")
     names = {cell for row in first if isinstance(cell := row.get(column), str) and cell}
     if not names:
