@@ -56,12 +56,12 @@ def embed(
     if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
+        sizes = list(pool.map(lambda item: len(shown_bytes(read_image(item))), distinct))
         share = _share(sizes, budget)
         with progress("review page: images", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
-                return _embed(read_image(item), share, advance)
+                return _embed(shown_bytes(read_image(item)), share, advance)
 
             done = list(pool.map(embed_one, distinct))
     made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
@@ -95,7 +95,6 @@ def _share(sizes: Sequence[int], budget: int) -> int:
 def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
     from PIL import Image
 
-    data = shown_bytes(data)
     kind = _KINDS.get(data[:3], "application/octet-stream")
     with Image.open(io.BytesIO(data)) as image:
         size = image.size
