@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from corpora import record
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Drop
 from builder.harm.candidates import Written, one_by_one, write_candidates
 from builder.harm.text_checks import check_incorrect, check_privacy, is_english

@@ -15,7 +15,7 @@ from corpora import image_data
 from baselines.train import train
 from builder.calibrate.fine_tune import images_of
 from builder.core.job import Job, image_reader
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
 from eval.attacks import asks

@@ -12,7 +12,7 @@ from corpora import PLAIN, tree
 from reviews import Build, decide, edit, make_corpora, reject, run
 
 from builder.core.job import read_job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
 from builder.rebuild.stages import plan
 from builder.review.merge_decisions import Merged

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from builder.audit import wording
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.dataset_folder.text_quality import FOLDS, Auc, TextQuality, fold_of, measure
 from mllmu_med_dataset import PiiSpan, Record
 

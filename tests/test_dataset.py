@@ -17,7 +17,7 @@ import yaml
 from corpora import record
 from datasets import Dataset, DatasetDict, load_dataset
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.dataset_folder.write import _write_parquet
 from mllmu_med_dataset import (
     CONFIGS,

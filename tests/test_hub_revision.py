@@ -12,7 +12,7 @@ from baselines.recipe import load_recipe as load_baseline
 from baselines.run import Part, Stack, identity_of
 from builder.calibrate.fine_tune import adapted_answers, identity
 from builder.core.job import Job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain, fingerprint
 from builder.rebuild.stages import plan
 from eval.load_model import load_model

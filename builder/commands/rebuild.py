@@ -15,6 +15,9 @@ EXAMPLES = """
 python -m builder rebuild
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
 python -m builder rebuild --recipe paper --slake hub --scenario privacy
+python -m builder rebuild --corpus FILE
+python -m builder rebuild --corpus DIR --mapping vqa_rad --scenario privacy
+python -m builder rebuild --scenario own --corpus FILE --map patient=COLUMN --forget column=COLUMN
 python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
 python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
@@ -54,8 +57,10 @@ def rebuild(options: Options) -> None:
 
 def _print_plan(job: Job, as_json: bool) -> None:
     from builder.rebuild import pipeline, print_rebuild
+    from builder.rebuild.sizes import sized_aside
     from builder.rebuild.stages import plan
 
+    job = sized_aside(job)
     plans = plan(job)
     stale = pipeline.stale(plans, job)
     estimates = pipeline.estimates(job)

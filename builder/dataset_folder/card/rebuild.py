@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from builder.core.recipe import Calibration, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Calibration
 from builder.dataset_folder.card.words import words
 from builder.dataset_folder.read import Facts
 from builder.dataset_folder.shipped_requests import REQUESTS
