@@ -32,7 +32,7 @@ from baselines.llava_layout import (
 from mllmu_med.disk import readable, writing
 from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
-from mllmu_med.progress import progress
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -98,9 +98,7 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         UserError: another model type, missing, unknown or misshapen tensors (named), no tokenizer,
             no room, `dst` exists.
     """
-    import torch
-    from huggingface_hub import split_torch_state_dict_into_shards
-    from safetensors.torch import save_file
+    from huggingface_hub import save_torch_state_dict
 
     with new_folder(dst, "the converted model") as temporary:
         config = read_config(src)
@@ -121,28 +119,15 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         processor = _processor(src, config, llava)
 
         rows = -(-len(processor.tokenizer) // _ROWS) * _ROWS
-        new = {n: (rows, *shape[1:]) if n in WORDS else shape for n, shape in expected.items()}
-        written = {
-            name_on_disk(n): torch.empty(s, dtype=kind, device="meta") for n, s in new.items()
-        }
-        _check_room(temporary, sum(value.nbytes for value in written.values()))
-        plan = split_torch_state_dict_into_shards(
-            written, filename_pattern="model{suffix}.safetensors", max_shard_size=_SHARD
-        )
-        inside = {name_on_disk(name): name for name in expected}
-        with progress("convert", len(written)) as advance:
-            for file, names in plan.filename_to_tensors.items():
-                shard = {}
-                for name in names:
-                    value = sources[inside[name]].tensor.to(kind)
-                    shard[name] = _grown(value, written[name].shape[0]).contiguous()
-                    advance()
-                with writing(dst / file, sum(value.nbytes for value in shard.values())):
-                    save_file(shard, temporary / file, metadata={"format": "pt"})
-        if plan.is_sharded:
-            index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-            write_atomic(temporary / "model.safetensors.index.json", json.dumps(index, indent=2))
-        with writing(dst):
+        weights = {}
+        for name in expected:
+            value = sources[name].tensor.to(kind)
+            weights[name_on_disk(name)] = _grown(value, rows) if name in WORDS else value
+        size = sum(value.nbytes for value in weights.values())
+        _check_room(temporary, size)
+        say(f"writing {readable(size)}")
+        with writing(dst, size):
+            save_torch_state_dict(weights, temporary, max_shard_size=_SHARD)
             _write_config(temporary, llava, processor, rows, report.dtype)
             processor.save_pretrained(temporary)
         write_atomic(temporary / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
@@ -204,8 +189,6 @@ def _grown(value: Tensor, rows: int) -> Tensor:
     """With rows added up to a number, each the mean of those that were there."""
     import torch
 
-    if not value.ndim or value.shape[0] == rows:
-        return value
     mean = value.float().mean(0, keepdim=True).to(value.dtype)
     return torch.cat([value, mean.expand(rows - value.shape[0], -1)])
 
