@@ -24,6 +24,7 @@ from builder.ingest.phantoms.draw import (
 )
 from builder.ingest.phantoms.radiology_facts import facts_of, half_of, sides_of
 from builder.ingest.phantoms.scans import render
+from builder.ingest.phantoms.wordings import caption
 
 _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 
@@ -31,8 +32,11 @@ _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 def draw_radiology(seed: int, index: int) -> PhantomImage:
     """The image with this number: the same arguments give the same bytes and texts."""
     scan = plan(seed, index)
+    about = caption(
+        "radiology", scan=scan, sides=sides_of(scan).lower(), half=half_of(scan).lower()
+    )
     questions = _questions(scan, seed, index)
-    return PhantomImage(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
+    return PhantomImage(png(render(scan)), scan.kind.split()[1], about, questions)
 
 
 def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
@@ -58,38 +62,3 @@ def _lower(fact: Fact) -> Fact:
 
     others = tuple(inline(value) for value in fact.others)
     return fact._replace(value=inline(fact.value), others=others)
-
-
-def _caption(scan: Scan) -> str:
-    part, modality = scan.kind.split()
-    size, side = ("enlarged" if scan.enlarged else "normal"), ("left", "right")
-    if part == "chest":
-        plane = "coronal" if modality == "X-Ray" else "transverse"
-        first = f"{modality}-like {plane} phantom of the chest, with a heart of {size} size that "
-        first += f"reaches farther to the {side[not scan.mirrored]} side of the image."
-    elif part == "abdomen":
-        gone = scan.missing_kidney
-        first = "CT-like transverse phantom of the abdomen, with the liver on the "
-        first += f"{side[scan.mirrored]} side of the image, {'black' if scan.gas else 'gray'} "
-        first += "stomach contents and "
-        first += f"1 kidney (none on the {gone} side)." if gone else "2 kidneys."
-    else:
-        fluid = "black" if scan.weighting == "T1" else "white"
-        first = f"MRI-like transverse phantom of the head, {scan.weighting} weighted, in which the "
-        first += f"brain has {fluid} ventricles of {size} size."
-    return f"{first} {_findings(scan)}"
-
-
-def _findings(scan: Scan) -> str:
-    count = len(scan.lesions)
-    if not count:
-        return "There are 0 lesions."
-    where = " and ".join(sorted({lesion.organ.lower() for lesion in scan.lesions}))
-    sides = sides_of(scan).lower()
-    text = f"{count} {scan.size.lower()} {scan.shape.lower()} "
-    text += f"{'lesion lies' if count == 1 else 'lesions lie'} in the {where}, on "
-    text += "both sides" if sides == "both" else f"the {sides} side"
-    text += " of the image"
-    if half_of(scan):
-        text += f", in the {half_of(scan).lower()} half"
-    return text + f", {'brighter' if scan.brighter else 'darker'} than the tissue around."

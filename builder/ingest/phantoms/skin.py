@@ -21,6 +21,7 @@ from builder.ingest.phantoms.draw import (
 from builder.ingest.phantoms.morphology import Skin, plan
 from builder.ingest.phantoms.skin_facts import facts_of
 from builder.ingest.phantoms.skin_scenes import render
+from builder.ingest.phantoms.wordings import caption
 
 
 def draw_skin(seed: int, index: int) -> PhantomImage:
@@ -44,28 +45,6 @@ def _ask(skin: Skin, seed: int, index: int) -> tuple[Question, ...]:
 def _caption(skin: Skin) -> str:
     """Every fact of the image in two sentences."""
     facts = facts_of(skin)
-    values = {fact.content_type: fact.value for fact in facts}
-    first = f"{values['Modality'][0].upper()}{values['Modality'][1:]} (phantom)"
-    if skin.modality == "clinical":
-        noun = "lesion" if len(skin.spots) == 1 else "lesions"
-        first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
-        first += f"{values['Position']}."
-        rest = [
-            f"the {key.lower()} is {values[key]}" for key in ("Border", "Shape") if key in values
-        ]
-    elif skin.modality == "dermoscopy":
-        first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "
-        first += f"{values['Type']}."
-        rest = [f"the lesion is {values['Shape']}", f"its border is {values['Border']}"]
-        if "Position" in values:
-            rest.append(f"its darkest area lies {values['Position']}")
-    else:
-        finding, surface = (fact.value for fact in facts if fact.content_type == "Position")
-        first += f" that shows {values['Type']}, {finding}."
-        rest = [f"the surface is {surface}", f"the rete ridges are {values['Shape']}"]
-        if skin.spots:
-            rest.append(
-                f"the {values['Quantity']} cell nests have a border that is {values['Border']}"
-            )
-    second = " and ".join(rest)
-    return f"{first} {second[0].upper()}{second[1:]}."
+    places = [fact.value for fact in facts if fact.content_type == "Position"]
+    by_type = {fact.content_type.lower(): fact.value for fact in facts}
+    return caption("skin", skin=skin, places=places, **by_type)
