@@ -18,11 +18,17 @@ from builder.review import decisions_file
 from builder.review.check_rows import Changed, Counts, Names, Refused, RowChecker
 from builder.review.export import read_team
 from builder.review.merge_decisions import merge_all
-from builder.review.records import PAGE_FORMAT, PAGE_VERSION, WITHDRAW, Decision
+from builder.review.records import (
+    PAGE_FORMAT,
+    PAGE_VERSION,
+    WITHDRAW,
+    Decision,
+    Given,
+    SubmittedRow,
+)
 from builder.review.spreadsheet import read_table
 from builder.review.stage import Open, read_open
 from builder.review.stage import before as stage_before
-from builder.review.submitted_row import Given, SubmittedRow
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")

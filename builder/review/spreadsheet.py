@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from builder.review.records import Item
-from builder.review.submitted_row import SubmittedRow
+from builder.review.records import Item, SubmittedRow
 from mllmu_med.csv_tables import column_names, read_rows
 from mllmu_med_dataset import UserError
 
