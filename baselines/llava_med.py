@@ -15,19 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.llava_layout import (
-    LEFT,
-    TOWER,
-    WORDS,
-    llava_config,
-    llava_processor,
-    name_on_disk,
-    original_name,
-    read_config,
-    shapes_of,
-    sort_names,
-    vision_config_of,
-)
+from baselines import llava_layout as layout
 from mllmu_med.disk import readable, writing
 from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
@@ -100,12 +88,12 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
     from huggingface_hub import save_torch_state_dict
 
     with new_folder(dst, "the converted model") as temporary:
-        config = read_config(src)
+        config = layout.read_config(src)
         sources, left, tower = _sources(src, vision)
-        llava = llava_config(config, tower, src)
-        expected = shapes_of(llava)
+        llava = layout.llava_config(config, tower, src)
+        expected = layout.shapes_of(llava)
         _check(expected, sources, src)
-        kind = sources[WORDS[1]].tensor.dtype
+        kind = sources[layout.WORDS[1]].tensor.dtype
         report = Conversion(
             source=str(src),
             tensors=len(expected),
@@ -121,7 +109,9 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         weights = {}
         for name in expected:
             value = sources[name].tensor.to(kind)
-            weights[name_on_disk(name)] = _grown(value, rows) if name in WORDS else value
+            weights[layout.name_on_disk(name)] = (
+                _grown(value, rows) if name in layout.WORDS else value
+            )
         size = sum(value.nbytes for value in weights.values())
         _check_room(temporary, size)
         say(f"writing {readable(size)}")
@@ -136,16 +126,17 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
 def _sources(src: Path, vision: str | Path) -> tuple[Sources, list[str], Any]:
     """Where each tensor comes from, which are left out, and the vision tower's configuration."""
     weights = read_checkpoint(src)
-    originals, left = sort_names(weights)
+    originals, left = layout.sort_names(weights)
     sources = {ours: Source(name, weights[name]) for ours, name in originals.items()}
-    own = [name for name in sources if name.startswith(TOWER)]
+    own = [name for name in sources if name.startswith(layout.TOWER)]
     if vision != "checkpoint":
         left += [sources.pop(name).name for name in own]
         stock, tower = _stock_tower(Path(vision).expanduser())
         return sources | stock, left, tower
     if not own:
         raise UserError(f"{src}: holds no vision tower: name the folder of a stock CLIP instead")
-    return sources, left, vision_config_of({n: tuple(sources[n].tensor.shape) for n in own}, src)
+    shapes = {name: tuple(sources[name].tensor.shape) for name in own}
+    return sources, left, layout.vision_config_of(shapes, src)
 
 
 def _stock_tower(folder: Path) -> tuple[Sources, Any]:
@@ -158,9 +149,9 @@ def _stock_tower(folder: Path) -> tuple[Sources, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: not a CLIP: {first_line(error)}") from error
     sources = {
-        TOWER + name.removeprefix("vision_model."): Source(name, tensor)
+        layout.TOWER + name.removeprefix("vision_model."): Source(name, tensor)
         for name, tensor in weights.items()
-        if not name.startswith(_TEXT_SIDE) and not name.endswith(LEFT)
+        if not name.startswith(_TEXT_SIDE) and not name.endswith(layout.LEFT)
     }
     return sources, config
 
@@ -174,7 +165,7 @@ def _check(expected: Shapes, sources: Sources, src: Path) -> None:
     wrong = [
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
-            ("missing", [original_name(n) for n in expected if n not in sources]),
+            ("missing", [layout.original_name(n) for n in expected if n not in sources]),
             ("unknown", [sources[n].name for n in sources if n not in expected]),
             ("of another shape", misshapen),
         )
@@ -224,7 +215,7 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
         split.add_tokens([AddedToken(token, special=True, normalized=False)])
     # `legacy` and `add_bos_token` of a LlamaTokenizer are lost when it is saved; what they made of
     # the splitting itself is not.
-    return llava_processor(
+    return layout.llava_processor(
         split.backend_tokenizer,
         llava.vision_config,
         llava.vision_feature_select_strategy,
