@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from builder.core.recipe import Scenario
-from builder.draw import cut_groups
 from builder.core.stage_cache import Drop
+from builder.draw import cut_groups
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 2

@@ -15,6 +15,9 @@ from typing import IO, Any
 from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
+#: How a file begins that git-lfs has left in place of the real one.
+LFS_POINTER = b"version https://git-lfs"
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value, everywhere."""

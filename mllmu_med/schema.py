@@ -13,8 +13,8 @@ DEFAULT_FOLDER: Final = "mllmu-med"
 
 Config = Literal["privacy", "incorrect", "own"]
 
-#: The paper's two scenarios, privacy disclosure and incorrect facts; and `own`: a corpus as it is, of
-#: which some real patients' rows are to be forgotten.
+#: The paper's two scenarios, privacy disclosure and incorrect facts; and `own`: a corpus as it is,
+#: of which some real patients' rows are to be forgotten.
 CONFIGS: Final[tuple[Config, ...]] = ("privacy", "incorrect", "own")
 
 

@@ -27,8 +27,8 @@ from builder import split
 from builder.__main__ import app
 from builder.calibrate.rating import Evidence, compare, rate_offline
 from builder.calibrate.stage import choose
-from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.load_recipe import load_recipe
+from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect
 from builder.core.stage_cache import Chain
 from builder.harm.read_reply import RatingReply, read_rating

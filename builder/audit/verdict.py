@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from builder.audit.pseudonyms import own_names
 from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
+from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
 from mllmu_med.disk import remove
 from mllmu_med.files import canonical_json, file_digest, write_atomic
@@ -24,6 +26,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
         record: where they are remembered when all hold, so that a rebuild which changes nothing
             takes no time. What fails may lie in this machine, and is looked at again.
         changed: look again, whatever is remembered.
+
+    The work folder that `record` lies in tells a corpus' own names.
     """
     of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
@@ -36,6 +40,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     remove(record)
     checks = run(folder)
     if not failing(checks):
+        checks.append(own_names(folder, record.parent))
+    if not failing(checks):
         kept = {**of, "checks": [check._asdict() for check in checks]}
         write_atomic(record, canonical_json(kept) + "\n")
     return checks
@@ -46,6 +52,8 @@ def line(out: Path, checks: Sequence[Check]) -> str:
     held = sum(check.ok for check in checks)
     if held < len(checks):
         return f"audit: {held} of {len(checks)} checks hold: not to be published"
+    if "own" in read_manifest(out).scenarios:
+        return f"audit: all {held} checks hold; real patients' data: it cannot be published"
     publish = f"python -m builder publish ORG/NAME{out_option(out)}"
     return f"audit: all {held} checks hold; to publish it: {publish}"
 

@@ -238,7 +238,7 @@ def _marks(forget: str) -> Marks:
     from builder.core.corpus import Marks
     from mllmu_med.files import read_text
 
-    what, equals, value = forget.partition("=")
+    what, _, value = forget.partition("=")
     if what not in ("column", "ids", "patients") or not value:
         raise UsageError(f"--forget {forget}: write column=COLUMN, ids=FILE or patients=FILE")
     if what == "column":

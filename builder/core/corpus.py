@@ -1,4 +1,4 @@
-"""Corpora: tables of questions about images, which column is what, and what is known of them.
+"""Corpora: tables of questions about images, which column is what, and what is known of each.
 
 A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the user's, or
 `--map image=COLUMN` on the command line. It never says where the corpus lies.
@@ -82,7 +82,8 @@ class Mapping(_Model):
     answer_separator: str | None = None  # in a cell with several answers, of which the first counts
     #: The file's word -> the split.
     split_names: dict[str, Literal["train", "validate", "test"]] = {}
-    codes: dict[str, dict[str, str]] = {}  # field -> beginning of the file's word -> ours
+    #: Field -> beginning of the file's word -> ours.
+    codes: dict[Literal["modality", "content_type"], dict[str, str]] = {}
 
     #: Where the corpus is a folder: the files of each split ("" for one without); of the names of
     #: one file, the first that is there; a pattern with * is all that it fits.
@@ -100,6 +101,17 @@ class Mapping(_Model):
     names: Literal["kept", "keyed"] = "keyed"
     publish: Literal["embed", "reference"] = "reference"  # the images
     about: About | None = None
+
+    def answers(self) -> tuple[str, ...]:
+        """The columns of the answer, the one that counts first."""
+        return (self.answer,) if isinstance(self.answer, str) else self.answer
+
+    def named_columns(self) -> tuple[str, ...]:
+        """Every column that is mapped to something."""
+        fields = (self.image, self.question, *self.answers(), self.id, self.patient, self.split)
+        more = (self.modality, self.content_type, self.caption, self.language, self.clean_answer)
+        names = (*fields, *more, *self.options, *self.values.values())
+        return tuple(dict.fromkeys(name for name in names if name))
 
 
 class Marks(NamedTuple):

@@ -74,7 +74,7 @@ class Scenario(_Model):
             raise ValueError(f"source {self.source!r}: use one of {', '.join(known)}")
         if not self.sized:
             if any((self.retain, self.test, self.candidates)) or len(self.ratios) > 1:
-                raise ValueError("give forget, retain, test and candidates, or none and ratios [10]")
+                raise ValueError("give forget, retain, test and candidates, or none of them")
             if self.source == PHANTOM:
                 raise ValueError("phantom images are drawn for sizes: give forget, retain, ...")
             return self
@@ -131,7 +131,7 @@ class Scenario(_Model):
 
 class Privacy(Scenario):
     placements: Placements = Placements()
-    kinds: Kinds = tuple(tuple(kinds.split()) for kinds in _KINDS.split("|"))  # type: ignore[misc]
+    kinds: Kinds = tuple(tuple(kinds.split()) for kinds in _KINDS.split("|"))  # type: ignore[arg-type]
 
     @model_validator(mode="after")
     def _kinds(self) -> Privacy:
@@ -220,6 +220,9 @@ class Recipe(_Model):
 
     @model_validator(mode="after")
     def _model_named(self) -> Recipe:
+        others = self.privacy or self.incorrect or self.calibration
+        if self.own and others:
+            raise ValueError("own is built alone: leave privacy, incorrect and calibration out")
         if self.asks_model and not self.llm.model:
             judged = "incorrect.judge" if self.judge else "rater llm"
             who = "author llm" if self.author == "llm" else judged
@@ -243,10 +246,7 @@ class Recipe(_Model):
 
     def sifts(self, scenario: Scenario) -> bool:
         """Whether written candidates are chosen among later: rated by calibration, or reviewed."""
-        return self.calibrates(scenario) or scenario.review
-
-    def calibrates(self, scenario: Scenario) -> bool:
-        return self.calibration is not None and not isinstance(scenario, Own)
+        return self.calibration is not None or scenario.review
 
     def scenarios(self) -> dict[str, Scenario]:
         every: dict[str, Scenario | None] = {name: getattr(self, name) for name in CONFIGS}

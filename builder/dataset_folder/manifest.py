@@ -214,7 +214,7 @@ def draft(
         "text_quality": {
             part.name: measure(part.name, part.scenario, part.records)
             for part in parts
-            if part.name != "own"
+            if part.name != "own"  # nothing was written
         },
         **({"left_out": left_out} if left_out else {}),
     }
@@ -259,7 +259,7 @@ def _source(scenario: Scenario, ingest: StageState, corpus: Corpus | None) -> di
     single = {n: s.sha256 for n, s in sorted(read.items()) if Path(n).suffix.lower() in _TABLES}
     keyed = corpus is not None and corpus.mapping.names == "keyed"
     revision = None if keyed or corpus is None else corpus.revision
-    if scenario.source == "slake" and corpus is not None and corpus.path.name == HUB_REVISION:
+    if corpus is not None and corpus.path.name == HUB_REVISION:
         revision = HUB_REVISION
     names = (f"corpus-{number}" if keyed else name for number, name in enumerate(single, 1))
     source: dict[str, Any] = {

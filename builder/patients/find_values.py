@@ -20,11 +20,18 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from eval.nearly import nearly, one_digit_off, slack
 from eval.private_values import View, level, local_of, name_of
 from eval.whole_numbers import numbers_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Bytes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint8]]
+    Runs: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint32]]
+    Places: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
@@ -45,28 +52,27 @@ class Haystack:
     """Distinct texts, to be searched for many values."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self.views = [View(text) for text in texts]
-        self._text = _Joined(texts)
-        self._words = _Joined([view.words for view in self.views])
-        self._with_word: dict[str, set[int]] = defaultdict(set)
-        self._address = _Joined([view.address for view in self.views])
-        self._email = _Joined([view.email for view in self.views])
+        self._texts = texts
         self._days: dict[tuple[int, int], set[int]] = defaultdict(set)
         self._numbers: dict[str, set[int]] = defaultdict(set)
-        for index, view in enumerate(self.views):
+        words, addresses, emails = [], [], []
+        for index, view in enumerate(map(View, texts)):
+            words.append(view.words)
+            addresses.append(view.address)
+            emails.append(view.email)
             for day in view.days:
                 self._days[day.month, day.day].add(index)
-            for word in {*view.words.split(), *view.address.split()}:
-                self._with_word[word].add(index)
             for number in view.numbers:
                 self._numbers[number].add(index)
+        self._text, self._words = _Joined(texts), _Joined(words)
+        self._address, self._email = _Joined(addresses), _Joined(emails)
 
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
         """Every text that gives the value away."""
         may = set(self._text.find(value)) | set(self._may(kind, View(value), fuzzy))
         hits = []
         for index in sorted(may):
-            view = self.views[index]
+            view = View(self._texts[index])
             if reached := level(kind, value, view, fuzzy):
                 chance = reached == "fuzzy" and _by_chance(kind, value, view)
                 hits.append(Hit(index, reached, chance))
@@ -87,19 +93,14 @@ class Haystack:
                 yield from self._email.find(local_of(own.text))
         elif kind == "address":
             street = View(own.text.partition(",")[0]).address
-            yield from self._with_words(street)
+            yield from self._address.with_words(street)
             if fuzzy:
                 yield from self._address.near(own.address.strip())
         else:
             name = name_of(own.text)
-            yield from self._with_words(name)  # in any order, whatever stands between
+            yield from self._words.with_words(name)  # in any order, whatever stands between
             if fuzzy:
                 yield from self._words.near(name)
-
-    def _with_words(self, words: str) -> set[int]:
-        """The texts that hold all of these words."""
-        holders = [self._with_word.get(word, set()) for word in words.split()]
-        return set.intersection(*holders) if holders else set()
 
 
 def _by_chance(kind: str, value: str, view: View) -> bool:
@@ -111,16 +112,36 @@ def _by_chance(kind: str, value: str, view: View) -> bool:
 
 
 class _Joined:
-    """Texts in one string, a line break between any two, and where each begins."""
+    """Texts in one string, a line break between any two, and where each begins.
+
+    Where a string stands is looked up by its rarest run of three characters, so that a search does
+    not walk through all texts: their number and that of the values grow together.
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
+        import numpy as np
+
         self._whole = "\n".join(texts)
         self._starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
-        self._grams = set(_grams(self._whole))
+        self._low = _low_bytes(self._whole)
+        runs = _runs(self._low)
+        order = np.argsort(runs).astype(np.int32)  # a place in `_whole` each, by its run
+        self._runs, first = np.unique(runs[order], return_index=True)
+        self._places_of, self._first = order, np.append(first, len(order))
 
     def find(self, part: str) -> Iterator[int]:
         """The texts that hold a string, once each time they do."""
         return (self._at(place) for place in self._places(part)) if part else iter(())
+
+    def with_words(self, words: str) -> set[int]:
+        """The texts that hold all of these words, in any order."""
+        holders: set[int] = set()
+        for number, word in enumerate(sorted(words.split(), key=len, reverse=True)):
+            there = set(self.find(f" {word} "))
+            holders = holders & there if number else there
+            if not holders:
+                break
+        return holders
 
     def near(self, value: str) -> Iterator[int]:
         """At least the texts of which some part is `value` but for `SLACK` of its characters."""
@@ -140,17 +161,44 @@ class _Joined:
                     yield self._at(place)
 
     def _places(self, part: str) -> Iterator[int]:
-        if not self._grams.issuperset(_grams(part)):  # most searches end here, unsearched
+        low = _low_bytes(part)
+        lists = [self._of_run(run) for run in _runs(low)]
+        if not lists:  # one or two characters
+            place = self._whole.find(part) if part else -1
+            while place >= 0:
+                yield place
+                place = self._whole.find(part, place + 1)
             return
-        place = self._whole.find(part) if part else -1
-        while place >= 0:
-            yield place
-            place = self._whole.find(part, place + 1)
+        offset, places = min(enumerate(lists), key=lambda item: len(item[1]))
+        places = places[(places >= offset) & (places - offset + len(part) <= len(self._whole))]
+        for at in range(len(part)):
+            places = places[self._low[places - offset + at] == low[at]]
+        for place in sorted(int(place) - offset for place in places):
+            if self._whole.startswith(part, place):
+                yield place
+
+    def _of_run(self, run: np.uint32) -> Places:
+        """Where a run of three characters stands."""
+        at = int(self._runs.searchsorted(run))
+        if at == len(self._runs) or self._runs[at] != run:
+            return self._places_of[:0]
+        return self._places_of[self._first[at] : self._first[at + 1]]
 
     def _at(self, place: int) -> int:
         return bisect.bisect_right(self._starts, place) - 1
 
 
-def _grams(text: str) -> Iterator[str]:
-    """Every run of four characters."""
-    return map("".join, zip(text, text[1:], text[2:], text[3:], strict=False))
+def _low_bytes(text: str) -> Bytes:
+    """The low byte of each character: of Latin letters the character itself."""
+    import numpy as np
+
+    return np.frombuffer(text.encode("utf-32-le"), np.uint8)[::4].copy()
+
+
+def _runs(low: Bytes) -> Runs:
+    """Three neighbours in a number, from each character but the last two."""
+    import numpy as np
+
+    wide = low.astype(np.uint32)
+    runs: Runs = (wide[:-2] << 16) | (wide[1:-1] << 8) | wide[2:]
+    return runs

@@ -19,6 +19,7 @@ from builder.rebuild.pipeline import Result
 from builder.review import stage as review
 from mllmu_med.console import make_console, make_table
 from mllmu_med.disk import readable
+from mllmu_med_dataset import CONFIGS
 
 _BY_ASKED = (TRIED, NO_TEXT)
 
@@ -58,7 +59,7 @@ def print_result(job: Job, result: Result) -> None:
             f"{result.manifest.pictures[name]:,}",
         )
     console.print(table)
-    others = [name for name in result.manifest.configs if name not in ("privacy", "incorrect")]
+    others = [name for name in result.manifest.configs if name not in CONFIGS]
     if others:
         console.print(f"other forget ratios: {', '.join(others)}")
     print_drops(console, result.states)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder import draw, split
+from builder import ingest as records
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
 from builder.core.corpus import PHANTOM
@@ -40,7 +41,7 @@ def plan(job: Job) -> list[ChainPlan]:
             stages.append(_write(job, chain, name, scenario))
         if scenario.review:
             stages.append(_review(job, chain, name, scenario))
-        if job.recipe.calibration is not None and job.recipe.calibrates(scenario):
+        if job.recipe.calibration is not None:
             before = stages[-1].name
             stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
         stages.append(_split(chain, stages[-1].name, name, scenario))
@@ -64,12 +65,10 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     drop_conversation = isinstance(scenario, Incorrect) and scenario.drop_conversation
 
     def uses() -> dict[str, Any]:
-        from builder.ingest import table
-
         keyed = corpus.mapping.names == "keyed"
         marks = [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)]
         return {
-            "version": table.VERSION,
+            "version": records.VERSION,
             "corpus": corpus.name,
             "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
             "marks": marks,
@@ -82,7 +81,7 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
     def run(folder: Path) -> Outcome:
         from builder.ingest import table
 
-        return table.read(corpus, folder, on_bad, job.key(), drop_conversation)
+        return table.read(corpus, folder, on_bad, job.key(), drop_conversation, name)
 
     return Stage("ingest", 1, uses, run, source=corpus.folder)
 
@@ -143,6 +142,7 @@ def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record],
     names = sharing(job, name)
     if not names:
         return records, []
+    draw.refuse_leaks(records, job.recipe.scenarios()[name], names)
     owner = draw.share_out(records, names, job.recipe.seed)
     mine = [record for record in records if owner[record.id] == name]
     reason = f"its image or patient is in the scenario {next(n for n in names if n != name)}"
