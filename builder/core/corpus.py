@@ -61,7 +61,7 @@ class About(_Model):
 class Mapping(_Model):
     """Which column is what (a name, or several names), and how the files are laid out.
 
-    `a.b` is what a cell of objects holds under b; of a list, the first object's.
+    `a.b` is what the object in the column a holds under b; of a list, each object in turn.
     """
 
     image: str  # a path, bytes, or {bytes, path}; a list of them: see several_images
@@ -102,13 +102,23 @@ class Mapping(_Model):
     publish: Literal["embed", "reference"] = "reference"  # the images
     about: About | None = None
 
+    def layout(self, split: str) -> Mapping:
+        """The mapping for the files of a split, or `beside`: with the columns of these alone."""
+        if isinstance(self.columns, tuple):
+            return self
+        return self.model_copy(update={"columns": self.columns.get(split, ())})
+
+    def questions(self) -> tuple[str, ...]:
+        """The columns of the question."""
+        return (self.question,) if isinstance(self.question, str) else self.question
+
     def answers(self) -> tuple[str, ...]:
         """The columns of the answer, the one that counts first."""
         return (self.answer,) if isinstance(self.answer, str) else self.answer
 
     def named_columns(self) -> tuple[str, ...]:
         """Every column that is mapped to something."""
-        fields = (self.image, self.question, *self.answers(), self.id, self.patient, self.split)
+        fields = (self.image, *self.questions(), *self.answers(), self.id, self.patient, self.split)
         more = (self.modality, self.content_type, self.caption, self.language, self.clean_answer)
         names = (*fields, *more, *self.options, *self.values.values())
         return tuple(dict.fromkeys(name for name in names if name))
@@ -207,7 +217,7 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
     """Refuse, as a UsageError, a column that the table lacks, and one that is two things."""
     uses: dict[str, str] = {}
     for field, column in named_columns(mapping):
-        if column not in columns:
+        if column not in columns and column.partition(".")[0] not in columns:
             raise UsageError(
                 f"--map {field}={column}: the table has no such column{nearest(column, columns)}: "
                 f"it has {', '.join(columns)}"

@@ -63,7 +63,7 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
     else:
         named = mapping is not None and mapping.files
         root, files = path, _mapped(path, mapping, inputs) if named else _guessed(path)
-    parts = [(split, read_file(file, mapping)) for split, file in files]
+    parts = [(split, read_file(file, mapping and mapping.layout(split))) for split, file in files]
     inputs |= {file.relative_to(root).as_posix(): Stamp.of(file) for _, file in files}
     return _joined(root, parts, inputs)
 
@@ -78,15 +78,20 @@ def _mapped(path: Path, mapping: Any, inputs: dict[str, Stamp | None]) -> list[t
     """The files that a mapping names; those that are not there are an input too."""
     files = []
     for split, names in mapping.files.items():
-        name = next((name for name in names if (path / name).is_file()), None)
+        name = next((name for name in names if _fitting(path, name)), None)
         inputs |= dict.fromkeys(names[: names.index(name) if name else None])
         if name:
-            files.append((split, path / name))
+            files += [(split, file) for file in _fitting(path, name)]
         elif split in ("train", ""):
             raise UserError(f"{path}: holds no {' or '.join(names)}: give the corpus' own folder")
         else:
             say(f"{path}: holds no {' or '.join(names)}: built without its {split} rows")
     return files
+
+
+def _fitting(path: Path, name: str) -> list[Path]:
+    files = sorted(path.glob(name)) if "*" in name else [path / name]
+    return [file for file in files if file.is_file()]
 
 
 def _guessed(path: Path) -> list[tuple[str, Path]]:

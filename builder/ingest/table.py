@@ -150,6 +150,7 @@ class _Reader:
         self._marks_met: set[str] = set()
         self._asked: dict[str, tuple[str, str]] = {}  # own id -> a hash of its row, and where
         self._columns = set(table.columns)
+        self._dotted = [name for name in corpus.mapping.named_columns() if "." in name]
         self._beside: dict[str, dict[str, Any]] = {}
         self._read_beside()
         self._check_columns()
@@ -158,8 +159,9 @@ class _Reader:
         mapping, marks = self.mapping, self.corpus.marks
         needed: tuple[str, ...] = (*mapping.named_columns(), *filter(None, [marks.column]))
         if any(self.rows.inputs[name] is None for name in mapping.beside):
-            needed = (mapping.image, mapping.question, mapping.answers()[0])
-        missing = [name for name in needed if name not in self._columns]
+            needed = (mapping.image, *mapping.questions(), mapping.answers()[0])
+        missing = [name for name in needed if name.partition(".")[0] not in self._columns]
+        missing = [name for name in missing if name not in self._columns]
         if missing:
             files = [name for name, stamp in self.table.inputs.items() if stamp]
             raise UserError(
@@ -181,7 +183,7 @@ class _Reader:
             self.rows.inputs[file] = Stamp.of(path) if path.is_file() else None
             if not path.is_file():
                 continue
-            part = read_file(path, self.mapping)
+            part = read_file(path, self.mapping.layout("beside"))
             self._columns |= set(part.columns)
             by_image = self.mapping.image in part.columns
             column = self.mapping.image if by_image else self.mapping.id
@@ -212,13 +214,15 @@ class _Reader:
     def add(self, row: Row) -> None:
         """Take a row: into the records, or into the drops."""
         mapping, raw = self.mapping, _without_bytes(row.cells)
+        row = row._replace(cells={**self._inner_cells(row.cells), **row.cells})
         ids = self._ids(row)
         row = row._replace(where=ids.where)
         name = self._image(row)
         inner = self.images.inner(name)
         more = self._beside.get(inner) or self._beside.get(ids.own) or {}
         row = row._replace(cells=more | row.cells)
-        asked, answered = self._text(row, mapping.question, needed=True), self._answer(row)
+        parts = [self._text(row, column, needed=True) for column in mapping.questions()]
+        asked, answered = " ".join(filter(str.strip, parts)), self._answer(row)
         question, answer = tidy(asked), tidy(answered)
         language = self._text(row, mapping.language).strip().lower()
         self._check_repeat(ids, [name, language, alike(question), alike(answer)])
@@ -255,6 +259,18 @@ class _Reader:
             private=self._private(row),
             **(self._clean(row, question) if forget else {}),
         )
+
+    def _inner_cells(self, cells: dict[str, Any]) -> dict[str, Any]:
+        """What objects in cells hold, by the mapping's names for it (`responses.content_en`)."""
+        inner: dict[str, Any] = {}
+        for name in self._dotted:
+            column, _, key = name.partition(".")
+            cell = cells.get(column)
+            if isinstance(cell, dict):
+                inner[name] = cell.get(key)
+            elif isinstance(cell, list):
+                inner[name] = [item.get(key) for item in cell if isinstance(item, dict)]
+        return inner
 
     def _ids(self, row: Row) -> _Ids:
         own = tidy(self._text(row, self.mapping.id))
@@ -300,14 +316,19 @@ class _Reader:
 
     def _answer(self, row: Row) -> str:
         """Of several answers the first that is not empty."""
-        columns = self.mapping.answers()
+        columns, separator = self.mapping.answers(), self.mapping.answer_separator
         if not any(column in row.cells for column in columns):
             raise UserError(f"{row.where}: has no {columns[0]!r}: correct the row")
         texts = []
         for column in columns:
             cell = row.cells.get(column)
             cells = cell if isinstance(cell, list) else [cell]
-            texts += [self._plain(row, column, value, True) for value in cells]
+            written = [self._plain(row, column, value, True) for value in cells]
+            texts += (
+                [part for text in written for part in text.split(separator)]
+                if separator
+                else written
+            )
         filled = [text for text in texts if text.strip()]
         if len(filled) > 1:
             self.notes["of several answers, the first"] += 1

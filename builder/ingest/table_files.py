@@ -113,7 +113,7 @@ def _read_csv(path: Path, mapping: Mapping | None) -> Part:
     )
     rows = _csv_rows(path, lines, 2 if marked else 1)
     if mapping and mapping.columns:
-        return Part(mapping.columns, _even(path, list(mapping.columns), rows, mapping))
+        return Part((*mapping.columns,), _even(path, [*mapping.columns], rows, mapping))
     names = _own_names([str(cell) for cell in next(rows)[1]], path, mapping)
     return Part(tuple(names), _even(path, names, rows, None))
 
