@@ -150,7 +150,8 @@ class Corpus(NamedTuple):
 def shipped() -> list[str]:
     """Names of the corpora whose mapping comes with the package."""
     folder = resources.files("builder") / "corpora"
-    return sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir())
+    names = (entry.name.partition(".yaml") for entry in folder.iterdir())
+    return sorted(name for name, dot, rest in names if dot and not rest)
 
 
 def about(source: str) -> About:
