@@ -117,6 +117,11 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def whose(self) -> str:
+        """The patient whose values stand in it: fictional, else the corpus', else the image's."""
+        return self.profile_id or self.patient_id or self.image_id
+
     def cleaned(self) -> Record:
         """The record as it was before it was made harmful."""
         return replace(
@@ -160,7 +165,7 @@ def load(
     """Load one scenario.
 
     Args:
-        config: `privacy` or `incorrect`.
+        config: `privacy`, `incorrect` or `own`.
         source: a folder that the builder wrote, or a Hub id such as `ORG/mllmu-med`. Default: the
             folder `./mllmu-med`.
         forget_ratio: 0.05 ... 0.30, |forget| as a fraction of |retain| with their sum fixed (the
@@ -176,7 +181,8 @@ def load(
 
     Returns:
         A `DatasetDict` with the three splits, or one `Dataset` when `split` is given (iterable ones
-        with `streaming`). Columns: `FEATURES`.
+        with `streaming`). Columns: `FEATURES`. A row's `image` is as its file holds it (16 bits,
+        a palette, ...): `mllmu_med.pixels.model_image` gives what models are shown of it.
 
     Raises:
         UserError: the folder is not there or holds no such config or split; images are missing in
@@ -245,7 +251,7 @@ class Picture(NamedTuple):
     """An image and all its questions."""
 
     image_id: str
-    image: Image
+    image: Image  # as models are shown it: RGB of 8 bits, upright, on white
     rows: list[dict[str, Any]]  # every column but the image, in the dataset's order
 
 
@@ -260,6 +266,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
     from mllmu_med.image_folder import lacks_images, no_images
+    from mllmu_med.pixels import model_image
 
     if lacks_images(dataset):
         raise no_images("by_picture")
@@ -270,7 +277,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
         groups.setdefault(image_id, []).append(index)
     for image_id, indices in groups.items():
         rows = [dict(texts[index]) for index in indices]
-        yield Picture(image_id, images[indices[0]]["image"], rows)
+        yield Picture(image_id, model_image(images[indices[0]]["image"]), rows)
 
 
 def __getattr__(name: str) -> Any:

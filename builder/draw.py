@@ -151,7 +151,7 @@ def _test_and_pool(
     if scenario.splits == "given" and any(map(_is_test, records)):
         pool = [record for record in records if not _is_test(record)]
         unseen = [record for record in records if _is_test(record)]
-        _refuse_leaks(name, pool, unseen)
+        refuse_leaks(records, scenario, [name])
         unseen.sort(key=lambda record: stable_hash(seed, "test", record.id))
         _check_test(name, scenario.test, len(unseen))
         size = scenario.test or len(unseen)
@@ -202,17 +202,27 @@ def _marked(records: Sequence[Record], scenario: Own, name: str) -> tuple[list[R
     )
 
 
-def _refuse_leaks(name: str, pool: Sequence[Record], unseen: Sequence[Record]) -> None:
-    """A test set of the source's own has images and patients of its own."""
+def refuse_leaks(records: Sequence[Record], scenario: Scenario, names: Sequence[str]) -> None:
+    """Refuse, with a UserError, a test split of the source's own that shares images or patients.
+
+    Args:
+        names: the scenarios that are made of these records.
+    """
+    if scenario.splits != "given":
+        return
+    pool = [record for record in records if not _is_test(record)]
+    unseen = [record for record in records if _is_test(record)]
+    anew = " ".join(f"--set {name}.splits=new" for name in names)
     for what, column in (("images", "image_sha256"), ("patients", "patient_id")):
         trained = {getattr(record, column) for record in pool} - {""}
         tested = {getattr(record, column) for record in unseen} - {""}
         if both := trained & tested:
             rows = sum(getattr(record, column) in both for record in unseen)
+            who = " and ".join(names)
             raise UserError(
-                f"{name}: {len(both):,} of the {len(tested):,} {what} of the source's own test "
+                f"{who}: {len(both):,} of the {len(tested):,} {what} of the source's own test "
                 f"split ({rows:,} of {len(unseen):,} rows) are in its training split, too: cut a "
-                f"test set anew, by whole {what}, with --set {name}.splits=new"
+                f"test set anew, by whole {what}, with {anew}"
             )
 
 

@@ -1,7 +1,5 @@
 """Reading SLAKE and MM-Skin: what is kept, what is dropped, and one line for every bad input."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -53,7 +53,7 @@ def own_names(path: Path, work: Path) -> Check:
     Texts of the rows are looked at elsewhere: they are the corpus' own.
     """
     lists = sorted(work.glob(f"*/ingest/{NAMES}"))
-    names = {str(row["name"]) for file in lists for row in read_jsonl(file)}
+    names = {name for file in lists for row in read_jsonl(file) for name in _hidden(**row)}
     names = {name for name in names if len(name) >= (_DIGITS if name.isdigit() else _LEAST)}
     texts = dict(_texts(read_folder(path, read_manifest(path))))
     runs = {run for text in texts for run in _RUN.findall(text)}
@@ -65,6 +65,15 @@ def own_names(path: Path, work: Path) -> Check:
     ]
     note = "" if lists else "no corpus of one's own"
     return Check("no name of the corpus in any file", len(names), failed, note)
+
+
+def _hidden(name: str, kind: str, was: str) -> Iterator[str]:
+    """What a pseudonym hides: an image's file, a patient, or a row's file and own id."""
+    if kind == "patient":
+        yield was
+        return
+    file, _, row = was.partition(", row ")
+    yield from {Path(file).name, Path(file).stem, row.partition(" ")[2]}
 
 
 def _texts(folder: Folder) -> Iterator[tuple[str, str]]:

@@ -144,10 +144,12 @@ def read_job(work: Path) -> Job:
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
     """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
-    root = copies if copies.is_dir() else job.corpora[name].folder
+    corpus = job.corpora.get(name)
 
     def read(record: Record) -> bytes:
-        path = root / record.image_path
+        path = copies / record.image_path  # drawn, unpacked, converted or renamed
+        if corpus and not path.is_file():
+            path = corpus.folder / record.image_path
         try:
             data = path.read_bytes()
             if sha256(data).hexdigest() == record.image_sha256:

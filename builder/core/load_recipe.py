@@ -17,8 +17,8 @@ from mllmu_med_dataset import CONFIGS, UsageError
 
 #: Sections that a recipe may leave out and `--set` may begin.
 _OPTIONAL = tuple(
-    "llm privacy.placements incorrect.judge calibration calibration.train calibration.train.privacy "
-    "calibration.train.incorrect".split()
+    "llm privacy.placements incorrect.judge calibration calibration.train "
+    "calibration.train.privacy calibration.train.incorrect".split()
 )
 
 

@@ -1,7 +1,7 @@
 """The images of a corpus: where they lie, and each read once, checked and hashed.
 
-They stay where they are, unless they come out of a zip file or a table's cells, or the corpus is
-somebody's own: then clean copies of them go to the stage's folder.
+They stay where they are, unless they come out of a zip file or a table's cells, are converted, or
+the corpus is somebody's own: then clean copies of them go to the stage's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from builder.core.corpus import Mapping
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from builder.ingest.clean_rows import Rows, drop_duplicates, name_apart
 from mllmu_med.files import LFS_POINTER, write_bytes
-from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean_image
+from mllmu_med.image_bytes import MAX_BYTES, Clean, ImageError, check_relative, clean
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record, UserError
 
@@ -31,12 +31,13 @@ _UNNAMED = "is not named"
 
 
 class Seen(NamedTuple):
-    """An image that has been read: its path in the dataset, its stamp on the disk, and the hash of
-    its clean bytes."""
+    """An image that has been read: its path in the dataset, its stamp on the disk, the hash of its
+    clean bytes, and what was done to it (see `Clean`)."""
 
     path: str
     stamp: Stamp
     clean_sha256: str
+    notes: tuple[str, ...]
 
 
 class ImageFiles:
@@ -142,7 +143,8 @@ class ImageFiles:
                 kept.records.append(finish(whole))
         drop_duplicates(kept)  # once more: two files can hold one image
         name_apart(kept)
-        return Outcome(kept.records, kept.drops, rows.notes, rows.inputs)
+        noted = Counter(note for seen in usable.values() for note in seen.notes)
+        return Outcome(kept.records, kept.drops, rows.notes | noted, rows.inputs)
 
     def _look(self, name: str) -> tuple[str, Path | None, Seen | str]:
         path = None
@@ -151,23 +153,24 @@ class ImageFiles:
             path = next((place for place in places if place.is_file()), None)
             if path is None:
                 return name, None, "is not there" if name else _UNNAMED
-            stamp, clean = read_image(path)
-            return name, path, Seen(self._published(path, clean), stamp, sha256(clean).hexdigest())
+            stamp, image = read_image(path)
+            digest = sha256(image.data).hexdigest()
+            return name, path, Seen(self._published(path, image), stamp, digest, image.notes)
         except ImageError as error:
             return name, path, str(error)
         except OSError as error:  # a name that no file can have
             return name, None, f"cannot be read ({error.strerror})"
 
-    def _published(self, path: Path, clean: bytes) -> str:
+    def _published(self, path: Path, image: Clean) -> str:
         """An image's path in the dataset; a copy is written where one is needed."""
         stored = path.is_relative_to(self.raw)
         name = path.relative_to(self.raw).as_posix() if stored else self._inside(path)
-        if self.rename is None and not self.raw.is_dir():
+        if self.rename is None and not self.raw.is_dir() and not image.converted:
             return name
         if self.rename or (stored and not path.suffix):
             name = self.rename(name) if self.rename else name
-            name += ".png" if clean.startswith(b"\x89PNG") else ".jpg"
-        write_bytes(self.copies / name, clean)
+            name += ".png" if image.data.startswith(b"\x89PNG") else ".jpg"
+        write_bytes(self.copies / name, image.data)
         return name
 
     def _inside(self, path: Path) -> str:
@@ -227,8 +230,8 @@ def _member_name(archive: Path, member: zipfile.ZipInfo) -> str:
     return name
 
 
-def read_image(path: Path) -> tuple[Stamp, bytes]:
-    """Read an image once: its stamp, and its bytes without metadata."""
+def read_image(path: Path) -> tuple[Stamp, Clean]:
+    """Read an image once: its stamp, and what ships of it."""
     try:
         status = path.stat()
         if status.st_size > MAX_BYTES:
@@ -238,7 +241,7 @@ def read_image(path: Path) -> tuple[Stamp, bytes]:
         raise ImageError(f"cannot be read ({error.strerror})") from error
     if data.startswith(LFS_POINTER):
         raise ImageError("is a pointer of git-lfs (git lfs pull fetches the image)")
-    return Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest()), clean_image(data)
+    return Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest()), clean(data)
 
 
 def _kind(problem: str) -> str:

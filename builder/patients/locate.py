@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from builder.core.stage_cache import Outcome
+from builder.ingest.clean_rows import answer_type
 from eval.dates import dates
 from mllmu_med_dataset import PiiSpan, Record
 
@@ -49,6 +50,7 @@ def locate(records: Sequence[Record]) -> Outcome:
                 profile_id=_person(record),
                 clean_question=record.question if clean else "",
                 clean_answer=clean,
+                answer_type=answer_type(clean or record.answer),
             )
         kept.append(record)
     notes = {
