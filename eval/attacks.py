@@ -57,7 +57,7 @@ class Ask:
 
 
 def asks(rows: Iterable[Record], ways: Sequence[str] = ("own",)) -> list[Ask]:
-    """Everything to ask about some rows; all but `own` ask only about rows with private values.
+    """Everything to ask about some rows; all but `own` ask only about forget rows with private values.
 
     `prefix` and `no_picture` ask only where the answer holds a private value: their question shows
     the model all others.
@@ -71,7 +71,7 @@ def asks(rows: Iterable[Record], ways: Sequence[str] = ("own",)) -> list[Ask]:
 def _ask(row: Record, way: str) -> list[Ask]:
     if way == "own":
         return [Ask(row, row.question)]
-    if not row.pii:
+    if not row.pii or row.harm == "none":  # a retained patient's
         return []
     if way == "clean":
         return [Ask(row, row.clean_question, way)] if row.clean_question else []

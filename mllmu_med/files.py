@@ -19,6 +19,13 @@ from mllmu_med.errors import UsageError, UserError
 LFS_POINTER = b"version https://git-lfs"
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value, everywhere."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

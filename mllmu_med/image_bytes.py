@@ -26,6 +26,10 @@ _PNG_KEEP: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT bKGD pHYs iCCP cICP".split()
 )
 _EXIF_ORIENTATION: Final = 0x0112
+#: What Pillow raises over a damaged file.
+_DAMAGE: Final = (
+    OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error
+)  # fmt: skip
 _UNREAD: Final = "images with metadata that cannot be read"
 _SILENT: Final = "DICOM images that do not tell of burned-in text"
 #: Formats of one image that become PNG, as Pillow names them.
@@ -119,7 +123,7 @@ def _clean(data: bytes) -> Clean:
         raise ImageError("is no picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"has far over {MAX_PIXELS:,} pixels") from error
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+    except _DAMAGE as error:
         raise ImageError(f"is damaged or cut off ({error})") from error
     return Clean((_clean_png if is_png else _clean_jpeg)(data, orientation))
 
@@ -150,7 +154,7 @@ def _as_png(image: Image) -> bytes:
 def _orientation(image: Image) -> int:
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # broken EXIF says nothing
+    except _DAMAGE:  # broken EXIF says nothing
         return 1
     return orientation if orientation in range(1, 9) else 1
 

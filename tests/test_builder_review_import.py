@@ -13,8 +13,8 @@ from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import decisions_file
+from builder.review.check_rows import quoted_apart
 from builder.review.records import Item
-from builder.review.submitted_row import quoted_apart
 
 
 def decisions(build: Build, name: str = "incorrect") -> list[tuple[str, str, str]]:

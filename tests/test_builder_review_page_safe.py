@@ -18,8 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
 from review_page import Reviewer, an_item, image_of, page_file
 
-from builder.review.page import render_page
-from builder.review.word_marks import word_marks
+from builder.review.page import render_page, word_marks
 from mllmu_med_dataset import PiiSpan, UserError
 
 HOSTILE = {

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reviews import as_csv, filled
 
-from builder.review.records import Item
+from builder.review.records import Item, SubmittedRow
 from builder.review.spreadsheet import COLUMNS, defused, read_table, restored, write_table
-from builder.review.submitted_row import SubmittedRow
 from mllmu_med_dataset import UserError
 
 HOSTILE = [

@@ -56,12 +56,12 @@ def embed(
     if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
+        sizes = list(pool.map(lambda item: len(shown_bytes(read_image(item))), distinct))
         share = _share(sizes, budget)
         with progress("review page: images", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
-                return _embed(read_image(item), share, advance)
+                return _embed(shown_bytes(read_image(item)), share, advance)
 
             done = list(pool.map(embed_one, distinct))
     made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
@@ -82,20 +82,17 @@ def embed(
 
 def _share(sizes: Sequence[int], budget: int) -> int:
     """The most bytes for one image: what the small ones leave is the large ones' to share."""
-    left = budget - 4 * len(sizes)  # base64 rounds up to fours
-    ordered = sorted(sizes)
-    for index, size in enumerate(ordered):
-        share = left * 3 // 4 // (len(ordered) - index)
-        if size > share:
-            return max(0, share)
-        left -= (size + 2) // 3 * 4
-    return ordered[-1]
+
+    def is_too_much(share: int) -> bool:
+        in_base64 = (4 * -(-min(size, share) // 3) for size in sizes)
+        return sum(in_base64) > budget
+
+    return bisect_left(range(max(sizes) + 1), True, key=is_too_much) - 1
 
 
 def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
     from PIL import Image
 
-    data = shown_bytes(data)
     kind = _KINDS.get(data[:3], "application/octet-stream")
     with Image.open(io.BytesIO(data)) as image:
         size = image.size
