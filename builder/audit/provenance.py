@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from builder.audit.run_checks import Check
 from builder.core.chain_plan import STAGES
-from builder.draw import ELSEWHERE
 from builder.dataset_folder.manifest import MISSING
 from builder.dataset_folder.read import Folder, Objects
 from builder.dataset_folder.shipped_requests import REQUESTS
+from builder.draw import ELSEWHERE
 from builder.review.records import VERDICTS
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med_dataset import UserError

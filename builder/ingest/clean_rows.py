@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Literal
@@ -29,7 +30,7 @@ class Rows:
     named_in: dict[str, str] = field(default_factory=dict)
 
     def add(self, where: str, raw: Any, question: str, answer: str, **more: Any) -> None:
-        """A row whose texts are tidied; it is dropped, as it came, where one is empty or damaged."""
+        """A row with tidied texts; it is dropped, as it came, where one is empty or damaged."""
         broken = DAMAGED if odd_characters(question + answer) else ""
         why = EMPTY_QUESTION if not question else EMPTY_ANSWER if not answer else broken
         if why:
