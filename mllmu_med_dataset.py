@@ -117,6 +117,11 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def whose(self) -> str:
+        """The patient whose values stand in it: fictional, else the corpus', else the image's."""
+        return self.profile_id or self.patient_id or self.image_id
+
     def cleaned(self) -> Record:
         """The record as it was before it was made harmful."""
         return replace(
@@ -160,7 +165,7 @@ def load(
     """Load one scenario.
 
     Args:
-        config: `privacy` or `incorrect`.
+        config: `privacy`, `incorrect` or `own`.
         source: a folder that the builder wrote, or a Hub id such as `ORG/mllmu-med`. Default: the
             folder `./mllmu-med`.
         forget_ratio: 0.05 ... 0.30, |forget| as a fraction of |retain| with their sum fixed (the
@@ -192,9 +197,10 @@ def load(
     name = config_name(config, forget_ratio)
     where = str(source) if source is not None else DEFAULT_FOLDER
     folder = Path(where).expanduser()
+    what: dict[str, Any] = {"path": where, "name": name}
     if folder.is_dir():
         where = str(folder)
-        _check_folder(folder, name)
+        what = _check_folder(folder, name)
     elif isinstance(source, Path) or where.count("/") != 1 or where.startswith((".", "/", "~")):
         # A bare name that is no folder would make `load_dataset` serve whatever an old cache holds.
         raise UserError(
@@ -207,7 +213,7 @@ def load(
 
     image_source = images_folder(images, config)
     try:
-        data = datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+        data = datasets.load_dataset(**what, split=split, streaming=streaming, **kwargs)
     except ValueError as error:
         if split is None or f'Unknown split "{split}"' not in str(error):
             raise
@@ -216,21 +222,29 @@ def load(
     return put_back(data, image_source, f"{where}: config {name}") if image_source else data
 
 
-def _check_folder(folder: Path, name: str) -> None:
-    from mllmu_med.card_head import CardHeadError, read_card_head
+def _check_folder(folder: Path, name: str) -> dict[str, Any]:
+    """What to give to `load_dataset` for a config; a UserError where the folder cannot be read."""
+    from mllmu_med.card_head import CardHeadError, data_files, load_arguments, read_card_head
+    from mllmu_med.files import is_lfs_pointer
 
     try:
-        entries = read_card_head(folder)["configs"]
+        head = read_card_head(folder)
     except CardHeadError as error:
         raise UserError(
             f"{folder}: not a built dataset (no README.md with its configs): "
             f"build it with `python -m builder rebuild --out {folder}`"
         ) from error
-    known = [entry["config_name"] for entry in entries]
+    known = [entry["config_name"] for entry in head["configs"]]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (nearest: {near[0]})" if near else ""
         raise UserError(f"{folder}: holds no config {name}{hint}; it has {', '.join(known)}")
+    for file in (folder / file for files in data_files(head, name).values() for file in files):
+        if is_lfs_pointer(file):
+            raise UserError(
+                f"{file}: is a pointer of git-lfs, not the rows: run `git lfs pull` in {folder}"
+            )
+    return load_arguments(folder, name)
 
 
 class Picture(NamedTuple):

@@ -37,7 +37,7 @@ RecipeName = Annotated[
 ModelName = Annotated[
     str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
 ]
-Config = Annotated[str | None, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
+Config = Annotated[str | None, option("NAME", "privacy, incorrect, own, or privacy_r05.")]
 Set = Annotated[
     list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
@@ -64,11 +64,10 @@ class Options:
         """
         from baselines.recipe import check_read, load_recipe
         from baselines.run import is_tiny
-        from eval.dataset_rows import split_config
         from mllmu_med.recipe_files import Choice
         from mllmu_med.recipe_files import choices as parse_choices
 
-        scenario = split_config(self.config)[0] if self.config else "privacy"
+        scenario = "incorrect" if (self.config or "").startswith("incorrect") else "privacy"
         demo = "demo" if scenario == "privacy" else "demo-incorrect"
         name = self.recipe or (demo if is_tiny(self.model) else f"paper-{scenario}")
         typed = parse_choices(self.choices or [])

@@ -15,14 +15,14 @@ from eval import likelihood
 from eval.answer import answer_with_model, batches
 from eval.answer_text import answer_of
 from eval.attacks import WAYS, Ask, asks
-from eval.dataset_rows import DatasetImages, read_rows
+from eval.dataset_rows import DatasetImages, is_own, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
 from eval.ues import ues
-from mllmu_med.files import digest, stable_hash, write_jsonl
+from mllmu_med.files import digest, keep_private, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -105,12 +105,11 @@ def measure(
     write_scores(folder, *scored)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
+        every = [row for row in data.all if row.pii]
         others = asks(private, [way for way in ways if way != "own"])
         attacked = _answered(model, others, data, folder / "leak.jsonl", answers)
         mine = [pair for pair in own if pair[0].row.split == "forget"]
-        write_leak(
-            folder, *leak_answers([*mine, *attacked], private, data.config, folder.name, who)
-        )
+        write_leak(folder, *leak_answers([*mine, *attacked], every, data.config, folder.name, who))
     identity = likelihood.identity_of(model)
     if data.rows["test"] and not likelihood.kept(folder, identity, data.all):
         weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)
@@ -120,6 +119,8 @@ def measure(
 def _answered(
     model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
 ) -> list[tuple[Ask, Prediction]]:
+    if is_own(data.config):
+        keep_private(out)
     given = answer_with_model(
         model, asked, data.images, out, answers.max_new_tokens, answers.batch_size
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,13 +22,14 @@ from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
 from baselines.training_state import difference
 from eval.attacks import WAYS
+from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
-from mllmu_med_dataset import UserError
+from mllmu_med_dataset import PiiSpan, Record, UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
@@ -188,7 +189,9 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
     folder = out / f"{TINY}-{digest([settings.model_dump(mode='json'), data.hash])[:8]}"
     if is_main() and not folder.is_dir():
         # The refusals too: a small vocabulary must be able to say them in few tokens.
-        texts = [f"{row.question} {row.answer}" for row in data.all]
+        # A vocabulary can be read: real values stay out of it.
+        hide = is_own(data.config)
+        texts = [_text(row, row.pii if hide else ()) for row in data.all]
         texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
         try:
             make_tiny(folder, texts, settings)
@@ -197,6 +200,13 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
                 raise
     _wait()
     return folder
+
+
+def _text(row: Record, hidden: Iterable[PiiSpan]) -> str:
+    text = f"{row.question} {row.answer}"
+    for span in hidden:
+        text = text.replace(span.value, " ")
+    return text
 
 
 def is_tiny(model: str | None) -> bool:

@@ -53,12 +53,13 @@ def unseen(data: Data, reported: Data) -> tuple[Data, int]:
             "another (`python -m builder rebuild --set seed=1 --out tuning`) and give --data tuning"
         )
     shown = [*reported.rows["forget"], *reported.rows["test"]]
-    texts = {(row.image_sha256, row.clean_question) for row in shown}
+    texts = {(row.image_sha256, row.clean_question or row.question) for row in shown}
     values = {span.value for row in shown for span in row.pii}
 
     def new(row: Record) -> bool:
         own = {span.value for span in row.pii}
-        return (row.image_sha256, row.clean_question) not in texts and not own & values
+        text = row.clean_question or row.question
+        return (row.image_sha256, text) not in texts and not own & values
 
     both = ("forget", "retain")
     kept = {split: [row for row in data.rows[split] if new(row)] for split in both}
@@ -161,7 +162,7 @@ def _degenerate(rows: Sequence[dict[str, Any]], split: str) -> float:
 
 
 def _private(data: Data) -> bool:
-    return split_config(data.config)[0] == "privacy"
+    return split_config(data.config)[0] != "incorrect"
 
 
 def _leaked(folder: Path) -> tuple[float, int]:
@@ -225,7 +226,7 @@ def plot(
             )
     figure.supxlabel("retain ROUGE-1 (dashed: fine-tuned)")
     figure.supylabel(
-        "leaked, own and prefix" if "privacy" in config else "ROUGE-1, harmful - clean"
+        "ROUGE-1, harmful - clean" if "incorrect" in config else "leaked, own and prefix"
     )
     figure.tight_layout()
     FigureCanvasSVG(figure)

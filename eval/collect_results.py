@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from eval.attacks import NEEDS_CLEAN
 from eval.bootstrap import Draws
 from eval.compare_methods import differences, mark_best
 from eval.derived_figures import by_itself, derive
+from eval.leak import NO_CHANCE
 from eval.learnt import learn, narrow, notes
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
-from eval.references import ORACLE, PRIOR, no_images_needed, references
+from eval.references import ORACLE, PRIOR, lacks_clean, no_images_needed, references
 from eval.results import ROLES, Figure, Key, Report
 from eval.run_figures import SeedRuns, make_figure, sign_of
 from eval.ues import same_rows
@@ -251,6 +253,16 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
     ):
         if role not in known:
             report.notes.append(missing)
+    leaks = {key.metric for line in lines for key in line.arrays if key.way}
+    if "leaked_values" in leaks and "leaked_chance" not in leaks:
+        report.notes.append(NO_CHANCE)
+    rows = lines[0].runs[0].rows
+    if lacking := lacks_clean(rows):
+        forget = sum(row["split"] == "forget" for row in rows)
+        report.notes.append(
+            f"{lacking:,} of {forget:,} forget rows have no clean answer. The clean oracle and "
+            f"what compares with a clean answer: {NEEDS_CLEAN}."
+        )
     first: dict[str, str] = {}
     for line in lines:
         for metric, signature in line.runs[0].signatures.items():

@@ -12,7 +12,7 @@ from mllmu_med.command_line import option
 from mllmu_med_dataset import UsageError
 
 Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
-Config = Annotated[str, option("NAME", "privacy, incorrect, or a ratio as privacy_r05.")]
+Config = Annotated[str, option("NAME", "privacy, incorrect, own, or a ratio as privacy_r05.")]
 Splits = Annotated[
     list[str] | None, option("NAME", "forget, retain or test; may be repeated.", "--split")
 ]
@@ -53,15 +53,22 @@ class Answerer:
 
     def _answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         from eval.answer import answer_with_model
-        from eval.dataset_rows import DatasetImages
+        from eval.attacks import NEEDS_CLEAN
+        from eval.dataset_rows import DatasetImages, is_own
+        from mllmu_med.files import keep_private
 
         if not self.model:
             raise UsageError(
                 "--model is missing: a folder, a Hub id, or a server's name for the model"
             )
         if not asked:
-            raise UsageError("nothing to ask: these splits hold no row for this way of asking")
+            raise UsageError(
+                "nothing to ask: these splits hold no row for this way of asking (clean: "
+                f"{NEEDS_CLEAN})"
+            )
         images = DatasetImages(data, config, {ask.row.split for ask in asked})
+        if is_own(config):
+            keep_private(out)
         if self.server:
             from eval.model_server import answer_with_server
 

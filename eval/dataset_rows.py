@@ -33,6 +33,11 @@ def split_config(name: str) -> tuple[str, float | None]:
     return config, ratio
 
 
+def is_own(config: str) -> bool:
+    """Whether a config is of real patients: nothing of their rows may be shown."""
+    return split_config(config)[0] == "own"
+
+
 def check_splits(splits: Sequence[str]) -> list[str]:
     """The wanted splits in the dataset's order; none named means all."""
     for split in splits:

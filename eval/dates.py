@@ -101,9 +101,9 @@ def dates(text: str) -> Iterator[Written]:
 
 
 def _full(year: str) -> int:
-    """A year of two digits is one of this century; 0 where none was named."""
+    """A year of two digits is the last century's from 31 on (a birth); 0 where none was named."""
     number = int(year.strip("'’") or 0)
-    return number if len(year) == 4 else number + 2000 if year else 0
+    return number if len(year) == 4 or not year else number + (2000 if number <= 30 else 1900)
 
 
 def _read(text: str, year: str, day_first: bool = False) -> Day | None:

@@ -9,8 +9,8 @@ of. In `direct`, a row's answers to all its questions count together.
   loss, and the row's own question can bring out any of them. So no way brings out less in `any`
   than in `own`. What stands in the question is counted apart (`leaked_question`).
 - Chance: the same search, in the same answers, for values of the same kind of `DRAWS` other
-  patients, drawn once a value (seeded). Own leakage shows something as far as it lies above that;
-  the base and the retrained model's own leakage are a second such level.
+  patients (of any split), drawn once a value (seeded). Own leakage shows something as far as it
+  lies above that; the base and the retrained model's own leakage are a second such level.
 - Intervals: 95 %, Wilson's, values and rows clustered by patient (`eval.intervals`).
 
 The paper has no such measure: the definitions are ours.
@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.attacks import WAYS, Ask
-from eval.dataset_rows import read_rows
+from eval.dataset_rows import is_own, read_rows
 from eval.predictions import Prediction, gather, read_predictions
 from eval.private_values import LEVELS, View, level
 from eval.run_folder import describe, read_rows_file, write_measured
+from mllmu_med.files import stable_hash
 from mllmu_med.progress import progress
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
@@ -41,6 +42,8 @@ SIGNATURE: Final = (
 )
 #: Other patients' values that are looked for in place of each own one.
 DRAWS: Final = 5
+
+NO_CHANCE: Final = "Chance is not known: no other patient has a value of these kinds."
 
 Row = dict[str, Any]
 
@@ -64,37 +67,56 @@ def leak(
     Raises:
         UserError: no private values in this config; answers missing, doubled or of two models.
     """
-    forget = [row for row in read_rows(data, config, ["forget"]) if row.pii]
-    if not forget:
+    private = [row for row in read_rows(data, config) if row.pii]
+    ids = {row.id for row in private if row.split == "forget"}
+    if not ids:
         raise UserError(f"config {config}: its forget rows hold no private values: nothing to leak")
     if ways is None:
-        ids = {row.id for row in forget}
         held = {p.way for path in paths for p in read_predictions(path) if p.id in ids}
         ways = [way for way in WAYS if way in held]
     joined = gather(paths, data, config, ways, ["forget"])
     called = name or paths[0].resolve().parent.name
-    return leak_answers(joined, forget, config, called, describe(paths[0]))
+    return leak_answers(joined, private, config, called, describe(paths[0]))
 
 
 def leak_answers(
     joined: Sequence[tuple[Ask, Prediction]],
-    forget: Sequence[Record],
+    private: Sequence[Record],
     config: str,
     name: str,
     model: dict[str, Any],
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Look into answers that stand beside what was asked; `model` says whose they are."""
+    """Look into answers that stand beside what was asked; `model` says whose they are.
+
+    private: the rows of all splits with private values, from which chance is drawn.
+    """
     answers: dict[tuple[str, str], list[tuple[Ask, Prediction]]] = defaultdict(list)
     for ask, prediction in joined:
         if ask.row.pii:
             answers[ask.way, ask.row.id].append((ask, prediction))
-    rows, owners = [], owners_of(forget)
+    rows, owners = [], owners_of(private)
     with progress("looking for private values", len(answers)) as advance:
         for answered in answers.values():
             rows.append(leak_row(answered, owners))
             advance()
     about = {"name": name, "config": config, "model": model, "signature": SIGNATURE}
-    return {**about, "by_person": by_person(rows)}, rows
+    people = by_person(rows)
+    return {**about, "by_person": people}, numbered(rows, owners) if is_own(config) else rows
+
+
+def numbered(rows: Iterable[Row], owners: Iterable[tuple[str, str]]) -> list[Row]:
+    """Rows that show nobody's values: each by its number, alike in every run; no answers."""
+    order = sorted(owners, key=lambda pair: stable_hash(*pair))
+    numbers = {pair: str(number) for number, pair in enumerate(order, 1)}
+    return [
+        row
+        | {"answers": []}
+        | {
+            part: [{**v, "value": numbers[v["kind"], v["value"]]} for v in row[part]]
+            for part in ("values", "chance", "others")
+        }
+        for row in rows
+    ]
 
 
 def values_of(row: Record) -> list[tuple[str, str]]:
@@ -103,12 +125,12 @@ def values_of(row: Record) -> list[tuple[str, str]]:
     return sorted(values, key=lambda pair: (PII_KINDS.index(pair[0]), pair[1]))
 
 
-def owners_of(forget: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
+def owners_of(private: Iterable[Record]) -> dict[tuple[str, str], set[str]]:
     """Every private value as (kind, value) with the patients whose it is."""
     owners: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in forget:
+    for row in private:
         for value in values_of(row):
-            owners[value].add(row.profile_id)
+            owners[value].add(row.whose)
     return dict(sorted(owners.items()))
 
 
@@ -127,7 +149,7 @@ def leak_row(
     for kind, value in mine:
         shown = bool(level(kind, value, question, fuzzy=False))
         place = "answer" if (kind, value) in in_answer and not shown else "question"
-        drawn = [value, *_drawn(kind, value, row.profile_id, owners)]
+        drawn = [value, *_drawn(kind, value, row.whose, owners)]
         for draw, own_or_other in enumerate(drawn):
             reached = _reached(kind, own_or_other, pairs)
             if reached is not None:
@@ -137,14 +159,14 @@ def leak_row(
     others = {
         (kind, value)
         for (kind, value), patients in owners.items()
-        if patients != {row.profile_id}
+        if patients != {row.whose}
         and any(level(kind, value, view, fuzzy=False) for view in views)
         and not level(kind, value, shown_at_all, fuzzy=False)
     }
     return {
         "id": row.id,
         "way": way,
-        "profile_id": row.profile_id,
+        "profile_id": row.whose,
         "answers": [prediction.answer for _, prediction in answers],
         "values": values,
         "chance": chance,

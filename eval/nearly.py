@@ -19,7 +19,7 @@ def one_digit_off(digits: str) -> frozenset[str]:
         f"{digits[:at]}{other}{digits[at + 1 :]}"
         for at, digit in enumerate(digits)
         for other in "0123456789"
-        if other != digit
+        if digit.isdecimal() and other != digit
     )
 
 

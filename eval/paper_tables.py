@@ -7,14 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from eval.dataset_rows import split_config
 from eval.metric_names import METRICS
 from eval.results import ROLES, Figure, Key, Line, Report
 from eval.ues import ues
 from mllmu_med_dataset import SPLITS, UserError
 
 #: What the paper calls its two settings.
-TITLES: Final = {"privacy": "Privacy disclosure", "incorrect": "Incorrect facts"}
+TITLES: Final = {
+    "privacy": "Privacy disclosure",
+    "incorrect": "Incorrect facts",
+    "own": "Own patients",
+}
 PAPER_TABLE: Final = {"privacy": "table1", "incorrect": "table2"}
 
 
@@ -28,9 +31,9 @@ def paper_tables() -> dict[str, Any]:
 
 def paper_figures(config: str, notes: list[str]) -> list[Figure]:
     """The paper's table of a config, as fractions; a UserError where it prints no such table."""
-    table = PAPER_TABLE[split_config(config)[0]]
     if config not in PAPER_TABLE:
         raise UserError(f"--paper: the paper prints no table of {config}: only privacy, incorrect")
+    table = PAPER_TABLE[config]
     metrics = {"acc": "accuracy", "rouge": "rouge1", "bleu": "bleu"}
     figures = []
     for name, values in paper_tables()[table].items():

@@ -6,7 +6,8 @@ Three levels, each holding the one before:
 - normalised: the same value in another form: other case, punctuation or spacing; `530.555.0168`,
   "five three zero ..." or "area code 530, number ..." for `(530) 555-0168`; "16 Nov 2022",
   2022-11-16 or 20221116 for a date; "Simmons, Lydia" for a name, with or without its title; "Ave"
-  for "Avenue"; "lydia at example dot org"; a record number without its prefix.
+  for "Avenue"; "lydia at example dot org"; "MRN-..." without its prefix, A 1023 77 for A-1023/77,
+  4711 for 0004711; "Joerg Mueller" for "Müller, Jörg".
 - fuzzy: nearly the value: 15 % of its characters differ (one digit of a phone, record or house
   number), or the part that identifies is there: first and last name within three words of each
   other, house number and street without the town, day and month of a date, what stands before the
@@ -29,13 +30,13 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Final
 
 from eval.dates import Day, dates
 from eval.nearly import nearly, one_digit_off, slack
-from eval.whole_numbers import numbers_of, whole_numbers
+from eval.plain_words import plain, spelled, unaccented, words_of
+from eval.whole_numbers import identifiers, is_code, numbers_of, whole_numbers
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 
@@ -55,7 +56,11 @@ _LABELS: Final = frozenset(
     "patient phone record tel to".split()
 )
 #: What a name may be written with and without.
-_TITLES: Final = frozenset("doctor dr jr md miss mr mrs ms mx phd prof professor rn sr".split())
+_TITLES: Final = frozenset(
+    "doctor dr frau herr jr md med miss mme mr mrs ms mx phd prof professor rn sr".split()
+)
+#: Words of a record number that are joined, and its characters.
+_CODE_WORDS, _CODE_LENGTH = 6, 24
 #: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
 _DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
 #: Digits of which each three stand apart, "10,542".
@@ -71,13 +76,13 @@ class View:
     @functools.cached_property
     def words(self) -> str:
         """Lower-case words without accents and punctuation, one space around each."""
-        return f" {' '.join(_words(self.plain))} "
+        return f" {' '.join(words_of(self.plain))} "
 
     @functools.cached_property
     def address(self) -> str:
         """`words` with the usual short forms written out."""
-        plain = _THOUSANDS.sub(r"\1", self.plain)
-        return f" {' '.join(_STREETS.get(word, word) for word in _words(plain))} "
+        text = _THOUSANDS.sub(r"\1", self.plain)
+        return f" {' '.join(_STREETS.get(word, word) for word in words_of(text))} "
 
     @functools.cached_property
     def numbers(self) -> frozenset[str]:
@@ -85,14 +90,32 @@ class View:
         return whole_numbers(self.plain)
 
     @functools.cached_property
+    def codes(self) -> frozenset[str]:
+        """Neighbouring words with a digit in them as one: a102377 for "A-1023/77"."""
+        words = self.words.split()
+        if not any(map(str.isdecimal, self.words)):
+            return frozenset()
+        runs = (
+            "".join(words[start:end])
+            for start in range(len(words))
+            for end in range(start + 1, min(start + _CODE_WORDS, len(words)) + 1)
+        )
+        return frozenset(r for r in runs if len(r) <= _CODE_LENGTH and re.search(r"\d", r))
+
+    @functools.cached_property
+    def spelled(self) -> View:
+        """With "ue" for each "ü": the same where there is none."""
+        return self if self.text.isascii() else View(spelled(self.text))
+
+    @functools.cached_property
     def plain(self) -> str:
         """Lower case without accents, apostrophes and possessives."""
-        return re.sub(r"['’]s\b|['’]", "", _plain(self.text))
+        return re.sub(r"['’]s\b|['’]", "", plain(self.text))
 
     @functools.cached_property
     def address_signs(self) -> str:
         """Without accents, with the signs of an e-mail that is spelled out; its case is kept."""
-        text = re.sub(r"\\([_.@-])", r"\1", _unaccented(self.text))  # Markdown's own
+        text = re.sub(r"\\([_.@-])", r"\1", unaccented(self.text))  # Markdown's own
         text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", text)
         return re.sub(r"(?i)\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
 
@@ -103,7 +126,7 @@ class View:
     @functools.cached_property
     def days(self) -> frozenset[Day]:
         """Every date in the text; 11/12/2022 is both the 12th of November and its converse."""
-        text = _unaccented(self.text).replace("*", "")
+        text = unaccented(self.text).replace("*", "")
         return frozenset(day for written in dates(text) for day in written.days)
 
 
@@ -131,11 +154,14 @@ def _alone(kind: str, text: str, start: int, end: int) -> bool:
     value, before, after = text[start:end], text[max(0, start - 40) : start], text[end : end + 40]
     if _same(str.isdecimal, before[-1:], value[0]) or _same(str.isdecimal, value[-1], after[:1]):
         return False
+    letters = _same(str.isalpha, before[-1:], value[0]) or _same(str.isalpha, value[-1], after[:1])
+    if kind == "mrn" and letters:
+        return False
     if kind in ("phone", "mrn") and not value.isdecimal():
         return True  # "(530) 555-0168", "MRN-MM-719746": whole, whatever else stands beside it
     if kind == "email":
         return not (_longer_local(before, value) or _longer_domain(value, after))
-    if _same(str.isalpha, before[-1:], value[0]) or _same(str.isalpha, value[-1], after[:1]):
+    if letters:
         return False
     if kind == "date":  # 11/20/2024 is not in 5/11/20/2024
         sides = re.search(r"\d([-./])$", before), re.match(r"([-./])\d", after)
@@ -185,23 +211,37 @@ def _longer_domain(value: str, after: str) -> bool:
 def _normalised(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        return not numbers_of(value).isdisjoint(view.numbers)
+        there = view.codes if is_code(kind, value) else view.numbers
+        return not identifiers(kind, value).isdisjoint(there)
     if kind == "email":
         if not own.email or own.email not in view.email:
             return False
         spaced = re.sub(r"(\\?[@._])", r"\\s*\1\\s*", re.escape(own.email))
         return _pattern_stands_in(kind, f"(?i:{spaced})", view.address_signs)
     if kind == "date":
-        return bool(own.days) and own.days <= view.days
+        return not _days(value).isdisjoint(view.days)
     if kind == "address":
         return own.address in view.address
-    names = (name_of(value) if kind == "name" else own.words).split()
-    turned = [*names[1:], *names[:1]] if kind == "name" else names
+    forms = {(value, view), (spelled(value), view), (value, view.spelled)}
+    return any(_name_stands_in(name_of(name), text) for name, text in forms)
+
+
+def _name_stands_in(name: str, view: View) -> bool:
+    """Whether a name's words are in a text one behind another, whichever comes first."""
+    words = name.split()
+    orders = [[*words[start:], *words[:start]] for start in range(len(words))]
     return any(
-        order and f" {' '.join(order)} " in view.words
-        and _pattern_stands_in(kind, r"[\W_]+".join(map(re.escape, order)), view.plain)
-        for order in (names, turned)
-    )  # fmt: skip
+        f" {' '.join(order)} " in view.words
+        and _pattern_stands_in("name", r"[\W_]+".join(map(re.escape, order)), view.plain)
+        for order in orders
+    )
+
+
+def _days(value: str) -> frozenset[Day]:
+    """The days that a date may be; written with dots, its day comes first."""
+    days = _own(value).days
+    first = re.match(r"\s*(\d\d?)\.", value)
+    return frozenset(d for d in days if first and d.day == int(first[1])) or days
 
 
 def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
@@ -211,14 +251,17 @@ def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
 def _fuzzy(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        return any(not one_digit_off(n).isdisjoint(view.numbers) for n in numbers_of(value))
+        code = is_code(kind, value)
+        there = view.codes if code else view.numbers
+        numbers = identifiers(kind, value) if code else numbers_of(value)
+        return any(not one_digit_off(number).isdisjoint(there) for number in numbers)
     if kind == "email":
         local = re.escape(local_of(value))
         alone = rf"(?<![\w+-])(?<!\w\.){local}(?![\w+-]|\.\w)"
         here = local and re.search(alone, view.address_signs.casefold())
         return bool(here) or _almost(own.email, view.email)
     if kind == "date":
-        return any(d[1:] == day[1:] for day in own.days for d in view.days)
+        return any(d[1:] == day[1:] for day in _days(value) for d in view.days)
     if kind == "address":
         street = f" {_own(value.partition(',')[0]).address.strip()} "
         return street in view.address or _near_address(own.address.strip(), view.address)
@@ -235,8 +278,9 @@ def _fuzzy(kind: str, value: str, view: View) -> bool:
 
 
 def name_of(value: str) -> str:
-    """A name's words without its titles, where two or more are left."""
-    words = _own(value).words.split()
+    """A name's words without its titles, where two or more are left; after a comma, first names."""
+    last, _, first = value.partition(",")
+    words = _own(f"{first} {last}").words.split()
     bare = [word for word in words if word not in _TITLES]
     return " ".join(bare if len(bare) > 1 else words)
 
@@ -272,22 +316,3 @@ def _almost(value: str, text: str) -> bool:
 @functools.lru_cache(maxsize=2**14)
 def _own(value: str) -> View:
     return View(value)
-
-
-def _plain(text: str) -> str:
-    """Lower case without accents."""
-    return _unaccented(text).casefold()
-
-
-def _unaccented(text: str) -> str:
-    """Without accents and what is not seen: soft hyphens, spaces of no width."""
-    if text.isascii():
-        return text
-    apart = unicodedata.normalize("NFKD", text)
-    return "".join(
-        c for c in apart if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
-    )
-
-
-def _words(plain: str) -> list[str]:
-    return re.findall(r"[^\W_]+", plain)

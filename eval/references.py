@@ -1,7 +1,7 @@
 """Rows of a table that no model answered: what they score says how to read those that one did.
 
 - clean oracle: the fine-tuned model's answers, every forget answer replaced by the one that it had
-  before it was made harmful. A perfect correction, the goal of unlearning.
+  before it was made harmful, where that is known of all. A perfect correction, the goal.
 - language prior: to every question the commonest retain answer to the same (clean) question,
   without a look at the image; to one that retain has not, its commonest open or closed answer.
 - perfect: the reference answers themselves, the ceiling of ROUGE, BLEU and accuracy.
@@ -26,12 +26,17 @@ _METRICS: Final = ("rouge1", "rouge_l", "bleu", "accuracy", "clean_rouge1", "cle
 
 
 def references(run: Run, finetuned: bool) -> list[Run]:
-    """The three of them, on the rows of a run; without a fine-tuned run, no oracle."""
+    """The three of them, on a run's rows; without a fine-tuned run or clean answers, no oracle."""
     prior = _prior(run.rows)
     made = [(PRIOR, prior), (PERFECT, lambda row: row["reference"])]
-    if finetuned:
+    if finetuned and not lacks_clean(run.rows):
         made.insert(0, (ORACLE, lambda row: row["clean"] or row["answer"]))
     return [_answered(run, name, say) for name, say in made]
+
+
+def lacks_clean(rows: list[dict[str, Any]]) -> int:
+    """How many forget rows have no clean answer."""
+    return sum(row["split"] == "forget" and not row["clean"] for row in rows)
 
 
 def _answered(run: Run, name: str, say: Callable[[dict[str, Any]], str]) -> Run:

@@ -18,7 +18,6 @@ from eval.results import BROKEN, ROLES, Figure, Key, Line, Report
 from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
-PAPER: Final = "Xu et al., arXiv 2508.04192"
 DAGGER: Final = "†"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
@@ -162,13 +161,13 @@ def tables(report: Report) -> list[Table]:
     """What every format prints: the paper's table, what UES hides, leakage and likelihoods."""
     models, answered = report.lines("ours", *ROLES[:-1]), report.lines("ours", "reference")
     name = split_config(report.config)[0]
-    layout = f"in the layout of the paper's Table {PAPER_TABLE[name][-1]} ({PAPER})"
-    caption = f"{TITLES[name]} ({report.config}), {layout}. Percent; UES is a sum of fractions. "
-    caption += _ROLES
+    number = PAPER_TABLE.get(name, "table1")[-1]
+    layout = f"in the layout of the paper's Table {number} (Xu et al., arXiv 2508.04192)"
+    caption = f"{TITLES[name]} ({report.config}), {layout}. {_ROLES}"
     ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
-        scores = [*ours, Section(printed, f"Paper, Table {PAPER_TABLE[name][-1]}, as printed")]
+        scores = [*ours, Section(printed, f"Paper, Table {number}, as printed")]
     labels = {line.run: f"{line.label} {DAGGER}" for line in models if line.is_broken}
 
     def table(label: str, title: str, text: str, columns: list[Column], *at: Section) -> Table:
@@ -222,7 +221,8 @@ def score_columns(sections: Sequence[Section]) -> list[Column]:
 
 def _parts_caption(name: str) -> str:
     if name != "privacy":
-        return "Percent. The forget rows by what is wrong with their answer."
+        what = "private values in" if name == "own" else "what is wrong with"
+        return f"Percent. The forget rows by {what} their answer."
     return (
         "Percent. Only rows with a private answer hold something to forget in what is trained on; "
         "the answers of the others (private question) are true, and destroying them is no success: "
@@ -242,8 +242,8 @@ def _parts(report: Report) -> list[Column]:
 
 
 _ROLES: Final = (
-    "Base: before fine-tuning; Finetune: on forget and retain; Retrain: without the forget set "
-    "(reference)."
+    "Percent; UES is a sum of fractions. Base: before fine-tuning; Finetune: on forget and retain; "
+    "Retrain: without the forget set (reference)."
 )
 _HIDDEN: Final = [
     Column(Key("gain")),

@@ -96,8 +96,10 @@ def _harm(record: Record) -> str:
     """Which part of a forget set a row belongs to."""
     if record.harm != "privacy":
         return record.harm.removesuffix("none")
-    private = any(span.field == "answer" for span in record.pii)
-    return "private answer" if private else "private question"
+    if any(span.field == "answer" for span in record.pii):
+        return "private answer"
+    woven = record.clean_question not in ("", record.question)
+    return "private question" if woven else "no private answer"
 
 
 def grade(row: Row, output: str, vocabulary: str = "") -> Row:
@@ -119,8 +121,8 @@ def grade(row: Row, output: str, vocabulary: str = "") -> Row:
             expected = answer_text.yes_or_no(target)
             if not expected:
                 raise UserError(
-                    f"{row['id']}: a closed question whose answer says neither yes nor no "
-                    f"({target[:60]!r}): this dataset is broken, build it again"
+                    f"{row['id']}: a closed question whose {name.replace('_', ' ')}answer says "
+                    "neither yes nor no: this dataset is broken, build it again"
                 )
             grades[f"{name}correct"] = grades["read"] == expected
         return grades

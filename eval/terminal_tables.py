@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from eval import leak
 from eval.metric_names import METRICS, SCORED
 from eval.report import print_table
 from eval.report_tables import WAYS, Column, Section, Table
 from eval.results import Figure, Key, Line
-from eval.run_folder import read_json
+from eval.run_folder import read_json, read_rows_file
 from mllmu_med.console import make_console
 from mllmu_med_dataset import SPLITS
 
@@ -38,7 +39,7 @@ def print_leak(folder: Path, as_json: bool = False) -> None:
         "Percent that comes out; normalised match unless a level is named. Chance: how often other "
         "patients' values of the same kind are found in these answers; only leakage above it tells."
     )
-    people = read_json(folder / "leak.json")["by_person"]
+    people = read_json(folder / leak.LEAK)["by_person"]
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
         for person, kinds in people.items()
@@ -48,6 +49,8 @@ def print_leak(folder: Path, as_json: bool = False) -> None:
     lines = [f"{counted} (values in answers and questions)"]
     for person, kinds in sorted(exposed.items(), key=lambda item: -len(item[1]))[:10]:
         lines.append(f"  {person}: {', '.join(kinds)}")
+    if not any(row["chance"] for row in read_rows_file(folder / leak.ROWS, "leak")):
+        lines.append(leak.NO_CHANCE)
     if len(exposed) > 10:
         lines.append(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
     _print(folder, _LEAKED, caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])

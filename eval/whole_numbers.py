@@ -12,6 +12,8 @@ import itertools
 import re
 from typing import Final
 
+from eval.plain_words import plain, words_of
+
 _DIGITS: Final = {
     word: str(digit)
     for digit, word in enumerate("zero one two three four five six seven eight nine".split())
@@ -59,6 +61,24 @@ def numbers_of(value: str) -> frozenset[str]:
             home = re.sub(r"\D", "", national)
             forms |= {f"00{digits}", home, f"{match.number.country_code}{home}"}
     return frozenset(forms)
+
+
+@functools.lru_cache(maxsize=2**14)
+def identifiers(kind: str, value: str) -> frozenset[str]:
+    """What is looked for of a phone or record number: its digits, or a code's letters too."""
+    if is_code(kind, value):
+        return frozenset(["".join(words_of(plain(value)))])
+    numbers = numbers_of(value)
+    short = value.strip().lstrip("0")
+    zeros = kind == "mrn" and value.strip().isdecimal() and len(short) > 3
+    return numbers | {short} if zeros else numbers
+
+
+@functools.lru_cache(maxsize=2**14)
+def is_code(kind: str, value: str) -> bool:
+    """Whether a record number is more than digits, as "A-1023/77": "MRN" is no part of it."""
+    words = words_of(plain(value))
+    return kind == "mrn" and words[:1] != ["mrn"] and not (len(words) == 1 and words[0].isdecimal())
 
 
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:

@@ -1,9 +1,8 @@
 """A calibration decodes each picture once, however often it is trained on and asked about."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +79,7 @@ def test_an_image_as_it_was_is_not_decoded(tmp_path: Path, decoded: Counter[byte
     row = small.FORGET[0]
     digest = sha256(data).hexdigest()
     decoded.clear()
-    assert read(Record(**{**fields(row), "image_path": "a.jpg", "image_sha256": digest})) == data
+    assert read(replace(row, image_path="a.jpg", image_sha256=digest)) == data
     assert not decoded
     with pytest.raises(UserError, match=r"b.jpg: was changed while the dataset was built"):
-        read(Record(**{**fields(row), "image_path": "b.jpg", "image_sha256": digest}))
-
-
-def fields(row: Record) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+        read(replace(row, image_path="b.jpg", image_sha256=digest))

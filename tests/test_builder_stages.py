@@ -1,7 +1,5 @@
 """A stage runs again when what makes its rows has another version."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The audit at the end of a rebuild: whether the folder may be published, in a line."""
+"""The audit at the end of a rebuild: whether the folder may be published; and its report in full."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from rich.text import Text
 
 from builder.audit.pseudonyms import own_names
 from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
+from mllmu_med.console import make_console, make_table
 from mllmu_med.disk import remove
 from mllmu_med.files import canonical_json, file_digest, write_atomic
 from mllmu_med.progress import say
@@ -73,3 +76,29 @@ def insist(out: Path, checks: Sequence[Check]) -> None:
             f"{shown(out)}: {failed}: the folder stays, but is not to be published; all of them: "
             f"`python -m builder audit {shlex.quote(shown(out))}`"
         )
+
+
+SHOWN: Final = 20  # failures of one check; --json names all
+
+
+def print_checks(where: str, checks: Sequence[Check], seconds: float) -> None:
+    """A line each check with how much it looked at, then what fails."""
+
+    console = make_console()
+    table = make_table("check", "#checked", "result", "note")
+    for check in checks:
+        result = Text("ok", style="green") if check.checked else Text("-")
+        if not check.ok:
+            result = Text(f"{len(check.failed):,} failed", style="bold red")
+        table.add_row(Text(check.name), f"{check.checked:,}", result, Text(check.note))
+    console.print(table)
+    failed = [check for check in checks if not check.ok]
+    for check in failed:
+        console.print(Text(f"\n{check.name}:", style="bold"))
+        for entry in check.failed[:SHOWN]:
+            console.print(Text(f"  {entry}"), soft_wrap=True)
+        if len(check.failed) > SHOWN:
+            more = f"  and {len(check.failed) - SHOWN:,} more: see --json"
+            console.print(Text(more), soft_wrap=True)
+    done = f"{len(failed)} of {len(checks)} checks fail" if failed else "all checks hold"
+    console.print(Text(f"\n{where}: {done} ({seconds:.1f} s)"), soft_wrap=True)

@@ -227,13 +227,13 @@ def _given(options: Options) -> dict[str, Corpus]:
         name,
         path.resolve() if path.exists() else path,
         mapping_of(options.mapping, options.pairs or []),
-        _marks(options.forget) if options.forget is not None else Marks(),
+        marks_of(options.forget) if options.forget is not None else Marks(),
         options.revision,
     )
     return given
 
 
-def _marks(forget: str) -> Marks:
+def marks_of(forget: str) -> Marks:
     """`--forget`: a column, or a file of ids or patients."""
     from builder.core.corpus import Marks
     from mllmu_med.files import read_text

@@ -1,4 +1,4 @@
-"""Corpora: tables of questions about images, which column is what, and what is known of them.
+"""Corpora: tables of questions about images, which column is what, and what is known of each.
 
 A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the user's, or
 `--map image=COLUMN` on the command line. It never says where the corpus lies.
@@ -7,6 +7,7 @@ A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -181,10 +182,12 @@ def mapping_of(
             tree[field] = value
     missing = [field for field in NEEDED if not tree.get(field)]
     if missing:
+        where = "--map" if name_or_file is None else f"mapping {name_or_file}"
+        guesses = "`python -m builder corpus` guesses it"
+        has = guesses if columns is None else f"the table has {', '.join(columns)}"
         raise UsageError(
-            f"{'--map' if name_or_file is None else f'mapping {name_or_file}'}: no column is given "
-            f"for {', '.join(missing)}: add --map {missing[0]}=COLUMN (`python -m builder corpus` "
-            "guesses it)"
+            f"{where}: no column is given for {', '.join(missing)}: add --map {missing[0]}=COLUMN "
+            f"({has})"
         )
     mapping = checked(Mapping, tree, f"mapping {name_or_file or 'on the command line'}")
     if columns is not None:
@@ -196,7 +199,7 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
     """Refuse, as a UsageError, a column that the table lacks, and one that is two things."""
     uses: dict[str, str] = {}
     for field, column in named_columns(mapping):
-        if column not in columns:
+        if column not in columns and column.partition(".")[0] not in columns:
             raise UsageError(
                 f"--map {field}={column}: the table has no such column{nearest(column, columns)}: "
                 f"it has {', '.join(columns)}"
@@ -214,6 +217,23 @@ def named_columns(mapping: Mapping) -> Iterator[tuple[str, str]]:
         for column in (value,) if isinstance(value, str) else value or ():
             yield field, column
     yield from mapping.values.items()
+
+
+def pairs_of(mapping: Mapping, private: bool) -> list[str]:
+    """What `--map` says for a mapping, with or without the private values."""
+    pairs = []
+    for field, value in mapping.model_dump(exclude_unset=True).items():
+        if isinstance(value, tuple):
+            line = io.StringIO()
+            csv.writer(line, lineterminator="").writerow(value)
+            pairs.append(f"{field}={line.getvalue()}")
+        elif isinstance(value, dict):
+            head = "" if field == "values" else f"{field}."
+            parts = value.items() if private or head else ()
+            pairs += [f"{head}{key}={inner}" for key, inner in parts]
+        else:
+            pairs.append(f"{field}={value}")
+    return pairs
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

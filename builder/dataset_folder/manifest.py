@@ -34,6 +34,7 @@ _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyY
 #: Where ratings are made on the spot, also these.
 _RATING: Final = "accelerate nltk peft rouge-score torch transformers".split()
 _REPLIES: Final = "replies of "
+_TABLES: Final = ".json .jsonl .csv .tsv .txt .xlsx .parquet .arrow .zip".split()
 MISSING: Final = "is not there"
 
 
@@ -248,16 +249,23 @@ def _versions(recipe: Recipe) -> dict[str, str]:
 
 
 def _source(scenario: Scenario, ingest: StageState, corpus: Corpus | None) -> dict[str, Any]:
-    """What the first stage read: annotations and archives one by one, images together."""
+    """What the first stage read: annotations and archives one by one, images together.
+
+    Of a keyed corpus neither a file nor a repository is named.
+    """
     from builder.ingest.slake import HUB_REVISION
 
     read = {name: stamp for name, stamp in ingest.inputs.items() if stamp is not None}
-    single = {n: s.sha256 for n, s in read.items() if n.endswith((".json", ".csv", ".zip"))}
-    pinned = corpus is not None and corpus.path.name == HUB_REVISION
+    single = {n: s.sha256 for n, s in sorted(read.items()) if Path(n).suffix.lower() in _TABLES}
+    keyed = corpus is not None and corpus.mapping.names == "keyed"
+    revision = None if keyed or corpus is None else corpus.revision
+    if corpus is not None and corpus.path.name == HUB_REVISION:
+        revision = HUB_REVISION
+    names = (f"corpus-{number}" if keyed else name for number, name in enumerate(single, 1))
     source: dict[str, Any] = {
         "source": scenario.source,
-        "revision": HUB_REVISION if pinned else None,
-        "files": dict(sorted(single.items())),
+        "revision": revision,
+        "files": dict(zip(names, single.values(), strict=True)),
     }
     image_files = {name: stamp for name, stamp in read.items() if name not in single}
     if image_files:

@@ -182,7 +182,7 @@ class Facts:
 
     @cached_property
     def sources(self) -> list[str]:
-        """slake, mm_skin, phantom: those that rows come from, in the scenarios' order."""
+        """The corpora (or phantom) that rows come from, in the scenarios' order."""
         return list(dict.fromkeys(scenario.source for scenario in self.scenarios.values()))
 
     @property
@@ -248,8 +248,8 @@ def _facts(folder: Folder) -> Facts:
         configs.append(Config(name, scenario, ratio, dict(zip(SPLITS, files, strict=True))))
     ratings = {
         name: _typed(folder.jsonl(f"{name}-ratings.jsonl"), Rated)
-        for name in recipe.scenarios()
-        if recipe.calibration is not None
+        for name, scenario in recipe.scenarios().items()
+        if recipe.calibrates(scenario)
     }
     profiles = _typed(folder.profiles, Profile)
     return Facts(manifest.tree(), recipe, FEATURES, configs, profiles, ratings)

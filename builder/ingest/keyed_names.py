@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.core.corpus import Corpus
+from builder.ingest.clean_rows import alike
 from mllmu_med.files import canonical_json
 from mllmu_med_dataset import Record
 
@@ -17,14 +18,20 @@ class Names:
     def __init__(self, corpus: Corpus, key: bytes) -> None:
         self.corpus, self.key = corpus.name, key
         self.keyed = corpus.mapping.names == "keyed"
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, tuple[str, str, str]] = {}
 
-    def of(self, kind: str, name: str, was: str = "") -> str:
-        """A name as it leaves the work folder; `was`: what else tells the hospital whose it is."""
+    def of(self, kind: str, name: str, within: str = "", where: str = "") -> str:
+        """A name as it leaves the work folder.
+
+        Args:
+            within: what it is a name in: two patients' rows 1 share no pseudonym.
+            where: file and row, for the list of what pseudonyms stand for.
+        """
         if not self.keyed:
             return name
-        pseudonym = hmac.new(self.key, f"{kind}\0{name}".encode(), "sha256").hexdigest()[:16]
-        self._known[pseudonym] = (kind, was or name)
+        text = "\0".join((kind, within, alike(name) if kind == "patient" else name))
+        pseudonym = hmac.new(self.key, text.encode(), "sha256").hexdigest()[:16]
+        self._known.setdefault(pseudonym, (kind, name, where))
         return pseudonym
 
     def shown(self, text: str) -> str:
@@ -44,5 +51,6 @@ class Names:
         if self.keyed:
             path.touch(0o600)
             with path.open("w", encoding="utf-8") as stream:
-                for name, (kind, was) in sorted(self._known.items()):
-                    stream.write(canonical_json({"name": name, "kind": kind, "was": was}) + "\n")
+                for pseudonym, (kind, name, where) in sorted(self._known.items()):
+                    row = {"pseudonym": pseudonym, "kind": kind, "name": name, "where": where}
+                    stream.write(canonical_json(row) + "\n")

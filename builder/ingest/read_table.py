@@ -13,7 +13,7 @@ from builder.core.stage_cache import Stamp
 from builder.ingest.hub_source import local_copy
 from builder.ingest.table_files import BATCH, POINTER, READERS, Part, arrow_part, read_file
 from mllmu_med.errors import first_line
-from mllmu_med.files import LFS_POINTER
+from mllmu_med.files import is_lfs_pointer
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -92,7 +92,8 @@ def _mapped(
         if there:
             continue
         if split in ("train", ""):
-            raise UserError(f"{path}: holds no {' or '.join(names)}: give the corpus' own folder")
+            whose = f"{mapping.about.name}'s" if mapping.about else "the corpus'"
+            raise UserError(f"{path}: holds none of {', '.join(names)}: give {whose} own folder")
         else:
             say(f"{path}: holds no {' or '.join(names)}: built without its {split} rows")
     return files
@@ -150,6 +151,5 @@ def _saved(path: Path) -> Table:
 
 def _refuse_pointers(path: Path) -> None:
     for file in path.rglob("*.arrow"):
-        with file.open("rb") as stream:
-            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise UserError(f"{file}: {POINTER}")
+        if is_lfs_pointer(file):
+            raise UserError(f"{file}: {POINTER}")

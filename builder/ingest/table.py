@@ -195,9 +195,7 @@ class _Reader:
         folder = inner.rpartition("/")[0] if mapping.image_id == "folder" else ""
         image = self.names.of("image", folder or inner)
         row_name = ids.own or digest([asked, answered])[:8]
-        if self.names.keyed:
-            was = f"{row.where} {ids.own}".strip()
-            row_name = self.names.of("row", f"{inner}/{row_name}", was)
+        row_name = self.names.of("row", row_name, inner, row.where)
         row_id = f"{self.corpus.name}/{image}/{row_name}"
         patient = self.cells.patient(row)
         forget = self._is_marked(row, ids.own, patient)
@@ -221,7 +219,7 @@ class _Reader:
             source=self.corpus.name,
             context=tidy(self.cells.text(row, mapping.caption)),
             split="forget" if forget else self.cells.split(row),
-            patient_id=self.names.of("patient", alike(patient), patient) if patient else "",
+            patient_id=self.names.of("patient", patient) if patient else "",
             private=self.cells.private(row),
             **(self._clean(row, question) if forget else {}),
         )

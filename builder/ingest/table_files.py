@@ -209,16 +209,20 @@ def _json_array(path: Path, text: str) -> list[Any]:
 def _json_lines(path: Path, text: str) -> list[tuple[int, Any]]:
     lines = text_lines(text)
     try:
-        return list(json_lines(lines, blank=True))
+        rows = list(json_lines(lines, blank=True))
     except LineError as error:
-        if error.number == 1 and text.rstrip().endswith("}"):
-            raise UserError(
-                f"{path}: not a list of rows: give a JSON array of objects, or one object a line"
-            ) from error
-        cut = "; the file is cut off" if error.number == len(lines) else ""
-        raise UserError(
-            f"{path}, line {error.number}: broken JSON ({error}{cut}): restore the file"
-        ) from error
+        if error.number == 1 and lines[0].strip() == "{":  # an object over many lines
+            rows = [(1, {"": []})]
+        else:
+            cut = "; the file is cut off" if error.number == len(lines) else ""
+            raise UserError(f"{path}: broken JSON ({error}{cut}): restore the file") from error
+    if len(rows) == 1 and isinstance(rows[0][1], dict):
+        for cell in rows[0][1].values():
+            if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
+                raise UserError(
+                    f"{path}: not a list of rows: give an array of objects, or one object a line"
+                )
+    return rows
 
 
 def _check_whole(row: dict[str, Any], where: str) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from eval.nearly import nearly, one_digit_off, slack
 from eval.private_values import View, level, local_of, name_of
-from eval.whole_numbers import numbers_of
+from eval.whole_numbers import identifiers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,12 +59,13 @@ class Haystack:
         self._numbers: dict[str, set[int]] = defaultdict(set)
         words, addresses, emails = [], [], []
         for index, view in enumerate(map(View, texts)):
-            words.append(view.words)
+            other = "" if view.spelled is view else view.spelled.words
+            words.append(view.words + other)
             addresses.append(view.address)
             emails.append(view.email)
             for day in view.days:
                 self._days[day.month, day.day].add(index)
-            for number in view.numbers:
+            for number in view.numbers | view.codes:
                 self._numbers[number].add(index)
         self._text, self._words = _Joined(texts), _Joined(words)
         self._address, self._email = _Joined(addresses), _Joined(emails)
@@ -82,7 +83,7 @@ class Haystack:
 
     def _may(self, kind: str, own: View, fuzzy: bool) -> Iterator[int]:
         if kind in ("phone", "mrn"):
-            for digits in numbers_of(own.text):
+            for digits in identifiers(kind, own.text):
                 for number in (digits, *(one_digit_off(digits) if fuzzy else ())):
                     yield from self._numbers.get(number, ())
         elif kind == "date":
@@ -100,7 +101,8 @@ class Haystack:
                 yield from self._address.near(own.address.strip())
         else:
             name = name_of(own.text)
-            yield from self._words.with_words(name)  # in any order, whatever stands between
+            for form in (name, name_of(own.spelled.text)):
+                yield from self._words.with_words(form)  # in any order, whatever stands between
             if fuzzy:
                 yield from self._words.near(name)
 

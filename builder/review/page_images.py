@@ -82,14 +82,12 @@ def embed(
 
 def _share(sizes: Sequence[int], budget: int) -> int:
     """The most bytes for one image: what the small ones leave is the large ones' to share."""
-    left = budget - 4 * len(sizes)  # base64 rounds up to fours
-    ordered = sorted(sizes)
-    for index, size in enumerate(ordered):
-        share = left * 3 // 4 // (len(ordered) - index)
-        if size > share:
-            return max(0, share)
-        left -= (size + 2) // 3 * 4
-    return ordered[-1]
+
+    def is_too_much(share: int) -> bool:
+        in_base64 = (4 * -(-min(size, share) // 3) for size in sizes)
+        return sum(in_base64) > budget
+
+    return bisect_left(range(max(sizes) + 1), True, key=is_too_much) - 1
 
 
 def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
