@@ -101,7 +101,7 @@ class Cells:
             if (match := re.match(rf"\(?{letter}\s*[:.)]\s*(.*)", text))
         }
         if len(marked) == len(options):
-            options = marked
+            options = {letter: text for letter, text in marked.items() if text}
         if options and question and answer:
             question += "".join(f" ({letter}) {text}" for letter, text in options.items())
             answer = options.get(answer.strip("().: ").upper(), answer)
