@@ -23,8 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from eval.nearly import nearly, one_digit_off, slack
-from eval.private_values import View, level, local_of, name_of
-from eval.whole_numbers import identifiers
+from eval.private_values import View, identifiers, level, local_of, name_of
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
@@ -58,7 +57,7 @@ class Haystack:
                 self._days[day.month, day.day].add(index)
             for word in f"{view.words}{view.address}{view.spelled.words}".split():
                 self._with_word[word].add(index)
-            for number in view.numbers | view.codes:
+            for number in view.numbers:
                 self._numbers[number].add(index)
 
     def search(self, kind: str, value: str, fuzzy: bool = True) -> list[Hit]:
