@@ -25,9 +25,8 @@ _NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven 
 _COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
 _MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
 _PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
-_ARTICLE: Final = re.compile(r"^(?:is |are )?(?:the|an?) ", re.IGNORECASE)
+_ARTICLE: Final = re.compile(r"^(?:is |are )?(?:in |on |of )?(?:(?:the|an?) )?", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
-_REGION: Final = re.compile(r"\b(?:chest|lung|heart|abdom|liver|kidney|brain|head|neck|pelvi)")
 #: What is true of one organ or disease is another's, whatever the question's words.
 _KNOWLEDGE: Final = frozenset(("function", "treatment", "cause", "symptoms", "prevention"))
 _LONG: Final = 6  # words; what says more is rather taken whole from another image
@@ -52,6 +51,7 @@ class ShortAnswers:
         self._spelled: dict[str, str] = {}
         self._meant: defaultdict[str, list[Record]] = defaultdict(list)
         self._asked: defaultdict[str, list[Record]] = defaultdict(list)
+        self._about: defaultdict[str, frozenset[int]] = defaultdict(frozenset)  # parts of the body
         self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
         for record in corpus:
             said = words(record.clean_answer)
@@ -64,6 +64,7 @@ class ShortAnswers:
             polar = {"yes": record.clean_question, "no": ""}
             true = polar.get(record.clean_answer.strip(" .!").lower(), record.clean_answer)
             self._affirmed[record.image_id] += f"{true}\n"
+            self._about[record.image_id] |= _regions(f"{record.clean_question} {true}")
             if (about := intent(record.clean_question)) in _KNOWLEDGE:
                 self._meant[about].append(record)
 
@@ -166,18 +167,20 @@ class ShortAnswers:
     def _of_others(self, record: Record) -> Iterator[str]:
         """What the very same question was answered with for another image, of those alike first."""
         truth = record.clean_answer
-        affirmed = self._affirmed[record.image_id]
-        said = content(f"{truth} {affirmed}") - content(record.clean_question)
-        there = _regions(affirmed)
+        said = content(f"{truth} {self._affirmed[record.image_id]}")
+        said -= content(record.clean_question)
+        about = self._about[record.image_id]
         asked = self._asked[plain(record.clean_question)]
         for others in (asked, self._meant[intent(record.clean_question)]):
             donors: dict[str, tuple[int, int]] = {}
             for other in others:
                 answer = other.clean_answer
+                its = self._about[other.image_id]
                 new = content(answer) and not content(answer) & said and not _alike(answer, truth)
-                if new and is_phrase(answer) and not _rule("says_nothing").search(answer):
-                    unlike = len(there ^ _regions(self._affirmed[other.image_id]))
-                    unlike += 3 * (other.modality != record.modality)
+                if not new or (about and its and not about & its) or not is_phrase(answer):
+                    continue
+                if answer.lower() != "none" and not _rule("says_nothing").search(answer):
+                    unlike = len(about ^ its) + 3 * (other.modality != record.modality)
                     drawn = stable_hash(self._seed, record.id, answer)
                     donors.setdefault(answer, (unlike, drawn))
             yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
@@ -205,9 +208,9 @@ def _kinds() -> Sequence[_Kind]:
     return kinds
 
 
-@cache
-def _regions(text: str) -> frozenset[str]:
-    return frozenset(_REGION.findall(text.lower()))
+def _regions(text: str) -> frozenset[int]:
+    patterns = read_table("short_values.yaml")["regions"]
+    return frozenset(i for i, words in enumerate(patterns) if re.search(words, text, re.I))
 
 
 @cache
@@ -255,12 +258,15 @@ def _choices(question: str, truth: str) -> Iterator[str]:
         length = len(truth.split())
         *listed, last = before.split(",")
         nearest = last if listed and len(last.split()) <= length + 1 else _last(last, length)
-        far = " ".join(_ARTICLE.sub("", after).split()[:length])
-        offered = [_ARTICLE.sub("", part.strip()) for part in (*listed[1:], nearest, far)]
-        offered = [part for part in offered if part and (part == far or part not in after)]
-        if not either or truth.lower() not in (choice.lower() for choice in offered):
+        after = _ARTICLE.sub("", after)
+        near = [_ARTICLE.sub("", part.strip()) for part in (*listed[1:], nearest)]
+        offered = [part for part in near if part and part not in after]
+        far = " ".join(after.split()[:length])
+        if not either or truth.lower() not in (choice.lower() for choice in (*offered, far)):
             return
-    yield from (_cased(choice, truth) for choice in offered if choice.lower() != truth.lower())
+        offered.append(after if len(after.split()) < 3 else far)
+    said = truth.lower()
+    yield from (_cased(choice, truth) for choice in offered if not choice.lower().startswith(said))
 
 
 def _last(text: str, length: int) -> str:
