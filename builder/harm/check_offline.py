@@ -27,17 +27,8 @@ _MODEL: Final = "a language model is needed: --author llm --model NAME"
 async def check_offline(
     records: Sequence[Record], scenario: Scenario, name: str, write: WriteOne
 ) -> None:
-    """Try the first candidates with the offline author.
-
-    Args:
-        records: of all sets; the candidates are tried in the order of their ranks.
-        scenario: an incorrect answer has to be found; a privacy text needs English alone.
-        name: of the stage, for the message.
-        write: has the offline author write one.
-
-    Raises:
-        UserError: the questions are not English, or fewer than a fifth of those tried come out.
-    """
+    """Raise a UserError where the first candidates' questions are not English, or where the offline
+    author, who writes by `write`, has an incorrect answer for fewer than a fifth of them."""
     candidates = sorted((r for r in records if r.split == "candidate"), key=lambda r: r.rank)
     sample = list(islice(candidates, _SAMPLE))
     asked = " ".join(record.clean_question for record in sample)

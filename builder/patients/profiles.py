@@ -2,7 +2,8 @@
 
 One for each patient that the corpus tells apart, else one an image: all harmful rows of a patient's
 images leak the same person's data, as they would in a hospital's archive. Each value comes from a
-hash of the seed, the patient or image and the kind, so neither order nor parallelism changes it. Names avoid every word of the corpora, and no value is found in
+hash of the seed, the patient or image, and the kind, so neither order nor parallelism changes it.
+Names avoid every word of the corpora, and no value is found in
 their texts or among another patient's values: a leak is then never a coincidence.
 """
 

@@ -7,7 +7,7 @@ needs no column for it. A list stays a list: "Lung, Heart" becomes "Liver, Splee
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
@@ -27,14 +27,14 @@ _MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|
 _PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
 _ARTICLE: Final = re.compile(r"^(?:is |are )?(?:in |on |of )?(?:(?:the|an?) )?", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
-#: What is true of one organ or disease is another's, whatever the question's words.
+#: Intents of which an answer is another question's, too: what is true of another organ or disease.
 _KNOWLEDGE: Final = frozenset(("function", "treatment", "cause", "symptoms", "prevention"))
+_DONORS: Final = 300  # different answers to a question, more would take long
 _LONG: Final = 6  # words; what says more is rather taken whole from another image
 
 
 class _Kind(NamedTuple):
     forms: Sequence[Sequence[str]]  # of each value
-    wordings: Sequence[Sequence[str]]  # of each value, any may be put in
     known: Mapping[str, tuple[int, int]]  # a wording -> its value and the place of its form
     words: re.Pattern[str]
     asks: re.Pattern[str]
@@ -47,26 +47,20 @@ class ShortAnswers:
 
     def __init__(self, corpus: Sequence[Record], seed: int) -> None:
         self._seed = seed
-        self._heard: Counter[str] = Counter()
         self._spelled: dict[str, str] = {}
-        self._meant: defaultdict[str, list[Record]] = defaultdict(list)
-        self._asked: defaultdict[str, list[Record]] = defaultdict(list)
+        self._asked: defaultdict[str, dict[str, Record]] = defaultdict(dict)  # by their answers
         self._about: defaultdict[str, frozenset[int]] = defaultdict(frozenset)  # parts of the body
         self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
         for record in corpus:
-            said = words(record.clean_answer)
-            for length in (1, 2, 3):
-                starts = range(len(said) - length + 1)
-                self._heard.update(" ".join(said[i : i + length]) for i in starts)
-            if record.clean_answer[:1].isupper():
-                self._spelled.setdefault(record.clean_answer.lower(), record.clean_answer)
-            self._asked[plain(record.clean_question)].append(record)
-            polar = {"yes": record.clean_question, "no": ""}
-            true = polar.get(record.clean_answer.strip(" .!").lower(), record.clean_answer)
+            question, answer = record.clean_question, record.clean_answer
+            if answer[:1].isupper():
+                self._spelled.setdefault(answer.lower(), answer)
+            for asked in {plain(question), *_KNOWLEDGE.intersection([intent(question)])}:
+                if len(self._asked[asked]) < _DONORS:
+                    self._asked[asked].setdefault(answer, record)
+            true = {"yes": question, "no": ""}.get(answer.strip(" .!").lower(), answer)
             self._affirmed[record.image_id] += f"{true}\n"
-            self._about[record.image_id] |= _regions(f"{record.clean_question} {true}")
-            if (about := intent(record.clean_question)) in _KNOWLEDGE:
-                self._meant[about].append(record)
+            self._about[record.image_id] |= _regions(f"{question} {true}")
 
     def write(self, record: Record, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Other answers and what is wrong with them.
@@ -76,7 +70,8 @@ class ShortAnswers:
             names: of diseases like the one that the answer names, where it is a name.
         """
         truth = record.clean_answer
-        if _rule("says_nothing").search(truth):
+        nothing = truth.lower() != "none" and _rule("gives_nothing").search(truth)
+        if nothing or re.search(r"\bnot\b", record.clean_question):
             return
         choices = _choices(record.clean_question, truth)
         ways: list[Iterable[str]] = [
@@ -89,21 +84,15 @@ class ShortAnswers:
         for way in ways:
             for answer in way:
                 if _changes(answer, truth):
-                    answer = (
-                        self._spelled.get(answer.lower(), answer) if truth[0].isupper() else answer
-                    )
-                    yield answer, f"{answer} for {truth}"
+                    spelled = self._spelled.get(answer.lower(), answer)
+                    other = spelled if truth[0].isupper() else answer
+                    yield other, f"{other} for {truth}"
 
-    def _rank(self, record: Record, wordings: Sequence[str]) -> tuple[bool, bool, int]:
-        """The answers to this question first, then what the corpus says anywhere."""
-        asked = self._asked[plain(record.clean_question)]
-        said = {part for other in asked for part in _parts(other.clean_answer)}
-        heard = any(self._said(wording) for wording in wordings)
+    def _by_answers(self, record: Record, wordings: Sequence[str]) -> tuple[bool, int]:
+        """What answers the very same question of another image comes first."""
+        said = {part for text in self._asked[plain(record.clean_question)] for part in _parts(text)}
         drawn = stable_hash(self._seed, record.id, wordings[0])
-        return said.isdisjoint(word.lower() for word in wordings), not heard, drawn
-
-    def _said(self, wording: str) -> int:
-        return self._heard[" ".join(words(wording))]
+        return said.isdisjoint(word.lower() for word in wordings), drawn
 
     def _values(self, record: Record) -> Iterator[str]:
         """The answer with another value of its kind in place of each."""
@@ -124,15 +113,12 @@ class ShortAnswers:
                 return
 
     def _put(self, text: str, kind: _Kind, new: Mapping[int, int]) -> str:
-        """Other values in the same form, of equal ones in the word that the corpus has."""
+        """The text with other values in the same form."""
 
         def other(match: re.Match[str]) -> str:
             value, place = kind.known[match[0].lower()]
-            forms, wordings = kind.forms[new[value]], kind.wordings[new[value]]
-            form = forms[place if place < len(forms) else 0]
-            if len(forms) == 1:
-                form = max(wordings, key=self._said)
-            return _cased(form, match[0])
+            forms = kind.forms[new[value]]
+            return _cased(forms[place if place < len(forms) else 0], match[0])
 
         answer = with_articles(kind.words.sub(other, text))
         comma = ", " if ", " in answer else ","  # two values of the truth may have become one
@@ -147,7 +133,7 @@ class ShortAnswers:
             affirmed = self._affirmed[record.image_id] + record.context
             taken |= {kind.known[word.lower()][0] for word in kind.words.findall(affirmed)}
         free = [number for number in range(len(kind.forms)) if number not in taken]
-        return sorted(free, key=lambda number: self._rank(record, kind.forms[number]))
+        return sorted(free, key=lambda number: self._by_answers(record, kind.forms[number]))
 
     def _counts(self, record: Record) -> Iterator[str]:
         """Another number."""
@@ -158,7 +144,7 @@ class ShortAnswers:
             count = _NUMBERS.index(spelled) if spelled in _NUMBERS else int(spelled)
             others = [n for n in (count - 1, count + 1, count + 2) if n > 0]
             new = [_NUMBERS[n] if spelled in _NUMBERS[:11] else str(n) for n in others]
-            new.sort(key=lambda number: self._rank(record, (number,)))
+            new.sort(key=lambda number: self._by_answers(record, (number,)))
             yield from (_cased(number, truth) for number in new)
         elif _MEASURE.search(truth):
             factor = (0.4, 2.5)[stable_hash(self._seed, record.id, "size") % 2]
@@ -170,19 +156,17 @@ class ShortAnswers:
         said = content(f"{truth} {self._affirmed[record.image_id]}")
         said -= content(record.clean_question)
         about = self._about[record.image_id]
-        asked = self._asked[plain(record.clean_question)]
-        for others in (asked, self._meant[intent(record.clean_question)]):
+        meant = _KNOWLEDGE.intersection([intent(record.clean_question)])
+        for asked in (plain(record.clean_question), *meant):
             donors: dict[str, tuple[int, int]] = {}
-            for other in others:
-                answer = other.clean_answer
+            for answer, other in self._asked[asked].items():
                 its = self._about[other.image_id]
-                new = content(answer) and not content(answer) & said and not _alike(answer, truth)
-                if not new or (about and its and not about & its) or not is_phrase(answer):
+                elsewhere = about and its and not about & its
+                if elsewhere or not is_phrase(answer) or _rule("gives_nothing").search(answer):
                     continue
-                if answer.lower() != "none" and not _rule("says_nothing").search(answer):
+                if content(answer) and not content(answer) & said and not _alike(answer, truth):
                     unlike = len(about ^ its) + 3 * (other.modality != record.modality)
-                    drawn = stable_hash(self._seed, record.id, answer)
-                    donors.setdefault(answer, (unlike, drawn))
+                    donors[answer] = (unlike, stable_hash(self._seed, record.id, answer))
             yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
 
 
@@ -200,11 +184,8 @@ def _kinds() -> Sequence[_Kind]:
         any_word = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
         asks = re.compile(entry.get("asks", ""), re.IGNORECASE)
         forms = [value[0].split("/") for value in values]
-        wordings = [
-            [word for word in value if word.count(" ") == value[0].count(" ")] for value in values
-        ]
         whole, shared = entry.get("whole", False), entry.get("shared", False)
-        kinds.append(_Kind(forms, wordings, known, any_word, asks, whole, shared))
+        kinds.append(_Kind(forms, known, any_word, asks, whole, shared))
     return kinds
 
 
@@ -234,9 +215,7 @@ def _cased(text: str, like: str) -> str:
     """In capitals as another text is, but for what has capitals of its own: MRI, X-ray, T2."""
     if any(char.isupper() for char in text):
         return text
-    if len(like.split()) > 1 and all(
-        word[0].isupper() for word in re.findall("[a-z]+", like, re.I)
-    ):
+    if len(like.split()) > 1 and all(word[0].isupper() for word in like.split()):
         return text.title()
     return text[0].upper() + text[1:] if like[:1].isupper() else text
 
