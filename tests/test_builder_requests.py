@@ -824,6 +824,7 @@ def put(ledger: ReplyCache, number: int) -> Any:
     return ledger.put(request(number), "none", json.dumps(completion("yes")))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_writer_that_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ReplyCache._connect
     opened: list[object] = []
@@ -835,42 +836,44 @@ def test_a_writer_that_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return real(self)
 
     monkeypatch.setattr(ReplyCache, "_connect", connect)
-    with pytest.raises(UserError, match=r"cannot be used as a request ledger \(unable to open"):
-        ReplyCache(tmp_path / "l")
+    with ReplyCache(tmp_path / "l") as ledger:
+        for number in range(3):
+            with pytest.raises(UserError, match=r"cannot keep a reply \(unable to open"):
+                put(ledger, number).result(WAIT)
+        with pytest.raises(UserError, match="cannot keep"):
+            ledger.set_meta("a", "b")
 
 
-def test_a_write_that_fails_stops_no_other(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_dies_says_why_to_all_that_wait(tmp_path: Path) -> None:
     with ReplyCache(tmp_path / "l") as ledger:
         put(ledger, 1).result(WAIT)
         broken = ledger._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", None)  # type: ignore[arg-type]
         later = put(ledger, 2)
-        with pytest.raises(TypeError):
-            broken.result(WAIT)
-        later.result(WAIT)
-        assert len(ledger) == 2
-    with pytest.raises(RuntimeError, match="shutdown"):
+        for one in (broken, later, put(ledger, 3)):
+            with pytest.raises(TypeError):
+                one.result(WAIT)
+    with ReplyCache(tmp_path / "l") as ledger:
+        assert len(ledger) == 1
+    with pytest.raises(RuntimeError, match="closed"):
         put(ledger, 4).result(WAIT)
 
 
-def test_a_wait_that_is_given_up_stops_no_write(tmp_path: Path) -> None:
-    """asyncio cancels what a task waits for with it; the paid reply is kept all the same."""
-
-    async def give_up(ledger: ReplyCache) -> None:
-        async def answer() -> None:
-            await asyncio.shield(asyncio.wrap_future(put(ledger, 1)))
-
-        waiting = asyncio.create_task(answer())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_wait_that_is_given_up_stops_no_other(tmp_path: Path) -> None:
+    """asyncio cancels the future of a task that it cancels; the paid reply is kept all the same."""
     with ReplyCache(tmp_path / "l") as ledger:
         lock = sqlite3.connect(tmp_path / "l")
         lock.execute("BEGIN IMMEDIATE")  # so that the writer has not done with it
-        before = put(ledger, 2)
-        asyncio.run(give_up(ledger))
+        given_up = put(ledger, 1)
+        assert given_up.cancel() or given_up.running()
+        other = put(ledger, 2)
         lock.rollback()
         lock.close()
-        before.result(WAIT)
-        put(ledger, 3).result(WAIT)
-        assert len(ledger) == 3
+        other.result(WAIT)
+        assert ledger.get(request(1).key("none")) is not None
+        assert put(ledger, 3).result(WAIT) is None
+        for number in range(4, 64):  # at any moment
+            put(ledger, number).cancel()
+        put(ledger, 64).result(WAIT)
+        assert len(ledger) == 64

@@ -224,9 +224,9 @@ async def _collect(client: Client, batch: Any, failed: Counter[str]) -> int:
             elif answer:
                 failed[answer] += 1
         facts = {"base_url": client.settings.where, "answered_at": now()}
-        if completions:
-            raws = {key: completion.raw for key, completion in completions.items()}
-            client.cache.put_submitted(raws, **facts).result()
+        writes = [client.cache.put_submitted(k, c.raw, **facts) for k, c in completions.items()]
+        for write in writes:
+            write.result()
         for key, completion in completions.items():
             client.count(key, completion)
         kept += len(completions)

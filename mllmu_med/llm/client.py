@@ -143,7 +143,7 @@ class Client(Server):
                 answered_at=now(),
             )
             try:
-                await asyncio.shield(asyncio.wrap_future(kept))
+                await asyncio.wrap_future(kept)
             except UserError as error:
                 raise self.halt(error) from None
             self.count(request.key(mode), completion)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,10 +65,17 @@ class _Asked(NamedTuple):
     adapted: str
 
 
+class _Write(NamedTuple):
+    sql: str
+    rows: list[tuple[Any, ...]]
+    done: Future[None]
+
+
 class ReplyCache:
     """The replies in one SQLite file. Use it in a `with`, from the thread that opened it.
 
-    Writes go through a thread of their own, a commit each: the event loop never waits for the disk.
+    Writes go through a thread of their own that commits all that wait at once: the event loop
+    never waits for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +83,7 @@ class ReplyCache:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db, self._out = self._connect(), self._connect()  # the second is the writer's own
+            self._db = self._connect()
             version = self._value("PRAGMA user_version")
             if version not in (0, FORMAT):
                 raise UserError(f"{path}: a request ledger of version {version}: use a newer build")
@@ -86,7 +95,11 @@ class ReplyCache:
             raise UserError(
                 f"{path}: cannot be used as a request ledger ({error}{space})"
             ) from error
+        self._waiting: deque[_Write] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="reply-cache")
+        self._out: sqlite3.Connection | None = None  # the writer's own
+        self._broken: BaseException | None = None  # what ended the writer
+        self._closed = False
 
     def __enter__(self) -> ReplyCache:
         return self
@@ -96,9 +109,10 @@ class ReplyCache:
 
     def close(self) -> None:
         """Wait for every write, then close. May be called twice."""
+        self._closed = True
         self._writer.shutdown()
-        self._db.close()
-        self._out.close()
+        for db in filter(None, (self._db, self._out)):
+            db.close()
 
     def get(self, key: str) -> Reply | None:
         row = self._row(
@@ -111,13 +125,12 @@ class ReplyCache:
     def put(self, request: Request, structured: str, raw: str, **facts: Any) -> Future[None]:
         """Keep a reply; the future is done when it is committed, and fails with a UserError.
 
-        To be waited for by `asyncio.shield`: a write whose future is cancelled is not done.
         The first reply to a request stays. `facts` are `adapted` (parameters that were refused),
         `base_url`, `latency` (seconds), `retries`, `asked_at` and `answered_at` (ISO 8601). Raises
         ValueError when `raw` is no chat completion.
         """
         asked = _asked(request, structured, facts.pop("adapted", ()))
-        return self._insert([_answered(asked, raw, origin="live", **facts)])
+        return self._keep(asked, raw, origin="live", **facts)
 
     def submit(self, batch: str, requests: Iterable[tuple[Request, str, Iterable[str]]]) -> None:
         """Note what a batch holds, as `put` takes it; on the disk when this returns."""
@@ -130,17 +143,23 @@ class ReplyCache:
         """Whether a batch under way holds this request."""
         return self._row("SELECT 1 FROM submitted WHERE key = ?", key) is not None
 
-    def put_submitted(self, raws: Mapping[str, str], **facts: Any) -> Future[None]:
-        """`put` for the replies, by key, to requests that a batch under way holds."""
-        sql = f"SELECT {', '.join(_Asked._fields)} FROM submitted WHERE key = ?"
-        asked = {key: _Asked._make(self._row(sql, key) or ()) for key in raws}
-        return self._insert(
-            [_answered(asked[key], raw, origin="batch", **facts) for key, raw in raws.items()]
-        )
+    def put_submitted(self, key: str, raw: str, **facts: Any) -> Future[None]:
+        """`put` for the reply to a request that a batch under way holds."""
+        columns = ", ".join(_Asked._fields)
+        asked = self._row(f"SELECT {columns} FROM submitted WHERE key = ?", key)
+        return self._keep(_Asked._make(asked or ()), raw, origin="batch", **facts)
 
     def forget_submitted(self, batch: str) -> None:
         """A batch is done with: nothing more will come of it."""
         self._write("DELETE FROM submitted WHERE batch = ?", [(batch,)]).result()
+
+    def _keep(self, asked: _Asked, raw: str, **facts: Any) -> Future[None]:
+        completion = read_completion(raw)
+        row = {**asked._asdict(), **completion.reply._asdict(), "raw": raw, **facts}
+        del row["cached"]
+        if not completion.has_usage:
+            row |= {"prompt_tokens": None, "completion_tokens": None}
+        return self._insert(row, [tuple(row.values())])
 
     def __len__(self) -> int:
         return int(self._value("SELECT count(*) FROM replies"))
@@ -206,7 +225,8 @@ class ReplyCache:
         """
         before = len(self)
         for rows in _read_export(path):
-            self._insert([{**row, "origin": "loaded"} for row in rows]).result()
+            values = [(*row.values(), "loaded") for row in rows]
+            self._insert([*_EXPORTED, "origin"], values).result()
         return len(self) - before
 
     def _row(self, sql: str, *values: str) -> tuple[Any, ...] | None:
@@ -217,12 +237,12 @@ class ReplyCache:
         row = self._row(sql, *values)
         return row[0] if row else None
 
-    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> Future[None]:
-        """Rows of `replies` that have the same columns; one that is there already stays."""
-        names = rows[0].keys()
+    def _insert(self, names: Iterable[str], rows: list[tuple[Any, ...]]) -> Future[None]:
+        names = list(names)
         marks = ", ".join("?" * len(names))
-        sql = f"INSERT OR IGNORE INTO replies({', '.join(names)}) VALUES ({marks})"
-        return self._write(sql, [tuple(row.values()) for row in rows])
+        return self._write(
+            f"INSERT OR IGNORE INTO replies({', '.join(names)}) VALUES ({marks})", rows
+        )
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
@@ -230,33 +250,47 @@ class ReplyCache:
         db.execute("PRAGMA synchronous = FULL")  # a paid reply outlives a power cut, too
         return db
 
-    def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> Future[None]:
-        return self._writer.submit(self._commit, sql, rows)
+    def _write(self, sql: str, rows: list[tuple[Any, ...]]) -> Future[None]:
+        if self._closed:
+            raise RuntimeError(f"{self.path}: this cache is closed")
+        write = _Write(sql, rows, Future())
+        self._waiting.append(write)
+        self._writer.submit(self._commit)
+        return write.done
 
-    def _commit(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _commit(self) -> None:
+        """Write all that waits, in the writer's thread; what a bug breaks stays broken."""
+        writes = []
+        while self._waiting:
+            writes.append(self._waiting.popleft())
+        # A reply that nobody waits for any more is kept, too: it has been paid for.
+        awaited = [write.done for write in writes if write.done.set_running_or_notify_cancel()]
+        failure = self._broken
         try:
-            with self._out as db:
-                db.executemany(sql, rows)
+            if failure is None:
+                self._out = self._out or self._connect()
+                with self._out as db:
+                    for write in writes:
+                        db.executemany(write.sql, write.rows)
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            size = readable(sum(len(str(row)) for row in rows))
-            raise UserError(
+            size = readable(sum(len(str(row)) for write in writes for row in write.rows))
+            failure = UserError(
                 f"{self.path}: cannot keep a reply ({error}; about {size} asked for, "
                 f"{free(self.path)}): make room first, then run the same command again: the "
                 "replies before it are kept"
-            ) from error
+            )
+            self._broken = failure if self._out is None else None  # it could not even begin
+        finally:
+            self._broken = self._broken or sys.exception()
+            failure = failure or self._broken
+            for done in awaited:
+                done.set_exception(failure) if failure else done.set_result(None)
 
 
 def _asked(request: Request, structured: str, adapted: Iterable[str]) -> _Asked:
     structured = structured if request.schema is not None else "none"
     adapted = canonical_json(sorted(adapted))
     return _Asked(request.key(structured), request.canonical, structured, adapted)
-
-
-def _answered(asked: _Asked, raw: str, **facts: Any) -> dict[str, Any]:
-    completion = read_completion(raw)
-    row = {**asked._asdict(), **completion.reply._asdict(), "raw": raw, **facts}
-    del row["cached"]
-    return row if completion.has_usage else row | {"prompt_tokens": None, "completion_tokens": None}
 
 
 def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:
