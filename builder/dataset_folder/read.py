@@ -248,8 +248,8 @@ def _facts(folder: Folder) -> Facts:
         configs.append(Config(name, scenario, ratio, dict(zip(SPLITS, files, strict=True))))
     ratings = {
         name: _typed(folder.jsonl(f"{name}-ratings.jsonl"), Rated)
-        for name, scenario in recipe.scenarios().items()
-        if recipe.calibrates(scenario)
+        for name in recipe.scenarios()
+        if recipe.calibration is not None
     }
     profiles = _typed(folder.profiles, Profile)
     return Facts(manifest.tree(), recipe, FEATURES, configs, profiles, ratings)
