@@ -56,7 +56,7 @@ def test_real_looking_texts_of_ones_own_corpus_are_not_published(
         if source == "slake" or not kind:
             personal.check(Path(), told, "out")
             continue
-        with pytest.raises(UserError, match="^out: 1 rows of the corpus hold what looks") as caught:
+        with pytest.raises(UserError, match=r"^out: 1 rows of the corpus hold") as caught:
             personal.check(Path(), told, "out")
         assert f"({kind} 1; first table/a/1)" in str(caught.value)
         assert text not in str(caught.value)
