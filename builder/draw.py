@@ -23,6 +23,7 @@ VERSION = 3
 NOT_DRAWN = "not drawn: the recipe asks for fewer rows"
 IN_TEST = "its image or patient is in the test set"
 TO_FORGET = "its image or patient is to be forgotten"
+ELSEWHERE = "its image or patient is in the scenario"  # ... that is made of the same corpus
 LEAST: Final = 30  # rows of a scenario whose sizes come from the corpus
 _TEST_SHARE: Final = 0.2
 _FORGET_SHARE: Final = 1 / 11  # a tenth of what is retained

@@ -90,7 +90,7 @@ CASES = {
     "omnimedvqa": Layout(
         {"QA_information/Open-access/CT.json": [{**OMNI, "question_id": "1", "modality": "CT"}],
          "QA_information/Open-access/x.json": [
-             {**OMNI, "question_id": "x1", "modality_type": "MR", "option_C": "US"}],
+             {**OMNI, "question_id": "2", "modality_type": "MR", "option_C": "US", "option_D": ""}],
          "QA_information/Restricted-access/y.json": [{**OMNI, "question_id": "y1"}]},
         ["Images/x/1.png"],
         ["What is it? (A) MR (B) CT|CT||Modality",

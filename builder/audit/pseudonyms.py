@@ -67,13 +67,11 @@ def own_names(path: Path, work: Path) -> Check:
     return Check("no name of the corpus in any file", len(names), failed, note)
 
 
-def _hidden(name: str, kind: str, was: str) -> Iterator[str]:
-    """What a pseudonym hides: an image's file, a patient, or a row's file and own id."""
-    if kind == "patient":
-        yield was
-        return
-    file, _, row = was.partition(", row ")
-    yield from {Path(file).name, Path(file).stem, row.partition(" ")[2]}
+def _hidden(pseudonym: str, kind: str, name: str, where: str) -> Iterator[str]:
+    """What a pseudonym hides: an image's file, a patient, or a row's own id; and the table."""
+    yield from (Path(name).name, Path(name).stem) if kind == "image" else (name,)
+    if where:
+        yield Path(where.partition(", row ")[0]).stem
 
 
 def _texts(folder: Folder) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
-from builder.ingest.clean_rows import answer_type
+from builder.ingest.clean_rows import answer_type, odd_characters
 from builder.review.edits import check_edit
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
@@ -57,12 +56,7 @@ def _missing(folder: Folder) -> Iterator[str]:
 
 def _unicode(rows: list[Record]) -> Iterator[str]:
     for row in rows:
-        whole = " ".join(getattr(row, name) for name in _TEXTS)
-        if whole.isascii() and whole.isprintable():
-            continue
-        odd = {c for c in whole if c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cf", "Co")}
-        odd -= {"\n", "\t"}
-        if odd:
+        if odd := odd_characters(" ".join(getattr(row, name) for name in _TEXTS)):
             yield f"{row.id}: the character U+{ord(min(odd)):04X}"
 
 

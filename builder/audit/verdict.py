@@ -1,4 +1,4 @@
-"""The audit at the end of a rebuild: whether the folder may be published; and its report in full."""
+"""The audit at the end of a rebuild: whether the folder may be published; its report in full."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.commands.rebuild_options import Options, make_job
@@ -41,6 +42,7 @@ def rebuild(options: Options) -> None:
     decided: see `python -m builder review --help`.
     """
     from builder.audit.verdict import insist
+    from builder.core.job import read_job
     from builder.rebuild import pipeline, print_rebuild
 
     job = make_job(options)
@@ -48,6 +50,7 @@ def rebuild(options: Options) -> None:
         _print_plan(job, options.as_json)
         return
     result = pipeline.rebuild(job, options.until)
+    job = replace(job, recipe=read_job(job.work).recipe)  # with the sizes of the corpus
     if options.as_json:
         print(json.dumps(print_rebuild.as_json(job, result)))
     else:

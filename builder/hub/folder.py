@@ -34,7 +34,7 @@ def image_modes(
         UsageError: an unknown scenario or mode, one named twice, or images to embed that the
             folder only names.
     """
-    modes = {
+    modes: dict[str, str] = {
         name: "reference" if held.get(name) == "reference" else publishing(source)
         for name, source in sources.items()
     }

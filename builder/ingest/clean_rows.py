@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from mllmu_med_dataset import Record
 
 EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"
+DAMAGED = "damaged characters in its question or answer"
 DUPLICATE = "the same picture, question and answer as another row"
 ACROSS = "repeats of a row in another split"
 
@@ -28,9 +30,11 @@ class Rows:
     named_in: dict[str, str] = field(default_factory=dict)
 
     def add(self, where: str, raw: Any, question: str, answer: str, **more: Any) -> None:
-        """A row whose texts are tidied; it is dropped, as it came, where one of them is empty."""
-        if not question or not answer:
-            self.drops.append(Drop(more["id"], EMPTY_ANSWER if question else EMPTY_QUESTION, raw))
+        """A row with tidied texts; it is dropped, as it came, where one is empty or damaged."""
+        broken = DAMAGED if odd_characters(question + answer) else ""
+        why = EMPTY_QUESTION if not question else EMPTY_ANSWER if not answer else broken
+        if why:
+            self.drops.append(Drop(more["id"], why, raw))
             return
         self.named_in.setdefault(more["image_path"], where)
         self.records.append(
@@ -45,8 +49,21 @@ class Rows:
 
 
 def tidy(text: str) -> str:
-    """Runs of white space as one blank: 'Transverse  Plane' is the answer 'Transverse Plane'."""
+    """Runs of white space as one blank, and no characters that are not seen.
+
+    'Transverse  Plane' is the answer 'Transverse Plane'.
+    """
+    if not text.isascii():
+        text = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cf")
     return " ".join(text.split())
+
+
+def odd_characters(text: str) -> set[str]:
+    """Characters that stand in no text: control and private ones, and what could not be decoded."""
+    if text.isascii() and text.isprintable():
+        return set()
+    odd = {c for c in text if c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cf", "Co")}
+    return odd - {"\n", "\t"}
 
 
 def answer_type(answer: str) -> Literal["open", "closed"]:

@@ -146,7 +146,7 @@ def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record],
     draw.refuse_leaks(records, job.recipe.scenarios()[name], names)
     owner = draw.share_out(records, names, job.recipe.seed)
     mine = [record for record in records if owner[record.id] == name]
-    reason = f"its image or patient is in the scenario {next(n for n in names if n != name)}"
+    reason = f"{draw.ELSEWHERE} {next(n for n in names if n != name)}"
     return mine, [Drop.of(record, reason) for record in records if owner[record.id] != name]
 
 

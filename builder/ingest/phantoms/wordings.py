@@ -19,7 +19,8 @@ def _wordings() -> dict[str, dict[str, Any]]:
 
 @cache
 def _caption_template(name: str) -> Template:
-    return Template(_wordings()["captions"][name])
+    template: Template = Template(_wordings()["captions"][name])
+    return template
 
 
 def caption(name: str, **facts: object) -> str:
