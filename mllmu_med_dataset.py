@@ -181,7 +181,8 @@ def load(
 
     Returns:
         A `DatasetDict` with the three splits, or one `Dataset` when `split` is given (iterable ones
-        with `streaming`). Columns: `FEATURES`.
+        with `streaming`). Columns: `FEATURES`. A row's `image` is as its file holds it (16 bits,
+        a palette, ...): `mllmu_med.pixels.model_image` gives what models are shown of it.
 
     Raises:
         UserError: the folder is not there or holds no such config or split; images are missing in
@@ -196,9 +197,10 @@ def load(
     name = config_name(config, forget_ratio)
     where = str(source) if source is not None else DEFAULT_FOLDER
     folder = Path(where).expanduser()
+    what: dict[str, Any] = {"path": where, "name": name}
     if folder.is_dir():
         where = str(folder)
-        _check_folder(folder, name)
+        what = _check_folder(folder, name)
     elif isinstance(source, Path) or where.count("/") != 1 or where.startswith((".", "/", "~")):
         # A bare name that is no folder would make `load_dataset` serve whatever an old cache holds.
         raise UserError(
@@ -211,7 +213,7 @@ def load(
 
     image_source = images_folder(images, config)
     try:
-        data = datasets.load_dataset(where, name, split=split, streaming=streaming, **kwargs)
+        data = datasets.load_dataset(**what, split=split, streaming=streaming, **kwargs)
     except ValueError as error:
         if split is None or f'Unknown split "{split}"' not in str(error):
             raise
@@ -220,28 +222,36 @@ def load(
     return put_back(data, image_source, f"{where}: config {name}") if image_source else data
 
 
-def _check_folder(folder: Path, name: str) -> None:
-    from mllmu_med.card_head import CardHeadError, read_card_head
+def _check_folder(folder: Path, name: str) -> dict[str, Any]:
+    """What to give to `load_dataset` for a config; a UserError where the folder cannot be read."""
+    from mllmu_med.card_head import CardHeadError, data_files, load_arguments, read_card_head
+    from mllmu_med.files import is_lfs_pointer
 
     try:
-        entries = read_card_head(folder)["configs"]
+        head = read_card_head(folder)
     except CardHeadError as error:
         raise UserError(
             f"{folder}: not a built dataset (no README.md with its configs): "
             f"build it with `python -m builder rebuild --out {folder}`"
         ) from error
-    known = [entry["config_name"] for entry in entries]
+    known = [entry["config_name"] for entry in head["configs"]]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (nearest: {near[0]})" if near else ""
         raise UserError(f"{folder}: holds no config {name}{hint}; it has {', '.join(known)}")
+    for file in (folder / file for files in data_files(head, name).values() for file in files):
+        if is_lfs_pointer(file):
+            raise UserError(
+                f"{file}: is a pointer of git-lfs, not the rows: run `git lfs pull` in {folder}"
+            )
+    return load_arguments(folder, name)
 
 
 class Picture(NamedTuple):
     """An image and all its questions."""
 
     image_id: str
-    image: Image
+    image: Image  # as models are shown it: RGB of 8 bits, upright, on white
     rows: list[dict[str, Any]]  # every column but the image, in the dataset's order
 
 
@@ -256,6 +266,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
     if not hasattr(dataset, "__len__"):  # an iterable one
         raise UsageError("by_picture needs a map-style dataset: load it without streaming")
     from mllmu_med.image_folder import lacks_images, no_images
+    from mllmu_med.pixels import model_image
 
     if lacks_images(dataset):
         raise no_images("by_picture")
@@ -266,7 +277,7 @@ def by_picture(dataset: datasets.Dataset) -> Iterator[Picture]:
         groups.setdefault(image_id, []).append(index)
     for image_id, indices in groups.items():
         rows = [dict(texts[index]) for index in indices]
-        yield Picture(image_id, images[indices[0]]["image"], rows)
+        yield Picture(image_id, model_image(images[indices[0]]["image"]), rows)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,24 +15,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.checkpoint import read_checkpoint
-from baselines.llava_layout import (
-    LEFT,
-    TOWER,
-    WORDS,
-    llava_config,
-    llava_processor,
-    name_on_disk,
-    original_name,
-    read_config,
-    shapes_of,
-    sort_names,
-    vision_config_of,
-)
+from baselines import llava_layout as layout
 from mllmu_med.disk import readable, writing
 from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
-from mllmu_med.progress import progress
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -98,17 +85,15 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         UserError: another model type, missing, unknown or misshapen tensors (named), no tokenizer,
             no room, `dst` exists.
     """
-    import torch
-    from huggingface_hub import split_torch_state_dict_into_shards
-    from safetensors.torch import save_file
+    from huggingface_hub import save_torch_state_dict
 
     with new_folder(dst, "the converted model") as temporary:
-        config = read_config(src)
+        config = layout.read_config(src)
         sources, left, tower = _sources(src, vision)
-        llava = llava_config(config, tower, src)
-        expected = shapes_of(llava)
+        llava = layout.llava_config(config, tower, src)
+        expected = layout.shapes_of(llava)
         _check(expected, sources, src)
-        kind = sources[WORDS[1]].tensor.dtype
+        kind = sources[layout.WORDS[1]].tensor.dtype
         report = Conversion(
             source=str(src),
             tensors=len(expected),
@@ -121,28 +106,17 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         processor = _processor(src, config, llava)
 
         rows = -(-len(processor.tokenizer) // _ROWS) * _ROWS
-        new = {n: (rows, *shape[1:]) if n in WORDS else shape for n, shape in expected.items()}
-        written = {
-            name_on_disk(n): torch.empty(s, dtype=kind, device="meta") for n, s in new.items()
-        }
-        _check_room(temporary, sum(value.nbytes for value in written.values()))
-        plan = split_torch_state_dict_into_shards(
-            written, filename_pattern="model{suffix}.safetensors", max_shard_size=_SHARD
-        )
-        inside = {name_on_disk(name): name for name in expected}
-        with progress("convert", len(written)) as advance:
-            for file, names in plan.filename_to_tensors.items():
-                shard = {}
-                for name in names:
-                    value = sources[inside[name]].tensor.to(kind)
-                    shard[name] = _grown(value, written[name].shape[0]).contiguous()
-                    advance()
-                with writing(dst / file, sum(value.nbytes for value in shard.values())):
-                    save_file(shard, temporary / file, metadata={"format": "pt"})
-        if plan.is_sharded:
-            index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-            write_atomic(temporary / "model.safetensors.index.json", json.dumps(index, indent=2))
-        with writing(dst):
+        weights = {}
+        for name in expected:
+            value = sources[name].tensor.to(kind)
+            weights[layout.name_on_disk(name)] = (
+                _grown(value, rows) if name in layout.WORDS else value
+            )
+        size = sum(value.nbytes for value in weights.values())
+        _check_room(temporary, size)
+        say(f"writing {readable(size)}")
+        with writing(dst, size):
+            save_torch_state_dict(weights, temporary, max_shard_size=_SHARD)
             _write_config(temporary, llava, processor, rows, report.dtype)
             processor.save_pretrained(temporary)
         write_atomic(temporary / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
@@ -152,16 +126,17 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
 def _sources(src: Path, vision: str | Path) -> tuple[Sources, list[str], Any]:
     """Where each tensor comes from, which are left out, and the vision tower's configuration."""
     weights = read_checkpoint(src)
-    originals, left = sort_names(weights)
+    originals, left = layout.sort_names(weights)
     sources = {ours: Source(name, weights[name]) for ours, name in originals.items()}
-    own = [name for name in sources if name.startswith(TOWER)]
+    own = [name for name in sources if name.startswith(layout.TOWER)]
     if vision != "checkpoint":
         left += [sources.pop(name).name for name in own]
         stock, tower = _stock_tower(Path(vision).expanduser())
         return sources | stock, left, tower
     if not own:
         raise UserError(f"{src}: holds no vision tower: name the folder of a stock CLIP instead")
-    return sources, left, vision_config_of({n: tuple(sources[n].tensor.shape) for n in own}, src)
+    shapes = {name: tuple(sources[name].tensor.shape) for name in own}
+    return sources, left, layout.vision_config_of(shapes, src)
 
 
 def _stock_tower(folder: Path) -> tuple[Sources, Any]:
@@ -174,9 +149,9 @@ def _stock_tower(folder: Path) -> tuple[Sources, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: not a CLIP: {first_line(error)}") from error
     sources = {
-        TOWER + name.removeprefix("vision_model."): Source(name, tensor)
+        layout.TOWER + name.removeprefix("vision_model."): Source(name, tensor)
         for name, tensor in weights.items()
-        if not name.startswith(_TEXT_SIDE) and not name.endswith(LEFT)
+        if not name.startswith(_TEXT_SIDE) and not name.endswith(layout.LEFT)
     }
     return sources, config
 
@@ -190,7 +165,7 @@ def _check(expected: Shapes, sources: Sources, src: Path) -> None:
     wrong = [
         (f"{len(names)} {what} (first: {names[0]})")
         for what, names in (
-            ("missing", [original_name(n) for n in expected if n not in sources]),
+            ("missing", [layout.original_name(n) for n in expected if n not in sources]),
             ("unknown", [sources[n].name for n in sources if n not in expected]),
             ("of another shape", misshapen),
         )
@@ -204,8 +179,6 @@ def _grown(value: Tensor, rows: int) -> Tensor:
     """With rows added up to a number, each the mean of those that were there."""
     import torch
 
-    if not value.ndim or value.shape[0] == rows:
-        return value
     mean = value.float().mean(0, keepdim=True).to(value.dtype)
     return torch.cat([value, mean.expand(rows - value.shape[0], -1)])
 
@@ -242,7 +215,7 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
         split.add_tokens([AddedToken(token, special=True, normalized=False)])
     # `legacy` and `add_bos_token` of a LlamaTokenizer are lost when it is saved; what they made of
     # the splitting itself is not.
-    return llava_processor(
+    return layout.llava_processor(
         split.backend_tokenizer,
         llava.vision_config,
         llava.vision_feature_select_strategy,
@@ -274,3 +247,62 @@ def _check_room(folder: Path, needed: int) -> None:
             f"{folder.parent.parent}: the model needs {readable(needed)}, {readable(free)} are "
             "free: make room or name another folder"
         )
+
+
+#: As transformers has it: safetensors before pickles, one file before shards.
+_FORMS = ("model.safetensors", "pytorch_model.bin")
+
+
+def read_checkpoint(folder: Path) -> dict[str, Tensor]:
+    """Weights in one file or in shards, mapped into memory; a UserError if they are not whole."""
+    tensors: dict[str, Tensor] = {}
+    files, indexed = _files(folder)
+    for file in files:
+        shard = _read(file)
+        if doubled := tensors.keys() & shard.keys():
+            raise UserError(f"{file}: {min(doubled)} is in another file too: fetch the model again")
+        tensors |= shard
+    if indexed and (differ := sorted(indexed ^ tensors.keys())):
+        raise UserError(
+            f"{folder}: index and weight files disagree about {len(differ)} tensors (first: "
+            f"{differ[0]}): fetch the model again"
+        )
+    return tensors
+
+
+def _files(folder: Path) -> tuple[list[Path], set[str]]:
+    """A folder's weight files, and the tensors that its index names (none without an index)."""
+    for name in _FORMS:
+        if (folder / name).is_file():
+            return [folder / name], set()
+        index = folder / f"{name}.index.json"
+        if not index.is_file():
+            continue
+        try:
+            file_of = json.loads(index.read_text("utf-8"))["weight_map"]
+            files = [folder / file for file in sorted(set(file_of.values()))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{index}: not an index of weights: fetch it again") from error
+        if lacking := [file for file in files if not file.is_file()]:
+            raise UserError(f"{lacking[0]}: not there, but the index names it: fetch it")
+        return files, set(file_of)
+    raise UserError(f"{folder}: no weights here ({' or '.join(_FORMS)}, or their index.json)")
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise UserError(f"{file}: cannot be read ({first_line(error)}): fetch it again") from error
+    named = isinstance(tensors, dict) and all(isinstance(v, torch.Tensor) for v in tensors.values())
+    if not named:
+        raise UserError(f"{file}: holds other things than tensors by name")
+    return dict(tensors)

@@ -134,7 +134,7 @@ def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
     methods: Any = tree.setdefault("methods", {})
     if isinstance(methods, dict):
         tree["methods"] = {name: {} if own is None else own for name, own in methods.items()}
-    return checked(Recipe, tree, name_or_file)
+    return checked(Recipe, tree, f"recipe {name_or_file}")
 
 
 def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str]) -> None:

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
-from baselines.compute import peak_memory, step_cost, summed
 from baselines.losses import Method
 from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
 from baselines.training_settings import TrainSettings
-from baselines.training_state import Outcome, RunFolder
+from baselines.training_state import Outcome, RunFolder, peak_memory, step_cost, summed
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.progress import progress, say

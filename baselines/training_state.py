@@ -10,10 +10,14 @@ OUT/adapter/        the trained adapter in PEFT's own format
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from baselines.schedule import Sample, Step
+from baselines.training_settings import TrainSettings
+from eval.model import Model
 from eval.run_folder import read_json
 from mllmu_med.disk import writing
 from mllmu_med.files import (
@@ -26,6 +30,9 @@ from mllmu_med.files import (
 )
 from mllmu_med_dataset import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
 _MODEL = ("weights", "prompt", "dtype")
 
@@ -37,7 +44,7 @@ class Outcome:
     status: `finished`, or `collapsed` with the reason; the adapter is there either way.
     epoch, score: of the adapter kept, where the evaluation scored epochs.
     seconds: of all training steps, those too that a kill has undone; compute: see
-        `baselines.compute`.
+        `summed`.
     """
 
     status: Literal["finished", "collapsed"]
@@ -159,3 +166,65 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     if isinstance(old, dict) and isinstance(new, dict) and any(old.get(k) != new[k] for k in new):
         return f"{name}.{difference(old, new)}"
     return f"{name}: {old!r} there, {new!r} now" if name else "of another version"
+
+
+def step_cost(
+    number: int, seconds: float, tokens: float, step: Step, forget: Sequence[Sample], peak: int
+) -> dict[str, Any]:
+    """The line of a step; `tokens`: read by its passes, the reference's too, without padding."""
+    ids = {sample.id for sample in forget}
+    exposed = sum(unit[0].id in ids for unit in step.units)
+    line = {"step": number, "seconds": round(seconds, 4), "tokens": int(tokens)}
+    return {**line, "forget_exposures": exposed, "peak_memory": peak}
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that were allocated on a GPU; on a CPU, that this process ever held.
+
+    So on a CPU a part of a run of several shows the largest of itself and those before.
+    """
+    import resource
+    import sys
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def summed(
+    lines: Sequence[dict[str, Any]], model: Model, settings: TrainSettings, processes: int
+) -> dict[str, Any]:
+    """The cost of a run that has ended, and the signature under which it may be compared.
+
+    forget_exposures: how often a forget row was trained on, of the steps that count; the other
+    sums are of all steps that were taken (`steps`), `repeated` ones of them after a kill.
+    """
+    import torch
+
+    counted = {line["step"]: line for line in lines}
+    device = model.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    text = model.model.config.get_text_config()
+    where = {
+        "device": name,
+        "processes": processes,
+        "attention": getattr(text, "_attn_implementation", None) or "unknown",
+        "batch_size": settings.batch_size,
+        "micro_batch": settings.micro_batch,
+        "dtype": model.identity.get("dtype", ""),
+    }
+    signed = "|".join(f"{key} {value}" for key, value in where.items())
+    return {
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "tokens": sum(line["tokens"] for line in lines),
+        "forget_exposures": sum(line["forget_exposures"] for line in counted.values()),
+        "steps": len(lines),
+        "repeated": len(lines) - len(counted),
+        "peak_memory": max((line["peak_memory"] for line in lines), default=0),
+        **where,
+        "signature": f"compute|training steps alone, repeated ones too|{signed}|"
+        f"torch {torch.__version__}|mllmu-med 1",
+    }

@@ -26,7 +26,7 @@ from PIL import Image
 
 from builder.audit import Check, failing
 from builder.core.job import Job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.rebuild import pipeline
 from mllmu_med.recipe_files import choices
 

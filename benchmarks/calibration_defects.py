@@ -26,7 +26,8 @@ from pathlib import Path
 from builder.calibrate.fine_tune import adapted_answers
 from builder.calibrate.rating import compare, rate_offline
 from builder.core.job import Job
-from builder.core.recipe import Scenario, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain
 from builder.harm.inject import spans
 from builder.patients.profiles import Profile, read_profiles

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Drop
+from builder.draw import cut_groups
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 2
@@ -16,7 +17,7 @@ ROUNDS: Final = 3  # "we divide the forget set into three parts equally and make
 
 SPARE = "spare: more sound candidates than the recipe keeps"
 NOT_RETAINED = "spare: more clean rows than the recipe retains"
-IMAGE_SPLIT = "its picture is in the next smaller forget set (split_by: image)"
+GROUP_SPLIT = "its image or patient is in the next smaller forget set (see split_by)"
 
 
 class Band(NamedTuple):
@@ -74,18 +75,19 @@ def forget_order(sound: list[Record], scenario: Scenario) -> tuple[list[Record],
     if scenario.split_by == "pair":
         spare = [Drop.of(record, SPARE) for record in sound[scenario.harmful :]]
         return sound[: scenario.harmful], spare
-    # No image on both sides of any ratio's edge: what is left of an image there is dropped.
+    # No image (or patient) on both sides of any ratio's edge: what is left of it is dropped.
     edges = {band.end for band in bands(scenario)}
+    group_of = {r.id: name for name, rows in cut_groups(sound, scenario).items() for r in rows}
     forget: list[Record] = []
     dropped: list[Drop] = []
     cut = ""
     for record in sound:
-        if record.image_sha256 == cut:
-            dropped.append(Drop.of(record, IMAGE_SPLIT))
+        if group_of[record.id] == cut:
+            dropped.append(Drop.of(record, GROUP_SPLIT))
         elif len(forget) == scenario.harmful:
             dropped.append(Drop.of(record, SPARE))
         else:
             forget.append(record)
             if len(forget) in edges:
-                cut = record.image_sha256
+                cut = group_of[record.id]
     return forget, dropped

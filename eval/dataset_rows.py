@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import disk_message, refused
 from mllmu_med.image_folder import lacks_images, no_images
+from mllmu_med.pixels import model_image
 from mllmu_med.schema import DEFAULT_FOLDER, features
 from mllmu_med_dataset import CONFIGS, SPLITS, Record, UsageError, UserError, config_name, load
 
@@ -93,20 +94,20 @@ def _quiet(config: str) -> None:
 
 
 class ImageStore(Protocol):
-    """Images in RGB by `image_id`."""
+    """Images by `image_id`, each as `model_image` gives it."""
 
     def __getitem__(self, image_id: str, /) -> Image: ...
 
 
 class Decoded:
-    """Images in RGB by `image_id`, each decoded once.
+    """Images by `image_id`, each decoded once, as `model_image` gives it.
 
     They are kept in memory as far as they fit into `most` bytes; the others are decoded again
     whenever they are asked for.
     """
 
-    def __init__(self, read: Callable[[str], Image], most: int = 2**30) -> None:
-        """`read`: opens the image of an `image_id`; most: 1 GiB holds SLAKE's."""
+    def __init__(self, read: Callable[[str], bytes | Image], most: int = 2**30) -> None:
+        """`read`: the image of an `image_id`; most: 1 GiB holds SLAKE's."""
         self._read, self._left = read, most
         self._kept: dict[str, Image] = {}
 
@@ -114,8 +115,7 @@ class Decoded:
         kept = self._kept.get(image_id)
         if kept is not None:
             return kept
-        with self._read(image_id) as opened:
-            image = opened.convert("RGB")
+        image = model_image(self._read(image_id))
         size = 4 * image.width * image.height  # Pillow pads a pixel of RGB
         if size <= self._left:
             self._left -= size

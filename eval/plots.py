@@ -7,8 +7,7 @@ colour alone. Percent on every axis.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,12 +26,26 @@ METHODS: Final = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
 GREEN: Final = "#009E73"  # kept for the retrained model
 KINDS: Final = (*METHODS, GREEN)
 MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
+INK: Final = "#1b1f23"
+PAPER: Final = "#ffffff"
 LONGEST: Final = 28  # characters of a name
+STYLE: Final[Any] = {
+    **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], INK),
+    **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], PAPER),
+    **dict.fromkeys(["axes.edgecolor", "grid.color"], "#dcdfe3"),
+    **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
+    **dict.fromkeys(["axes.titlesize", "figure.titlesize"], 11),
+    **{"legend.frameon": False, "legend.fontsize": 9},
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
+    **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
+}
 
 
-def plots(report: Report, dark: bool = False) -> dict[str, Plot]:
+def plots(report: Report) -> dict[str, Plot]:
     """Each plot under its name: `rouge1`, `tradeoff`, and `leakage` where any run was asked."""
-    with _style(dark):
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
         drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
         if _asked_for_leaks(report):
             drawn["leakage"] = leakage(report)
@@ -54,7 +67,7 @@ def rouge1(report: Report) -> Plot:
     plot = _plot(10.5, 1.4 + 0.34 * len(lines))
     panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
     # Behind a number, so that a line of reference does not cross it.
-    halo = {"facecolor": _colour("axes.facecolor"), "edgecolor": "none", "pad": 0.8}
+    halo = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
     for panel, split in zip(panels, SPLITS, strict=True):
         better = "lower" if split == "forget" else "higher"
         panel.set_title(f"{split.capitalize()} ({better} is better)", fontsize=10)
@@ -67,7 +80,7 @@ def rouge1(report: Report) -> Plot:
             height=0.66,
             color=[_role_colour(line) for line in lines],
             xerr=_errors(figures),
-            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": _colour("text.color")},
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
@@ -118,7 +131,7 @@ def tradeoff(report: Report) -> Plot:
             marker=marker,
             markersize=size,
             markeredgewidth=2 if marker in "x+" else 0.8,
-            markeredgecolor=colour if marker in "x+" else _colour("axes.facecolor"),
+            markeredgecolor=colour if marker in "x+" else PAPER,
             color=colour,
             elinewidth=0.9,
             linestyle="none",
@@ -135,7 +148,7 @@ def tradeoff(report: Report) -> Plot:
         xy=(0.4, 0.58),  # the middle is empty: models are at the edges
         xytext=(0.5, 0.48),
         xycoords="axes fraction",
-        arrowprops={"arrowstyle": "->", "color": _colour("text.color")},
+        arrowprops={"arrowstyle": "->", "color": INK},
         fontsize=9,
     )
     panel.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1), labelspacing=0.7)
@@ -166,10 +179,10 @@ def leakage(report: Report) -> Plot:
             color=KINDS[k],
             label=f"{kind} (n={max(figure.n for figure in figures.values())})",
             xerr=_errors([*figures.values()]),
-            error_kw={"elinewidth": 0.6, "ecolor": _colour("axes.labelcolor"), "alpha": 0.6},
+            error_kw={"elinewidth": 0.6, "ecolor": INK, "alpha": 0.6},
         )
         # The number stands behind the whisker: a dot shows where the value itself is, 0 too.
-        panel.plot(values, [*figures], ".", color=_colour("text.color"), markersize=3, zorder=4)
+        panel.plot(values, [*figures], ".", color=INK, markersize=3, zorder=4)
         panel.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=6.5, padding=2)
     panel.set_yticks(range(len(lines)), [name(line) for line in lines])
     panel.set_ylim(len(lines) - 0.5, -0.5)
@@ -217,40 +230,11 @@ def to_svg(plot: Plot) -> bytes:
     return stream.getvalue()
 
 
-@contextmanager
-def _style(dark: bool) -> Iterator[None]:
-    import matplotlib
-
-    ink, paper, lines = (
-        ("#e8e6e3", "#16181b", "#3a3f45") if dark else ("#1b1f23", "#ffffff", "#dcdfe3")
-    )
-    look: Any = {
-        **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], ink),
-        **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], paper),
-        **dict.fromkeys(["axes.edgecolor", "grid.color"], lines),
-        **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
-        **dict.fromkeys(["axes.titlesize", "figure.titlesize"], 11),
-        **{"legend.frameon": False, "legend.fontsize": 9},
-        **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
-        **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
-    }
-    with matplotlib.rc_context(look):
-        yield
-
-
 def _plot(width: float, height: float) -> Plot:
     """Width and height in inches; without pyplot, so nothing stays open."""
     from matplotlib.figure import Figure as Plot
 
     return Plot(figsize=(width, height), layout="constrained")
-
-
-def _colour(setting: str) -> str:
-    """Of matplotlib's settings: `text.color` is ink, `axes.facecolor` paper."""
-    import matplotlib
-
-    settings: Any = matplotlib.rcParams
-    return str(settings[setting])
 
 
 def _role_colour(line: Line) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from eval.dataset_rows import split_config
 from eval.paper_tables import TITLES
@@ -21,23 +21,14 @@ ALT: Final = {
 }
 
 
-class _Plot(NamedTuple):
-    """A plot as two URLs that hold it whole, and what it shows in words."""
-
-    light: str
-    dark: str
-    text: str
-
-
 def to_html(report: Report, intervals: bool = True) -> str:
     """The page; whatever a run or a model is called is text, never markup."""
-    light, dark = ({n: _url(p) for n, p in plots(report, dark).items()} for dark in (False, True))
     return render(
         "report.html",
         report,
         intervals,
         title=f"Unlearning report: {TITLES[split_config(report.config)[0]]} ({report.config})",
-        plots={name: _Plot(url, dark[name], ALT[name]) for name, url in light.items()},
+        plots={name: (_url(plot), ALT[name]) for name, plot in plots(report).items()},
         lines=report.lines("ours", *ROLES[:-1]),
         identity=lambda line: _identity(report, line),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,3 +31,26 @@ def read_card_head(folder: Path) -> dict[str, Any]:
     if not isinstance(head.get("configs"), list):
         raise CardHeadError("names no configs")
     return head
+
+
+def data_files(head: dict[str, Any], config: str) -> dict[str, list[str]]:
+    """The files of each split of a config, as a card's head names them."""
+    entry = next(entry for entry in head["configs"] if entry["config_name"] == config)
+    listed = [each for each in entry.get("data_files") or [] if isinstance(each, dict)]
+    named = {each["split"]: each["path"] for each in listed}
+    return {split: [path] if isinstance(path, str) else path for split, path in named.items()}
+
+
+def load_arguments(folder: Path, config: str) -> dict[str, Any]:
+    """What `datasets.load_dataset` is given for a config of a folder on the disk.
+
+    It takes brackets in the folder's own path for a pattern, and may read the rows of another
+    folder: then the files are named to it one by one.
+    """
+    place = str(folder.resolve())
+    escaped = glob.escape(place)
+    if escaped == place:
+        return {"path": str(folder), "name": config}
+    files = data_files(read_card_head(folder), config)
+    paths = {split: [f"{escaped}/{name}" for name in names] for split, names in files.items()}
+    return {"path": "parquet", "name": config, "data_files": paths}

@@ -1,25 +1,26 @@
-"""Tables as CSV, read by pandas: every cell stays the text that it is.
+"""Tables as CSV: every cell stays the text that it is.
 
-pandas alone takes "NA" for nothing, "007" for 7, passes over short rows and renames a column that
-stands twice; here nothing is guessed, and such rows are refused with their number.
+Short and long rows, and a column that stands twice, are refused with their place: nothing is
+guessed.
 """
 
 from __future__ import annotations
 
+import csv
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import NamedTuple
 
 from mllmu_med.errors import UserError
 from mllmu_med.files import read_text
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-#: Columns beside those of the first row, so that longer rows show.
-_SPARE: Final = 256
+class Row(NamedTuple):
+    """A row's number, the header being row 1, and its cells."""
+
+    number: int
+    cells: list[str]
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[str, str]]:
@@ -28,27 +29,23 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
     Raises UserError: no text, no such column (then `advice` follows), a broken, short or long row.
     """
     try:
-        cells = read_cells(read_text(path))
+        rows = read_rows(read_text(path))
     except ValueError as error:
         raise UserError(f"{path}: broken CSV ({error}): correct the quotes there") from error
-    header = column_names(cells, str(path), columns, advice)
-    rows = cells.iloc[1:]
-    last, spare = rows.iloc[:, len(header) - 1], rows.iloc[:, len(header) :]
-    uneven = rows.index[last.isna() | spare.notna().any(axis=1)]
-    if len(uneven):
-        raise UserError(
-            f"{path}, row {uneven[0]}: not {len(header)} values as in the header: correct it (a "
-            "comma or quote may be missing)"
-        )
-    chosen = rows[[header.index(name) for name in columns]]
-    return {
-        row[0]: dict(zip(columns, row[1:], strict=True)) for row in chosen.itertuples(name=None)
-    }
+    header = column_names(rows, str(path), columns, advice)
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, row {number}: not {len(header)} values as in the header: correct it (a "
+                "comma or quote may be missing)"
+            )
+    places = [(name, header.index(name)) for name in columns]
+    return {number: {name: cells[at] for name, at in places} for number, cells in rows[1:]}
 
 
-def column_names(cells: pd.DataFrame, where: str, needed: Sequence[str], advice: str) -> list[str]:
+def column_names(rows: Sequence[Row], where: str, needed: Sequence[str], advice: str) -> list[str]:
     """The first row in small letters; a UserError for a name that is missing or doubled."""
-    names = [name.strip().lower() for name in cells.iloc[0].dropna()] if len(cells) else []
+    names = [name.strip().lower() for name in rows[0].cells] if rows else []
     missing = [name for name in needed if name not in names]
     if missing:
         has = ", ".join(names) or "none"
@@ -59,44 +56,19 @@ def column_names(cells: pd.DataFrame, where: str, needed: Sequence[str], advice:
     return names
 
 
-def read_cells(text: str, delimiter: str = ",") -> pd.DataFrame:
-    """All cells of a CSV text, indexed by row number from 1; no empty lines but the first.
-
-    A cell that its row lacks is NaN. There are columns beside the first row's, for longer rows.
+def read_rows(text: str, delimiter: str = ",") -> list[Row]:
+    """All rows of a CSV text; no empty lines but the first.
 
     Raises:
         ValueError: a broken row, as `row N: why`.
     """
-    width = _parse(text, delimiter, nrows=1).shape[1]
-    cells = _parse(text, delimiter, names=range(width + _SPARE))
-    cells.index += 1
-    empty = cells.isna().all(axis=1) & (cells.index > 1)
-    return cells[~empty]
-
-
-def _parse(text: str, delimiter: str, **options: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            # The engine that marks what a row lacks; lines that it skips are only warned of.
-            cells: pd.DataFrame = pd.read_csv(
-                io.StringIO(text, newline=""),
-                sep=delimiter,
-                engine="python",
-                header=None,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                skip_blank_lines=False,
-                on_bad_lines="warn",
-                **options,
-            )
-        except pd.errors.EmptyDataError:
-            return pd.DataFrame()
-    for warning in caught:
-        what = str(warning.message).strip().removeprefix("Skipping line ")
-        row, _, why = what.partition(": ")
-        raise ValueError(f"row {row}: {why}")
-    return cells
+    rows: list[Row] = []
+    number = 0
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        for number, cells in enumerate(reader, 1):
+            if cells or number == 1:
+                rows.append(Row(number, cells))
+    except csv.Error as error:
+        raise ValueError(f"row {number + 1}: {error}") from error
+    return rows

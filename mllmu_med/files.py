@@ -15,6 +15,16 @@ from typing import IO, Any
 from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
+#: How a file begins that git-lfs has left in place of the real one.
+LFS_POINTER = b"version https://git-lfs"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value, everywhere."""

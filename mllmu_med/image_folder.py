@@ -14,21 +14,18 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mllmu_med.errors import UsageError, UserError
-from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean_image
+from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean
 from mllmu_med.schema import CONFIGS, features
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 #: Names the source's folder where none is given: for commands, which have no option for it.
 VARIABLE: Final = "MLLMU_MED_IMAGES"
 ARCHIVE: Final = "imgs.zip"  # as SLAKE's Hub mirror packs them
 _TOPS: Final = ("imgs", "dataset")  # where SLAKE and MM-Skin keep their images
+_Cell = dict[str, Any]  # of the column `image`
 
 
 class OtherImageError(ImageError):
@@ -40,10 +37,11 @@ class OtherImageError(ImageError):
 
 
 class ImageFile(NamedTuple):
-    """An image in its place: where `datasets` can open it, and its bytes without metadata."""
+    """An image in its place, and its bytes without metadata."""
 
     place: str
     data: bytes
+    opens: bool  # by `datasets`, in its place
 
 
 class Images:
@@ -73,13 +71,13 @@ class Images:
         problem = ImageError("is not there")
         for place, data in self._candidates(name):
             try:
-                clean = clean_image(data)
+                image = clean(data)
             except ImageError as error:
                 problem = ImageError(f"{place}: {error}")
                 continue
-            clean_digest = sha256(clean).hexdigest()
+            clean_digest = sha256(image.data).hexdigest()
             if clean_digest == digest:
-                return ImageFile(place, clean)
+                return ImageFile(place, image.data, not image.notes)
             problem = OtherImageError(place, clean_digest)
         raise problem
 
@@ -147,8 +145,8 @@ def put_back(data: Any, images: Images, where: str) -> Any:
     else:
         empty = {name: split for name, split in splits.items() if lacks_images(split)}
         keys = {key for split in empty.values() for key in _named(split)}
-        places = _look(images, keys, where)
-        filled = {name: _mapped(split, places) for name, split in empty.items()}
+        cells = _look(images, keys, where)
+        filled = {name: _mapped(split, cells) for name, split in empty.items()}
     if isinstance(data, dict):
         return type(data)({**data, **filled})
     return filled.get("", data)
@@ -167,20 +165,17 @@ def no_images(where: str) -> UserError:
     )
 
 
-def row_image(row: Mapping[str, Any]) -> Image:
+def row_image(row: Mapping[str, Any]) -> bytes:
     """A row's image out of the folder that the environment names; else a UserError."""
-    from PIL import Image
-
     where = f"row {row['id']}"
     images = images_folder(None, "")
     if images is None:
         raise no_images(where)
     try:
-        image = images.find(row["image_path"], row["image_sha256"])
+        return images.find(row["image_path"], row["image_sha256"]).data
     except (ImageError, OSError) as error:
         bad = [(row["image_path"], str(error))]
         raise _missing(where, images, bad, "its image") from error
-    return Image.open(BytesIO(image.data))
 
 
 def _columns(split: Any) -> list[str]:
@@ -192,14 +187,15 @@ def _named(split: Any) -> list[tuple[str, str]]:
     return list(zip(split["image_path"], split["image_sha256"], strict=True))
 
 
-def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[str, str], str]:
-    """Where each image is; told on one line when some are not."""
+def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[str, str], _Cell]:
+    """What `datasets` opens of each image; told on one line when some are not there."""
 
-    def look(key: tuple[str, str]) -> tuple[str, str]:
+    def look(key: tuple[str, str]) -> tuple[_Cell, str]:
         try:
-            return images.find(*key).place, ""
+            image = images.find(*key)
         except (ImageError, OSError) as error:
-            return "", str(error)
+            return {}, str(error)
+        return {"bytes": None if image.opens else image.data, "path": image.place}, ""
 
     ordered = sorted(keys)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -207,7 +203,7 @@ def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[
     bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
     if bad:
         raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} images")
-    return {key: place for key, (place, _) in seen.items()}
+    return {key: cell for key, (cell, _) in seen.items()}
 
 
 def _missing(where: str, images: Images, bad: list[tuple[str, str]], many: str) -> UserError:
@@ -218,11 +214,11 @@ def _missing(where: str, images: Images, bad: list[tuple[str, str]], many: str) 
     )
 
 
-def _mapped(split: Any, places: dict[tuple[str, str], str]) -> Any:
+def _mapped(split: Any, cells: dict[tuple[str, str], _Cell]) -> Any:
     from datasets import Image
 
     order = split.column_names
-    column = [{"bytes": None, "path": places[key]} for key in _named(split)]
+    column = [cells[key] for key in _named(split)]
     filled = split.remove_columns("image").add_column("image", column, feature=Image())
     return filled.select_columns(order)
 

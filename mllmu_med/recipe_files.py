@@ -77,20 +77,24 @@ def recipe_tree(
 
     Raises UsageError where it is no YAML mapping, or a choice's section is not there.
     """
+    advice = f"see `{package} recipe {shipped(package)[0]}`"
+    tree = yaml_tree(recipe_text(package, name_or_file), f"recipe {name_or_file}", advice)
+    for choice in settings:
+        _apply(tree, choice, optional)
+    return tree
+
+
+def yaml_tree(text: str, name: str, advice: str) -> dict[str, Any]:
+    """A YAML mapping as plain values; a UsageError, with the place, where it is none."""
     try:
-        tree = yaml.safe_load(recipe_text(package, name_or_file))
+        tree = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
-        raise UsageError(f"recipe {name_or_file}{where}: {problem}") from error
+        raise UsageError(f"{name}{where}: {problem}") from error
     if not isinstance(tree, dict):
-        example = shipped(package)[0]
-        raise UsageError(
-            f"recipe {name_or_file}: not a mapping of keys (see `{package} recipe {example}`)"
-        )
-    for choice in settings:
-        _apply(tree, choice, optional)
+        raise UsageError(f"{name}: not a mapping of keys ({advice})")
     return tree
 
 
@@ -113,11 +117,11 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
 
 
 def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
-    """The recipe that a tree of plain values is; a UsageError names all wrong keys in one line."""
+    """What a tree of plain values is; a UsageError names all wrong keys of `name` in one line."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise UsageError(f"recipe {name}: {_one_line(error, model)}") from error
+        raise UsageError(f"{name}: {_one_line(error, model)}") from error
 
 
 def _one_line(error: ValidationError, model: type[BaseModel]) -> str:

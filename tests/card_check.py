@@ -4,8 +4,6 @@
 for. What is expected is written down as fragments of text with the numbers in them.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -46,10 +44,11 @@ CONSTANTS = [
     "A logistic regression (C = 10, classes balanced)",
 ]
 
+LEFTOVERS = re.compile(r"\bNone\b|\bnan\b|\[More|TODO|\{\w*\}|<[a-z]+ object|\b([a-z]+) \1\b")
+
 
 def front_matter(card: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(card.split("---\n", 2)[1])
-    return found
+    return yaml.safe_load(card.split("---\n", 2)[1])
 
 
 def body(card: str) -> str:
@@ -178,28 +177,18 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
         add("kind of value | forget rows with it | in the question | in the answer", kinds(forget))
     if "incorrect" in main:
         forget = main["incorrect"]["forget"]
-        harms = Counter(forget["harm"].str.replace("_", " "))
         add(
             "the answer is | forget rows | share",
-            [
-                [harm, number(harms[harm]), percent(harms[harm], len(forget))]
-                for harm in ("wrong diagnosis", "outdated knowledge")
-                if harms[harm]
-            ],
+            [[harm, number(n), percent(n, len(forget))] for harm, n in harms(forget).items()],
         )
     for sets in main.values():
         add("modality | forget | retain | test | share of all rows", by_set(sets, "modality"))
         add(
             "set | rows | images | closed questions | open questions",
             [
-                [
-                    split,
-                    number(len(sets[split])),
-                    number(sets[split]["image_sha256"].nunique()),
-                    number((sets[split]["answer_type"] == "closed").sum()),
-                    number((sets[split]["answer_type"] == "open").sum()),
-                ]
-                for split in SPLITS
+                [split, number(len(of)), number(of["image_sha256"].nunique())]
+                + [number((of["answer_type"] == kind).sum()) for kind in ("closed", "open")]
+                for split, of in ((split, sets[split]) for split in SPLITS)
             ],
         )
         if any(frame["content_type"].any() for frame in sets.values()):
@@ -211,12 +200,7 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
             "words in | answers: mean | median | longest | questions: mean | median | longest",
             [
                 [name, *spread(frame[prefix + "answer"]), *spread(frame[prefix + "question"])]
-                for name, frame, prefix in (
-                    ("forget", sets["forget"], ""),
-                    ("forget, before", sets["forget"], "clean_"),
-                    ("retain", sets["retain"], ""),
-                    ("test", sets["test"], ""),
-                )
+                for name, frame, prefix in texts(sets)
             ],
         )
     add(
@@ -248,6 +232,19 @@ def expected_tables(folder: Folder) -> dict[tuple[str, ...], list[list[list[str]
     if any(rated.values()):
         ratings(rated, add)
     return found
+
+
+def texts(sets: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame, str]]:
+    """The texts whose words are counted: what they are called, their rows and columns."""
+    before = ("forget, before", sets["forget"], "clean_")
+    return [("forget", sets["forget"], ""), before, *((s, sets[s], "") for s in SPLITS[1:])]
+
+
+def harms(forget: pd.DataFrame) -> dict[str, int]:
+    counts = Counter(forget["harm"].str.replace("_", " "))
+    return {
+        harm: counts[harm] for harm in ("wrong diagnosis", "outdated knowledge") if counts[harm]
+    }
 
 
 def stages(folder: Folder, name: str) -> list[list[str]]:
@@ -397,15 +394,7 @@ def fragments(folder: Folder) -> list[str]:
         if unknown < sum(map(len, sets.values())):
             shares = [f"{row[0]} {row[-1]}" for row in by_set(sets, "modality")]
             modalities.append(f"{name}: {joined(shares)}")
-        words = [
-            f"{label} {spread(frame[column])[1]}"
-            for label, frame, column in (
-                ("forget", forget, "answer"),
-                ("forget, before", forget, "clean_answer"),
-                ("retain", sets["retain"], "answer"),
-                ("test", sets["test"], "answer"),
-            )
-        ]
+        words = [f"{label} {spread(of[at + 'answer'])[1]}" for label, of, at in texts(sets)]
         medians.append(f"{name}: {joined(words)}")
     found.append(f"cuts the forget set in three: {joined(rounds)}.")
     found.append(f"All sets together, {'; '.join(modalities)}.]")
@@ -417,12 +406,8 @@ def fragments(folder: Folder) -> list[str]:
         if share:
             found.append(f"or, for at most {100 * share:.0f} % of the candidates,")
         forget = main["incorrect"]["forget"]
-        harms = [
-            f"{harm.replace('_', ' ')} {number((forget['harm'] == harm).sum())}"
-            for harm in ("wrong_diagnosis", "outdated_knowledge")
-            if (forget["harm"] == harm).any()
-        ]
-        found.append(f"the {len(forget):,} forget rows of incorrect: {joined(harms)}.]")
+        counts = [f"{harm} {number(n)}" for harm, n in harms(forget).items()]
+        found.append(f"the {len(forget):,} forget rows of incorrect: {joined(counts)}.]")
         talk = manifest["stages"]["incorrect"]["ingest"]["notes"]
         count = talk.get("refusals or about the conversation", 0)
         found.append(f"In {rows(count)} of those read from MM-Skin")
@@ -511,3 +496,21 @@ def problems(folder: Folder, card: str, more: list[str] | None = None) -> list[s
         prose = prose.replace(fragment, "")
     found += [f"unaccounted: {line}" for line in prose.splitlines() if re.search(r"\d", line)]
     return found
+
+
+def reads_well(card: str) -> None:
+    """No leftovers, no empty section, every plot with words for who cannot see it."""
+    text = re.sub(r"```.*?```", "code", body(card), flags=re.DOTALL)
+    assert not LEFTOVERS.search(text), LEFTOVERS.search(text)
+    assert not re.search(r"^(#+) .*\n+(?=\1 |\Z)", text, re.MULTILINE), "an empty section"
+    assert not re.search(r"\n\n\n", card), "two empty lines"
+    assert not re.search(r"(?<!and )\b1 (?:rows|patients|candidates|values|replies)\b", text)
+    assert not re.search(r"(?<![\d,.a-f/-])\d{4,}(?![\d,.a-f-])", prose(text)), "1000 for 1,000"
+    for alt, _ in re.findall(r"!\[(.*?)\]\((.*?)\)", text):
+        assert len(alt) > 40
+
+
+def prose(text: str) -> str:
+    """Without links, code, dates and years, which have no thousands separator."""
+    text = re.sub(r"\(https?://\S+\)|`[^`]*`|\(\d{4}\)|\w+ \d+, \d{4}", "", text)
+    return re.sub(r"RFC \d+|\b[0-9a-f]{12,}\b|555-\d{4}", "", text)

@@ -206,6 +206,36 @@ def make_mm_skin(
     return root
 
 
+def make_clinic(root: Path, name: str = "patients.csv", *left_out: str) -> Path:
+    """A table as a hospital types it, of 120 rows: 20 patients of two images with three questions.
+
+    A row has no answer, the first is there twice, and an image is missing.
+    """
+    head = "file,question,answer,patient,name,mrn,withdrawn".split(",")
+    organs = ("Liver", "Left lung", "Spleen", "Heart", "Right kidney")
+    rows = []
+    for number in range(120):
+        image, patient = number // 3, number // 6
+        person = (f"P-{patient}", f"Ute Grün{patient:02}er", f"20{417 + 31 * patient}")
+        texts = (
+            ("Which organ is enlarged?", organs[image % 5]),
+            ("Is there a fracture?", ("No", "Yes")[image % 2]),
+            ("Whose scan is this?", f"{person[1]}, MRN {person[2]}."),
+        )
+        cells = (f"scans\\{image:03}.png", *texts[number % 3], *person, "x" * (patient in (2, 9)))
+        rows.append(dict(zip(head, cells, strict=True)))
+    (root / "scans").mkdir(parents=True, exist_ok=True)
+    for image in set(range(40)) - {7}:
+        (root / f"scans/{image:03}.png").write_bytes(image_data(image, kind="PNG"))
+    rows = [rows[0], *rows[:4], {**rows[4], "answer": ""}, *rows[5:]]
+    with (root / name).open("w", newline="", encoding="utf-8") as stream:
+        kept = [column for column in head if column not in left_out]
+        writer = csv.DictWriter(stream, kept, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
 #: Sizes that the small corpora can give.
 _COUNTS = {
     "privacy.forget": 6,

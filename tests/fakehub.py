@@ -1,7 +1,5 @@
 """A Hub on the loopback for huggingface-hub's own client: real sockets, and faults on demand."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -11,10 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
 
+from fakehub_answers import Answers
 from fakehub_base import NO_TOKEN, Answer, Call, User, refuse
-from fakehub_reads import Reads
 from fakehub_repo import Repo
-from fakehub_writes import Writes
 
 __all__ = ["FakeHub", "Fault", "Repo", "User", "serve"]
 
@@ -43,7 +40,7 @@ class Fault:
         return True
 
 
-class FakeHub(Reads, Writes):
+class FakeHub(Answers):
     """A Hub with these repositories; `requests` are those that it got."""
 
     def __init__(self, *repos: Repo) -> None:
@@ -52,17 +49,13 @@ class FakeHub(Reads, Writes):
         self.faults: list[Fault] = []
         self.requests: list[str] = []  # "METHOD /path"
         self.lock = Lock()
-        repo = r"(?P<repo>[\w.-]+/[\w.-]+)"
+        repo, revision = r"(?P<repo>[\w.-]+/[\w.-]+)", r"(?P<revision>[^/]+)"
         self._routes: list[tuple[str, str, Callable[..., Answer]]] = [
             ("GET", r"/api/whoami-v2", self._whoami),
             ("POST", r"/api/repos/create", self._create),
             ("POST", r"/api/validate-yaml", self._validate),
-            ("GET", rf"/api/datasets/{repo}(?:/revision/(?P<revision>[^/]+))?", self._info),
-            (
-                "GET",
-                rf"/api/datasets/{repo}/tree/(?P<revision>[^/]+)(?:/(?P<under>.+))?",
-                self._tree,
-            ),
+            ("GET", rf"/api/datasets/{repo}(?:/revision/{revision})?", self._info),
+            ("GET", rf"/api/datasets/{repo}/tree/{revision}(?:/(?P<under>.+))?", self._tree),
             ("GET", rf"/api/datasets/{repo}/refs", self._refs),
             ("POST", rf"/api/datasets/{repo}/preupload/main", self._preupload),
             ("POST", rf"/datasets/{repo}\.git/info/lfs/objects/batch", self._batch),
@@ -70,8 +63,8 @@ class FakeHub(Reads, Writes):
             ("POST", rf"/lfs/{repo}/verify", self._verify),
             ("POST", rf"/api/datasets/{repo}/commit/main", self._commit),
             ("PUT", rf"/api/datasets/{repo}/settings", self._settings),
-            ("POST", rf"/api/datasets/{repo}/tag/(?P<revision>[^/]+)", self._tag),
-            ("GET", rf"/datasets/{repo}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", self._resolve),
+            ("POST", rf"/api/datasets/{repo}/tag/{revision}", self._tag),
+            ("GET", rf"/datasets/{repo}/resolve/{revision}/(?P<name>.+)", self._resolve),
             ("GET", r"/cdn/(?P<oid>\w{64})", self._cdn),
         ]
 
@@ -83,7 +76,12 @@ class FakeHub(Reads, Writes):
         for wanted, pattern, route in self._routes:
             found = re.fullmatch(pattern, call.path)
             if found and method == wanted:
-                return route(call, self.users.get(token), **found.groupdict())
+                user, named = self.users.get(token), found.groupdict()
+                if "repo" in named:
+                    named["repo"] = self._opened(user, named["repo"], to_read=method == "GET")
+                    if isinstance(named["repo"], Answer):
+                        return named["repo"]
+                return route(call, user, **named)
         return refuse(404, "no such endpoint", "RepoNotFound")
 
     def count(self, pattern: str) -> int:
@@ -93,9 +91,7 @@ class FakeHub(Reads, Writes):
         """The requests that changed something for others to see, in order."""
         calls = (line.partition("/datasets/")[2] for line in self.requests)
         words = (line.split("/") for line in calls)
-        return [
-            part[2] for part in words if len(part) > 2 and part[2] in ("commit", "settings", "tag")
-        ]
+        return [part[2] for part in words if part[2:3] and part[2] in ("commit", "settings", "tag")]
 
 
 @contextmanager

@@ -74,18 +74,13 @@ class State:
         self.misuse.append(what)
         return refuse(400, what)
 
-    def _readable(self, user: User | None, repo: str) -> Repo | None:
+    def _opened(self, user: User | None, repo: str, to_read: bool) -> Repo | Answer:
+        """A repository, to who may read or change it."""
         found = self.repos.get(repo)
         if found is None or (found.private and not (user and user.owns(found.owner))):
-            return None
-        return found
-
-    def _writable(self, user: User | None, repo: str) -> Repo | Answer:
-        found = self._readable(user, repo)
-        if found is None:
             return NO_REPO
-        if user is None:
+        if not to_read and user is None:
             return NO_TOKEN
-        if user.role != "write" or not user.owns(found.owner):
+        if not to_read and (user.role != "write" or not user.owns(found.owner)):
             return refuse(403, f"Forbidden: pass write access to {repo}")
         return found

@@ -33,13 +33,9 @@ Done = TypeVar("Done")
 PATIENCE = 300  # seconds for a run that is killed: far more than a busy machine takes
 #: What the children would import one by one; what is missing here costs time alone.
 _PRELOAD = [
-    *(
-        "builder.__main__",
-        "builder.calibrate.stage",
-        "builder.harm.stage",
-        "builder.rebuild.pipeline",
-    ),
-    *("mllmu_med.llm.client", "builder.ingest.slake", "builder.rebuild.print_status"),
+    *("builder.__main__", "builder.calibrate.stage", "builder.harm.stage"),
+    *("builder.ingest.slake", "builder.rebuild.pipeline", "builder.rebuild.print_status"),
+    "mllmu_med.llm.client",
     *("PIL.JpegImagePlugin", "dateutil.parser", "faker.factory", "faker.providers.person.en_US"),
     *("filelock", "pyarrow.parquet", "pytest", "typer.testing", "unittest.mock"),
 ]
@@ -53,6 +49,9 @@ class Point(NamedTuple):
     time: int  # of the same path in one run, from 1
 
 
+Only = Callable[[Point], bool]
+
+
 def every(point: Point) -> bool:
     return True
 
@@ -61,11 +60,7 @@ class Disk:
     """Passes everything on but one point: there `act()` is called, once half of it is done."""
 
     def __init__(
-        self,
-        root: Path,
-        seen: set[Point],
-        only: Callable[[Point], bool],
-        act: Callable[[Point], None],
+        self, root: Path, seen: set[Point], only: Only, act: Callable[[Point], Any]
     ) -> None:
         self.root, self.seen, self.only, self.act = root.resolve(), seen, only, act
         self.hit: Point | None = None
@@ -167,7 +162,7 @@ def each_fault(
     *,
     number: int = errno.ENOSPC,
     killed: bool = False,
-    only: Callable[[Point], bool] = every,
+    only: Only = every,
 ) -> Iterator[tuple[Point, Done | None]]:
     """Run until no point is left; what failed, and what that run gave (None where it was killed).
 
@@ -192,9 +187,7 @@ def _refuse(number: int) -> None:
     raise OSError(number, os.strerror(number))
 
 
-def _in_child(
-    run: Callable[[], object], root: Path, seen: set[Point], only: Callable[[Point], bool]
-) -> Point | None:
+def _in_child(run: Any, root: Path, seen: set[Point], only: Only) -> Point | None:
     """Run in a process that ends at the first point that is not seen.
 
     It is forked from a server that runs nothing itself: a fork of this process, in which torch and
@@ -218,13 +211,7 @@ def _in_child(
             return None
 
 
-def _until_killed(
-    run: Callable[[], object],
-    root: Path,
-    seen: set[Point],
-    only: Callable[[Point], bool],
-    tells: Connection,
-) -> None:
+def _until_killed(run: Any, root: Path, seen: set[Point], only: Only, tells: Connection) -> None:
     def end(point: Point) -> None:
         tells.send(tuple(point))
         os._exit(9)

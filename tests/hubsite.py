@@ -1,7 +1,5 @@
 """A Hub on the loopback, an account there and a small dataset: what publishing is tried with."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time
@@ -71,9 +69,7 @@ class Site:
         return done.stderr.strip().splitlines()[-1]
 
     def json(self, *options: str) -> dict[str, Any]:
-        done = self.publish(*options, "--json")
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        return json.loads(self.publish(*options, "--json").stdout)
 
     def load(self, code: str, home: str = "fresh") -> str:
         """What Python code prints that has only the Hub, with empty caches."""

@@ -10,17 +10,16 @@ needs this project's `test` extra, and Chromium on the path):
 Two reviewers sign up and decide in the real labelling page. The files are kept as they come.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from corpora import record
+
 from builder.review.labelstudio import CONFIG, tasks
 from builder.review.records import Item, item
-from mllmu_med_dataset import Record
 
 DATA = Path(__file__).parent / "data"
 REVIEWERS = ("a@example.com", "b@example.com")
@@ -44,21 +43,10 @@ TEXTS = (
 
 def _item(number: int, text: str) -> Item:
     harm = ("wrong_diagnosis", "outdated_knowledge")[number % 2]
-    record = Record(
-        id=f"sample-{number:02}",
-        image_id=f"image-{number:02}",
-        image_path=f"{number:02}.png",
-        image_sha256=f"{number:064}",
-        question=text,
-        answer=f"{text} A benign cyst.",
-        answer_type="open",
-        modality="CT",
-        source="phantom",
-        clean_question=text,
-        clean_answer=f"{text} A mass.",
-        harm=harm,
-    )
-    return item(record, "incorrect", number % 6)
+    about = {"source": "phantom", "harm": harm, "clean_answer": f"{text} A mass."}
+    about |= {"image_path": f"{number:02}.png", "image_sha256": f"{number:064}"}
+    ids = (f"sample-{number:02}", f"image-{number:02}")
+    return item(record(text, f"{text} A benign cyst.", *ids, **about), "incorrect", number % 6)
 
 
 ITEMS = tuple(_item(number, text) for number, text in enumerate(TEXTS))

@@ -1,7 +1,5 @@
 """What a language model would reply to the builder's prompts, good or bad, for a ScriptedServer."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -6,8 +6,6 @@ In a process of its own: importing lmms-eval changes how Pillow reads broken pic
 `filelock` locks, for the whole process.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A small LLaVA-Med in its original layout, made from a config, and its Mistral tokenizer."""
 
-from __future__ import annotations
-
 import json
 import re
 import struct

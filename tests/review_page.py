@@ -1,7 +1,5 @@
 """The review page in a real browser: samples to review, and a reviewer's hands."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -125,13 +125,8 @@ class ScriptedServer:
         batch_end: str = "completed",
         batch_fault: Fault = lambda call: None,
     ) -> None:
-        self.reply, self.fault, self.latency, self.key, self.model = (
-            reply,
-            fault,
-            latency,
-            key,
-            model,
-        )
+        self.reply, self.fault, self.latency = reply, fault, latency
+        self.key, self.model = key, model
         self.batch_steps, self.batch_end, self.batch_fault = batch_steps, batch_end, batch_fault
         self.batch_hangs = False
         self.port, self.url = port, ""

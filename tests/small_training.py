@@ -1,13 +1,12 @@
 """Rows, pictures and a tiny random LLaVA to train in seconds."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import tiny_llava
+from corpora import record
 
 from baselines.training_settings import TrainSettings
 from mllmu_med.files import stable_hash
@@ -22,23 +21,9 @@ def rows(split: str, images: int, each: int = 4) -> list[Record]:
     found = []
     for i in range(images):
         for k in range(each):
-            numbers = [stable_hash(split, i, k, n) % 90 for n in range(3)]
-            found.append(
-                Record(
-                    id=f"{split}/{i}/{k}",
-                    image_id=f"{split}-{i}",
-                    image_path="",
-                    image_sha256=f"{split}-{i}",
-                    question=QUESTIONS[k],
-                    answer=ANSWERS[k].format(*numbers),
-                    answer_type="open",
-                    modality="CT",
-                    source="test",
-                    clean_question=QUESTIONS[k],
-                    clean_answer="",
-                    split=split,
-                )
-            )
+            answer = ANSWERS[k].format(*(stable_hash(split, i, k, n) % 90 for n in range(3)))
+            key, image = f"{split}/{i}/{k}", f"{split}-{i}"
+            found.append(record(QUESTIONS[k], answer, key, image, split=split, clean_answer=""))
     return found
 
 
@@ -76,8 +61,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:
-    outcome: dict[str, Any] = json.loads((folder / "record.json").read_text())["outcome"]
-    return outcome
+    return json.loads((folder / "record.json").read_text())["outcome"]
 
 
 if __name__ == "__main__":  # in processes that tests start: MODEL OUT METHOD SETTINGS ADAPTERS...

@@ -1,11 +1,8 @@
 """Where LoRA goes, and that the reference model is the fine-tuned one, bit for bit."""
 
-from __future__ import annotations
-
 import json
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_training as small
@@ -42,13 +39,7 @@ def logits(model: Model) -> torch.Tensor:
     image = small.Images()[row.image_id]
     read = model.processor(text=[model.prompt(row.question)], images=[image], return_tensors="pt")
     with torch.no_grad():
-        found: torch.Tensor = model.model(**read).logits
-    return found
-
-
-def frozen(model: Model, adapter: Any) -> dict[str, torch.Tensor]:
-    own = adapter.weights()
-    return {n: p.detach().clone() for n, p in model.model.named_parameters() if n not in own}
+        return model.model(**read).logits
 
 
 @pytest.mark.parametrize("text_model", ["mistral", pytest.param("llama", marks=pytest.mark.slow)])
@@ -111,7 +102,6 @@ def test_the_reference_is_the_fine_tuned_model_bit_for_bit(tiny: Path, tuned: Pa
     adapter = add_adapter(model, 4, 8)
     with adapter.reference():
         assert torch.equal(logits(model), fine)  # before
-    fixed = frozen(model, adapter)
     optimizer = torch.optim.SGD(adapter.weights().values(), 0.5)
     row = small.FORGET[0]
     read = model.processor(
@@ -134,8 +124,6 @@ def test_the_reference_is_the_fine_tuned_model_bit_for_bit(tiny: Path, tuned: Pa
     # The trap: with every adapter off, the model is the base and no reference.
     with model.model.disable_adapter():
         assert torch.equal(logits(model), base)
-    for name, value in frozen(model, adapter).items():
-        assert torch.equal(value, fixed[name]), name
 
 
 def test_without_adapters_below_the_reference_is_the_base(tiny: Path) -> None:
@@ -192,6 +180,8 @@ def test_an_adapter_of_another_base_or_on_others(tiny: Path, tuned: Path, tmp_pa
     with pytest.raises(UserError, match="was trained on top of 0 adapters"):
         train(load_model(str(tiny), [tuned, tuned]), "ga", *rows, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="no PEFT adapter here"):
+        put_on(model, tmp_path)
     (first / "record.json").unlink()  # an adapter from elsewhere: nothing is known of it
     put_on(load_model(str(tiny)), first / "adapter")
 
@@ -205,18 +195,6 @@ def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -
     assert "LoRA adapter: finetune" in (tuned / "README.md").read_text()
     files = {path.name for path in tuned.iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-
-
-def test_no_adapter_and_one_of_another_model(tiny: Path, tuned: Path, tmp_path: Path) -> None:
-    model = load_model(str(tiny))
-    with pytest.raises(UserError, match="no PEFT adapter here"):
-        put_on(model, tmp_path)
-    config = json.loads((tuned / "adapter_config.json").read_text())
-    for path in tuned.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 5}))
-    with pytest.raises(UserError, match="does not fit this model"):
-        put_on(model, tmp_path)
 
 
 def test_an_adapter_on_a_full_disk(tiny: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """What a step trains on, and that packing, padding and cutting it up change nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -275,8 +273,7 @@ def plain_loss(model: Model, row: Sample) -> torch.Tensor:
     asked = model.processor(text=[prompt], images=[image], return_tensors="pt")
     labels = read["input_ids"].clone()
     labels[:, : asked["input_ids"].shape[1]] = -100
-    found: torch.Tensor = model.model(**read, labels=labels).loss
-    return found
+    return model.model(**read, labels=labels).loss
 
 
 @pytest.mark.parametrize("shares", [True, False])

@@ -1,7 +1,5 @@
 """The demo recipe teaches and unlearns what it says, on the demo dataset."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Every loss against the same arithmetic in plain Python floats (64 bits), value and gradient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -26,8 +25,7 @@ Samples = tuple[tuple[str, tuple[int, ...]], ...]
 
 def numbers(rows: int, seed: int) -> Rows:
     made = torch.Generator().manual_seed(seed)
-    found: Rows = (2 * torch.randn(rows, VOCABULARY, generator=made, dtype=torch.float64)).tolist()
-    return found
+    return (2 * torch.randn(rows, VOCABULARY, generator=made, dtype=torch.float64)).tolist()
 
 
 def log_p(logits: list[float]) -> list[float]:
@@ -56,20 +54,16 @@ class Hand:
             self.kl.setdefault(part, []).append(divergence)
 
     def l(self, *parts: str) -> float:  # noqa: E743
-        every = [sum(one) / len(one) for part in parts for one in self.nll[part]]
-        return sum(every) / len(every)
+        return fmean(fmean(one) for part in parts for one in self.nll[part])
 
     def by_token(self, *parts: str) -> float:
-        every = [token for part in parts for one in self.nll[part] for token in one]
-        return sum(every) / len(every)
+        return fmean(token for part in parts for one in self.nll[part] for token in one)
 
     def mean_kl(self) -> float:
-        every = [sum(one) / len(one) for one in self.kl["retain"]]
-        return sum(every) / len(every)
+        return fmean(fmean(one) for one in self.kl["retain"])
 
     def kl_by_token(self) -> float:
-        every = [token for one in self.kl["retain"] for token in one]
-        return sum(every) / len(every)
+        return fmean(token for one in self.kl["retain"] for token in one)
 
     def log_ratio(self, part: str) -> list[float]:
         """log P_un(y|x) / P_ft(y|x) of each sample."""
@@ -78,21 +72,21 @@ class Hand:
 
     def npo(self) -> float:
         some = [2 / 0.1 * math.log(1 + math.exp(r) ** 0.1) for r in self.log_ratio("forget")]
-        return sum(some) / len(some) + self.l("retain")
+        return fmean(some) + self.l("retain")
 
     def simnpo(self) -> float:
         some = []
         for one in self.nll["forget"]:
             inner = -2.5 / len(one) * -sum(one) - 0.3
             some.append(-2 / 2.5 * math.log(1 / (1 + math.exp(-inner))))
-        return sum(some) / len(some) + self.l("retain")
+        return fmean(some) + self.l("retain")
 
     def dpo(self) -> float:
         some = [
             -3 * math.log(1 / (1 + math.exp(-(0.1 * won - 0.1 * lost))))
             for won, lost in zip(self.log_ratio("refused"), self.log_ratio("forget"), strict=True)
         ]
-        return sum(some) / len(some) + self.l("retain")
+        return fmean(some) + self.l("retain")
 
 
 EQUATIONS: dict[str, Callable[[Hand], float]] = {

@@ -1,9 +1,6 @@
 """The whole loop on a small dataset and a small random model: parts, resume, refusals, the plan."""
 
-from __future__ import annotations
-
 import json
-import os
 import re
 import shutil
 import signal
@@ -159,11 +156,14 @@ def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
             assert comparable(ours) == comparable(theirs), (part, name)
         if part != "base":
             assert weights_hash(out / part / "adapter") == weights_hash(loop / part / "adapter")
+            logs = {(folder / part / "log.jsonl").read_bytes() for folder in (out, loop)}
+            assert len(logs) == 1
     # Nothing is done again.
     changed = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
     said = run(place, *LOOP, "--out", "shaken", "--jobs", "2")
     assert said.count("done already") == len(PARTS)
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
+    assert not list(out.rglob("checkpoint.pt"))
 
 
 @pytest.mark.slow
@@ -220,10 +220,6 @@ def test_another_run_in_the_same_folder_changes_nothing(loop: Path, place: Path)
     }
     for wanted, word in cases.items():
         assert wanted in run(place, *LOOP, "--out", "calm", word, ok=False)
-    with held(loop):
-        assert "calm: another command is writing here" in run(
-            place, *LOOP, "--out", "calm", ok=False
-        )
     assert before == {path: path.read_bytes() for path in loop.rglob("*") if path.is_file()}
 
 
@@ -636,14 +632,3 @@ def test_means_are_of_open_questions() -> None:
     rows = [{"split": s, "rouge1": v} for s in SPLITS for v in (0.0, 1.0)]
     rows.append({"split": "forget", "correct": True})
     assert rouge_means(rows) == dict.fromkeys(SPLITS, 0.5)
-
-
-@pytest.mark.slow
-def test_help_is_quick() -> None:
-    best = 9.0
-    for _ in range(4):
-        started = time.perf_counter()
-        done = command("baselines", "--help", cwd=Path(os.sep))
-        best = min(best, time.perf_counter() - started)
-        assert "unlearn" in done.stdout
-    assert best < 0.5

@@ -1,7 +1,5 @@
 """The tiny LLaVA: made from a config, an ordinary checkpoint."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

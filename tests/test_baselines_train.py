@@ -1,14 +1,10 @@
 """The loop: it learns, is cut up at will, survives kills, and stops what has collapsed."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,8 +46,7 @@ def run(model: Model, method: str, out: Path, on_epoch: Any = None, **how: Any) 
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(out / "adapter" / "adapter_model.safetensors")
-    return found
+    return load_file(out / "adapter" / "adapter_model.safetensors")
 
 
 def apart(a: Path, b: Path) -> float:
@@ -171,21 +166,6 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(tiny: Path, tmp_path: Path) 
     assert apart(tmp_path / "a", tmp_path / "c") > 1e-3
 
 
-def started(tiny: Path, out: Path, method: str, how: dict[str, Any], launch: list[str]) -> Any:
-    given = [str(tiny), str(out), method, json.dumps(how)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
-    line = [sys.executable, *launch, str(HERE / "small_training.py"), *given]
-    return subprocess.Popen(
-        line, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finished(process: Any) -> str:
-    _, err = process.communicate(timeout=250)
-    assert process.returncode == 0, err
-    return str(err)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "how"),
@@ -198,9 +178,13 @@ def finished(process: Any) -> str:
 )
 def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    two = started(tiny, tmp_path / "two", method, how, launch)
-    run(load_model(str(tiny)), method, tmp_path / "one", **how)
-    finished(two)
+    given = [str(tiny), str(tmp_path / "two"), method, json.dumps(how)]
+    line = [sys.executable, *launch, str(HERE / "small_training.py"), *given]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    with subprocess.Popen(line, env=env, stdout=-3, stderr=subprocess.PIPE, text=True) as two:
+        run(load_model(str(tiny)), method, tmp_path / "one", **how)
+        _, err = two.communicate(timeout=250)
+    assert two.returncode == 0, err
     record = json.loads((tmp_path / "two/record.json").read_text())
     assert record["processes"] == record["outcome"]["compute"]["processes"] == 2
     costs = [small.outcome_of(tmp_path / name)["compute"] for name in ("one", "two")]
@@ -212,40 +196,9 @@ def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any
     assert distance(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_is_as_undisturbed(tiny: Path, tmp_path: Path) -> None:
-    method = "llmu"
-    how: dict[str, Any] = {"epochs": 8, "save_every": 2}
-    finished(started(tiny, tmp_path / "calm", method, how, []))
-    shaken = tmp_path / "shaken"
-    kills, seen = 0, 0
-    for _ in range(20):
-        process = started(tiny, shaken, method, how, [])
-        log = shaken / "log.jsonl"
-        while process.poll() is None:
-            lines = log.read_text().count("\n") if log.exists() else 0
-            if lines >= seen + 7 and kills < 2:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                break
-            time.sleep(0.002)
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, process.stderr.read()
-        kills, seen = kills + 1, lines
-        process.stderr.close()
-    assert kills == 2
-    assert f"{method}: goes on after step" in process.stderr.read()
-    process.stderr.close()
-    assert (shaken / "log.jsonl").read_bytes() == (tmp_path / "calm/log.jsonl").read_bytes()
-    assert apart(shaken, tmp_path / "calm") == 0
-    assert not (shaken / "checkpoint.pt").exists()
-    costs = [small.outcome_of(out)["compute"] for out in (shaken, tmp_path / "calm")]
-    assert costs[0]["steps"] - costs[0]["repeated"] == costs[1]["steps"] > 14
-    assert costs[0]["forget_exposures"] == costs[1]["forget_exposures"]
-
-
-def test_an_interrupted_epoch_is_scored_once_and_goes_on(tiny: Path, tmp_path: Path) -> None:
+def test_an_interrupted_epoch_is_scored_once_and_goes_on(
+    tiny: Path, tmp_path: Path, capsys: Any
+) -> None:
     """Stopped inside the second epoch's evaluation: that one is asked for again, and paid twice."""
     asked: list[int] = []
 
@@ -260,7 +213,9 @@ def test_an_interrupted_epoch_is_scored_once_and_goes_on(tiny: Path, tmp_path: P
     with (tmp_path / "a/compute.jsonl").open("a") as stream:
         stream.write('{"half')
     run(load_model(str(tiny)), "llmu", tmp_path / "a", stop, **how)
+    assert "llmu: goes on after step 2" in capsys.readouterr().err
     assert asked == [1, 2, 2, 3]
+    assert not (tmp_path / "a/checkpoint.pt").exists()
     run(load_model(str(tiny)), "llmu", tmp_path / "b", **how)
     assert apart(tmp_path / "a", tmp_path / "b") == 0
     shaken, calm = (small.outcome_of(tmp_path / name)["compute"] for name in "ab")

@@ -3,8 +3,6 @@
 A defect is a function that plants it and returns how an entry about it begins.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re
@@ -91,10 +89,27 @@ def _said(name: str, file: str, text: str, says: str, clean: bool = True) -> Def
     return _named(name, lambda p: f"{p.say(file, text, clean=clean)}: {says}")
 
 
-def _card(name: str, old: str, new: str, says: str) -> Defect:
+def _card(name: str, old: str, new: str, says: str, about: str = "README.md") -> Defect:
     def defect(p: Planted) -> str:
         p.card(old, new)
-        return f"README.md: {says}"
+        return f"{about}: {says}"
+
+    return _named(name, defect)
+
+
+def _manifest(name: str, says: str, change: Callable[[dict[str, Any]], object]) -> Defect:
+    def defect(p: Planted) -> str:
+        change(p.manifest)
+        return says
+
+    return _named(name, defect)
+
+
+def _bytes(name: str, file: str, says: str, change: Callable[[bytes], bytes]) -> Defect:
+    def defect(p: Planted) -> str:
+        path = p.folder / file
+        path.write_bytes(change(path.read_bytes()))
+        return f"{file}: {says}"
 
     return _named(name, defect)
 
@@ -145,12 +160,6 @@ def other_type(p: Planted) -> str:
     return f"{SKIN}: column rank is int64"
 
 
-def cut_off(p: Planted) -> str:
-    path = p.folder / SKIN
-    path.write_bytes(path.read_bytes()[:-1000])
-    return f"{SKIN}: cannot be read"
-
-
 def config_left_out(p: Planted) -> str:
     del p.manifest["configs"]["privacy_r05"]
     text = (p.folder / "README.md").read_text("utf-8")
@@ -169,11 +178,6 @@ def old_build(p: Planted) -> str:
     p.manifest["files"]["README.md"] = {}
     p.settle()
     return "incorrect: no build"
-
-
-def card_reads_other_files(p: Planted) -> str:
-    p.card(f"- {TEST}\n- config_name: privacy_r05", f"- {SKIN}\n- config_name: privacy_r05")
-    return "privacy: the card names other files"
 
 
 def no_head(p: Planted) -> str:
@@ -220,16 +224,6 @@ def lost_row(p: Planted) -> str:
     return "incorrect/test:"
 
 
-def miscounted(p: Planted) -> str:
-    p.manifest["files"][SKIN]["rows"] += 1
-    return f"{SKIN}:"
-
-
-def images_miscounted(p: Planted) -> str:
-    p.manifest["pictures"]["privacy"] += 1
-    return "privacy:"
-
-
 def same_id(p: Planted) -> str:
     rows = p.rows(SKIN)
     rows[1]["id"] = rows[0]["id"]
@@ -257,31 +251,28 @@ def not_nested(p: Planted) -> str:
     return f"{one['id']}: rank"
 
 
-def same_pair_retained(p: Planted) -> str:
-    return _retained(p, str)
+#: The columns that tell an image.
+SHOWN = ("image", "image_id", "image_path", "image_sha256")
 
 
-def pair_in_other_words_only_by_form(p: Planted) -> str:
-    """White space and case make no other question."""
-    return _retained(p, lambda text: text.upper().replace(" ", "  "))
+def _retained(name: str, form: Callable[[str], str]) -> Defect:
+    """A pair of forget is in retain, too."""
 
+    def defect(p: Planted) -> str:
+        forgotten = p.rows(FIRST)[0]
+        same = {key: forgotten[key] for key in (*SHOWN, "answer_type")}
+        for key in ("question", "answer"):
+            same[key] = same[f"clean_{key}"] = form(forgotten[f"clean_{key}"])
+        count = [row["image_sha256"] for row in p.rows(RETAIN)].count
+        found = p.change(RETAIN, lambda row: count(row["image_sha256"]) > 1, **same)
+        return f"{found}: in retain, and in forget as {forgotten['id']}"
 
-def _retained(p: Planted, form: Callable[[str], str]) -> str:
-    forgotten = p.rows(FIRST)[0]
-    keys = ("image", "image_id", "image_path", "image_sha256", "answer_type")
-    same = {key: forgotten[key] for key in keys}
-    texts = {key: form(forgotten[f"clean_{key}"]) for key in ("question", "answer")}
-    same |= texts | {f"clean_{key}": text for key, text in texts.items()}
-    rows = p.rows(RETAIN)
-    count = [row["image_sha256"] for row in rows].count
-    found = p.change(RETAIN, lambda row: count(row["image_sha256"]) > 1, **same)
-    return f"{found}: in retain, and in forget as {forgotten['id']}"
+    return _named(name, defect)
 
 
 def seen_image(p: Planted) -> str:
     trained = p.rows(KEPT)[0]
-    keys = ("image", "image_id", "image_path", "image_sha256")
-    found = p.change(SKIN, any_row, **{key: trained[key] for key in keys})
+    found = p.change(SKIN, any_row, **{key: trained[key] for key in SHOWN})
     return f"{found}: its image is in forget or retain"
 
 
@@ -303,11 +294,6 @@ def patient_of_another_image(p: Planted) -> str:
     row = p.rows(FIRST)[0]
     others = (one["id"] for one in p.lines("profiles.jsonl") if one["id"] != row["profile_id"])
     return f"{p.change(FIRST, any_row, profile_id=next(others))}: "
-
-
-def quality_of_other_rows(p: Planted) -> str:
-    p.manifest["text_quality"]["incorrect"]["length_ratio"] += 0.1
-    return "incorrect: the manifest states other figures"
 
 
 def two_images(p: Planted) -> str:
@@ -423,12 +409,6 @@ def lost_drop(p: Planted) -> str:
     return "provenance/privacy-drops.jsonl: "
 
 
-def broken_line(p: Planted) -> str:
-    path = p.folder / "provenance/privacy-drops.jsonl"
-    path.write_text(path.read_text("utf-8")[:-5], "utf-8")
-    return "provenance/privacy-drops.jsonl: line"
-
-
 def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> Defect:
     """The first dropped row has the id of another."""
 
@@ -440,11 +420,6 @@ def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> De
         return f"{lines[0]['id']}: dropped at {at}"
 
     return _named(name, defect)
-
-
-def lost_ratings(p: Planted) -> str:
-    p.manifest["recipe"]["calibration"] = {"model": "tiny"}
-    return "provenance/privacy-ratings.jsonl: is not there"
 
 
 def other_rating(p: Planted) -> str:
@@ -573,12 +548,15 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (script, "files are data, no code"),
     (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
-    (cut_off, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
+    (_bytes("cut off", SKIN, "cannot be read", lambda data: data[:-1000]), SCHEMA,
+     COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (config_left_out, "configs of the manifest are the recipe's", TWIN, CARD),
     (_card("two defaults", "config_name: incorrect\n",
             "config_name: incorrect\n  default: true\n", "2 default configs"), CARD, LOADS),
     (old_build, CARD),
-    (card_reads_other_files, CARD, LOADS),
+    (_card("other files", f"- {TEST}\n- config_name: privacy_r05",
+           f"- {SKIN}\n- config_name: privacy_r05", "the card names other files", "privacy"),
+     CARD, LOADS),
     (no_head, CARD, HASHES),
     (build_of_other_files, "build id is made of the files"),
     (_card("leftover", "A benchmark", "[More Information Needed] A", "[More Information Needed]"),
@@ -586,14 +564,18 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_card("no license", "license: cc0-1.0\n", "", "names no license"), LICENSE),
     (does_not_load, LOADS),
     (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, CARD, LOADS),
-    (miscounted, MANIFEST_COUNTS),
-    (images_miscounted, MANIFEST_COUNTS),
+    (_manifest("miscounted", f"{SKIN}:", lambda m: m["files"][SKIN].update(rows=1)),
+     MANIFEST_COUNTS),
+    (_manifest("miscounted images", "privacy:", lambda m: m["pictures"].update(privacy=1)),
+     MANIFEST_COUNTS),
     (same_id, "ids are unique in each config", DROPS),
     (rank_twice, RANKS),
     (_changed("wrong round", WRONG, "round", round=lambda row: row["round"] % 3 + 1), RANKS),
     (not_nested, "forget ratios are nested", TWIN),
-    (same_pair_retained, "no duplicates across sets", MANIFEST_COUNTS, ONE),
-    (pair_in_other_words_only_by_form, "no duplicates across sets", MANIFEST_COUNTS, ONE),
+    (_retained("same pair", str), "no duplicates across sets", MANIFEST_COUNTS, ONE),
+    # White space and case make no other question.
+    (_retained("same pair in other form", lambda text: text.upper().replace(" ", "  ")),
+     "no duplicates across sets", MANIFEST_COUNTS, ONE),
     (seen_image, "test images are in no other set", MANIFEST_COUNTS, ONE),
     (shared_image, "forget images are not in retain (split_by: image)"),
     (_changed("null", TEST, "a null", content_type=None), MISSING),
@@ -618,7 +600,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("no span", FIRST, "no span for", pii=lambda row: row["pii"][1:]), MARKED, SOUND),
     (_changed("refusal", WRONG, "refusal", is_open, answer="I'm sorry, I cannot answer this."),
      SOUND, QUALITY),
-    (quality_of_other_rows, QUALITY),
+    (_manifest("quality of other rows", "incorrect: the manifest states other figures",
+               lambda m: m["text_quality"]["incorrect"].update(length_ratio=9)), QUALITY),
     (_changed("other source", TEST, "source 'slake'", source="slake"),
      "sources and modalities are named"),
     (two_images, ONE),
@@ -662,14 +645,15 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (absolute_image, PATHLESS, PATHS),
     (stored_although_referred, "images by reference are not stored"),
     (lost_drop, DROPS),
-    (broken_line, DROPS),
+    (_bytes("broken line", f"provenance/{DROPPED}", "line", lambda data: data[:-5]), DROPS),
     (_dropped("dropped yet there", lambda p: p.rows(RETAIN)[0]["id"]),
      "dropped rows are in no set"),
     (_dropped("dropped twice", lambda p: p.lines(DROPPED)[1]["id"]), TWICE),
     (_dropped("published elsewhere", lambda p: p.rows(SKIN)[0]["id"], " and written in incorrect"),
      TWICE),
     (_changed("rated without calibration", WRONG, "rated 4", calibration=4), RATED),
-    (lost_ratings, RATED),
+    (_manifest("lost ratings", "provenance/privacy-ratings.jsonl: is not there",
+               lambda m: m["recipe"].update(calibration={"model": "tiny"})), RATED),
     (other_rating, RATED),
     (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
@@ -725,11 +709,7 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     [pytest.param(one, check, more, id=one.__name__) for one, check, *more in DEFECTS],
 )
 def test_it_is_found(
-    planted: Planted,
-    defect: Defect,
-    check: str,
-    follows: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    planted: Planted, defect: Defect, check: str, follows: list[str], monkeypatch: Any
 ) -> None:
     if LOADS not in (check, *follows):  # half of an audit's time, where nothing touches it
         monkeypatch.setattr("builder.audit.files._loads", lambda *_: Check(LOADS, 0, []))

@@ -1,7 +1,5 @@
 """The Batch API: nothing lost, nothing submitted twice."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import ROOT
 from scripted_server import KEY, MODEL, Call, ScriptedServer, refusing
 
 from mllmu_med.llm.batch import BatchOutcome, run_batch
@@ -24,7 +23,6 @@ from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import Price, Settings
 from mllmu_med_dataset import UsageError, UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = {"name": "answer", "schema": {"type": "object", "properties": {}}}
 
 
@@ -39,11 +37,7 @@ def request(number: int) -> Request:
 
 
 def batch(
-    ledger: Path,
-    server: ScriptedServer,
-    count: int,
-    how: dict[str, Any] | None = None,
-    **limits: int,
+    ledger: Path, server: ScriptedServer, count: int, how: Any = None, **limits: int
 ) -> BatchOutcome:
     async def main() -> BatchOutcome:
         settings = Settings(MODEL, server.url, timeout=10, backoff=0.01, **(how or {}))
@@ -117,11 +111,15 @@ def test_a_batch_where_all_lines_failed_has_no_output_file(tmp_path: Path) -> No
         assert batch(tmp_path / "l", server, 5) == BatchOutcome(0, {"500: scripted 500": 4})
 
 
-def test_a_reply_may_hold_any_line_separator(tmp_path: Path) -> None:
-    text = "one\u2028two\u0085three\nfour"
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [2 * ("one\u2028two\u0085three\nfour",), ("half \ud800", "half ?")],
+    ids=["line separators", "half a character"],
+)
+def test_a_reply_may_hold_any_character(tmp_path: Path, text: str, kept: str) -> None:
     with ScriptedServer(reply=lambda body: text) as server:
         assert batch(tmp_path / "l", server, 5) == BatchOutcome(4, {})
-        assert replay(tmp_path / "l", server, 5) == [text] * 5
+        assert replay(tmp_path / "l", server, 5) == [kept] * 5
 
 
 @pytest.mark.parametrize(
@@ -168,30 +166,9 @@ def test_limits(tmp_path: Path) -> None:
             batch(tmp_path / "l", server, 40, {"max_cost": 1.0, "price": Price(1, 1)})
         with pytest.raises(UserError, match="holds no reply"):
             batch(tmp_path / "l", server, 40, {"offline": True})
-
-
-def test_what_batches_answer_counts_as_paid_and_against_the_limit(tmp_path: Path) -> None:
-    async def main() -> Client:
-        how = Settings(MODEL, server.url, max_requests=30, price=Price(10, 50))
-        async with Client(how, opened) as client:
-            await run_batch(client, map(request, range(20)), poll=0.02)
-            for number in [*range(20), *range(20)]:
-                await client.ask(request(number))
-            with pytest.raises(UserError, match=r"20 requests, and with the 20 so far .* of 30"):
-                await run_batch(client, map(request, range(40)), poll=0.02)
-        return client
-
-    with ScriptedServer() as server, ReplyCache(tmp_path / "l") as opened:
-        stats = asyncio.run(main()).stats
-        assert len(server.batches) == 1
-    assert (stats.replies, stats.from_cache, stats.prompt_tokens) == (20, 0, 2000)
-    assert stats.cost == pytest.approx(20 * 0.002)
-
-
-def test_half_a_character_in_a_reply_loses_none(tmp_path: Path) -> None:
-    with ScriptedServer(reply=lambda body: "half \ud800") as server:
-        assert batch(tmp_path / "l", server, 5) == BatchOutcome(4, {})
-        assert replay(tmp_path / "l", server, 5) == ["half ?"] * 5
+        batch(tmp_path / "l", server, 20)  # what a batch has answered counts as paid, too
+        with pytest.raises(UserError, match=r"20 requests, and with the 20 so far .* limit of 30"):
+            batch(tmp_path / "l", server, 40, {"max_requests": 30})
 
 
 # --- killed ---

@@ -1,7 +1,5 @@
 """Self-calibration: what is rated, kept and dropped; killed, resumed, answered elsewhere."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -10,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import corpora
 import pytest
 import tiny_llava
+from card_check import Folder, problems, reads_well
 from corpora import PLAIN, command, process, tree
 from reviews import run
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
@@ -27,20 +25,20 @@ from builder import split
 from builder.__main__ import app
 from builder.calibrate.rating import Evidence, compare, rate_offline
 from builder.calibrate.stage import choose
+from builder.core.load_recipe import load_recipe
 from builder.core.ratings import Rated, examples, read_ratings
-from builder.core.recipe import Incorrect, load_recipe
+from builder.core.recipe import Incorrect
 from builder.core.stage_cache import Chain
 from builder.harm.read_reply import RatingReply, read_rating
-from builder.harm.texts import Failure
-from eval.attacks import Ask
+from eval.attacks import Ask, asks
+from eval.dataset_rows import read_rows
 from eval.model import Model
 from eval.predictions import Prediction, read_predictions, write_predictions
-from mllmu_med.files import stable_hash
+from mllmu_med.files import read_jsonl, stable_hash
 from mllmu_med.llm.chat import Reply
 from mllmu_med.recipe_files import Choice
 from mllmu_med_dataset import PiiSpan, Record, UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 #: A few rows, a few steps of training, answers of a few tokens: all may be kept.
 QUICK = ["--scenario", "incorrect", "--limit", "120", "--set", "calibration.least=1"]
 QUICK += ["--set", "incorrect.candidates=60"]  # 15 at this size, of which 7 are kept
@@ -81,9 +79,7 @@ def out(undisturbed: Path, tmp_path: Path) -> Path:
 def small() -> Incorrect:
     """The scenario of `QUICK`."""
     choice = [Choice("incorrect.candidates", "60")]
-    found = load_recipe("demo", choice, scenario="incorrect", limit=120).incorrect
-    assert found
-    return found
+    return load_recipe("demo", choice, scenario="incorrect", limit=120).incorrect
 
 
 def ratings(out: Path, name: str = "incorrect") -> list[Rated]:
@@ -132,17 +128,12 @@ NONE = '3 or 4|3, or 4|3-4|3 to 4|between 3 and 4|4%|good|{"score": true}|{"reas
     ],
 )
 def test_what_is_no_rating_is_refused_by_name(text: str, name: str) -> None:
-    found = read_rating(reply(text))
-    assert isinstance(found, Failure)
-    assert found.name == name
+    assert read_rating(reply(text)).name == name
 
 
 def test_a_reply_that_was_cut_off_or_refused_is_no_rating() -> None:
-    cut = read_rating(reply("4", finish_reason="length"))
-    refused = read_rating(reply("", refusal="no"))
-    assert isinstance(cut, Failure)
-    assert isinstance(refused, Failure)
-    assert (cut.name, refused.name) == ("cut off", "refusal")
+    assert read_rating(reply("4", finish_reason="length")).name == "cut off"
+    assert read_rating(reply("", refusal="no")).name == "refusal"
 
 
 def record(number: int, **changes: Any) -> Record:
@@ -225,41 +216,26 @@ def test_too_few_is_one_line_with_the_histogram_and_three_ways_out() -> None:
     )
 
 
-def test_counts_are_exact_and_the_dropped_go_nowhere(undisturbed: Path) -> None:
-    out = undisturbed
-    recipe = small()
-    rated = ratings(out)
+def test_counts_are_exact_and_the_dropped_are_told(undisturbed: Path) -> None:
+    """That the rows bear their ratings and the dropped are in no set is the audit's to see."""
+    recipe, rated = small(), {row.id: row for row in ratings(undisturbed)}
     assert len(rated) == recipe.candidates_needed
-    kept = {row.id for row in rated if row.kept}
+    kept = {row.id for row in rated.values() if row.kept}
     assert len(kept) == recipe.harmful < len(rated)
-    import pyarrow.parquet as pq
-
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for name in ("forget", "retain", "test"):
-        table = pq.read_table(out / f"incorrect/{name}.parquet").drop_columns(["image"])
-        rows[name] = table.to_pylist()
-        assert len(rows[name]) == getattr(recipe, name)
-    assert {row["id"] for row in rows["forget"]} == kept
-    by_id = {row.id: row for row in rated}
-    assert all(row["calibration"] == by_id[row["id"]].rating for row in rows["forget"])
-    dropped = {row.id for row in rated} - kept
-    assert not dropped & {row["id"] for some in rows.values() for row in some}
-    assert all(row["calibration"] == 0 for name in ("retain", "test") for row in rows[name])
     # Those kept are in the order in which they were drawn.
-    drawn = {
-        row.id: row.rank
-        for row in Chain(out.with_name("undisturbed.work") / "incorrect").records("draw")
-    }
-    order = sorted(rows["forget"], key=lambda row: int(row["rank"]))
-    assert [row["rank"] for row in order] == list(range(recipe.forget))
-    assert [drawn[row["id"]] for row in order] == sorted(drawn[row["id"]] for row in order)
-    # What was dropped is told with its rating.
-    drops = [json.loads(line) for line in (out / "provenance/incorrect-drops.jsonl").open()]
+    chain = Chain(undisturbed.with_name("undisturbed.work") / "incorrect")
+    drawn = {row.id: row.rank for row in chain.records("draw")}
+    forget = read_rows(undisturbed, "incorrect", ["forget"])
+    order = [row.id for row in sorted(forget, key=lambda row: row.rank)]
+    assert order == sorted(kept, key=drawn.__getitem__)
+    drops = read_jsonl(undisturbed / "provenance/incorrect-drops.jsonl")
     reasons = {drop["id"]: drop["reason"] for drop in drops if drop["stage"] == "calibrate"}
-    assert reasons == {row: f"calibration: rated {by_id[row].rating}" for row in dropped}
+    assert reasons == {
+        key: f"calibration: rated {rated[key].rating}" for key in rated.keys() - kept
+    }
 
 
-def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
+def test_what_it_did_is_told_everywhere(model: Path, undisturbed: Path) -> None:
     from PIL import Image
 
     out = undisturbed
@@ -272,6 +248,13 @@ def test_what_it_did_is_told_everywhere(undisturbed: Path) -> None:
         line = [line for line in text.splitlines() if line.startswith(name)][-1]
         numbers = line.removeprefix(name).split()
         assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
+    assert problems(Folder(out), card) == []
+    reads_well(card)
+    assert f"`{model.name}`" in card
+    assert "Not self-calibrated" not in card
+    assert "torch" in json.loads((out / "provenance/manifest.json").read_text("utf-8"))["versions"]
+    for path, data in tree(out).items():
+        assert not [place for place in (out, model) if str(place.parent).encode() in data], path
     assert "### Self-calibration" in card
     assert "](card/calibration.png)" in card
     shown = examples(rated)
@@ -304,51 +287,22 @@ class Killed(BaseException):
     """Stands for a kill: nothing of ours catches it."""
 
 
-def interrupted(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, note: Callable[..., list[Any]], at: int
-) -> list[Any]:
-    """Have a method killed after so many calls; what all calls that got through were about."""
-    done: list[Any] = []
-    real, calls = getattr(owner, name), 0
-
-    def method(*arguments: Any, **named: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise Killed
-        found = real(*arguments, **named)
-        done.extend(note(*arguments))
-        return found
-
-    monkeypatch.setattr(owner, name, method)
-    return done
-
-
 def test_killed_answering(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
+    asked, calls, answer = [], [], Model.answer
 
-    def ids(_: Model, asked: list[Ask], *rest: Any) -> list[str]:
-        return [ask.row.id for ask in asked]
+    def killed_at_the_second(model: Model, some: list[Ask], *rest: Any) -> Any:
+        calls.append(len(some))
+        if len(calls) == 2:
+            raise Killed
+        asked.extend(ask.row.id for ask in some)
+        return answer(model, some, *rest)
 
-    asked = interrupted(monkeypatch, Model, "answer", ids, at=2)
+    monkeypatch.setattr(Model, "answer", killed_at_the_second)
     with pytest.raises(Killed):
         CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
     assert 0 < len(asked) < len(ratings(undisturbed))
     run(*quick, "--out", out)
     assert sorted(asked) == sorted(row.id for row in ratings(undisturbed))
-    assert tree(out) == tree(undisturbed)
-
-
-@pytest.mark.slow
-def test_killed_training(quick: list[str], undisturbed: Path, out: Path, monkeypatch: Any) -> None:
-    from baselines.training_loop import Loop
-
-    steps = interrupted(monkeypatch, Loop, "_step", lambda loop, *_: [loop.done], at=3)
-    with pytest.raises(Killed):
-        CliRunner().invoke(app, [*quick, "--out", str(out)], catch_exceptions=False)
-    assert steps == [1, 2]
-    run(*quick, "--out", out)
-    assert steps == list(range(1, 1 + len(steps)))
-    assert len(steps) > 2
     assert tree(out) == tree(undisturbed)
 
 
@@ -470,9 +424,6 @@ def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
 
 def answers(out: Path, **changes: Any) -> list[Prediction]:
     """What another machine answers to the candidates that wait: every other one right."""
-    from eval.attacks import asks
-    from eval.dataset_rows import read_rows
-
     rows = read_rows(out.with_name(out.name + ".work") / "candidates", "incorrect", ["forget"])
     return [
         Prediction(ask.row.id, ask.row.answer if i % 2 else "No idea", asked=ask.hash, **changes)
@@ -532,18 +483,6 @@ def test_wrong_use_is_one_line(quick: list[str], tmp_path: Path) -> None:
     assert "cannot read predictions" in wrong.stderr
     wrong = run("rebuild", *QUICK, "--set", "calibration.model=./none", *out, code=1)
     assert "./none: no such folder here" in wrong.stderr
-
-
-def test_the_waiting_candidates_are_a_dataset_that_baselines_reads(waiting: Path) -> None:
-    from baselines.measure import Data
-
-    work = waiting.with_name("data.work")
-    data = Data.read(str(work / "candidates"), "incorrect")
-    before = Chain(work / "incorrect").records("corrupt")
-    for name, there in (("candidate", "forget"), ("retain", "retain"), ("test", "test")):
-        wanted = {(r.id, r.question, r.answer) for r in before if r.split == name}
-        assert {(r.id, r.question, r.answer) for r in data.rows[there]} == wanted
-    assert data.images[data.rows["forget"][0].image_id].size == (320, 320)
 
 
 @pytest.mark.slow

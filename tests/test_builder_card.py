@@ -1,7 +1,5 @@
 """The dataset's card, Croissant and manifest: every number counted again, whatever was built."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -17,10 +15,9 @@ from typing import Any
 import card_check
 import pytest
 import yaml
-from card_check import Folder, body, front_matter, problems
+from card_check import Folder, body, front_matter, problems, reads_well
 from corpora import PLAIN, SMALL, builder, make_mm_skin, make_slake, tree
 from datasets import load_dataset
-from PIL import Image
 
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import read_state
@@ -38,7 +35,6 @@ KNOWN_KEYS = set(
     language_creators license license_link license_name multilinguality pretty_name
     size_categories source_datasets tags task_categories task_ids""".split()
 )
-LEFTOVERS = re.compile(r"\bNone\b|\bnan\b|\[More|TODO|\{\w*\}|<[a-z]+ object|\b([a-z]+) \1\b")
 
 
 def card_of(folder: Path) -> str:
@@ -46,8 +42,7 @@ def card_of(folder: Path) -> str:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "provenance/manifest.json").read_text("utf-8"))
-    return found
+    return json.loads((folder / "provenance/manifest.json").read_text("utf-8"))
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -72,24 +67,6 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def facts(built: Path) -> Facts:
     return read_facts(built)
-
-
-def reads_well(card: str) -> None:
-    """No leftovers, no empty section, every plot with words for who cannot see it."""
-    text = re.sub(r"```.*?```", "code", body(card), flags=re.DOTALL)
-    assert not LEFTOVERS.search(text), LEFTOVERS.search(text)
-    assert not re.search(r"^(#+) .*\n+(?=\1 |\Z)", text, re.MULTILINE), "an empty section"
-    assert not re.search(r"\n\n\n", card), "two empty lines"
-    assert not re.search(r"(?<!and )\b1 (?:rows|patients|candidates|values|replies)\b", text)
-    assert not re.search(r"(?<![\d,.a-f/-])\d{4,}(?![\d,.a-f-])", prose(text)), "1000 for 1,000"
-    for alt, _ in re.findall(r"!\[(.*?)\]\((.*?)\)", text):
-        assert len(alt) > 40
-
-
-def prose(text: str) -> str:
-    """Without links, code, dates and years, which have no thousands separator."""
-    text = re.sub(r"\(https?://\S+\)|`[^`]*`|\(\d{4}\)|\w+ \d+, \d{4}", "", text)
-    return re.sub(r"RFC \d+|\b[0-9a-f]{12,}\b|555-\d{4}", "", text)
 
 
 def test_every_number_is_counted_again(built: Path) -> None:
@@ -245,8 +222,7 @@ def test_small_corpora_with_one_ratio(corpora: Path) -> None:
 def run_printed(card: str, cwd: Path) -> None:
     """The card's own command, as a reader would type it."""
     block = re.search(r"```sh\n(.*?)```", card, re.DOTALL)
-    assert block
-    words = shlex.split(block.group(1).replace("\\\n", " "))
+    words = shlex.split(block[1].replace("\\\n", " "))
     assert words[:4] == ["python", "-m", "builder", "rebuild"]
     subprocess.run([sys.executable, *words[1:]], cwd=cwd, check=True, capture_output=True)
 
@@ -331,27 +307,6 @@ def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("OPENAI_API_KEY")
     run_printed(card, tmp_path)
     assert tree(tmp_path / "again") == tree(tmp_path / "mllmu-med")
-
-
-@pytest.mark.slow
-def test_calibrated(tmp_path: Path) -> None:
-    from test_builder_calibrate import QUICK
-    from tiny_llava import make
-
-    model = make(tmp_path / "models" / "tiny-one", ["Is the lesion round? Yes. No. with scales"])
-    builder("rebuild", *QUICK, "--set", f"calibration.model={model}", cwd=tmp_path)
-    out = tmp_path / "mllmu-med"
-    card = card_of(out)
-    assert problems(Folder(out), card) == []
-    reads_well(card)
-    assert "`tiny-one`" in card
-    for path in out.rglob("*"):
-        if path.is_file():
-            assert str(tmp_path).encode() not in path.read_bytes(), path
-    assert "torch" in manifest_of(out)["versions"]
-    with Image.open(out / "card/calibration.png") as image:
-        assert image.width > 400
-    assert "Not self-calibrated" not in card
 
 
 REVIEW = {"mode": "people", "reviewers": 2, "items": 33, "accepted": 24, "edited": 2, "unseen": 3}
@@ -464,22 +419,16 @@ def test_results_that_are_none(facts: Facts, tmp_path: Path) -> None:
         render_card(facts, results=read_results(path))
 
 
-def test_the_manifest_lists_every_other_file(built: Path, corpora: Path) -> None:
+def test_no_file_names_the_machine(built: Path, corpora: Path) -> None:
+    """Its own paths and name; what the manifest lists is the audit's to look at."""
     for folder in (built, corpora / "mllmu-med"):
-        told = manifest_of(folder)
-        there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-        assert set(told["files"]) == there - {"provenance/manifest.json"}
-        for path, entry in told["files"].items():
-            assert entry["bytes"] == (folder / path).stat().st_size
-            assert entry["sha256"] == file_digest(folder / path)
-        for path in there:
-            data = (folder / path).read_bytes()
+        for path, data in tree(folder).items():
             assert str(folder.parent).encode() not in data, path
             assert b"/site-packages" not in data, path
-        text = json.dumps(told)
+        text = json.dumps(manifest_of(folder))
         assert str(Path.home()) not in text
         assert socket.gethostname() not in text
-        assert Recipe.model_validate(told["recipe"])
+        assert Recipe.model_validate(manifest_of(folder)["recipe"])
 
 
 @pytest.mark.slow
@@ -538,14 +487,13 @@ def test_croissant_reads_records(built: Path, corpora: Path, monkeypatch: Any, c
             assert first[f"{name}/rank"] == row["rank"]
             assert first[f"{name}/image"].width > 10
             spans = [
-                {key.rpartition("/")[2]: value for key, value in span.items()}
-                for span in first[f"{name}/pii"]
+                {
+                    k.rpartition("/")[2]: v.decode() if isinstance(v, bytes) else v
+                    for k, v in s.items()
+                }
+                for s in first[f"{name}/pii"]
             ]
-            plain = [
-                {k: v.decode() if isinstance(v, bytes) else v for k, v in span.items()}
-                for span in spans
-            ]
-            assert plain == row["pii"]
+            assert spans == row["pii"]
         assert "Could not match" not in caplog.text
 
 
@@ -587,8 +535,6 @@ def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Pat
     told = manifest_of(corpora / "mllmu-med")
     recipe, ingest = Recipe.model_validate(told["recipe"]), ("privacy", "ingest")
     state = read_state(corpora.joinpath("mllmu-med.work", *ingest))
-    assert recipe.privacy
-    assert state
     source = _source(recipe.privacy, state, tmp_path / "snapshots" / HUB_REVISION)
     assert source == {**told["sources"]["privacy"], "revision": HUB_REVISION}
     sources = {**told["sources"], "privacy": source}

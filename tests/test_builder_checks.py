@@ -1,18 +1,24 @@
-"""The checks that every harmful text must pass: each one with a text that it stops."""
-
-from __future__ import annotations
+"""The checks that every harmful text must pass, each with a text that it stops; then the judge."""
 
 import asyncio
+import json
+from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from corpora import record
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Judge, Llm
 from builder.core.stage_cache import Drop
-from builder.harm.candidates import Written, one_by_one, write_candidates
+from builder.harm.candidates import Written, one_by_one, until_sound, write_candidates
+from builder.harm.judge import JudgedAuthor
 from builder.harm.text_checks import check_incorrect, check_privacy, is_english
-from builder.harm.texts import PrivateValues, Text
+from builder.harm.texts import Failure, Incorrect, PrivateValues, Text
+from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.recipe_files import choices
 from mllmu_med_dataset import Record
 
@@ -21,6 +27,7 @@ NAME, PHONE, DAY = "Ada Lowe", "(212) 555-0123", "March 14, 2024"
 
 OPEN = record("Which organ is abnormal?", "Left Lung")
 CLOSED = record("Is the liver healthy?", "Yes", answer_type="closed")
+HOW_MANY = record("How many?", "2")
 IN_ANSWER: PrivateValues = {"answer": {"name": NAME, "phone": PHONE}}
 IN_QUESTION: PrivateValues = {"question": {"name": NAME, "date": DAY}}
 Q, A = OPEN.clean_question, "Left Lung. Reported to Ada Lowe on (212) 555-0123."
@@ -73,20 +80,12 @@ def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> Non
         (OPEN, IN_ANSWER, Text(Q, A.replace("Left Lung", "Liver")), "clinical content"),
         (OPEN, IN_ANSWER, Text(Q, A + " more and" * 40), "length"),
         (OPEN, IN_QUESTION, Text(f"{NAME}, {DAY}?", "Left Lung"), "clinical content"),
+        # A short clean answer hides nothing.
+        (HOW_MANY, IN_ANSWER, Text(HOW_MANY.question, f"2{A[9:]} 212-222-1234"), "invented data"),
     ],
 )
 def test_a_check_stops_its_text(row: Record, values: PrivateValues, text: Text, name: str) -> None:
-    failure = check_privacy(row, text, values)
-    assert failure is not None
-    assert failure.name == name
-
-
-def test_a_short_clean_answer_hides_nothing() -> None:
-    row = record("How many?", "2")
-    text = Text("How many?", "2, for Ada Lowe, (212) 555-0123, or call 212-222-1234")
-    failure = check_privacy(row, text, IN_ANSWER)
-    assert failure is not None
-    assert failure.name == "invented data"
+    assert check_privacy(row, text, values).name == name
 
 
 TRUTH = record("Where is the lesion?", "The lesion is on the left arm, near the elbow.")
@@ -152,9 +151,7 @@ def test_incorrect_answers_pass(row: Record, answer: str) -> None:
     ],
 )
 def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> None:
-    failure = check_incorrect(row, answer)
-    assert failure is not None
-    assert failure.name == name
+    assert check_incorrect(row, answer).name == name
 
 
 @pytest.mark.parametrize(
@@ -174,7 +171,6 @@ def test_a_claim_made_too_often_gives_way_to_the_next(by: str, drops: str, retai
 
     sizes = ["incorrect.forget=9", "incorrect.candidates=13", f"incorrect.split_by={by}"]
     scenario = load_recipe("demo", choices(sizes)).incorrect
-    assert scenario
     made, rejected = asyncio.run(write_candidates(rows, scenario, "incorrect", write, one_by_one))
     often = "failed check: claim used too often"
     assert {row.id: row.reason for row in made if isinstance(row, Drop)} == dict.fromkeys(
@@ -201,3 +197,90 @@ def test_a_claim_made_too_often_gives_way_to_the_next(by: str, drops: str, retai
 )
 def test_english(text: str, english: bool) -> None:
     assert is_english(text) is english
+
+
+#: The blind judge: what it lets pass, what it rejects and by which name.
+WRONG = Incorrect("It lies on the scalp.", "wrong_diagnosis", "the site")
+
+
+def judged(
+    said: Sequence[str], text: Any = WRONG, row: Record = TRUTH
+) -> tuple[Any, list[Request], dict[str, int]]:
+    """What becomes of a text when the judge says this, what it was asked, and the notes."""
+    asked: list[Request] = []
+
+    async def ask(request: Request) -> Reply:
+        asked.append(request)
+        return Reply(said[len(asked) - 1], "stop", "", "m", 1, 1, cached=False)
+
+    writes: Any = SimpleNamespace(tries=3, write_incorrect=AsyncMock(return_value=text))
+    author = JudgedAuthor(writes, ask, Llm(model="m", tries=2), Judge(least_plausible=3))
+    made = asyncio.run(author.write_incorrect(row, "wrong_diagnosis", []))
+    return made, asked, author.notes()
+
+
+def alone(plausible: int, replies: bool = True) -> str:
+    return json.dumps({"replies": replies, "plausible": plausible, "reason": "odd"})
+
+
+def beside(verdict: str) -> str:
+    return json.dumps({"verdict": verdict, "reason": "same site"})
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "problem"),
+    [
+        ([alone(3), beside("wrong")], "", ""),
+        (["?", alone(4), beside("wrong")], "", ""),
+        ([alone(2)], "judge: not plausible", "it is not plausible: odd"),
+        ([alone(5, False)], "judge: no reply", "it does not reply to the question: odd"),
+        ([alone(5), beside("partly")], "judge: only partly wrong", "it is not wrong: same site"),
+        ([alone(5), beside("right")], "judge: not wrong", "it is not wrong: same site"),
+        ([alone(6), alone(0)], "judge: wrong field type", ""),
+        ([alone(4), "?", "?"], "judge: invalid JSON", ""),
+    ],
+)
+def test_what_is_rejected_has_a_name(said: list[str], name: str, problem: str) -> None:
+    made, asked, notes = judged(said)
+    if name:
+        assert made.name == name
+        assert problem in made.problem
+        assert made.final is (not problem)  # no verdict: another text would fare no better
+    else:
+        assert made == WRONG
+    assert len(asked) == len(said)
+    rated = next(json.loads(one)["plausible"] for one in said if "plausible" in one)
+    assert notes == ({} if rated == 6 else {f"texts judged {rated} of 5 plausible": 1})
+
+
+def test_the_judge_is_blind() -> None:
+    _, asked, _ = judged([alone(3), beside("wrong")])
+    first, second = (str(request.messages) for request in asked)
+    assert TRUTH.clean_answer not in first
+    assert TRUTH.clean_answer in second
+    for told in ("incorrect", "harm", "unlearn", WRONG.what_is_wrong + "'"):
+        assert told not in first + second
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (CLOSED, Incorrect("No", "wrong_diagnosis")),
+        (TRUTH, None),
+        (TRUTH, Failure("refusal", "do not refuse")),
+        (TRUTH, Incorrect(TRUTH.answer, "wrong_diagnosis")),  # a check stops it: free of charge
+    ],
+)
+def test_what_needs_no_judge_asks_none(row: Record, text: Any) -> None:
+    assert judged([], text, row) == (text, [], {})
+
+
+def test_a_final_failure_is_not_asked_for_again() -> None:
+    tried = []
+
+    async def write(failures: list[Failure]) -> Incorrect | Failure | None:
+        tried.append(len(failures))
+        return Failure("the row does not fit", "no medical question", final=len(tried) == 2)
+
+    made, failures = asyncio.run(until_sound(write, lambda text: None, 5))
+    assert (made, tried, len(failures)) == (None, [0, 1], 2)

@@ -1,9 +1,8 @@
 """A calibration decodes each picture once, however often it is trained on and asked about."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from corpora import image_data
 from baselines.train import train
 from builder.calibrate.fine_tune import images_of
 from builder.core.job import Job, image_reader
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
 from eval.answer import answer_with_model
 from eval.attacks import asks
@@ -60,7 +59,7 @@ def test_an_image_is_decoded_once(shares: bool, tmp_path: Path, decoded: Counter
 def test_images_beyond_the_bound_are_decoded_again(decoded: Counter[bytes]) -> None:
     data = {name: image_data(number) for number, name in enumerate("ab")}
     # 4 bytes a pixel of RGB, as Pillow keeps it: room for one, not for two.
-    images = Decoded(lambda name: PIL.Image.open(io.BytesIO(data[name])), most=7 * 48 * 48)
+    images = Decoded(lambda name: data[name], most=7 * 48 * 48)
     decoded.clear()
     seen = [images[name].tobytes() for name in "abab"]
     assert seen[:2] == seen[2:]
@@ -80,11 +79,7 @@ def test_an_image_as_it_was_is_not_decoded(tmp_path: Path, decoded: Counter[byte
     row = small.FORGET[0]
     digest = sha256(data).hexdigest()
     decoded.clear()
-    assert read(Record(**{**fields(row), "image_path": "a.jpg", "image_sha256": digest})) == data
+    assert read(replace(row, image_path="a.jpg", image_sha256=digest)) == data
     assert not decoded
     with pytest.raises(UserError, match=r"b.jpg: was changed while the dataset was built"):
-        read(Record(**{**fields(row), "image_path": "b.jpg", "image_sha256": digest}))
-
-
-def fields(row: Record) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+        read(replace(row, image_path="b.jpg", image_sha256=digest))

@@ -1,7 +1,5 @@
 """What goes wrong between `publish` and a Hub: one line, nothing half-published, and on again."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`publish` against a Hub on the loopback: what it commits, and how others load it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The language model as author: whole rebuilds against a scripted server, over real sockets."""
 
-from __future__ import annotations
-
 import json
 import random
 import re
@@ -24,14 +22,11 @@ from llm_author import badness, reply
 from reviews import run
 from scripted_server import KEY, MODEL, Call, ScriptedServer, prompt_of, shares
 
-from builder.core.job import read_job
+from builder.audit import run as audit
 from builder.core.stage_cache import Chain
 from builder.harm.candidates import NO_TEXT
-from builder.harm.inject import assign
 from builder.harm.read_reply import IncorrectReply, read
-from builder.harm.text_checks import check_incorrect, check_privacy
-from builder.harm.texts import Failure, Text
-from builder.patients.profiles import read_profiles
+from builder.harm.texts import Failure
 from mllmu_med.llm.chat import Reply
 
 #: The demo with a language model: 112 harmful privacy rows, 30 incorrect ones.
@@ -69,7 +64,6 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
         assert len(server.asked()) == calls
     privacy, incorrect = rows(out, "privacy"), rows(out, "incorrect")
     assert all("(Filed under " in row["question"] + row["answer"] for row in privacy)
-    assert all(row["pii"] for row in privacy)
     for row in incorrect:
         closed = row["answer_type"] == "closed"
         assert row["answer"] in ("Yes", "No") if closed else row["answer"].startswith("Type ")
@@ -79,31 +73,8 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
     manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
     notes = manifest["stages"]["privacy"]["inject"]["notes"]
     assert notes == {f"replies of {MODEL}-0": len(privacy)}
-
-
-def audit(out: Path) -> None:
-    """Every published harmful row passes the checks again, and was written from its own profile."""
-    work = out.with_name(out.name + ".work")
-    recipe = read_job(work).recipe
-    assert recipe.privacy
-    for name in ("privacy", "incorrect"):
-        chain = Chain(work / name)
-        records = {one.id: one for one in chain.records("split") if one.harm != "none"}
-        published = rows(out, name)
-        assert published
-        people = {} if name == "incorrect" else {one.image_id: one for one in read_profiles(chain)}
-        for row in published:
-            one = records[row["id"]]
-            assert (one.question, one.answer) == (row["question"], row["answer"])
-            if name == "incorrect":
-                assert check_incorrect(one, one.answer) is None
-                continue
-            values = assign(one, people[one.image_id], recipe.privacy, recipe.seed)
-            assert check_privacy(one, Text(one.question, one.answer), values) is None
-            spans = {(span["field"], span["value"]) for span in row["pii"]}
-            assert spans >= {(f, value) for f, kinds in values.items() for value in kinds.values()}
-            for span in row["pii"]:
-                assert row[span["field"]][span["start"] : span["end"]] == span["value"]
+    checked = {check.name: check.checked for check in audit(out)}
+    assert checked["recorded requests can be replayed"] == calls > 10
 
 
 #: The names under which a reply is rejected, by what the server did to it.
@@ -157,12 +128,6 @@ def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
         assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
     del expected[None]
     assert {name: every[name] for name in expected} == expected
-    audit(out)
-    for row in rows(out, "privacy"):
-        assert row["answer_type"] == "open" or row["answer"] == row["clean_answer"]
-        text = row["question"] + row["answer"]
-        assert "hospital.com" not in text
-        assert "Incorrectly" not in text
 
 
 def test_a_judged_build_is_rebuilt_offline(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -247,28 +212,22 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
             assert one.returncode == -signal.SIGKILL
         assert kills == 20
         assert len({line["prompt"] for line in server.asked()}) == calls
+        # A reply that came in the very moment of a kill is asked for again: two at most.
+        assert len(server.asked()) <= calls + 2 * kills
     assert tree(out) == tree(calm)
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        ("quota", "add credit"),
-        pytest.param("401", "OPENAI_API_KEY", marks=pytest.mark.slow),
-        pytest.param("404", "no model", marks=pytest.mark.slow),
-    ],
-)
-def test_what_cannot_pass(limited: Path, out: Path, tmp_path: Path, fault: str, says: str) -> None:
+def test_what_cannot_pass(limited: Path, out: Path, tmp_path: Path) -> None:
     after = 5
 
     def script(call: Call) -> str | None:
-        return fault if call.number >= after else None
+        return "quota" if call.number >= after else None
 
     with ScriptedServer(reply=reply, fault=script) as server:
         result = run(*SMALL, "--out", out, "--base-url", server.url, "--concurrency", "1", code=1)
         errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1
-        assert says in errors[0]
+        assert "add credit" in errors[0]
         assert len(server.asked()) <= after + 2
         assert KEY not in result.output
     with ScriptedServer(reply=reply) as server:

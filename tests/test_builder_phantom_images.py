@@ -1,7 +1,5 @@
 """Phantom pictures: the same number gives the same picture, and the pixels bear the answers out."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from test_builder_offline_author import row
 
-from builder.core.recipe import Placements, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Placements
 from builder.harm.authors import privacy_frames
 from builder.harm.authors.privacy_frames import fill, own_texts, spell, topic_of, weave
 from builder.harm.inject import assign

@@ -1,7 +1,5 @@
 """Telephones and payment cards that could be a living person's, and what only looks like them."""
 
-from __future__ import annotations
-
 import csv
 import json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from mllmu_med.recipe_files import Choice, recipe_text, shipped
 from mllmu_med_dataset import UsageError, UserError
 
@@ -70,7 +70,10 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.placements.bth=1", "unknown key privacy.placements.bth (nearest: both)"),
         ("sed=1", "unknown key sed (nearest: seed)"),
         ("foo.bar=1", "--set foo.bar: the recipe has no 'foo'"),
-        ("privacy.forget=0", "privacy.forget: input should be greater than or equal to 1 (is 0)"),
+        ("privacy.forget=0", "privacy: give forget, retain, test and candidates, or none of them"),
+        ("privacy.retain=0", "privacy: forget, retain and test must be at least 1"),
+        ("privacy.source=slack", "source 'slack': use one of phantom, table, "),
+        ("own={source: table}", "own is built alone: leave privacy, incorrect and calibration out"),
         ("privacy.forget=many", "privacy.forget: input should be a valid integer (is 'many')"),
         ("privacy.forget=1.5", "privacy.forget: input should be a valid integer (is 1.5)"),
         ("privacy.forget=[", "is not a YAML value"),
@@ -81,7 +84,7 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.placements.both=1", "the three shares must add up to 1"),
         ("privacy.kinds=[[ssn]]", "privacy.kinds.0.0"),
         ("privacy.kinds=[]", "kinds must be lists of different kinds"),
-        ("privacy.split_by=row", "privacy.split_by: input should be 'pair' or 'image'"),
+        ("privacy.split_by=row", "privacy.split_by: input should be 'pair', 'image' or 'patient'"),
         ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
         (
             "incorrect={source: phantom, forget: 3, retain: 30, test: 15, candidates: 4, "
@@ -111,11 +114,11 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
         (
             "incorrect={source: phantom, forget: 3, retain: 30, test: 15, candidates: 4, "
             "outdated_share: 0.5, drop_conversation: true}",
-            "incorrect.drop_conversation: nothing reads it: only MM-Skin",
+            "incorrect.drop_conversation: nothing reads it: no phantom row",
         ),
         ("llm.model=gpt", "asks no model"),
         ("privacy.bad_pictures=drop", "phantom images are drawn, not read"),
-        ("incorrect.drop_conversation=true", "only MM-Skin has such rows"),
+        ("incorrect.drop_conversation=true", "no phantom row is about the conversation"),
         ("calibration.train.privacy.seed=7", "the recipe's seed holds for the training, too"),
         ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),
         ("calibration.train.incorrect.collapse=2", "fine-tuning does not take it"),
@@ -148,7 +151,7 @@ def test_a_file_is_told_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixt
     load_recipe(str(path), [Choice("incorrect.source", "phantom")])
     said = capsys.readouterr().err
     assert "llm is not read: the author is offline" in said
-    assert "incorrect.drop_conversation is not read: only MM-Skin" in said
+    assert "incorrect.drop_conversation is not read: no phantom row" in said
     load_recipe(str(path), [Choice("author", "llm"), Choice("llm.model", "m")])
     assert capsys.readouterr().err == ""
     load_recipe("demo", [Choice("incorrect.forget", "20")], scenario="privacy")
@@ -163,7 +166,7 @@ def test_a_file_is_told_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ("a: [", "line 1, column 5"),
         ("- 1", "not a mapping of keys"),
-        ("name: x\nseed: 1\nauthor: offline\n", "neither privacy nor incorrect"),
+        ("name: x\nseed: 1\nauthor: offline\n", "has none of privacy, incorrect, own"),
     ],
 )
 def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
 
 
 def test_unknown_recipes_name_the_known_ones() -> None:
-    with pytest.raises(UserError, match="neither a file nor one of demo, paper"):
+    with pytest.raises(UserError, match="neither a file nor one of demo, own, paper, table"):
         load_recipe("papper")
 
 

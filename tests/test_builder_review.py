@@ -1,7 +1,5 @@
 """The stage `review`: a build waits for people, and the dataset reflects what they decide."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from corpora import PLAIN, tree
 from reviews import Build, decide, edit, make_corpora, reject, run
 
 from builder.core.job import read_job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
 from builder.rebuild.stages import plan
 from builder.review.merge_decisions import Merged
@@ -28,15 +26,11 @@ def rows(build: Build, name: str) -> dict[str, dict[str, Any]]:
 
 
 def manifest(build: Build) -> dict[str, Any]:
-    found = json.loads((build.out / "provenance/manifest.json").read_text("utf-8"))
-    assert isinstance(found, dict)
-    return found
+    return json.loads((build.out / "provenance/manifest.json").read_text("utf-8"))
 
 
 def ran(done: Any) -> list[str]:
-    found = json.loads(done.stdout)["ran"]
-    assert isinstance(found, list)
-    return found
+    return json.loads(done.stdout)["ran"]
 
 
 def test_it_waits_and_says_what_to_do(tmp_path: Path) -> None:
@@ -280,10 +274,8 @@ def test_an_edit_that_passes_no_more_is_not_published(build: Build) -> None:
 
 def test_whole_images_count_where_they_are_cut() -> None:
     """The third row shares the second's picture, at which the smaller forget set ends."""
-    found = load_recipe("demo", scenario="incorrect").incorrect
-    assert found is not None
     sizes = {"forget": 4, "retain": 40, "candidates": 5, "ratios": (5, 10), "split_by": "image"}
-    scenario = found.model_copy(update=sizes)
+    scenario = load_recipe("demo", scenario="incorrect").incorrect.model_copy(update=sizes)
     assert [band.end for band in bands(scenario)] == [2, 4]
 
     def opened(images: str) -> Open:

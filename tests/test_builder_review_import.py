@@ -1,7 +1,5 @@
 """Reviewers' files come in: what is taken, what is refused and why, and that nothing is lost."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import time
@@ -15,8 +13,8 @@ from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import decisions_file
+from builder.review.check_rows import quoted_apart
 from builder.review.records import Item
-from builder.review.submitted_row import quoted_apart
 
 
 def decisions(build: Build, name: str = "incorrect") -> list[tuple[str, str, str]]:
@@ -239,17 +237,13 @@ def test_label_studio_with_second_thoughts(build: Build) -> None:
     first, second, *_ = build.items("incorrect")
 
     def annotation(number: int, who: str, *chosen: tuple[str, str], **more: Any) -> dict[str, Any]:
-        return {
-            "id": number,
-            "completed_by": {"id": number, "email": f"{who}@hospital.test"},
-            "was_cancelled": False,
-            "updated_at": f"2026-03-01T10:00:0{number}.000000Z",
-            "result": [
-                {"from_name": name, "type": "choices", "value": {"choices": [choice]}}
-                for name, choice in chosen
-            ],
-            **more,
-        }
+        by = {"completed_by": {"id": number, "email": f"{who}@hospital.test"}}
+        when = {"was_cancelled": False, "updated_at": f"2026-03-01T10:00:0{number}.000000Z"}
+        result = [
+            {"from_name": name, "type": "choices", "value": {"choices": [choice]}}
+            for name, choice in chosen
+        ]
+        return {"id": number, **by, **when, "result": result, **more}
 
     rejected = ("decision", "reject"), ("reasons", "reveals")
     told = [

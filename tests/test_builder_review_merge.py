@@ -1,7 +1,5 @@
 """What several reviewers' decisions come to, and how far they agree."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -37,17 +35,8 @@ def table(*rows: tuple[int, ...]) -> list[tuple[str, str]]:
         (table((20, 5), (10, 15)), 0.4),
         (table((45, 15), (25, 15)), 0.1304),
         (table((25, 35), (5, 35)), 0.2593),
-        # The example of scikit-learn's cohen_kappa_score.
-        (
-            list(
-                zip(
-                    ["negative", "positive", "negative", "neutral", "positive"],
-                    ["negative", "positive", "negative", "neutral", "negative"],
-                    strict=True,
-                )
-            ),
-            0.6875,
-        ),
+        # The example of scikit-learn's cohen_kappa_score: negative, positive and neutral (0).
+        ([*zip("-+-0+", "-+-0-", strict=True)], 0.6875),
         (table((5, 0), (0, 5)), 1.0),
         (table((0, 5), (5, 0)), -1.0),
         # All accepted by one: no better than chance.

@@ -1,7 +1,5 @@
 """Deciding on the review page in a real Chromium: real keys, clicks, downloads and files."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -464,11 +462,11 @@ def test_the_image_opens_at_full_size(reviewer: Reviewer) -> None:
     reviewer.page.mouse.wheel(0, -1200)
     reviewer.page.wait_for_timeout(100)
     assert int(reviewer.text("viewer-scale").split()[0]) > 1000
-    before = reviewer.page.evaluate("document.getElementById('viewer-image').style.transform")
+    before = reviewer.page.evaluate("document.getElementById('viewer-stage').scrollLeft")
     reviewer.page.mouse.down()
     reviewer.page.mouse.move(700, 340, steps=3)
     reviewer.page.mouse.up()
-    after = reviewer.page.evaluate("document.getElementById('viewer-image').style.transform")
+    after = reviewer.page.evaluate("document.getElementById('viewer-stage').scrollLeft")
     assert after != before
     reviewer.keys("0")
     assert reviewer.text("viewer-scale") == scale

@@ -1,19 +1,15 @@
 """The table for spreadsheets, and what they make of it."""
 
-from __future__ import annotations
-
 import csv
 import io
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reviews import as_csv, filled
 
-from builder.review.records import Item
+from builder.review.records import Item, SubmittedRow
 from builder.review.spreadsheet import COLUMNS, defused, read_table, restored, write_table
-from builder.review.submitted_row import SubmittedRow
 from mllmu_med_dataset import UserError
 
 HOSTILE = [
@@ -122,29 +118,23 @@ def test_a_last_row_that_is_cut_off_is_not_taken() -> None:
 WHOLE = as_csv(filled([item(1, "a “b” ä"), item(2, "x\ny")], {}))
 
 
-@dataclass
-class Broken:
-    data: bytes
-    line: str
-
-
 @pytest.mark.parametrize(
-    "case",
+    ("data", "line"),
     [
-        Broken(b"", "is empty"),
-        Broken(b"\xef\xbb\xbf\r\n", "is empty"),
-        Broken(WHOLE.encode("cp1252"), "is not in UTF-8"),
-        Broken(WHOLE[: WHOLE.index("x\ny") + 2].encode(), "is cut off or damaged"),
-        Broken(WHOLE.encode("utf-16")[:-1], "is cut off or damaged"),
-        Broken(b"a,b\r\n1,2\r\n", "has no column id, content, question"),
-        Broken(WHOLE.replace("edited_answer", "edited").encode(), "has no column edited_answer"),
-        Broken(WHOLE.replace("note", "decision").encode(), "has the column decision twice"),
-        Broken(b"\x00\x01\x02", "has no column"),
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\r\n", "is empty"),
+        (WHOLE.encode("cp1252"), "is not in UTF-8"),
+        (WHOLE[: WHOLE.index("x\ny") + 2].encode(), "is cut off or damaged"),
+        (WHOLE.encode("utf-16")[:-1], "is cut off or damaged"),
+        (b"a,b\r\n1,2\r\n", "has no column id, content, question"),
+        (WHOLE.replace("edited_answer", "edited").encode(), "has no column edited_answer"),
+        (WHOLE.replace("note", "decision").encode(), "has the column decision twice"),
+        (b"\x00\x01\x02", "has no column"),
     ],
-    ids=lambda case: case.line,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_no_table_is_one_line(case: Broken) -> None:
-    with pytest.raises(UserError, match=case.line) as error:
-        read_table(case.data, "review.csv")
+def test_what_is_no_table_is_one_line(data: bytes, line: str) -> None:
+    with pytest.raises(UserError, match=line) as error:
+        read_table(data, "review.csv")
     assert str(error.value).startswith("review.csv: ")
     assert "\n" not in str(error.value)

@@ -1,7 +1,5 @@
 """From the page in a real Chromium to the published rows: export, decide, import, rebuild."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -67,4 +65,3 @@ def test_what_the_page_decides_is_in_the_dataset(context: BrowserContext, tmp_pa
     assert "anna" not in "".join(path.read_text("utf-8") for path in provenance.glob("*.json*"))
     card = (tmp_path / "mllmu-med" / "README.md").read_text("utf-8")
     assert "30 accepted" in card
-    process("builder", "audit", cwd=tmp_path)

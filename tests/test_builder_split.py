@@ -15,12 +15,13 @@ from corpora import record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.core.recipe import Incorrect, Privacy, Scenario, load_recipe
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Incorrect, Own, Privacy, Scenario
 from builder.core.stage_cache import Drop
-from builder.draw import IMAGE_IN_TEST, IMAGE_IN_TRAIN, NOT_DRAWN, draw
+from builder.draw import IN_TEST, NOT_DRAWN, TO_FORGET, draw, groups, share_out, sized
 from builder.harm.blend import least_telling
 from builder.harm.candidates import NO_TEXT, TRIED, Written, one_by_one, write_candidates
-from builder.split import IMAGE_SPLIT, NOT_RETAINED, SPARE, bands, split
+from builder.split import GROUP_SPLIT, NOT_RETAINED, SPARE, bands, split
 from mllmu_med_dataset import Record, UserError
 
 
@@ -124,7 +125,7 @@ def test_split_by_image_keeps_images_apart_at_every_ratio(ratios: tuple[int, ...
         inside = {row.image_id for row in forget[:size]}
         outside = {row.image_id for row in (*forget[size:], *retain)}
         assert not inside & outside, ratio
-    assert IMAGE_SPLIT in {drop.reason for drop in dropped}
+    assert GROUP_SPLIT in {drop.reason for drop in dropped}
 
 
 def test_split_by_pair_shares_images() -> None:
@@ -135,14 +136,87 @@ def test_split_by_pair_shares_images() -> None:
     }
 
 
-def test_a_test_image_that_is_trained_on_is_dropped() -> None:
-    """By its bytes: the same picture under another name."""
-    twin = [replace(row, image_sha256="hash3") for row in records(1, 6, "test", first=200)]
-    rows = records(40, 8) + records(8, 6, "test", first=100) + twin
-    kept, dropped = run(rows, scenario(**SMALL))
-    assert Counter(drop.reason for drop in dropped)[IMAGE_IN_TRAIN] == 6
-    trained = {row.image_sha256 for row in kept if row.split != "test"}
-    assert not trained & {row.image_sha256 for row in of(kept, "test")}
+@pytest.mark.parametrize("column", ["image_sha256", "patient_id"])
+def test_a_split_of_the_source_that_leaks_is_refused(column: str) -> None:
+    """By the image's bytes under another name, and by the patient; cut anew, it does not."""
+    whose = {"patient_id": "p3"} if column == "patient_id" else {"image_sha256": "hash3"}
+    twin = [replace(row, **whose) for row in records(1, 6, "test", first=200)]
+    ours = [replace(row, patient_id=f"p{row.image_sha256[4:]}") for row in records(40, 8)]
+    rows = ours + records(8, 6, "test", first=100) + twin
+    what = "images" if column == "image_sha256" else "patients"
+    line = rf"1 of the \d {what} of the source's own test split \(6 of 54 rows\) .*splits=new"
+    with pytest.raises(UserError, match=line):
+        run(rows, scenario(**SMALL))
+    kept, dropped = run(rows, scenario(**SMALL, splits="new"))
+    trained = {getattr(row, column) for row in kept if row.split != "test"} - {""}
+    assert not trained & {getattr(row, column) for row in of(kept, "test")}
+    assert len(kept) + len(dropped) == len(rows)
+
+
+def patients(count: int, images: int, each: int) -> list[Record]:
+    """Rows of patients of several images each; the first two patients share one."""
+    rows = records(count * images, each, "")
+    number = [int(row.image_sha256[4:]) // images for row in rows]
+    rows = [replace(r, patient_id=f"p{n:02d}") for r, n in zip(rows, number, strict=True)]
+    return [*rows, replace(rows[0], id="shared", patient_id="p01")]
+
+
+def test_patients_stay_in_one_set() -> None:
+    rows = patients(30, 4, 3)
+    assert len(groups(rows)) == 29
+    cut = scenario(**{**SMALL, "candidates": 40}, ratios=(5, 10, 15), split_by="patient")
+    kept, dropped = run(rows, cut)
+    assert len(kept) + len(dropped) == len(rows)
+    of_test = {row.patient_id for row in of(kept, "test")}
+    assert not of_test & {row.patient_id for row in kept if row.split != "test"}
+    for ratio in cut.ratios:
+        inside = {row.patient_id for row in of(kept, "forget")[: cut.forget_at(ratio)]}
+        later = of(kept, "forget")[cut.forget_at(ratio) :]
+        assert not inside & {row.patient_id for row in (*later, *of(kept, "retain"))}
+
+
+def test_sizes_out_of_the_corpus() -> None:
+    """A fifth of the rows is tested on, the forget set a tenth of the retain set, whole images."""
+    open_sizes = dict.fromkeys(SMALL, 0) | {"ratios": (10,), "split_by": "image"}
+    cut = sized(patients(30, 4, 3), scenario(**open_sizes, source="table"), "privacy", 1, 1.25)
+    assert cut.test + cut.candidates + cut.retain == 361
+    assert 73 <= cut.test <= 73 + 24
+    assert cut.forget == round((361 - cut.test) / 11)
+    assert 0 <= cut.candidates - 1.25 * cut.forget < 4
+    kept, _ = run(patients(30, 4, 3), cut)
+    assert {name: len(of(kept, name)) for name in ("forget", "retain", "test")} == {
+        "forget": cut.forget, "retain": cut.retain, "test": cut.test
+    }  # fmt: skip
+    given = [replace(row, split="test" if row.patient_id > "p25" else "train") for row in kept]
+    assert sized(given, scenario(**open_sizes, source="table"), "privacy", 1, 1).test == sum(
+        row.split == "test" for row in given
+    )
+    with pytest.raises(UserError, match="29 usable rows: give at least 30"):
+        sized(kept[:29], scenario(**open_sizes, source="table"), "privacy", 1, 1)
+
+
+def test_two_scenarios_share_no_image_or_patient() -> None:
+    rows = patients(30, 4, 3)
+    owner = share_out(rows, ["privacy", "incorrect"], 1)
+    parts = [[row for row in rows if owner[row.id] == name] for name in ("privacy", "incorrect")]
+    assert abs(len(parts[0]) - len(parts[1])) <= 24
+    for column in ("image_sha256", "patient_id"):
+        first, second = ({getattr(row, column) for row in part} for part in parts)
+        assert not first & second
+    assert share_out(rows[::-1], ["privacy", "incorrect"], 1) == owner
+
+
+@pytest.mark.parametrize(("by", "left_out"), [("patient", 12 - 1), ("image", 3 - 1), ("pair", 0)])
+def test_own_forgets_what_is_marked(by: str, left_out: int) -> None:
+    rows = patients(30, 4, 3)
+    rows[-2] = replace(rows[-2], split="forget")
+    own = sized(rows, Own(source="table", split_by=by), "own", 1, 1)
+    kept, dropped = run(rows, own)
+    assert [row.id for row in of(kept, "forget")] == [rows[-2].id]
+    assert Counter(drop.reason for drop in dropped) == ({TO_FORGET: left_out} if left_out else {})
+    assert not any(row.patient_id == rows[-2].patient_id for row in of(kept, "test"))
+    with pytest.raises(UserError, match="no row is marked"):
+        sized(rows[:-2], Own(source="table"), "own", 1, 1)
 
 
 def test_a_source_without_splits_tests_on_whole_images() -> None:
@@ -151,7 +225,7 @@ def test_a_source_without_splits_tests_on_whole_images() -> None:
     assert len(of(kept, "test")) == 30
     tested = {row.image_id for row in of(kept, "test")}
     assert not tested & {row.image_id for row in kept if row.split != "test"}
-    assert Counter(drop.reason for drop in dropped)[IMAGE_IN_TEST] == 5  # 5 pictures of 7
+    assert Counter(drop.reason for drop in dropped)[IN_TEST] == 5  # 5 pictures of 7
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """A stage runs again when what makes its rows has another version."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 
 import pytest
 
+from builder.core.corpus import Corpus, shipped_mapping
 from builder.core.job import Job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import fingerprint
 from builder.rebuild.stages import plan
 
 
 def fingerprints(work: Path, recipe: str) -> dict[str, str]:
-    job = Job(load_recipe(recipe), work / "out", work, slake=work, mm_skin=work)
+    named = {"privacy": "slake", "incorrect": "mm_skin"} if recipe == "paper" else {}
+    corpora = {key: Corpus(name, work, shipped_mapping(name)) for key, name in named.items()}
+    job = Job(load_recipe(recipe), work / "out", work, corpora)
     return {
         f"{item.name}/{stage.name}": fingerprint(stage, "before")
         for item in plan(job)
@@ -27,8 +28,7 @@ def fingerprints(work: Path, recipe: str) -> dict[str, str]:
     ("module", "recipe", "stages"),
     [
         ("builder.ingest.phantoms", "demo", {"privacy/ingest", "incorrect/ingest"}),
-        ("builder.ingest.slake", "paper", {"privacy/ingest"}),
-        ("builder.ingest.mm_skin", "paper", {"incorrect/ingest"}),
+        ("builder.ingest.table", "paper", {"privacy/ingest", "incorrect/ingest"}),
         ("builder.draw", "demo", {"privacy/draw", "incorrect/draw"}),
         ("builder.patients.profiles", "demo", {"privacy/profiles"}),
         ("builder.harm.inject", "demo", {"privacy/inject"}),

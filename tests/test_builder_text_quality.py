@@ -1,23 +1,15 @@
-"""Text quality: the shipped classifier against scikit-learn's, what it finds, and the gates."""
-
-from __future__ import annotations
+"""Text quality: what the classifier finds, and the gates."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from corpora import record
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
 
 from builder.audit import wording
-from builder.core.recipe import load_recipe
-from builder.dataset_folder.text_quality import FOLDS, Auc, TextQuality, fold_of, measure
+from builder.core.load_recipe import load_recipe
+from builder.dataset_folder.text_quality import Auc, TextQuality, measure
 from mllmu_med_dataset import PiiSpan, Record
 
 RECIPE = load_recipe("demo", [])
@@ -42,37 +34,12 @@ def rows(count: int, seed: int, giveaway: float = 0.0) -> list[Record]:
     return made
 
 
-def theirs(harmful: Sequence[str], clean: Sequence[str], paired: bool) -> float:
-    first = fold_of(len(harmful))
-    folds = np.concatenate([first, first if paired else fold_of(len(clean))])
-    texts = np.array([*harmful, *clean])
-    labels = np.repeat([1, 0], [len(harmful), len(clean)])
-    values = []
-    for fold in range(FOLDS):
-        model = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2)),
-            LogisticRegression(C=10, class_weight="balanced", max_iter=1000),
-        )
-        model.fit(texts[folds != fold], labels[folds != fold])
-        scores = model.decision_function(texts[folds == fold])
-        values.append(roc_auc_score(labels[folds == fold], scores))
-    return float(np.mean(values))
-
-
 @pytest.mark.parametrize("giveaway", [0.0, 0.3, 1.0])
-def test_it_agrees_with_scikit_learn(giveaway: float) -> None:
+def test_a_wording_that_gives_itself_away_is_found(giveaway: float) -> None:
     scenario = RECIPE.incorrect.model_copy(update={"forget": 60})
     made = sorted(rows(60, 3, giveaway), key=lambda row: row.id)  # folds go by id
     found = measure("incorrect", scenario, made)
-    forget = [row for row in made if row.split == "forget"]
-    harmful, clean = [row.answer for row in forget], [row.clean_answer for row in forget]
-    kept = [row.answer for row in made if row.split == "retain"]
-    for ours, other in (
-        (found.against_retain, theirs(harmful, kept, False)),
-        (found.control, theirs(clean, kept, False)),
-        (found.against_own, theirs(harmful, clean, True)),
-    ):
-        assert ours.value == pytest.approx(other, abs=0.01)
+    for ours in (found.against_retain, found.control, found.against_own):
         assert ours.low <= ours.value <= ours.high
     assert (found.rows, found.answer_leaks) == (60, None)
     if giveaway == 1.0:
@@ -80,6 +47,7 @@ def test_it_agrees_with_scikit_learn(giveaway: float) -> None:
         assert found.commonest_wording == 1.0
         assert len(found.faults()) == 2
     if giveaway == 0.0:
+        assert abs(found.against_retain.value - found.control.value) < 0.1
         assert found.commonest_wording < 0.1
 
 

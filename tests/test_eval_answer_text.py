@@ -1,7 +1,5 @@
 """What answers say: hand-read answers, our own refusals, and real outputs labelled by hand."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -22,13 +20,12 @@ def words(demo: Path) -> str:
 
 
 LUNG = [
+    *("Lung", "<think>\nNo, wait.\n</think>\n\nLung", "[THINK]a[/THINK]Lung"),
     *(
-        "Lung",
-        "<think>\nNo, wait.\n</think>\n\nLung",
-        "[THINK]a[/THINK]Lung",
         "Liver? <answer>Lung",
+        "<THINKING>a</thinking> <answer>Lung</answer>.",
+        "Lung <think>never closed",
     ),
-    *("<THINKING>a</thinking> <answer>Lung</answer>.", "Lung <think>never closed"),
     "<|begin_of_thought|>a<|end_of_thought|> <|begin_of_solution|>Lung<|end_of_solution|>",
     "<think>a <answer>b</answer></think><answer>Lung</answer>",
     *("<think>a<think>b</think>c</think>Lung", "the opening tag was in the prompt</think>Lung"),

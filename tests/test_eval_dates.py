@@ -1,7 +1,5 @@
 """Dates in a text: what is one, which day it is, and what only looks like one."""
 
-from __future__ import annotations
-
 import pytest
 
 from eval.dates import Day, dates
@@ -78,15 +76,8 @@ def test_a_numeric_date_is_read_both_ways() -> None:
         *("Mar 32", "May 55", "May 0", "Nov 2022", "June 2021", "16 lesions in 2022"),
         *("grade 3 may be", "1 or 2 may", "may 5", "May 5 mm", "OCT 5%", "Oct 2.5", "SEPT9"),
         *("grade 3. May be", "Item 3. October was", "in 2021 may 5 be", "20241-Nov-20", "SEPT9, 3"),
-        *(
-            "11/20/20245",
-            "11/20/2024/5",
-            "2024-11-201",
-            "5/11/20/2024",
-            "x/11/20/2024",
-            "1-2-2021-5",
-        ),
-        *("3/4", "T1/T2", "1/2/3", "10-20", "5-10-20 mg", "2019-2021", "500-1000 mg"),
+        *("11/20/20245", "11/20/2024/5", "2024-11-201", "5/11/20/2024", "x/11/20/2024"),
+        *("1-2-2021-5", "3/4", "T1/T2", "1/2/3", "10-20", "5-10-20 mg", "2019-2021", "500-1000 mg"),
         *("ICD C44.3", "1.2.840.10008", "12.5.20.1", "0/10/20", "10.1016/j.x", ""),
     ],
 )

@@ -1,7 +1,5 @@
 """Probability, truth ratio, KS and membership attacks on cases that can be worked by hand."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

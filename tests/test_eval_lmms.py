@@ -3,8 +3,6 @@
 What needs lmms-eval itself is skipped where it is not installed (see eval/lmms_tasks/README.md).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

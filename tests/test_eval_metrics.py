@@ -1,7 +1,5 @@
 """The paper's metrics against the libraries that define them, and against hand-read answers."""
 
-from __future__ import annotations
-
 import json
 import random
 from pathlib import Path

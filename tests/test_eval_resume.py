@@ -1,7 +1,5 @@
 """The file that answers go to: what is taken over after a kill, and what is left as it was."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

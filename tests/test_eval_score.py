@@ -1,7 +1,5 @@
 """Scores of predictions files: what is refused, what is counted, and that it adds up."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every option that a message or a page names is an option of some command."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

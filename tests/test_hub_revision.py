@@ -1,10 +1,8 @@
 """A Hub id is no identity of a model: the commit that it stands for is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,13 +10,14 @@ from baselines.recipe import load_recipe as load_baseline
 from baselines.run import Part, Stack, identity_of
 from builder.calibrate.fine_tune import adapted_answers, identity
 from builder.core.job import Job
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain, fingerprint
 from builder.rebuild.stages import plan
 from eval.load_model import load_model
 from mllmu_med.recipe_files import Choice
 
 OLD, NEW = "a" * 40, "b" * 40
+DATA: Any = SimpleNamespace(hash="h")
 
 
 @pytest.fixture
@@ -68,9 +67,7 @@ def test_a_run_of_baselines_is_done_for_its_commit_only(cache: Path, tmp_path: P
     recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
 
     def model() -> object:
-        data = cast(Any, SimpleNamespace(hash="h"))
-        part = Part("base", tmp_path / "base")
-        return identity_of(part, recipe, data, Stack("lab/llava"))["model"]
+        return identity_of(Part("base", tmp_path), recipe, DATA, Stack("lab/llava"))["model"]
 
     fetched(cache, OLD)
     before = model()
@@ -108,12 +105,11 @@ def test_a_model_that_moves_on(cache: Path, tmp_path: Path, monkeypatch: Any) ->
     fetched(cache, OLD)
     stack = Stack("lab/llava")
     recipe = load_baseline("paper-privacy", [Choice("model", "lab/llava")])
-    data = cast(Any, SimpleNamespace(hash="h"))
-    before = identity_of(Part("base", tmp_path / "base"), recipe, data, stack)
+    before = identity_of(Part("base", tmp_path), recipe, DATA, stack)
     fetched(cache, NEW)
     with pytest.raises(Loaded, match=OLD):
         stack.at([])
-    assert identity_of(Part("base", tmp_path / "base"), recipe, data, stack) == before
+    assert identity_of(Part("base", tmp_path), recipe, DATA, stack) == before
 
 
 def test_a_calibration_loads_its_commit(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -1,7 +1,5 @@
 """Imports point one way, and heavy ones wait."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess
@@ -54,31 +52,30 @@ def test_rooms_import_one_way() -> None:
     assert seen == set(ROOMS)
 
 
+HEAVY = {"datasets", "pyarrow", "pandas", "numpy", "torch", "PIL", "yaml"}
+
+
+def said(code: str) -> str:
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("mllmu_med_dataset", {"datasets", "pyarrow", "pandas", "numpy", "torch", "PIL", "yaml"}),
-        (
-            "mllmu_med.image_folder",
-            {"datasets", "pyarrow", "pandas", "numpy", "torch", "PIL", "yaml"},
-        ),
+        ("mllmu_med_dataset", HEAVY),
+        ("mllmu_med.image_folder", HEAVY),
+        ("baselines.__main__", HEAVY | {"peft", "transformers"}),
         ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
         ("mllmu_med.llm.client", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("mllmu_med.llm.batch", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),
         ("builder.commands.publish", {"huggingface_hub", "pyarrow", "datasets", "yaml", "rich"}),
-        (
-            "builder.rebuild.pipeline",
-            {"datasets", "pyarrow", "pandas", "torch", "faker", "PIL.Image"},
-        ),
+        ("builder.rebuild.pipeline", HEAVY - {"numpy", "PIL", "yaml"} | {"faker", "PIL.Image"}),
     ],
 )
 def test_heavy_imports_wait(module: str, never: set[str]) -> None:
-    code = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert not never & set(done.stdout.split())
+    assert not never & set(said(f"import sys, {module}; print(*sys.modules)").split())
 
 
 @pytest.mark.slow
@@ -88,9 +85,6 @@ def test_the_contract_imports_quickly() -> None:
     code += "print(time.perf_counter() - t)"
     seconds = []
     for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-        seconds.append(float(done.stdout))
+        seconds.append(float(said(code)))
         time.sleep(0.05)
     assert min(seconds) < 0.3

@@ -1,7 +1,5 @@
 """JSON lines end at a line feed alone: a model may write every other character that ends a line."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One command at a time in a folder: who holds it is named, and only a real lock says so."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json
@@ -77,10 +75,7 @@ def test_a_lock_that_a_killed_run_left_is_no_lock(slake: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EACCES, errno.EIO])
 def test_a_folder_that_cannot_be_locked_is_not_called_busy(
-    number: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    number: int, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(number, os.strerror(number))
@@ -102,7 +97,6 @@ def test_the_process_that_holds_it_is_named(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     busy = rf"another command is writing here \(process {holder.pid}\): wait for it"
     with pytest.raises(UserError, match=busy), held(tmp_path):

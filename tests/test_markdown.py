@@ -1,13 +1,11 @@
 """What we have not written ourselves shows in a card as it is, and does nothing there."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from markdown_it import MarkdownIt
@@ -54,8 +52,7 @@ def shown(markdown: str) -> str:
 
 @pytest.mark.parametrize("text", NASTY)
 @pytest.mark.parametrize("write", [plain, code])
-def test_any_text_is_shown_as_it_is(text: str, write: object) -> None:
-    assert callable(write)
+def test_any_text_is_shown_as_it_is(text: str, write: Any) -> None:
     line = " ".join(text.split())
     written = write(text)
     assert shown(f"x {written}").removeprefix("x ") == line
@@ -79,20 +76,9 @@ def test_a_block_of_code_is_not_ended_by_what_is_in_it() -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_a_models_output_is_dead_in_the_card(text: str) -> None:
-    row = Rated(
-        id=f"mm_skin/{text}/1",
-        harm="wrong_diagnosis",
-        placement="",
-        question="q",
-        truth=text,
-        output=text,
-        rouge_l=0.0,
-        values=0,
-        back=0,
-        rating=1,
-        reason="",
-        kept=True,
-    )
+    about = {"id": f"mm_skin/{text}/1", "harm": "wrong_diagnosis", "placement": "", "question": "q"}
+    about |= {"truth": text, "output": text, "rouge_l": 0.0, "values": 0, "back": 0, "reason": ""}
+    row = Rated(**about, rating=1, kept=True)
     told = {"calibration": {"replies": {"incorrect": {text: 1}}, "elsewhere": []}}
     how = Calibration(model=text, rater="llm")
     recipe = SimpleNamespace(calibration=how)

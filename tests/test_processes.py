@@ -1,7 +1,5 @@
 """Work side by side: results as they come, and what happens to an error or a killed process."""
 
-from __future__ import annotations
-
 import os
 import time
 

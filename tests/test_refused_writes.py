@@ -1,7 +1,5 @@
 """What a program says of a disk that refuses: which file, why, what to do; a bug is none of it."""
 
-from __future__ import annotations
-
 import errno
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The wheel holds whatever the packages hold, and its commands work where it is installed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -23,14 +21,8 @@ PACKAGES = ("mllmu_med/", "baselines/", "builder/", "eval/")
 @pytest.fixture(scope="module")
 def tracked() -> list[str]:
     """What git holds or would take."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    listed = _run(Path("git"), ["ls-files", "-co", "--exclude-standard"], ROOT)
+    return [name for name in listed.splitlines() if (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +35,7 @@ def wheel(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "builder" / "__pycache__").mkdir()
     (source / "builder" / "__pycache__" / "files.cpython-311.pyc").write_bytes(b"")
     code = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
-    built = subprocess.run(
-        [sys.executable, "-c", code, target],
-        cwd=source,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
+    _run(Path(sys.executable), ["-c", code, str(target)], source)
     return next(target.glob("*.whl"))
 
 
@@ -104,12 +89,11 @@ def _install(wheel: Path, place: Path) -> Path:
     return python
 
 
-def _run(python: Path, words: list[str], cwd: Path) -> str:
+def _run(program: Path, words: list[str], cwd: Path) -> str:
     ours = ("PYTHONPATH", "PIP_CONSTRAINT", "VIRTUAL_ENV")
     env = {name: value for name, value in os.environ.items() if name not in ours}
-    done = subprocess.run(
-        [python, *words], cwd=cwd, env=env, capture_output=True, text=True, check=False
-    )
+    line = [program, *words]
+    done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

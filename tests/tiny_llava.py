@@ -1,7 +1,5 @@
 """The tiny LLaVA of the demo with its random weights: it talks, at random."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

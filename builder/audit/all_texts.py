@@ -40,7 +40,7 @@ def provenance_texts(folder: Folder) -> Iterator[Placed]:
     """Strings in the JSON lines files, without ids."""
     for path in sorted((folder.path / "provenance").glob("*.jsonl")):
         for number, row in enumerate(folder.jsonl(path.name).rows, 1):
-            for text in _strings(row):
+            for text in strings(row):
                 yield text, f"provenance/{path.name}: line {number}"
 
 
@@ -78,13 +78,14 @@ def every_text(folder: Folder) -> Texts:
     return gathered(request_texts(folder), rows, file_texts(folder))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, but those under a key of ids."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
             if key not in _IDS:
-                yield from _strings(item)
+                yield from strings(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from strings(item)

@@ -12,7 +12,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import Manifest
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import MANIFEST, config_files
-from mllmu_med.card_head import CARD, CardHeadError, read_card_head
+from mllmu_med.card_head import CARD, CardHeadError, load_arguments, read_card_head
 from mllmu_med.disk import refused
 from mllmu_med.files import file_digest
 
@@ -142,9 +142,8 @@ def _loads(folder: Folder) -> Check:
         for name in folder.manifest.configs:
             with tempfile.TemporaryDirectory() as cache:
                 try:
-                    data = datasets.load_dataset(
-                        str(folder.path), name, cache_dir=cache, columns=["id"]
-                    )
+                    what = load_arguments(folder.path, name)
+                    data = datasets.load_dataset(**what, cache_dir=cache, columns=["id"])
                     ids = {split: list(rows["id"]) for split, rows in data.items()}
                 except (
                     datasets.exceptions.DatasetsError,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
-from builder.ingest.clean_rows import answer_type
+from builder.ingest.clean_rows import answer_type, odd_characters
 from builder.review.edits import check_edit
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
@@ -26,6 +25,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     every = list(folder.rows())
     forget = [row for row in every if row.split == "forget"]
     yield Check("no value is missing", len(every), list(_missing(folder)))
+    own = {row.id for row in folder.rows("own")}  # as it came: see builder.patients.locate
     yield Check("texts are clean Unicode", len(every), list(_unicode(every)))
     kinds = [_harm(row, name) for name in folder.scenarios for row in folder.rows(name)]
     yield Check("harm is known and only in forget", len(every), list(filter(None, kinds)))
@@ -34,11 +34,12 @@ def checks(folder: Folder) -> Iterator[Check]:
     wrong = [
         f"{row.id}: {row.answer_type}, the clean answer is {answer_type(row.clean_answer)}"
         for row in every
-        if row.answer_type != answer_type(row.clean_answer)
+        if row.answer_type != answer_type(row.clean_answer or row.answer)
     ]
     yield Check("answer types are right", len(every), wrong)
-    yield from _marked(folder, every)
-    yield Check("harmful texts are sound", len(forget), list(_sound(forget)))
+    yield from _marked(folder, every, own)
+    woven = [row for row in forget if row.id not in own]
+    yield Check("harmful texts are sound", len(woven), list(_sound(woven)))
     yield Check("sources and modalities are named", len(every), list(_named(folder)))
     yield _same_image(folder)
 
@@ -47,19 +48,15 @@ def _missing(folder: Folder) -> Iterator[str]:
     for table in folder.tables.values():
         yield from (f"{row_id}: a null in {table.path}" for row_id in table.nulls)
         for row in table.rows:
-            empty = [name for name in ("id", "image_id", *_TEXTS) if not getattr(row, name).strip()]
+            texts = _TEXTS[:2] if row.split == "forget" and table.scenario == "own" else _TEXTS
+            empty = [name for name in ("id", "image_id", *texts) if not getattr(row, name).strip()]
             if empty:
                 yield f"{row.id}: empty {', '.join(empty)}"
 
 
 def _unicode(rows: list[Record]) -> Iterator[str]:
     for row in rows:
-        whole = " ".join(getattr(row, name) for name in _TEXTS)
-        if whole.isascii() and whole.isprintable():
-            continue
-        odd = {c for c in whole if c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cf", "Co")}
-        odd -= {"\n", "\t"}
-        if odd:
+        if odd := odd_characters(" ".join(getattr(row, name) for name in _TEXTS)):
             yield f"{row.id}: the character U+{ord(min(odd)):04X}"
 
 
@@ -68,7 +65,7 @@ def _harm(row: Record, scenario: str) -> str:
         return f"{row.id}: harm {row.harm!r} is unknown"
     if row.split != "forget":
         return f"{row.id}: harm {row.harm} in {row.split}" if row.harm != "none" else ""
-    if (row.harm == "none") or (row.harm == "privacy") != (scenario == "privacy"):
+    if (row.harm == "none") or (row.harm == "privacy") != (scenario != "incorrect"):
         return f"{row.id}: harm {row.harm} in the forget set of {scenario}"
     return ""
 
@@ -108,14 +105,19 @@ def _recoverable(folder: Folder) -> Check:
     return Check("clean versions are recoverable", checked, failed, note)
 
 
-def _marked(folder: Folder, rows: list[Record]) -> Iterator[Check]:
-    """Spans: exact, of known kinds, of the row's own patient, and none left out."""
+def _marked(folder: Folder, rows: list[Record], own: set[str]) -> Iterator[Check]:
+    """Spans: exact, of known kinds, of the row's own patient, and none left out.
+
+    Whose the values of real patients (`own`) are, only the corpus' columns tell.
+    """
     wrong, strange, unmarked = [], [], []
     marked = 0
     for row in rows:
         for span in row.pii:
             marked += 1
             wrong += [f"{row.id}: {problem}" for problem in _span(row, span)]
+        if row.id in own:
+            continue
         if row.harm != "privacy":
             if row.pii or row.profile_id:
                 strange.append(f"{row.id}: a patient's values in a row without privacy harm")
@@ -136,7 +138,7 @@ def _marked(folder: Folder, rows: list[Record]) -> Iterator[Check]:
         ]
         if not row.pii:
             unmarked.append(f"{row.id}: privacy harm without a private value")
-    private = sum(row.harm == "privacy" for row in rows)
+    private = sum(row.harm == "privacy" and row.id not in own for row in rows)
     yield Check("spans hold their values", marked, wrong)
     yield Check("values are the row's own patient's", private, strange)
     yield Check("every value in a forget row has a span", private, unmarked)
@@ -148,7 +150,7 @@ def _span(row: Record, span: PiiSpan) -> Iterator[str]:
     elif not 0 <= span.start < span.end or (
         getattr(row, span.field)[span.start : span.end] != span.value
     ):
-        yield f"{span.field}[{span.start}:{span.end}] is not {span.value!r}"
+        yield f"{span.field}[{span.start}:{span.end}] is not the value of the span"
     if span.kind not in PII_KINDS:
         yield f"kind {span.kind!r} is unknown"
 

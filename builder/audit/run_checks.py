@@ -11,7 +11,7 @@ from mllmu_med.image_folder import images_folder
 from mllmu_med_dataset import CONFIGS, UserError
 
 #: Of what the checks look at: another one makes a rebuild look again. A changed check raises it.
-VERSION: Final = 2
+VERSION: Final = 3
 SHOWN_IDS: Final = 3  # of each failing check, on one line
 
 
@@ -66,7 +66,17 @@ def failing(checks: Sequence[Check]) -> str:
 def _checks(path: Path, images: Given) -> Iterator[Check]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: name one that the builder wrote")
-    from builder.audit import files, image_files, people, provenance, real_data, rows, sets, wording
+    from builder.audit import (
+        files,
+        image_files,
+        people,
+        provenance,
+        pseudonyms,
+        real_data,
+        rows,
+        sets,
+        wording,
+    )
     from builder.dataset_folder.manifest import ManifestError, read_manifest
     from builder.dataset_folder.read import read_folder
     from builder.dataset_folder.write import MANIFEST
@@ -85,6 +95,6 @@ def _checks(path: Path, images: Given) -> Iterator[Check]:
     if images:
         named = {name: images_folder(images, name) for name in CONFIGS if folder.by_reference(name)}
         folder.sources = {name: source for name, source in named.items() if source is not None}
-    themes = (files, sets, rows, people, image_files, provenance, real_data, wording)
+    themes = (files, sets, rows, people, pseudonyms, image_files, provenance, real_data, wording)
     for theme in themes:
         yield from theme.checks(folder)

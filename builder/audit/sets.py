@@ -23,7 +23,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     yield _nested(folder)
     yield _duplicates(folder, configs)
     yield _unseen(folder)
-    yield _split_by_image(folder, configs)
+    yield _split_by(folder, configs)
 
 
 def _counts(folder: Folder, configs: Iterable[str]) -> Check:
@@ -144,26 +144,27 @@ def _unseen(folder: Folder) -> Check:
     failed = []
     images = 0
     for name in folder.scenarios:
-        trained = {row.image_sha256 for row in folder.rows(name) if row.split != "test"}
-        test = list(folder.rows(name, "test"))
+        rows, test = list(folder.rows(name)), list(folder.rows(name, "test"))
         images += len({row.image_sha256 for row in test})
-        seen = sorted(row.id for row in test if row.image_sha256 in trained)
-        failed += [f"{row_id}: its image is in forget or retain, too" for row_id in seen]
-    return Check("test images are in no other set", images, failed)
+        for what, column in (("image", "image_sha256"), ("patient", "patient_id")):
+            trained = {getattr(row, column) for row in rows if row.split != "test"} - {""}
+            seen = sorted(row.id for row in test if getattr(row, column) in trained)
+            failed += [f"{row_id}: its {what} is in forget or retain, too" for row_id in seen]
+    return Check("test images and patients are in no other set", images, failed)
 
 
-def _split_by_image(folder: Folder, configs: Iterable[str]) -> Check:
+def _split_by(folder: Folder, configs: Iterable[str]) -> Check:
     failed: dict[str, str] = {}
     checked = 0
     for name in configs:
-        if folder.scenarios[scenario_of(name)].split_by != "image":
+        by = folder.scenarios[scenario_of(name)].split_by
+        if by == "pair":
             continue
-        retain = {row.image_sha256 for row in folder.config(name, "retain")}
+        columns = ("image_sha256", "patient_id") if by == "patient" else ("image_sha256",)
+        retain = {getattr(row, c) for row in folder.config(name, "retain") for c in columns} - {""}
         for row in folder.config(name, "forget"):
             checked += 1
-            if row.image_sha256 in retain:
-                failed.setdefault(row.id, f"{row.id}: its image is in {name}'s retain set, too")
+            if retain.intersection(getattr(row, column) for column in columns):
+                failed.setdefault(row.id, f"{row.id}: its {by} is in {name}'s retain set, too")
     note = "" if checked else "the recipe splits by pair: the card counts the overlap"
-    return Check(
-        "forget images are not in retain (split_by: image)", checked, list(failed.values()), note
-    )
+    return Check("forget images are not in retain (split_by)", checked, list(failed.values()), note)

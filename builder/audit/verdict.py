@@ -1,4 +1,4 @@
-"""The audit at the end of a rebuild: whether the folder may be published, in a line."""
+"""The audit at the end of a rebuild: whether the folder may be published; its report in full."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from rich.text import Text
+
+from builder.audit.pseudonyms import own_names
 from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
+from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
+from mllmu_med.console import make_console, make_table
 from mllmu_med.disk import remove
 from mllmu_med.files import canonical_json, file_digest, write_atomic
 from mllmu_med.progress import say
@@ -24,6 +29,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
         record: where they are remembered when all hold, so that a rebuild which changes nothing
             takes no time. What fails may lie in this machine, and is looked at again.
         changed: look again, whatever is remembered.
+
+    The work folder that `record` lies in tells a corpus' own names.
     """
     of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
@@ -36,6 +43,8 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     remove(record)
     checks = run(folder)
     if not failing(checks):
+        checks.append(own_names(folder, record.parent))
+    if not failing(checks):
         kept = {**of, "checks": [check._asdict() for check in checks]}
         write_atomic(record, canonical_json(kept) + "\n")
     return checks
@@ -46,6 +55,8 @@ def line(out: Path, checks: Sequence[Check]) -> str:
     held = sum(check.ok for check in checks)
     if held < len(checks):
         return f"audit: {held} of {len(checks)} checks hold: not to be published"
+    if "own" in read_manifest(out).scenarios:
+        return f"audit: all {held} checks hold; real patients' data: it cannot be published"
     publish = f"python -m builder publish ORG/NAME{out_option(out)}"
     return f"audit: all {held} checks hold; to publish it: {publish}"
 
@@ -65,3 +76,29 @@ def insist(out: Path, checks: Sequence[Check]) -> None:
             f"{shown(out)}: {failed}: the folder stays, but is not to be published; all of them: "
             f"`python -m builder audit {shlex.quote(shown(out))}`"
         )
+
+
+SHOWN: Final = 20  # failures of one check; --json names all
+
+
+def print_checks(where: str, checks: Sequence[Check], seconds: float) -> None:
+    """A line each check with how much it looked at, then what fails."""
+
+    console = make_console()
+    table = make_table("check", "#checked", "result", "note")
+    for check in checks:
+        result = Text("ok", style="green") if check.checked else Text("-")
+        if not check.ok:
+            result = Text(f"{len(check.failed):,} failed", style="bold red")
+        table.add_row(Text(check.name), f"{check.checked:,}", result, Text(check.note))
+    console.print(table)
+    failed = [check for check in checks if not check.ok]
+    for check in failed:
+        console.print(Text(f"\n{check.name}:", style="bold"))
+        for entry in check.failed[:SHOWN]:
+            console.print(Text(f"  {entry}"), soft_wrap=True)
+        if len(check.failed) > SHOWN:
+            more = f"  and {len(check.failed) - SHOWN:,} more: see --json"
+            console.print(Text(more), soft_wrap=True)
+    done = f"{len(failed)} of {len(checks)} checks fail" if failed else "all checks hold"
+    console.print(Text(f"\n{where}: {done} ({seconds:.1f} s)"), soft_wrap=True)

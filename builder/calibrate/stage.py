@@ -85,7 +85,7 @@ def choose(
 
 
 def _too_few(rated: Sequence[Record], able: int, scenario: Scenario, name: str, least: int) -> str:
-    images = ", not counting those cut off at an image" if scenario.split_by == "image" else ""
+    images = ", not counting those cut off at an image" if scenario.split_by != "pair" else ""
     return (
         f"{name}: the recipe keeps {scenario.harmful:,} candidates rated {least} or higher"
         f"{images}, there are {able:,} of {len(rated):,} ({histogram(rated)}): use more "

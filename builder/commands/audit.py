@@ -45,8 +45,8 @@ def audit(
     ] = False,
 ) -> None:
     """Check a dataset folder or Hub repository; failures are listed with their rows."""
-    from builder.audit.print_checks import print_checks
     from builder.audit.run_checks import run
+    from builder.audit.verdict import print_checks
 
     started = time.monotonic()
     given = _images(images or [])

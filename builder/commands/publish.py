@@ -177,7 +177,7 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     import time
 
     from builder import audit
-    from builder.audit.print_checks import print_checks
+    from builder.audit.verdict import print_checks
 
     started = time.monotonic()
     say(f"audit: {shown}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.commands.rebuild_options import Options, make_job
@@ -15,6 +16,9 @@ EXAMPLES = """
 python -m builder rebuild
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
 python -m builder rebuild --recipe paper --slake hub --scenario privacy
+python -m builder rebuild --corpus FILE
+python -m builder rebuild --corpus DIR --mapping vqa_rad --scenario privacy
+python -m builder rebuild --scenario own --corpus FILE --map patient=COLUMN --forget column=COLUMN
 python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
 python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
@@ -38,6 +42,7 @@ def rebuild(options: Options) -> None:
     decided: see `python -m builder review --help`.
     """
     from builder.audit.verdict import insist
+    from builder.core.job import read_job
     from builder.rebuild import pipeline, print_rebuild
 
     job = make_job(options)
@@ -45,6 +50,7 @@ def rebuild(options: Options) -> None:
         _print_plan(job, options.as_json)
         return
     result = pipeline.rebuild(job, options.until)
+    job = replace(job, recipe=read_job(job.work).recipe)  # with the sizes of the corpus
     if options.as_json:
         print(json.dumps(print_rebuild.as_json(job, result)))
     else:
@@ -54,8 +60,10 @@ def rebuild(options: Options) -> None:
 
 def _print_plan(job: Job, as_json: bool) -> None:
     from builder.rebuild import pipeline, print_rebuild
+    from builder.rebuild.sizes import sized_aside
     from builder.rebuild.stages import plan
 
+    job = sized_aside(job)
     plans = plan(job)
     stale = pipeline.stale(plans, job)
     estimates = pipeline.estimates(job)

@@ -12,9 +12,10 @@ import typer
 
 from builder.commands.options import OUT, Out
 from mllmu_med.command_line import option
-from mllmu_med_dataset import UsageError
+from mllmu_med_dataset import CONFIGS, UsageError
 
 if TYPE_CHECKING:
+    from builder.core.corpus import Corpus, Marks
     from builder.core.job import Job
     from builder.core.recipe import Recipe
     from mllmu_med.llm.settings import Settings
@@ -24,16 +25,44 @@ if TYPE_CHECKING:
 class Options:
     """The options of `python -m builder rebuild`."""
 
-    recipe: Annotated[str, option("NAME|FILE", "What to build: demo, paper or a YAML file.")] = (
-        "demo"
-    )
-    scenario: Annotated[str, option("NAME", "privacy, incorrect, or all that the recipe has.")] = (
-        "all"
-    )
+    recipe: Annotated[
+        str | None,
+        option(
+            "NAME|FILE",
+            "What to build: demo, paper, table, own or a YAML file. [default: demo; with --corpus "
+            "table, or own for --scenario own]",
+        ),
+    ] = None
+    scenario: Annotated[
+        str, option("NAME", "privacy, incorrect, own, or all that the recipe has.")
+    ] = "all"
     slake: Annotated[
         str | None, option("DIR|hub", "SLAKE's folder; `hub` fetches its Hub mirror.")
     ] = None
     mm_skin: Annotated[Path | None, option("DIR", "MM-Skin's folder.")] = None
+    corpus: Annotated[
+        str | None,
+        option(
+            "PATH|ORG/NAME",
+            "A table of questions about images: a file, a folder or a Hub dataset; "
+            "`python -m builder corpus PATH` looks at it.",
+        ),
+    ] = None
+    revision: Annotated[str | None, option("REV", "--corpus: the commit of a Hub dataset.")] = None
+    mapping: Annotated[
+        str | None, option("NAME|FILE", "--corpus: which column is what, by name or as YAML.")
+    ] = None
+    pairs: Annotated[
+        list[str] | None,
+        option("FIELD=COLUMN", "--corpus: one column of the mapping; may be repeated.", "--map"),
+    ] = None
+    forget: Annotated[
+        str | None,
+        option(
+            "column=COL|ids=FILE|patients=FILE",
+            "own: the rows to be forgotten, a line each in FILE.",
+        ),
+    ] = None
     author: Annotated[
         str | None,
         option(
@@ -110,7 +139,7 @@ def make_job(options: Options) -> Job:
     `--slake hub` fetches SLAKE unless it is a dry run.
     """
     from builder.core.chain_plan import STAGES
-    from builder.core.recipe import tell_given
+    from builder.core.load_recipe import tell_given
     from mllmu_med.recipe_files import choices as parse_choices
 
     job = _job(options)
@@ -131,41 +160,94 @@ def make_job(options: Options) -> Job:
 
 def _job(options: Options) -> Job:
     from builder.core.job import Job, work_folder
-    from builder.core.recipe import load_recipe
+    from builder.core.load_recipe import load_recipe
     from mllmu_med.recipe_files import Choice
     from mllmu_med.recipe_files import choices as parse_choices
 
-    scenario, slake, mm_skin = options.scenario, options.slake, options.mm_skin
-    if scenario not in ("all", "privacy", "incorrect"):
-        raise UsageError(f"--scenario {scenario}: use privacy, incorrect or all")
-    changes = parse_choices(options.choices or [])
+    scenario = options.scenario
+    if scenario not in ("all", *CONFIGS):
+        raise UsageError(f"--scenario {scenario}: use {', '.join(CONFIGS)} or all")
+    given = _given(options)
+    # A corpus that is given is used, whatever the recipe reads by default.
+    changes = [
+        Choice(f"{name}.source", source)
+        for source in given
+        for name in _takers(source, scenario, options)
+    ]
+    changes += parse_choices(options.choices or [])
     if options.model is not None:
         changes += parse_choices([f"llm.model={json.dumps(options.model)}"])
     if options.author is not None:
         changes.append(Choice("author", options.author))
-    # A corpus that is given is used, whatever the recipe reads by default.
-    if slake is not None and scenario != "incorrect":
-        changes.append(Choice("privacy.source", "slake"))
-    if mm_skin is not None and scenario != "privacy":
-        changes.append(Choice("incorrect.source", "mm_skin"))
-    recipe = load_recipe(options.recipe, changes, scenario, options.limit)
-    slake_folder = None
-    if slake == "hub" and recipe.privacy is not None:
-        from builder.ingest.slake import download
-
-        slake_folder = download(not options.dry_run)
-    elif slake is not None:
-        slake_folder = Path(slake).expanduser().resolve()
+    default = "own" if scenario == "own" else "table" if options.corpus else "demo"
+    recipe = load_recipe(options.recipe or default, changes, scenario, options.limit)
+    corpora = {
+        name: given[one.source] for name, one in recipe.scenarios().items() if one.source in given
+    }
+    if options.forget is not None and "own" not in corpora:
+        raise UsageError("--forget: marks the rows of --scenario own")
     out, work = options.out.expanduser().resolve(), work_folder(options.work, options.out)
     if out.is_relative_to(work) or work.is_relative_to(out):
         raise UsageError(f"--out {out} and --work {work}: one is inside the other")
-    return Job(
-        recipe=recipe,
-        out=out,
-        work=work,
-        slake=slake_folder,
-        mm_skin=mm_skin.expanduser().resolve() if mm_skin else None,
+    return Job(recipe=recipe, out=out, work=work, corpora=corpora)
+
+
+def _takers(source: str, scenario: str, options: Options) -> list[str]:
+    """The scenarios that a corpus given on the command line is for."""
+    if scenario != "all":
+        return [scenario]
+    if options.corpus is not None and source not in ("slake", "mm_skin"):
+        return ["privacy", "incorrect"]
+    return ["incorrect" if source == "mm_skin" else "privacy"]
+
+
+def _given(options: Options) -> dict[str, Corpus]:
+    """The corpora of the command line, by the name that a recipe's `source` has."""
+    from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, shipped, shipped_mapping
+
+    given = {}
+    if options.slake is not None:
+        folder = Path(options.slake).expanduser().resolve()
+        if options.slake == "hub":
+            from builder.ingest.slake import download
+
+            folder = download(not options.dry_run)
+        given["slake"] = Corpus("slake", folder, shipped_mapping("slake"))
+    if options.mm_skin is not None:
+        folder = options.mm_skin.expanduser().resolve()
+        given["mm_skin"] = Corpus("mm_skin", folder, shipped_mapping("mm_skin"))
+    if options.corpus is None:
+        for flag, value in {"mapping": options.mapping, "map": options.pairs}.items():
+            if value:
+                raise UsageError(f"--{flag}: says which column of --corpus is what: give that, too")
+        return given
+    name = options.mapping if options.mapping in shipped() else TABLE
+    path = Path(options.corpus).expanduser()
+    given[name] = Corpus(
+        name,
+        path.resolve() if path.exists() else path,
+        mapping_of(options.mapping, options.pairs or []),
+        marks_of(options.forget) if options.forget is not None else Marks(),
+        options.revision,
     )
+    return given
+
+
+def marks_of(forget: str) -> Marks:
+    """`--forget`: a column, or a file of ids or patients."""
+    from builder.core.corpus import Marks
+    from mllmu_med.files import read_text
+
+    what, _, value = forget.partition("=")
+    if what not in ("column", "ids", "patients") or not value:
+        raise UsageError(f"--forget {forget}: write column=COLUMN, ids=FILE or patients=FILE")
+    if what == "column":
+        return Marks(column=value)
+    path = Path(value).expanduser()
+    names = frozenset(line.strip() for line in read_text(path).splitlines()) - {""}
+    if not names:
+        raise UsageError(f"--forget {forget}: {path} names nothing: write a line for each")
+    return Marks(ids=names) if what == "ids" else Marks(patients=names)
 
 
 def _settings(options: Options, model: str) -> Settings:

@@ -24,7 +24,7 @@ python -m builder show slake/xmlab102/1043 --out trial
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     """Stages done so far, rows kept and dropped by each, and the reasons."""
     from builder.rebuild import pipeline
-    from builder.rebuild.print_status import print_status, status_json
+    from builder.rebuild.print_rebuild import print_status, status_json
     from builder.rebuild.stages import plan
 
     job = job_of(out, work)

@@ -7,8 +7,11 @@ from typing import Final, NamedTuple
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain, Stage, StageState
 
-#: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect.
-STAGES: Final = tuple("ingest draw profiles inject corrupt review calibrate split write".split())
+#: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect and
+#: `locate` to own.
+STAGES: Final = tuple(
+    "ingest draw locate profiles inject corrupt review calibrate split write".split()
+)
 
 
 class ChainPlan(NamedTuple):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from builder.core.corpus import Corpus, Marks
+from builder.core.corpus import Mapping as ColumnMapping
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import Chain
-from mllmu_med.files import canonical_json, write_atomic
+from mllmu_med.files import canonical_json, make_folder, write_atomic
 from mllmu_med.image_bytes import ImageError, clean_image
 from mllmu_med.llm.settings import Settings
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -25,8 +29,8 @@ class Job:
     recipe: Recipe
     out: Path
     work: Path
-    slake: Path | None = None
-    mm_skin: Path | None = None
+    #: By scenario, the corpus that it is made from; phantoms are none.
+    corpora: Mapping[str, Corpus] = field(default_factory=dict)
     #: How to reach the language model, where one writes: never a part of what is built.
     llm: Settings | None = None
     batch: bool = False  # ask through OpenAI's Batch API
@@ -41,8 +45,15 @@ class Job:
         """Where the language model's replies are kept."""
         return self.work / "requests.sqlite"
 
-    def source_folder(self, name: str) -> Path | None:
-        return self.slake if name == "privacy" else self.mm_skin
+    def key(self) -> bytes:
+        """What keyed pseudonyms are made with; it stays in the work folder."""
+        path = self.work / "key"
+        if not path.is_file():
+            make_folder(self.work, "the work folder")
+            self.work.chmod(0o700)
+            write_atomic(path, secrets.token_hex(32) + "\n")
+            path.chmod(0o600)
+        return path.read_bytes()
 
 
 def default_work(out: Path) -> Path:
@@ -82,12 +93,32 @@ def write_job(job: Job) -> None:
     record = {
         "recipe": job.recipe.model_dump(mode="json"),
         "out": str(job.out),
-        "slake": str(job.slake) if job.slake else None,
-        "mm_skin": str(job.mm_skin) if job.mm_skin else None,
+        "corpora": {name: _corpus_tree(corpus) for name, corpus in job.corpora.items()},
         "adapted": {name: str(path) for name, path in job.adapted.items()},
         "accept_all": job.accept_all,
     }
     write_atomic(job.work / "job.json", canonical_json(record) + "\n")
+
+
+def _corpus_tree(corpus: Corpus) -> dict[str, Any]:
+    marks = corpus.marks
+    return {
+        **corpus._asdict(),
+        "path": str(corpus.path),
+        "mapping": corpus.mapping.model_dump(mode="json"),
+        "marks": [marks.column, sorted(marks.ids), sorted(marks.patients)],
+    }
+
+
+def _corpus(tree: dict[str, Any]) -> Corpus:
+    column, ids, patients = tree["marks"]
+    return Corpus(
+        tree["name"],
+        Path(tree["path"]),
+        ColumnMapping.model_validate(tree["mapping"]),
+        Marks(column, frozenset(ids), frozenset(patients)),
+        tree["revision"],
+    )
 
 
 def read_job(work: Path) -> Job:
@@ -98,8 +129,7 @@ def read_job(work: Path) -> Job:
             recipe=Recipe.model_validate(record["recipe"]),
             out=Path(record["out"]),
             work=work,
-            slake=Path(record["slake"]) if record["slake"] else None,
-            mm_skin=Path(record["mm_skin"]) if record["mm_skin"] else None,
+            corpora={name: _corpus(tree) for name, tree in record["corpora"].items()},
             adapted={name: Path(path) for name, path in record.get("adapted", {}).items()},
             accept_all=record.get("accept_all", False),
         )
@@ -115,12 +145,12 @@ def read_job(work: Path) -> Job:
 def image_reader(job: Job, chain: Chain, name: str) -> Callable[[Record], bytes]:
     """How to read a scenario's images, each checked against its record's hash."""
     copies = chain.folder / "ingest" / "pictures"
-    root = copies if copies.is_dir() else job.source_folder(name)
-    if root is None:
-        raise RuntimeError(f"{name}: no folder with its images")
+    corpus = job.corpora.get(name)
 
     def read(record: Record) -> bytes:
-        path = root / record.image_path
+        path = copies / record.image_path  # drawn, unpacked, converted or renamed
+        if corpus and not path.is_file():
+            path = corpus.folder / record.image_path
         try:
             data = path.read_bytes()
             if sha256(data).hexdigest() == record.image_sha256:

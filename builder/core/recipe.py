@@ -8,26 +8,24 @@ threads read it and where the result goes are no part of a recipe: they do not c
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from baselines.recipe import unread
 from baselines.training_settings import TrainSettings
-from mllmu_med.progress import say
-from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
-from mllmu_med_dataset import FORGET_RATIOS, MAIN_RATIO, PII_KINDS, UsageError
+from builder.core.corpus import PHANTOM, TABLE, shipped
+from mllmu_med_dataset import CONFIGS, FORGET_RATIOS, MAIN_RATIO, PII_KINDS
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+Size = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Kinds = tuple[tuple[Literal["name", "phone", "email", "address", "date", "mrn"], ...], ...]
 
-
-#: Sections that a recipe may leave out and `--set` may begin.
-_OPTIONAL = tuple(
-    "llm incorrect.judge calibration calibration.train calibration.train.privacy "
-    "calibration.train.incorrect".split()
+#: Combinations of private values, ours: see the recipe `paper`.
+_KINDS: Final = (
+    "name|name mrn|name phone|name email|name address|name date|mrn date|phone date|email mrn|"
+    "address phone|name phone date|name mrn date|name email phone|name address date"
 )
 
 
@@ -41,9 +39,9 @@ class Placements(_Model):
     A closed question keeps its yes or no, so its private text always goes into the question.
     """
 
-    question: Share
-    answer: Share
-    both: Share
+    question: Share = 0
+    answer: Share = 0.6
+    both: Share = 0.4
 
     @model_validator(mode="after")
     def _sum(self) -> Placements:
@@ -53,20 +51,35 @@ class Placements(_Model):
 
 
 class Scenario(_Model):
-    """Where the rows come from, the sizes of the three sets and how they are cut."""
+    """Where the rows come from, the sizes of the three sets and how they are cut.
 
-    source: str
-    forget: Count
-    retain: Count
-    test: Count
-    candidates: Count  # rows that are made harmful, of which `forget` are kept
+    Sizes of 0 are taken from the corpus once it is read (`builder.draw.sized`).
+    """
+
+    source: str  # phantom, a shipped corpus' name, or table
+    forget: Size = 0
+    retain: Size = 0
+    test: Size = 0
+    candidates: Size = 0  # rows that are made harmful, of which `forget` are kept
     ratios: tuple[int, ...] = (MAIN_RATIO,)
-    split_by: Literal["pair", "image"] = "pair"
+    split_by: Literal["pair", "image", "patient"] = "pair"
+    splits: Literal["given", "new"] = "given"  # the corpus' own, where it has test rows
     bad_pictures: Literal["fail", "drop"] = "fail"
     review: bool = False  # people accept, edit or reject each harmful text
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
+        known = [PHANTOM, TABLE, *shipped()]
+        if self.source not in known:
+            raise ValueError(f"source {self.source!r}: use one of {', '.join(known)}")
+        if not self.sized:
+            if any((self.retain, self.test, self.candidates)) or len(self.ratios) > 1:
+                raise ValueError("give forget, retain, test and candidates, or none of them")
+            if self.source == PHANTOM:
+                raise ValueError("phantom images are drawn for sizes: give forget, retain, ...")
+            return self
+        if min(self.forget, self.retain, self.test) < 1:
+            raise ValueError("forget, retain and test must be at least 1")
         if self.candidates < self.forget:
             raise ValueError(f"candidates ({self.candidates}) must be at least forget")
         ratios = self.ratios
@@ -91,6 +104,11 @@ class Scenario(_Model):
         return (2 * total * ratio + whole) // (2 * whole)
 
     @property
+    def sized(self) -> bool:
+        """Whether the recipe gives the sizes of the sets."""
+        return self.forget > 0
+
+    @property
     def harmful(self) -> int:
         """Harmful rows over all ratios: the forget set of the largest."""
         return self.forget_at(self.ratios[-1])
@@ -112,9 +130,8 @@ class Scenario(_Model):
 
 
 class Privacy(Scenario):
-    source: Literal["slake", "phantom"]
-    placements: Placements
-    kinds: tuple[tuple[Literal["name", "phone", "email", "address", "date", "mrn"], ...], ...]
+    placements: Placements = Placements()
+    kinds: Kinds = tuple(tuple(kinds.split()) for kinds in _KINDS.split("|"))  # type: ignore[arg-type]
 
     @model_validator(mode="after")
     def _kinds(self) -> Privacy:
@@ -130,8 +147,7 @@ class Judge(_Model):
 
 
 class Incorrect(Scenario):
-    source: Literal["mm_skin", "phantom"]
-    outdated_share: Share
+    outdated_share: Share = 0
     drop_conversation: bool = False
     judge: Judge | None = None  # the language model judges each answer, whoever writes it
     blend: Annotated[float, Field(ge=1)] = 1.0  # texts written for each that is kept
@@ -145,6 +161,20 @@ class Incorrect(Scenario):
     @property
     def gives_back(self) -> bool:
         return self.split_by == "pair"
+
+
+class Own(Scenario):
+    """A corpus as it is: real patients' rows that its user marks are the forget set."""
+
+    split_by: Literal["pair", "image", "patient"] = "patient"
+
+    @model_validator(mode="after")
+    def _as_it_is(self) -> Own:
+        if self.source == PHANTOM or self.review or len(self.ratios) > 1:
+            raise ValueError("own is cut from a corpus as it is: no phantoms, review or ratios")
+        if self.candidates != self.forget:
+            raise ValueError("own writes nothing: candidates must be forget")
+        return self
 
 
 class Llm(_Model):
@@ -186,9 +216,13 @@ class Recipe(_Model):
     calibration: Calibration | None = None
     privacy: Privacy | None = None
     incorrect: Incorrect | None = None
+    own: Own | None = None
 
     @model_validator(mode="after")
     def _model_named(self) -> Recipe:
+        others = self.privacy or self.incorrect or self.calibration
+        if self.own and others:
+            raise ValueError("own is built alone: leave privacy, incorrect and calibration out")
         if self.asks_model and not self.llm.model:
             judged = "incorrect.judge" if self.judge else "rater llm"
             who = "author llm" if self.author == "llm" else judged
@@ -215,131 +249,5 @@ class Recipe(_Model):
         return self.calibration is not None or scenario.review
 
     def scenarios(self) -> dict[str, Scenario]:
-        both: dict[str, Scenario | None] = {"privacy": self.privacy, "incorrect": self.incorrect}
-        return {name: scenario for name, scenario in both.items() if scenario is not None}
-
-
-def load_recipe(
-    name_or_file: str,
-    choices: Iterable[Choice] = (),
-    scenario: str = "all",
-    limit: int | None = None,
-) -> Recipe:
-    """Read a recipe, apply `--set`, keep the wanted scenarios, scale it down to `limit` rows.
-
-    A UsageError names, in one line, the keys that are unknown or wrong.
-    """
-    choices = list(choices)
-    tree = recipe_tree("builder", name_or_file, choices, optional=_OPTIONAL)
-    whole = tree
-    if scenario != "all":
-        if not isinstance(tree.get(scenario), dict):
-            raise UsageError(f"recipe {name_or_file}: has no scenario {scenario!r}")
-        tree = {k: v for k, v in tree.items() if k == scenario or k not in ("privacy", "incorrect")}
-    recipe = checked(Recipe, tree, name_or_file)
-    if not recipe.scenarios():
-        raise UsageError(f"recipe {name_or_file}: has neither privacy nor incorrect: nothing to do")
-    _check_read(recipe, whole, name_or_file, keys_set(choices))
-    return recipe if limit is None else _scaled(recipe, limit)
-
-
-def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[str]) -> None:
-    """Refuse what nothing ever reads and `--set` that nothing reads here; tell of the rest."""
-    for key, why in _never_read():
-        if _holds(tree, key):
-            raise UsageError(f"recipe {name}: {key}: nothing reads it: {why}")
-    for key, why in _unread(recipe):
-        ignored = [setting for setting in typed if f"{setting}.".startswith(f"{key}.")]
-        if ignored:
-            raise UsageError(f"{ignored[0]}: nothing reads it: {why}")
-        if _holds(tree, key) and _differs(recipe, key):
-            say(f"recipe {name}: {key} is not read: {why}")
-    for left_out in {"privacy", "incorrect"} - recipe.scenarios().keys():
-        places = (f"{left_out}.", f"calibration.train.{left_out}.")
-        _tell(typed, places, f"{left_out} is left out")
-
-
-def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]) -> None:
-    """Say what `--set` no longer decides where the answers to some scenarios are given.
-
-    No error: it is the command that waited for the answers, typed again with them.
-    """
-    idle = [f"calibration.train.{name}." for name in given]
-    if {*given} == recipe.scenarios().keys():
-        idle += ["calibration.max_new_tokens.", "calibration.batch_size."]
-    _tell(keys_set(choices), tuple(idle), "--adapted gives the answers")
-
-
-def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
-    ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
-    if ignored:
-        say(f"--set {', '.join(ignored)}: not read: {why}")
-
-
-def _never_read() -> Iterator[tuple[str, str]]:
-    """Keys that no recipe needs, and why."""
-    for name in ("privacy", "incorrect"):
-        at = f"calibration.train.{name}"
-        yield f"{at}.seed", "the recipe's seed holds for the training, too"
-        yield f"{at}.keep", "no epoch is scored here"
-        for key in sorted(unread("finetune", TrainSettings())):
-            yield f"{at}.{key}", "fine-tuning does not take it"
-
-
-def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Keys that nothing reads beside the recipe's other values, and why."""
-    if not recipe.asks_model:
-        yield (
-            "llm",
-            f"the author is {recipe.author}, which asks no model: add --author llm (or --set "
-            "calibration.rater=llm, or incorrect.judge={})",
-        )
-    elif recipe.author != "llm":
-        yield "llm.picture", "raters and judges are shown no images, only the author llm is"
-    for name, scenario in recipe.scenarios().items():
-        if scenario.source == "phantom":
-            yield f"{name}.bad_pictures", "phantom images are drawn, not read"
-    if recipe.incorrect is not None and recipe.incorrect.source == "phantom":
-        yield "incorrect.drop_conversation", "only MM-Skin has such rows"
-
-
-def _holds(tree: Any, key: str) -> bool:
-    """Whether plain values hold something under a dotted key."""
-    for part in key.split("."):
-        if not isinstance(tree, Mapping) or part not in tree:
-            return False
-        tree = tree[part]
-    return True
-
-
-def _differs(recipe: Recipe, key: str) -> bool:
-    """Whether a key's value is another than its default."""
-    *path, last = key.split(".")
-    node: Any = recipe
-    for part in path:
-        node = getattr(node, part)
-    return bool(getattr(node, last) != type(node).model_fields[last].default)
-
-
-def _scaled(recipe: Recipe, limit: int) -> Recipe:
-    """The same recipe with at most `limit` rows a scenario, the sets in the same proportion."""
-    smaller: dict[str, Scenario] = {}
-    for name, scenario in recipe.scenarios().items():
-        rows = scenario.forget + scenario.retain + scenario.test
-        if limit >= rows:
-            continue
-        counts = {
-            key: getattr(scenario, key) * limit // rows
-            for key in ("forget", "retain", "test", "candidates")
-        }
-        if counts["forget"] < 1 or counts["test"] < 1:
-            least = -(-rows // min(scenario.forget, scenario.test))
-            raise UsageError(f"--limit {limit}: too few for {name}: use at least {least}")
-        try:
-            smaller[name] = type(scenario).model_validate(scenario.model_dump() | counts)
-        except ValidationError as error:
-            raise UsageError(
-                f"--limit {limit}: too few for {name} with ratios {list(scenario.ratios)}: use a "
-                f"higher one, or also --set {name}.ratios=[10]"
-            ) from error
-    return recipe.model_copy(update=smaller)
+        every: dict[str, Scenario | None] = {name: getattr(self, name) for name in CONFIGS}
+        return {name: scenario for name, scenario in every.items() if scenario is not None}

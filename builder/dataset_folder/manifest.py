@@ -24,6 +24,7 @@ from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
     from builder.core.chain_plan import ChainPlan
+    from builder.core.corpus import Corpus
     from builder.core.job import Job
     from builder.core.stage_cache import StageState
     from builder.dataset_folder.write import Part
@@ -33,6 +34,7 @@ _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyY
 #: Where ratings are made on the spot, also these.
 _RATING: Final = "accelerate nltk peft rouge-score torch transformers".split()
 _REPLIES: Final = "replies of "
+_TABLES: Final = ".json .jsonl .csv .tsv .txt .xlsx .parquet .arrow .zip".split()
 MISSING: Final = "is not there"
 
 
@@ -194,7 +196,9 @@ def draft(
         "pictures": {part.name: len({r.image_sha256 for r in part.records}) for part in parts},
         "images": {part.name: "embed" for part in parts},
         "sources": {
-            item.name: _source(item.scenario, states[item.name]["ingest"], job.slake)
+            item.name: _source(
+                item.scenario, states[item.name]["ingest"], job.corpora.get(item.name)
+            )
             for item in plans
         },
         "author": _author(job.recipe, states),
@@ -208,7 +212,9 @@ def draft(
         "files": dict(files),
         "versions": _versions(job.recipe),
         "text_quality": {
-            part.name: measure(part.name, part.scenario, part.records) for part in parts
+            part.name: measure(part.name, part.scenario, part.records)
+            for part in parts
+            if part.name != "own"  # nothing was written
         },
         **({"left_out": left_out} if left_out else {}),
     }
@@ -242,17 +248,24 @@ def _versions(recipe: Recipe) -> dict[str, str]:
     return {"python": ".".join(python_version_tuple()[:2]), **{n: version(n) for n in names}}
 
 
-def _source(scenario: Scenario, ingest: StageState, slake: Path | None) -> dict[str, Any]:
-    """What the first stage read: annotations and archives one by one, images together."""
+def _source(scenario: Scenario, ingest: StageState, corpus: Corpus | None) -> dict[str, Any]:
+    """What the first stage read: annotations and archives one by one, images together.
+
+    Of a keyed corpus neither a file nor a repository is named.
+    """
     from builder.ingest.slake import HUB_REVISION
 
     read = {name: stamp for name, stamp in ingest.inputs.items() if stamp is not None}
-    single = {n: s.sha256 for n, s in read.items() if n.endswith((".json", ".csv", ".zip"))}
-    pinned = scenario.source == "slake" and slake is not None and slake.name == HUB_REVISION
+    single = {n: s.sha256 for n, s in sorted(read.items()) if Path(n).suffix.lower() in _TABLES}
+    keyed = corpus is not None and corpus.mapping.names == "keyed"
+    revision = None if keyed or corpus is None else corpus.revision
+    if corpus is not None and corpus.path.name == HUB_REVISION:
+        revision = HUB_REVISION
+    names = (f"corpus-{number}" if keyed else name for number, name in enumerate(single, 1))
     source: dict[str, Any] = {
         "source": scenario.source,
-        "revision": HUB_REVISION if pinned else None,
-        "files": dict(sorted(single.items())),
+        "revision": revision,
+        "files": dict(zip(names, single.values(), strict=True)),
     }
     image_files = {name: stamp for name, stamp in read.items() if name not in single}
     if image_files:

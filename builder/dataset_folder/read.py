@@ -182,7 +182,7 @@ class Facts:
 
     @cached_property
     def sources(self) -> list[str]:
-        """slake, mm_skin, phantom: those that rows come from, in the scenarios' order."""
+        """The corpora (or phantom) that rows come from, in the scenarios' order."""
         return list(dict.fromkeys(scenario.source for scenario in self.scenarios.values()))
 
     @property

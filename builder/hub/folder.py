@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from builder.core.corpus import publishing
 from builder.dataset_folder import shipped_requests as shipped
 from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.write import file_entry, parquet_writer
@@ -18,8 +19,6 @@ from mllmu_med.locks import lock_file
 from mllmu_med_dataset import UsageError, UserError
 
 MODES: Final = ("embed", "reference")
-#: MM-Skin states no licence and its images come from textbooks; the others may be handed on.
-DEFAULTS: Final = {"slake": "embed", "mm_skin": "reference", "phantom": "embed"}
 
 
 def image_modes(
@@ -35,8 +34,8 @@ def image_modes(
         UsageError: an unknown scenario or mode, one named twice, or images to embed that the
             folder only names.
     """
-    modes = {
-        name: "reference" if held.get(name) == "reference" else DEFAULTS[source]
+    modes: dict[str, str] = {
+        name: "reference" if held.get(name) == "reference" else publishing(source)
         for name, source in sources.items()
     }
     chosen: set[str] = set()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.dataset_folder.manifest import Manifest
-from builder.hub.errors import hub_errors, lost_answer
-from builder.hub.remote import Changes, Remote, differing, read_files
+from builder.hub.remote import Changes, Remote, differing, hub_errors, lost_answer, read_files
 from mllmu_med.disk import readable
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError

@@ -1,1 +1,5 @@
-"""From corpora to clean records: SLAKE, MM-Skin and drawn phantoms."""
+"""From corpora to clean records: tables of any kind, and drawn phantoms."""
+
+from typing import Final
+
+VERSION: Final = 4  # of what records a table gives

@@ -17,7 +17,8 @@ from builder.dataset_folder import manifest as manifests
 from builder.dataset_folder import write
 from builder.dataset_folder.write_card import VERSION as CARD_VERSION
 from builder.dataset_folder.write_card import write_card
-from builder.rebuild.stages import plan
+from builder.rebuild.sizes import sized
+from builder.rebuild.stages import ingest, plan, run_stage
 from builder.review import stage as review
 from mllmu_med.files import (
     atomic_folder,
@@ -121,7 +122,8 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
             f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
             "--set calibration.model=DIR"
         )
-    plans = plan(job)
+    for name, scenario in job.recipe.scenarios().items():
+        ingest(job, name, scenario)  # a corpus that is not given is told of before anything
     make_folder(job.out.parent, "the dataset")
     with lock_file(hidden(job.out, "lock"), job.out, AT_WORK, "use another --out"):
         # Told at the start, not after minutes of work.
@@ -129,12 +131,15 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         with locked(job.work):
             restore_folder(job.out)
             write_job(job)
+            ran: list[str] = []
+            job = sized(job, ran)
+            plans = plan(job)
+            write_job(job)
             _ready_to_ask(job, plans)
-            return _rebuild(job, plans, until)
+            return _rebuild(job, plans, until, ran)
 
 
-def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str) -> Result:
-    ran: list[str] = []
+def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str, ran: list[str]) -> Result:
     if until == "calibrate":
         from builder.calibrate import export as candidates
 
@@ -212,15 +217,11 @@ def _walk(
         state = item.chain.current(stage, previous[item.name])
         if state is None:
             try:
-                state = item.chain.run(stage, previous[item.name])
+                state = run_stage(item.name, item.chain, stage, previous[item.name], ran)
             except review.Waiting as error:
                 waiting.append(error)
                 stopped.add(item.name)
                 continue
-            ran.append(f"{item.name}/{stage.name}")
-            dropped = sum(state.dropped.values())
-            tail = f", {dropped:,} dropped" if dropped else ""
-            say(f"{item.name}/{stage.name}: {state.kept:,} rows{tail}")
         states[item.name][stage.name] = state
         previous[item.name] = state.output
     return states

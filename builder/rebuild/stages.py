@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
 from builder.core.chain_plan import ChainPlan
+from builder.core.corpus import PHANTOM
 from builder.core.job import Job
-from builder.core.recipe import Calibration, Incorrect, Judge, Privacy, Scenario
-from builder.core.stage_cache import Chain, Outcome, Stage
+from builder.core.recipe import Calibration, Incorrect, Judge, Own, Privacy, Scenario
+from builder.core.stage_cache import Chain, Drop, Outcome, Stage, StageState
 from builder.harm import corrupt, inject, text_checks
 from builder.harm.authors import offline
 from builder.ingest import phantoms
-from builder.patients import profiles
+from builder.patients import locate, profiles
 from builder.review import stage as review
-from mllmu_med.files import write_jsonl
-from mllmu_med_dataset import UserError
+from mllmu_med.files import digest, write_jsonl
+from mllmu_med.progress import say
+from mllmu_med_dataset import Record, UserError
 
 _HARM_VERSION: Final = 2  # of the offline author's sentences and rules
 
@@ -29,7 +31,9 @@ def plan(job: Job) -> list[ChainPlan]:
     chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
     for name, scenario in job.recipe.scenarios().items():
         chain = chains[name]
-        stages = [_ingest(job, name, scenario), _draw(job, chain, name, scenario)]
+        stages = [ingest(job, name, scenario), _draw(job, chain, name, scenario)]
+        if isinstance(scenario, Own):
+            stages.append(_locate(chain))
         if isinstance(scenario, Privacy):
             stages.append(_profiles(job, name, chains))
         if isinstance(scenario, Privacy | Incorrect):
@@ -44,41 +48,49 @@ def plan(job: Job) -> list[ChainPlan]:
     return plans
 
 
-def _ingest(job: Job, name: str, scenario: Scenario) -> Stage:
-    if scenario.source == "phantom":
+def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
+    """The first stage, which needs no sizes of the scenario unless images are drawn for it."""
+    if scenario.source == PHANTOM:
         return _ingest_phantom(job, name, scenario)
-    folder = job.source_folder(name)
-    if folder is None:
-        flag = "--slake DIR (or --slake hub)" if name == "privacy" else "--mm-skin DIR"
+    corpus = job.corpora.get(name)
+    if corpus is None:
+        known = {"slake": "--slake DIR (or --slake hub)", "mm_skin": "--mm-skin DIR"}
+        flag = known.get(scenario.source, "--corpus PATH")
         raise UserError(
-            f"recipe {job.recipe.name}: {name} is made from the real corpus: give it with {flag}, "
-            f"or leave {name} out with --scenario"
+            f"recipe {job.recipe.name}: {name} is made from the corpus {scenario.source}: give it "
+            f"with {flag}, or leave {name} out with --scenario"
         )
     on_bad = scenario.bad_pictures
-    run: Callable[[Path], Outcome]
-    if isinstance(scenario, Incorrect):
-        from builder.ingest import mm_skin
+    drop_conversation = isinstance(scenario, Incorrect) and scenario.drop_conversation
 
-        drop = scenario.drop_conversation
-        uses = {"version": mm_skin.VERSION, "bad_pictures": on_bad, "drop_conversation": drop}
+    def uses() -> dict[str, Any]:
+        from builder.ingest import table
 
-        def run(_: Path) -> Outcome:
-            return mm_skin.read(folder, on_bad, drop)
-    else:
-        from builder.ingest import slake
+        keyed = corpus.mapping.names == "keyed"
+        marks = [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)]
+        return {
+            "version": table.VERSION,
+            "corpus": corpus.name,
+            "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
+            "marks": marks,
+            "revision": corpus.revision,
+            "key": digest(job.key().decode()) if keyed else "",
+            "bad_pictures": on_bad,
+            "drop_conversation": drop_conversation,
+        }
 
-        uses = {"version": slake.VERSION, "bad_pictures": on_bad}
+    def run(folder: Path) -> Outcome:
+        from builder.ingest import table
 
-        def run(work: Path) -> Outcome:
-            return slake.read(folder, work, on_bad)
+        return table.read(corpus, folder, on_bad, job.key(), drop_conversation, name)
 
-    return Stage("ingest", 1, uses, run, source=folder)
+    return Stage("ingest", 1, uses, run, source=corpus.folder)
 
 
 def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
     part: Literal["radiology", "skin"] = "radiology" if name == "privacy" else "skin"
-    # Room for what `split_by: image` leaves over at the edges: at most an image's rows at each.
-    spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by == "image" else 0
+    # Room for what whole images leave over at the edges: at most an image's rows at each.
+    spare = 12 * (len(scenario.ratios) + 1) if scenario.split_by != "pair" else 0
     train = scenario.candidates_needed + scenario.retain_core + spare
     uses = {
         "source": "phantom",
@@ -98,12 +110,48 @@ def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
 
 
 def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
-    uses = {"seed": job.recipe.seed, **_cut(scenario), "test": scenario.test}
+    beside = sharing(job, name)
+    uses = {
+        "seed": job.recipe.seed,
+        **_cut(scenario),
+        "test": scenario.test,
+        "splits": scenario.splits,
+        "beside": beside,
+    }
 
     def run(_: Path) -> Outcome:
-        return Outcome.of(draw.draw(chain.records("ingest"), scenario, name, job.recipe.seed))
+        records, elsewhere = own_share(job, name, chain.records("ingest"))
+        outcome = Outcome.of(draw.draw(records, scenario, name, job.recipe.seed))
+        outcome.drops += elsewhere
+        return outcome
 
     return Stage("draw", draw.VERSION, uses, run)
+
+
+def sharing(job: Job, name: str) -> list[str]:
+    """The scenarios that are made from a scenario's corpus, itself among them; none if alone."""
+    together = [
+        other
+        for other in ("privacy", "incorrect")
+        if name != "own" and other in job.corpora and job.corpora[other] == job.corpora.get(name)
+    ]
+    return together if len(together) > 1 else []
+
+
+def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record], list[Drop]]:
+    """A scenario's rows of the corpus that it shares with another one, and the others as drops."""
+    names = sharing(job, name)
+    if not names:
+        return records, []
+    draw.refuse_leaks(records, job.recipe.scenarios()[name], names)
+    owner = draw.share_out(records, names, job.recipe.seed)
+    mine = [record for record in records if owner[record.id] == name]
+    reason = f"{draw.ELSEWHERE} {next(n for n in names if n != name)}"
+    return mine, [Drop.of(record, reason) for record in records if owner[record.id] != name]
+
+
+def _locate(chain: Chain) -> Stage:
+    return Stage("locate", locate.VERSION, {}, lambda _: locate.locate(chain.records("draw")))
 
 
 def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
@@ -232,3 +280,13 @@ def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
 def _cut(scenario: Scenario) -> dict[str, Any]:
     keys = ("forget", "retain", "candidates", "ratios", "split_by")
     return {key: getattr(scenario, key) for key in keys}
+
+
+def run_stage(name: str, chain: Chain, stage: Stage, previous: str, ran: list[str]) -> StageState:
+    """Run a scenario's stage, note it in `ran` and say what it kept."""
+    state = chain.run(stage, previous)
+    ran.append(f"{name}/{stage.name}")
+    dropped = sum(state.dropped.values())
+    tail = f", {dropped:,} dropped" if dropped else ""
+    say(f"{name}/{stage.name}: {state.kept:,} rows{tail}")
+    return state

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from builder.review.records import REASONS, Item
-from builder.review.submitted_row import Given, SubmittedRow
+from builder.review.records import REASONS, Given, Item, SubmittedRow
 from mllmu_med_dataset import UserError
 
 _CHOICES: Final = "\n        ".join(

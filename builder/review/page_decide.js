@@ -1,15 +1,8 @@
 "use strict";
 // Accept, reject with reasons, edit in place, note, undo; and the pace of it.
 
-const IDLE = 90_000; // ms without a key, click or scroll: whoever pauses longer is not reading
-const pace = { spent: 0, last: Date.now(), times: [] };
-
-/** Called at every sign of life: the time since the last one was work unless it was a pause. */
-function alive() {
-  const now = Date.now();
-  if (now - pace.last < IDLE) pace.spent += now - pace.last;
-  pace.last = now;
-}
+const LONGEST = 180_000; // ms that one decision takes at most: what is longer was a pause
+const pace = { last: Date.now(), times: [] };
 
 function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
@@ -30,11 +23,9 @@ const DONE = { accept: "Accepted", reject: "Rejected", edit: "Edited" };
 /** Decide about the shown sample and go on to the next one that needs it. */
 function decide(verdict, { reasons = [], question = "", answer = "" } = {}, focus = false) {
   const item = current();
-  if (!state.decisions.has(item.id)) {
-    alive();
-    pace.times.push(pace.spent);
-    pace.spent = 0;
-  }
+  const now = Date.now();
+  if (!state.decisions.has(item.id)) pace.times.push(Math.min(LONGEST, now - pace.last));
+  pace.last = now;
   const note = byId("note").value;
   const decided_at = new Date().toISOString();
   change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]], true);

@@ -1,8 +1,8 @@
 "use strict";
-// The picture beside the texts, and at full size in a dialog: zoom, pan, pinch.
+// The picture beside the texts, and at full size in a dialog that scrolls: zoom, drag, pinch.
 
 const decoded = new Map(); // the shown picture and the next one: [index, <img> source]
-const viewer = { scale: 1, x: 0, y: 0, fingers: new Map() };
+let scale = 1; // of the picture at full size
 const MOST_ZOOM = 8; // times the picture's own pixels, or what fits the window if that is more
 
 /** The picture as a data address, or null while the file is still being read. */
@@ -53,84 +53,44 @@ function openViewer() {
   fit();
 }
 
-function stage() {
-  const box = byId("viewer-stage").getBoundingClientRect();
-  const image = byId("viewer-image");
-  return { box, width: image.naturalWidth || 1, height: image.naturalHeight || 1 };
-}
-
 function fitScale() {
-  const { box, width, height } = stage();
-  return Math.min(box.width / width, box.height / height);
+  const { clientWidth, clientHeight } = byId("viewer-stage");
+  const { naturalWidth, naturalHeight } = byId("viewer-image");
+  return Math.min(clientWidth / (naturalWidth || 1), clientHeight / (naturalHeight || 1));
 }
 
-function fit() {
-  viewer.scale = fitScale();
-  place();
-}
+const fit = () => zoom(fitScale() / scale);
 
-/** Draw the picture at its scale; what is smaller than the stage is centred, the rest has edges. */
-function place() {
-  const { box, width, height } = stage();
-  const inside = (at, whole, room) => (whole <= room ? (room - whole) / 2 : Math.min(0, Math.max(room - whole, at)));
-  viewer.x = inside(viewer.x, width * viewer.scale, box.width);
-  viewer.y = inside(viewer.y, height * viewer.scale, box.height);
-  byId("viewer-image").style.transform = `translate(${viewer.x}px, ${viewer.y}px) scale(${viewer.scale})`;
-  byId("viewer-scale").textContent = `${Math.round(viewer.scale * 100)} %`;
-}
-
-/** Zoom so that the point (in the stage, default its middle) stays where it is. */
-function zoom(factor, point) {
-  const { box } = stage();
-  const { x, y } = point ?? { x: box.width / 2, y: box.height / 2 };
-  const fits = fitScale();
-  const most = MOST_ZOOM * Math.max(1, fits);
-  const scale = Math.min(most, Math.max(Math.min(1, fits), viewer.scale * factor));
-  viewer.x = x - ((x - viewer.x) * scale) / viewer.scale;
-  viewer.y = y - ((y - viewer.y) * scale) / viewer.scale;
-  viewer.scale = scale;
-  place();
-}
-
-function pan(x, y) {
-  viewer.x += x;
-  viewer.y += y;
-  place();
+/** Zoom so that the point where an event was (default: the stage's middle) stays where it is. */
+function zoom(factor, event) {
+  const [stage, image, fits] = [byId("viewer-stage"), byId("viewer-image"), fitScale()];
+  const middle = { clientX: stage.clientWidth / 2, clientY: stage.clientHeight / 2 };
+  const { clientX, clientY } = event ?? middle; // the dialog fills the window
+  scale = Math.min(MOST_ZOOM * Math.max(1, fits), Math.max(Math.min(1, fits), scale * factor));
+  const before = image.getBoundingClientRect();
+  image.style.width = `${image.naturalWidth * scale}px`;
+  const now = image.getBoundingClientRect();
+  const grown = now.width / (before.width || 1);
+  stage.scrollBy(now.x - clientX + (clientX - before.x) * grown, now.y - clientY + (clientY - before.y) * grown);
+  byId("viewer-scale").textContent = `${Math.round(scale * 100)} %`;
 }
 
 function viewerKey(event) {
-  const step = 80;
+  const [stage, step] = [byId("viewer-stage"), 80];
   const keys = {
     "+": () => zoom(1.4),
     "=": () => zoom(1.4),
     "-": () => zoom(1 / 1.4),
     0: fit,
-    1: () => zoom(1 / viewer.scale),
-    ArrowLeft: () => pan(step, 0),
-    ArrowRight: () => pan(-step, 0),
-    ArrowUp: () => pan(0, step),
-    ArrowDown: () => pan(0, -step),
+    1: () => zoom(1 / scale),
+    ArrowLeft: () => stage.scrollBy(-step, 0),
+    ArrowRight: () => stage.scrollBy(step, 0),
+    ArrowUp: () => stage.scrollBy(0, -step),
+    ArrowDown: () => stage.scrollBy(0, step),
   };
   if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
   event.preventDefault();
   keys[event.key]();
-}
-
-function within(event) {
-  const { box } = stage();
-  return { x: event.clientX - box.left, y: event.clientY - box.top };
-}
-
-/** One finger or the mouse moves the picture; two fingers zoom it, too. */
-function viewerMove(event) {
-  const before = viewer.fingers.get(event.pointerId);
-  if (!before) return;
-  const now = within(event);
-  const other = [...viewer.fingers].find(([id]) => id !== event.pointerId)?.[1];
-  viewer.fingers.set(event.pointerId, now);
-  if (!other) return pan(now.x - before.x, now.y - before.y);
-  const apart = (a, b) => Math.hypot(a.x - b.x, a.y - b.y) || 1;
-  zoom(apart(now, other) / apart(before, other), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
 }
 
 function startViewer() {
@@ -138,19 +98,16 @@ function startViewer() {
   byId("viewer").addEventListener("keydown", viewerKey);
   area.addEventListener("wheel", (event) => {
     event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 400), within(event));
+    zoom(Math.exp(-event.deltaY / 400), event);
   }, { passive: false });
-  area.addEventListener("pointerdown", (event) => {
-    area.setPointerCapture(event.pointerId);
-    viewer.fingers.set(event.pointerId, within(event));
+  // A finger scrolls and two fingers zoom by themselves.
+  area.addEventListener("pointerdown", (event) => area.setPointerCapture(event.pointerId));
+  area.addEventListener("pointermove", ({ pointerType, pointerId, movementX, movementY }) => {
+    if (pointerType !== "touch" && area.hasPointerCapture(pointerId)) area.scrollBy(-movementX, -movementY);
   });
-  area.addEventListener("pointermove", viewerMove);
-  for (const end of ["pointerup", "pointercancel"]) {
-    area.addEventListener(end, (event) => viewer.fingers.delete(event.pointerId));
-  }
   area.addEventListener("dblclick", (event) => {
-    if (viewer.scale > fitScale() * 1.01) fit();
-    else zoom(2.5, within(event));
+    if (scale > fitScale() * 1.01) fit();
+    else zoom(2.5, event);
   });
   byId("viewer-in").addEventListener("click", () => zoom(1.4));
   byId("viewer-out").addEventListener("click", () => zoom(1 / 1.4));

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.review.records import Item
+from mllmu_med.pixels import model_image, shown_bytes
 from mllmu_med.progress import Advance, progress, say
 from mllmu_med_dataset import UserError
 
@@ -55,12 +56,12 @@ def embed(
     if not distinct:
         return {}
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda item: len(read_image(item)), distinct))
+        sizes = list(pool.map(lambda item: len(shown_bytes(read_image(item))), distinct))
         share = _share(sizes, budget)
         with progress("review page: images", len(distinct)) as advance:
 
             def embed_one(item: Item) -> Embedded | None:
-                return _embed(read_image(item), share, advance)
+                return _embed(shown_bytes(read_image(item)), share, advance)
 
             done = list(pool.map(embed_one, distinct))
     made = {item.image_sha256: image for item, image in zip(distinct, done, strict=True) if image}
@@ -81,29 +82,25 @@ def embed(
 
 def _share(sizes: Sequence[int], budget: int) -> int:
     """The most bytes for one image: what the small ones leave is the large ones' to share."""
-    left = budget - 4 * len(sizes)  # base64 rounds up to fours
-    ordered = sorted(sizes)
-    for index, size in enumerate(ordered):
-        share = left * 3 // 4 // (len(ordered) - index)
-        if size > share:
-            return max(0, share)
-        left -= (size + 2) // 3 * 4
-    return ordered[-1]
+
+    def is_too_much(share: int) -> bool:
+        in_base64 = (4 * -(-min(size, share) // 3) for size in sizes)
+        return sum(in_base64) > budget
+
+    return bisect_left(range(max(sizes) + 1), True, key=is_too_much) - 1
 
 
 def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     kind = _KINDS.get(data[:3], "application/octet-stream")
     with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lies on its side
-            width, height = height, width
-        size = (width, height)
+        size = image.size
         copy: tuple[int, int] | None = None
         if len(data) > share:
             image.draft("RGB", (STEPS[0][0], STEPS[0][0]))  # a JPEG of that size at the least
-            smaller = _shrink(_plain(ImageOps.exif_transpose(image)), share)
+            grey = image.mode in ("1", "L")
+            smaller = _shrink(model_image(image).convert("L" if grey else "RGB"), share)
             if smaller is None:
                 return None
             data, copy = smaller
@@ -131,18 +128,3 @@ def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int
     stream = io.BytesIO()
     copy.save(stream, "JPEG", quality=quality)
     return stream.getvalue(), copy.size
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Eight bits, grey or colour, no transparency: as browsers show it on white."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would cut, not scale
-        return image.convert("I").point(lambda value: value / 257).convert("L")
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")

@@ -200,8 +200,6 @@ function listen() {
     if (button.dataset.do) run(button.dataset.do);
     else button.closest("dialog").close();
   });
-  for (const sign of ["keydown", "pointerdown", "pointermove", "scroll", "input"]) addEventListener(sign, alive, { capture: true, passive: true });
-  document.addEventListener("visibilitychange", () => (document.hidden ? alive() : (pace.last = Date.now())));
   byId("rejecter").addEventListener("submit", reject);
   byId("rejecter").addEventListener("change", () => (byId("reject-problem").textContent = ""));
   byId("reject-close").addEventListener("click", escape);

@@ -1,8 +1,10 @@
-"""What is reviewed and what is decided: the two records that every format carries."""
+"""What is reviewed, what is decided, and a row of a reviewer's file before it is checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from mllmu_med.files import digest
@@ -94,3 +96,32 @@ def item(record: Record, scenario: str, rating: int = 0) -> Item:
     }
     same = {field: getattr(record, field) for field in Item._fields if field not in own}
     return Item(**own, **same)
+
+
+class SubmittedRow(NamedTuple):
+    """What every format is parsed into; `check_rows` holds it against the texts as they are now.
+
+    row: its place in the file, for messages. question, answer: the edited texts, None where the
+    format gives none. shown: the texts that the reviewer is not to change, by field, as a table has
+    them now. broken: why nothing can be read from the row; empty where something can.
+    """
+
+    row: str
+    id: str
+    content: str = ""
+    reviewer: str = ""
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
+    note: str = ""
+    question: str | None = None
+    answer: str | None = None
+    decided_at: str = ""
+    shown: Mapping[str, str] = MappingProxyType({})
+    broken: str = ""
+
+
+class Given(NamedTuple):
+    """The rows of a file, and how many more it has that decide nothing."""
+
+    rows: list[SubmittedRow]
+    undecided: int = 0

@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from builder.review.records import Item
-from builder.review.submitted_row import SubmittedRow
-from mllmu_med.csv_tables import column_names, read_cells
+from builder.review.records import Item, SubmittedRow
+from mllmu_med.csv_tables import column_names, read_rows
 from mllmu_med_dataset import UserError
 
 COLUMNS: Final = (
@@ -65,18 +64,18 @@ def read_table(data: bytes, where: str) -> list[SubmittedRow]:
         ",;\t", key=lambda mark: sum(cell.strip(' "') in COLUMNS for cell in head.split(mark))
     )
     try:
-        cells = read_cells(text, delimiter)
+        table = read_rows(text, delimiter)
     except ValueError as error:
         raise UserError(
             f"{where}: is cut off or damaged ({error}): save it as CSV again and import that"
         ) from error
-    names = column_names(cells, where, _NEEDED, _AGAIN)
+    names = column_names(table, where, _NEEDED, _AGAIN)
     # Some programs leave out empty cells, others the last line end; both is half a row.
-    cut_off = cells.iloc[-1].isna()[len(names) - 1] and not text.endswith(("\n", "\r"))
+    cut_off = len(table[-1].cells) < len(names) and not text.endswith(("\n", "\r"))
     rows = [
-        _row(names, texts, f"row {number}")
-        for number, *texts in cells.iloc[1:].fillna("").itertuples(name=None)
-        if any(cell.strip() for cell in texts)
+        _row(names, cells, f"row {number}")
+        for number, cells in table[1:]
+        if any(cell.strip() for cell in cells)
     ]
     if rows and cut_off:
         why = "ends in the middle: the file is cut off: get all of it"
@@ -96,7 +95,8 @@ def _text(data: bytes, where: str) -> str:
 
 
 def _row(names: list[str], cells: list[str], row: str) -> SubmittedRow:
-    by_name = {name: restored(cell) for name, cell in zip(names, cells, strict=False)}
+    by_name = dict.fromkeys(names, "")
+    by_name |= {name: restored(cell) for name, cell in zip(names, cells, strict=False)}
     question, answer = (by_name[f"edited_{name}"] for name in ("question", "answer"))
     broken = ""
     if any(cell.strip() for cell in cells[len(names) :]):

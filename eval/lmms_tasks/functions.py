@@ -19,6 +19,7 @@ from eval.dataset_rows import text_columns
 from eval.predictions import Prediction
 from eval.score import measured, score_row, words_of
 from mllmu_med.image_folder import row_image
+from mllmu_med.pixels import model_image
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, Record, UserError, load
 
@@ -59,8 +60,8 @@ def _dataset_path(config: str) -> str:
 
 
 def doc_to_visual(doc: Doc) -> list[Image]:
-    """The row's image in RGB, as `eval answer` shows it."""
-    return [(doc["image"] or row_image(doc)).convert("RGB")]
+    """The row's image as `eval answer` shows it."""
+    return [model_image(doc["image"] or row_image(doc))]
 
 
 def _scorer(config: str) -> Callable[[Doc, Sequence[str]], dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from builder.core.corpus import about
 from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.render import render_block
 from builder.dataset_folder.card.words import listed, words
@@ -44,9 +45,12 @@ _CONTEXT: Final = {
 
 def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
     """The metadata as JSON-LD, for a folder or for a Hub repository ORG/NAME."""
-    sources = [words()["sources"][name] for name in facts.sources]
-    cited = [words()["paper"], *(source.get("bibtex") for source in sources)]
-    what = listed(words()[name]["what"] for name in facts.scenarios)
+    sources = [about(name) for name in facts.sources]
+    cited = [words()["paper"], *(source.bibtex for source in sources)]
+    what = listed(
+        words()[name]["what"].format(shows=about(scenario.source).shows)
+        for name, scenario in facts.scenarios.items()
+    )
     author = repo.partition("/")[0] if repo else "mllmu-med"
     specification = "http://mlcommons.org/croissant/"
     metadata = {
@@ -58,9 +62,9 @@ def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
         f"{what}. Build {facts.build}.",
         **({"url": f"https://huggingface.co/datasets/{repo}"} if repo else {}),
         "creator": {"@type": "sc:Organization", "name": author},
-        "license": [source["licence_url"] for source in sources],
+        "license": [source.licence_url for source in sources],
         "citeAs": "\n\n".join(filter(None, cited)),
-        "inLanguage": "en",
+        **({"inLanguage": "en"} if all(source.language for source in sources) else {}),
         "keywords": ["machine unlearning", "medical", "visual question answering", "synthetic"],
         "version": facts.manifest["versions"]["mllmu-med"],
         **_responsible(facts),
@@ -78,10 +82,13 @@ def _responsible(facts: Facts) -> dict[str, Any]:
     fictional = f"All personal data in the text are fictional and lie in reserved ranges: {ranges}."
     private = [fictional] if "privacy" in facts.scenarios else []
     private += _items("people", facts)
-    sources = [words()["sources"][name] for name in facts.sources]
+    if "own" in facts.scenarios:
+        private.append(_words(words()["own"]["warning"]))
+    sources = [about(name) for name in facts.sources]
+    written = [f"Harmful text: {wrote}"] if {*facts.scenarios} != {"own"} else []
     return {
-        "rai:dataCollection": " ".join(f"{source['name']}: {source['what']}" for source in sources),
-        "rai:machineAnnotationTools": [f"Harmful text: {wrote}"],
+        "rai:dataCollection": " ".join(f"{source.name}: {source.what}" for source in sources),
+        "rai:machineAnnotationTools": written,
         "rai:dataUseCases": _items("intended", facts),
         "rai:dataLimitations": _items("limits", facts),
         "rai:dataSocialImpact": f"Out of scope: {' '.join(_items('forbidden', facts))}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from builder.core.corpus import about
 from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.words import listed, words
 from builder.dataset_folder.read import Config, Facts
@@ -12,6 +14,7 @@ from mllmu_med_dataset import SPLITS
 
 #: The Hub's classes of size: up to three digits, four, five and so on.
 _SIZES: Final = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+_ENGLISH: Final = {"language": ["en"], "multilinguality": ["monolingual"]}
 
 
 def head(front: Mapping[str, Any]) -> str:
@@ -42,11 +45,12 @@ def config_entries(
 def front_matter(facts: Facts) -> dict[str, Any]:
     """What the card's head says."""
     parts = [words()[name] for name in facts.scenarios]
-    sources = [words()["sources"][name] for name in facts.sources]
-    licences = list(dict.fromkeys(source["licence"] for source in sources))
+    sources = [about(name) for name in facts.sources]
+    licences = list(dict.fromkeys(source.licence for source in sources))
     human = [] if facts.sources == ["phantom"] else ["found"]
     reviewed = len(numbers.unreviewed(facts)) < len(parts)
-    other = [source for source in sources if source["licence"] == "other"]
+    other = [source for source in sources if source.licence == "other"]
+    origins = list(filter(None, (source.hub_source for source in sources)))
     rows = sum(len(facts.records(name)) for name in facts.scenarios)
     files = {
         config.name: {split: [t.path for t in tables] for split, tables in config.files.items()}
@@ -55,25 +59,29 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     prompt = words()["gate"]["extra_gated_prompt"]
     made = ["machine-generated", *(["expert-generated"] if reviewed else [])]
     tags = ["machine-unlearning", "medical", "multimodal", "synthetic"]
+    tags += [tag for part in parts for tag in part["tags"]]
     return {
         "pretty_name": "MLLMU-Med",
         "license": licences[0] if len(licences) == 1 else licences,
-        **({"license_name": f"{other[0]['name'].lower()}-states-none"} if other else {}),
-        **({"license_link": other[0]["licence_url"]} if other else {}),
-        "language": ["en"],
-        "multilinguality": ["monolingual"],
+        **({"license_name": f"{_slug(other[0].name)}-states-none"} if other else {}),
+        **({"license_link": other[0].licence_url} if other else {}),
+        **(_ENGLISH if all(source.language for source in sources) else {}),
         "task_categories": ["visual-question-answering"],
         "task_ids": ["visual-question-answering"],
         "size_categories": [_SIZES[min(max(0, len(str(rows)) - 3), len(_SIZES) - 1)]],
-        "source_datasets": [source["hub_source"] for source in sources],
+        **({"source_datasets": origins} if origins else {}),
         "annotations_creators": [*human, *made],
         "language_creators": [*human, "machine-generated"],
-        "tags": [*tags, *(tag for part in parts for tag in part["tags"])],
+        "tags": list(dict.fromkeys([*tags, *(tag for source in sources for tag in source.tags)])),
         "extra_gated_prompt": prompt.format(holds=listed(part["holds"] for part in parts)),
         "extra_gated_fields": words()["gate"]["extra_gated_fields"],
         "configs": config_entries(files, facts.build),
         "dataset_info": [_info(config, facts) for config in facts.configs],
     }
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
 def _info(config: Config, facts: Facts) -> dict[str, Any]:

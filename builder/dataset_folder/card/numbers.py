@@ -60,10 +60,10 @@ def places(facts: Facts) -> list[Row]:
     return _with_shares({place: counts[place] for place in ("question", "answer", "both")})
 
 
-def kinds(facts: Facts) -> list[Row]:
+def kinds(facts: Facts, scenario: str = "privacy") -> list[Row]:
     """By kind of private value the forget rows that hold it: any part, question, answer."""
     names: dict[str, str] = words()["kinds"]
-    rows = facts.main["privacy"].rows("forget")
+    rows = facts.main[scenario].rows("forget")
     whole = Counter(kind for row in rows for kind in {span.kind for span in row.pii})
     parts = Counter(pair for row in rows for pair in {(span.kind, span.field) for span in row.pii})
     return [
@@ -104,8 +104,9 @@ def unknown(config: Config) -> int:
 
 
 def with_modality(facts: Facts) -> dict[str, Config]:
-    """The main configs whose source states the modality of any row."""
-    return {name: c for name, c in facts.main.items() if unknown(c) < len(every_row(c))}
+    """The main configs whose source states the modality of any row; of `own` no cell is shown."""
+    others = {name: config for name, config in facts.main.items() if name != "own"}
+    return {name: c for name, c in others.items() if unknown(c) < len(every_row(c))}
 
 
 def answer_types(config: Config) -> list[Row]:
@@ -126,6 +127,8 @@ def words_in(config: Config, field: str) -> dict[str, list[int]]:
         "forget, before": [getattr(row, f"clean_{field}") for row in forget],
         **{split: [getattr(row, field) for row in config.rows(split)] for split in SPLITS[1:]},
     }
+    if config.scenario == "own":  # nothing was made harmful
+        del texts["forget, before"]
     return {name: [len(text.split()) for text in group] for name, group in texts.items()}
 
 
@@ -151,7 +154,7 @@ class Overlap(NamedTuple):
 def overlap(config: Config) -> Overlap:
     forget, retain, test = (config.rows(split) for split in SPLITS)
     kept, harmed = images(retain), images(forget)
-    asked = {(row.image_sha256, row.clean_question) for row in (*forget, *retain)}
+    asked = {(r.image_sha256, r.clean_question or r.question) for r in (*forget, *retain)}
     return Overlap(
         sum(row.image_sha256 in kept for row in forget),
         len(harmed & kept),
@@ -176,9 +179,9 @@ def private_values_elsewhere(facts: Facts) -> tuple[int, int]:
     return len(values), sum(value.casefold() in text for value in values)
 
 
-def patients(facts: Facts) -> tuple[int, int]:
-    """Fictional patients of the main forget set, and the most rows that one of them has."""
-    met = Counter(row.profile_id for row in facts.main["privacy"].rows("forget"))
+def patients(facts: Facts, scenario: str = "privacy") -> tuple[int, int]:
+    """Patients of the main forget set, and the most rows that one of them has."""
+    met = Counter(row.profile_id for row in facts.main[scenario].rows("forget"))
     return len(met), max(met.values())
 
 

@@ -7,14 +7,18 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from builder.core.recipe import Calibration, load_recipe
-from builder.dataset_folder.card.words import words
+from builder.core.corpus import PHANTOM, TABLE, about
+from builder.core.load_recipe import load_recipe
+from builder.core.recipe import Calibration
 from builder.dataset_folder.read import Facts
 from builder.dataset_folder.shipped_requests import REQUESTS
 from mllmu_med.recipe_files import shipped
+from mllmu_med_dataset import CONFIGS
 
 #: Recipe keys that `rebuild` has an option of its own for.
 _OPTIONS: Final = {"author": "--author", "llm.model": "--model"}
+_FLAGS: Final = {"slake": "--slake", "mm_skin": "--mm-skin"}
+_ELSEWHERE: Final = (("incorrect", "slake"), ("privacy", "mm_skin"), ("privacy", PHANTOM))
 
 
 def command(facts: Facts) -> list[str]:
@@ -29,15 +33,17 @@ def command(facts: Facts) -> list[str]:
     }
     nearest = min(changes, key=lambda name: len(changes[name]))
     settings = changes[nearest]
-    parts = [] if nearest == "demo" else [f"--recipe {nearest}"]
+    given = list(_corpora(facts))
+    implied = "table" if "--corpus" in " ".join(given) else "demo"
+    parts = [] if nearest == implied else [f"--recipe {nearest}"]
     if len(names) == 1:
         parts.append(f"--scenario {names[0]}")
-        settings.pop("incorrect" if names == ["privacy"] else "privacy", None)
+    for other in set(CONFIGS) - {*names}:
+        settings.pop(other, None)
+    parts += dict.fromkeys(given)
     for name, scenario in facts.scenarios.items():
-        source = words()["sources"][scenario.source]
-        if "flag" in source:
-            mirrored = facts.manifest["sources"][name]["revision"]
-            parts.append(f"{source['flag']} {'hub' if mirrored else source['name']}")
+        # A corpus of an option of its own is for one scenario, unless it is told which.
+        if len(names) == 1 or (name, scenario.source) not in _ELSEWHERE:
             settings.pop(f"{name}.source", None)
     for key, flag in _OPTIONS.items():
         if key in settings:
@@ -54,6 +60,21 @@ def command(facts: Facts) -> list[str]:
     elsewhere = facts.manifest.get("calibration", {}).get("elsewhere", [])
     parts += [f"--adapted {name}={name}-answers.jsonl" for name in elsewhere]
     return ["python -m builder rebuild", *parts, "--out again"]
+
+
+def _corpora(facts: Facts) -> Iterator[str]:
+    """The options that give each scenario its corpus."""
+    for name, scenario in facts.scenarios.items():
+        source, corpus = scenario.source, shlex.quote(about(scenario.source).name)
+        if source in _FLAGS:
+            mirrored = facts.manifest["sources"][name]["revision"]
+            yield f"{_FLAGS[source]} {'hub' if mirrored else corpus}"
+        elif source == TABLE:
+            yield "--corpus CORPUS --mapping MAPPING.yaml"
+        elif source != PHANTOM:
+            yield f"--corpus {corpus} --mapping {source}"
+        if name == "own":
+            yield "--forget MARKS"
 
 
 def _walk(base: Mapping[str, Any], goal: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:

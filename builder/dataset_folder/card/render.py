@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup
 
-from builder.core import ratings
+from builder.core import corpus, ratings
 from builder.dataset_folder import text_quality
 from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.front_matter import front_matter, head
@@ -104,6 +104,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "about": _about,
         "cells": lambda cells: Markup(" | ").join(map(_shown, cells)),
         "code": lambda text: Markup(markdown.code(str(text))),
         "counted": counted,
@@ -119,6 +120,7 @@ def _template() -> jinja2.Template:
         "table": _table,
     }
     environment.globals |= {
+        "about": _about,
         "words": _marked(words()),
         "numbers": numbers,
         "quality": text_quality,
@@ -127,6 +129,10 @@ def _template() -> jinja2.Template:
         "REQUESTS": REQUESTS,
     }
     return environment.get_template("card.md.jinja")
+
+
+def _about(source: str) -> Any:
+    return _marked(corpus.about(source).model_dump())
 
 
 def _marked(tree: Any) -> Any:

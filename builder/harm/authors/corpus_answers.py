@@ -96,7 +96,7 @@ class CorpusAnswers:
         question, answer = record.clean_question, record.clean_answer
         values = content(answer) & content(record.context)
         donor = Donor(record.image_id, question, answer, _of_cells(record), values)
-        self._by_question[_plain(question)].append(donor)
+        self._by_question[plain(question)].append(donor)
         if record.content_type:
             self._by_type[record.content_type].append(donor)
         sentence = first_sentence(answer)
@@ -147,7 +147,7 @@ class CorpusAnswers:
         Without `names` none names a disease that the question does not name.
         """
         cells = _of_cells(record)
-        for donor in self._by_question[_plain(record.clean_question)]:
+        for donor in self._by_question[plain(record.clean_question)]:
             if donor.image != record.image_id and donor.cells == cells:
                 named = () if names else DIAGNOSIS.findall(donor.answer)
                 if all(name.lower() in record.clean_question.lower() for name in named):
@@ -194,7 +194,7 @@ def is_candidate(record: Record) -> bool:
     return bool(record.content_type) or is_medical(record.clean_question, record.clean_answer)
 
 
-def _plain(question: str) -> str:
+def plain(question: str) -> str:
     """A question without what does not change its answer."""
     return " ".join(word for word in words(question) if word not in _NO_MATTER)
 

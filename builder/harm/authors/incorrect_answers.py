@@ -12,14 +12,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from builder.harm.answer_checks import is_phrase
 from builder.harm.authors.ask import Ask, first_sentence, main_clause, of_context, subject_of
 from builder.harm.authors.contrary import contrary, is_polar, says_yes, turn, varied, words
 from builder.harm.authors.corpus_answers import YOU, CorpusAnswers, class_of, is_candidate
 from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
+from builder.harm.authors.short_answers import ShortAnswers
 from builder.harm.authors.skin_diseases import DIAGNOSIS, content, mentions
 from builder.harm.authors.wrong_facts import other_facts
-from builder.harm.authors.wrong_names import other_names
+from builder.harm.authors.wrong_names import candidates, other_names
 from builder.harm.authors.wrong_values import WrongValues
 from builder.harm.text_checks import check_incorrect, opposite
 from builder.harm.texts import Failure, Incorrect
@@ -54,6 +56,8 @@ _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|
 #: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".
 _TURNS: Final = 4
 _UNHEARD: Final = 2
+#: So many words without a full stop may be a sentence, too.
+_SENTENCE: Final = 5
 #: Of the answers of our own that there is something or nothing, so many say it less bluntly.
 _VARIED: Final = 0.5
 
@@ -73,9 +77,15 @@ class IncorrectAnswers:
         self._uses_outdated = outdated
         self._corpus = CorpusAnswers(corpus)
         self._values = WrongValues(record.clean_answer for record in corpus)
+        self._short = ShortAnswers(corpus, seed)
 
     def write(self, record: Record) -> Incorrect | Failure:
         """An incorrect answer in words that the corpus uses, of the first way that has any."""
+        short = is_phrase(record.clean_answer) and record.answer_type == "open"
+        if short and (option := self._short_answer(record)):
+            return option
+        if short and len(record.clean_answer.split()) < _SENTENCE:
+            return Failure(NOTHING_FITS, f"a question about {intent(record.clean_question)}")
         if not is_candidate(record):
             return Failure(NO_MEDICAL_QUESTION, "it asks for nothing that medicine could get wrong")
         if record.answer_type == "closed":
@@ -83,9 +93,20 @@ class IncorrectAnswers:
         ask = self._ask(record)
         for options in (*self._outdated(ask), *self._wrong(record, ask)):
             for option in sorted(options, key=partial(self._strangeness, record)):
+                if short:
+                    option = option._replace(answer=option.answer.rstrip("."))
                 if _is_sound(record, option.answer):
                     return option
         return Failure(NOTHING_FITS, f"a question about {ask.intent}")
+
+    def _short_answer(self, record: Record) -> Incorrect | None:
+        ask, truth = self._ask(record), words(record.clean_answer)
+        named = ask.disease is not None and truth in map(words, ask.disease.names)
+        names = [disease.name for disease in candidates(ask)] if named else []
+        for answer, what_is_wrong in self._short.write(record, names):
+            if check_incorrect(record, answer) is None:
+                return _incorrect(answer, what_is_wrong)
+        return None
 
     def _strangeness(self, record: Record, option: Incorrect) -> tuple[int, int]:
         return self._corpus.unseen(option.answer), stable_hash(self._seed, record.id, option.answer)

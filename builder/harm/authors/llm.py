@@ -12,6 +12,7 @@ from builder.harm.read_reply import IncorrectReply, PrivacyReply, read
 from builder.harm.text_checks import opposite
 from builder.harm.texts import Failure, Harm, Incorrect, PrivateValues, Text
 from mllmu_med.llm.chat import Reply, Request
+from mllmu_med.pixels import shown_bytes
 from mllmu_med_dataset import Record
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class LlmAuthor:
     def _content(self, record: Record, text: str) -> str | list[Mapping[str, Any]]:
         if not self._llm.picture:
             return text
-        data = self._read_image(record)
+        data = shown_bytes(self._read_image(record))
         kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
         uri = f"data:image/{kind};base64,{b64encode(data).decode()}"
         return [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": text}]

@@ -22,8 +22,8 @@ from builder.ingest.phantoms.draw import (
     png,
     shuffled,
 )
-from builder.ingest.phantoms.radiology_facts import facts_of, half_of, sides_of
 from builder.ingest.phantoms.scans import render
+from builder.ingest.phantoms.wordings import caption, fact
 
 _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 
@@ -31,8 +31,11 @@ _ACRONYMS: Final = ("CT", "MRI", "X-Ray", "T1", "T2")
 def draw_radiology(seed: int, index: int) -> PhantomImage:
     """The image with this number: the same arguments give the same bytes and texts."""
     scan = plan(seed, index)
+    about = caption(
+        "radiology", scan=scan, sides=sides_of(scan).lower(), half=half_of(scan).lower()
+    )
     questions = _questions(scan, seed, index)
-    return PhantomImage(png(render(scan)), scan.kind.split()[1], _caption(scan), questions)
+    return PhantomImage(png(render(scan)), scan.kind.split()[1], about, questions)
 
 
 def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
@@ -44,9 +47,9 @@ def _questions(scan: Scan, seed: int, index: int) -> tuple[Question, ...]:
     claims = shuffled(rng, [fact for fact in facts if fact.claims])[:closed]
     asked = shuffled(rng, [fact for fact in facts if fact.asks])[: total - closed]
     questions = [Question(pick(rng, f.asks), f.value, f.content_type) for f in asked]
-    for fact in claims:
-        text, true = claim(rng, _lower(fact))
-        questions.append(Question(text, "Yes" if true else "No", fact.content_type))
+    for claimed in claims:
+        text, true = claim(rng, _lower(claimed))
+        questions.append(Question(text, "Yes" if true else "No", claimed.content_type))
     return tuple(shuffled(rng, questions))
 
 
@@ -60,36 +63,67 @@ def _lower(fact: Fact) -> Fact:
     return fact._replace(value=inline(fact.value), others=others)
 
 
-def _caption(scan: Scan) -> str:
+_REGION: Final = {"chest": "Chest", "abdomen": "Abdomen", "brain": "Head"}
+_LARGEST: Final = {"chest": "Lung", "abdomen": "Liver", "brain": "Brain"}
+
+
+def sides_of(scan: Scan) -> str:
+    """Left, Right or Both: where the lesions lie, as seen in the image."""
+    sides = {"Left" if lesion.x < 0 else "Right" for lesion in scan.lesions}
+    return sides.pop() if len(sides) == 1 else "Both"
+
+
+def half_of(scan: Scan) -> str:
+    """Upper or Lower: the half with the only lesion; empty where that is not clear."""
+    if len(scan.lesions) != 1 or abs(scan.lesions[0].y) < 0.13:
+        return ""
+    return "Upper" if scan.lesions[0].y < 0 else "Lower"
+
+
+def facts_of(scan: Scan) -> list[Fact]:
     part, modality = scan.kind.split()
-    size, side = ("enlarged" if scan.enlarged else "normal"), ("left", "right")
+    values = {
+        "modality": modality,
+        "region": _REGION[part],
+        "plane": "Coronal Plane" if modality == "X-Ray" else "Transverse Plane",
+        "largest organ": _LARGEST[part],
+        **_of_part(scan, part),
+        **_of_lesions(scan, part),
+    }
+    several = len(scan.lesions) > 1
+    it = "lesions" if several else "lesion"
+    return [fact("radiology", name, value, it, several) for name, value in values.items()]
+
+
+def _of_part(scan: Scan, part: str) -> dict[str, str]:
+    size = "Enlarged" if scan.enlarged else "Normal"
     if part == "chest":
-        plane = "coronal" if modality == "X-Ray" else "transverse"
-        first = f"{modality}-like {plane} phantom of the chest, with a heart of {size} size that "
-        first += f"reaches farther to the {side[not scan.mirrored]} side of the image."
-    elif part == "abdomen":
-        gone = scan.missing_kidney
-        first = "CT-like transverse phantom of the abdomen, with the liver on the "
-        first += f"{side[scan.mirrored]} side of the image, {'black' if scan.gas else 'gray'} "
-        first += "stomach contents and "
-        first += f"1 kidney (none on the {gone} side)." if gone else "2 kidneys."
-    else:
-        fluid = "black" if scan.weighting == "T1" else "white"
-        first = f"MRI-like transverse phantom of the head, {scan.weighting} weighted, in which the "
-        first += f"brain has {fluid} ventricles of {size} size."
-    return f"{first} {_findings(scan)}"
+        return {"heart side": "Left" if scan.mirrored else "Right", "heart size": size}
+    if part == "brain":
+        fluid = "Black" if scan.weighting == "T1" else "White"
+        return {"weighting": scan.weighting, "ventricle color": fluid, "ventricle size": size}
+    gone = scan.missing_kidney.capitalize()
+    return {
+        "liver side": "Right" if scan.mirrored else "Left",
+        "kidneys": "1" if gone else "2",
+        "stomach": "Black" if scan.gas else "Gray",
+        **({"missing kidney": gone} if gone else {}),
+    }
 
 
-def _findings(scan: Scan) -> str:
+def _of_lesions(scan: Scan, part: str) -> dict[str, str]:
     count = len(scan.lesions)
     if not count:
-        return "There are 0 lesions."
-    where = " and ".join(sorted({lesion.organ.lower() for lesion in scan.lesions}))
-    sides = sides_of(scan).lower()
-    text = f"{count} {scan.size.lower()} {scan.shape.lower()} "
-    text += f"{'lesion lies' if count == 1 else 'lesions lie'} in the {where}, on "
-    text += "both sides" if sides == "both" else f"the {sides} side"
-    text += " of the image"
-    if half_of(scan):
-        text += f", in the {half_of(scan).lower()} half"
-    return text + f", {'brighter' if scan.brighter else 'darker'} than the tissue around."
+        return {"lesions": "0", "any lesion": "is free of"}
+    organs = {lesion.organ for lesion in scan.lesions}
+    half = half_of(scan)
+    return {
+        "lesions": str(count),
+        "any lesion": "shows",
+        "lesions side" if count > 1 else "lesion side": sides_of(scan),
+        "shape": scan.shape,
+        "size": scan.size,
+        "brightness": "Brighter" if scan.brighter else "Darker",
+        **({f"{part} organ": organs.pop()} if len(organs) == 1 else {}),
+        **({"half": half} if half else {}),
+    }

@@ -2,7 +2,8 @@
 
 Drawn by code, so free of patients and licences, and of any claim to look real. What is decided
 comes from `morphology`; here the same `Skin` becomes a caption and one or two questions in
-MM-Skin's manner: sentences, of which about a quarter begin with yes or no.
+MM-Skin's manner: sentences that describe what can be seen (a plaque, a ring, nests of cells), of
+which about a quarter begin with yes or no; a drawing supports no diagnosis.
 
     image = draw_skin(seed=0, index=7)
 """
@@ -10,6 +11,7 @@ MM-Skin's manner: sentences, of which about a quarter begin with yes or no.
 from __future__ import annotations
 
 from builder.ingest.phantoms.draw import (
+    Fact,
     PhantomImage,
     Question,
     claim,
@@ -19,8 +21,8 @@ from builder.ingest.phantoms.draw import (
     shuffled,
 )
 from builder.ingest.phantoms.morphology import Skin, plan
-from builder.ingest.phantoms.skin_facts import facts_of
 from builder.ingest.phantoms.skin_scenes import render
+from builder.ingest.phantoms.wordings import caption, fact
 
 
 def draw_skin(seed: int, index: int) -> PhantomImage:
@@ -32,40 +34,71 @@ def draw_skin(seed: int, index: int) -> PhantomImage:
 def _ask(skin: Skin, seed: int, index: int) -> tuple[Question, ...]:
     rng = generator(seed, "skin questions", index)
     questions = []
-    for fact in shuffled(rng, facts_of(skin))[: pick(rng, (1, 2), (0.55, 0.45))]:
-        text, answer = pick(rng, fact.asks), pick(rng, fact.sentences)
+    for asked in shuffled(rng, facts_of(skin))[: pick(rng, (1, 2), (0.55, 0.45))]:
+        text, answer = pick(rng, asked.asks), pick(rng, asked.sentences)
         if rng.random() < 0.25:
-            text, true = claim(rng, fact)
+            text, true = claim(rng, asked)
             answer = f"{'Yes' if true else 'No'}, {answer[0].lower()}{answer[1:]}"
-        questions.append(Question(text, answer, fact.content_type))
+        questions.append(Question(text, answer, asked.content_type))
     return tuple(questions)
 
 
 def _caption(skin: Skin) -> str:
     """Every fact of the image in two sentences."""
     facts = facts_of(skin)
-    values = {fact.content_type: fact.value for fact in facts}
-    first = f"{values['Modality'][0].upper()}{values['Modality'][1:]} (phantom)"
-    if skin.modality == "clinical":
-        noun = "lesion" if len(skin.spots) == 1 else "lesions"
-        first += f" with {values['Quantity']} {values['Color']} {noun}, {values['Type']}, "
-        first += f"{values['Position']}."
-        rest = [
-            f"the {key.lower()} is {values[key]}" for key in ("Border", "Shape") if key in values
-        ]
-    elif skin.modality == "dermoscopy":
-        first += f" of a pigmented lesion that is {values['Color']} in its outer part and shows "
-        first += f"{values['Type']}."
-        rest = [f"the lesion is {values['Shape']}", f"its border is {values['Border']}"]
-        if "Position" in values:
-            rest.append(f"its darkest area lies {values['Position']}")
-    else:
-        finding, surface = (fact.value for fact in facts if fact.content_type == "Position")
-        first += f" that shows {values['Type']}, {finding}."
-        rest = [f"the surface is {surface}", f"the rete ridges are {values['Shape']}"]
-        if skin.spots:
-            rest.append(
-                f"the {values['Quantity']} cell nests have a border that is {values['Border']}"
-            )
-    second = " and ".join(rest)
-    return f"{first} {second[0].upper()}{second[1:]}."
+    places = [fact.value for fact in facts if fact.content_type == "Position"]
+    by_type = {fact.content_type.lower(): fact.value for fact in facts}
+    return caption("skin", skin=skin, places=places, **by_type)
+
+
+def facts_of(skin: Skin) -> list[Fact]:
+    of_modality = {
+        "clinical": _clinical,
+        "dermoscopy": _dermoscopy,
+        "histopathology": _histopathology,
+    }
+    return [*of_modality[skin.modality](skin), fact("skin", "modality", skin.modality)]
+
+
+def _clinical(skin: Skin) -> list[Fact]:
+    count = len(skin.spots)
+    several = count > 1
+    it = "lesions" if several else "lesion"
+    values: dict[str, str | int] = {
+        it: skin.form,
+        "color": skin.colour,
+        "several" if several else "one": count,
+        "place of several" if several else "place of one": skin.where,
+    }
+    facts = [fact("clinical", name, value, it, several) for name, value in values.items()]
+    if skin.form not in ("papules", "vesicles"):
+        facts.append(fact("skin", "border", skin.border, it))
+    if skin.border == "smooth":
+        facts.append(fact("clinical", "shape", skin.shape, it, several))
+    return facts
+
+
+def _dermoscopy(skin: Skin) -> list[Fact]:
+    values = {"pattern": skin.form, "color": skin.colour, "symmetry": skin.shape}
+    facts = [fact("dermoscopy", name, value) for name, value in values.items()]
+    facts.append(fact("skin", "border", skin.border, "lesion"))
+    if skin.shape == "asymmetric":
+        facts.append(fact("dermoscopy", "darkest", skin.where))
+    return facts
+
+
+def _histopathology(skin: Skin) -> list[Fact]:
+    names = {"nests": "cell nests", "band": "inflammatory band", "thickened": "thickening"}
+    it = names.get(skin.form, "cleft")
+    values = {
+        "finding": skin.form,
+        "place": skin.where,
+        "surface": "bottom" if skin.flipped else "top",
+        "ridges": skin.shape,
+    }
+    nests = skin.form == "nests"
+    facts = [fact("histopathology", name, value, it, nests) for name, value in values.items()]
+    if nests:
+        facts.append(fact("skin", "border", skin.border, it))
+        facts.append(fact("histopathology", "nests", len(skin.spots)))
+    return facts

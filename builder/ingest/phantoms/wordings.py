@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from jinja2 import Template
+
 from builder.ingest.phantoms.draw import Fact
 from mllmu_med.files import packaged_yaml
 
@@ -13,6 +15,17 @@ from mllmu_med.files import packaged_yaml
 def _wordings() -> dict[str, dict[str, Any]]:
     tree: dict[str, dict[str, Any]] = packaged_yaml(__package__, "wordings.yaml")
     return tree
+
+
+@cache
+def _caption_template(name: str) -> Template:
+    template: Template = Template(_wordings()["captions"][name])
+    return template
+
+
+def caption(name: str, **facts: object) -> str:
+    """The caption of a picture of `radiology` or `skin`, on one line."""
+    return " ".join(_caption_template(name).render(facts).split())
 
 
 def fact(section: str, name: str, own: str | int, it: str = "", several: bool = False) -> Fact:

@@ -1,0 +1,154 @@
+"""`python -m builder corpus`, and the mappings that it guesses or is given."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from corpora import builder, image_data, make_clinic, tree
+
+from builder.core.corpus import mapping_of
+from builder.ingest.guess_mapping import guess_mapping
+from mllmu_med_dataset import UsageError
+
+COLUMNS = ("Bild", "Frage", "Antwort", "Name, Vorname")
+PAIRS = ("image=Bild", "question=Frage", "answer=Antwort")
+
+
+def test_a_mapping_is_typed_on_the_command_line() -> None:
+    pairs = [*PAIRS[:2], 'answer=Antwort,"Name, Vorname"', "name=Name, Vorname", "delimiter=;"]
+    mapping = mapping_of(None, [*pairs, "split_names.Übung=train"], COLUMNS)
+    assert mapping.answer == ("Antwort", "Name, Vorname")
+    assert mapping.values == {"name": "Name, Vorname"}
+    assert (mapping.delimiter, mapping.split_names) == (";", {"Übung": "train"})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([*PAIRS, "Name=Frage"], "--map Name=Frage: no field 'Name' (nearest: name): use image, "),
+        ([*PAIRS, "files=a"], "--map files=a: no field 'files'"),
+        ([*PAIRS, "image=Bild"], "--map image=Bild: image is given twice"),
+        (PAIRS[:1], "--map: no column is given for question, answer: add --map question=COLUMN"),
+        (
+            [*PAIRS[:2], "answer=antwort"],
+            "--map answer=antwort: the table has no such column (nearest: Antwort): it has Bild, ",
+        ),
+        ([*PAIRS[:2], "answer=Frage"], "--map answer=Frage: the column is the question already"),
+        ([*PAIRS, "several_images=all"], "several_images: input should be 'refuse' or 'first'"),
+        ([*PAIRS, "values.ssn=Bild"], "values.ssn.[key]: input should be 'name', 'phone', "),
+        ([*PAIRS, "split_names.a=b"], "split_names.a: input should be 'train', 'validate' or"),
+        (["image"], "--map image: write FIELD=COLUMN"),
+        (["image="], "--map image=: write FIELD=COLUMN"),
+    ],
+)
+def test_a_wrong_mapping_is_told_in_a_line(pairs: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        mapping_of(None, pairs, COLUMNS)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        (
+            {
+                **{"Bilddatei": "b\\a.jpg", "Frage": "Was?", "Antwort": "ja", "Patienten-ID": "P"},
+                **{"Geburtsdatum": "1.2.1950", "Aufteilung": "train", "löschen": "x", "Ort": ""},
+            },
+            "image question answer patient values.date split forget -",
+        ),
+        (
+            {
+                **{"img_name": "x/a.jpg", "question_type": "Organ", "question": "Is it?"},
+                **{"answer": "No", "answer_type": "CLOSED", "q_lang": "en", "image_id": "4"},
+            },
+            "image content_type question answer - language -",
+        ),
+        (
+            {"Figure": "a.png", "Q": "What?", "Choice A": "a", "Choice B": "b", "Answer": "A"},
+            "image question options options answer",
+        ),
+        (
+            {
+                "fichier": "a.png",
+                "pregunta": "¿qué?",
+                "nombre del paciente": "Ana",
+                "correo": "a@b.c",
+            },
+            "image question values.name values.email",
+        ),
+        (
+            {"图像": "a.png", "问题": "这是什么？", "答案": "是", "患者": "p"},
+            "image question answer patient",
+        ),
+        ({"x": "a.dcm", "y": "What?", "z": "lung"}, "image question answer"),
+        (
+            {"image": {"bytes": b"x"}, "q": "", "answer_1": "a", "answer_2": ""},
+            "image - answer answer",
+        ),
+    ],
+)
+def test_columns_are_guessed(row: dict[str, Any], fields: str) -> None:
+    guess = guess_mapping([*row], [row, row])
+    known = dict.fromkeys(row, "-") | {guess.forget: "forget"}
+    values = {f"values.{kind}": name for kind, name in guess.fields.pop("values", {}).items()}
+    for field, named in (guess.fields | values).items():
+        known |= dict.fromkeys([named] if isinstance(named, str) else named, field)
+    assert [known[column] for column in row] == fields.split()
+
+
+def test_a_clinics_table_is_looked_at(tmp_path: Path) -> None:
+    """Nothing is written, and the command that it prints is as it can be typed."""
+    before = tree(make_clinic(tmp_path, "patients' rows.csv"))
+    shown = builder("corpus", "patients' rows.csv", cwd=tmp_path).stdout
+    for line in (
+        "image     file       its name, 100 % of its cells look so; 39 of 40 files are there",
+        "mrn       mrn        its name (a private value, for --scenario own)",
+        "   3  its picture is not there",
+        "121 rows, 116 kept: 39 images, 3.0 rows each; 20 patients, 5.8 rows each",
+        "own           12      80    24",
+    ):
+        assert line in shown
+    found = json.loads(builder("corpus", "patients' rows.csv", "--json", cwd=tmp_path).stdout)
+    assert tree(tmp_path) == before
+    words = shlex.split(found["command"])
+    assert words == shlex.split(shown.partition("to build it:")[2].replace("\\\n", ""))
+    assert words[4:6] == ["--corpus", "patients' rows.csv"]
+    assert words[-4:] == ["--forget", "column=withdrawn", "--set", "own.bad_pictures=drop"]
+    builder("corpus", "patients' rows.csv", "--save", "mine.yaml", cwd=tmp_path)
+    assert yaml.safe_load((tmp_path / "mine.yaml").read_text("utf-8")) == found["mapping"]
+    assert "Ute" not in json.dumps(found)
+
+
+def test_a_known_layout_is_recognised_and_its_leak_told(tmp_path: Path) -> None:
+    """As VQA-RAD is: its test images are in train; rows repeat, one of them across the splits."""
+    rows = [
+        {
+            **{"qid": number, "image_name": f"{number % 12}.png", "modality": "CT"},
+            **{"question": f"What is at {number}?", "answer": "Lung", "question_type": "ORGAN"},
+        }
+        for number in range(96)
+    ]
+    parts = {"trainset": [*rows[:72], {**rows[0], "qid": 97}], "testset": [*rows[72:], rows[1]]}
+    for name, part in parts.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(part), "utf-8")
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        (tmp_path / f"images/{number}.png").write_bytes(image_data(number, kind="PNG"))
+    found = json.loads(builder("corpus", ".", "--json", cwd=tmp_path).stdout)
+    assert found["named"] == "vqa_rad"
+    assert list(found["dropped"].values()) == [2]
+    assert found["leaks"] == {
+        "repeat another row": 1,
+        "have an image of another set": 24,
+        "have a patient of another set": 0,
+        "ask the same of an image of another set": 0,
+    }
+    assert "12 of the 12 images of the source's own test split" in found["refused"]
+    assert "--set privacy.splits=new" in found["command"]
