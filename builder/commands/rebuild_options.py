@@ -204,6 +204,7 @@ def _takers(source: str, scenario: str, options: Options) -> list[str]:
 def _given(options: Options) -> dict[str, Corpus]:
     """The corpora of the command line, by the name that a recipe's `source` has."""
     from builder.core.corpus import TABLE, Corpus, Marks, mapping_of, shipped, shipped_mapping
+    from builder.ingest.hub_source import local_copy
 
     given = {}
     if options.slake is not None:
@@ -222,10 +223,10 @@ def _given(options: Options) -> dict[str, Corpus]:
                 raise UsageError(f"--{flag}: says which column of --corpus is what: give that, too")
         return given
     name = options.mapping if options.mapping in shipped() else TABLE
-    path = Path(options.corpus).expanduser()
+    path = local_copy(Path(options.corpus).expanduser(), options.revision)
     given[name] = Corpus(
         name,
-        path.resolve() if path.exists() else path,
+        path.resolve(),
         mapping_of(options.mapping, options.pairs or []),
         marks_of(options.forget) if options.forget is not None else Marks(),
         options.revision,
