@@ -26,10 +26,6 @@ _PNG_KEEP: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT bKGD pHYs iCCP cICP".split()
 )
 _EXIF_ORIENTATION: Final = 0x0112
-#: What Pillow raises over a damaged file.
-_DAMAGE: Final = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error
-)  # fmt: skip
 _UNREAD: Final = "images with metadata that cannot be read"
 _SILENT: Final = "DICOM images that do not tell of burned-in text"
 #: Formats of one image that become PNG, as Pillow names them.
@@ -118,14 +114,17 @@ def _clean(data: bytes) -> Clean:
                 known = ", ".join(_CONVERTED)
                 raise ImageError(f"is {image.format}: only JPEG, PNG, {known} and DICOM are taken")
             image.load()
-            is_png, orientation = image.format == "PNG", _orientation(image)
+            cut = _clean_png if image.format == "PNG" else _clean_jpeg
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except UnidentifiedImageError as error:
         raise ImageError("is no picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"has far over {MAX_PIXELS:,} pixels") from error
-    except _DAMAGE as error:
+    except (
+        OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error
+    ) as error:  # fmt: skip
         raise ImageError(f"is damaged or cut off ({error})") from error
-    return Clean((_clean_png if is_png else _clean_jpeg)(data, orientation))
+    return Clean(cut(data, orientation if orientation in range(1, 9) else 1))
 
 
 def _convert(image: Image) -> Clean:
@@ -149,14 +148,6 @@ def _as_png(image: Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return _clean_png(stream.getvalue(), 1)
-
-
-def _orientation(image: Image) -> int:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DAMAGE:  # broken EXIF says nothing
-        return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _orientation_exif(orientation: int) -> bytes:
