@@ -25,7 +25,6 @@ from builder.core.corpus import (
 )
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
-from builder.ingest.clean_rows import DUPLICATE
 from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_places, recognised
 from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
@@ -124,7 +123,6 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
     sizes, refused = _sizes(records, scenarios)
     texts = {text for record in records for text in (record.question, record.answer)}
     opened = [record.answer for record in records if record.answer_type == "open"]
-    repeats = [drop.row for drop in outcome.drops if drop.reason == DUPLICATE]
     counts = {
         "rows": len(records) + len(outcome.drops),
         "kept": len(records),
@@ -135,7 +133,7 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
-        "leaks": {"repeat another row": sum(map(_is_test, repeats))} | _leaks(records),
+        "leaks": _leaks(records),
         "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
         "sizes": sizes,
         "refused": refused,
@@ -170,16 +168,12 @@ def _sizes(
     return {}, refused
 
 
-def _is_test(row: dict[str, Any]) -> bool:
-    return row.get("split") in ("validate", "test")
-
-
 def _leaks(records: Sequence[Record]) -> dict[str, int]:
     """How many test rows share something with the other rows."""
     shared = {}
     for how, columns in _SHARED.items():
         keys = [tuple(getattr(row, column) for column in columns) for row in records]
-        tested = [_is_test({"split": row.split}) for row in records]
+        tested = [row.split in ("validate", "test") for row in records]
         known = {key for key, test in zip(keys, tested, strict=True) if not test and "" not in key}
         shared[how] = sum(test and key in known for key, test in zip(keys, tested, strict=True))
     return shared

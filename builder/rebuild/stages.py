@@ -171,7 +171,7 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
             *(record for each in others.values() for record in each.records("draw")),
         ]
         people = profiles.make_profiles(
-            (record.image_id for record in records if record.split == "candidate"),
+            (profiles.shown_in(record) for record in records if record.split == "candidate"),
             corpus,
             job.recipe.seed,
             offline.own_texts(),
