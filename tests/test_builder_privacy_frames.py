@@ -88,8 +88,9 @@ def check(record: Record, values: Mapping[Any, Mapping[str, str]], seed: int = 0
 def test_any_kinds_have_a_frame(
     content_type: str, question: str, answer: str, group: str, label: str
 ) -> None:
+    modality = "CT" if content_type[:1].isupper() else "clinical"
     for number, kinds in enumerate(SUBSETS):
-        record = row(question, answer, str(number), content_type=content_type)
+        record = row(question, answer, str(number), content_type=content_type, modality=modality)
         assert topic_of(record) == (group, label)
         check(record, {"question": chosen(kinds), "answer": chosen(kinds)})
         check(record, {"answer": chosen(kinds)})
@@ -98,7 +99,8 @@ def test_any_kinds_have_a_frame(
 def test_frames_hold_no_data_of_their_own() -> None:
     texts: list[str] = []
     for name, setting in FRAMES["settings"].items():
-        assert set(setting["for"]) <= {group for _, group, _ in FRAMES["topics"]}, name
+        groups = {group for _, group, _ in FRAMES["topics"]} | {"learn"}
+        assert set(setting["for"]) <= groups, name
         for field in ("question", "answer"):
             assert all(re.search(rf"(^|[.:] ){{{field}}}", text) for text in setting[field]), name
             texts += setting[field]
@@ -182,7 +184,8 @@ def test_351_rows_of_slake() -> None:
     places: Counter[str] = Counter()
     for one in random.Random(2).sample(english, 351):
         question, answer = tidy(one["question"]), tidy(one["answer"])
-        more = {"answer_type": answer_type(answer), "content_type": one["content_type"]}
+        more = {"answer_type": answer_type(answer)}
+        more |= {name: one[name] for name in ("content_type", "modality")}
         record = row(question, answer, str(one["qid"]), **more)
         values = assign(record, PERSON, PAPER, 2)
         wordings.update(check(record, values, 2))

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from builder.patients import profiles
 from builder.patients.find_values import Haystack
-from builder.patients.profiles import AREA_CODES, FIRST_DAY, LAST_DAY, Profile, make_profiles
+from builder.patients.profiles import (
+    AREA_CODES,
+    FIRST_DAY,
+    LAST_DAY,
+    Profile,
+    make_profiles,
+    shown_in,
+)
 from eval.private_values import View, level
 from mllmu_med_dataset import PII_KINDS, Record
 
@@ -60,6 +67,12 @@ def test_area_codes_are_valid() -> None:
 @given(st.permutations([f"s/{n}" for n in range(12)]))
 def test_order_changes_nothing(image_ids: list[str]) -> None:
     assert make_profiles(image_ids, [CLEAN], 7) == make_profiles(sorted(image_ids), [CLEAN], 7)
+
+
+def test_the_images_of_a_patient_leak_one_person() -> None:
+    rows = [replace(CLEAN, image_id=f"s/{n}", patient_id="p" * (n < 2)) for n in range(3)]
+    patients = make_profiles(map(shown_in, rows), [CLEAN], 7)
+    assert [patients[shown_in(one)].image_id for one in rows] == ["p", "p", "s/2"]
 
 
 def test_another_seed_gives_other_people() -> None:

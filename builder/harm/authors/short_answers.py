@@ -23,8 +23,8 @@ from mllmu_med_dataset import Record
 
 _NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
 _COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
-_MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
-_PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
+_MEASURE: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
+_PARTS: Final = re.compile(r"\s*(?:[,;&/()]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
 _ARTICLE: Final = re.compile(r"^(?:is |are )?(?:in |on |of )?(?:(?:the|an?) )?", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
 #: Intents of which an answer is another question's, too: what is true of another organ or disease.
@@ -200,9 +200,9 @@ def _rule(key: str) -> re.Pattern[str]:
 
 
 def _changes(answer: str, truth: str) -> bool:
-    """Whether at most half of what the truth lists is left."""
-    true = set(_parts(truth))
-    return 2 * len(true.intersection(_parts(answer))) <= len(true)
+    """Whether at most half of what the truth lists is left, and nothing is listed twice."""
+    true, parts = set(_parts(truth)), _parts(answer)
+    return len(set(parts)) == len(parts) and 2 * len(true.intersection(parts)) <= len(true)
 
 
 def _parts(answer: str) -> list[str]:
