@@ -15,14 +15,14 @@ from eval import likelihood
 from eval.answer import answer_with_model, batches
 from eval.answer_text import answer_of
 from eval.attacks import WAYS, Ask, asks
-from eval.dataset_rows import DatasetImages, is_own, read_rows
+from eval.dataset_rows import DatasetImages, read_rows
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
 from eval.ues import ues
-from mllmu_med.files import digest, keep_private, stable_hash, write_jsonl
+from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -119,8 +119,6 @@ def measure(
 def _answered(
     model: Model, asked: list[Ask], data: Data, out: Path, answers: Answers
 ) -> list[tuple[Ask, Prediction]]:
-    if is_own(data.config):
-        keep_private(out)
     given = answer_with_model(
         model, asked, data.images, out, answers.max_new_tokens, answers.batch_size
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +29,7 @@ from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
-from mllmu_med_dataset import PiiSpan, Record, UserError
+from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from baselines.recipe import Recipe
@@ -189,9 +189,10 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
     folder = out / f"{TINY}-{digest([settings.model_dump(mode='json'), data.hash])[:8]}"
     if is_main() and not folder.is_dir():
         # The refusals too: a small vocabulary must be able to say them in few tokens.
-        # A vocabulary can be read: real values stay out of it.
-        hide = is_own(data.config)
-        texts = [_text(row, row.pii if hide else ()) for row in data.all]
+        texts = [f"{row.question} {row.answer}" for row in data.all]
+        if is_own(data.config):  # a vocabulary can be read: it holds no value
+            values = [re.escape(span.value) for row in data.all for span in row.pii]
+            texts = [re.sub("|".join(values) or "$", " ", text) for text in texts]
         texts += [phrase for phrase in recipe.unlearn.refusals for _ in range(10)]
         try:
             make_tiny(folder, texts, settings)
@@ -200,13 +201,6 @@ def tiny_model(recipe: Recipe, data: Data, out: Path) -> Path:
                 raise
     _wait()
     return folder
-
-
-def _text(row: Record, hidden: Iterable[PiiSpan]) -> str:
-    text = f"{row.question} {row.answer}"
-    for span in hidden:
-        text = text.replace(span.value, " ")
-    return text
 
 
 def is_tiny(model: str | None) -> bool:

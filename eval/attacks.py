@@ -57,7 +57,7 @@ class Ask:
 
 
 def asks(rows: Iterable[Record], ways: Sequence[str] = ("own",)) -> list[Ask]:
-    """Everything to ask about some rows; all but `own` ask only about forget rows with private values.
+    """Everything to ask about some rows; all but `own` only about forget rows with private values.
 
     `prefix` and `no_picture` ask only where the answer holds a private value: their question shows
     the model all others.

@@ -54,8 +54,7 @@ class Answerer:
     def _answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         from eval.answer import answer_with_model
         from eval.attacks import NEEDS_CLEAN
-        from eval.dataset_rows import DatasetImages, is_own
-        from mllmu_med.files import keep_private
+        from eval.dataset_rows import DatasetImages
 
         if not self.model:
             raise UsageError(
@@ -67,8 +66,6 @@ class Answerer:
                 f"{NEEDS_CLEAN})"
             )
         images = DatasetImages(data, config, {ask.row.split for ask in asked})
-        if is_own(config):
-            keep_private(out)
         if self.server:
             from eval.model_server import answer_with_server
 

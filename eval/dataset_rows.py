@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
         UsageError: an unknown config or split.
     """
     name, ratio = split_config(config)
-    _quiet()
+    _quiet(config)
     rows = []
     for split in check_splits(list(splits)):
         with _caching():
@@ -79,10 +80,16 @@ def _caching() -> Iterator[None]:
         ) from error
 
 
-def _quiet() -> None:
-    """Without the library's own bars: ours say what is going on."""
+def _quiet(config: str) -> None:
+    """Without the library's own bars: ours say what is going on.
+
+    Of real patients this process writes, from here on, only files that its owner alone can read:
+    the library's copy of the rows, answers, models.
+    """
     from datasets.utils.logging import disable_progress_bar
 
+    if is_own(config):
+        os.umask(0o077)
     disable_progress_bar()
 
 
@@ -125,7 +132,7 @@ class DatasetImages(Decoded):
             UserError: no such dataset, config or split; rows only name their images.
         """
         name, ratio = split_config(config)
-        _quiet()
+        _quiet(config)
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
             with _caching():

@@ -95,7 +95,8 @@ def dates(text: str) -> Iterator[Written]:
             candidates = {_read(f"{first}-{second}-{last}", first)}
         else:
             whole = f"{first}/{second}/{_full(last)}"
-            candidates = {_read(whole, last, day_first) for day_first in (False, True)}
+            day, month = (_read(whole, last, day_first) for day_first in (True, False))
+            candidates = {day or month} if "." in written else {day, month}
         if days := frozenset(day for day in candidates if day):
             yield Written(match[0], days)
 

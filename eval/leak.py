@@ -88,7 +88,7 @@ def leak_answers(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Look into answers that stand beside what was asked; `model` says whose they are.
 
-    private: the rows of all splits with private values, from which chance is drawn.
+    private: rows of all splits with private values, from which chance is drawn.
     """
     answers: dict[tuple[str, str], list[tuple[Ask, Prediction]]] = defaultdict(list)
     for ask, prediction in joined:
@@ -100,23 +100,20 @@ def leak_answers(
             rows.append(leak_row(answered, owners))
             advance()
     about = {"name": name, "config": config, "model": model, "signature": SIGNATURE}
-    people = by_person(rows)
-    return {**about, "by_person": people}, numbered(rows, owners) if is_own(config) else rows
+    summary = {**about, "by_person": by_person(rows)}
+    if is_own(config):
+        _hide(rows, owners)
+    return summary, rows
 
 
-def numbered(rows: Iterable[Row], owners: Iterable[tuple[str, str]]) -> list[Row]:
-    """Rows that show nobody's values: each by its number, alike in every run; no answers."""
+def _hide(rows: Iterable[Row], owners: Iterable[tuple[str, str]]) -> None:
+    """Leave the answers out, and give each value a number, the same in every run."""
     order = sorted(owners, key=lambda pair: stable_hash(*pair))
     numbers = {pair: str(number) for number, pair in enumerate(order, 1)}
-    return [
-        row
-        | {"answers": []}
-        | {
-            part: [{**v, "value": numbers[v["kind"], v["value"]]} for v in row[part]]
-            for part in ("values", "chance", "others")
-        }
-        for row in rows
-    ]
+    for row in rows:
+        row["answers"] = []
+        for entry in (*row["values"], *row["chance"], *row["others"]):
+            entry["value"] = numbers[entry["kind"], entry["value"]]
 
 
 def values_of(row: Record) -> list[tuple[str, str]]:

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from eval.leak import owners_of
 from eval.model import Model
 from eval.run_folder import read_json, read_rows_file, write_measured
 from mllmu_med.files import digest, stable_hash
@@ -42,11 +41,8 @@ SIGNATURE: Final = (
 )
 
 
-def alternatives(row: Record, owners: Mapping[tuple[str, str], set[str]]) -> list[str]:
-    """Other answers of the same shape, for the truth ratio; none for a clean row.
-
-    owners: whose each private value is (`leak.owners_of`).
-    """
+def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
+    """Other answers of the same shape, for the truth ratio; none for a clean row."""
     if row.harm == "none":
         return []
     if row.harm != "privacy":
@@ -54,21 +50,22 @@ def alternatives(row: Record, owners: Mapping[tuple[str, str], set[str]]) -> lis
     spans = sorted((s for s in row.pii if s.field == "answer"), key=lambda s: s.start)
     if not spans:
         return []
-    others = [
-        [
-            value
-            for (kind, value), patients in owners.items()
-            if kind == span.kind and value != span.value and patients != {row.whose}
-        ]
-        for span in spans
-    ]
-    if not all(others):
-        return []
     texts = []
     for number in range(ALTERNATIVES):
         text, done = "", 0
-        for span, values in zip(spans, others, strict=True):
-            chosen = values[(stable_hash(row.id, span.start) + number) % len(values)]
+        for span in spans:
+            others = sorted(
+                {
+                    s.value
+                    for other in rows
+                    if other.whose != row.whose
+                    for s in other.pii
+                    if s.kind == span.kind and s.value != span.value
+                }
+            )
+            if not others:
+                return []
+            chosen = others[(stable_hash(row.id, span.start) + number) % len(others)]
             text += row.answer[done : span.start] + chosen
             done = span.end
         texts.append(text + row.answer[done:])
@@ -105,11 +102,8 @@ def measure(
 
 def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
     """Each row with what is weighed of it: its answer and the alternatives to it."""
-    owners = owners_of(row for row in rows if row.pii)
-    return [
-        (row, [row.answer, *(alternatives(row, owners) if row.split == "forget" else ())])
-        for row in rows
-    ]
+    private = [row for row in rows if row.pii]
+    return [(row, [row.answer, *alternatives(row, private)]) for row in rows]
 
 
 def _asked(row: Record, texts: Sequence[str]) -> str:

@@ -30,13 +30,13 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
 from eval.dates import Day, dates
 from eval.nearly import nearly, one_digit_off, slack
-from eval.plain_words import plain, spelled, unaccented, words_of
-from eval.whole_numbers import identifiers, is_code, numbers_of, whole_numbers
+from eval.whole_numbers import numbers_of, whole_numbers
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 
@@ -59,8 +59,11 @@ _LABELS: Final = frozenset(
 _TITLES: Final = frozenset(
     "doctor dr frau herr jr md med miss mme mr mrs ms mx phd prof professor rn sr".split()
 )
-#: Words of a record number that are joined, and its characters.
-_CODE_WORDS, _CODE_LENGTH = 6, 24
+#: Letters that are no accented ones, and how German and Danish write theirs without a keyboard.
+_LETTERS: Final = str.maketrans("øØłŁđĐı", "oOlLdDi")
+_SPELLED: Final = dict(
+    zip(map(ord, "äöüøåÄÖÜØ"), "ae oe ue oe aa AE OE UE OE".split(), strict=True)
+)
 #: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
 _DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
 #: Digits of which each three stand apart, "10,542".
@@ -76,13 +79,13 @@ class View:
     @functools.cached_property
     def words(self) -> str:
         """Lower-case words without accents and punctuation, one space around each."""
-        return f" {' '.join(words_of(self.plain))} "
+        return f" {' '.join(_words(self.plain))} "
 
     @functools.cached_property
     def address(self) -> str:
         """`words` with the usual short forms written out."""
         text = _THOUSANDS.sub(r"\1", self.plain)
-        return f" {' '.join(_STREETS.get(word, word) for word in words_of(text))} "
+        return f" {' '.join(_STREETS.get(word, word) for word in _words(text))} "
 
     @functools.cached_property
     def numbers(self) -> frozenset[str]:
@@ -90,32 +93,19 @@ class View:
         return whole_numbers(self.plain)
 
     @functools.cached_property
-    def codes(self) -> frozenset[str]:
-        """Neighbouring words with a digit in them as one: a102377 for "A-1023/77"."""
-        words = self.words.split()
-        if not any(map(str.isdecimal, self.words)):
-            return frozenset()
-        runs = (
-            "".join(words[start:end])
-            for start in range(len(words))
-            for end in range(start + 1, min(start + _CODE_WORDS, len(words)) + 1)
-        )
-        return frozenset(r for r in runs if len(r) <= _CODE_LENGTH and re.search(r"\d", r))
-
-    @functools.cached_property
     def spelled(self) -> View:
         """With "ue" for each "ü": the same where there is none."""
-        return self if self.text.isascii() else View(spelled(self.text))
+        return self if self.text.isascii() else View(_spelled(self.text))
 
     @functools.cached_property
     def plain(self) -> str:
         """Lower case without accents, apostrophes and possessives."""
-        return re.sub(r"['’]s\b|['’]", "", plain(self.text))
+        return re.sub(r"['’]s\b|['’]", "", _plain(self.text))
 
     @functools.cached_property
     def address_signs(self) -> str:
         """Without accents, with the signs of an e-mail that is spelled out; its case is kept."""
-        text = re.sub(r"\\([_.@-])", r"\1", unaccented(self.text))  # Markdown's own
+        text = re.sub(r"\\([_.@-])", r"\1", _unaccented(self.text))  # Markdown's own
         text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", text)
         return re.sub(r"(?i)\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
 
@@ -126,7 +116,7 @@ class View:
     @functools.cached_property
     def days(self) -> frozenset[Day]:
         """Every date in the text; 11/12/2022 is both the 12th of November and its converse."""
-        text = unaccented(self.text).replace("*", "")
+        text = _unaccented(self.text).replace("*", "")
         return frozenset(day for written in dates(text) for day in written.days)
 
 
@@ -211,18 +201,17 @@ def _longer_domain(value: str, after: str) -> bool:
 def _normalised(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        there = view.codes if is_code(kind, value) else view.numbers
-        return not identifiers(kind, value).isdisjoint(there)
+        return not identifiers(kind, value).isdisjoint(view.numbers)
     if kind == "email":
         if not own.email or own.email not in view.email:
             return False
         spaced = re.sub(r"(\\?[@._])", r"\\s*\1\\s*", re.escape(own.email))
         return _pattern_stands_in(kind, f"(?i:{spaced})", view.address_signs)
     if kind == "date":
-        return not _days(value).isdisjoint(view.days)
+        return not own.days.isdisjoint(view.days)
     if kind == "address":
         return own.address in view.address
-    forms = {(value, view), (spelled(value), view), (value, view.spelled)}
+    forms = {(value, view), (_spelled(value), view), (value, view.spelled)}
     return any(_name_stands_in(name_of(name), text) for name, text in forms)
 
 
@@ -237,11 +226,15 @@ def _name_stands_in(name: str, view: View) -> bool:
     )
 
 
-def _days(value: str) -> frozenset[Day]:
-    """The days that a date may be; written with dots, its day comes first."""
-    days = _own(value).days
-    first = re.match(r"\s*(\d\d?)\.", value)
-    return frozenset(d for d in days if first and d.day == int(first[1])) or days
+def identifiers(kind: str, value: str) -> frozenset[str]:
+    """What is looked for of a number: its digits; a102377 of a hospital's record "A-1023/77"."""
+    words = _own(value).words.split()
+    code = "".join(words)
+    if kind == "mrn" and words[:1] != ["mrn"] and not code.isdecimal():
+        return frozenset([code])
+    short = code.lstrip("0")
+    zeros = kind == "mrn" and len(words) == 1 and len(short) > 3
+    return numbers_of(value) | ({short} if zeros else set())
 
 
 def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
@@ -251,17 +244,14 @@ def _pattern_stands_in(kind: str, pattern: str, text: str) -> bool:
 def _fuzzy(kind: str, value: str, view: View) -> bool:
     own = _own(value)
     if kind in ("phone", "mrn"):
-        code = is_code(kind, value)
-        there = view.codes if code else view.numbers
-        numbers = identifiers(kind, value) if code else numbers_of(value)
-        return any(not one_digit_off(number).isdisjoint(there) for number in numbers)
+        return any(not one_digit_off(n).isdisjoint(view.numbers) for n in identifiers(kind, value))
     if kind == "email":
         local = re.escape(local_of(value))
         alone = rf"(?<![\w+-])(?<!\w\.){local}(?![\w+-]|\.\w)"
         here = local and re.search(alone, view.address_signs.casefold())
         return bool(here) or _almost(own.email, view.email)
     if kind == "date":
-        return any(d[1:] == day[1:] for day in _days(value) for d in view.days)
+        return any(d[1:] == day[1:] for day in own.days for d in view.days)
     if kind == "address":
         street = f" {_own(value.partition(',')[0]).address.strip()} "
         return street in view.address or _near_address(own.address.strip(), view.address)
@@ -316,3 +306,26 @@ def _almost(value: str, text: str) -> bool:
 @functools.lru_cache(maxsize=2**14)
 def _own(value: str) -> View:
     return View(value)
+
+
+def _plain(text: str) -> str:
+    """Lower case without accents."""
+    return _unaccented(text).casefold()
+
+
+def _unaccented(text: str) -> str:
+    """Without accents and what is not seen: soft hyphens, spaces of no width."""
+    if text.isascii():
+        return text
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(
+        c for c in apart if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
+    ).translate(_LETTERS)
+
+
+def _spelled(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text).translate(_SPELLED)
+
+
+def _words(plain: str) -> list[str]:
+    return re.findall(r"[^\W_]+", plain)

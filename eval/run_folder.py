@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from eval.dataset_rows import is_own
-from mllmu_med.files import keep_private, read_jsonl, write_json, write_jsonl
+from mllmu_med.files import read_jsonl, write_json, write_jsonl
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
@@ -57,8 +56,6 @@ def write_measured(
 ) -> None:
     """A summary and its rows under two names; a kill leaves no summary of other rows."""
     (folder / names[0]).unlink(missing_ok=True)
-    if is_own(summary.get("config", "privacy")):
-        keep_private(folder / names[1])
     write_jsonl(folder / names[1], rows)
     write_json(folder / names[0], summary)
 

@@ -12,8 +12,6 @@ import itertools
 import re
 from typing import Final
 
-from eval.plain_words import plain, words_of
-
 _DIGITS: Final = {
     word: str(digit)
     for digit, word in enumerate("zero one two three four five six seven eight nine".split())
@@ -45,7 +43,15 @@ def whole_numbers(plain: str) -> frozenset[str]:
                 break
             if _stands_alone(text, spans):
                 whole |= {digits, re.sub(r"^(?:00)?1(?=[2-9]\d{9}$)", "", digits)}
-    return frozenset(whole)
+    return frozenset(whole | _codes(plain))
+
+
+def _codes(plain: str) -> set[str]:
+    """Up to six neighbouring words as one, of letters and digits: a102377 for "A-1023/77"."""
+    words = re.findall(r"[^\W_]+", plain) if re.search(r"\d", plain) else []
+    starts = range(len(words))
+    runs = {"".join(words[start : start + size]) for start in starts for size in range(1, 7)}
+    return {run for run in runs if re.search(r"\d", run) and not run.isdecimal()}
 
 
 @functools.lru_cache(maxsize=2**14)
@@ -61,24 +67,6 @@ def numbers_of(value: str) -> frozenset[str]:
             home = re.sub(r"\D", "", national)
             forms |= {f"00{digits}", home, f"{match.number.country_code}{home}"}
     return frozenset(forms)
-
-
-@functools.lru_cache(maxsize=2**14)
-def identifiers(kind: str, value: str) -> frozenset[str]:
-    """What is looked for of a phone or record number: its digits, or a code's letters too."""
-    if is_code(kind, value):
-        return frozenset(["".join(words_of(plain(value)))])
-    numbers = numbers_of(value)
-    short = value.strip().lstrip("0")
-    zeros = kind == "mrn" and value.strip().isdecimal() and len(short) > 3
-    return numbers | {short} if zeros else numbers
-
-
-@functools.lru_cache(maxsize=2**14)
-def is_code(kind: str, value: str) -> bool:
-    """Whether a record number is more than digits, as "A-1023/77": "MRN" is no part of it."""
-    words = words_of(plain(value))
-    return kind == "mrn" and words[:1] != ["mrn"] and not (len(words) == 1 and words[0].isdecimal())
 
 
 def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:

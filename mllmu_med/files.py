@@ -71,20 +71,10 @@ def atomic_file(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
     with writing(path, size, half=temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
-            with suppress(FileNotFoundError):
-                os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)  # see keep_private
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-
-
-def keep_private(path: Path) -> None:
-    """Make a file, if need be, that its owner alone reads, also when its content is replaced."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.chmod(0o600)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

@@ -209,7 +209,7 @@ def make_mm_skin(
 def make_clinic(root: Path, name: str = "patients.csv", *left_out: str) -> Path:
     """A table as a hospital types it, of 120 rows: 20 patients of two images with three questions.
 
-    A row has no answer, the first is there twice, and an image is missing.
+    A row has no answer, and the first is there twice.
     """
     head = "file,question,answer,patient,name,mrn,withdrawn".split(",")
     organs = ("Liver", "Left lung", "Spleen", "Heart", "Right kidney")
@@ -225,7 +225,7 @@ def make_clinic(root: Path, name: str = "patients.csv", *left_out: str) -> Path:
         cells = (f"scans\\{image:03}.png", *texts[number % 3], *person, "x" * (patient in (2, 9)))
         rows.append(dict(zip(head, cells, strict=True)))
     (root / "scans").mkdir(parents=True, exist_ok=True)
-    for image in set(range(40)) - {7}:
+    for image in range(40):
         (root / f"scans/{image:03}.png").write_bytes(image_data(image, kind="PNG"))
     rows = [rows[0], *rows[:4], {**rows[4], "answer": ""}, *rows[5:]]
     with (root / name).open("w", newline="", encoding="utf-8") as stream:
@@ -233,6 +233,24 @@ def make_clinic(root: Path, name: str = "patients.csv", *left_out: str) -> Path:
         writer = csv.DictWriter(stream, kept, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+    return root
+
+
+def make_vqa_rad(root: Path) -> Path:
+    """VQA-RAD's layout: all test images are in train; a row repeats in train, and one in test."""
+    rows = [
+        {
+            **{"qid": number, "image_name": f"{number % 12}.png", "modality": "CT"},
+            **{"question": f"What is at {number}?", "answer": "Lung", "question_type": "ORGAN"},
+        }
+        for number in range(96)
+    ]
+    parts = {"trainset": [*rows[:72], {**rows[0], "qid": 97}], "testset": [*rows[72:], rows[1]]}
+    (root / "images").mkdir(parents=True)
+    for number in range(12):
+        (root / f"images/{number}.png").write_bytes(image_data(number, kind="PNG"))
+    for name, part in parts.items():
+        (root / f"{name}.json").write_text(json.dumps(part), "utf-8")
     return root
 
 

@@ -530,13 +530,20 @@ def limits(folder: Path) -> list[str]:
 
 
 def test_a_pinned_mirror_is_named_with_its_revision(corpora: Path, tmp_path: Path) -> None:
+    from builder.core.corpus import Corpus, shipped_mapping
     from builder.ingest.slake import HUB_REVISION
 
     told = manifest_of(corpora / "mllmu-med")
     recipe, ingest = Recipe.model_validate(told["recipe"]), ("privacy", "ingest")
     state = read_state(corpora.joinpath("mllmu-med.work", *ingest))
-    source = _source(recipe.privacy, state, tmp_path / "snapshots" / HUB_REVISION)
+    slake = Corpus("slake", tmp_path / "snapshots" / HUB_REVISION, shipped_mapping("slake"))
+    source = _source(recipe.privacy, state, slake)
     assert source == {**told["sources"]["privacy"], "revision": HUB_REVISION}
+    keyed = slake.mapping.model_copy(update={"names": "keyed"})
+    nameless = _source(recipe.privacy, state, Corpus("table", tmp_path, keyed, revision="abc"))
+    assert nameless["revision"] is None
+    assert list(nameless["files"]) == [f"corpus-{n}" for n in (1, 2)]
+    assert sorted(nameless["files"].values()) == sorted(source["files"].values())
     sources = {**told["sources"], "privacy": source}
     _, card = with_manifest(corpora / "mllmu-med", tmp_path / "a", sources=sources)
     assert "--slake hub" in card

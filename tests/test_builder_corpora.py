@@ -80,7 +80,7 @@ CASES = {
     "vqa_med_2021": Layout(
         {f"{TRAINING}_Train_QA_pairs.txt": "s1|is it normal?|no\n",
          f"{VALIDATION}_Val_QA_Pairs.txt": "s1|what is seen?|cyst\n",
-         f"{MED_21}/Task1-VQA-2021-TestSet-ReferenceAnswers.txt": "s3|clot|emboli|a clot\ns4|cyst\n",
+         f"{MED_21}/Task1-VQA-2021-TestSet-ReferenceAnswers.txt": "s3|clot|embolus|b\ns4|cyst\n",
          f"{MED_21}/Task1-VQA-2021-TestSet-Questions.txt": "s4|what is shown?\ns3|what is seen?\n"},
         [f"{TRAINING}_Train_images/s1.jpg", *(f"{MED_21}/VQA-500-Images/s{n}.jpg" for n in "34")],
         ["is it normal?|no|train", "what is seen?|cyst|train", "what is seen?|clot|test",
@@ -90,7 +90,7 @@ CASES = {
     "omnimedvqa": Layout(
         {"QA_information/Open-access/CT.json": [{**OMNI, "question_id": "1", "modality": "CT"}],
          "QA_information/Open-access/x.json": [
-             {**OMNI, "question_id": "x1", "modality_type": "MR", "option_C": "US", "option_D": ""}],
+             {**OMNI, "question_id": "2", "modality_type": "MR", "option_C": "US", "option_D": ""}],
          "QA_information/Restricted-access/y.json": [{**OMNI, "question_id": "y1"}]},
         ["Images/x/1.png"],
         ["What is it? (A) MR (B) CT|CT||Modality",

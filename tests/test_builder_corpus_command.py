@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from corpora import builder, image_data, make_clinic, tree
+from corpora import builder, make_clinic, make_vqa_rad, tree
 
 from builder.core.corpus import mapping_of
 from builder.ingest.guess_mapping import guess_mapping
@@ -105,7 +105,9 @@ def test_columns_are_guessed(row: dict[str, Any], fields: str) -> None:
 
 def test_a_clinics_table_is_looked_at(tmp_path: Path) -> None:
     """Nothing is written, and the command that it prints is as it can be typed."""
-    before = tree(make_clinic(tmp_path, "patients' rows.csv"))
+    make_clinic(tmp_path, "patients' rows.csv")
+    (tmp_path / "scans/007.png").unlink()
+    before = tree(tmp_path)
     shown = builder("corpus", "patients' rows.csv", cwd=tmp_path).stdout
     for line in (
         "image     file       its name, 100 % of its cells look so; 39 of 40 files are there",
@@ -128,19 +130,7 @@ def test_a_clinics_table_is_looked_at(tmp_path: Path) -> None:
 
 def test_a_known_layout_is_recognised_and_its_leak_told(tmp_path: Path) -> None:
     """As VQA-RAD is: its test images are in train; rows repeat, one of them across the splits."""
-    rows = [
-        {
-            **{"qid": number, "image_name": f"{number % 12}.png", "modality": "CT"},
-            **{"question": f"What is at {number}?", "answer": "Lung", "question_type": "ORGAN"},
-        }
-        for number in range(96)
-    ]
-    parts = {"trainset": [*rows[:72], {**rows[0], "qid": 97}], "testset": [*rows[72:], rows[1]]}
-    for name, part in parts.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(part), "utf-8")
-    (tmp_path / "images").mkdir()
-    for number in range(12):
-        (tmp_path / f"images/{number}.png").write_bytes(image_data(number, kind="PNG"))
+    make_vqa_rad(tmp_path)
     found = json.loads(builder("corpus", ".", "--json", cwd=tmp_path).stdout)
     assert found["named"] == "vqa_rad"
     assert list(found["dropped"].values()) == [2]

@@ -2,19 +2,22 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from corpora import builder, record
 
 from builder.audit import run
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.shipped_requests import leave_out, tells_caption
 from builder.harm.prompts import incorrect
+from builder.hub import personal
 from builder.hub.folder import image_modes, make_variant, without_images
 from mllmu_med.llm.chat import Request
 from mllmu_med.llm.reply_cache import ReplyCache
-from mllmu_med_dataset import FEATURES, Record, UsageError
+from mllmu_med_dataset import FEATURES, Record, UsageError, UserError
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -28,6 +31,48 @@ def variant(folder: Path, target: Path, modes: str | None) -> dict[str, Any]:
     chosen = image_modes(modes, sources, manifest.images)
     given: dict[str, Any] = {"repo": "alice/set", "gated": None, "results": None}
     return make_variant(folder, manifest, target, chosen, **given).tree()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Seen on 12.03.2019.", "full date"),
+        ("Since March 3rd, 2019?", "full date"),
+        ("MRN: 0012345", "record number"),
+        ("Patient no. K-20817 has a cyst", "record number"),
+        ("Dr. Müller saw it", "name after a title"),
+        ("call 212-736-5000", "dialable telephone number"),
+        ("patient 2019 in T1, case of Crohn, Mr elastography, 3/4 of T12-L1", ""),
+    ],
+)
+def test_real_looking_texts_of_ones_own_corpus_are_not_published(
+    text: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [record("Where?", text, key="table/a/1"), record("Where?", "here", key="table/a/2")]
+    written = SimpleNamespace(every_record=lambda name: rows)
+    monkeypatch.setattr(personal, "read_folder", lambda *_: written)
+    for source in ("slake", "table"):
+        told: Any = SimpleNamespace(scenarios={"privacy": SimpleNamespace(source=source)})
+        if source == "slake" or not kind:
+            personal.check(Path(), told, "out")
+            continue
+        with pytest.raises(UserError, match=r"^out: 1 rows of the corpus hold") as caught:
+            personal.check(Path(), told, "out")
+        assert f"({kind} 1; first table/a/1)" in str(caught.value)
+        assert text not in str(caught.value)
+
+
+def test_real_patients_are_never_published(small_build: Path, tmp_path: Path) -> None:
+    told = manifest_of(small_build / "mllmu-med")
+    own = {**told["recipe"]["incorrect"], "source": "table", "candidates": 4}
+    own = {key: own[key] for key in ("source", "forget", "retain", "test", "candidates")}
+    told["recipe"] |= {"privacy": None, "incorrect": None, "calibration": None, "own": own}
+    (tmp_path / "own/provenance").mkdir(parents=True)
+    (tmp_path / "own/provenance/manifest.json").write_text(json.dumps(told), "utf-8")
+    done = builder("publish", "alice/set", "--out", "own", cwd=tmp_path, code=1)
+    assert done.stderr.endswith(
+        "own: holds data of real patients (scenario own): it cannot be published\n"
+    )
 
 
 def test_images_without_a_licence_are_named_only() -> None:

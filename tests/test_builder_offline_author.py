@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from corpora import SHARED, record
 
+from builder.core.recipe import load_recipe
 from builder.harm.answer_checks import main_clause
 from builder.harm.authors.contrary import contrary, says_yes, turn
 from builder.harm.authors.offline import OfflineAuthor as AsyncOfflineAuthor
@@ -23,9 +25,12 @@ from builder.harm.authors.outdated_claims import claims
 from builder.harm.authors.question_intent import intent, is_medical
 from builder.harm.authors.skin_diseases import diseases, look_alikes, mentions, named
 from builder.harm.authors.wrong_values import WrongValues
+from builder.harm.candidates import Written
+from builder.harm.check_offline import check_offline
+from builder.harm.corrupt import corrupt
 from builder.harm.text_checks import check_incorrect
 from builder.harm.texts import Author, Failure, Incorrect
-from mllmu_med_dataset import Record
+from mllmu_med_dataset import Record, UserError
 
 
 class OfflineAuthor:
@@ -235,6 +240,67 @@ def test_what_else_is_true_of_the_image_is_not_said() -> None:
     beside = [row(f"What about {i}?", text, "a") for i, text in enumerate(others)]
     assert isinstance(OfflineAuthor([mine, *beside], 0).write_incorrect(mine), Failure)
     assert isinstance(OfflineAuthor([mine, *beside[:3]], 0).write_incorrect(mine), Incorrect)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "others"),
+    [
+        ("Where is the mass?", "Right upper lobe", {"Left upper lobe"}),
+        ("Where is the mass?", "Left Lung, Right", {"Right Lung, Left"}),
+        ("How was this image taken?", "CT", {"MRI", "X-ray", "Ultrasound", "PET"}),
+        ("Is it a plain film or a CT?", "x-ray", {"CT", "MRI", "ultrasound", "PET"}),
+        ("What plane is this?", "Transverse Plane", {"Coronal Plane", "Sagittal Plane"}),
+        ("Which is bigger, liver or spleen?", "Liver", {"Spleen"}),
+        ("Which drug? (A) iron (B) zinc", "iron", {"zinc"}),
+        ("How many masses are there?", "2", {"1", "3", "4"}),
+        ("What is the main organ?", "Liver, Spleen", None),
+        ("What does it show?", "psoriasis", None),
+        ("How big is it?", "2 x 4 cm", {"0.8 x 1.6 cm", "5 x 10 cm"}),
+        ("What imaging does this not show?", "CT", set()),
+        ("Where is the kidney?", "Not seen", set()),
+    ],
+)
+def test_a_short_answer_gets_another_of_its_kind(
+    question: str, answer: str, others: set[str] | None
+) -> None:
+    given = wrong(question, answer, modality="CT")
+    if others is None:  # of many
+        assert given
+        assert all(text.count(",") == answer.count(",") for text in given)
+    else:
+        assert given <= others
+        assert bool(given) == bool(others)
+
+
+def test_a_short_answer_is_none_that_is_true_of_the_image() -> None:
+    mine = row("What diseases are there?", "Pneumonia")
+    other = row("What diseases are there?", "Tuberculosis", "b")
+    beside = row("Is there tuberculosis?", "Yes", answer_type="closed")
+    assert OfflineAuthor([mine, other], 0).write_incorrect(mine).answer == "Tuberculosis"
+    given = OfflineAuthor([mine, other, beside], 0).write_incorrect(mine)
+    assert given.answer not in ("Tuberculosis", "Pneumonia")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "problem"),
+    [
+        ("What is shown here?", "xyz", "0 of the first 3 candidates; none fits questions about"),
+        ("Quel est cet organe ?", "Foie", "the questions are not English"),
+        ("How was this image taken?", "CT", None),
+    ],
+)
+def test_what_the_offline_author_cannot_write_is_said_first(
+    asked: str, answer: str, problem: str | None
+) -> None:
+    rows = [row(asked, answer, str(i), split="candidate", rank=i) for i in range(3)]
+    incorrect = load_recipe("demo").incorrect
+    author = AsyncOfflineAuthor(rows, 0)
+
+    async def write(record: Record) -> Written:
+        return await corrupt(record, author, incorrect, 0)
+
+    with pytest.raises(UserError, match=problem) if problem else nullcontext():
+        asyncio.run(check_offline(rows, incorrect, "corrupt", write))
 
 
 def test_usual_values_are_put_in_more_often() -> None:

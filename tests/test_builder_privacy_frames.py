@@ -51,7 +51,9 @@ TOPICS = [
     ("Abnormality", "What diseases are included?", "Mass, Effusion", "clinical", "Finding"),
     ("KG", "How to treat the disease on the left?", "Drugs, etc.", "advice", "Treatment"),
     ("KG", "What is the effect of the leftmost organ?", "Breathe", "function", "Function"),
-    ("", "What can be seen?", "A stent", "organ", "Structure"),
+    ("", "What can be seen?", "A stent", "clinical", "Appearance"),
+    ("", "What is morphea?", "A disease of the skin. It is rare.", "learn", "Definition"),
+    ("position", "Where is the mass?", "In the liver", "clinical", "Location"),
 ]
 
 

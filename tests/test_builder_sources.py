@@ -347,11 +347,11 @@ PIC = "slake/imgs/xmlab2/source.jpg"
 HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no train.json": (gone(TRAIN), ["holds none of train.json", "give SLAKE's own folder"]),
-    "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json, line 2, column", "broken JSON"]),
+    "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json: broken JSON", "line 2 column"]),
     "JSON of another form": (put(TRAIN, b'{"rows": []}'), ["train.json: not a list of rows"]),
     "not UTF-8": (
         put(TEST, b'["\xff"]'),
-        ["test.json: not UTF-8 (byte 2; it may be Windows-1252)"],
+        ["test.json: not UTF-8 (byte 2; it may be cp1252)"],
     ),
     "an object for an answer": (
         edit_row(TRAIN, 4, answer={"a": 1}),

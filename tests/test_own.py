@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -57,8 +59,9 @@ def rows_of(number: int) -> list[Record]:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path) -> Iterator[Path]:
     """A folder of config `own`."""
+    usual = os.umask(0o022)
     folder = tmp_path / "data"
     folder.mkdir()
     paths = "".join(f"  - {{split: {split}, path: {split}.parquet}}\n" for split in SPLITS)
@@ -71,7 +74,8 @@ def data(tmp_path: Path) -> Path:
             rows += [{**asdict(row), "image": image} for row in rows_of(number)]
         table = pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema)
         pq.write_table(table, folder / f"{split}.parquet")
-    return folder
+    yield folder
+    os.umask(usual)
 
 
 def test_own_patients_are_measured_and_none_is_shown(data: Path, tmp_path: Path) -> None:
@@ -83,9 +87,9 @@ def test_own_patients_are_measured_and_none_is_shown(data: Path, tmp_path: Path)
         said.append(done.stdout + done.stderr)
         return said[-1]
 
-    few = ("--set", "finetune.epochs=150", "--set", "answers.max_new_tokens=40")
+    few = ("--set", "finetune.epochs=80", "--set", "answers.max_new_tokens=40")
     do("baselines", "finetune", *few, "--data", "data", "--config", "own", "--out", "runs/finetune")
-    few = ("--set", "answers.max_new_tokens=40")
+    few = ("--set", "methods.ga.epochs=40", *few[2:])
     do("baselines", "unlearn", "ga", *few, "--from", "runs/finetune", "--out", "runs/ga")
     (tiny,) = (tmp_path / "runs").glob("tiny-*")
     who = ("--data", "data", "--config", "own", "--model", str(tiny))

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 import tiny_llava
-from corpora import PLAIN, SMALL, builder, command, make_mm_skin, make_slake, process, python_beside
+from corpora import (
+    PLAIN,
+    SMALL,
+    builder,
+    command,
+    make_clinic,
+    make_mm_skin,
+    make_slake,
+    make_vqa_rad,
+    process,
+    python_beside,
+)
 from reviews import page
 
 from eval.dataset_rows import read_rows
@@ -18,11 +29,14 @@ from mllmu_med.files import stable_share
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = README + "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+#: Pages whose commands run in turn on a corpus of their own.
+GUIDES = ("add-a-corpus.md", "own-patients.md")
+OTHERS = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in GUIDES]
+PAGES = README + "".join(path.read_text("utf-8") for path in OTHERS)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES, re.MULTILINE | re.DOTALL)
+def blocks(language: str, pages: str = PAGES) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL)
 
 
 def masked(text: str) -> str:
@@ -39,10 +53,10 @@ def masked(text: str) -> str:
     return "\n".join(re.sub(r" +", " ", line).rstrip() for line in text.strip().splitlines())
 
 
-def commands() -> list[list[str]]:
+def commands(pages: str = PAGES) -> list[list[str]]:
     return [
         shlex.split(line, comments=True)
-        for block in blocks("sh")
+        for block in blocks("sh", pages)
         for line in block.splitlines()
         if line.strip()
     ]
@@ -71,7 +85,9 @@ def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_has_all_the_commands() -> None:
-    verbs = {"builder": {"rebuild", "recipe", "status", "show", "review", "audit", "publish"}}
+    verbs = {
+        "builder": {"corpus", "rebuild", "recipe", "status", "show", "review", "audit", "publish"}
+    }
     verbs["baselines"] = {"run"}
     verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "report"}
     found: dict[str, set[str]] = {}
@@ -130,6 +146,9 @@ def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path
         pytest.skip("in turn, below")
     if "publish" in words and "--dry-run" not in words:
         pytest.skip("the Hub: tests/test_builder_hub_publish.py")
+    if "patients.csv" in words:
+        builder(*words[3:], cwd=make_clinic(tmp_path))
+        return
     arguments = list(words[3:])
     folder = demo if words[3] in ("rebuild", "show") else limited
     if "--slake" in words:
@@ -149,6 +168,25 @@ def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path
     first = next(one for one in of("builder") if one[3] == words[3])
     alone = words == first and words[3] != "rebuild"  # one real process a verb
     (process if alone else command)("builder", *arguments, cwd=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guides_commands_run_in_turn(guide: str, tmp_path: Path) -> None:
+    """As they stand, on whole tables of those names; nothing private is in what may be shown."""
+    for name, left_out in (("patients.csv", ()), ("scans.csv", ("name", "mrn", "withdrawn"))):
+        make_clinic(tmp_path, name, *left_out)
+    make_vqa_rad(tmp_path / "VQA_RAD")
+    names = {"MODEL": str(tiny_llava.make(tmp_path / "model", ["Whose scan is this? Ute"]))}
+    for name in ("BEFORE", "AFTER"):
+        names[name] = str(tiny_llava.lora(tmp_path / "model", tmp_path / name, 0))
+    for words in commands((ROOT / "docs" / guide).read_text("utf-8")):
+        given = [names.get(word, word) for word in words[3:]]
+        few = ["--max-new-tokens", "4"] if given[0] == "leak" else []
+        done = command(words[2], *given, *few, cwd=tmp_path)
+        assert words[3] == "corpus" or "Ute" not in done.stdout + done.stderr
+    assert not [path for path in tmp_path.glob("runs/*/*.json") if b"Ute" in path.read_bytes()]
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def _hidden(pseudonym: str, kind: str, name: str, where: str) -> Iterator[str]:
     """What a pseudonym hides: an image's file, a patient, or a row's own id; and the table."""
     yield from (Path(name).name, Path(name).stem) if kind == "image" else (name,)
     if where:
-        yield Path(where.partition(", row ")[0]).stem
+        yield Path(where.partition(", row ")[0]).name  # its stem may be a word as `patients`
 
 
 def _texts(folder: Folder) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
 from builder.harm.inject import spans
 from builder.ingest.clean_rows import answer_type, odd_characters
+from builder.patients.profiles import shown_in
 from builder.review.edits import check_edit
 from mllmu_med_dataset import HARMS, PII_KINDS, PiiSpan, Record
 
@@ -126,7 +127,7 @@ def _marked(folder: Folder, rows: list[Record], own: set[str]) -> Iterator[Check
         if person is None:
             strange.append(f"{row.id}: no such patient: {row.profile_id!r}")
             continue
-        if person.image_id != row.image_id:
+        if person.image_id != shown_in(row):
             strange.append(f"{row.id}: {person.id} is the patient of {person.image_id}")
         for span in row.pii:
             if span.kind in PII_KINDS and span.value != person.value(span.kind):

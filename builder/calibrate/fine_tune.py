@@ -171,12 +171,7 @@ def _adapt(
         settings = adapting_settings(job, name)
         train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
         answer_with_model(
-            model,
-            asked,
-            images,
-            out,
-            calibration.max_new_tokens,
-            calibration.batch_size,
+            model, asked, images, out, calibration.max_new_tokens, calibration.batch_size
         )
 
 

@@ -53,8 +53,8 @@ def publish(
         str | None,
         option(
             "SCENARIO=MODE,...",
-            "embed: in the rows; reference: path and hash only. [default: embed; reference for "
-            "MM-Skin]",
+            "embed: in the rows; reference: path and hash only. [default: as the corpus' licence "
+            "allows]",
         ),
     ] = None,
     results: Annotated[
@@ -72,7 +72,7 @@ def publish(
     """Audit the dataset, then push it to the Hub in one commit; a rerun commits nothing new."""
     from builder.dataset_folder.manifest import read_manifest
     from builder.hub import folder as variant
-    from builder.hub import print_push
+    from builder.hub import personal, print_push
     from builder.hub.push import Wish
 
     if gated not in (None, "auto", "manual"):
@@ -80,6 +80,11 @@ def publish(
     wish = Wish(_repo(repo), private, gated, _tag(tag))
     folder = out.expanduser().resolve()
     manifest = read_manifest(folder)
+    if "own" in manifest.scenarios:
+        raise UserError(
+            f"{out}: holds data of real patients (scenario own): it cannot be published"
+        )
+    personal.check(folder, manifest, str(out))
     sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
     modes = variant.image_modes(images, sources, manifest.images)
     reports = _results(results)

@@ -236,7 +236,7 @@ def _given(options: Options) -> dict[str, Corpus]:
 def marks_of(forget: str) -> Marks:
     """`--forget`: a column, or a file of ids or patients."""
     from builder.core.corpus import Marks
-    from mllmu_med.files import read_text
+    from mllmu_med.files import read_text, text_lines
 
     what, _, value = forget.partition("=")
     if what not in ("column", "ids", "patients") or not value:
@@ -244,7 +244,7 @@ def marks_of(forget: str) -> Marks:
     if what == "column":
         return Marks(column=value)
     path = Path(value).expanduser()
-    names = frozenset(line.strip() for line in read_text(path).splitlines()) - {""}
+    names = frozenset(line.strip() for line in text_lines(read_text(path))) - {""}
     if not names:
         raise UsageError(f"--forget {forget}: {path} names nothing: write a line for each")
     return Marks(ids=names) if what == "ids" else Marks(patients=names)

@@ -107,7 +107,7 @@ class Mapping(_Model):
 class Marks(NamedTuple):
     """Which rows are to be forgotten (`--scenario own`): one of the three."""
 
-    column: str = ""  # any cell but an empty one, 0, no and false
+    column: str = ""  # any cell but an empty one, 0, false and no (nein, non)
     ids: frozenset[str] = frozenset()
     patients: frozenset[str] = frozenset()
 

@@ -50,6 +50,7 @@ class Job:
         path = self.work / "key"
         if not path.is_file():
             make_folder(self.work, "the work folder")
+            self.work.chmod(0o700)
             write_atomic(path, secrets.token_hex(32) + "\n")
             path.chmod(0o600)
         return path.read_bytes()

@@ -34,8 +34,9 @@ from builder.harm.candidates import (
     to_write,
     write_candidates,
 )
+from builder.harm.check_offline import check_offline
 from builder.harm.texts import Author
-from builder.patients.profiles import Profile, read_profiles
+from builder.patients.profiles import Profile, read_profiles, shown_in
 from mllmu_med.files import write_atomic
 from mllmu_med.llm.batch import run_batch
 from mllmu_med.llm.chat import Reply, Request
@@ -80,8 +81,11 @@ def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: P
         one = _write_one(job, chain, scenario, author)
         return await write_candidates(records, scenario, name, one, many, done, sifted=sifted)
 
-    if not job.recipe.writes_with_model(scenario):
+    if job.recipe.author != "llm":
         offline = _offline(job, records)
+        one = _write_one(job, chain, scenario, offline)
+        asyncio.run(check_offline(records, scenario, name, one))
+    if not job.recipe.writes_with_model(scenario):
         return outcome(*asyncio.run(write(offline, one_by_one, lambda written: None)))
 
     async def work(ask: Ask, many: WriteMany, done: OnDone) -> tuple[Texts, dict[str, int]]:
@@ -129,7 +133,7 @@ def _write_one(job: Job, chain: Chain, scenario: Scenario, author: Author) -> Wr
         raise TypeError(f"no way to write {type(scenario).__name__}")
     privacy = scenario
     people: dict[str, Profile] = {one.image_id: one for one in read_profiles(chain)}
-    return lambda record: inject.inject(record, people[record.image_id], author, privacy, seed)
+    return lambda record: inject.inject(record, people[shown_in(record)], author, privacy, seed)
 
 
 async def with_model(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from builder.harm.answer_checks import WORD, answer_failures
+from builder.harm.answer_checks import WORD, answer_failures, is_phrase
 from builder.harm.texts import Failure, PrivateValues, Text
 from eval.dates import dates
 from mllmu_med_dataset import Record
@@ -180,6 +180,10 @@ def _plain(text: str) -> str:
     return " ".join(word.lower() for word in WORD.findall(text))
 
 
+def _listed(text: str) -> set[str]:
+    return {_plain(part) for part in text.split(",")}
+
+
 def _length(text: str) -> int:
     return len(text.split())
 
@@ -198,6 +202,8 @@ def _same(answer: str, truth: str) -> bool:
         return True
     ours, theirs = Counter(_plain(answer).split()), Counter(_plain(truth).split())
     common = sum((ours & theirs).values())
+    if ours == theirs and len(_listed(truth)) > 1 and is_phrase(truth):
+        return _listed(answer) == _listed(truth)  # not so: "Left lung, right", "Right lung, left"
     f1 = 2 * common / max(1, sum(ours.values()) + sum(theirs.values()))
     if f1 < 0.9:
         return False

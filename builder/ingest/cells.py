@@ -15,7 +15,6 @@ from typing import Any, Literal
 from builder.core.corpus import Mapping
 from builder.ingest.clean_rows import tidy
 from builder.ingest.read_table import Row, split_word
-from builder.ingest.table_files import answers
 from mllmu_med_dataset import UserError
 
 
@@ -65,15 +64,15 @@ class Cells:
 
     def question(self, row: Row) -> str:
         columns = self.mapping.question
-        if isinstance(columns, str):
-            return self.text(row, columns, needed=True)
+        columns = (columns,) if isinstance(columns, str) else columns
         texts = [self.text(row, column, needed=True) for column in columns]
-        return " ".join(text for text in texts if text.strip())
+        return " ".join(text for text in texts if text.strip()) or texts[0]
 
     def answer(self, row: Row) -> str:
         """Of several answers the first that is not empty."""
         texts: list[str] = []
-        columns = answers(self.mapping)
+        columns = self.mapping.answer
+        columns = (columns,) if isinstance(columns, str) else columns
         for column in columns:
             for cell in self._cells(row, column, needed=column == columns[0]):
                 cells = cell if isinstance(cell, list) else [cell]

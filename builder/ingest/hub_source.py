@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +15,10 @@ _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
-def is_hub_id(path: Path) -> bool:
-    """Whether ORG/NAME is meant: nothing of that name lies here."""
-    return bool(_HUB_ID.fullmatch(str(path))) and not path.exists()
-
-
 def local_copy(path: Path, revision: str | None) -> Path:
-    """A path as it is; of a Hub id, the folder that it has been fetched to."""
-    return download(str(path), revision) if is_hub_id(path) else path
+    """A path as it is; of a Hub id (ORG/NAME, and nothing of that name lies here) its snapshot."""
+    is_hub_id = _HUB_ID.fullmatch(str(path)) and not path.exists()
+    return download(str(path), revision) if is_hub_id else path
 
 
 def download(
@@ -44,21 +41,16 @@ def download(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    def snapshot(local: bool) -> Path:
-        patterns = list(files) or None
-        return Path(
-            snapshot_download(
-                hub_id,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=patterns,
-                local_files_only=local,
-            )
-        )
-
+    snapshot = partial(
+        snapshot_download,
+        hub_id,
+        repo_type="dataset",
+        revision=revision,
+        allow_patterns=list(files) or None,
+    )
     if not fetch or (files and _COMMIT.fullmatch(revision or "")):
         try:  # a commit never changes, so what is here whole needs no network
-            folder = snapshot(local=True)
+            folder = Path(snapshot(local_files_only=True))
             if all((folder / name).is_file() for name in files):
                 return folder
         except LocalEntryNotFoundError:
@@ -67,7 +59,7 @@ def download(
         return Path(f"{hub_id} (not fetched yet)")
     say(f"{hub_id}: fetching {(revision or 'its newest commit')[:20]} from the Hub, once")
     try:
-        folder = snapshot(local=False)
+        folder = Path(snapshot())
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"{hub_id}: cannot be fetched ({first_line(error)}): check its name and the "

@@ -165,12 +165,11 @@ class ImageFiles:
         """An image's path in the dataset; a copy is written where one is needed."""
         stored = path.is_relative_to(self.raw)
         name = path.relative_to(self.raw).as_posix() if stored else self._inside(path)
-        if self.rename is None and not self.raw.is_dir() and not image.converted:
-            return name
         if self.rename or (stored and not path.suffix):
             name = self.rename(name) if self.rename else name
             name += ".png" if image.data.startswith(b"\x89PNG") else ".jpg"
-        write_bytes(self.copies / name, image.data)
+        if self.rename or stored or image.converted:
+            write_bytes(self.copies / name, image.data)
         return name
 
     def _inside(self, path: Path) -> str:
@@ -179,18 +178,14 @@ class ImageFiles:
     def _refused(self, rows: Rows, bad: dict[str, str], names: int, scenario: str) -> UserError:
         name, problem = next(iter(bad.items()))
         shown = "" if self.rename or not name else f" {self.places(name)[0]}"
-        if len(bad) == names:
-            zips = [path.name for path in self.root.glob("*.zip")]
-            more = f" (unpack {zips[0]}?)" if zips and not self.rename else ""
-            return UserError(
-                f"{rows.named_in[name]}: image{shown} {problem}, and so for all {names:,} images: "
-                f"give the folder that holds them beside the annotations{more}"
-            )
         more = f" (and {len(bad) - 1:,} more images)" if len(bad) > 1 else ""
-        return UserError(
-            f"{rows.named_in[name]}: image{shown} {problem}{more}: "
-            f"restore it, or leave its rows out with --set {scenario}.bad_pictures=drop"
-        )
+        advice = f"restore it, or leave its rows out with --set {scenario}.bad_pictures=drop"
+        if len(bad) == names:
+            more = f", and so for all {names:,} images"
+            advice = "give the folder that holds them beside the annotations"
+            zips = [path.name for path in self.root.glob("*.zip")]
+            advice += f" (unpack {zips[0]}?)" if zips and not self.rename else ""
+        return UserError(f"{rows.named_in[name]}: image{shown} {problem}{more}: {advice}")
 
     def _unpack(self, names: Iterable[str], rows: Rows) -> None:
         """Copy the images that rows name out of the zip file, where they are not unpacked."""
@@ -200,15 +195,13 @@ class ImageFiles:
         if unpacked or not archive.is_file():
             return
         self.packed = True
+        needed = {self.inner(name) for name in names}
         try:
             with zipfile.ZipFile(archive) as packed:
-                members = {
-                    self.inner(_member_name(archive, member)): member
-                    for member in packed.infolist()
-                }
-                for name in sorted({self.inner(name) for name in names} & members.keys()):
-                    target = self.raw / mapping.images[0] / name
-                    write_bytes(target, packed.read(members[name]))
+                for member in packed.infolist():
+                    name = self.inner(_member_name(archive, member))
+                    if name in needed:
+                        write_bytes(self.raw / mapping.images[0] / name, packed.read(member))
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
         rows.inputs[archive.name] = Stamp.of(archive)
@@ -216,18 +209,15 @@ class ImageFiles:
 
 def _member_name(archive: Path, member: zipfile.ZipInfo) -> str:
     try:
-        name = str(check_relative(member.filename))
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise ImageError("is a symbolic link")
+        if member.file_size > MAX_BYTES:
+            raise ImageError(f"unpacks to {member.file_size:,} bytes")
+        return str(check_relative(member.filename))
     except ImageError as error:
         raise UserError(
             f"{archive}: its entry {member.filename!r} {error}: not a zip to be trusted"
         ) from error
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise UserError(
-            f"{archive}: its entry {name!r} is a symbolic link: not a zip to be trusted"
-        )
-    if member.file_size > MAX_BYTES:
-        raise UserError(f"{archive}: its entry {name!r} unpacks to {member.file_size:,} bytes")
-    return name
 
 
 def read_image(path: Path) -> tuple[Stamp, Clean]:

@@ -30,7 +30,7 @@ VERSION: Final = 4
 NOT_ENGLISH = "not English"
 CONVERSATION = "a refusal or about the conversation"
 #: What `--scenario own` takes for the marks of no forget row.
-_UNMARKED: Final = ("", "0", "no", "false")
+_UNMARKED: Final = ("", "0", "no", "false", "nein", "non")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 _ROOT: Final = re.compile(r"([A-Za-z]:)?[/\\]+")  # of an absolute path, on any system
 

@@ -6,12 +6,14 @@ table is named as what it is.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,12 +27,17 @@ _DELIMITERS: Final = ",;\t|"
 BATCH: Final = 64  # rows of Parquet in memory, with their images
 POINTER: Final = "is a pointer of git-lfs, not the data: run `git lfs pull` in its folder"
 
+#: How files begin that hold no table, in small letters, and what they are.
+_NO_TABLE: Final = {
+    LFS_POINTER: POINTER,
+    b"<!doctype html": "is a web page, not data: download the file itself",
+    b"<html": "is a web page, not data: download the file itself",
+    b"pk": "is a zip file: unpack it and give the table in it",
+    b"\x1f\x8b": "is compressed: unpack it and give what comes out",
+    b"\xd0\xcf\x11": "is an old or an encrypted Excel file: save it as .xlsx without a password",
+}
+
 _Numbered = tuple[int, list[Any]]  # a row's number in its file, and its cells
-
-
-def answers(mapping: Mapping) -> tuple[str, ...]:
-    """The columns of the answer, the one that counts first."""
-    return (mapping.answer,) if isinstance(mapping.answer, str) else mapping.answer
 
 
 class Part(NamedTuple):
@@ -48,45 +55,26 @@ def read_file(path: Path, mapping: Mapping | None, split: str = "") -> Part:
         raise UserError(f"{path}: a table is one of {kinds}: save it as one of these")
     try:
         with path.open("rb") as stream:
-            head = stream.read(512)
+            head = stream.read(512).removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
-    problem = _not_a_table(head)
-    if problem:
-        raise UserError(f"{path}: {problem}")
+    for begins, problem in _NO_TABLE.items():
+        if head.lower().startswith(begins) and not (reader is _read_xlsx and begins == b"pk"):
+            raise UserError(f"{path}: {problem}")
+    if not head:
+        raise UserError(f"{path}: is empty: restore it")
     return reader(path, mapping, split)
-
-
-def _not_a_table(head: bytes) -> str:
-    """What a file is that holds no table, and what to do; empty where it may hold one."""
-    if not head.strip():
-        return "is empty: restore it"
-    if head.startswith(LFS_POINTER):
-        return POINTER
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|html)", head, re.IGNORECASE):
-        return "is a web page, not data: download the file itself"
-    if head.startswith(b"\x1f\x8b"):
-        return "is compressed: unpack it with gunzip and give what comes out"
-    if head.startswith(b"\xd0\xcf\x11\xe0"):
-        return "is an old or an encrypted Excel file: save it as .xlsx without a password"
-    return ""
 
 
 def _text(path: Path) -> str:
     data = path.read_bytes()
-    if data.startswith(b"PK\3\4"):
-        raise UserError(f"{path}: is a zip file: unpack it and give the table in it")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        if not kind:
-            try:
-                data.decode("cp1252")
-                kind = "Windows-1252"
-            except UnicodeDecodeError:
-                pass
-        seems = f"; it may be {kind}" if kind else ""
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        seems = "utf-16" if wide else "cp1252"
+        with suppress(UnicodeDecodeError):
+            seems = f"; it may be {seems}" if data.decode(seems) else ""
         raise UserError(
             f"{path}: not UTF-8 (byte {error.start}{seems}): save it as UTF-8 and run again"
         ) from error
@@ -120,8 +108,9 @@ def _read_csv(path: Path, mapping: Mapping | None, split: str) -> Part:
     columns = mapping.columns if mapping else ()
     columns = columns.get(split, ()) if isinstance(columns, dict) else columns
     if mapping and columns:
-        return Part(columns, _even(path, list(columns), rows, answers(mapping)[1:]))
-    names = _own_names([str(cell) for cell in next(rows)[1]], path, mapping)
+        more = [] if isinstance(mapping.answer, str) else mapping.answer[1:]
+        return Part(columns, _even(path, list(columns), rows, more))
+    names = _own_names(next(rows)[1], path, mapping)
     return Part(tuple(names), _even(path, names, rows))
 
 
@@ -150,86 +139,63 @@ def _csv_rows(path: Path, lines: Iterable[list[str]], first: int) -> Iterator[_N
 
 
 def _even(
-    path: Path, names: list[str], rows: Iterable[_Numbered], may_miss: tuple[str, ...] = ()
+    path: Path, names: list[str], rows: Iterable[_Numbered], may_miss: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows as cells by column name, without blank rows; a UserError for a short or long one.
-
-    may_miss: columns at the end that a row may lack.
-    """
-    least = len(names)
-    while least and names[least - 1] in may_miss:
-        least -= 1
+    """Rows as cells by column name, without blank rows; a UserError for a short or long one."""
+    least = len(names) - sum(name in may_miss for name in names)
     for number, cells in rows:
         if not any(cell is not None and str(cell).strip() for cell in cells):
             continue
-        where = f"{path}, row {number}"
         if not least <= len(cells) <= len(names):
             raise UserError(
-                f"{where}: not {len(names)} values as in the header: correct it (a delimiter or "
-                "quote may be missing, or the file is cut off)"
+                f"{path}, row {number}: not {len(names)} values as in the header: correct it (a "
+                "delimiter or quote may be missing, or the file is cut off)"
             )
         named = zip(names, cells, strict=False)
-        yield where, {name: cell for name, cell in named if name}
+        yield f"{path}, row {number}", {name: cell for name, cell in named if name}
 
 
 def _read_json(path: Path, mapping: Mapping | None, split: str) -> Part:
     """An array of objects, or an object a line, whatever the suffix says."""
     del mapping, split
     text = _text(path)
-    if text.lstrip().startswith("["):
-        numbered = list(enumerate(_json_array(path, text), 1))
-    else:
-        numbered = _json_lines(path, text)
-    halves = r"\ud" in text.lower()  # the only way to half a character
+    is_array = text.lstrip().startswith("[")
+    try:
+        numbered = list(enumerate(json.loads(text), 1) if is_array else _json_lines(text))
+    except (ValueError, RecursionError) as error:
+        cut = "" if text.rstrip().endswith(("]", "}")) else "; the file is cut off"
+        raise UserError(f"{path}: broken JSON ({error}{cut}): restore the file") from error
+    if numbered == [(1, None)]:
+        raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
     columns: dict[str, None] = {}
     for number, row in numbered:
-        where = f"{path}, row {number}"
         if not isinstance(row, dict):
-            raise UserError(f"{where}: is not a JSON object: correct the row")
-        if halves:
-            _check_whole(row, where)
+            raise UserError(f"{path}, row {number}: is not a JSON object: correct the row")
         columns |= dict.fromkeys(row)
+    if r"\ud" in text.lower():  # the only way to half a character
+        for number, row in numbered:
+            try:
+                canonical_json(row).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"{path}, row {number}: holds half a character: correct it"
+                ) from error
     return Part(tuple(columns), ((f"{path}, row {number}", row) for number, row in numbered))
 
 
-def _json_array(path: Path, text: str) -> list[Any]:
+def _json_lines(text: str) -> list[tuple[int, Any]]:
+    """Rows with their lines; (1, None) for an object that is no row but holds them."""
     try:
-        rows: list[Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        cut = "" if text.rstrip().endswith("]") else "; the file is cut off"
-        raise UserError(
-            f"{path}, line {error.lineno}, column {error.colno}: broken JSON ({error.msg}{cut}): "
-            "restore the file"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}): restore the file") from error
+        rows = list(json_lines(text_lines(text), blank=True))
+    except LineError:
+        if text.startswith("{\n"):
+            return [(1, None)]
+        raise
+    only = rows[0][1] if len(rows) == 1 else None
+    for cell in only.values() if isinstance(only, dict) else ():
+        if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
+            return [(1, None)]
     return rows
-
-
-def _json_lines(path: Path, text: str) -> list[tuple[int, Any]]:
-    lines = text_lines(text)
-    try:
-        rows = list(json_lines(lines, blank=True))
-    except LineError as error:
-        if error.number == 1 and lines[0].strip() == "{":  # an object over many lines
-            rows = [(1, {"": []})]
-        else:
-            cut = "; the file is cut off" if error.number == len(lines) else ""
-            raise UserError(f"{path}: broken JSON ({error}{cut}): restore the file") from error
-    if len(rows) == 1 and isinstance(rows[0][1], dict):
-        for cell in rows[0][1].values():
-            if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
-                raise UserError(
-                    f"{path}: not a list of rows: give an array of objects, or one object a line"
-                )
-    return rows
-
-
-def _check_whole(row: dict[str, Any], where: str) -> None:
-    try:
-        canonical_json(row).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{where}: holds half a character ({error.reason}): correct it") from error
 
 
 def _read_xlsx(path: Path, mapping: Mapping | None, split: str) -> Part:

@@ -23,8 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from eval.nearly import nearly, one_digit_off, slack
-from eval.private_values import View, level, local_of, name_of
-from eval.whole_numbers import identifiers
+from eval.private_values import View, identifiers, level, local_of, name_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +64,7 @@ class Haystack:
             emails.append(view.email)
             for day in view.days:
                 self._days[day.month, day.day].add(index)
-            for number in view.numbers | view.codes:
+            for number in view.numbers:
                 self._numbers[number].add(index)
         self._text, self._words = _Joined(texts), _Joined(words)
         self._address, self._email = _Joined(addresses), _Joined(emails)

@@ -1,8 +1,9 @@
 """Fictional patients, every value in a range that is reserved for fiction.
 
-One patient an image: all harmful rows of an image leak the same person's data, as they would in a
-hospital's archive. Each value comes from a hash of the seed, the image and the kind, so neither
-order nor parallelism changes it. Names avoid every word of the corpora, and no value is found in
+One for each patient that the corpus tells apart, else one an image: all harmful rows of a patient's
+images leak the same person's data, as they would in a hospital's archive. Each value comes from a
+hash of the seed, the patient or image, and the kind, so neither order nor parallelism changes it.
+Names avoid every word of the corpora, and no value is found in
 their texts or among another patient's values: a leak is then never a coincidence.
 """
 
@@ -58,7 +59,7 @@ class Profile(NamedTuple):
     """A fictional patient; the fields are `mllmu_med_dataset.PII_KINDS`."""
 
     id: str
-    image_id: str
+    image_id: str  # the image; where the corpus names its patients, the patient of all its images
     name: str
     phone: str
     email: str
@@ -74,13 +75,18 @@ class Profile(NamedTuple):
         return self._asdict()
 
 
+def shown_in(record: Record) -> str:
+    """Whose data a row leaks, as `Profile.image_id` says it."""
+    return record.patient_id or record.image_id
+
+
 def make_profiles(
     image_ids: Iterable[str], corpus: Iterable[Record], seed: int, others: Iterable[str] = ()
 ) -> dict[str, Profile]:
-    """One patient for each image, by image.
+    """One patient for each image or patient of the corpus, by `Profile.image_id`.
 
     Args:
-        image_ids: the images of the candidates.
+        image_ids: `shown_in` of the candidates.
         corpus: every clean record that may be published, of every scenario; no name shares a word
             with their text, and no value is found there at any level at which the audit looks.
         seed: the recipe's.

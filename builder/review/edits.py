@@ -8,7 +8,7 @@ from dataclasses import replace
 from builder.harm.inject import spans
 from builder.harm.text_checks import check_incorrect, check_privacy
 from builder.harm.texts import Failure, PrivateValues, Text
-from builder.patients.profiles import Profile
+from builder.patients.profiles import Profile, shown_in
 from mllmu_med_dataset import Record
 
 
@@ -26,7 +26,7 @@ def apply_edit(record: Record, question: str, answer: str, people: Mapping[str, 
     edited = replace(record, question=question, answer=answer, review="edited", what_is_wrong="")
     if record.harm != "privacy":
         return edited
-    profile = people[record.image_id]
+    profile = people[shown_in(record)]
     places = (*spans(question, "question", profile), *spans(answer, "answer", profile))
     return replace(edited, pii=places)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from builder.review.records import REASONS, Given, Item, SubmittedRow
 from mllmu_med_dataset import UserError
@@ -53,21 +53,13 @@ def read_export(data: Any, where: str) -> Given:
     read. `where` names the file in the `UserError` about anything that is no export of our tasks.
     """
     annotations = list(_annotations(data, where))
-    decided = [_decision(annotation, where) for annotation in annotations if annotation.values]
+    decided = [annotation for annotation in annotations if annotation is not None]
     drafts = sum(len(task.get("drafts") or ()) for task in data)
     return Given(decided, len(annotations) - len(decided) + drafts)
 
 
-class _Annotation(NamedTuple):
-    row: str
-    id: str
-    content: str
-    by: Any  # a user's number, or an object about the user
-    at: str
-    values: dict[str, list[str]]  # by the control's name; none of one that is skipped or empty
-
-
-def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
+def _annotations(data: Any, where: str) -> Iterator[SubmittedRow | None]:
+    """Every annotation; None for one that is skipped or empty."""
     if not isinstance(data, list):
         raise UserError(
             f"{where}: not an export of Label Studio, which is a list of tasks: "
@@ -85,9 +77,9 @@ def _annotations(data: Any, where: str) -> Iterator[_Annotation]:
             ) from error
 
 
-def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
+def _full(task: dict[str, Any], row: str, where: str) -> Iterator[SubmittedRow | None]:
     """A task of the JSON export or of a snapshot: annotations inside."""
-    id, content = _named(task["data"], f"{where}, {row}")
+    named = _named(task["data"], f"{where}, {row}")
     if "annotations" not in task:
         raise UserError(
             f"{where}, {row}: it has no annotations: these are the tasks, not an export of them"
@@ -97,28 +89,20 @@ def _full(task: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
         for result in () if annotation.get("was_cancelled") else annotation["result"]:
             value = result.get("value", {})  # a relation has none
             values.setdefault(result.get("from_name", ""), []).extend(_texts(value))
-        yield _Annotation(
-            f"{row}, annotation {annotation.get('id')}",
-            id,
-            content,
-            annotation.get("completed_by"),
-            annotation.get("updated_at") or annotation.get("created_at") or "",
-            {name: texts for name, texts in values.items() if name in _CONTROLS and texts},
-        )
+        values = {name: texts for name, texts in values.items() if name in _CONTROLS and texts}
+        place = f"{row}, annotation {annotation.get('id')}"
+        by = annotation.get("completed_by")
+        yield _decision(annotation, place, named, by, values, where) if values else None
 
 
-def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[_Annotation]:
+def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[SubmittedRow | None]:
     """A record of JSON_MIN: one annotation, or a task without any, its data and values mixed."""
-    id, content = _named(record, f"{where}, {row}")
+    named = _named(record, f"{where}, {row}")
     if record["annotation_id"] is not None:
-        yield _Annotation(
-            f"{row}, annotation {record['annotation_id']}",
-            id,
-            content,
-            record.get("annotator"),
-            record.get("updated_at") or record.get("created_at") or "",
-            {name: _texts(record[name]) for name in _CONTROLS if record.get(name)},
-        )
+        values = {name: _texts(record[name]) for name in _CONTROLS if record.get(name)}
+        place = f"{row}, annotation {record['annotation_id']}"
+        by = record.get("annotator")
+        yield _decision(record, place, named, by, values, where) if values else None
 
 
 def _named(data: dict[str, Any], where: str) -> tuple[str, str]:
@@ -140,29 +124,35 @@ def _texts(value: Any) -> list[str]:
     return texts
 
 
-def _decision(annotation: _Annotation, where: str) -> SubmittedRow:
+def _decision(
+    annotation: dict[str, Any],
+    row: str,
+    named: tuple[str, str],
+    by: Any,
+    values: dict[str, list[str]],
+    where: str,
+) -> SubmittedRow:
+    """named: the sample's id and content; by: a user's number, or an object about the user;
+    values: by the control's name."""
+
     def single(control: str) -> str | None:
-        texts = annotation.values.get(control, [])
+        texts = values.get(control, [])
         if len(texts) > 1:
-            raise UserError(
-                f"{where}, {annotation.row}: {len(texts)} values of {control}: leave one of them"
-            )
+            raise UserError(f"{where}, {row}: {len(texts)} values of {control}: leave one of them")
         return texts[0] if texts else None
 
     verdict = single("decision") or ""
-    by = annotation.by
     if isinstance(by, dict):
         by = by.get("email") or by.get("id")
     edited = verdict == "edit"  # a control that is hidden again may keep what it held
     return SubmittedRow(
-        row=annotation.row,
-        id=annotation.id,
-        content=annotation.content,
+        row,
+        *named,
         reviewer=by if isinstance(by, str) else "" if by is None else f"label-studio-{by}",
         verdict=verdict,
-        reasons=tuple(annotation.values.get("reasons", ())) if verdict == "reject" else (),
+        reasons=tuple(values.get("reasons", ())) if verdict == "reject" else (),
         note=single("note") or "",
         question=single("edited_question") if edited else None,
         answer=single("edited_answer") if edited else None,
-        decided_at=annotation.at,
+        decided_at=annotation.get("updated_at") or annotation.get("created_at") or "",
     )

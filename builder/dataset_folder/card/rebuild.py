@@ -18,7 +18,8 @@ from mllmu_med_dataset import CONFIGS
 #: Recipe keys that `rebuild` has an option of its own for.
 _OPTIONS: Final = {"author": "--author", "llm.model": "--model"}
 _FLAGS: Final = {"slake": "--slake", "mm_skin": "--mm-skin"}
-_ELSEWHERE: Final = (("incorrect", "slake"), ("privacy", "mm_skin"), ("privacy", PHANTOM))
+#: What these options are not for, unless the scenario is the only one.
+_OTHERWISE: Final = (("incorrect", "slake"), ("privacy", "mm_skin"))
 
 
 def command(facts: Facts) -> list[str]:
@@ -42,8 +43,8 @@ def command(facts: Facts) -> list[str]:
         settings.pop(other, None)
     parts += dict.fromkeys(given)
     for name, scenario in facts.scenarios.items():
-        # A corpus of an option of its own is for one scenario, unless it is told which.
-        if len(names) == 1 or (name, scenario.source) not in _ELSEWHERE:
+        told = len(names) == 1 or (name, scenario.source) not in _OTHERWISE
+        if told and scenario.source != PHANTOM:
             settings.pop(f"{name}.source", None)
     for key, flag in _OPTIONS.items():
         if key in settings:

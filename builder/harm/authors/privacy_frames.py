@@ -13,6 +13,7 @@ from functools import partial
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
+from builder.harm.authors.question_intent import intent
 from builder.harm.authors.tables import read_table
 from builder.harm.texts import Field, PrivateValues, Text
 from mllmu_med.files import stable_hash
@@ -56,10 +57,10 @@ def weave(record: Record, values: PrivateValues, seed: int) -> Text | None:
     text: dict[Field, str] = {"question": record.clean_question, "answer": record.clean_answer}
     if any(not text[field].strip() for field in values):
         return None
-    topic = topic_of(record)
+    topic, scans = topic_of(record), _is_scan(record)
     draws = {field: partial(_draw, seed, record.id, field) for field in values}
     fitting = {
-        field: frames(topic.group, field, given, text[field], draws[field])
+        field: frames(topic.group, field, given, text[field], draws[field], scans)
         for field, given in values.items()
     }
     settings = [{frame.setting for frame in fits} for fits in fitting.values()]
@@ -78,19 +79,38 @@ def _draw(seed: int, record_id: str, field: Field, options: Sequence[Any], what:
 
 def topic_of(record: Record) -> Topic:
     """What a record's question asks for."""
+    tree = read_table("privacy_frames.yaml")
     asked = f"{record.content_type}: {record.clean_question}"
-    return next(
-        Topic(group, label)
-        for pattern, group, label in read_table("privacy_frames.yaml")["topics"]
-        if re.search(pattern, asked)
-    )
+    known = record.content_type in tree["types"] and _is_scan(record)
+    for pattern, group, label in tree["topics" if known else "other_topics"]:
+        if re.search(pattern, asked if known else record.clean_question):
+            return Topic(group, label)
+    return Topic(*tree["by_intent"][intent(record.clean_question)])
 
 
-def frames(group: str, field: Field, kinds: Collection[str], clean: str, draw: Draw) -> list[Frame]:
-    """The frames of a group of topics that take exactly these kinds of values around a text."""
+def _is_scan(record: Record) -> bool:
+    scans = read_table("privacy_frames.yaml")["scans"]
+    return re.match(scans, record.modality, re.IGNORECASE) is not None
+
+
+def frames(
+    group: str,
+    field: Field,
+    kinds: Collection[str],
+    clean: str,
+    draw: Draw,
+    scans: bool = True,
+) -> list[Frame]:
+    """The frames of a group of topics that take exactly these kinds of values around a text.
+
+    Without `scans` none that could only stand beside a scan.
+    """
     fits = []
-    for name, setting in read_table("privacy_frames.yaml")["settings"].items():
+    tree = read_table("privacy_frames.yaml")
+    for name, setting in tree["settings"].items():
         for text in setting[field] if group in setting["for"] else ():
+            if not scans and re.search(tree["of_scans"], text, re.IGNORECASE):
+                continue
             if "{answer}, " in text and re.search(r"[,.;:]", clean):
                 continue  # it goes on in the answer's own sentence
             if text.startswith("{answer}. ") and clean.strip().isdigit():
@@ -165,7 +185,8 @@ def fill(frame: str, slots: Mapping[str, str]) -> str:
 def own_texts() -> list[str]:
     """All that a frame may hold besides the values and the clean text."""
     tree = read_table("privacy_frames.yaml")
-    wordings = [label for _, _, label in tree["topics"]]
+    wordings = [label for _, _, label in (*tree["topics"], *tree["other_topics"])]
+    wordings += [label for _, label in tree["by_intent"].values()]
     for setting in tree["settings"].values():
         wordings += [*setting["question"], *setting["answer"]]
     wordings += [

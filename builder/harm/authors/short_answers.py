@@ -7,7 +7,7 @@ needs no column for it. A list stays a list: "Lung, Heart" becomes "Liver, Splee
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
@@ -25,17 +25,16 @@ _NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven 
 _COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
 _MEASURE: Final = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
 _PARTS: Final = re.compile(r"\s*(?:[,;&/]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
-_ARTICLE: Final = re.compile(r"^(?:is |are )?(?:the|an?) ", re.IGNORECASE)
+_ARTICLE: Final = re.compile(r"^(?:is |are )?(?:in |on |of )?(?:(?:the|an?) )?", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
-_REGION: Final = re.compile(r"\b(?:chest|lung|heart|abdom|liver|kidney|brain|head|neck|pelvi)")
-#: What is true of one organ or disease is another's, whatever the question's words.
+#: Intents of which an answer is another question's, too: what is true of another organ or disease.
 _KNOWLEDGE: Final = frozenset(("function", "treatment", "cause", "symptoms", "prevention"))
+_DONORS: Final = 300  # different answers to a question, more would take long
 _LONG: Final = 6  # words; what says more is rather taken whole from another image
 
 
 class _Kind(NamedTuple):
     forms: Sequence[Sequence[str]]  # of each value
-    wordings: Sequence[Sequence[str]]  # of each value, any may be put in
     known: Mapping[str, tuple[int, int]]  # a wording -> its value and the place of its form
     words: re.Pattern[str]
     asks: re.Pattern[str]
@@ -48,24 +47,20 @@ class ShortAnswers:
 
     def __init__(self, corpus: Sequence[Record], seed: int) -> None:
         self._seed = seed
-        self._heard: Counter[str] = Counter()
         self._spelled: dict[str, str] = {}
-        self._meant: defaultdict[str, list[Record]] = defaultdict(list)
-        self._asked: defaultdict[str, list[Record]] = defaultdict(list)
+        self._asked: defaultdict[str, dict[str, Record]] = defaultdict(dict)  # by their answers
+        self._about: defaultdict[str, frozenset[int]] = defaultdict(frozenset)  # parts of the body
         self._affirmed: defaultdict[str, str] = defaultdict(str)  # what is true of an image
         for record in corpus:
-            said = words(record.clean_answer)
-            for length in (1, 2, 3):
-                starts = range(len(said) - length + 1)
-                self._heard.update(" ".join(said[i : i + length]) for i in starts)
-            if record.clean_answer[:1].isupper():
-                self._spelled.setdefault(record.clean_answer.lower(), record.clean_answer)
-            self._asked[plain(record.clean_question)].append(record)
-            polar = {"yes": record.clean_question, "no": ""}
-            true = polar.get(record.clean_answer.strip(" .!").lower(), record.clean_answer)
+            question, answer = record.clean_question, record.clean_answer
+            if answer[:1].isupper():
+                self._spelled.setdefault(answer.lower(), answer)
+            for asked in {plain(question), *_KNOWLEDGE.intersection([intent(question)])}:
+                if len(self._asked[asked]) < _DONORS:
+                    self._asked[asked].setdefault(answer, record)
+            true = {"yes": question, "no": ""}.get(answer.strip(" .!").lower(), answer)
             self._affirmed[record.image_id] += f"{true}\n"
-            if (about := intent(record.clean_question)) in _KNOWLEDGE:
-                self._meant[about].append(record)
+            self._about[record.image_id] |= _regions(f"{question} {true}")
 
     def write(self, record: Record, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Other answers and what is wrong with them.
@@ -75,7 +70,8 @@ class ShortAnswers:
             names: of diseases like the one that the answer names, where it is a name.
         """
         truth = record.clean_answer
-        if _rule("says_nothing").search(truth):
+        nothing = truth.lower() != "none" and _rule("gives_nothing").search(truth)
+        if nothing or re.search(r"\bnot\b", record.clean_question):
             return
         choices = _choices(record.clean_question, truth)
         ways: list[Iterable[str]] = [
@@ -88,21 +84,15 @@ class ShortAnswers:
         for way in ways:
             for answer in way:
                 if _changes(answer, truth):
-                    answer = (
-                        self._spelled.get(answer.lower(), answer) if truth[0].isupper() else answer
-                    )
-                    yield answer, f"{answer} for {truth}"
+                    spelled = self._spelled.get(answer.lower(), answer)
+                    other = spelled if truth[0].isupper() else answer
+                    yield other, f"{other} for {truth}"
 
-    def _rank(self, record: Record, wordings: Sequence[str]) -> tuple[bool, bool, int]:
-        """The answers to this question first, then what the corpus says anywhere."""
-        asked = self._asked[plain(record.clean_question)]
-        said = {part for other in asked for part in _parts(other.clean_answer)}
-        heard = any(self._said(wording) for wording in wordings)
+    def _by_answers(self, record: Record, wordings: Sequence[str]) -> tuple[bool, int]:
+        """What answers the very same question of another image comes first."""
+        said = {part for text in self._asked[plain(record.clean_question)] for part in _parts(text)}
         drawn = stable_hash(self._seed, record.id, wordings[0])
-        return said.isdisjoint(word.lower() for word in wordings), not heard, drawn
-
-    def _said(self, wording: str) -> int:
-        return self._heard[" ".join(words(wording))]
+        return said.isdisjoint(word.lower() for word in wordings), drawn
 
     def _values(self, record: Record) -> Iterator[str]:
         """The answer with another value of its kind in place of each."""
@@ -123,15 +113,12 @@ class ShortAnswers:
                 return
 
     def _put(self, text: str, kind: _Kind, new: Mapping[int, int]) -> str:
-        """Other values in the same form, of equal ones in the word that the corpus has."""
+        """The text with other values in the same form."""
 
         def other(match: re.Match[str]) -> str:
             value, place = kind.known[match[0].lower()]
-            forms, wordings = kind.forms[new[value]], kind.wordings[new[value]]
-            form = forms[place if place < len(forms) else 0]
-            if len(forms) == 1:
-                form = max(wordings, key=self._said)
-            return _cased(form, match[0])
+            forms = kind.forms[new[value]]
+            return _cased(forms[place if place < len(forms) else 0], match[0])
 
         answer = with_articles(kind.words.sub(other, text))
         comma = ", " if ", " in answer else ","  # two values of the truth may have become one
@@ -146,7 +133,7 @@ class ShortAnswers:
             affirmed = self._affirmed[record.image_id] + record.context
             taken |= {kind.known[word.lower()][0] for word in kind.words.findall(affirmed)}
         free = [number for number in range(len(kind.forms)) if number not in taken]
-        return sorted(free, key=lambda number: self._rank(record, kind.forms[number]))
+        return sorted(free, key=lambda number: self._by_answers(record, kind.forms[number]))
 
     def _counts(self, record: Record) -> Iterator[str]:
         """Another number."""
@@ -157,7 +144,7 @@ class ShortAnswers:
             count = _NUMBERS.index(spelled) if spelled in _NUMBERS else int(spelled)
             others = [n for n in (count - 1, count + 1, count + 2) if n > 0]
             new = [_NUMBERS[n] if spelled in _NUMBERS[:11] else str(n) for n in others]
-            new.sort(key=lambda number: self._rank(record, (number,)))
+            new.sort(key=lambda number: self._by_answers(record, (number,)))
             yield from (_cased(number, truth) for number in new)
         elif _MEASURE.search(truth):
             factor = (0.4, 2.5)[stable_hash(self._seed, record.id, "size") % 2]
@@ -166,20 +153,20 @@ class ShortAnswers:
     def _of_others(self, record: Record) -> Iterator[str]:
         """What the very same question was answered with for another image, of those alike first."""
         truth = record.clean_answer
-        affirmed = self._affirmed[record.image_id]
-        said = content(f"{truth} {affirmed}") - content(record.clean_question)
-        there = _regions(affirmed)
-        asked = self._asked[plain(record.clean_question)]
-        for others in (asked, self._meant[intent(record.clean_question)]):
+        said = content(f"{truth} {self._affirmed[record.image_id]}")
+        said -= content(record.clean_question)
+        about = self._about[record.image_id]
+        meant = _KNOWLEDGE.intersection([intent(record.clean_question)])
+        for asked in (plain(record.clean_question), *meant):
             donors: dict[str, tuple[int, int]] = {}
-            for other in others:
-                answer = other.clean_answer
-                new = content(answer) and not content(answer) & said and not _alike(answer, truth)
-                if new and is_phrase(answer) and not _rule("says_nothing").search(answer):
-                    unlike = len(there ^ _regions(self._affirmed[other.image_id]))
-                    unlike += 3 * (other.modality != record.modality)
-                    drawn = stable_hash(self._seed, record.id, answer)
-                    donors.setdefault(answer, (unlike, drawn))
+            for answer, other in self._asked[asked].items():
+                its = self._about[other.image_id]
+                elsewhere = about and its and not about & its
+                if elsewhere or not is_phrase(answer) or _rule("gives_nothing").search(answer):
+                    continue
+                if content(answer) and not content(answer) & said and not _alike(answer, truth):
+                    unlike = len(about ^ its) + 3 * (other.modality != record.modality)
+                    donors[answer] = (unlike, stable_hash(self._seed, record.id, answer))
             yield from (_cased(answer, truth) for answer in sorted(donors, key=donors.__getitem__))
 
 
@@ -197,17 +184,14 @@ def _kinds() -> Sequence[_Kind]:
         any_word = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
         asks = re.compile(entry.get("asks", ""), re.IGNORECASE)
         forms = [value[0].split("/") for value in values]
-        wordings = [
-            [word for word in value if word.count(" ") == value[0].count(" ")] for value in values
-        ]
         whole, shared = entry.get("whole", False), entry.get("shared", False)
-        kinds.append(_Kind(forms, wordings, known, any_word, asks, whole, shared))
+        kinds.append(_Kind(forms, known, any_word, asks, whole, shared))
     return kinds
 
 
-@cache
-def _regions(text: str) -> frozenset[str]:
-    return frozenset(_REGION.findall(text.lower()))
+def _regions(text: str) -> frozenset[int]:
+    patterns = read_table("short_values.yaml")["regions"]
+    return frozenset(i for i, words in enumerate(patterns) if re.search(words, text, re.I))
 
 
 @cache
@@ -231,9 +215,7 @@ def _cased(text: str, like: str) -> str:
     """In capitals as another text is, but for what has capitals of its own: MRI, X-ray, T2."""
     if any(char.isupper() for char in text):
         return text
-    if len(like.split()) > 1 and all(
-        word[0].isupper() for word in re.findall("[a-z]+", like, re.I)
-    ):
+    if len(like.split()) > 1 and all(word[0].isupper() for word in like.split()):
         return text.title()
     return text[0].upper() + text[1:] if like[:1].isupper() else text
 
@@ -255,12 +237,15 @@ def _choices(question: str, truth: str) -> Iterator[str]:
         length = len(truth.split())
         *listed, last = before.split(",")
         nearest = last if listed and len(last.split()) <= length + 1 else _last(last, length)
-        far = " ".join(_ARTICLE.sub("", after).split()[:length])
-        offered = [_ARTICLE.sub("", part.strip()) for part in (*listed[1:], nearest, far)]
-        offered = [part for part in offered if part and (part == far or part not in after)]
-        if not either or truth.lower() not in (choice.lower() for choice in offered):
+        after = _ARTICLE.sub("", after)
+        near = [_ARTICLE.sub("", part.strip()) for part in (*listed[1:], nearest)]
+        offered = [part for part in near if part and part not in after]
+        far = " ".join(after.split()[:length])
+        if not either or truth.lower() not in (choice.lower() for choice in (*offered, far)):
             return
-    yield from (_cased(choice, truth) for choice in offered if choice.lower() != truth.lower())
+        offered.append(after if len(after.split()) < 3 else far)
+    said = truth.lower()
+    yield from (_cased(choice, truth) for choice in offered if not choice.lower().startswith(said))
 
 
 def _last(text: str, length: int) -> str:
