@@ -136,9 +136,9 @@ def converted(folder: Path, names: str, files: dict[str, bytes]) -> tuple[dict[s
         assert row.image_sha256 == sha256(data).hexdigest()
         if names == "kept":
             assert Images(folder).find(row.image_path, row.image_sha256).data == data
-    columns = ("image_path", "image_sha256")
-    rows = [{"image": None} | {c: getattr(row, c) for c in columns} for row in outcome.kept]
     if names == "kept":
+        columns = ("image_path", "image_sha256")
+        rows = [{"image": None} | {c: getattr(row, c) for c in columns} for row in outcome.kept]
         empty = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
         for row, back in zip(outcome.kept, put_back(empty, Images(folder), ""), strict=True):
             seen = model_image(clean(files[row.answer]).data)
@@ -208,11 +208,7 @@ YBR = np.array([[[76, 85, 255], [149, 43, 21], [29, 255, 107]]], np.uint8)  # re
         (RAW, {"PixelPaddingValue": 0}, [0, 0, 2, 5, 9, 255]),
         (np.array([[0, 4095]], np.uint16), {}, [0, 255]),
         (np.array([[[9, 99, 199]]], np.uint8), {}, [9, 99, 199]),
-        (
-            YBR,
-            {"PhotometricInterpretation": "YBR_FULL"},
-            [254, 0, 0, 0, 255, 1, 0, 0, 254],
-        ),
+        (YBR, {"PhotometricInterpretation": "YBR_FULL"}, [254, 0, 0, 0, 255, 1, 0, 0, 254]),
     ],
     ids="window inverted sigmoid range no-width padding 12-bits colour ybr".split(),
 )
@@ -249,10 +245,10 @@ def test_dicom_that_is_refused(elements: Any, said: str) -> None:
     assert "Roe" not in str(error.value)
 
 
-def test_dicom_in_a_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dicom_in_a_corpus(tmp_path: Path) -> None:
     files = {"scan.dcm": dicom(RAW, BurnedInAnnotation=None), "e.png": KINDS["grey"][0]}
-    notes, hashes = converted(tmp_path, "kept", files)
     said = ("images converted from DICOM to PNG", "DICOM images that do not tell of burned-in text")
+    notes, hashes = converted(tmp_path, "kept", files)
     assert notes == dict.fromkeys(said, 1)
     assert sha256(files["scan.dcm"]).hexdigest() in hashes
 
