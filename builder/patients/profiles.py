@@ -22,7 +22,7 @@ from builder.patients.find_values import Haystack
 from mllmu_med.files import read_jsonl, stable_hash
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Area codes in use in the United States: with 555-0100 to 555-0199, numbers kept for fiction.
 # fmt: off

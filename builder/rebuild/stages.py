@@ -22,7 +22,7 @@ from mllmu_med.files import digest, write_jsonl
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
-_HARM_VERSION: Final = 2  # of the offline author's sentences and rules
+_HARM_VERSION: Final = 3  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
