@@ -30,7 +30,7 @@ from builder.core.load_recipe import load_recipe
 from builder.core.recipe import Scenario
 from builder.core.stage_cache import Chain
 from builder.harm.inject import spans
-from builder.patients.profiles import Profile, read_profiles
+from builder.patients.profiles import Profile, read_profiles, shown_in
 from builder.rebuild import pipeline
 from builder.rebuild.stages import plan
 from mllmu_med.files import stable_hash
@@ -68,7 +68,7 @@ def broken(
         return replace(row, answer=other.answer, pii=(*mine, *theirs))
     if not in_answer:
         return None
-    own = people[row.image_id]
+    own = people[shown_in(row)]
     other_one = rng.choice([one for one in people.values() if one.name != own.name])
     question, answer = row.question, row.answer
     for what in PII_KINDS:

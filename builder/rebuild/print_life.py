@@ -10,7 +10,7 @@ from rich.text import Text
 from builder.core.chain_plan import ChainPlan
 from builder.core.ratings import read_ratings
 from builder.dataset_folder.write import Part, data_files
-from builder.patients.profiles import read_profiles
+from builder.patients.profiles import read_profiles, shown_in
 from mllmu_med.console import make_console
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -74,7 +74,7 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
         ]
     if stage == "profiles":
         people = {person.image_id: person for person in read_profiles(item.chain)}
-        who = people.get(record.image_id) if record.split == "candidate" else None
+        who = people.get(shown_in(record)) if record.split == "candidate" else None
         if who is None:
             return []
         return [Text(f"{who.id}: {who.name}, {who.phone}, {who.email}, {who.mrn}")]
