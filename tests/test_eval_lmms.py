@@ -24,9 +24,10 @@ from eval.dataset_rows import read_rows
 from eval.lmms_tasks import functions
 from eval.metrics import mean, signatures
 from eval.score import score, write_scores
-from mllmu_med_dataset import CONFIGS, SPLITS, Record, UserError, load
+from mllmu_med_dataset import SPLITS, Record, UserError, load
 
 TASKS = Path(eval.lmms_tasks.__file__).parent
+CONFIGS = ("privacy", "incorrect")
 NAMES = [f"mllmu_med_{config}_{split}" for config in CONFIGS for split in SPLITS]
 needs_lmms_eval = pytest.mark.skipif(
     find_spec("lmms_eval") is None, reason="lmms-eval is not installed"

@@ -21,7 +21,7 @@ from eval.score import measured, score_row, words_of
 from mllmu_med.image_folder import row_image
 from mllmu_med.pixels import model_image
 from mllmu_med.schema import DEFAULT_FOLDER
-from mllmu_med_dataset import CONFIGS, Record, UserError, load
+from mllmu_med_dataset import Record, UserError, load
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +30,8 @@ Doc = dict[str, Any]
 
 #: The dataset: a folder that the builder wrote or a Hub id; default: the folder ./mllmu-med.
 VARIABLE: Final = "MLLMU_MED_DATA"
+#: Not own: lmms-eval logs what it asks and gets.
+CONFIGS: Final = ("privacy", "incorrect")
 
 
 def __getattr__(name: str) -> Any:
