@@ -49,7 +49,7 @@ QUICK += ["--set", f"calibration.train.incorrect={json.dumps(TRAIN)}"]
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
+    folder = tmp_path_factory.mktemp("model") / "tiny-one"
     return tiny_llava.make(folder, ["Is the lesion round? Yes. No. a plaque with scales"])
 
 
