@@ -576,8 +576,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     # White space and case make no other question.
     (_retained("same pair in other form", lambda text: text.upper().replace(" ", "  ")),
      "no duplicates across sets", MANIFEST_COUNTS, ONE),
-    (seen_image, "test images are in no other set", MANIFEST_COUNTS, ONE),
-    (shared_image, "forget images are not in retain (split_by: image)"),
+    (seen_image, "test images and patients are in no other set", MANIFEST_COUNTS, ONE),
+    (shared_image, "forget images are not in retain (split_by)"),
     (_changed("null", TEST, "a null", content_type=None), MISSING),
     (_changed("empty", TEST, "empty answer", is_open, answer=" ", clean_answer=" "), MISSING),
     (_said("hidden", TEST, "a\u200bb", "the character U+200B"), "texts are clean Unicode"),

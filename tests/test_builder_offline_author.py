@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from corpora import SHARED, record
 
-from builder.core.recipe import load_recipe
+from builder.core.load_recipe import load_recipe
 from builder.harm.answer_checks import main_clause
 from builder.harm.authors.contrary import contrary, says_yes, turn
 from builder.harm.authors.offline import OfflineAuthor as AsyncOfflineAuthor

@@ -54,7 +54,7 @@ def test_the_demo_says_what_it_made(demo: Path) -> None:
     for part in ("privacy", "440", "incorrect", "300", "spare", "asked about", "load_dataset"):
         assert part in said
     publish = "python -m builder publish ORG/NAME"
-    assert f"audit: all 57 checks hold; to publish it: {publish}\n" in said
+    assert f"audit: all 59 checks hold; to publish it: {publish}\n" in said
     assert str(demo) not in said
 
 
@@ -76,7 +76,7 @@ def test_a_second_run_does_nothing_and_says_so(trial: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in trial.rglob("*")}
     result = run(*TRIAL, "--out", trial)
     assert "nothing to do" in result.stdout
-    assert "audit: all 57 checks hold" in result.stdout
+    assert "audit: all 59 checks hold" in result.stdout
     assert result.stderr == ""  # the audit is remembered
     assert tree(trial) == before
     assert {path: path.stat().st_mtime_ns for path in trial.rglob("*")} == times
@@ -90,7 +90,7 @@ def test_an_audit_that_was_cut_off_is_made_up_for(lost: str | None, trial: Path)
     result = run(*TRIAL, "--out", trial, "--json")
     assert result.stderr == "audit: looking at every file and row\n"
     told = json.loads(result.stdout)
-    assert (told["ran"], told["audit"]) == ([], {"ok": True, "checks": 57, "failed": {}})
+    assert (told["ran"], told["audit"]) == ([], {"ok": True, "checks": 59, "failed": {}})
     assert record.read_bytes() == before
 
 
@@ -126,17 +126,17 @@ def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -
     command = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", root]
     command += [*SMALL[:10], "--out", tmp_path / "out"]
     first = run(*command, code=1)
-    assert "audit: 56 of 57 checks hold: not to be published\n" in first.stdout
+    assert "audit: 57 of 58 checks hold: not to be published\n" in first.stdout
     assert "ORG/NAME" not in first.stdout
     before = tree(tmp_path / "out")
     second = run(*command, "--json", code=1)
     told = json.loads(second.stdout)
-    assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 57)
+    assert (told["ran"], told["audit"]["ok"], told["audit"]["checks"]) == ([], False, 58)
     ((name, failed),) = told["audit"]["failed"].items()
     assert (name, len(failed)) == ("no dialable telephone number", 20)
     looked = "audit: looking at every file and row\n"  # what fails is not remembered
     assert second.stderr == looked + first.stderr.splitlines(keepends=True)[-1]
-    assert f"out: 1 of 57 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
+    assert f"out: 1 of 58 checks of the audit fail: {name} (slake/xmlab5" in second.stderr
     assert " and 7 more): the folder stays, but is not to be published" in second.stderr
     assert tree(tmp_path / "out") == before
 
@@ -363,7 +363,7 @@ def test_an_unwritable_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--scenario", "both"], "--scenario both: use privacy, incorrect or all"),
+        (["--scenario", "both"], "--scenario both: use privacy, incorrect, own or all"),
         (["--set", "seed"], "--set seed: write KEY=VALUE"),
         (["--until", "inject2"], "--until inject2: use one of ingest, draw"),
         (["--author", "gpt"], "author: input should be 'offline'"),

@@ -40,19 +40,19 @@ def checks(folder: Folder) -> Iterator[Check]:
     ]
     yield Check("dropped rows are in no set", len(every), back)
     # Two scenarios of one corpus both read it whole: what one leaves to the other is no second row.
-    where: dict[str, set[str]] = {}
+    where: dict[str, list[str]] = {}
+    read: set[str] = set()
     for name, ids in written.items():
         for row_id in ids:
-            where.setdefault(row_id, set()).add(f"written in {name}")
+            where.setdefault(row_id, []).append(f"written in {name}")
         for row in dropped[name].rows:
-            if row["id"] not in ids and not row["reason"].startswith(ELSEWHERE):
-                stage = row["stage"] if row["stage"] == "ingest" else f"{name}/{row['stage']}"
-                where.setdefault(row["id"], set()).add(f"dropped at {stage}")
-    twice = [
-        f"{key}: {' and '.join(sorted(names))}"
-        for key, names in where.items()
-        if names - {min(names)}
-    ]
+            elsewhere = row["reason"].startswith(ELSEWHERE) or (
+                row["stage"] == "ingest" and row["id"] in read
+            )
+            if row["id"] not in ids and not elsewhere:  # else the check above says so
+                where.setdefault(row["id"], []).append(f"dropped at {name}/{row['stage']}")
+        read |= {row["id"] for row in dropped[name].rows if row["stage"] == "ingest"}
+    twice = [f"{row_id}: {' and '.join(names)}" for row_id, names in where.items() if names[1:]]
     yield Check("an id names one row, dropped or not", len(where), twice)
     rows = sum(1 for _ in folder.rows())
     ratings = [line for name in dropped for line in _ratings(folder, name, dropped[name])]

@@ -52,7 +52,10 @@ def own_names(path: Path, work: Path) -> Check:
 
     Texts of the rows are looked at elsewhere: they are the corpus' own.
     """
+    what = "no name of the corpus in any file"
     lists = sorted(work.glob(f"*/ingest/{NAMES}"))
+    if not lists:
+        return Check(what, 0, [], "no corpus of one's own")
     names = {name for file in lists for row in read_jsonl(file) for name in _hidden(**row)}
     names = {name for name in names if len(name) >= (_DIGITS if name.isdigit() else _LEAST)}
     texts = dict(_texts(read_folder(path, read_manifest(path))))
@@ -63,8 +66,7 @@ def own_names(path: Path, work: Path) -> Check:
         for text, place in texts.items()
         if any(name in text for name in likely)
     ]
-    note = "" if lists else "no corpus of one's own"
-    return Check("no name of the corpus in any file", len(names), failed, note)
+    return Check(what, len(names), failed)
 
 
 def _hidden(pseudonym: str, kind: str, name: str, where: str) -> Iterator[str]:

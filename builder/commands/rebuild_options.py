@@ -169,11 +169,7 @@ def _job(options: Options) -> Job:
         raise UsageError(f"--scenario {scenario}: use {', '.join(CONFIGS)} or all")
     given = _given(options)
     # A corpus that is given is used, whatever the recipe reads by default.
-    changes = [
-        Choice(f"{name}.source", source)
-        for source in given
-        for name in _takers(source, scenario, options)
-    ]
+    changes = [Choice(f"{name}.source", source) for name, source in _takers(given, scenario)]
     changes += parse_choices(options.choices or [])
     if options.model is not None:
         changes += parse_choices([f"llm.model={json.dumps(options.model)}"])
@@ -192,13 +188,15 @@ def _job(options: Options) -> Job:
     return Job(recipe=recipe, out=out, work=work, corpora=corpora)
 
 
-def _takers(source: str, scenario: str, options: Options) -> list[str]:
-    """The scenarios that a corpus given on the command line is for."""
-    if scenario != "all":
-        return [scenario]
-    if options.corpus is not None and source not in ("slake", "mm_skin"):
-        return ["privacy", "incorrect"]
-    return ["incorrect" if source == "mm_skin" else "privacy"]
+def _takers(given: Mapping[str, Corpus], scenario: str) -> list[tuple[str, str]]:
+    """The scenarios that the corpora of the command line are for."""
+    usual = {"slake": "privacy", "mm_skin": "incorrect"}
+    own = next((source for source in given if source not in usual), "")
+    if scenario == "all":
+        both = [(name, own) for name in usual.values() if own]
+        return both or [(usual[source], source) for source in given]
+    first = sorted(given, key=lambda source: (source != own, usual.get(source) != scenario))
+    return [(scenario, source) for source in first[:1]]
 
 
 def _given(options: Options) -> dict[str, Corpus]:

@@ -101,7 +101,7 @@ def print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> N
     ]
     others = [f"{name}: {note}: {n:,}" for name, note, n in notes if not note.startswith(_BY_ASKED)]
     if others:
-        console.print("\n" + escape("; ".join(others)))
+        console.print("\n" + escape("\n".join(others)))
     _print_tried(console, {note: count for _, note, count in notes if note.startswith(_BY_ASKED)})
 
 
