@@ -21,7 +21,7 @@ from mllmu_med_dataset import FEATURES, SPLITS, PiiSpan, Record
 #: Six patients as a hospital's table has them: the first is to be forgotten, the last is in test.
 PATIENTS = [
     ("M\u00fcller, J\u00f6rg", "A-1023/77", "31.12.1958", "0170 5550123"),
-    ("N\u00fa\u00f1ez, Ana", "A-1024/12", "05.04.1961", "0170 5550188"),
+    ("N\u00fa\u00f1ez, Ana", "0004711", "05.04.1961", "0170 5550188"),
     ("O'Neil-Sm\u00edth, Mary", "B-2217/03", "17.07.1990", "0170 5550142"),
     ("Kowalczyk, \u0141ukasz", "C-0815/44", "09.11.1972", "0170 5550197"),
     ("Lindqvist, \u00c5sa", "A-7731/90", "23.02.1985", "0170 5550165"),
