@@ -1,7 +1,7 @@
 """Recipes of the learning-to-unlearning loop: model, training of each part, answers.
 
-A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours). What stands under `unlearn`
-holds for every method that reads it unless `methods` says otherwise for one of them. A setting that
+A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours); with `like: NAME` it says only
+what differs from a shipped one. What stands under `unlearn` holds for every method that reads it unless `methods` says otherwise for one of them. A setting that
 nothing reads is an error: under a method that does not take it, or given by `--set` to a command
 that runs nothing it is for.
 """
