@@ -1,9 +1,9 @@
 """Recipes of the learning-to-unlearning loop: model, training of each part, answers.
 
-A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours); with `like: NAME` it says only
-what differs from a shipped one. What stands under `unlearn` holds for every method that reads it unless `methods` says otherwise for one of them. A setting that
-nothing reads is an error: under a method that does not take it, or given by `--set` to a command
-that runs nothing it is for.
+A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours); with `like: NAME` it says
+only what differs from a shipped one. What stands under `unlearn` holds for every method that reads
+it unless `methods` says otherwise for one of them. A setting that nothing reads is an error: under
+a method that does not take it, or given by `--set` to a command that runs nothing it is for.
 """
 
 from __future__ import annotations
