@@ -15,12 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
 from baselines.tiny import TINY, TinySettings
-from baselines.training_settings import TrainSettings
+from baselines.training_settings import Count, TrainSettings
 from baselines.tune_space import TuneSpace
 from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class Answers(BaseModel):
