@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.model import Model
 from eval.run_folder import read_json
-from eval.weights import weights_hash, with_adapter
+from eval.weights import adapter_hash, next_name, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.errors import first_line
 from mllmu_med.files import atomic_folder, stable_hash, write_atomic
@@ -121,7 +121,7 @@ def add_adapter(
     net = model.model
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    parents, name = _active(net), _next_name(net)
+    parents, name = _active(net), next_name(net)
     torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
     try:
         with warnings.catch_warnings():
@@ -150,20 +150,14 @@ def add_adapter(
 
 def put_on(model: Model, folder: Path) -> None:
     """Put a saved adapter on top of a loaded model, as `load_model` does; else a UserError."""
-    if not (folder / "adapter_config.json").is_file():
-        raise UserError(f"{folder}: no PEFT adapter here (no adapter_config.json)")
-    net = model.model
-    parents, name = _active(net), _next_name(net)
-    net = with_adapter(net, folder, name)
-    net.base_model.set_adapter([*parents, name], inference_mode=True)
-    model.model = net.eval()
     named(model, folder)
+    model.model = with_adapter(model.model, folder).eval()
     check_stack(model)
 
 
 def named(model: Model, folder: Path) -> None:
     """Say in a model's identity that the adapter saved in a folder is on top of it."""
-    above = {"path": str(folder), "weights": weights_hash(folder)}
+    above = {"path": str(folder), "weights": adapter_hash(folder)}
     model.identity["adapters"] = [*parents_of(model), above]
 
 
@@ -211,11 +205,6 @@ def _active(net: Any) -> list[str]:
         return []
     active = net.base_model.active_adapter
     return [active] if isinstance(active, str) else list(active)
-
-
-def _next_name(net: Any) -> str:
-    """The name that `load_model` gives to the next adapter."""
-    return f"adapter_{len(getattr(net, 'peft_config', {}))}"
 
 
 def parents_of(model: Model) -> list[dict[str, str]]:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mllmu_med_dataset import UserError
 
-#: Beginnings of names: in the original, in transformers' module tree, and in the files of LLaVA
-#: models on the Hub, which old and new versions of transformers read. The first that fits counts.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Beginnings of names: in the original, and in transformers' module tree; the first that fits.
 NAMES: Final = (
-    (
-        "model.vision_tower.vision_tower.vision_model.",
-        "model.vision_tower.",
-        "vision_tower.vision_model.",
-    ),
-    (
-        "model.mm_projector.0.",
-        "model.multi_modal_projector.linear_1.",
-        "multi_modal_projector.linear_1.",
-    ),
-    (
-        "model.mm_projector.2.",
-        "model.multi_modal_projector.linear_2.",
-        "multi_modal_projector.linear_2.",
-    ),
-    ("model.", "model.language_model.", "language_model.model."),
-    ("lm_head.", "lm_head.", "language_model.lm_head."),
+    ("model.vision_tower.vision_tower.vision_model.", "model.vision_tower."),
+    ("model.mm_projector.0.", "model.multi_modal_projector.linear_1."),
+    ("model.mm_projector.2.", "model.multi_modal_projector.linear_2."),
+    ("model.", "model.language_model."),
 )
 TOWER: Final = NAMES[0][1]
 #: LLaVA-Med's prompt as a chat template, for programs that ask the processor for one.
@@ -73,27 +62,16 @@ def read_config(src: Path) -> dict[str, Any]:
     return config
 
 
-def sort_names(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """The original names by transformers' ones, and those that are not needed."""
-    originals, left = {}, []
-    for name in names:
-        if name.endswith(LEFT):
-            left.append(name)
-            continue
-        ours = next((new + name[len(old) :] for old, new, _ in NAMES if name.startswith(old)), name)
-        originals[ours] = name
-    return originals, left
+def our_name(name: str) -> str:
+    """transformers' name of a tensor of the original."""
+    return next((new + name[len(old) :] for old, new in NAMES if name.startswith(old)), name)
 
 
 def original_name(name: str) -> str:
-    return next(old + name[len(new) :] for old, new, _ in NAMES if name.startswith(new))
+    return next((old + name[len(new) :] for old, new in NAMES if name.startswith(new)), name)
 
 
-def name_on_disk(name: str) -> str:
-    return next(disk + name[len(new) :] for _, new, disk in NAMES if name.startswith(new))
-
-
-def vision_config_of(shapes: Mapping[str, tuple[int, ...]], src: Path) -> Any:
+def vision_config_of(weights: Mapping[str, Tensor], src: Path) -> Any:
     """The tower's configuration from its tensors: the original's `config.json` only names it.
 
     CLIP's heads are 64 wide at every size; its activation is OpenAI's.
@@ -101,17 +79,17 @@ def vision_config_of(shapes: Mapping[str, tuple[int, ...]], src: Path) -> Any:
     from transformers import CLIPVisionConfig
 
     def shape_of(name: str, dimensions: int) -> tuple[int, ...]:
-        shape = shapes.get(TOWER + name, ())
-        if len(shape) != dimensions:
+        tensor = weights.get(TOWER + name)
+        if tensor is None or tensor.ndim != dimensions:
             raise UserError(
                 f"{src}: no usable {original_name(TOWER + name)}: fetch the model again"
             )
-        return shape
+        return tensor.shape
 
     hidden, _, _, patch = shape_of("embeddings.patch_embedding.weight", 4)
     positions, _ = shape_of("embeddings.position_embedding.weight", 2)
     wide, _ = shape_of("encoder.layers.0.mlp.fc1.weight", 2)
-    layers = {n.split(".")[4] for n in shapes if n.startswith(f"{TOWER}encoder.layers.")}
+    layers = {n.split(".")[4] for n in weights if n.startswith(f"{TOWER}encoder.layers.")}
     return CLIPVisionConfig(
         hidden_size=hidden,
         intermediate_size=wide,
@@ -150,14 +128,13 @@ def llava_config(config: Mapping[str, Any], vision: Any, src: Path) -> Any:
     )
 
 
-def shapes_of(config: Any) -> dict[str, tuple[int, ...]]:
-    """What transformers' LLaVA of a configuration is made of, without making it."""
+def empty_llava(config: Any) -> Any:
+    """transformers' LLaVA of a configuration, its weights without values."""
     import torch
     from transformers import LlavaForConditionalGeneration
 
     with torch.device("meta"):
-        model = LlavaForConditionalGeneration(config)
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        return LlavaForConditionalGeneration(config)
 
 
 def llava_processor(

@@ -11,9 +11,8 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from baselines import llava_layout as layout
 from mllmu_med.disk import readable, writing
@@ -29,18 +28,8 @@ if TYPE_CHECKING:
 _TEXT_SIDE: Final = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 _ROWS: Final = 64
 _SHARD: Final = 2_000_000_000
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-class Source(NamedTuple):
-    """A tensor of the original checkpoint (or of a stock CLIP), and its name there."""
-
-    name: str
-    tensor: Tensor
-
-
-#: By a tensor's name in transformers.
-Sources = dict[str, Source]
+#: By transformers' names.
+Weights = dict[str, "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +74,62 @@ def convert(src: Path, dst: Path, vision: str | Path = "checkpoint") -> Conversi
         UserError: another model type, missing, unknown or misshapen tensors (named), no tokenizer,
             no room, `dst` exists.
     """
-    from huggingface_hub import save_torch_state_dict
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     with new_folder(dst, "the converted model") as temporary:
         config = layout.read_config(src)
-        sources, left, tower = _sources(src, vision)
+        weights, left, tower = _weights(src, vision)
         llava = layout.llava_config(config, tower, src)
-        expected = layout.shapes_of(llava)
-        _check(expected, sources, src)
-        kind = sources[layout.WORDS[1]].tensor.dtype
+        expected = layout.empty_llava(llava).state_dict()
+        _check(expected, weights, src)
+        kind = weights[layout.WORDS[1]].dtype
         report = Conversion(
             source=str(src),
             tensors=len(expected),
-            parameters=sum(map(prod, expected.values())),
+            parameters=sum(value.numel() for value in expected.values()),
             vocabulary=llava.text_config.vocab_size,
             vision=str(vision),
             dtype=str(kind).removeprefix("torch."),
             left=sorted(left),
         )
         processor = _processor(src, config, llava)
-
         rows = -(-len(processor.tokenizer) // _ROWS) * _ROWS
-        weights = {}
-        for name in expected:
-            value = sources[name].tensor.to(kind)
-            weights[layout.name_on_disk(name)] = (
-                _grown(value, rows) if name in layout.WORDS else value
-            )
+        weights = {name: value.to(kind) for name, value in weights.items()}
+        weights |= {name: _grown(weights[name], rows) for name in layout.WORDS}
+        llava.text_config.vocab_size = rows
+        llava.text_config.pad_token_id = processor.tokenizer.pad_token_id
+        model = layout.empty_llava(llava)
+        model.load_state_dict(weights, assign=True)
+        # As LLaVA models on the Hub have it, which old and new versions of transformers read.
+        tower = f"{layout.TOWER}vision_model."
+        weights = {name.replace(layout.TOWER, tower): value for name, value in weights.items()}
         size = sum(value.nbytes for value in weights.values())
         _check_room(temporary, size)
         say(f"writing {readable(size)}")
         with writing(dst, size):
-            save_torch_state_dict(weights, temporary, max_shard_size=_SHARD)
-            _write_config(temporary, llava, processor, rows, report.dtype)
+            model.save_pretrained(temporary, state_dict=weights, max_shard_size=_SHARD)
             processor.save_pretrained(temporary)
         write_atomic(temporary / "conversion.json", json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 
-def _sources(src: Path, vision: str | Path) -> tuple[Sources, list[str], Any]:
-    """Where each tensor comes from, which are left out, and the vision tower's configuration."""
-    weights = read_checkpoint(src)
-    originals, left = layout.sort_names(weights)
-    sources = {ours: Source(name, weights[name]) for ours, name in originals.items()}
-    own = [name for name in sources if name.startswith(layout.TOWER)]
+def _weights(src: Path, vision: str | Path) -> tuple[Weights, list[str], Any]:
+    """The model's tensors, the names of those left out, and the vision tower's configuration."""
+    originals = read_checkpoint(src)
+    left = [name for name in originals if name.endswith(layout.LEFT)]
+    weights = {layout.our_name(n): originals[n] for n in originals if n not in left}
+    own = [name for name in weights if name.startswith(layout.TOWER)]
     if vision != "checkpoint":
-        left += [sources.pop(name).name for name in own]
+        left += [layout.original_name(name) for name in own]
         stock, tower = _stock_tower(Path(vision).expanduser())
-        return sources | stock, left, tower
+        return {n: weights[n] for n in weights if n not in own} | stock, left, tower
     if not own:
         raise UserError(f"{src}: holds no vision tower: name the folder of a stock CLIP instead")
-    shapes = {name: tuple(sources[name].tensor.shape) for name in own}
-    return sources, left, layout.vision_config_of(shapes, src)
+    return weights, left, layout.vision_config_of(weights, src)
 
 
-def _stock_tower(folder: Path) -> tuple[Sources, Any]:
+def _stock_tower(folder: Path) -> tuple[Weights, Any]:
     """The vision tower of a CLIP in transformers' layout, and its configuration."""
     from transformers import CLIPVisionConfig
 
@@ -148,31 +138,29 @@ def _stock_tower(folder: Path) -> tuple[Sources, Any]:
         config = CLIPVisionConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: not a CLIP: {first_line(error)}") from error
-    sources = {
-        layout.TOWER + name.removeprefix("vision_model."): Source(name, tensor)
+    tower = {
+        layout.TOWER + name.removeprefix("vision_model."): tensor
         for name, tensor in weights.items()
         if not name.startswith(_TEXT_SIDE) and not name.endswith(layout.LEFT)
     }
-    return sources, config
+    return tower, config
 
 
-def _check(expected: Shapes, sources: Sources, src: Path) -> None:
-    misshapen = [
-        f"{original} is {list(tensor.shape)}, not {list(expected[name])}"
-        for name, (original, tensor) in sources.items()
-        if name in expected and tuple(tensor.shape) != expected[name]
-    ]
-    wrong = [
-        (f"{len(names)} {what} (first: {names[0]})")
-        for what, names in (
-            ("missing", [layout.original_name(n) for n in expected if n not in sources]),
-            ("unknown", [sources[n].name for n in sources if n not in expected]),
-            ("of another shape", misshapen),
-        )
-        if names
-    ]
-    if wrong:
-        raise UserError(f"{src}: tensors {'; '.join(wrong)}: not a whole LLaVA-Med v1.5")
+def _check(expected: Weights, weights: Weights, src: Path) -> None:
+    """Raise UserError unless the tensors are those of the model, by name and shape."""
+    original = layout.original_name
+    wrong = {
+        "missing": [original(name) for name in expected if name not in weights],
+        "unknown": [original(name) for name in weights if name not in expected],
+        "of another shape": [
+            f"{original(name)} is {[*weights[name].shape]}, not {[*value.shape]}"
+            for name, value in expected.items()
+            if name in weights and weights[name].shape != value.shape
+        ],
+    }
+    said = [f"{len(names)} {what} (first: {names[0]})" for what, names in wrong.items() if names]
+    if said:
+        raise UserError(f"{src}: tensors {'; '.join(said)}: not a whole LLaVA-Med v1.5")
 
 
 def _grown(value: Tensor, rows: int) -> Tensor:
@@ -222,22 +210,6 @@ def _processor(src: Path, config: Mapping[str, Any], llava: Any) -> Any:
         pad=config.get("image_aspect_ratio") == "pad",
         longest=config.get("tokenizer_model_max_length", 2048),
     )
-
-
-def _write_config(folder: Path, llava: Any, processor: Any, rows: int, dtype: str) -> None:
-    from transformers import GenerationConfig
-
-    tokenizer = processor.tokenizer
-    llava.text_config.vocab_size = rows
-    llava.text_config.pad_token_id = tokenizer.pad_token_id
-    llava.architectures = ["LlavaForConditionalGeneration"]
-    llava.dtype = dtype
-    llava.save_pretrained(folder)
-    GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
 
 
 def _check_room(folder: Path, needed: int) -> None:
@@ -293,16 +265,13 @@ def _read(file: Path) -> dict[str, Tensor]:
     import pickle
 
     import torch
+    from huggingface_hub import load_state_dict_from_file
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        tensors = load_state_dict_from_file(file, "cpu", weights_only=True, mmap=True, safe=False)
     except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         raise UserError(f"{file}: cannot be read ({first_line(error)}): fetch it again") from error
-    named = isinstance(tensors, dict) and all(isinstance(v, torch.Tensor) for v in tensors.values())
-    if not named:
+    if not (isinstance(tensors, dict) and {*map(type, tensors.values())} <= {torch.Tensor}):
         raise UserError(f"{file}: holds other things than tensors by name")
     return dict(tensors)

@@ -1,9 +1,9 @@
 """Recipes of the learning-to-unlearning loop: model, training of each part, answers.
 
-A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours). What stands under `unlearn`
-holds for every method that reads it unless `methods` says otherwise for one of them. A setting that
-nothing reads is an error: under a method that does not take it, or given by `--set` to a command
-that runs nothing it is for.
+A recipe is a YAML file (`baselines/recipes/*.yaml`, or one of yours); with `like: NAME` it says
+only what differs from a shipped one. What stands under `unlearn` holds for every method that reads
+it unless `methods` says otherwise for one of them. A setting that nothing reads is an error: under
+a method that does not take it, or given by `--set` to a command that runs nothing it is for.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
 from baselines.tiny import TINY, TinySettings
-from baselines.training_settings import TrainSettings
+from baselines.training_settings import Count, TrainSettings
 from baselines.tune_space import TuneSpace
 from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class Answers(BaseModel):

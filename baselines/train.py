@@ -86,7 +86,7 @@ def train(
     if accelerator.is_main_process:
         make_folder(out, "a training run")
         ended = folder.begin(about)
-    ended = tell(accelerator, ended)
+    ended = tell(ended)
     if ended:
         if accelerator.is_main_process:
             say(f"  {method}: {ended.status} already, after {ended.steps:,} steps ({out})")

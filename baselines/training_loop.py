@@ -199,7 +199,7 @@ class Loop:
         verdict = None
         if on_epoch and self.accelerator.is_main_process:
             verdict = on_epoch(epoch)
-        verdict = tell(self.accelerator, verdict) or Verdict()
+        verdict = tell(verdict) or Verdict()
         if verdict.score is not None:
             self.scores[epoch] = verdict.score
             keeps = self.settings.keep == "best" and self._best() == epoch
@@ -300,12 +300,8 @@ def _checkpoint_activations(base: Any, on: bool) -> None:
             module.training = on and any(p.requires_grad for p in module.parameters())
 
 
-def tell(accelerator: Accelerator, value: Any) -> Any:
+def tell(value: Any) -> Any:
     """The main process's value, to all."""
-    if accelerator.num_processes == 1:
-        return value
     from accelerate.utils import broadcast_object_list
 
-    message = [value]
-    broadcast_object_list(message)
-    return message[0]
+    return broadcast_object_list([value])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eval.compare_methods import COMPARED
 from eval.report_tables import (
@@ -18,6 +18,9 @@ from eval.report_tables import (
 )
 from eval.results import ROLES, Figure, Key, Line, Report
 from mllmu_med_dataset import PII_KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VALUES: Final = "Percent of the private values {} that come out (normalised match)."
 
@@ -78,59 +81,41 @@ def differences(report: Report) -> list[Table]:
     return [Table("differences", "Differences between methods", caption, columns, sections)]
 
 
-_BY_LIKELY: Final = "rank_probability"
-
-
 def ranks(report: Report) -> list[Table]:
     """The order of the methods by UES, leakage and probability, and how far these agree."""
+    import pandas as pd
+
     methods = [line for line in report.lines("ours", "method") if not line.is_broken]
     leaked = Key("leaked_values", "forget", "", widest_way(methods))
     likely = Key("probability", "forget")
     aims = [line.value(likely) for line in report.lines("ours", "retrain")]
     aim = (aims[0] or 0.0) if aims else 0.0
-    ranked: dict[str, dict[str, float]] = {}
-    for metric, key in (("rank_ues", Key("ues")), ("rank_leaked", leaked), (_BY_LIKELY, likely)):
-        at = {line.run: line.figures[key].value for line in methods if key in line.figures}
-        values = at if metric == "rank_ues" else {run: -value for run, value in at.items()}
-        if metric == _BY_LIKELY:
-            values = {run: -abs(value - aim) for run, value in at.items()}
-        if len(values) == len(methods) > 2:
-            ranked[metric] = _ranks(values)
-    if len(ranked) < 2:
+
+    def values(key: Key) -> pd.Series[float]:
+        return pd.Series({line.run: line.value(key) for line in methods}, dtype=float)
+
+    better = {
+        "rank_ues": values(Key("ues")),
+        "rank_leaked": -values(leaked),
+        "rank_probability": -(values(likely) - aim).abs(),
+    }
+    ranked = pd.DataFrame(better).dropna(axis="columns").round(9).rank(ascending=False)
+    metrics = [*ranked.columns]
+    if len(methods) < 3 or len(metrics) < 2:
         return []
     lines = [
-        Line(
-            line.run,
-            line.role,
-            {Key(m): _rank(report, line, m, of[line.run]) for m, of in ranked.items()},
-        )
+        Line(line.run, line.role, {Key(m): _rank(report, line, m, ranked) for m in metrics})
         for line in methods
     ]
-    agree = "; ".join(
-        f"{a[5:]} and {b[5:]} {_correlation(ranked[a], ranked[b])}"
-        for a, b in combinations(ranked, 2)
-    )
+    agreed = ranked.corr("spearman").map("{:.2f}".format).replace("nan", "none: all are equal")
+    agree = "; ".join(f"{a[5:]} and {b[5:]} {agreed[a][b]}" for a, b in combinations(metrics, 2))
     caption = (
         f"1 is best; equal figures share a rank. Rank correlation (Spearman, over {len(methods)} "
         f"methods, without †): {agree}. Where these do not agree, no single order is right."
     )
-    return [Table("ranks", "Ranks", caption, [Column(Key(m)) for m in ranked], [Section(lines)])]
+    return [Table("ranks", "Ranks", caption, [Column(Key(m)) for m in metrics], [Section(lines)])]
 
 
-def _ranks(values: dict[str, float]) -> dict[str, float]:
-    from scipy.stats import rankdata
-
-    order = rankdata([-round(value, 9) for value in values.values()])
-    return dict(zip(values, map(float, order), strict=True))
-
-
-def _rank(report: Report, line: Line, metric: str, rank: float) -> Figure:
-    return Figure(config=report.config, run=line.run, role=line.role, metric=metric, value=rank)
-
-
-def _correlation(first: dict[str, float], second: dict[str, float]) -> str:
-    from scipy.stats import spearmanr
-
-    if len({*first.values()}) == 1 or len({*second.values()}) == 1:
-        return "none: all are equal"
-    return f"{float(spearmanr([*first.values()], [*second.values()]).statistic):.2f}"
+def _rank(report: Report, line: Line, metric: str, ranked: pd.DataFrame) -> Figure:
+    value = ranked[metric][line.run]
+    return Figure(config=report.config, run=line.run, role=line.role, metric=metric, value=value)

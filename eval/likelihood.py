@@ -150,16 +150,6 @@ def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
     return sum(least) / len(least)
 
 
-def auc(members: Sequence[float], others: Sequence[float]) -> float:
-    """How often a member scores higher than another, ties half: 0..1."""
-    from scipy.stats import mannwhitneyu
-
-    if not members or not others:
-        raise UserError("membership attack: needs forget and test rows")
-    statistic = mannwhitneyu(members, others, alternative="greater").statistic
-    return float(statistic) / (len(members) * len(others))
-
-
 def forget_quality(ratios: Sequence[float], retrained: Sequence[float]) -> float:
     """p-value of the two-sample KS test between two models' truth ratios, 0..1."""
     from scipy.stats import ks_2samp

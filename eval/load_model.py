@@ -15,7 +15,7 @@ from eval.weights import (
     is_hub_id,
     pick_device,
     weights_hash,
-    with_adapters,
+    with_adapter,
 )
 from mllmu_med.errors import first_line
 from mllmu_med_dataset import UsageError, UserError
@@ -78,7 +78,9 @@ def load_model(
             f"{name}: {len(lacking)} weights are missing or of another shape (first: "
             f"{lacking[0]}): the checkpoint is damaged or of another layout"
         )
-    model = with_adapters(model, adapters).eval()
+    for adapter in adapters:
+        model = with_adapter(model, adapter)
+    model = model.eval()
     if kind != "nf4":  # which is put in its place as it is loaded
         model = model.to(where)
     if where == "cpu" and model.num_parameters() < SMALL:

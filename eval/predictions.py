@@ -10,6 +10,7 @@ settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,17 +184,11 @@ def _check_known(
     unknown = [prediction.id for prediction in predictions if prediction.id not in split_of]
     if not unknown:
         return
-    name, _ = split_config(config)
     hint = "is --data the dataset that was asked?"
-    for other in CONFIGS:
-        if other == name:
-            continue
-        try:
-            theirs = {row.id for row in read_rows(data, other)}
-        except UserError:  # this dataset holds one config only
-            continue
-        if any(row_id in theirs for row_id in unknown):
-            hint = f"they are of config {other}"
+    for other in [name for name in CONFIGS if name != split_config(config)[0]]:
+        with suppress(UserError):  # this dataset holds one config only
+            if not {*unknown}.isdisjoint(row.id for row in read_rows(data, other)):
+                hint = f"they are of config {other}"
     raise UserError(
         f"{path}: {len(unknown):,} of {len(predictions):,} ids are not in config {config} "
         f"(first: {unknown[0]}): {hint}"

@@ -38,7 +38,7 @@ class Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
     #: How many items the figures have that are no mean of items.
     counts: dict[Key, int] = field(default_factory=dict)
-    #: A hash of all questions with their reference answers.
+    #: A hash of all rows by split with their questions and reference answers.
     texts: str = ""
     #: What was weighed of each row, where likelihoods are there.
     weighed: list[list[str]] = field(default_factory=list)
@@ -106,7 +106,8 @@ def _read_scores(run: Run) -> None:
         run.signatures |= summary["signatures"]
     with as_written(run.folder / score.ROWS):
         run.items |= scored_items(run.rows)
-        run.texts = digest(sorted([r["id"], r["question"], r["reference"]] for r in run.rows))
+        told = ("split", "id", "question", "reference")
+        run.texts = digest(sorted([row[name] for name in told] for row in run.rows))
     for key, items in run.items.items():
         if len(items.values) and not 0 <= items.values.min() <= items.values.max() <= 1:
             raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,22 +33,18 @@ def adapter_hash(path: str | Path) -> str:
     return weights_hash(folder)
 
 
-def with_adapters(model: Any, adapters: Sequence[str | Path]) -> Any:
-    """The model with LoRA adapters on top, all active together; a UserError if one does not fit."""
-    names = [f"adapter_{i}" for i in range(len(adapters))]
-    for name, path in zip(names, adapters, strict=True):
-        model = with_adapter(model, path, name)
-    if names:
-        model.base_model.set_adapter(names)
-    return model
+def next_name(model: Any) -> str:
+    """The name of the next adapter on top of a model."""
+    return f"adapter_{len(getattr(model, 'peft_config', {}))}"
 
 
-def with_adapter(model: Any, path: str | Path, name: str) -> Any:
-    """The model with one more adapter loaded, not active yet; raises as `with_adapters`."""
+def with_adapter(model: Any, path: str | Path) -> Any:
+    """The model with one more LoRA adapter on top, all active; a UserError if it does not fit."""
     from peft import PeftConfig, PeftModel
     from safetensors import SafetensorError
 
     folder = str(Path(path).expanduser())
+    below, name = [*getattr(model, "peft_config", {})], next_name(model)
     try:
         with warnings.catch_warnings():
             # peft calls what transformers deprecates: nothing that a user can mend.
@@ -68,6 +63,7 @@ def with_adapter(model: Any, path: str | Path, name: str) -> Any:
             f"--adapter {path}: does not fit this model: {len(strange)} weights have no place "
             f"in it, or are missing (first: {strange[0]})"
         )
+    model.base_model.set_adapter([*below, name], inference_mode=True)
     return model
 
 

@@ -75,13 +75,27 @@ def recipe_tree(
 ) -> dict[str, Any]:
     """A recipe as plain values with `--set` applied; `optional`: sections it may leave out.
 
+    What it leaves out is that of the shipped recipe which it names under `like`, if any.
+
     Raises UsageError where it is no YAML mapping, or a choice's section is not there.
     """
-    advice = f"see `{package} recipe {shipped(package)[0]}`"
+    names = shipped(package)
+    advice = f"see `{package} recipe {names[0]}`"
     tree = yaml_tree(recipe_text(package, name_or_file), f"recipe {name_or_file}", advice)
+    if like := tree.pop("like", None):
+        if like not in names:
+            raise UsageError(f"recipe {name_or_file}: like {like!r}: use {', '.join(names)}")
+        tree = _over(recipe_tree(package, like), tree)
     for choice in settings:
         _apply(tree, choice, optional)
     return tree
+
+
+def _over(below: Any, above: Any) -> Any:
+    """A mapping with the values of another over its own, at every depth; else the other."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _over(below.get(key), value) for key, value in above.items()}
 
 
 def yaml_tree(text: str, name: str, advice: str) -> dict[str, Any]:

@@ -537,6 +537,9 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
         recipe.methods_in("ga,ga")
     with pytest.raises(UsageError, match="no method 'gg'"):
         load_recipe(str(path), [Choice("methods", "{gg: {}}")])
+    path.write_text("like: paper")
+    with pytest.raises(UsageError, match="like 'paper': use demo, "):
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize(
