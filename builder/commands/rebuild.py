@@ -60,8 +60,7 @@ def rebuild(options: Options) -> None:
 
 def _print_plan(job: Job, as_json: bool) -> None:
     from builder.rebuild import pipeline, print_rebuild
-    from builder.rebuild.sizes import sized_aside
-    from builder.rebuild.stages import plan
+    from builder.rebuild.stages import plan, sized_aside
 
     job = sized_aside(job)
     plans = plan(job)

@@ -101,6 +101,10 @@ class StageState(NamedTuple):
     notes: dict[str, int]
     inputs: dict[str, Stamp | None]
 
+    def counts(self) -> dict[str, Any]:
+        """What it kept, dropped and noted."""
+        return {"kept": self.kept, "dropped": self.dropped, "notes": self.notes}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -230,12 +234,3 @@ def locked(work: Path) -> Iterator[None]:
     make_folder(work, "the work folder")
     with lock_file(work / ".lock", work, AT_WORK, "use another --work"):
         yield
-
-
-def dropped_table(states: Sequence[tuple[str, StageState]]) -> list[tuple[str, str, int]]:
-    """(stage, reason, count) of everything that was dropped, in the stages' order."""
-    return [
-        (name, reason, count)
-        for name, state in states
-        for reason, count in sorted(state.dropped.items(), key=lambda item: (-item[1], item[0]))
-    ]

@@ -203,10 +203,7 @@ def draft(
         },
         "author": _author(job.recipe, states),
         "stages": {
-            name: {
-                stage: {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
-                for stage, state in stages.items()
-            }
+            name: {stage: state.counts() for stage, state in stages.items()}
             for name, stages in states.items()
         },
         "files": dict(files),

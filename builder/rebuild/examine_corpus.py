@@ -34,6 +34,7 @@ from mllmu_med_dataset import Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
 _EXAMPLES: Final = 10
+_TEST: Final = ("validate", "test")
 _SHARED: Final = {
     "have an image of another set": ("image_sha256",),
     "have a patient of another set": ("patient_id",),
@@ -124,7 +125,7 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
     sizes, refused = _sizes(records, scenarios)
     texts = {text for record in records for text in (record.question, record.answer)}
     opened = [record.answer for record in records if record.answer_type == "open"]
-    repeats = [drop.row for drop in outcome.drops if drop.reason == DUPLICATE]
+    repeats = [d.row.get("split") in _TEST for d in outcome.drops if d.reason == DUPLICATE]
     counts = {
         "rows": len(records) + len(outcome.drops),
         "kept": len(records),
@@ -135,7 +136,7 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
-        "leaks": {"repeat another row": sum(map(_is_test, repeats))} | _leaks(records),
+        "leaks": {"repeat another row": sum(repeats)} | _leaks(records),
         "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
         "sizes": sizes,
         "refused": refused,
@@ -170,16 +171,13 @@ def _sizes(
     return {}, refused
 
 
-def _is_test(row: dict[str, Any]) -> bool:
-    return row.get("split") in ("validate", "test")
-
-
 def _leaks(records: Sequence[Record]) -> dict[str, int]:
     """How many test rows share something with the other rows."""
     shared = {}
     for how, columns in _SHARED.items():
-        keys = [tuple(getattr(row, column) for column in columns) for row in records]
-        tested = [_is_test({"split": row.split}) for row in records]
-        known = {key for key, test in zip(keys, tested, strict=True) if not test and "" not in key}
-        shared[how] = sum(test and key in known for key, test in zip(keys, tested, strict=True))
+        keys = [
+            (tuple(getattr(r, column) for column in columns), r.split in _TEST) for r in records
+        ]
+        known = {key for key, test in keys if not test and "" not in key}
+        shared[how] = sum(test and key in known for key, test in keys)
     return shared
