@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -269,20 +268,12 @@ def _settings(options: Options, model: str) -> Settings:
 
 def _refuse_for_llm(options: Options, author: str) -> None:
     """Refuse what is for a language model, a limit of 0 included, where none is asked."""
-    for_llm: Mapping[str, object] = {
-        "--base-url": options.base_url,
-        "--offline": options.offline or None,
-        "--requests": options.requests,
-        "--batch": options.batch or None,
-        "--max-requests": options.max_requests,
-        "--max-cost": options.max_cost,
-        "--price": options.price,
-    }
-    for flag, value in for_llm.items():
-        if value is not None:
+    for name in "base_url offline requests batch max_requests max_cost price".split():
+        value = getattr(options, name)
+        if value is not None and value is not False:
             raise UsageError(
-                f"{flag}: the author is {author}, which asks no model: add --author llm (or --set "
-                "calibration.rater=llm)"
+                f"--{name.replace('_', '-')}: the author is {author}, which asks no model: add "
+                "--author llm (or --set calibration.rater=llm)"
             )
 
 

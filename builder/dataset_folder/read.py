@@ -7,7 +7,7 @@ Croissant metadata and a variant for the Hub are computed from `Facts` and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +63,11 @@ class Folder:
 
     def every_record(self, scenario: str) -> list[Record]:
         """Every row of the scenario once, harmful where it has a harmful version."""
-        return _once(self.rows(scenario))
+        records: dict[str, Record] = {}
+        for row in self.rows(scenario):
+            if row.harm != "none" or row.id not in records:
+                records[row.id] = row
+        return list(records.values())
 
     def config(self, name: str, split: str) -> list[Record]:
         """The rows of one set of one config."""
@@ -88,15 +92,6 @@ class Folder:
         """Those with the keys and types of a patient, by id."""
         known = map(patient_of, self.profiles.rows)
         return {patient.id: patient for patient in known if patient is not None}
-
-
-def _once(rows: Iterable[Record]) -> list[Record]:
-    """Each row once, harmful where it has a harmful version."""
-    records: dict[str, Record] = {}
-    for row in rows:
-        if row.harm != "none" or row.id not in records:
-            records[row.id] = row
-    return list(records.values())
 
 
 def patient_of(row: Mapping[str, Any]) -> Profile | None:
@@ -190,11 +185,6 @@ class Facts:
         """Scenarios whose rows name their images instead of holding them."""
         images = self.manifest.get("images", {})
         return [name for name in self.scenarios if images.get(name) == "reference"]
-
-    def records(self, scenario: str) -> list[Record]:
-        """Every row of the scenario's files once, harmful where it has a harmful version."""
-        configs = [config for config in self.configs if config.scenario == scenario]
-        return _once(row for config in configs for split in SPLITS for row in config.rows(split))
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""

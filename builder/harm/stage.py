@@ -146,7 +146,7 @@ async def with_model(
     rejected_so_far: Counter[str] = Counter()
     with ReplyCache(job.requests) as cache:
         async with Client(settings_of(job), cache) as client:
-            many: WriteMany = partial(_in_flight, client)
+            many: WriteMany = partial(run_all, client)
             ask: Ask = client.ask
 
             def status() -> str:
@@ -191,12 +191,6 @@ def spent(client: Client, rejected: int) -> str:
         f"{rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
         f"{stats.completion_tokens:,} tokens, {cost}"
     )
-
-
-async def _in_flight(
-    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
-) -> list[Written]:
-    return await run_all(client, write, records, done)
 
 
 async def _held_or_pending(client: Client, request: Request) -> Reply:

@@ -25,7 +25,6 @@ from builder.core.corpus import (
 )
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
-from builder.ingest.clean_rows import DUPLICATE
 from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_places, recognised
 from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
@@ -34,7 +33,6 @@ from mllmu_med_dataset import Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
 _EXAMPLES: Final = 10
-_TEST: Final = ("validate", "test")
 _SHARED: Final = {
     "have an image of another set": ("image_sha256",),
     "have a patient of another set": ("patient_id",),
@@ -125,7 +123,6 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
     sizes, refused = _sizes(records, scenarios)
     texts = {text for record in records for text in (record.question, record.answer)}
     opened = [record.answer for record in records if record.answer_type == "open"]
-    repeats = [d.row.get("split") in _TEST for d in outcome.drops if d.reason == DUPLICATE]
     counts = {
         "rows": len(records) + len(outcome.drops),
         "kept": len(records),
@@ -136,7 +133,7 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
-        "leaks": {"repeat another row": sum(repeats)} | _leaks(records),
+        "leaks": _leaks(records),
         "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
         "sizes": sizes,
         "refused": refused,
@@ -176,7 +173,8 @@ def _leaks(records: Sequence[Record]) -> dict[str, int]:
     shared = {}
     for how, columns in _SHARED.items():
         keys = [
-            (tuple(getattr(r, column) for column in columns), r.split in _TEST) for r in records
+            (tuple(getattr(r, column) for column in columns), r.split in ("validate", "test"))
+            for r in records
         ]
         known = {key for key, test in keys if not test and "" not in key}
         shared[how] = sum(test and key in known for key, test in keys)

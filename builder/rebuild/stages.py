@@ -25,7 +25,7 @@ from mllmu_med.files import digest, write_jsonl
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
-_HARM_VERSION: Final = 2  # of the offline author's sentences and rules
+_HARM_VERSION: Final = 3  # of the offline author's sentences and rules
 
 
 def plan(job: Job) -> list[ChainPlan]:
@@ -178,10 +178,10 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
 
     def run(folder: Path) -> Outcome:
         records = chain.records("draw")
-        images = (record.image_id for record in records if record.split == "candidate")
+        shown = (profiles.shown_in(row) for row in records if row.split == "candidate")
         corpus = [*records, *(row for each in others.values() for row in each.records("draw"))]
         own = offline.own_texts()
-        people = profiles.make_profiles(images, corpus, job.recipe.seed, own)
+        people = profiles.make_profiles(shown, corpus, job.recipe.seed, own)
         write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
