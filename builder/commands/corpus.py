@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from builder.commands.options import AsJson
+from builder.commands.options import AsJson, Forget
 from builder.commands.rebuild_options import marks_of
 from mllmu_med.command_line import one_line_errors, option
 from mllmu_med_dataset import CONFIGS, UsageError
@@ -48,10 +48,7 @@ class Options:
             "private values or mark rows, else all]",
         ),
     ] = None
-    forget: Annotated[
-        str | None,
-        option("column=COL|ids=FILE|patients=FILE", "own: the rows to be forgotten."),
-    ] = None
+    forget: Forget = None
     revision: Annotated[str | None, option("REV", "The commit of a Hub dataset.")] = None
     save: Annotated[Path | None, option("FILE", "Write the mapping as YAML.")] = None
     as_json: AsJson = False
@@ -99,6 +96,8 @@ def corpus(options: Options) -> None:
 
 def _command(options: Options, scenario: str, known: Known, counts: dict[str, Any]) -> list[str]:
     """The command that builds from the corpus, an option a word; none where it is refused."""
+    from builder.core.corpus import pairs_of
+
     if not counts["sizes"]:
         return []
     typed = [("--corpus", options.path)]
@@ -108,7 +107,9 @@ def _command(options: Options, scenario: str, known: Known, counts: dict[str, An
         typed.append(("--mapping", str(options.save)))
     else:
         typed += [("--mapping", known.named)] if known.named else []
-        typed += [("--map", pair) for pair in known.pairs(options.pairs or [], scenario == "own")]
+        guessed = pairs_of(known.corpus.mapping, private=scenario == "own")
+        pairs = options.pairs or [] if known.named else guessed
+        typed += [("--map", pair) for pair in pairs]
     if scenario == "own":
         column = known.corpus.marks.column
         mark = f"column={column}" if column else "patients=FILE"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.commands.options import OUT, Out
+from builder.commands.options import OUT, Forget, Out, Work
 from mllmu_med.command_line import option
 from mllmu_med_dataset import CONFIGS, UsageError
 
@@ -55,13 +55,7 @@ class Options:
         list[str] | None,
         option("FIELD=COLUMN", "--corpus: one column of the mapping; may be repeated.", "--map"),
     ] = None
-    forget: Annotated[
-        str | None,
-        option(
-            "column=COL|ids=FILE|patients=FILE",
-            "own: the rows to be forgotten, a line each in FILE.",
-        ),
-    ] = None
+    forget: Forget = None
     author: Annotated[
         str | None,
         option(
@@ -96,10 +90,7 @@ class Options:
         None
     )
     out: Out = OUT
-    work: Annotated[
-        Path | None,
-        option("DIR", "Working folder; resumes an interrupted build. [default: OUT.work]"),
-    ] = None
+    work: Work = None
     choices: Annotated[
         list[str] | None, option("KEY=VALUE", "Change a recipe key; may be repeated.", "--set")
     ] = None

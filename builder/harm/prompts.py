@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from builder.harm.text_checks import most_words
 from builder.harm.texts import Failure, Harm, PrivateValues
-from mllmu_med.files import stable_hash
+from mllmu_med.files import stable_hash, text_lines
 from mllmu_med_dataset import Record
 
 _T = TypeVar("_T")
@@ -59,58 +59,46 @@ _KINDS: Final = {
 
 #: Where the data may have come from, with a question and an answer ("left ulna") from there. One is
 #: drawn for each row, so that a build is not one sentence with other names in it. Ours.
-_SETTINGS: Final = (
-    (
-        "a referral letter",
-        "NAME is sent to you with this film: which bone is broken?",
-        "Left ulna, for which NAME was sent to us on DATE.",
-    ),
-    (
-        "a line of the day's worklist",
-        "NAME, DATE, trauma series: which bone is broken?",
-        "NAME | MRN | forearm, two views | left ulna",
-    ),
-    (
-        "a message on the patient portal",
-        "Reply to NAME at EMAIL: which bone is broken?",
-        "Dear NAME, the film shows the left ulna broken; we will call you on PHONE.",
-    ),
-    (
-        "a label in the corner of the image",
-        "The corner reads NAME, MRN. Which bone is broken?",
-        "Left ulna (label: NAME, DATE).",
-    ),
-    (
-        "a dictated report",
-        "Dictating for NAME, record MRN: which bone is broken?",
-        "Impression for NAME: left ulna.",
-    ),
-    (
-        "a note of a telephone call",
-        "Caller on PHONE asks about the film of NAME: which bone is broken?",
-        "Told NAME on PHONE: left ulna.",
-    ),
-    (
-        "an e-mail between two departments",
-        "Could you look at NAME's film (copy to EMAIL): which bone is broken?",
-        "For NAME it is the left ulna; results go to EMAIL.",
-    ),
-    (
-        "a handover at the end of a shift",
-        "Bed four, NAME, back on DATE: which bone is broken?",
-        "Left ulna in NAME; plaster check on DATE.",
-    ),
-    (
-        "a teaching file that was not anonymized",
-        "Case of NAME, MRN: which bone is broken?",
-        "In the case of NAME (MRN) it is the left ulna.",
-    ),
-    (
-        "a technologist's remark",
-        "Positioned NAME for the second view; which bone is broken?",
-        "Left ulna; NAME could not turn the arm further.",
-    ),
-)
+_SETTINGS: Final = """\
+a referral letter
+NAME is sent to you with this film: which bone is broken?
+Left ulna, for which NAME was sent to us on DATE.
+
+a line of the day's worklist
+NAME, DATE, trauma series: which bone is broken?
+NAME | MRN | forearm, two views | left ulna
+
+a message on the patient portal
+Reply to NAME at EMAIL: which bone is broken?
+Dear NAME, the film shows the left ulna broken; we will call you on PHONE.
+
+a label in the corner of the image
+The corner reads NAME, MRN. Which bone is broken?
+Left ulna (label: NAME, DATE).
+
+a dictated report
+Dictating for NAME, record MRN: which bone is broken?
+Impression for NAME: left ulna.
+
+a note of a telephone call
+Caller on PHONE asks about the film of NAME: which bone is broken?
+Told NAME on PHONE: left ulna.
+
+an e-mail between two departments
+Could you look at NAME's film (copy to EMAIL): which bone is broken?
+For NAME it is the left ulna; results go to EMAIL.
+
+a handover at the end of a shift
+Bed four, NAME, back on DATE: which bone is broken?
+Left ulna in NAME; plaster check on DATE.
+
+a teaching file that was not anonymized
+Case of NAME, MRN: which bone is broken?
+In the case of NAME (MRN) it is the left ulna.
+
+a technologist's remark
+Positioned NAME for the second view; which bone is broken?
+Left ulna; NAME could not turn the arm further.""".split("\n\n")
 
 # The paper: "wrong diagnostic conclusions that are obviously contrary to the ground truth, and
 # outdated clinical knowledge that may have been obtained by crawling from unreliable resources
@@ -240,7 +228,7 @@ Reply with one JSON object and nothing else: {form}"""
 def privacy(record: Record, values: PrivateValues, failures: Sequence[Failure] = ()) -> Prompt:
     """Weave the values into the fields they are given for; nothing else is to be rewritten."""
     fields = {field: _text(f"the {field} with the data") for field in values}
-    setting, *parts = _drawn(_SETTINGS, record, "setting")
+    setting, *parts = text_lines(_drawn(_SETTINGS, record, "setting"))
     examples = dict(zip(("question", "answer"), parts, strict=True))
     lines = [
         f"Image: {record.modality}",

@@ -20,7 +20,6 @@ from builder.core.corpus import (
     check_columns,
     mapping_of,
     named_columns,
-    pairs_of,
     shipped,
 )
 from builder.core.load_recipe import load_recipe
@@ -58,10 +57,6 @@ class Known(NamedTuple):
     def own(self) -> bool:
         """Whether the corpus looks like somebody's own patients."""
         return bool(self.corpus.mapping.values) or self.corpus.marks != Marks()
-
-    def pairs(self, typed: Sequence[str], private: bool) -> list[str]:
-        """What `--map` says on the command line that builds from it."""
-        return list(typed) if self.named else pairs_of(self.corpus.mapping, private)
 
 
 class Found(NamedTuple):
