@@ -128,8 +128,8 @@ def make_job(options: Options) -> Job:
 
     `--slake hub` fetches SLAKE unless it is a dry run.
     """
-    from builder.core.chain_plan import STAGES
     from builder.core.load_recipe import tell_given
+    from builder.core.stage_cache import STAGES
     from mllmu_med.recipe_files import choices as parse_choices
 
     job = _job(options)

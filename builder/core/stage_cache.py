@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mllmu_med.files import (
     atomic_folder,
@@ -30,8 +30,16 @@ from mllmu_med.files import (
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import Record, UserError
 
+if TYPE_CHECKING:
+    from builder.core.recipe import Scenario
+
 FORMAT = 1  # of stage.json
 AT_WORK = "another rebuild is at work here"
+#: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect and
+#: `locate` to own.
+STAGES: Final = tuple(
+    "ingest draw locate profiles inject corrupt review calibrate split write".split()
+)
 
 
 class Drop(NamedTuple):
@@ -168,6 +176,20 @@ class Chain:
             )
             write_atomic(building / "stage.json", canonical_json(state._asdict()) + "\n")
         return state
+
+
+class ChainPlan(NamedTuple):
+    """One scenario's stages over its folder."""
+
+    name: str
+    scenario: Scenario
+    chain: Chain
+    stages: list[Stage]
+
+    def states(self) -> dict[str, StageState]:
+        """The stages that have run, by name."""
+        states = {stage.name: self.chain.state(stage.name) for stage in self.stages}
+        return {name: state for name, state in states.items() if state is not None}
 
 
 def _check_ids(stage: str, outcome: Outcome) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from builder.core.recipe import Recipe, Scenario
+from builder.core.stage_cache import STAGES
 from builder.dataset_folder.manifest import (
     MISSING,
     Manifest,
@@ -188,8 +189,6 @@ class Facts:
 
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""
-        from builder.core.chain_plan import STAGES
-
         stages = self.manifest["stages"][scenario]
         return {name: stages[name] for name in STAGES if name in stages}
 

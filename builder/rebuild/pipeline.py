@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder.audit import verdict
-from builder.core.chain_plan import STAGES, ChainPlan
 from builder.core.job import Job, image_reader, options, write_job
 from builder.core.ratings import RATINGS
-from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
+from builder.core.stage_cache import AT_WORK, STAGES, ChainPlan, Stage, StageState, Stamp, locked
 from builder.dataset_folder import manifest as manifests
 from builder.dataset_folder import write
 from builder.dataset_folder.write_card import VERSION as CARD_VERSION

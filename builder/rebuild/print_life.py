@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from builder.core.chain_plan import ChainPlan
 from builder.core.ratings import read_ratings
+from builder.core.stage_cache import ChainPlan
 from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles, shown_in
 from mllmu_med.console import make_console

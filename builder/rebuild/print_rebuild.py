@@ -9,9 +9,8 @@ from rich.console import Console
 
 from builder.audit import verdict
 from builder.core import ratings
-from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, options, shown
-from builder.core.stage_cache import Chain, StageState
+from builder.core.stage_cache import Chain, ChainPlan, StageState
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.text_quality import HEADS, lines
 from builder.harm.candidates import NO_TEXT, TRIED

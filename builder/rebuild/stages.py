@@ -11,11 +11,10 @@ from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
-from builder.core.chain_plan import ChainPlan
 from builder.core.corpus import PHANTOM
 from builder.core.job import Job
 from builder.core.recipe import Calibration, Incorrect, Own, Privacy, Scenario
-from builder.core.stage_cache import Chain, Drop, Outcome, Stage, StageState
+from builder.core.stage_cache import Chain, ChainPlan, Drop, Outcome, Stage, StageState
 from builder.harm import corrupt, inject, text_checks
 from builder.harm.authors import offline
 from builder.ingest import phantoms
