@@ -63,7 +63,7 @@ def corpus(options: Options) -> None:
     """
     import yaml
 
-    from builder.rebuild import examine_corpus, print_corpus
+    from builder.rebuild import examine_corpus
     from mllmu_med.files import write_atomic
 
     if options.scenario not in (None, "all", *CONFIGS):
@@ -79,7 +79,7 @@ def corpus(options: Options) -> None:
         fields = known.corpus.mapping.model_dump(mode="json", exclude_unset=True)
         write_atomic(options.save, yaml.safe_dump(fields, allow_unicode=True, sort_keys=False))
     if not options.as_json:
-        print_corpus.print_known(known)
+        examine_corpus.print_known(known)
     scenario = options.scenario or ("own" if known.own else "all")
     names = ["privacy", "incorrect"] if scenario == "all" else [scenario]
     found = examine_corpus.count(known, names)
@@ -89,7 +89,7 @@ def corpus(options: Options) -> None:
         named = {"named": known.named or None, "mapping": mapping, "known_by": known.guess.why}
         print(json.dumps(named | found.counts | {"command": " ".join(words)}))
         return
-    print_corpus.print_found(known, found)
+    examine_corpus.print_found(known, found)
     if words:
         print("\nto build it:\n  " + " \\\n    ".join(words))
 

@@ -89,14 +89,9 @@ class Outcome:
 
     @classmethod
     def of(cls, results: Iterable[Record | Drop], **notes: int) -> Outcome:
-        kept: list[Record] = []
-        drops: list[Drop] = []
-        for result in results:
-            if isinstance(result, Drop):
-                drops.append(result)
-            else:
-                kept.append(result)
-        return cls(kept, drops, notes)
+        every = list(results)
+        kept = [result for result in every if not isinstance(result, Drop)]
+        return cls(kept, [result for result in every if isinstance(result, Drop)], notes)
 
 
 class StageState(NamedTuple):
