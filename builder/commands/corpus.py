@@ -80,7 +80,8 @@ def corpus(options: Options) -> None:
         write_atomic(options.save, yaml.safe_dump(fields, allow_unicode=True, sort_keys=False))
     if not options.as_json:
         examine_corpus.print_known(known)
-    scenario = options.scenario or ("own" if known.own else "all")
+    own = known.corpus.mapping.values or any(known.corpus.marks)
+    scenario = options.scenario or ("own" if own else "all")
     names = ["privacy", "incorrect"] if scenario == "all" else [scenario]
     found = examine_corpus.count(known, names)
     words = _command(options, scenario, known, found.counts)

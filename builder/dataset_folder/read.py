@@ -23,6 +23,7 @@ from builder.dataset_folder.manifest import (
     scenario_of,
 )
 from builder.dataset_folder.read_rows import Table, fill
+from builder.dataset_folder.text_quality import TextQuality
 from builder.dataset_folder.write import config_files
 from mllmu_med.files import LineError, json_lines, text_lines
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError
@@ -162,6 +163,7 @@ class Facts:
     configs: Sequence[Config]  # the default one first
     profiles: Sequence[Profile]
     ratings: Mapping[str, Sequence[Rated]]  # by scenario; empty without calibration
+    quality: Mapping[str, TextQuality]  # by scenario; empty in a build before there were figures
 
     @property
     def build(self) -> str:
@@ -241,7 +243,9 @@ def _facts(folder: Folder) -> Facts:
         if recipe.calibration is not None
     }
     profiles = _typed(folder.profiles, Profile)
-    return Facts(manifest.tree(), recipe, FEATURES, configs, profiles, ratings)
+    return Facts(
+        manifest.tree(), recipe, FEATURES, configs, profiles, ratings, manifest.text_quality
+    )
 
 
 def _typed(objects: Objects, kind: Callable[..., _Row]) -> list[_Row]:

@@ -66,11 +66,7 @@ class Estimate(NamedTuple):
 
 
 class _Pending(Exception):
-    """The ledger holds no reply to this request yet."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__(str(request))
-        self.request = request
+    """The ledger holds no reply yet to a request, which is the argument."""
 
 
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
@@ -231,7 +227,7 @@ async def _from_ledger(
             results.append(await write(record))
         except _Pending as missing:
             results.append(None)
-            pending.append(missing.request)
+            pending.append(missing.args[0])
     return results, pending
 
 

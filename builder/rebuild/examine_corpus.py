@@ -56,11 +56,6 @@ class Known(NamedTuple):
         column = self.corpus.marks.column
         return [*named_columns(self.corpus.mapping), *([("forget", column)] if column else [])]
 
-    @property
-    def own(self) -> bool:
-        """Whether the corpus looks like somebody's own patients."""
-        return bool(self.corpus.mapping.values) or self.corpus.marks != Marks()
-
 
 class Found(NamedTuple):
     """What would become of the rows."""
@@ -75,7 +70,7 @@ def look(
     """The mapping that is given, recognised or guessed; a UserError where it lacks a field."""
     folder = local_copy(path, revision)
     with redirect_stderr(StringIO()):  # what is missing of a corpus is told as its rows are read
-        name = named or _recognised(folder)
+        name = named or recognised(folder)
         mapping = mapping_of(name, pairs) if name else None
         rows = open_table(folder, mapping)
     guess = Guess({}, {})
@@ -87,13 +82,6 @@ def look(
     marks = marks or Marks(column=guess.forget)
     corpus = Corpus(name if name in shipped() else TABLE, path, mapping, marks, revision)
     return Known(corpus, rows.columns, name, guess)
-
-
-def _recognised(path: Path) -> str:
-    try:
-        return recognised(path, open_table(path).columns)
-    except UserError:  # what only its own mapping can read; if there is none, that says it again
-        return recognised(path, ())
 
 
 def _guess(rows: Table, typed: set[str]) -> Guess:
