@@ -134,8 +134,8 @@ def test_a_known_layout_is_recognised_and_its_leak_told(tmp_path: Path) -> None:
     found = json.loads(builder("corpus", ".", "--json", cwd=tmp_path).stdout)
     assert found["named"] == "vqa_rad"
     assert list(found["dropped"].values()) == [2]
+    assert found["notes"] == {"repeats of a row in another split": 1}
     assert found["leaks"] == {
-        "repeat another row": 1,
         "have an image of another set": 24,
         "have a patient of another set": 0,
         "ask the same of an image of another set": 0,
