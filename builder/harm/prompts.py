@@ -227,7 +227,7 @@ Reply with one JSON object and nothing else: {form}"""
 
 def privacy(record: Record, values: PrivateValues, failures: Sequence[Failure] = ()) -> Prompt:
     """Weave the values into the fields they are given for; nothing else is to be rewritten."""
-    fields = {field: _text(f"the {field} with the data") for field in values}
+    fields: dict[str, _Field] = {field: _text(f"the {field} with the data") for field in values}
     setting, *parts = text_lines(_drawn(_SETTINGS, record, "setting"))
     examples = dict(zip(("question", "answer"), parts, strict=True))
     lines = [

@@ -225,7 +225,8 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
             waits_for = {"waits": waits[key]} if key in waits else {}
             stages[key] = {"current": key not in stale, **counts, **waits_for}
     stages["write"] = {"current": "write" not in stale}
-    tree = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    recipe = job.recipe.model_dump(mode="json")
+    tree: dict[str, Any] = {"out": str(job.out), "recipe": recipe, "stages": stages}
     if "write" not in stale:
         tree["text_quality"] = read_manifest(job.out).tree().get("text_quality", {})
     names = [item.name for item in plans if item.chain.state("calibrate")]
