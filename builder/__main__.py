@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from builder.commands import audit, corpus, publish, rebuild, review, status
+from builder.commands import audit, corpus, publish, rebuild, review
 from mllmu_med.command_line import make_app, one_line_errors
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
-app.command(examples=rebuild.EXAMPLES)(rebuild.rebuild)
+app.command(examples=rebuild.REBUILD_EXAMPLES)(rebuild.rebuild)
 app.command(examples=corpus.EXAMPLES)(corpus.corpus)
-app.command(examples=status.STATUS_EXAMPLES)(status.status)
-app.command(examples=status.SHOW_EXAMPLES)(status.show)
+app.command(examples=rebuild.STATUS_EXAMPLES)(rebuild.status)
+app.command(examples=rebuild.SHOW_EXAMPLES)(rebuild.show)
 
 
 @app.command(

@@ -36,8 +36,9 @@ def read_card_head(folder: Path) -> dict[str, Any]:
 def data_files(head: dict[str, Any], config: str) -> dict[str, list[str]]:
     """The files of each split of a config, as a card's head names them."""
     entry = next(entry for entry in head["configs"] if entry["config_name"] == config)
-    listed = [each for each in entry.get("data_files") or [] if isinstance(each, dict)]
-    named = {each["split"]: each["path"] for each in listed}
+    listed = entry.get("data_files")
+    parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
+    named = {str(part.get("split")): part.get("path") or [] for part in parts}
     return {split: [path] if isinstance(path, str) else path for split, path in named.items()}
 
 

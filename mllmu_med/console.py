@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH: Final = 160  # of a file or a pipe, whose lines are not wrapped
 
@@ -22,6 +24,20 @@ def make_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column.removeprefix("#"), justify="right" if column[0] == "#" else "left")
     return table
+
+
+def print_table(
+    out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], gap: bool = True
+) -> None:
+    """A table below a gap, whole numbers with their commas; nothing without rows."""
+    table = make_table(*columns)
+    for row in rows:
+        shown = (f"{cell:,}" if isinstance(cell, int) else cell for cell in row)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in shown))
+    if table.row_count:
+        if gap:
+            out.print()
+        out.print(table)
 
 
 def print_whole(out: Console, table: Table) -> None:

@@ -12,7 +12,13 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import Manifest
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import MANIFEST, config_files
-from mllmu_med.card_head import CARD, CardHeadError, load_arguments, read_card_head
+from mllmu_med.card_head import (
+    CARD,
+    CardHeadError,
+    data_files,
+    load_arguments,
+    read_card_head,
+)
 from mllmu_med.disk import refused
 from mllmu_med.files import file_digest
 
@@ -92,7 +98,7 @@ def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: the card does not have it"
             continue
         entry = entries[name]
-        if _split_files(entry.get("data_files")) != splits:
+        if data_files({"configs": [entry]}, name) != splits:
             yield f"{name}: the card names other files"
         if manifest.build not in f"{entry.get('description')} {entry.get('version')}":
             yield f"{name}: no build {manifest.build}: datasets would serve an older one's rows"
@@ -102,15 +108,6 @@ def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
     if len(default) != 1:
         yield f"README.md: {len(default)} default configs, not one"
     yield from _info_failures(folder, head.get("dataset_info"))
-
-
-def _split_files(listed: Any) -> dict[str, list[str]]:
-    files = {}
-    for entry in listed if isinstance(listed, list) else []:
-        if isinstance(entry, dict):
-            paths = entry.get("path")
-            files[str(entry.get("split"))] = [paths] if isinstance(paths, str) else paths or []
-    return files
 
 
 def _info_failures(folder: Folder, info: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.audit.run_checks import Check
-from builder.core.chain_plan import STAGES
+from builder.core.stage_cache import STAGES
 from builder.dataset_folder.manifest import MISSING
 from builder.dataset_folder.read import Folder, Objects
 from builder.dataset_folder.shipped_requests import REQUESTS

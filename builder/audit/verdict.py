@@ -15,7 +15,7 @@ from builder.audit.run_checks import VERSION, Check, failing, run
 from builder.core.job import out_option, shown
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
-from mllmu_med.console import make_console, make_table
+from mllmu_med.console import make_console, print_table
 from mllmu_med.disk import remove
 from mllmu_med.files import canonical_json, file_digest, write_atomic
 from mllmu_med.progress import say
@@ -83,22 +83,19 @@ SHOWN: Final = 20  # failures of one check; --json names all
 
 def print_checks(where: str, checks: Sequence[Check], seconds: float) -> None:
     """A line each check with how much it looked at, then what fails."""
-
     console = make_console()
-    table = make_table("check", "#checked", "result", "note")
+    rows = []
     for check in checks:
         result = Text("ok", style="green") if check.checked else Text("-")
         if not check.ok:
             result = Text(f"{len(check.failed):,} failed", style="bold red")
-        table.add_row(Text(check.name), f"{check.checked:,}", result, Text(check.note))
-    console.print(table)
+        rows.append((check.name, check.checked, result, check.note))
+    print_table(console, ("check", "#checked", "result", "note"), rows, gap=False)
     failed = [check for check in checks if not check.ok]
     for check in failed:
         console.print(Text(f"\n{check.name}:", style="bold"))
-        for entry in check.failed[:SHOWN]:
-            console.print(Text(f"  {entry}"), soft_wrap=True)
+        print(*(f"  {entry}" for entry in check.failed[:SHOWN]), sep="\n")
         if len(check.failed) > SHOWN:
-            more = f"  and {len(check.failed) - SHOWN:,} more: see --json"
-            console.print(Text(more), soft_wrap=True)
+            print(f"  and {len(check.failed) - SHOWN:,} more: see --json")
     done = f"{len(failed)} of {len(checks)} checks fail" if failed else "all checks hold"
-    console.print(Text(f"\n{where}: {done} ({seconds:.1f} s)"), soft_wrap=True)
+    print(f"\n{where}: {done} ({seconds:.1f} s)")

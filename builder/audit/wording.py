@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from builder.audit.run_checks import Check
 from builder.dataset_folder.read import Folder
-from builder.dataset_folder.text_quality import ENOUGH, TextQuality, measure
+from builder.dataset_folder.text_quality import ENOUGH, Auc, TextQuality, measure
 
 #: Other versions of numpy and scipy, or another processor, may round otherwise.
 _SAME = 0.01
@@ -33,13 +33,10 @@ def checks(folder: Folder) -> Iterator[Check]:
 
 
 def _same(stated: TextQuality, measured: TextQuality) -> bool:
-    pairs = [(getattr(stated, name), getattr(measured, name)) for name in TextQuality.model_fields]
+    names = TextQuality.model_fields
+    figures = [[getattr(of, name) for name in names] for of in (stated, measured)]
+    values = [[it.value if isinstance(it, Auc) else it for it in each] for each in figures]
     return all(
-        (a is None) == (b is None) and (a is None or abs(_number(a) - _number(b)) <= _SAME)
-        for a, b in pairs
+        a == b or (a is not None and b is not None and abs(a - b) <= _SAME)
+        for a, b in zip(*values, strict=True)
     )
-
-
-def _number(figure: object) -> float:
-    value = getattr(figure, "value", figure)
-    return float(value)  # type: ignore[arg-type]

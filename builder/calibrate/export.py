@@ -23,7 +23,7 @@ from mllmu_med.files import atomic_folder, write_atomic
 from mllmu_med_dataset import MAIN_RATIO, SPLITS
 
 if TYPE_CHECKING:
-    from builder.core.chain_plan import ChainPlan
+    from builder.core.stage_cache import ChainPlan
 
 
 def write_candidates_dataset(job: Job, plans: Sequence[ChainPlan]) -> Path:

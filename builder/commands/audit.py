@@ -6,11 +6,10 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from builder.audit.run_checks import Check
 from mllmu_med.command_line import one_line_errors, option
 from mllmu_med.errors import first_line
 from mllmu_med.image_folder import VARIABLE, Images
@@ -55,7 +54,9 @@ def audit(
     checks = run(_folder(where), given or os.environ.get(VARIABLE))
     seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps(_json(where, checks, seconds)))
+        every = [{**check._asdict(), "ok": check.ok} for check in checks]
+        about = {"dataset": where, "ok": all(check.ok for check in checks)}
+        print(json.dumps({**about, "seconds": round(seconds, 2), "checks": every}))
     else:
         print_checks(where, checks, seconds)
     if not all(check.ok for check in checks):
@@ -74,15 +75,6 @@ def _images(given: list[str]) -> dict[str, str]:
             raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
         folders |= names
     return folders
-
-
-def _json(where: str, checks: list[Check], seconds: float) -> dict[str, Any]:
-    return {
-        "dataset": where,
-        "ok": all(check.ok for check in checks),
-        "seconds": round(seconds, 2),
-        "checks": [{**check._asdict(), "ok": check.ok} for check in checks],
-    }
 
 
 def _folder(where: str) -> Path:

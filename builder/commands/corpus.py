@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from builder.commands.options import AsJson
+from builder.commands.options import AsJson, Forget
 from builder.commands.rebuild_options import marks_of
 from mllmu_med.command_line import one_line_errors, option
 from mllmu_med_dataset import CONFIGS, UsageError
@@ -48,10 +48,7 @@ class Options:
             "private values or mark rows, else all]",
         ),
     ] = None
-    forget: Annotated[
-        str | None,
-        option("column=COL|ids=FILE|patients=FILE", "own: the rows to be forgotten."),
-    ] = None
+    forget: Forget = None
     revision: Annotated[str | None, option("REV", "The commit of a Hub dataset.")] = None
     save: Annotated[Path | None, option("FILE", "Write the mapping as YAML.")] = None
     as_json: AsJson = False
@@ -66,7 +63,7 @@ def corpus(options: Options) -> None:
     """
     import yaml
 
-    from builder.rebuild import examine_corpus, print_corpus
+    from builder.rebuild import examine_corpus
     from mllmu_med.files import write_atomic
 
     if options.scenario not in (None, "all", *CONFIGS):
@@ -82,8 +79,9 @@ def corpus(options: Options) -> None:
         fields = known.corpus.mapping.model_dump(mode="json", exclude_unset=True)
         write_atomic(options.save, yaml.safe_dump(fields, allow_unicode=True, sort_keys=False))
     if not options.as_json:
-        print_corpus.print_known(known)
-    scenario = options.scenario or ("own" if known.own else "all")
+        examine_corpus.print_known(known)
+    own = known.corpus.mapping.values or any(known.corpus.marks)
+    scenario = options.scenario or ("own" if own else "all")
     names = ["privacy", "incorrect"] if scenario == "all" else [scenario]
     found = examine_corpus.count(known, names)
     words = _command(options, scenario, known, found.counts)
@@ -92,13 +90,15 @@ def corpus(options: Options) -> None:
         named = {"named": known.named or None, "mapping": mapping, "known_by": known.guess.why}
         print(json.dumps(named | found.counts | {"command": " ".join(words)}))
         return
-    print_corpus.print_found(known, found)
+    examine_corpus.print_found(known, found)
     if words:
         print("\nto build it:\n  " + " \\\n    ".join(words))
 
 
 def _command(options: Options, scenario: str, known: Known, counts: dict[str, Any]) -> list[str]:
     """The command that builds from the corpus, an option a word; none where it is refused."""
+    from builder.core.corpus import pairs_of
+
     if not counts["sizes"]:
         return []
     typed = [("--corpus", options.path)]
@@ -108,7 +108,9 @@ def _command(options: Options, scenario: str, known: Known, counts: dict[str, An
         typed.append(("--mapping", str(options.save)))
     else:
         typed += [("--mapping", known.named)] if known.named else []
-        typed += [("--map", pair) for pair in known.pairs(options.pairs or [], scenario == "own")]
+        guessed = pairs_of(known.corpus.mapping, private=scenario == "own")
+        pairs = options.pairs or [] if known.named else guessed
+        typed += [("--map", pair) for pair in pairs]
     if scenario == "own":
         column = known.corpus.marks.column
         mark = f"column={column}" if column else "patients=FILE"

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 OUT = Path(DEFAULT_FOLDER)
 Out = Annotated[Path, option("DIR", "The dataset's folder.")]
-Work = Annotated[Path | None, option("DIR", "Its work folder. [default: OUT.work]")]
+Work = Annotated[
+    Path | None,
+    option("DIR", "Its work folder, where an interrupted build resumes. [default: OUT.work]"),
+]
+Forget = Annotated[
+    str | None,
+    option(
+        "column=COL|ids=FILE|patients=FILE", "own: the rows to be forgotten, a line each in FILE."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 

@@ -74,6 +74,7 @@ def publish(
     from builder.hub import folder as variant
     from builder.hub import personal, print_push
     from builder.hub.push import Wish
+    from eval.results import read_results
 
     if gated not in (None, "auto", "manual"):
         raise UsageError(f"--gated {gated}: use auto or manual")
@@ -87,7 +88,7 @@ def publish(
     personal.check(folder, manifest, str(out))
     sources = {name: scenario.source for name, scenario in manifest.scenarios.items()}
     modes = variant.image_modes(images, sources, manifest.images)
-    reports = _results(results)
+    reports = read_results(results.expanduser()) if results else None
     with variant.workplace(folder) as place:
         _audit(folder, str(out), as_json)
         order = _Order(folder, manifest, place, modes, wish, reports)
@@ -194,14 +195,6 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     if not as_json:
         print_checks(shown, checks, time.monotonic() - started)
     raise UserError(f"{shown}: {failed}: nothing is published")
-
-
-def _results(path: Path | None) -> Mapping[str, Any] | None:
-    if path is None:
-        return None
-    from eval.results import read_results
-
-    return read_results(path.expanduser())
 
 
 def _repo(repo: str) -> str:

@@ -1,18 +1,21 @@
-"""`python -m builder rebuild`."""
+"""`python -m builder rebuild`, `status` and `show`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from builder.commands.options import OUT, AsJson, Out, Work, job_of
 from builder.commands.rebuild_options import Options, make_job
 from mllmu_med.command_line import one_line_errors
 
 if TYPE_CHECKING:
     from builder.core.job import Job
 
-EXAMPLES = """
+REBUILD_EXAMPLES = """
 python -m builder rebuild
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
 python -m builder rebuild --recipe paper --slake hub --scenario privacy
@@ -30,6 +33,15 @@ python -m builder rebuild --set calibration=null --set incorrect.review=true
 python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --review accept-all
 python -m builder rebuild --set calibration.model=llava-med --until calibrate
 python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
+"""
+
+STATUS_EXAMPLES = """
+python -m builder status
+python -m builder status --out trial --json
+"""
+SHOW_EXAMPLES = """
+python -m builder show phantom/radiology-train-0034/q04
+python -m builder show slake/xmlab102/1043 --out trial
 """
 
 
@@ -60,8 +72,7 @@ def rebuild(options: Options) -> None:
 
 def _print_plan(job: Job, as_json: bool) -> None:
     from builder.rebuild import pipeline, print_rebuild
-    from builder.rebuild.sizes import sized_aside
-    from builder.rebuild.stages import plan
+    from builder.rebuild.stages import plan, sized_aside
 
     job = sized_aside(job)
     plans = plan(job)
@@ -78,3 +89,35 @@ def _print_plan(job: Job, as_json: bool) -> None:
     else:
         print_rebuild.print_plan(job, plans, stale)
         print_rebuild.print_estimates(estimates)
+
+
+@one_line_errors
+def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
+    """Stages done so far, rows kept and dropped by each, and the reasons."""
+    from builder.rebuild import pipeline
+    from builder.rebuild.print_rebuild import print_status, status_json
+    from builder.rebuild.stages import plan
+
+    job = job_of(out, work)
+    plans = plan(job)
+    stale = pipeline.stale(plans, job)
+    if as_json:
+        print(json.dumps(status_json(job, plans, stale)))
+    else:
+        print_status(job, plans, stale)
+
+
+@one_line_errors
+def show(
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id.")],
+    out: Out = OUT,
+    work: Work = None,
+) -> None:
+    """Trace one row through the stages, or see why it was dropped."""
+    from builder.rebuild import pipeline
+    from builder.rebuild.print_life import print_life
+    from builder.rebuild.stages import plan
+
+    job = job_of(out, work)
+    plans = plan(job)
+    print_life(plans, row_id, pipeline.stale(plans, job))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.commands.options import OUT, Out
+from builder.commands.options import OUT, Forget, Out, Work
 from mllmu_med.command_line import option
 from mllmu_med_dataset import CONFIGS, UsageError
 
@@ -56,13 +55,7 @@ class Options:
         list[str] | None,
         option("FIELD=COLUMN", "--corpus: one column of the mapping; may be repeated.", "--map"),
     ] = None
-    forget: Annotated[
-        str | None,
-        option(
-            "column=COL|ids=FILE|patients=FILE",
-            "own: the rows to be forgotten, a line each in FILE.",
-        ),
-    ] = None
+    forget: Forget = None
     author: Annotated[
         str | None,
         option(
@@ -97,10 +90,7 @@ class Options:
         None
     )
     out: Out = OUT
-    work: Annotated[
-        Path | None,
-        option("DIR", "Working folder; resumes an interrupted build. [default: OUT.work]"),
-    ] = None
+    work: Work = None
     choices: Annotated[
         list[str] | None, option("KEY=VALUE", "Change a recipe key; may be repeated.", "--set")
     ] = None
@@ -138,8 +128,8 @@ def make_job(options: Options) -> Job:
 
     `--slake hub` fetches SLAKE unless it is a dry run.
     """
-    from builder.core.chain_plan import STAGES
     from builder.core.load_recipe import tell_given
+    from builder.core.stage_cache import STAGES
     from mllmu_med.recipe_files import choices as parse_choices
 
     job = _job(options)
@@ -268,20 +258,12 @@ def _settings(options: Options, model: str) -> Settings:
 
 def _refuse_for_llm(options: Options, author: str) -> None:
     """Refuse what is for a language model, a limit of 0 included, where none is asked."""
-    for_llm: Mapping[str, object] = {
-        "--base-url": options.base_url,
-        "--offline": options.offline or None,
-        "--requests": options.requests,
-        "--batch": options.batch or None,
-        "--max-requests": options.max_requests,
-        "--max-cost": options.max_cost,
-        "--price": options.price,
-    }
-    for flag, value in for_llm.items():
-        if value is not None:
+    for name in "base_url offline requests batch max_requests max_cost price".split():
+        value = getattr(options, name)
+        if value is not None and value is not False:
             raise UsageError(
-                f"{flag}: the author is {author}, which asks no model: add --author llm (or --set "
-                "calibration.rater=llm)"
+                f"--{name.replace('_', '-')}: the author is {author}, which asks no model: add "
+                "--author llm (or --set calibration.rater=llm)"
             )
 
 

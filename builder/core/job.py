@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from builder.core.corpus import Corpus, Marks
-from builder.core.corpus import Mapping as ColumnMapping
+from pydantic import TypeAdapter
+
+from builder.core.corpus import Corpus
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import Chain
 from mllmu_med.files import canonical_json, make_folder, write_atomic
@@ -20,6 +21,9 @@ from mllmu_med.image_bytes import ImageError, clean_image
 from mllmu_med.llm.settings import Settings
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import Record, UsageError, UserError
+
+#: What is kept of a job: neither how to reach a model nor what it replied before.
+_KEPT: Final = ("recipe", "out", "corpora", "adapted", "accept_all")
 
 
 @dataclass(frozen=True)
@@ -90,55 +94,21 @@ def options(job: Job) -> str:
 
 def write_job(job: Job) -> None:
     """Keep a job in its work folder."""
-    record = {
-        "recipe": job.recipe.model_dump(mode="json"),
-        "out": str(job.out),
-        "corpora": {name: _corpus_tree(corpus) for name, corpus in job.corpora.items()},
-        "adapted": {name: str(path) for name, path in job.adapted.items()},
-        "accept_all": job.accept_all,
-    }
+    record = TypeAdapter(Job).dump_python(job, mode="json", include={*_KEPT})
     write_atomic(job.work / "job.json", canonical_json(record) + "\n")
-
-
-def _corpus_tree(corpus: Corpus) -> dict[str, Any]:
-    marks = corpus.marks
-    return {
-        **corpus._asdict(),
-        "path": str(corpus.path),
-        "mapping": corpus.mapping.model_dump(mode="json"),
-        "marks": [marks.column, sorted(marks.ids), sorted(marks.patients)],
-    }
-
-
-def _corpus(tree: dict[str, Any]) -> Corpus:
-    column, ids, patients = tree["marks"]
-    return Corpus(
-        tree["name"],
-        Path(tree["path"]),
-        ColumnMapping.model_validate(tree["mapping"]),
-        Marks(column, frozenset(ids), frozenset(patients)),
-        tree["revision"],
-    )
 
 
 def read_job(work: Path) -> Job:
     """The job of the last rebuild in a work folder; a UserError where there was none."""
     try:
         record = json.loads((work / "job.json").read_text("utf-8"))
-        return Job(
-            recipe=Recipe.model_validate(record["recipe"]),
-            out=Path(record["out"]),
-            work=work,
-            corpora={name: _corpus(tree) for name, tree in record["corpora"].items()},
-            adapted={name: Path(path) for name, path in record.get("adapted", {}).items()},
-            accept_all=record.get("accept_all", False),
-        )
+        return TypeAdapter(Job).validate_python({**record, "work": work})
     except FileNotFoundError as error:
         raise UserError(
             f"{work}: no rebuild has run here: run `python -m builder rebuild`, or name the folder "
             "with --work"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{work / 'job.json'}: cannot be read: run the rebuild again") from error
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mllmu_med.files import (
     atomic_folder,
@@ -30,8 +30,16 @@ from mllmu_med.files import (
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import Record, UserError
 
+if TYPE_CHECKING:
+    from builder.core.recipe import Scenario
+
 FORMAT = 1  # of stage.json
 AT_WORK = "another rebuild is at work here"
+#: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect and
+#: `locate` to own.
+STAGES: Final = tuple(
+    "ingest draw locate profiles inject corrupt review calibrate split write".split()
+)
 
 
 class Drop(NamedTuple):
@@ -81,14 +89,9 @@ class Outcome:
 
     @classmethod
     def of(cls, results: Iterable[Record | Drop], **notes: int) -> Outcome:
-        kept: list[Record] = []
-        drops: list[Drop] = []
-        for result in results:
-            if isinstance(result, Drop):
-                drops.append(result)
-            else:
-                kept.append(result)
-        return cls(kept, drops, notes)
+        every = list(results)
+        kept = [result for result in every if not isinstance(result, Drop)]
+        return cls(kept, [result for result in every if isinstance(result, Drop)], notes)
 
 
 class StageState(NamedTuple):
@@ -100,6 +103,10 @@ class StageState(NamedTuple):
     dropped: dict[str, int]
     notes: dict[str, int]
     inputs: dict[str, Stamp | None]
+
+    def counts(self) -> dict[str, Any]:
+        """What it kept, dropped and noted."""
+        return {"kept": self.kept, "dropped": self.dropped, "notes": self.notes}
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,20 @@ class Chain:
         return state
 
 
+class ChainPlan(NamedTuple):
+    """One scenario's stages over its folder."""
+
+    name: str
+    scenario: Scenario
+    chain: Chain
+    stages: list[Stage]
+
+    def states(self) -> dict[str, StageState]:
+        """The stages that have run, by name."""
+        states = {stage.name: self.chain.state(stage.name) for stage in self.stages}
+        return {name: state for name, state in states.items() if state is not None}
+
+
 def _check_ids(stage: str, outcome: Outcome) -> None:
     """An id names one row, dropped ones included: a stage that breaks this has a bug."""
     times = Counter([row.id for row in outcome.kept] + [drop.id for drop in outcome.drops])
@@ -230,12 +251,3 @@ def locked(work: Path) -> Iterator[None]:
     make_folder(work, "the work folder")
     with lock_file(work / ".lock", work, AT_WORK, "use another --work"):
         yield
-
-
-def dropped_table(states: Sequence[tuple[str, StageState]]) -> list[tuple[str, str, int]]:
-    """(stage, reason, count) of everything that was dropped, in the stages' order."""
-    return [
-        (name, reason, count)
-        for name, state in states
-        for reason, count in sorted(state.dropped.items(), key=lambda item: (-item[1], item[0]))
-    ]

@@ -23,10 +23,9 @@ from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
 if TYPE_CHECKING:
-    from builder.core.chain_plan import ChainPlan
     from builder.core.corpus import Corpus
     from builder.core.job import Job
-    from builder.core.stage_cache import StageState
+    from builder.core.stage_cache import ChainPlan, StageState
     from builder.dataset_folder.write import Part
 
 #: Packages whose version decides bytes: of the rows, the files, the images, the plots.
@@ -203,10 +202,7 @@ def draft(
         },
         "author": _author(job.recipe, states),
         "stages": {
-            name: {
-                stage: {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
-                for stage, state in stages.items()
-            }
+            name: {stage: state.counts() for stage, state in stages.items()}
             for name, stages in states.items()
         },
         "files": dict(files),

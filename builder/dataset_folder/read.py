@@ -7,13 +7,14 @@ Croissant metadata and a variant for the Hub are computed from `Facts` and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from builder.core.recipe import Recipe, Scenario
+from builder.core.stage_cache import STAGES
 from builder.dataset_folder.manifest import (
     MISSING,
     Manifest,
@@ -22,6 +23,7 @@ from builder.dataset_folder.manifest import (
     scenario_of,
 )
 from builder.dataset_folder.read_rows import Table, fill
+from builder.dataset_folder.text_quality import TextQuality
 from builder.dataset_folder.write import config_files
 from mllmu_med.files import LineError, json_lines, text_lines
 from mllmu_med_dataset import MAIN_RATIO, SPLITS, Record, UserError
@@ -63,7 +65,11 @@ class Folder:
 
     def every_record(self, scenario: str) -> list[Record]:
         """Every row of the scenario once, harmful where it has a harmful version."""
-        return _once(self.rows(scenario))
+        records: dict[str, Record] = {}
+        for row in self.rows(scenario):
+            if row.harm != "none" or row.id not in records:
+                records[row.id] = row
+        return list(records.values())
 
     def config(self, name: str, split: str) -> list[Record]:
         """The rows of one set of one config."""
@@ -88,15 +94,6 @@ class Folder:
         """Those with the keys and types of a patient, by id."""
         known = map(patient_of, self.profiles.rows)
         return {patient.id: patient for patient in known if patient is not None}
-
-
-def _once(rows: Iterable[Record]) -> list[Record]:
-    """Each row once, harmful where it has a harmful version."""
-    records: dict[str, Record] = {}
-    for row in rows:
-        if row.harm != "none" or row.id not in records:
-            records[row.id] = row
-    return list(records.values())
 
 
 def patient_of(row: Mapping[str, Any]) -> Profile | None:
@@ -166,6 +163,7 @@ class Facts:
     configs: Sequence[Config]  # the default one first
     profiles: Sequence[Profile]
     ratings: Mapping[str, Sequence[Rated]]  # by scenario; empty without calibration
+    quality: Mapping[str, TextQuality]  # by scenario; empty in a build before there were figures
 
     @property
     def build(self) -> str:
@@ -191,15 +189,8 @@ class Facts:
         images = self.manifest.get("images", {})
         return [name for name in self.scenarios if images.get(name) == "reference"]
 
-    def records(self, scenario: str) -> list[Record]:
-        """Every row of the scenario's files once, harmful where it has a harmful version."""
-        configs = [config for config in self.configs if config.scenario == scenario]
-        return _once(row for config in configs for split in SPLITS for row in config.rows(split))
-
     def stages(self, scenario: str) -> dict[str, Any]:
         """What each stage kept, dropped and noted, in the order of the work."""
-        from builder.core.chain_plan import STAGES
-
         stages = self.manifest["stages"][scenario]
         return {name: stages[name] for name in STAGES if name in stages}
 
@@ -252,7 +243,9 @@ def _facts(folder: Folder) -> Facts:
         if recipe.calibration is not None
     }
     profiles = _typed(folder.profiles, Profile)
-    return Facts(manifest.tree(), recipe, FEATURES, configs, profiles, ratings)
+    return Facts(
+        manifest.tree(), recipe, FEATURES, configs, profiles, ratings, manifest.text_quality
+    )
 
 
 def _typed(objects: Objects, kind: Callable[..., _Row]) -> list[_Row]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -212,9 +212,3 @@ def lines(quality: Mapping[str, TextQuality]) -> list[tuple[str, ...]]:
         )
         for name, of in sorted(quality.items(), reverse=True)  # a manifest's keys are in order
     ]
-
-
-def given(manifest: Mapping[str, Any]) -> dict[str, TextQuality]:
-    """The figures that a manifest states; none of a build before there were any."""
-    stated = manifest.get("text_quality", {})
-    return {name: TextQuality.model_validate(figures) for name, figures in stated.items()}

@@ -67,9 +67,8 @@ def data_files(part: Part) -> list[DataFile]:
         rows = [row for row in by_split["forget"] if band.start <= row.rank < band.end]
         files.append(DataFile(_forget_path(part.name, band), rows))
         if band.start > 0:  # a row of the first band is never retained
-            files.append(
-                DataFile(_clean_path(part.name, band), [record.cleaned() for record in rows])
-            )
+            clean = [record.cleaned() for record in rows]
+            files.append(DataFile(f"{part.name}/retain-{band.name}.parquet", clean))
     files.append(DataFile(_retain_path(part.name, part.scenario), by_split["retain"]))
     files.append(DataFile(f"{part.name}/test.parquet", by_split["test"]))
     return files
@@ -86,7 +85,7 @@ def config_files(scenarios: Mapping[str, Scenario]) -> list[ConfigFiles]:
                 "forget": [_forget_path(name, band) for band in cut if band.end <= forget],
                 "retain": [
                     _retain_path(name, scenario),
-                    *(_clean_path(name, band) for band in cut if band.start >= forget),
+                    *(f"{name}/retain-{b.name}.parquet" for b in cut if b.start >= forget),
                 ],
                 "test": [f"{name}/test.parquet"],
             }
@@ -96,10 +95,6 @@ def config_files(scenarios: Mapping[str, Scenario]) -> list[ConfigFiles]:
 
 def _forget_path(name: str, band: Band) -> str:
     return f"{name}/forget-{band.name}.parquet" if band.name else f"{name}/forget.parquet"
-
-
-def _clean_path(name: str, band: Band) -> str:
-    return f"{name}/retain-{band.name}.parquet"
 
 
 def _retain_path(name: str, scenario: Scenario) -> str:

@@ -78,19 +78,9 @@ _NUMBER: Final = re.compile(
     re.IGNORECASE,
 )
 _SLOTS: Final = (
-    (
-        "where",
-        re.compile(r"^where\b(?!.*\bimage (?:taken|come)\b)", re.IGNORECASE),
-        _SITE,
-        "a site",
-    ),
-    (
-        "colour",
-        re.compile(r"^(?:what|which) colou?r|what is the colou?r", re.I),
-        _COLOR,
-        "a colour",
-    ),
-    ("number", re.compile(r"^how many\b", re.IGNORECASE), _NUMBER, "a number"),
+    ("where", re.compile(r"(?i)^where\b(?!.*\bimage (?:taken|come)\b)"), _SITE, "a site"),
+    ("colour", re.compile(r"(?i)^(?:what|which) colou?r|what is the colou?r"), _COLOR, "a colour"),
+    ("number", re.compile(r"(?i)^how many\b"), _NUMBER, "a number"),
 )
 
 #: Only seen under a microscope; names of diseases ("dermal nevus") are no sign of it.

@@ -12,7 +12,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, NoReturn, Protocol, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from builder.core.recipe import Incorrect as IncorrectScenario
 from builder.core.recipe import Scenario
@@ -54,12 +54,8 @@ WriteOne = Callable[[Record], Awaitable[Written]]
 OnDone = Callable[[Written], None]
 
 
-class WriteMany(Protocol):
-    """`[await write(record) for record in records]`, in whatever way; `done` as each ends."""
-
-    async def __call__(
-        self, write: WriteOne, records: Sequence[Record], done: OnDone
-    ) -> list[Written]: ...
+#: `[await write(record) for record in records]`, in whatever way; `done` as each ends.
+WriteMany = Callable[[WriteOne, Sequence[Record], OnDone], Awaitable[list[Written]]]
 
 
 async def one_by_one(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:

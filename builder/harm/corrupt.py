@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from builder.core.recipe import Incorrect
-from builder.harm import texts
 from builder.harm.candidates import Written, rejected, until_sound
 from builder.harm.text_checks import check_incorrect
-from builder.harm.texts import Author, Failure, Harm
+from builder.harm.texts import Author, Harm
 from mllmu_med.files import stable_share
 from mllmu_med_dataset import Record
 
@@ -27,17 +27,11 @@ async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: in
     if stable_share(seed, record.id, "harm") < incorrect.outdated_share:
         kinds.reverse()
 
-    def check(text: texts.Incorrect) -> Failure | None:
-        return check_incorrect(record, text.answer)
-
     for harm in kinds:
-
-        async def write(
-            failures: list[Failure], harm: Harm = harm
-        ) -> texts.Incorrect | Failure | None:
-            return await author.write_incorrect(record, harm, failures)
-
-        text, failures = await until_sound(write, check, author.tries)
+        write = partial(author.write_incorrect, record, harm)
+        text, failures = await until_sound(
+            write, lambda text: check_incorrect(record, text.answer), author.tries
+        )
         if text is not None:
             names = tuple(failure.name for failure in failures)
             return Written(replace(record, **text._asdict()), names)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal
 
 from builder.core.recipe import Privacy
 from builder.harm.candidates import Written, rejected, until_sound
 from builder.harm.text_checks import check_privacy
-from builder.harm.texts import Author, Failure, Field, PrivateValues, Text
+from builder.harm.texts import Author, Field, PrivateValues
 from builder.patients.profiles import Profile
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import PiiSpan, Record
@@ -30,13 +31,10 @@ async def inject(
     """Make a candidate leak its patient's data."""
     values = assign(record, profile, privacy, seed)
 
-    async def write(failures: list[Failure]) -> Text | Failure | None:
-        return await author.embed_privacy(record, values, failures)
-
-    def check(text: Text) -> Failure | None:
-        return check_privacy(record, text, values)
-
-    text, failures = await until_sound(write, check, author.tries)
+    write = partial(author.embed_privacy, record, values)
+    text, failures = await until_sound(
+        write, lambda text: check_privacy(record, text, values), author.tries
+    )
     if text is None:
         return rejected(record, failures, NO_SENTENCE)
     harmful = replace(

@@ -66,11 +66,7 @@ class Estimate(NamedTuple):
 
 
 class _Pending(Exception):
-    """The ledger holds no reply to this request yet."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__(str(request))
-        self.request = request
+    """The ledger holds no reply yet to a request, which is the argument."""
 
 
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
@@ -146,7 +142,7 @@ async def with_model(
     rejected_so_far: Counter[str] = Counter()
     with ReplyCache(job.requests) as cache:
         async with Client(settings_of(job), cache) as client:
-            many: WriteMany = partial(_in_flight, client)
+            many: WriteMany = partial(run_all, client)
             ask: Ask = client.ask
 
             def status() -> str:
@@ -193,12 +189,6 @@ def spent(client: Client, rejected: int) -> str:
     )
 
 
-async def _in_flight(
-    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
-) -> list[Written]:
-    return await run_all(client, write, records, done)
-
-
 async def _held_or_pending(client: Client, request: Request) -> Reply:
     if client.held(request) is None:
         raise _Pending(request)
@@ -237,7 +227,7 @@ async def _from_ledger(
             results.append(await write(record))
         except _Pending as missing:
             results.append(None)
-            pending.append(missing.request)
+            pending.append(missing.args[0])
     return results, pending
 
 

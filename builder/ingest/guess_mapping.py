@@ -134,12 +134,12 @@ def _tokens(column: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", plain)
 
 
-def recognised(path: Path, columns: Sequence[str]) -> str:
-    """The shipped corpus that this is, or nothing: by its name, its files or its columns.
-
-    Args:
-        columns: of the table as far as it can be read without a mapping.
-    """
+def recognised(path: Path) -> str:
+    """The shipped corpus that this is, or nothing: by its name, its files or its columns."""
+    try:
+        columns = open_table(path).columns
+    except UserError:  # what only its own mapping can read; if there is none, that says it again
+        columns = ()
     for name in shipped():
         mapping = shipped_mapping(name)
         needed = {column.partition(".")[0] for _, column in named_columns(mapping)}

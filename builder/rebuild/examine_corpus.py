@@ -1,16 +1,18 @@
-"""What `python -m builder corpus` finds in a table before anything is built from it."""
+"""What `python -m builder corpus` finds in a table before anything is built from it, and prints."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
+
+from rich.text import Text
 
 from builder import draw
 from builder.core.corpus import (
@@ -20,7 +22,6 @@ from builder.core.corpus import (
     check_columns,
     mapping_of,
     named_columns,
-    pairs_of,
     shipped,
 )
 from builder.core.load_recipe import load_recipe
@@ -29,7 +30,8 @@ from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_pla
 from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
 from builder.patients.find_real_data import REAL
-from mllmu_med_dataset import Record, UserError
+from mllmu_med.console import make_console, print_table
+from mllmu_med_dataset import PII_KINDS, Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
 _EXAMPLES: Final = 10
@@ -54,15 +56,6 @@ class Known(NamedTuple):
         column = self.corpus.marks.column
         return [*named_columns(self.corpus.mapping), *([("forget", column)] if column else [])]
 
-    @property
-    def own(self) -> bool:
-        """Whether the corpus looks like somebody's own patients."""
-        return bool(self.corpus.mapping.values) or self.corpus.marks != Marks()
-
-    def pairs(self, typed: Sequence[str], private: bool) -> list[str]:
-        """What `--map` says on the command line that builds from it."""
-        return list(typed) if self.named else pairs_of(self.corpus.mapping, private)
-
 
 class Found(NamedTuple):
     """What would become of the rows."""
@@ -77,7 +70,7 @@ def look(
     """The mapping that is given, recognised or guessed; a UserError where it lacks a field."""
     folder = local_copy(path, revision)
     with redirect_stderr(StringIO()):  # what is missing of a corpus is told as its rows are read
-        name = named or _recognised(folder)
+        name = named or recognised(folder)
         mapping = mapping_of(name, pairs) if name else None
         rows = open_table(folder, mapping)
     guess = Guess({}, {})
@@ -89,13 +82,6 @@ def look(
     marks = marks or Marks(column=guess.forget)
     corpus = Corpus(name if name in shipped() else TABLE, path, mapping, marks, revision)
     return Known(corpus, rows.columns, name, guess)
-
-
-def _recognised(path: Path) -> str:
-    try:
-        return recognised(path, open_table(path).columns)
-    except UserError:  # what only its own mapping can read; if there is none, that says it again
-        return recognised(path, ())
 
 
 def _guess(rows: Table, typed: set[str]) -> Guess:
@@ -177,3 +163,73 @@ def _leaks(records: Sequence[Record]) -> dict[str, int]:
         known = {key for key, test in zip(keys, tested, strict=True) if not test and "" not in key}
         shared[how] = sum(test and key in known for key, test in zip(keys, tested, strict=True))
     return shared
+
+
+def print_known(known: Known) -> None:
+    """Which column is what and why, which are not used, and what is unsure or missing."""
+    used, why = known.used, known.guess.why
+    by = known.named or ("as guessed" if why else "as given")
+    print(f"{known.corpus.path}: {len(known.columns)} columns, {by}")
+    own = " (a private value, for --scenario own)"
+    rows = [
+        (field, _plain(column), why.get(column, "the mapping") + own * (field in PII_KINDS))
+        for field, column in used
+    ]
+    print_table(make_console(), ("field", "column", "known by"), rows)
+    unused = [column for column in known.columns if column not in {name for _, name in used}]
+    lines = [f"not used: {', '.join(unused)}"] if unused else []
+    lines += [
+        f"unsure: {field} {column}: {why[column]}"
+        for field, column in used
+        if "its name" not in why.get(column, "its name")
+    ]
+    if not known.corpus.mapping.patient:
+        lines.append("missing: patient (--map patient=COLUMN): sets are cut by images alone")
+    for line in lines:
+        print(_plain(line))
+
+
+def print_found(known: Known, found: Found) -> None:
+    """What the rows would become, what is dropped, what stands in the way, and the sizes."""
+    console = make_console()
+    print(f"\n{len(found.examples)} rows as they would become:")
+    for number, row in enumerate(found.examples, 1):
+        about = (row.answer_type, row.split, row.image_path, row.patient_id)
+        lines = (row.question, f"-> {row.answer}", ", ".join(filter(None, about)))
+        for head, line in zip((f"{number:>3}", "", ""), lines, strict=True):
+            console.print(Text(f"{head:4} {_plain(line)}"), no_wrap=True, overflow="ellipsis")
+    if known.corpus.mapping.names == "keyed":
+        print("(in the dataset, keyed pseudonyms stand for its images, rows and patients)")
+    counts = found.counts
+    dropped = sorted(counts["dropped"].items(), key=lambda item: -item[1])
+    print_table(console, ("#rows", "would be dropped"), [(n, why) for why, n in dropped])
+    print("", *_facts(counts), sep="\n")
+    sizes = [(name, *sets.values()) for name, sets in counts["sizes"].items()]
+    print_table(console, ("scenario", "#forget", "#retain", "#test"), sizes)
+    if counts["refused"]:
+        print(f"\nrefused as it stands: {counts['refused']}")
+
+
+def _facts(counts: dict[str, Any]) -> Iterator[str]:
+    kept = counts["kept"]
+    each = [
+        f"{counts[what]:,} {what}, {kept / counts[what]:.1f} rows each"
+        for what in ("images", "patients")
+        if counts[what]
+    ]
+    yield f"{counts['rows']:,} rows, {kept:,} kept: {'; '.join(each)}"
+    yield f"answered by yes or no: {counts['closed']:,}"
+    if counts["foreign"]:
+        yield f"answered so in another language, which counts as open: {counts['foreign']:,}"
+    yield from (f"{note}: {rows:,}" for note, rows in counts["notes"].items())
+    if counts["splits"]:
+        splits = (f"{name} {n:,}" for name, n in counts["splits"].items())
+        yield f"as the table splits or marks them: {', '.join(splits)}"
+    yield from (f"test rows that {how}: {rows:,}" for how, rows in counts["leaks"].items() if rows)
+    for kind, texts in counts["real"].items():
+        yield f"texts with a {kind}, which cannot be published: {texts:,}"
+
+
+def _plain(text: str) -> str:
+    """Without what would steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)

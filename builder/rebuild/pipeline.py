@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from builder.audit import verdict
-from builder.core.chain_plan import STAGES, ChainPlan
 from builder.core.job import Job, image_reader, options, write_job
-from builder.core.stage_cache import AT_WORK, Stage, StageState, Stamp, locked
+from builder.core.ratings import RATINGS
+from builder.core.stage_cache import AT_WORK, STAGES, ChainPlan, Stage, StageState, Stamp, locked
 from builder.dataset_folder import manifest as manifests
 from builder.dataset_folder import write
 from builder.dataset_folder.write_card import VERSION as CARD_VERSION
 from builder.dataset_folder.write_card import write_card
-from builder.rebuild.sizes import sized
-from builder.rebuild.stages import ingest, plan, run_stage
+from builder.rebuild.stages import ingest, plan, run_stage, sized
 from builder.review import stage as review
 from mllmu_med.files import (
     atomic_folder,
@@ -54,17 +53,14 @@ class Result(NamedTuple):
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
     """The stages that a rebuild would run, as "privacy/inject" and "write"; changes nothing."""
     due: set[str] = set()
-    previous = {item.name: "" for item in plans}
-    stopped: set[str] = set()
+    previous: dict[str, str | None] = {item.name: "" for item in plans}  # None: it is due itself
     for item, stage in _in_order(plans):
-        state = None
-        if item.name not in stopped and due.isdisjoint(stage.beside):
-            state = item.chain.current(stage, previous[item.name])
+        state, before = None, previous[item.name]
+        if before is not None and due.isdisjoint(stage.beside):
+            state = item.chain.current(stage, before)
         if state is None:
             due.add(f"{item.name}/{stage.name}")
-            stopped.add(item.name)
-        else:
-            previous[item.name] = state.output
+        previous[item.name] = state.output if state else None
     every = [f"{item.name}/{stage.name}" for item in plans for stage in item.stages]
     names = [name for name in every if name in due]
     if names or _written(job, _write_fingerprint(job, plans)) is None:
@@ -228,10 +224,9 @@ def _walk(
 
 
 def _write_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
-    outputs = {}
-    for item in plans:
-        states = {stage.name: item.chain.state(stage.name) for stage in item.stages}
-        outputs[item.name] = {name: state.output for name, state in states.items() if state}
+    outputs = {
+        item.name: {name: state.output for name, state in item.states().items()} for item in plans
+    }
     return digest([write.VERSION, CARD_VERSION, job.recipe.model_dump(mode="json"), outputs])
 
 
@@ -253,15 +248,10 @@ def _written(job: Job, fingerprint: str) -> manifests.Manifest | None:
 
 
 def _write(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifests.Manifest:
-    parts = [
-        write.Part(
-            item.name,
-            item.scenario,
-            item.chain.records("split"),
-            image_reader(job, item.chain, item.name),
-        )
-        for item in plans
-    ]
+    parts = []
+    for name, scenario, chain, _ in plans:
+        read = image_reader(job, chain, name)
+        parts.append(write.Part(name, scenario, chain.records("split"), read))
     with atomic_folder(job.out) as building:
         files = write.write_data(building, parts)
         provenance = _provenance(job, plans)
@@ -274,8 +264,7 @@ def _write(job: Job, plans: Sequence[ChainPlan], fingerprint: str) -> manifests.
         files |= write.copy_into(building, provenance)
         manifest = write_card(building, manifests.draft(job, plans, parts, files, left_out))
         write.check_target(job.out, manifests.any_build(job.out))
-    names = [*manifest.files, write.MANIFEST]
-    stamps = {name: Stamp.of(job.out / name) for name in names}
+    stamps = {name: Stamp.of(job.out / name) for name in (*manifest.files, write.MANIFEST)}
     record = {"fingerprint": fingerprint, "files": stamps}
     write_atomic(job.work / "write.json", canonical_json(record) + "\n")
     return manifest
@@ -287,27 +276,20 @@ def _provenance(job: Job, plans: Sequence[ChainPlan]) -> dict[str, Path]:
     files = {}
     for item in plans:
         folder = job.work / item.name
-        drops = folder / "drops.jsonl"
-        write_jsonl(
-            drops,
-            (
-                {"stage": stage.name, "id": drop.id, "reason": drop.reason}
-                for stage in item.stages
-                for drop in item.chain.drops(stage.name)
-            ),
+        drops = (
+            {"stage": stage.name, "id": drop.id, "reason": drop.reason}
+            for stage in item.stages
+            for drop in item.chain.drops(stage.name)
         )
-        files[f"provenance/{item.name}-drops.jsonl"] = drops
+        write_jsonl(folder / "drops.jsonl", drops)
+        files[f"provenance/{item.name}-drops.jsonl"] = folder / "drops.jsonl"
         if item.scenario.review:
             decided = folder / "review" / review.DECIDED
             files[f"provenance/{item.name}-review.jsonl"] = decided
         if item.name == "privacy":
             files["provenance/profiles.jsonl"] = folder / "profiles" / "profiles.jsonl"
-    if job.recipe.calibration is not None:
-        from builder.core.ratings import RATINGS
-
-        for item in plans:
-            source = item.chain.folder / "calibrate" / RATINGS
-            files[f"provenance/{item.name}-ratings.jsonl"] = source
+        if job.recipe.calibration is not None:
+            files[f"provenance/{item.name}-ratings.jsonl"] = folder / "calibrate" / RATINGS
     return files
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from builder.core.chain_plan import ChainPlan
 from builder.core.ratings import read_ratings
+from builder.core.stage_cache import ChainPlan
 from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles, shown_in
 from mllmu_med.console import make_console
@@ -89,12 +89,10 @@ def _step(item: ChainPlan, stage: str, before: Record | None, record: Record) ->
     if before.calibration != record.calibration:
         output = next(row.output for row in read_ratings(item.chain) if row.id == record.id)
         texts.append(Text(f"rated {record.calibration}; the adapted model: {output}"))
-    if before.review != record.review:
-        texts.append(Text(f"review: {record.review}"))
-    if before.harm != record.harm:
-        texts.append(Text(f"harm: {record.harm}"))
-    if record.what_is_wrong and before.what_is_wrong != record.what_is_wrong:
-        texts.append(Text(f"what is wrong: {record.what_is_wrong}"))
+    for field in ("review", "harm", "what_is_wrong"):
+        now = getattr(record, field)
+        if now and now != getattr(before, field):
+            texts.append(Text(f"{field.replace('_', ' ')}: {now}"))
     if (before.split, before.rank) != (record.split, record.rank):
         place = f"{record.split}, rank {record.rank}" if record.rank >= 0 else record.split
         texts.append(Text(place + (f", round {record.round}" if record.round else "")))

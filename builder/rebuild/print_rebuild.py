@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
 
 from builder.audit import verdict
 from builder.core import ratings
-from builder.core.chain_plan import ChainPlan
 from builder.core.job import Job, options, shown
-from builder.core.ratings import groups, read_ratings
-from builder.core.stage_cache import Chain, StageState, dropped_table
+from builder.core.stage_cache import Chain, ChainPlan, StageState
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.text_quality import HEADS, lines
 from builder.harm.candidates import NO_TEXT, TRIED
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
-from mllmu_med.console import make_console, make_table
+from mllmu_med.console import make_console, print_table
 from mllmu_med.disk import readable
 from mllmu_med_dataset import CONFIGS
 
@@ -32,92 +28,68 @@ if TYPE_CHECKING:
 
 def print_result(job: Job, result: Result) -> None:
     """What was made, what was dropped and why, and what to try next."""
-    console = make_console()
+    out = shown(job.out)
     if result.commands:
-        console.print("the candidates wait in the work folder; to answer them elsewhere:")
-        for line in result.commands:
-            console.print(Text(f"  {line}"), soft_wrap=True)
+        print("the candidates wait in the work folder; to answer them elsewhere:")
+        print(*(f"  {line}" for line in result.commands), sep="\n")
         return
     if result.manifest is None:
         last = {name: list(states)[-1] for name, states in result.states.items()}
         done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())
-        console.print(
-            f"stopped as asked: {done}; see `python -m builder status{escape(options(job))}`"
-        )
+        print(f"stopped as asked: {done}; see `python -m builder status{options(job)}`")
         return
     if not result.ran:
-        console.print(
-            f"nothing to do: {escape(shown(job.out))} is build {result.manifest.build} already"
-        )
-        console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
+        print(f"nothing to do: {out} is build {result.manifest.build} already")
+        print(verdict.line(job.out, result.checks))
         return
-    table = make_table("config", "#forget", "#retain", "#test", "#harmful", "#images")
-    for name, scenario in job.recipe.scenarios().items():
-        table.add_row(
-            name,
-            f"{scenario.forget:,}",
-            f"{scenario.retain:,}",
-            f"{scenario.test:,}",
-            f"{scenario.harmful:,}",
-            f"{result.manifest.pictures[name]:,}",
-        )
-    console.print(table)
+    console = make_console()
+    columns = ("config", "#forget", "#retain", "#test", "#harmful", "#images")
+    pictures, files = result.manifest.pictures, result.manifest.files
+    sizes = [
+        (name, s.forget, s.retain, s.test, s.harmful, pictures[name])
+        for name, s in job.recipe.scenarios().items()
+    ]
+    print_table(console, columns, sizes, gap=False)
     others = [name for name in result.manifest.configs if name not in CONFIGS]
     if others:
-        console.print(f"other forget ratios: {', '.join(others)}")
-    print_drops(console, result.states)
-    print_ratings(console, job, list(result.states), totals=True)
-    files = result.manifest.files
-    size = sum(entry.bytes for entry in files.values())
-    console.print(
-        f"\nbuild {result.manifest.build}: {len(files) + 1} files, {readable(size)}, in "
-        f"{escape(shown(job.out))}"
-    )
-    console.print(Text(verdict.line(job.out, result.checks)), soft_wrap=True)
-    first = next(iter(job.recipe.scenarios()))
-    console.print("\nnext:")
-    console.print(
-        escape(
-            f"  python -c 'from datasets import load_dataset; "
-            f'print(load_dataset("{shown(job.out)}", "{first}"))\''
-        )
-    )
-    console.print(escape(f"  python -m builder show ID{options(job)}      # the life of one row"))
+        print(f"other forget ratios: {', '.join(others)}")
+    _print_drops(console, result.states)
+    _print_ratings(console, job, list(result.states), totals=True)
+    size = readable(sum(entry.bytes for entry in files.values()))
+    print(f"\nbuild {result.manifest.build}: {len(files) + 1} files, {size}, in {out}")
+    print(verdict.line(job.out, result.checks))
+    load = f'from datasets import load_dataset; print(load_dataset("{out}", "{sizes[0][0]}"))'
+    print(f"\nnext:\n  python -c '{load}'")
+    print(f"  python -m builder show ID{options(job)}      # the life of one row")
 
 
-def print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:
-    table = make_table("dropped at", "#rows", "reason")
-    for name, stages in states.items():
-        for stage, reason, count in dropped_table(list(stages.items())):
-            table.add_row(f"{name}/{stage}", f"{count:,}", reason)
-    if table.row_count:
-        console.print()
-        console.print(table)
-    notes = [
-        (name, note, count)
-        for name, stages in states.items()
-        for state in stages.values()
-        for note, count in state.notes.items()
+def _print_drops(console: Console, states: dict[str, dict[str, StageState]]) -> None:
+    ran = [(name, stage, state) for name, ran in states.items() for stage, state in ran.items()]
+    dropped = [
+        (f"{name}/{stage}", count, reason)
+        for name, stage, state in ran
+        for reason, count in sorted(state.dropped.items(), key=lambda item: (-item[1], item[0]))
     ]
+    print_table(console, ("dropped at", "#rows", "reason"), dropped)
+    notes = [(name, note, count) for name, _, state in ran for note, count in state.notes.items()]
     others = [f"{name}: {note}: {n:,}" for name, note, n in notes if not note.startswith(_BY_ASKED)]
     if others:
-        console.print("\n" + escape("\n".join(others)))
+        print("", *others, sep="\n")
     _print_tried(console, {note: count for _, note, count in notes if note.startswith(_BY_ASKED)})
 
 
 def _print_tried(console: Console, counts: Mapping[str, int]) -> None:
     """By what is asked: of how many rows an incorrect answer was sought, and of how many found."""
-    table = make_table("asked about", "#rows tried", "#written", "#share")
     tried = {note.removeprefix(TRIED): n for note, n in counts.items() if note.startswith(TRIED)}
     whole = [about for about in tried if not counts.get(NO_TEXT + about)]
     if len(whole) > 1:  # what always worked is one row
         tried["all others"] = sum(tried.pop(about) for about in whole)
-    for about, rows in sorted(tried.items(), key=lambda item: -item[1]):
-        written = rows - counts.get(NO_TEXT + about, 0)
-        table.add_row(about, f"{rows:,}", f"{written:,}", f"{100 * written / rows:.0f} %")
-    if tried:
-        console.print()
-        console.print(table)
+    written = {about: rows - counts.get(NO_TEXT + about, 0) for about, rows in tried.items()}
+    lines = [
+        (about, rows, written[about], f"{100 * written[about] / rows:.0f} %")
+        for about, rows in sorted(tried.items(), key=lambda item: -item[1])
+    ]
+    print_table(console, ("asked about", "#rows tried", "#written", "#share"), lines)
 
 
 def as_json(job: Job, result: Result) -> dict[str, Any]:
@@ -135,37 +107,36 @@ def as_json(job: Job, result: Result) -> dict[str, Any]:
         "audit": verdict.as_json(result.checks),
         "bytes": sum(entry.bytes for entry in manifest.files.values()) if manifest else 0,
         "stages": {
-            name: {stage: state_json(state) for stage, state in states.items()}
+            name: {stage: state.counts() for stage, state in states.items()}
             for name, states in result.states.items()
         },
     }
 
 
-def state_json(state: StageState) -> dict[str, Any]:
-    return {"kept": state.kept, "dropped": state.dropped, "notes": state.notes}
-
-
 def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
     """What a rebuild would do."""
-    console = make_console()
-    table = make_table("stage", "now", "rebuild")
     waits = waiting(job, plans, stale)
+    rows = []
     for item in plans:
+        there = item.states()
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
-            there = "done" if item.chain.state(stage.name) else "-"
-            does = "would run" if key in stale else "would be skipped"
-            table.add_row(key, there, f"would wait: {waits[key]}" if key in waits else does)
-    table.add_row("write", "", "would run" if "write" in stale else "would be skipped")
-    console.print(table)
+            does = f"would wait: {waits[key]}" if key in waits else _would(key, stale)
+            rows.append((key, "done" if stage.name in there else "-", does))
+    rows.append(("write", "", _would("write", stale)))
+    print_table(make_console(), ("stage", "now", "rebuild"), rows, gap=False)
     how = job.recipe.calibration
     rated = f"; calibrated with {how.model}, rater {how.rater}" if how else ""
     for name, scenario in job.recipe.scenarios().items():
-        console.print(
+        print(
             f"{name}: {scenario.forget:,} forget / {scenario.retain:,} retain / "
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
             f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{rated}"
         )
+
+
+def _would(stage: str, stale: Sequence[str]) -> str:
+    return "would run" if stage in stale else "would be skipped"
 
 
 def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, str]:
@@ -188,85 +159,58 @@ def print_estimates(asked: Mapping[str, Estimate]) -> None:
     """What a language model would be asked, and what that costs as far as it is known."""
     if not asked:
         return
-    console = make_console()
-    table = make_table(
-        "to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD"
-    )
+    columns = ("to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD")
+    rows = []
     for name, bill in asked.items():
-        table.add_row(
-            name,
-            f"{bill.calls:,}",
-            f"{bill.held:,}",
-            f"about {bill.prompt_tokens:,}",
-            "unknown" if bill.completion_tokens is None else f"about {bill.completion_tokens:,}",
-            "unknown" if bill.cost is None else f"about {bill.cost:.2f}",
-        )
-    console.print()
-    console.print(table)
-    console.print(
+        replies = "unknown" if bill.completion_tokens is None else f"{bill.completion_tokens:,}"
+        cost = "unknown" if bill.cost is None else f"{bill.cost:.2f}"
+        about = (f if f == "unknown" else f"about {f}" for f in (replies, cost))
+        rows.append((name, bill.calls, bill.held, f"about {bill.prompt_tokens:,}", *about))
+    print_table(make_console(), columns, rows)
+    print(
         "texts that a check rejects are asked for again, on top of these; four characters are "
         "taken for a token, and images are not counted"
     )
 
 
-def print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool = False) -> None:
+def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool = False) -> None:
     """What calibration did in these scenarios, where the recipe has one; or the totals alone."""
     if job.recipe.calibration is None or not names:
         return
     rated = {name: ratings.read_ratings(Chain(job.work / name)) for name in names}
-    head, lines = ratings.table(rated, totals)
-    table = make_table(head[0], *(f"#{rating}" for rating in head[1:]))
-    for line in lines:
-        table.add_row(*line)
-    console.print()
-    console.print(table)
-    if totals:
-        return
-    shown = make_table("scenario", "#rating", "id", "truth", "output")
-    for name, rows in rated.items():
-        for row in ratings.examples(rows):
-            texts = (Text(ratings.short(text)) for text in (row.truth, row.output))
-            shown.add_row(name, str(row.rating or "none"), row.id, *texts)
-    console.print()
-    console.print(shown)
+    head, rows = ratings.table(rated, totals)
+    print_table(console, [head[0], *(f"#{rating}" for rating in head[1:])], rows)
+    examples = [
+        (name, str(row.rating or "none"), row.id, *map(ratings.short, (row.truth, row.output)))
+        for name, rows in rated.items()
+        for row in ([] if totals else ratings.examples(rows))
+    ]
+    print_table(console, ("scenario", "#rating", "id", "truth", "output"), examples)
 
 
 def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
-    """Every stage with its counts."""
+    """Every stage with its counts, and how well words alone tell harmful text from clean text."""
     console = make_console()
-    table = make_table("stage", "state", "#kept", "#dropped")
     waits = waiting(job, plans, stale)
-    states: dict[str, dict[str, StageState]] = {}
+    states = {item.name: item.states() for item in plans}
+    rows: list[tuple[object, ...]] = []
     for item in plans:
-        states[item.name] = {}
         for stage in item.stages:
             key = f"{item.name}/{stage.name}"
-            state = item.chain.state(stage.name)
-            cells = (waits.get(key, "to do"), "", "")
-            if state is not None and key not in waits:
-                states[item.name][stage.name] = state
-                now = "to do again" if key in stale else "done"
-                cells = (now, f"{state.kept:,}", f"{sum(state.dropped.values()):,}")
-            table.add_row(key, *cells)
-    table.add_row("write", "to do" if "write" in stale else "done", "", "")
-    console.print(f"recipe {job.recipe.name}, into {escape(shown(job.out))}")
-    console.print(table)
-    print_drops(console, states)
-    rated = [name for name, stages in states.items() if "calibrate" in stages]
-    print_ratings(console, job, rated)
-    _print_quality(console, job, stale)
-
-
-def _print_quality(console: Console, job: Job, stale: Sequence[str]) -> None:
-    """How well words alone tell the written folder's harmful text from clean text."""
-    if "write" in stale:
-        return
-    table = make_table(HEADS[0], *(f"#{head}" for head in HEADS[1:]))
-    for line in lines(read_manifest(job.out).text_quality):
-        table.add_row(*line)
-    if table.row_count:
-        console.print()
-        console.print(table)
+            if key in waits:
+                states[item.name].pop(stage.name, None)
+            state = states[item.name].get(stage.name)
+            now = waits.get(key, "to do again" if state and key in stale else "done")
+            counts = (state.kept, sum(state.dropped.values())) if state else ("", "")
+            rows.append((key, now if state or key in waits else "to do", *counts))
+    rows.append(("write", "to do" if "write" in stale else "done", "", ""))
+    print(f"recipe {job.recipe.name}, into {shown(job.out)}")
+    print_table(console, ("stage", "state", "#kept", "#dropped"), rows, gap=False)
+    _print_drops(console, states)
+    _print_ratings(console, job, [name for name, ran in states.items() if "calibrate" in ran])
+    if "write" not in stale:
+        quality = lines(read_manifest(job.out).text_quality)
+        print_table(console, [HEADS[0], *(f"#{head}" for head in HEADS[1:])], quality)
 
 
 def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, Any]:
@@ -274,19 +218,19 @@ def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> d
     stages: dict[str, Any] = {}
     waits = waiting(job, plans, stale)
     for item in plans:
+        states = item.states()
         for stage in item.stages:
-            state = item.chain.state(stage.name)
             key = f"{item.name}/{stage.name}"
-            counts = state_json(state) if state else {}
-            if key in waits:
-                counts["waits"] = waits[key]
-            stages[key] = {"current": key not in stale, **counts}
+            counts = states[stage.name].counts() if stage.name in states else {}
+            waits_for = {"waits": waits[key]} if key in waits else {}
+            stages[key] = {"current": key not in stale, **counts, **waits_for}
     stages["write"] = {"current": "write" not in stale}
-    tree = {"out": str(job.out), "recipe": job.recipe.model_dump(mode="json"), "stages": stages}
+    recipe = job.recipe.model_dump(mode="json")
+    tree: dict[str, Any] = {"out": str(job.out), "recipe": recipe, "stages": stages}
     if "write" not in stale:
         tree["text_quality"] = read_manifest(job.out).tree().get("text_quality", {})
     names = [item.name for item in plans if item.chain.state("calibrate")]
-    if job.recipe.calibration is None or not names:
-        return tree
-    rated = {name: read_ratings(Chain(job.work / name)) for name in names}
-    return {**tree, "ratings": [group._asdict() for group in groups(rated)]}
+    if job.recipe.calibration is not None and names:
+        rated = {name: ratings.read_ratings(Chain(job.work / name)) for name in names}
+        tree["ratings"] = [group._asdict() for group in ratings.groups(rated)]
+    return tree

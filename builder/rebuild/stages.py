@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder import draw, split
 from builder.calibrate import rating
-from builder.core.chain_plan import ChainPlan
 from builder.core.corpus import PHANTOM
 from builder.core.job import Job
-from builder.core.recipe import Calibration, Incorrect, Judge, Own, Privacy, Scenario
-from builder.core.stage_cache import Chain, Drop, Outcome, Stage, StageState
+from builder.core.recipe import Calibration, Incorrect, Own, Privacy, Scenario
+from builder.core.stage_cache import Chain, ChainPlan, Drop, Outcome, Stage, StageState
 from builder.harm import corrupt, inject, text_checks
 from builder.harm.authors import offline
 from builder.ingest import phantoms
@@ -27,25 +29,39 @@ _HARM_VERSION: Final = 3  # of the offline author's sentences and rules
 
 def plan(job: Job) -> list[ChainPlan]:
     """The scenarios of a job with their stages; a UserError where a source has not been given."""
-    plans = []
-    chains = {name: Chain(job.work / name) for name in job.recipe.scenarios()}
-    for name, scenario in job.recipe.scenarios().items():
-        chain = chains[name]
-        stages = [ingest(job, name, scenario), _draw(job, chain, name, scenario)]
-        if isinstance(scenario, Own):
-            stages.append(_locate(chain))
-        if isinstance(scenario, Privacy):
-            stages.append(_profiles(job, name, chains))
-        if isinstance(scenario, Privacy | Incorrect):
-            stages.append(_write(job, chain, name, scenario))
-        if scenario.review:
-            stages.append(_review(job, chain, name, scenario))
-        if job.recipe.calibration is not None:
-            before = stages[-1].name
-            stages.append(_calibrate(job, chain, before, name, scenario, job.recipe.calibration))
-        stages.append(_split(chain, stages[-1].name, name, scenario))
-        plans.append(ChainPlan(name, scenario, chain, stages))
-    return plans
+    scenarios = job.recipe.scenarios()
+    chains = {name: Chain(job.work / name) for name in scenarios}
+    return [
+        ChainPlan(name, scenario, chains[name], _stages(job, chains, name, scenario))
+        for name, scenario in scenarios.items()
+    ]
+
+
+def _stages(job: Job, chains: Mapping[str, Chain], name: str, scenario: Scenario) -> list[Stage]:
+    chain = chains[name]
+    given = (job, chain, name, scenario)
+    stages = [ingest(job, name, scenario), _draw(*given)]
+
+    def located(_: Path) -> Outcome:
+        return locate.locate(chain.records("draw"))
+
+    if isinstance(scenario, Own):
+        stages.append(Stage("locate", locate.VERSION, {}, located))
+    if isinstance(scenario, Privacy):
+        stages.append(_profiles(job, name, chains))
+    if isinstance(scenario, Privacy | Incorrect):
+        stages.append(_write(job, chain, name, scenario))
+    if scenario.review:
+        uses, run = partial(review.uses, *given), partial(review.review, *given)
+        stages.append(Stage("review", review.VERSION, uses, run))
+    if job.recipe.calibration is not None:
+        stages.append(_calibrate(*given, stages[-1].name, job.recipe.calibration))
+    previous = stages[-1].name
+
+    def cut(_: Path) -> Outcome:
+        return Outcome.of(split.split(chain.records(previous), scenario, name))
+
+    return [*stages, Stage("split", split.VERSION, _cut(scenario), cut)]
 
 
 def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
@@ -67,12 +83,11 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
         from builder.ingest import table
 
         keyed = corpus.mapping.names == "keyed"
-        marks = [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)]
         return {
             "version": table.VERSION,
             "corpus": corpus.name,
             "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
-            "marks": marks,
+            "marks": [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)],
             "revision": corpus.revision,
             "key": digest(job.key().decode()) if keyed else "",
             "bad_pictures": on_bad,
@@ -150,10 +165,6 @@ def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record],
     return mine, [Drop.of(record, reason) for record in records if owner[record.id] != name]
 
 
-def _locate(chain: Chain) -> Stage:
-    return Stage("locate", locate.VERSION, {}, lambda _: locate.locate(chain.records("draw")))
-
-
 def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
     """The patients; their values are in no text of any scenario that may be published."""
     chain = chains[name]
@@ -166,16 +177,10 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
 
     def run(folder: Path) -> Outcome:
         records = chain.records("draw")
-        corpus = [
-            *records,
-            *(record for each in others.values() for record in each.records("draw")),
-        ]
-        people = profiles.make_profiles(
-            (profiles.shown_in(record) for record in records if record.split == "candidate"),
-            corpus,
-            job.recipe.seed,
-            offline.own_texts(),
-        )
+        shown = (profiles.shown_in(row) for row in records if row.split == "candidate")
+        corpus = [*records, *(row for each in others.values() for row in each.records("draw"))]
+        own = offline.own_texts()
+        people = profiles.make_profiles(shown, corpus, job.recipe.seed, own)
         write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
@@ -185,28 +190,30 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
 
 def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> Stage:
     """`inject` or `corrupt`: the harmful text."""
-    from builder.harm.prompts import INCORRECT_VERSION, PRIVACY_VERSION
+    from builder.harm import prompts
 
+    llm = job.recipe.llm.model_dump()
     if isinstance(scenario, Privacy):
-        stage, version, prompt = "inject", inject.VERSION, PRIVACY_VERSION
-        own: dict[str, Any] = {
-            "placements": scenario.placements.model_dump(),
-            "kinds": scenario.kinds,
-        }
+        stage, version, prompt = "inject", inject.VERSION, prompts.PRIVACY_VERSION
+        keys = ("placements", "kinds")
     else:
-        stage, version, prompt = "corrupt", corrupt.VERSION, INCORRECT_VERSION
-        own = {
-            "outdated_share": scenario.outdated_share,
-            "blend": scenario.blend,
-            **_judge(job, scenario.judge),
-        }
+        stage, version, prompt = "corrupt", corrupt.VERSION, prompts.INCORRECT_VERSION
+        keys = ("outdated_share", "blend")
     uses = {
-        **_author(job, prompt),
+        "author": job.recipe.author,
+        "checks": text_checks.VERSION,
         "sifted": job.recipe.sifts(scenario),
         **_cut(scenario),
         "seed": job.recipe.seed,
-        **own,
+        **{key: value for key, value in scenario.model_dump().items() if key in keys},
     }
+    if job.recipe.author == "llm":
+        uses |= {"llm": llm, "prompt": prompt}
+    else:
+        uses["author_version"] = _HARM_VERSION
+    if isinstance(scenario, Incorrect) and scenario.judge is not None:
+        judge = scenario.judge.model_dump()
+        uses["judge"] = [judge, llm, prompts.PLAUSIBILITY_VERSION, prompts.WRONGNESS_VERSION]
 
     def run(folder: Path) -> Outcome:
         from builder.harm.stage import write_stage
@@ -216,36 +223,8 @@ def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> 
     return Stage(stage, version, uses, run)
 
 
-def _author(job: Job, prompt: str) -> dict[str, Any]:
-    """What decides the text of an author."""
-    uses: dict[str, Any] = {"author": job.recipe.author, "checks": text_checks.VERSION}
-    if job.recipe.author == "llm":
-        return {**uses, "llm": job.recipe.llm.model_dump(), "prompt": prompt}
-    return {**uses, "author_version": _HARM_VERSION}
-
-
-def _judge(job: Job, judge: Judge | None) -> dict[str, Any]:
-    """What decides which texts a judge lets pass."""
-    from builder.harm.prompts import PLAUSIBILITY_VERSION, WRONGNESS_VERSION
-
-    if judge is None:
-        return {}
-    how = (judge.model_dump(), job.recipe.llm.model_dump())
-    return {"judge": [*how, PLAUSIBILITY_VERSION, WRONGNESS_VERSION]}
-
-
-def _review(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
-    given = (job, chain, name, scenario)
-    return Stage(
-        "review",
-        review.VERSION,
-        lambda: review.uses(*given),
-        lambda folder: review.review(*given, folder),
-    )
-
-
 def _calibrate(
-    job: Job, chain: Chain, previous: str, name: str, scenario: Scenario, how: Calibration
+    job: Job, chain: Chain, name: str, scenario: Scenario, previous: str, how: Calibration
 ) -> Stage:
     from builder.calibrate import fine_tune
     from builder.calibrate import stage as calibrate
@@ -270,13 +249,6 @@ def _calibrate(
     return Stage("calibrate", calibrate.VERSION, uses, run, source=source)
 
 
-def _split(chain: Chain, previous: str, name: str, scenario: Scenario) -> Stage:
-    def run(_: Path) -> Outcome:
-        return Outcome.of(split.split(chain.records(previous), scenario, name))
-
-    return Stage("split", split.VERSION, _cut(scenario), run)
-
-
 def _cut(scenario: Scenario) -> dict[str, Any]:
     keys = ("forget", "retain", "candidates", "ratios", "split_by")
     return {key: getattr(scenario, key) for key in keys}
@@ -290,3 +262,29 @@ def run_stage(name: str, chain: Chain, stage: Stage, previous: str, ran: list[st
     tail = f", {dropped:,} dropped" if dropped else ""
     say(f"{name}/{stage.name}: {state.kept:,} rows{tail}")
     return state
+
+
+def sized(job: Job, ran: list[str]) -> Job:
+    """The job with the sizes that its corpora allow, where its recipe gives none.
+
+    For that the corpora are read: the stage `ingest`, which is current afterwards.
+    """
+    scenarios = {}
+    for name, scenario in job.recipe.scenarios().items():
+        if not scenario.sized:
+            chain, stage = Chain(job.work / name), ingest(job, name, scenario)
+            if chain.current(stage, "") is None:
+                run_stage(name, chain, stage, "", ran)
+            records, _ = own_share(job, name, chain.records("ingest"))
+            margin = draw.margin(scenario, job.recipe.author == "offline")
+            scenarios[name] = draw.sized(records, scenario, name, job.recipe.seed, margin)
+    return replace(job, recipe=job.recipe.model_copy(update=scenarios)) if scenarios else job
+
+
+def sized_aside(job: Job) -> Job:
+    """`sized`, with the corpora read in a folder that is thrown away: it changes nothing."""
+    if all(scenario.sized for scenario in job.recipe.scenarios().values()):
+        return job
+    say("dry run: reading the corpus for the sizes of the sets")
+    with tempfile.TemporaryDirectory() as folder:
+        return replace(sized(replace(job, work=Path(folder)), []), work=job.work)

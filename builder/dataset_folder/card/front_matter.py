@@ -51,7 +51,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     reviewed = len(numbers.unreviewed(facts)) < len(parts)
     other = [source for source in sources if source.licence == "other"]
     origins = list(filter(None, (source.hub_source for source in sources)))
-    rows = sum(len(facts.records(name)) for name in facts.scenarios)
+    rows = sum(len({row.id for row in numbers.every_row(c)}) for c in facts.main.values())
     files = {
         config.name: {split: [t.path for t in tables] for split, tables in config.files.items()}
         for config in facts.configs
