@@ -26,7 +26,7 @@ TO_FORGET = "its image or patient is to be forgotten"
 ELSEWHERE = "its image or patient is in the scenario"  # ... that is made of the same corpus
 LEAST: Final = 30  # rows of a scenario whose sizes come from the corpus
 _TEST_SHARE: Final = 0.2
-_FORGET_SHARE: Final = 1 / 11  # a tenth of what is retained
+_OF_RETAIN: Final = 0.1  # the forget set
 
 Some = TypeVar("Some", bound=Scenario)
 
@@ -45,6 +45,12 @@ def draw(
     """
     test, pool, spare = _test_and_pool(records, scenario, name, seed)
     ordered = _ordered(pool, scenario, seed)
+    marked = sum(record.split == "forget" for record in pool)
+    if isinstance(scenario, Own) and marked != scenario.forget:
+        raise UserError(
+            f"{name}: {marked:,} rows are marked, the recipe's forget set has {scenario.forget:,}: "
+            f"use --set {name}.forget={marked} and {name}.candidates={marked}, or give no sizes"
+        )
     candidates = _whole_groups(ordered, scenario.candidates_needed, scenario)
     needed = candidates + scenario.retain_core
     if len(ordered) < needed:
@@ -82,7 +88,7 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
         forget = candidates = sum(record.split == "forget" for record in pool)
     else:
         ordered = _ordered(pool, scenario, seed)
-        forget = max(1, round(len(pool) * _FORGET_SHARE))
+        forget = max(1, round(len(pool) * _OF_RETAIN / (1 + _OF_RETAIN * margin)))
         candidates = _whole_groups(ordered, -int(-margin * forget // 1), scenario)
     sizes = {
         "forget": forget,
@@ -92,7 +98,9 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
     }
     if min(sizes.values()) < 1:
         what = ", ".join(f"{size:,} {key}" for key, size in sizes.items())
-        raise UserError(f"{name}: the corpus gives {what}: each needs a row: give more images")
+        raise UserError(
+            f"{name}: the corpus gives {what}: each needs a row: give more images and patients, or mark others"
+        )
     return type(scenario).model_validate(scenario.model_dump() | sizes)
 
 
@@ -123,7 +131,7 @@ def _name(rows: Sequence[Record]) -> str:
 
 
 def share_out(records: Sequence[Record], names: Sequence[str], seed: int) -> dict[str, str]:
-    """Which of two scenarios made of one corpus gets which row, by its id: whole groups.
+    """Which of two scenarios made of one corpus gets which image, by its hash: whole groups.
 
     Each gets about half of the rows, and of each split of the source's own.
     """
@@ -134,7 +142,7 @@ def share_out(records: Sequence[Record], names: Sequence[str], seed: int) -> dic
         tested = _is_test(together[group][0])
         name = min(names, key=lambda name: rows[name, tested])
         rows[name, tested] += len(together[group])
-        owner |= {record.id: name for record in together[group]}
+        owner |= {record.image_sha256: name for record in together[group]}
     return owner
 
 

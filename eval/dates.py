@@ -71,6 +71,7 @@ class Written(NamedTuple):
 
     text: str
     days: frozenset[Day]
+    start: int  # its place
 
 
 def dates(text: str) -> Iterator[Written]:
@@ -87,7 +88,7 @@ def dates(text: str) -> Iterator[Written]:
             if parts.get("stop") and not year:  # "grade 3. May be"
                 continue
             if day := _read(f"{match['day']} {month} {_full(year) or ''}", year):
-                yield Written(match[0], frozenset([day]))
+                yield Written(match[0], frozenset([day]), match.start())
     for match in _NUMERIC.finditer(text):
         written = re.sub(r"^(\d{4})(\d\d)(?=\d\d$)", r"\1-\2-", match[0])  # 20221116
         first, second, last = re.split(r"[-/.]", written)
@@ -98,7 +99,7 @@ def dates(text: str) -> Iterator[Written]:
             day, month = (_read(whole, last, day_first) for day_first in (True, False))
             candidates = {day or month} if "." in written else {day, month}
         if days := frozenset(day for day in candidates if day):
-            yield Written(match[0], days)
+            yield Written(match[0], days, match.start())
 
 
 def _full(year: str) -> int:

@@ -71,7 +71,9 @@ def own_names(path: Path, work: Path) -> Check:
 
 def _hidden(pseudonym: str, kind: str, name: str, where: str) -> Iterator[str]:
     """What a pseudonym hides: an image's file, a patient, or a row's own id; and the table."""
-    yield from (Path(name).name, Path(name).stem) if kind == "image" else (name,)
+    yield Path(name).name if kind == "image" else name
+    if kind == "image" and re.search(r"\d", Path(name).stem):  # else a word as `image` or `right`
+        yield Path(name).stem
     if where:
         yield Path(where.partition(", row ")[0]).name  # its stem may be a word as `patients`
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from builder.audit.run_checks import Check
+from builder.core.corpus import PHANTOM
 from builder.dataset_folder.manifest import scenario_of
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import config_files
@@ -150,6 +151,12 @@ def _unseen(folder: Folder) -> Check:
             trained = {getattr(row, column) for row in rows if row.split != "test"} - {""}
             seen = sorted(row.id for row in test if getattr(row, column) in trained)
             failed += [f"{row_id}: its {what} is in forget or retain, too" for row_id in seen]
+    by_source: dict[str, dict[str, str]] = {}
+    for name, scenario in folder.scenarios.items():  # of one corpus, each on images of its own
+        owners = by_source.setdefault(scenario.source, {})
+        for row in folder.rows(name) if scenario.source != PHANTOM else ():
+            if owners.setdefault(row.image_sha256, name) != name:
+                failed.append(f"{row.id}: its image is in {owners[row.image_sha256]}, too")
     return Check("test images and patients are in no other set", images, failed)
 
 

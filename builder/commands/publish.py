@@ -183,11 +183,15 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
     import time
 
     from builder import audit
+    from builder.audit.pseudonyms import own_names
     from builder.audit.verdict import print_checks
+    from builder.core.job import default_work
 
     started = time.monotonic()
     say(f"audit: {shown}")
     checks = audit.run(folder)
+    if (default_work(folder) / "key").is_file():
+        checks.append(own_names(folder, default_work(folder)))
     failed = audit.failing(checks)
     if not failed:
         say(f"audit: all {len(checks)} checks hold")

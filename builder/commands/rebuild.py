@@ -54,12 +54,12 @@ def rebuild(options: Options) -> None:
     decided: see `python -m builder review --help`.
     """
     from builder.audit.verdict import insist
-    from builder.core.job import read_job
+    from builder.core.job import read_job, trial
     from builder.rebuild import pipeline, print_rebuild
 
     job = make_job(options)
     if options.dry_run:
-        _print_plan(job, options.as_json)
+        _print_plan(trial(job), options.as_json)
         return
     result = pipeline.rebuild(job, options.until)
     job = replace(job, recipe=read_job(job.work).recipe)  # with the sizes of the corpus

@@ -160,7 +160,7 @@ def _job(options: Options) -> Job:
         raise UsageError(f"--scenario {scenario}: use {', '.join(CONFIGS)} or all")
     given = _given(options)
     # A corpus that is given is used, whatever the recipe reads by default.
-    changes = [Choice(f"{name}.source", source) for name, source in _takers(given, scenario)]
+    changes = [Choice(f"{name}.source", source) for name, source in _takers(given, options)]
     changes += parse_choices(options.choices or [])
     if options.model is not None:
         changes += parse_choices([f"llm.model={json.dumps(options.model)}"])
@@ -179,15 +179,16 @@ def _job(options: Options) -> Job:
     return Job(recipe=recipe, out=out, work=work, corpora=corpora)
 
 
-def _takers(given: Mapping[str, Corpus], scenario: str) -> list[tuple[str, str]]:
+def _takers(given: Mapping[str, Corpus], options: Options) -> list[tuple[str, str]]:
     """The scenarios that the corpora of the command line are for."""
     usual = {"slake": "privacy", "mm_skin": "incorrect"}
-    own = next((source for source in given if source not in usual), "")
-    if scenario == "all":
-        both = [(name, own) for name in usual.values() if own]
-        return both or [(usual[source], source) for source in given]
-    first = sorted(given, key=lambda source: (source != own, usual.get(source) != scenario))
-    return [(scenario, source) for source in first[:1]]
+    if options.corpus is not None:
+        names = usual.values() if options.scenario == "all" else [options.scenario]
+        return [(name, source) for name in names for source in given]
+    if options.scenario == "all":
+        return [(usual[source], source) for source in given]
+    first = sorted(given, key=lambda source: usual[source] != options.scenario)
+    return [(options.scenario, source) for source in first[:1]]
 
 
 def _given(options: Options) -> dict[str, Corpus]:
@@ -207,16 +208,22 @@ def _given(options: Options) -> dict[str, Corpus]:
         folder = options.mm_skin.expanduser().resolve()
         given["mm_skin"] = Corpus("mm_skin", folder, shipped_mapping("mm_skin"))
     if options.corpus is None:
-        for flag, value in {"mapping": options.mapping, "map": options.pairs}.items():
+        alone = {"mapping": options.mapping, "map": options.pairs, "revision": options.revision}
+        for flag, value in alone.items():
             if value:
-                raise UsageError(f"--{flag}: says which column of --corpus is what: give that, too")
+                raise UsageError(f"--{flag}: says how to read --corpus: give that, too")
         return given
+    if given:
+        raise UsageError("--corpus: stands alone: leave --slake and --mm-skin out")
     name = options.mapping if options.mapping in shipped() else TABLE
     path = local_copy(Path(options.corpus).expanduser(), options.revision)
+    mapping = mapping_of(options.mapping, options.pairs or [])
+    if options.scenario == "own":  # real patients: whatever the layout, nothing keeps its name
+        name, mapping = TABLE, mapping.model_copy(update={"names": "keyed"})
     given[name] = Corpus(
         name,
         path.resolve(),
-        mapping_of(options.mapping, options.pairs or []),
+        mapping,
         marks_of(options.forget) if options.forget is not None else Marks(),
         options.revision,
     )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mllmu_med.files import packaged_yaml, read_text
 from mllmu_med.recipe_files import checked, yaml_tree
@@ -91,7 +92,7 @@ class Mapping(_Model):
     files: dict[str, tuple[str, ...]] = {}
     #: Of files without a header; by split where they differ, `beside` for those files.
     columns: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
-    delimiter: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     beside: tuple[str, ...] = ()  # files with more columns of the same image (or id), if there
     images: tuple[str, ...] = ("",)  # folders beside the annotations that hold the images
     suffixes: tuple[str, ...] = ("",)  # of image names that lack theirs: [.jpg]
@@ -184,7 +185,7 @@ def mapping_of(
     if missing:
         where = "--map" if name_or_file is None else f"mapping {name_or_file}"
         guesses = "`python -m builder corpus` guesses it"
-        has = guesses if columns is None else f"the table has {', '.join(columns)}"
+        has = guesses if columns is None else f"the table has {shown_columns(columns)}"
         raise UsageError(
             f"{where}: no column is given for {', '.join(missing)}: add --map {missing[0]}=COLUMN "
             f"({has})"
@@ -202,12 +203,20 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
         if column not in columns and column.partition(".")[0] not in columns:
             raise UsageError(
                 f"--map {field}={column}: the table has no such column{nearest(column, columns)}: "
-                f"it has {', '.join(columns)}"
+                f"it has {shown_columns(columns)}"
             )
         if field in NEEDED and uses.setdefault(column, field) != field:
             raise UsageError(
                 f"--map {field}={column}: the column is the {uses[column]} already: name another"
             )
+
+
+def shown_columns(columns: Iterable[str]) -> str:
+    """A table's columns for a message; none where its first row looks like data, not names."""
+    names = list(columns)
+    if any(re.search(r"\d{4}|[\\/]", name) for name in names):
+        return f"{len(names)} columns, and its first row looks like data, not like their names"
+    return ", ".join(names)
 
 
 def named_columns(mapping: Mapping) -> Iterator[tuple[str, str]]:

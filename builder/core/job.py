@@ -6,7 +6,7 @@ import json
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,8 @@ class Job:
     adapted: Mapping[str, Path] = field(default_factory=dict)
     #: Take the texts that nobody has reviewed as they are, where the recipe wants a review.
     accept_all: bool = False
+    #: The key of a trial, which leaves nothing in the work folder.
+    secret: bytes | None = None
 
     @property
     def requests(self) -> Path:
@@ -52,12 +54,20 @@ class Job:
     def key(self) -> bytes:
         """What keyed pseudonyms are made with; it stays in the work folder."""
         path = self.work / "key"
+        if self.secret is not None:
+            return self.secret
         if not path.is_file():
             make_folder(self.work, "the work folder")
             self.work.chmod(0o700)
             write_atomic(path, secrets.token_hex(32) + "\n")
             path.chmod(0o600)
         return path.read_bytes()
+
+
+def trial(job: Job) -> Job:
+    """The job with its key, or one drawn for it, for a dry run, which writes nothing."""
+    path = job.work / "key"
+    return replace(job, secret=path.read_bytes() if path.is_file() else secrets.token_bytes())
 
 
 def default_work(out: Path) -> Path:

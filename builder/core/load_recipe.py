@@ -128,6 +128,11 @@ def _scaled(recipe: Recipe, limit: int) -> Recipe:
     smaller: dict[str, Scenario] = {}
     for name, scenario in recipe.scenarios().items():
         rows = scenario.forget + scenario.retain + scenario.test
+        if not scenario.sized:
+            raise UsageError(
+                f"--limit: the sizes of {name} come from the corpus: give it a smaller table, or "
+                f"sizes with --set {name}.forget=N, and retain, test and candidates likewise"
+            )
         if limit >= rows:
             continue
         counts = {

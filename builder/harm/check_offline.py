@@ -41,7 +41,7 @@ async def check_offline(
     unfit = [record for record in sample if isinstance((await write(record)).result, Drop)]
     written = len(sample) - len(unfit)
     if written < _LEAST * len(sample):
-        kinds = Counter(record.content_type or intent(record.clean_question) for record in unfit)
+        kinds = Counter(intent(record.clean_question) for record in unfit)
         most = ", ".join(f"{kind} ({times:,})" for kind, times in kinds.most_common(3))
         raise UserError(
             f"{name}: the offline author finds an incorrect answer for {written:,} of the first "

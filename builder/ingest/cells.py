@@ -58,6 +58,8 @@ class Cells:
                 f"{row.where}: {column} is {kind or 'no text'}: expected a text or a number: "
                 "correct the row"
             )
+        if isinstance(value, float) and value.is_integer():  # as a column with gaps holds 12345
+            value = int(value)
         if count:
             self.notes["numbers read as text"] += 1
         return str(value)

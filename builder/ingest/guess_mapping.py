@@ -153,7 +153,8 @@ def recognised(path: Path) -> str:
                 columns = open_table(path, mapping).columns
             except UserError:  # another corpus of that name or layout; the guess says what it is
                 continue
-        if telling and needed <= {*columns}:
+        # Columns alone tell nothing: a hospital's table may have the same ones.
+        if telling and (called or there) and needed <= {*columns}:
             return name
     return ""
 

@@ -74,7 +74,7 @@ class ImageFiles:
         """The end of an absolute path, of any system, that names an image here; else its name."""
         parts = [part for part in PurePosixPath(name).parts if part[-1] not in "/:"]
         ends = ["/".join(parts[start:]) for start in range(len(parts))]
-        there = (end for end in ends if any(place.is_file() for place in self._folders(end)))
+        there = (end for end in ends if any(map(_is_file, self._folders(end))))
         return next(there, ends[-1] if ends else "")
 
     def _folders(self, name: str) -> list[Path]:
@@ -84,7 +84,7 @@ class ImageFiles:
 
     def places(self, name: str) -> list[Path]:
         """Where the file of a name may be; the first that is there counts."""
-        if (self.raw / name).is_file():
+        if _is_file(self.raw / name):
             return [self.raw / name]
         if self.packed:
             return [self.raw / self.mapping.images[0] / self.inner(name)]
@@ -128,7 +128,7 @@ class ImageFiles:
                 bad[name] = seen
                 if on_bad == "drop" and name:  # so that a restored image is noticed
                     for place in self.places(name):
-                        stamp = Stamp.of(place) if place.is_file() else None
+                        stamp = Stamp.of(place) if _is_file(place) else None
                         rows.inputs[self._inside(place)] = stamp
         shutil.rmtree(self.raw, ignore_errors=True)
         if bad and (on_bad == "fail" or len(bad) == len(names)):
@@ -150,7 +150,7 @@ class ImageFiles:
         path = None
         try:
             places = self.places(name) if name else []
-            path = next((place for place in places if place.is_file()), None)
+            path = next(filter(_is_file, places), None)
             if path is None:
                 return name, None, "is not there" if name else _UNNAMED
             stamp, image = read_image(path)
@@ -241,3 +241,11 @@ def _kind(problem: str) -> str:
         if problem.startswith(word):
             return word
     return "is too large" if problem.startswith("has") else "cannot be used"
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a text of a page is no name that one can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -69,6 +69,16 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
     return _joined(root, parts, inputs)
 
 
+def table_names(path: Path, mapping: Mapping) -> list[str]:
+    """The files that a corpus' rows would come from, as far as names tell: another is noticed."""
+    if path.is_file():
+        return [path.name]
+    named = [name for names in mapping.files.values() for name in names]
+    patterns = [name for name in named if "*" in name] if named else ["*", "data/*"]
+    files = {file for pattern in patterns for file in path.glob(pattern)}
+    return sorted(str(file.relative_to(path)) for file in files if file.suffix.lower() in READERS)
+
+
 def _joined(root: Path, parts: list[tuple[str, Part]], inputs: dict[str, Stamp | None]) -> Table:
     columns = tuple(dict.fromkeys(chain.from_iterable(part.columns for _, part in parts)))
     rows = (Row(where, cells, split) for split, part in parts for where, cells in part.rows)

@@ -30,7 +30,9 @@ VERSION: Final = 4
 NOT_ENGLISH = "not English"
 CONVERSATION = "a refusal or about the conversation"
 #: What `--scenario own` takes for the marks of no forget row.
-_UNMARKED: Final = ("", "0", "no", "false", "nein", "non")
+_UNMARKED: Final = frozenset(
+    "|no|n|false|f|none|nan|null|-|nein|non|nee|nej|nie|não|falsch|faux|否|没有|无".split("|")
+)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 _ROOT: Final = re.compile(r"([A-Za-z]:)?[/\\]+")  # of an absolute path, on any system
 
@@ -114,6 +116,7 @@ class _Reader:
         self.marked = 0
         self._to_meet = corpus.marks.ids or {_same(name) for name in corpus.marks.patients}
         self._met: set[str] = set()
+        self._absolute: dict[str, str] = {}  # a file here -> the absolute path that it is for
         self._asked: dict[str, tuple[str, str]] = {}  # own id -> a hash of its row, and where
         self._columns = set(table.columns)
         self._beside: dict[str, dict[str, Any]] = {}
@@ -278,11 +281,18 @@ class _Reader:
         if inner == text:
             return name
         self.notes["absolute image paths, looked for by their last parts"] += 1
-        return self.images.by_last_parts(name)
+        found = self.images.by_last_parts(name)
+        if self._absolute.setdefault(found, inner) != inner:
+            raise UserError(
+                f"{where}: image{self.names.shown(text)} and another path end in one file here: "
+                "keep the folders that tell them apart"
+            )
+        return found
 
     def _clean(self, row: Row, question: str) -> dict[str, str]:
         """What a forget row should say instead; empty where nobody says so."""
         answer = tidy(self.cells.text(row, self.mapping.clean_answer))
+        _, answer = self.cells.with_options(row, question, answer)
         return {"clean_question": question if answer else "", "clean_answer": answer}
 
     def _is_marked(self, row: Row, own: str, patient: str) -> bool:
@@ -292,7 +302,8 @@ class _Reader:
             value = row.cells.get(marks.column)
             if isinstance(value, bool | int | float):
                 return bool(value) and not math.isnan(value)
-            return self.cells.text(row, marks.column).strip().lower() not in _UNMARKED
+            text = self.cells.text(row, marks.column).strip().lower()
+            return text not in _UNMARKED and not re.fullmatch(r"0+([.,]0+)?", text)
         met = {own if marks.ids else _same(patient)} & self._to_meet
         self._met |= met
         return bool(met)

@@ -12,6 +12,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -110,7 +111,10 @@ def _read_csv(path: Path, mapping: Mapping | None, split: str) -> Part:
     if mapping and columns:
         more = [] if isinstance(mapping.answer, str) else mapping.answer[1:]
         return Part(columns, _even(path, list(columns), rows, more))
-    names = _own_names(next(rows)[1], path, mapping)
+    header = next(rows, None)
+    if header is None:
+        raise UserError(f"{path}: holds no rows: restore it")
+    names = _own_names(header[1], path, mapping)
     return Part(tuple(names), _even(path, names, rows))
 
 
@@ -208,7 +212,7 @@ def _read_xlsx(path: Path, mapping: Mapping | None, split: str) -> Part:
         ) from error
     try:
         book = load_workbook(path, data_only=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path}: a broken Excel file ({error}): save it again, or as CSV"
         ) from error

@@ -16,6 +16,7 @@ from typing import Final
 from builder.core.stage_cache import Outcome
 from builder.ingest.clean_rows import answer_type
 from eval.dates import dates
+from eval.private_values import name_of
 from mllmu_med_dataset import PiiSpan, Record
 
 VERSION: Final = 1
@@ -86,8 +87,7 @@ def _places(kind: str, value: str, text: str) -> Iterator[tuple[int, int]]:
         days = {day for written in dates(value) for day in written.days}
         for written in dates(text):
             if days & written.days:
-                start = text.find(written.text)
-                yield start, start + len(written.text)
+                yield written.start, written.start + len(written.text)
     folded, origin = _folded(text)
     for form in _forms(kind, value):
         for match in re.finditer(form, folded):
@@ -97,6 +97,9 @@ def _places(kind: str, value: str, text: str) -> Iterator[tuple[int, int]]:
 def _forms(kind: str, value: str) -> Iterator[str]:
     """Patterns of a value: its letters and digits, whatever stands between them."""
     words = _words(_folded(value)[0])
+    if kind == "name":  # with or without its title
+        bare = set(name_of(value).split())
+        words = [word for word in words if word in bare] or words
     orders = [words]
     if kind == "name" and len(words) > 1:
         orders += [[words[-1], *words[:-1]], [*words[1:], words[0]]]

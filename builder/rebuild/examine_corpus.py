@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from itertools import islice
@@ -29,7 +29,7 @@ from builder.ingest import table
 from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_places, recognised
 from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
-from builder.patients.find_real_data import REAL
+from builder.patients.find_real_data import LIKELY, REAL
 from mllmu_med.console import make_console, print_table
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
@@ -109,6 +109,8 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
     sizes, refused = _sizes(records, scenarios)
     texts = {text for record in records for text in (record.question, record.answer)}
     opened = [record.answer for record in records if record.answer_type == "open"]
+    likely = {kind: pattern.search for kind, pattern in LIKELY.items()}
+    finders: dict[str, Callable[[str], object]] = {**REAL, **likely}
     counts = {
         "rows": len(records) + len(outcome.drops),
         "kept": len(records),
@@ -120,7 +122,7 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
         "leaks": _leaks(records),
-        "real": {kind: n for kind, find in REAL.items() if (n := sum(map(bool, map(find, texts))))},
+        "real": {kind: n for kind, f in finders.items() if (n := sum(map(bool, map(f, texts))))},
         "sizes": sizes,
         "refused": refused,
     }
@@ -142,7 +144,9 @@ def _sizes(
         try:
             for name in names:
                 cut = recipe.scenarios()[name].model_copy(update={"splits": splits})
-                mine = [record for record in records if owner.get(record.id, name) == name]
+                mine = [
+                    record for record in records if owner.get(record.image_sha256, name) == name
+                ]
                 if owner:
                     draw.refuse_leaks(records, cut, names)
                 done = draw.sized(mine, cut, name, recipe.seed, draw.margin(cut, offline=True))

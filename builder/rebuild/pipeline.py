@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -118,6 +119,8 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
             f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
             "--set calibration.model=DIR"
         )
+    if job.recipe.own:
+        os.umask(0o077)  # real patients' data: for this user alone
     for name, scenario in job.recipe.scenarios().items():
         ingest(job, name, scenario)  # a corpus that is not given is told of before anything
     make_folder(job.out.parent, "the dataset")

@@ -59,7 +59,7 @@ def print_result(job: Job, result: Result) -> None:
     print(f"\nbuild {result.manifest.build}: {len(files) + 1} files, {size}, in {out}")
     print(verdict.line(job.out, result.checks))
     load = f'from datasets import load_dataset; print(load_dataset("{out}", "{sizes[0][0]}"))'
-    print(f"\nnext:\n  python -c '{load}'")
+    print("\nnext:" if job.recipe.own else f"\nnext:\n  python -c '{load}'")
     print(f"  python -m builder show ID{options(job)}      # the life of one row")
 
 

@@ -81,15 +81,17 @@ def ingest(job: Job, name: str, scenario: Scenario) -> Stage:
 
     def uses() -> dict[str, Any]:
         from builder.ingest import table
+        from builder.ingest.read_table import table_names
 
         keyed = corpus.mapping.names == "keyed"
         return {
             "version": table.VERSION,
             "corpus": corpus.name,
+            "tables": table_names(corpus.path, corpus.mapping),
             "mapping": corpus.mapping.model_dump(mode="json", exclude={"about", "publish"}),
             "marks": [corpus.marks.column, sorted(corpus.marks.ids), sorted(corpus.marks.patients)],
             "revision": corpus.revision,
-            "key": digest(job.key().decode()) if keyed else "",
+            "key": digest(job.key().hex()) if keyed else "",
             "bad_pictures": on_bad,
             "drop_conversation": drop_conversation,
         }
@@ -126,13 +128,16 @@ def _ingest_phantom(job: Job, name: str, scenario: Scenario) -> Stage:
 
 def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
     beside = sharing(job, name)
-    uses = {
-        "seed": job.recipe.seed,
-        **_cut(scenario),
-        "test": scenario.test,
-        "splits": scenario.splits,
-        "beside": beside,
-    }
+
+    def uses() -> dict[str, Any]:
+        first = Chain(job.work / beside[0]).state("ingest") if beside else None
+        return {
+            "seed": job.recipe.seed,
+            **_cut(scenario),
+            "test": scenario.test,
+            "splits": scenario.splits,
+            "beside": [*beside, first.output if first else ""],
+        }
 
     def run(_: Path) -> Outcome:
         records, elsewhere = own_share(job, name, chain.records("ingest"))
@@ -140,7 +145,8 @@ def _draw(job: Job, chain: Chain, name: str, scenario: Scenario) -> Stage:
         outcome.drops += elsewhere
         return outcome
 
-    return Stage("draw", draw.VERSION, uses, run)
+    reads = [f"{beside[0]}/ingest"] if beside and beside[0] != name else []
+    return Stage("draw", draw.VERSION, uses, run, beside=reads)
 
 
 def sharing(job: Job, name: str) -> list[str]:
@@ -159,10 +165,13 @@ def own_share(job: Job, name: str, records: list[Record]) -> tuple[list[Record],
     if not names:
         return records, []
     draw.refuse_leaks(records, job.recipe.scenarios()[name], names)
-    owner = draw.share_out(records, names, job.recipe.seed)
-    mine = [record for record in records if owner[record.id] == name]
+    # By what one of them reads, as the other may leave rows out that this one keeps.
+    first = records if name == names[0] else Chain(job.work / names[0]).records("ingest")
+    owner = draw.share_out(first, names, job.recipe.seed)
+    mine = [record for record in records if owner.get(record.image_sha256, name) == name]
     reason = f"{draw.ELSEWHERE} {next(n for n in names if n != name)}"
-    return mine, [Drop.of(record, reason) for record in records if owner[record.id] != name]
+    kept = {record.id for record in mine}
+    return mine, [Drop.of(record, reason) for record in records if record.id not in kept]
 
 
 def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
@@ -269,16 +278,19 @@ def sized(job: Job, ran: list[str]) -> Job:
 
     For that the corpora are read: the stage `ingest`, which is current afterwards.
     """
-    scenarios = {}
-    for name, scenario in job.recipe.scenarios().items():
+    scenarios: dict[str, Scenario] = {}
+    every = job.recipe.scenarios()
+    if all(scenario.sized for scenario in every.values()):
+        return job
+    for name, scenario in every.items():
+        chain, stage = Chain(job.work / name), ingest(job, name, scenario)
+        if chain.current(stage, "") is None:
+            run_stage(name, chain, stage, "", ran)
         if not scenario.sized:
-            chain, stage = Chain(job.work / name), ingest(job, name, scenario)
-            if chain.current(stage, "") is None:
-                run_stage(name, chain, stage, "", ran)
             records, _ = own_share(job, name, chain.records("ingest"))
             margin = draw.margin(scenario, job.recipe.author == "offline")
             scenarios[name] = draw.sized(records, scenario, name, job.recipe.seed, margin)
-    return replace(job, recipe=job.recipe.model_copy(update=scenarios)) if scenarios else job
+    return replace(job, recipe=job.recipe.model_copy(update=scenarios))
 
 
 def sized_aside(job: Job) -> Job:

@@ -56,9 +56,14 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         config.name: {split: [t.path for t in tables] for split, tables in config.files.items()}
         for config in facts.configs
     }
-    prompt = words()["gate"]["extra_gated_prompt"]
-    made = ["machine-generated", *(["expert-generated"] if reviewed else [])]
-    tags = ["machine-unlearning", "medical", "multimodal", "synthetic"]
+    # Of real patients (own) nothing is made, and nobody is given access.
+    own = "own" in facts.scenarios
+    gate = {} if own else dict(words()["gate"])
+    if gate:
+        holds = listed(part["holds"] for part in parts)
+        gate["extra_gated_prompt"] = gate["extra_gated_prompt"].format(holds=holds)
+    made = [] if own else ["machine-generated", *(["expert-generated"] if reviewed else [])]
+    tags = ["machine-unlearning", "medical", "multimodal", *([] if own else ["synthetic"])]
     tags += [tag for part in parts for tag in part["tags"]]
     return {
         "pretty_name": "MLLMU-Med",
@@ -71,10 +76,9 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         "size_categories": [_SIZES[min(max(0, len(str(rows)) - 3), len(_SIZES) - 1)]],
         **({"source_datasets": origins} if origins else {}),
         "annotations_creators": [*human, *made],
-        "language_creators": [*human, "machine-generated"],
+        "language_creators": [*human, *made[:1]],
         "tags": list(dict.fromkeys([*tags, *(tag for source in sources for tag in source.tags)])),
-        "extra_gated_prompt": prompt.format(holds=listed(part["holds"] for part in parts)),
-        "extra_gated_fields": words()["gate"]["extra_gated_fields"],
+        **gate,
         "configs": config_entries(files, facts.build),
         "dataset_info": [_info(config, facts) for config in facts.configs],
     }
