@@ -99,7 +99,8 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
     if min(sizes.values()) < 1:
         what = ", ".join(f"{size:,} {key}" for key, size in sizes.items())
         raise UserError(
-            f"{name}: the corpus gives {what}: each needs a row: give more images and patients, or mark others"
+            f"{name}: the corpus gives {what}: each needs a row: give more images and patients, or "
+            "mark other rows"
         )
     return type(scenario).model_validate(scenario.model_dump() | sizes)
 
