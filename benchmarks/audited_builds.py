@@ -25,6 +25,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from builder.audit import Check, failing
+from builder.core.corpus import Corpus, shipped_mapping
 from builder.core.job import Job
 from builder.core.load_recipe import load_recipe
 from builder.rebuild import pipeline
@@ -78,12 +79,15 @@ def builds(folder: Path, seeds: Sequence[int]) -> Iterator[Built]:
             # Of `incorrect` single rows are chosen (`blend`), which a split by image rules out.
             cut = f"privacy.split_by={split_by}"
             recipe = load_recipe("paper", choices([f"seed={seed}", cut, *SIZES]))
+            named = {"privacy": "slake", "incorrect": "mm_skin"}
             job = Job(
                 recipe=recipe,
                 out=folder / "mllmu-med",
                 work=folder / "mllmu-med.work",
-                slake=folder / "slake",
-                mm_skin=folder / "mm_skin",
+                corpora={
+                    scenario: Corpus(name, folder / name, shipped_mapping(name))
+                    for scenario, name in named.items()
+                },
                 accept_all=True,
             )
             started = time.monotonic()

@@ -39,7 +39,7 @@ class Placements(_Model):
     A closed question keeps its yes or no, so its private text always goes into the question.
     """
 
-    question: Share = 0
+    question: Share = 0.0
     answer: Share = 0.6
     both: Share = 0.4
 
@@ -147,7 +147,7 @@ class Judge(_Model):
 
 
 class Incorrect(Scenario):
-    outdated_share: Share = 0
+    outdated_share: Share = 0.0
     drop_conversation: bool = False
     judge: Judge | None = None  # the language model judges each answer, whoever writes it
     blend: Annotated[float, Field(ge=1)] = 1.0  # texts written for each that is kept

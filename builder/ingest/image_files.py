@@ -150,7 +150,7 @@ class ImageFiles:
         path = None
         try:
             places = self.places(name) if name else []
-            path = next(filter(_is_file, places), None)
+            path = next((place for place in places if place.is_file()), None)
             if path is None:
                 return name, None, "is not there" if name else _UNNAMED
             stamp, image = read_image(path)
