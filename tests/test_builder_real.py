@@ -52,7 +52,7 @@ def test_builds_of_repeated_rows_pass(tmp_path: Path, monkeypatch: pytest.Monkey
     make_corpora(SHARED / "data", tmp_path, 5)
     for built in builds(tmp_path, [1]):
         assert failing(built.checks) == "", built.split_by
-        assert len(built.checks) == 57
+        assert len(built.checks) == 59
         for name, files in (("privacy", 2), ("incorrect", 1)):
             drops = Chain(tmp_path / "mllmu-med.work" / name).drops("ingest")
             repeats = [drop.id for drop in drops if drop.id.endswith("-2")]
