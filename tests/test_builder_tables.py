@@ -309,3 +309,13 @@ def test_load_reads_the_folder_that_it_is_given(tmp_path: Path) -> None:
     (folder / "own/test.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(UserError, match="a pointer of git-lfs, not the rows: run `git lfs pull`"):
         load("own", folder)
+
+
+def test_a_first_row_of_data_is_not_quoted(tmp_path: Path) -> None:
+    """A table without a header: its "columns" are a patient's name and number."""
+    cases = tmp_path / "cases.csv"
+    cases.write_text("scans/1.png,Who is it?,It is Jo Gruber,Jo Gruber,7310000\n" * 2, "utf-8")
+    mapping = Mapping(image="Bild", question="Frage", answer="Antwort")
+    with pytest.raises(UserError, match="its first row looks like data") as error:
+        table.read(Corpus("table", cases, mapping), tmp_path / "work", "fail", b"key")
+    assert "Gruber" not in str(error.value)

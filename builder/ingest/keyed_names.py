@@ -5,11 +5,14 @@ from __future__ import annotations
 import hmac
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from builder.core.corpus import Corpus
 from builder.ingest.clean_rows import alike
 from mllmu_med.files import canonical_json
 from mllmu_med_dataset import Record
+
+NAMES: Final = "names.jsonl"  # in the stage's folder: what each pseudonym stands for
 
 
 class Names:

@@ -14,12 +14,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from builder.core.corpus import NEEDED, Corpus, named_columns, nearest
+from builder.core.corpus import NEEDED, Corpus, named_columns, nearest, shown_columns
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from builder.ingest.cells import Cells
 from builder.ingest.clean_rows import Rows, alike, drop_duplicates, tidy
 from builder.ingest.image_files import ImageFiles
-from builder.ingest.keyed_names import Names
+from builder.ingest.keyed_names import NAMES, Names
 from builder.ingest.read_table import Row, Table, open_table
 from builder.ingest.table_files import read_file
 from mllmu_med.files import digest
@@ -91,7 +91,7 @@ def read(
     lost = reader.marked - sum(record.split == "forget" for record in outcome.kept)
     if lost:
         outcome.notes["rows to be forgotten that were dropped"] = lost
-    reader.names.write(folder / "names.jsonl")
+    reader.names.write(folder / NAMES)
     return outcome
 
 
@@ -137,7 +137,7 @@ class _Reader:
             files = [name for name, stamp in self.table.inputs.items() if stamp]
             raise UserError(
                 f"{self.table.root / files[0]}: has no column {', '.join(missing)} (it has "
-                f"{', '.join(self.table.columns) or 'none'}): map the columns by their names"
+                f"{shown_columns(self.table.columns) or 'none'}): map the columns by their names"
                 f"{nearest(missing[0], self._columns)}"
             )
         if (marks.ids and not mapping.id) or (marks.patients and not mapping.patient):
@@ -162,7 +162,7 @@ class _Reader:
             if column not in part.columns:
                 raise UserError(
                     f"{path}: has no column {self.mapping.image} (it has "
-                    f"{', '.join(part.columns) or 'none'}): restore the file"
+                    f"{shown_columns(part.columns) or 'none'}): restore the file"
                 )
             for where, cells in part.rows:
                 row = Row(where, cells, "")
