@@ -7,6 +7,7 @@ group; no group has rows in the test set and in another.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -44,14 +45,15 @@ def draw(
             images or patients with its training split.
     """
     test, pool, spare = _test_and_pool(records, scenario, name, seed)
-    ordered = _ordered(pool, scenario, seed)
+    together = _ordered(pool, scenario, seed)
+    ordered = list(chain.from_iterable(together))
     marked = sum(record.split == "forget" for record in pool)
     if isinstance(scenario, Own) and marked != scenario.forget:
         raise UserError(
             f"{name}: {marked:,} rows are marked, the recipe's forget set has {scenario.forget:,}: "
             f"use --set {name}.forget={marked} and {name}.candidates={marked}, or give no sizes"
         )
-    candidates = _whole_groups(ordered, scenario.candidates_needed, scenario)
+    candidates = _whole_groups(together, scenario.candidates_needed)
     needed = candidates + scenario.retain_core
     if len(ordered) < needed:
         raise UserError(_too_few(name, scenario, len(ordered), needed))
@@ -89,7 +91,7 @@ def sized(records: Sequence[Record], scenario: Some, name: str, seed: int, margi
     else:
         ordered = _ordered(pool, scenario, seed)
         forget = max(1, round(len(pool) * _OF_RETAIN / (1 + _OF_RETAIN * margin)))
-        candidates = _whole_groups(ordered, -int(-margin * forget // 1), scenario)
+        candidates = _whole_groups(ordered, math.ceil(margin * forget))
     sizes = {
         "forget": forget,
         "candidates": candidates,
@@ -244,25 +246,20 @@ def _check_test(name: str, needed: int, there: int) -> None:
         )
 
 
-def _ordered(pool: list[Record], scenario: Scenario, seed: int) -> list[Record]:
-    """Candidates first: of `own` the marked ones, else by hash, whole groups together."""
+def _ordered(pool: list[Record], scenario: Scenario, seed: int) -> list[list[Record]]:
+    """What may not be cut apart, candidates first: of `own` the marked rows, else by hash."""
 
     def place(record: Record) -> int:
         return stable_hash(seed, "pool", record.id)
 
     if isinstance(scenario, Own):
-        return sorted(pool, key=lambda record: (record.split != "forget", place(record)))
+        marked_first = sorted(pool, key=lambda record: (record.split != "forget", place(record)))
+        return [[record] for record in marked_first]
     if scenario.split_by == "pair":
-        return sorted(pool, key=place)
-    return list(
-        chain.from_iterable(
-            sorted(rows, key=place)
-            for _, rows in sorted(
-                cut_groups(pool, scenario).items(),
-                key=lambda item: stable_hash(seed, "pool", item[0]),
-            )
-        )
-    )
+        return [[record] for record in sorted(pool, key=place)]
+    together = cut_groups(pool, scenario)
+    names = sorted(together, key=lambda name: stable_hash(seed, "pool", name))
+    return [sorted(together[name], key=place) for name in names]
 
 
 def cut_groups(records: Sequence[Record], scenario: Scenario) -> dict[str, list[Record]]:
@@ -275,16 +272,14 @@ def cut_groups(records: Sequence[Record], scenario: Scenario) -> dict[str, list[
     return together
 
 
-def _whole_groups(ordered: Sequence[Record], count: int, scenario: Scenario) -> int:
-    """How many of the first rows make at least `count` and end with a whole group."""
-    if scenario.split_by == "pair" or isinstance(scenario, Own):
-        return count
-    group_of = {r.id: name for name, rows in cut_groups(ordered, scenario).items() for r in rows}
-    while 0 < count < len(ordered) and (
-        group_of[ordered[count - 1].id] == group_of[ordered[count].id]
-    ):
-        count += 1
-    return count
+def _whole_groups(ordered: Sequence[Sequence[Record]], count: int) -> int:
+    """How many rows the first groups have that together have at least `count`."""
+    rows = 0
+    for group in ordered:
+        if rows >= count:
+            break
+        rows += len(group)
+    return max(rows, count)
 
 
 def _too_few(name: str, scenario: Scenario, there: int, needed: int) -> str:

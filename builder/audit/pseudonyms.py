@@ -17,10 +17,10 @@ from builder.audit.run_checks import Check
 from builder.core.corpus import TABLE
 from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.read import Folder, read_folder
+from builder.ingest.keyed_names import NAMES
 from mllmu_med.files import read_jsonl
 from mllmu_med_dataset import Record
 
-NAMES: Final = "names.jsonl"  # in a work folder's SCENARIO/ingest: what each pseudonym stands for
 _FORMS: Final = {
     "id": re.compile(rf"{TABLE}/[0-9a-f]+/[0-9a-f]+(?:-\d+)?"),
     "image_id": re.compile(rf"{TABLE}/[0-9a-f]+"),

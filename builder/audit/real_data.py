@@ -45,6 +45,8 @@ _KEYS: Final = {
 
 
 def checks(folder: Folder) -> Iterator[Check]:
+    # Of a corpus of somebody's own the report says where, not what.
+    quote = all(scenario.source != TABLE for scenario in folder.scenarios.values())
     if "own" in folder.scenarios:  # real patients' data: it cannot be pushed, and shows no value
         own = [text for text, _ in row_texts(folder)]
         real_texts = sum(bool(real(text)) for text in dict.fromkeys(own))
@@ -53,12 +55,7 @@ def checks(folder: Folder) -> Iterator[Check]:
     else:
         texts = gathered(row_texts(folder), provenance_texts(folder))
         for what, find in REAL.items():
-            found = _check(f"no {what}", texts, find)
-            if any(scenario.source == TABLE for scenario in folder.scenarios.values()):
-                found = found._replace(
-                    failed=[entry.partition(" holds ")[0] for entry in found.failed]
-                )
-            yield found
+            yield _check(f"no {what}", texts, find, quote)
     requests = gathered(request_texts(folder))
     live = _check("no live number or address in recorded requests", requests, real)
     why = "`python -m builder rebuild` leaves such requests out: build again"
@@ -67,19 +64,19 @@ def checks(folder: Folder) -> Iterator[Check]:
     # Where the folder and this user's files lie now, if that can be told from other text.
     places = {str(Path.home()), str(Path.cwd()), str(folder.path.resolve().parent)}
     own = sorted(place for place in places if place.count("/") > 1 or "\\" in place)
-    machine = _check("no path of the building machine", everything, lambda t: _machine(t, own))
-    if any(scenario.source == TABLE for scenario in folder.scenarios.values()):
-        machine = machine._replace(failed=[e.partition(" holds ")[0] for e in machine.failed])
-    yield machine
+    machine = "no path of the building machine"
+    yield _check(machine, everything, lambda text: _machine(text, own), quote)
     # A key is not shown: this report may be shared.
     yield _check("no key or token", everything, _key)
 
 
-def _check(name: str, texts: Texts, find: Callable[[str], str]) -> Check:
+def _check(name: str, texts: Texts, find: Callable[[str], str], quote: bool = True) -> Check:
     failed = [
-        f"{place} holds {what!r}" for text, places in texts.items() if (what := find(text))
+        f"{place} holds {what!r}" if quote else place
+        for text, places in texts.items()
+        if (what := find(text))
         for place in places
-    ]  # fmt: skip
+    ]
     return Check(name, len(texts), failed, "" if texts else "none are shipped")
 
 

@@ -14,13 +14,13 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.training_settings import TrainSettings
-from builder.core.corpus import PHANTOM, TABLE, shipped
+from builder.core.corpus import PHANTOM, TABLE, Kind, shipped
 from mllmu_med_dataset import CONFIGS, FORGET_RATIOS, MAIN_RATIO, PII_KINDS
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Size = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Kinds = tuple[tuple[Literal["name", "phone", "email", "address", "date", "mrn"], ...], ...]
+Kinds = tuple[tuple[Kind, ...], ...]
 
 #: Combinations of private values, ours: see the recipe `paper`.
 _KINDS: Final = (

@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from builder.ingest.table_files import READERS
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
-_TABLES: Final = tuple(".csv .tsv .txt .json .jsonl .xlsx .xls .parquet".split())
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def local_copy(path: Path, revision: str | None) -> Path:
     """A path as it is; of a Hub id (ORG/NAME, and nothing of that name lies here) its snapshot."""
     # A mistyped path must not leave this machine.
-    local = path.exists() or path.suffix.lower() in _TABLES or path.parent.is_dir()
+    local = path.exists() or path.suffix.lower() in (*READERS, ".xls") or path.parent.is_dir()
     is_hub_id = _HUB_ID.fullmatch(str(path)) and not local
     return download(str(path), revision) if is_hub_id else path
 

@@ -73,10 +73,10 @@ def table_names(path: Path, mapping: Mapping) -> list[str]:
     """The files that a corpus' rows would come from, as far as names tell: another is noticed."""
     if path.is_file():
         return [path.name]
-    named = [name for names in mapping.files.values() for name in names]
-    patterns = [name for name in named if "*" in name] if named else ["*", "data/*"]
-    files = {file for pattern in patterns for file in path.glob(pattern)}
-    return sorted(str(file.relative_to(path)) for file in files if file.suffix.lower() in READERS)
+    patterns = [name for names in mapping.files.values() for name in names if "*" in name]
+    fits = [file for pattern in patterns for file in path.glob(pattern)]
+    files = fits if mapping.files else _tables_in(path)
+    return sorted({file.relative_to(path).as_posix() for file in files})
 
 
 def _joined(root: Path, parts: list[tuple[str, Part]], inputs: dict[str, Stamp | None]) -> Table:
@@ -109,15 +109,20 @@ def _mapped(
     return files
 
 
-def _guessed(path: Path) -> list[tuple[str, Path]]:
-    """The tables of a folder, or of its `data`, with the splits that their names begin with."""
-    files = [
+def _tables_in(path: Path) -> list[Path]:
+    """The tables of a folder and of its `data`."""
+    return [
         file
         for folder in (path, path / "data")
         if folder.is_dir()
         for file in sorted(folder.iterdir())
         if file.suffix.lower() in READERS and file.name != "dataset_infos.json"
     ]
+
+
+def _guessed(path: Path) -> list[tuple[str, Path]]:
+    """The tables of a folder, or of its `data`, with the splits that their names begin with."""
+    files = _tables_in(path)
     splits = [split_word(re.split(r"[-_.]", file.name)[0]) for file in files]
     if len(files) == 1:
         return [(splits[0] or "", files[0])]

@@ -15,6 +15,7 @@ from typing import Final
 
 from builder.core.stage_cache import Outcome
 from builder.ingest.clean_rows import answer_type
+from builder.patients.profiles import shown_in
 from eval.dates import dates
 from eval.private_values import name_of
 from mllmu_med_dataset import PiiSpan, Record
@@ -33,14 +34,14 @@ def locate(records: Sequence[Record]) -> Outcome:
     """
     people: dict[str, set[tuple[str, str]]] = {}
     for record in records:
-        people.setdefault(_person(record), set()).update(record.private)
+        people.setdefault(shown_in(record), set()).update(record.private)
     short = {
         pair for values in people.values() for pair in values if len(_letters(pair[1])) < _LEAST
     }
     kept: list[Record] = []
     without = 0
     for record in records:
-        pii = tuple(spans(record, sorted(people[_person(record)] - short)))
+        pii = tuple(spans(record, sorted(people[shown_in(record)] - short)))
         record = replace(record, pii=pii, private=())
         if record.split == "candidate":
             without += not pii
@@ -48,7 +49,7 @@ def locate(records: Sequence[Record]) -> Outcome:
             record = replace(
                 record,
                 harm="privacy",
-                profile_id=_person(record),
+                profile_id=shown_in(record),
                 clean_question=record.question if clean else "",
                 clean_answer=clean,
                 answer_type=answer_type(clean or record.answer),
@@ -76,10 +77,6 @@ def spans(record: Record, values: Values) -> Iterator[PiiSpan]:
             if start >= taken:
                 yield PiiSpan(field, kind, text[start:end], start, end)
                 taken = end
-
-
-def _person(record: Record) -> str:
-    return record.patient_id or record.image_id
 
 
 def _places(kind: str, value: str, text: str) -> Iterator[tuple[int, int]]:
