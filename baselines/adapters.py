@@ -6,7 +6,9 @@ What is trained is always a new adapter on top of all that the model was given w
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,19 +19,67 @@ from eval.model import Model
 from eval.run_folder import read_json
 from eval.weights import adapter_hash, next_name, with_adapter
 from mllmu_med.disk import writing
-from mllmu_med.errors import first_line
 from mllmu_med.files import atomic_folder, stable_hash, write_atomic
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The seven linear maps of each of the language model's layers. Anchored: the bare names also occur
-#: in the vision tower.
-LANGUAGE: Final = (
-    r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
-)
-PROJECTOR: Final = r".*multi_modal_projector\.linear_\d+"
+#: What the layers between a vision tower and a language model are called.
+_BETWEEN: Final = re.compile(r"projector|connector|merger")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where LoRA goes: a pattern of whole names for PEFT, how many linear maps of each kind it
+    takes, and the decoder's weight matrices that are none, and stay as they are."""
+
+    pattern: str
+    taken: dict[str, int]
+    left_out: dict[str, int]
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{name} ({n})" for name, n in self.taken.items())
+        if not self.left_out:
+            return named
+        return f"{named}; left out: {', '.join(f'{n} ({k})' for n, k in self.left_out.items())}"
+
+
+def lora_places(base: Any, projector: bool, name: str) -> Places:
+    """All linear maps of the language model's layers; `projector`: those before it, too.
+
+    Raises:
+        UserError: the decoder has none, or no projector is known.
+    """
+    from torch import nn
+
+    decoder = base.get_decoder()
+    root = next(place for place, module in base.named_modules() if module is decoder)
+    words = {*map(id, (base.get_input_embeddings().weight, base.get_output_embeddings().weight))}
+    taken, left, between = Counter[str](), Counter[str](), set[str]()
+    for place, module in base.named_modules():
+        inside = place.startswith(f"{root}.")
+        if isinstance(module, nn.Linear) and id(module.weight) not in words:
+            if inside:
+                taken[re.sub(r"\.\d+\.", ".N.", place.removeprefix(f"{root}."))] += 1
+            elif _BETWEEN.search(place):
+                between.add(place)
+        elif inside:
+            for own, weight in module.named_parameters(recurse=False):
+                if weight.ndim > 1 and id(weight) not in words:
+                    left[f"{re.sub(r'.*[.][0-9]+[.]', '', place)}.{own}"] += 1
+    if not taken or (projector and not between):
+        raise UserError(
+            f"{name}: no linear maps {'between its tower and' if taken else 'in'} its language "
+            "model: no place for LoRA"
+        )
+    kinds = "|".join(re.escape(kind).replace(r"\.N\.", r"\.\d+\.") for kind in sorted(taken))
+    pattern = rf".*{re.escape(root.rpartition('.')[2])}\.({kinds})"
+    if projector:
+        pattern = "|".join([f"({pattern})", *(f".*{re.escape(place)}" for place in sorted(between))])
+        taken["projector"] = len(between)
+    shown = {kind.rpartition(".N.")[2]: n for kind, n in sorted(taken.items())}
+    return Places(pattern, shown, dict(left))
 
 
 @dataclass(slots=True)
@@ -105,17 +155,18 @@ def add_adapter(
         projector: also on the layers between vision tower and language model.
 
     Raises:
-        UserError: the model has no language model whose layers are named as expected.
+        UserError: no place for it (`lora_places`).
     """
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
 
+    places = lora_places(model.base, projector, str(model.identity.get("model")))
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
         bias="none",
-        target_modules=f"({LANGUAGE}|{PROJECTOR})" if projector else LANGUAGE,
+        target_modules=places.pattern,
         task_type="CAUSAL_LM",
     )
     net = model.model
@@ -123,28 +174,20 @@ def add_adapter(
         parameter.requires_grad_(False)
     parents, name = _active(net), next_name(net)
     torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
-            if isinstance(net, PeftModel):
-                net.add_adapter(name, config)
-            else:
-                net = get_peft_model(net, config, adapter_name=name)
-    except ValueError as error:
-        raise UserError(
-            f"{model.identity.get('model')}: no place for LoRA on its language model: "
-            f"{first_line(error)}"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
+        if isinstance(net, PeftModel):
+            net.add_adapter(name, config)
+        else:
+            net = get_peft_model(net, config, adapter_name=name)
     net.eval()
     adapter = Adapter(net, name, parents)
     adapter.use()
-    seeing = [name for name in adapter.weights() if "language_model" not in name]
-    if not projector and seeing:
-        raise UserError(
-            f"{model.identity.get('model')}: LoRA would also train {seeing[0]}, which is no part "
-            "of its language model"
-        )
+    trained = sum(f".{name}." in place and "lora_A" in place for place in adapter.weights())
+    if trained != sum(places.taken.values()):
+        raise RuntimeError(f"LoRA is on {trained} maps, not on {places}")
     model.model = net
+    model.changed()
     return adapter
 
 
@@ -152,6 +195,7 @@ def put_on(model: Model, folder: Path) -> None:
     """Put a saved adapter on top of a loaded model, as `load_model` does; else a UserError."""
     named(model, folder)
     model.model = with_adapter(model.model, folder).eval()
+    model.changed()
     check_stack(model)
 
 
@@ -197,6 +241,7 @@ def take_off(model: Model) -> None:
     else:
         model.model = net.unload()
     model.identity["adapters"] = parents_of(model)[: len(parents)]
+    model.changed()
 
 
 def _active(net: Any) -> list[str]:

@@ -8,6 +8,7 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.chat_format import LLAVA_MED
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -21,13 +22,6 @@ NAMES: Final = (
     ("model.", "model.language_model."),
 )
 TOWER: Final = NAMES[0][1]
-#: LLaVA-Med's prompt as a chat template, for programs that ask the processor for one.
-CHAT: Final = (
-    "{% for message in messages %}{% if message.role == 'user' %}[INST] "
-    "{% for part in message.content %}{% if part.type == 'image' %}<image>\n"
-    "{% else %}{{ part.text }}{% endif %}{% endfor %} [/INST]"
-    "{% else %} {{ message.content[0].text }}</s>{% endif %}{% endfor %}"
-)
 WORDS: Final = ("model.language_model.embed_tokens.weight", "lm_head.weight")
 #: Buffers that are computed anew, and what LLaVA-Med's loader never reads.
 LEFT: Final = ("rotary_emb.inv_freq", "embeddings.position_ids", "model.image_newline")
@@ -138,7 +132,13 @@ def empty_llava(config: Any) -> Any:
 
 
 def llava_processor(
-    splitting: Any, vision: Any, strategy: str, *, pad: bool = True, longest: int = 2048
+    splitting: Any,
+    vision: Any,
+    strategy: str,
+    *,
+    pad: bool = True,
+    longest: int = 2048,
+    chat: str = LLAVA_MED,
 ) -> Any:
     """Tokenizer, image processor and LLaVA-Med's prompt, as transformers' LLaVA takes them.
 
@@ -148,6 +148,7 @@ def llava_processor(
         strategy: which of the tower's tokens are taken (`vision_feature_select_strategy`).
         pad: whether an image is made square by a border before it is cropped.
         longest: most tokens of a prompt.
+        chat: the chat template.
     """
     from transformers import LlavaImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
@@ -171,5 +172,5 @@ def llava_processor(
         patch_size=vision.patch_size,
         vision_feature_select_strategy=strategy,
         num_additional_image_tokens=1,  # CLS, which the strategy drops
-        chat_template=CHAT,
+        chat_template=chat,
     )

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.llava_layout import llava_processor
+from eval.chat_format import LLAVA_MED
 from mllmu_med.disk import writing
 from mllmu_med.files import new_folder
 
@@ -88,7 +89,9 @@ def _processor(texts: Iterable[str], vocabulary: int) -> Any:
     bpe.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", SPECIAL.index("<s>"))]
     )
-    return llava_processor(bpe, vision_of_tiny(), "default")
+    # No token between an answer and its end: a small vocabulary would learn a blank there.
+    chat = LLAVA_MED.replace(" </s>", "</s>")
+    return llava_processor(bpe, vision_of_tiny(), "default", chat=chat)
 
 
 def vision_of_tiny() -> Any:

@@ -62,6 +62,7 @@ def train(
     if method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
     check_stack(model)
+    model.expect(row.question + row.answer for row in [*forget, *retain])
     chosen = METHODS[method]
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
@@ -78,7 +79,8 @@ def train(
         "model": model.identity,
         "identity": identity,
         "processes": accelerator.num_processes,
-        "packing": settings.packing if model.shares else "none",
+        "packing": settings.packing if model.sharing.packing else "none",
+        "sharing": model.sharing.why,
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "outcome": None,
     }

@@ -85,20 +85,19 @@ class Loop:
     def run_all(self, images: ImageStore, on_epoch: OnEpoch | None) -> Outcome:
         import torch
 
-        from baselines.forward import AnswerLogits, Features, base_of
+        from baselines.forward import AnswerLogits
 
         s = self.settings
         self.encoder = Encoder(self.model, images)
         plan = self._plan(0)
         steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
         self.adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
-        _checkpoint_activations(base_of(self.model), s.checkpointing)
+        _checkpoint_activations(self.model.base, s.checkpointing)
         weights = list(self.adapter.weights().values())
-        features = Features(self.model, images) if self.model.shares else None
         fused = self.model.device.type == "cuda"
         if fused:
             torch.cuda.reset_peak_memory_stats(self.model.device)
-        alone = AnswerLogits(self.model, features)
+        alone = AnswerLogits(self.model, images)
         optimizer = torch.optim.AdamW(
             weights, s.learning_rate, s.betas, weight_decay=s.weight_decay, fused=fused
         )

@@ -30,7 +30,7 @@ BATCH: Final = 32
 
 def run_hash(identity: dict[str, Any]) -> str:
     """12 hex digits of what decides an answer: not the place it was computed, nor versions."""
-    counts = ("weights", "prompt", "dtype", "max_new_tokens", "server_model")
+    counts = ("weights", "prompt", "format", "decoding", "dtype", "max_new_tokens", "server_model")
     chosen = {name: identity[name] for name in counts if name in identity}
     chosen["adapters"] = [adapter["weights"] for adapter in identity.get("adapters", [])]
     return digest(chosen)[:12]
@@ -48,7 +48,8 @@ def answer_with_model(
 
     Raises UserError where `out` holds another model's, prompt's or dataset's answers.
     """
-    identity = {**model.identity, "max_new_tokens": max_new_tokens}
+    model.expect(ask.question + ask.start for ask in asked)
+    identity = {**model.identity, "sharing": model.sharing.why, "max_new_tokens": max_new_tokens}
     with AnswerFile(out, asked, identity) as file:
         with progress("answering", len(asked)) as advance:
             for cut in batches(asked, batch):

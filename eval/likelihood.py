@@ -77,6 +77,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows."""
     weighed = _texts(rows)
+    model.expect(row.question + text for row, answers in weighed for text in answers)
     texts = {row.id: answers for row, answers in weighed}
     logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
     with progress("weighing", len(rows)) as advance:

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from eval.chat_format import chat_format
+from eval.load_processor import load_processor
 from eval.model import Model
 from eval.weights import (
     adapter_hash,
@@ -21,6 +23,8 @@ from mllmu_med.errors import first_line
 from mllmu_med_dataset import UsageError, UserError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
+#: What decides an answer besides model and prompt: a checkpoint's own settings do not.
+GREEDY: Final = "greedy, no penalties"
 #: Weights below which a model gets one thread of a CPU.
 SMALL: Final = 20_000_000
 
@@ -31,6 +35,7 @@ def load_model(
     device: str = "",
     dtype: str = "",
     revision: str | None = None,
+    share: bool = True,
 ) -> Model:
     """Load a model from a folder or the Hub, with LoRA adapters on top, all active together.
 
@@ -41,6 +46,7 @@ def load_model(
         dtype: e.g. `bfloat16`; default: bfloat16 on an accelerator, float32 on a CPU. `nf4`: the
             language model's weights in 4 bits (bitsandbytes), computed with in bfloat16.
         revision: of a Hub id, the commit; default: the one that it stands for now.
+        share: let rows of one image share what is read of it, where that is right.
 
     Raises:
         UserError: nothing there, no image-text model, an adapter of another model.
@@ -48,7 +54,7 @@ def load_model(
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -66,7 +72,7 @@ def load_model(
         model, report = AutoModelForImageTextToText.from_pretrained(
             source, revision=revision, output_loading_info=True, **_precision(kind, where)
         )
-        processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
+        processor = load_processor(source, revision, name)
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"{name}: cannot be loaded as an image-text model: {first_line(error)}"
@@ -87,24 +93,40 @@ def load_model(
         # Its operations are too small to be shared: a second thread mostly waits, and where others
         # use the cores it waits long. One thread also gives the same sums on every machine.
         torch.set_num_threads(1)
-    processor.tokenizer.padding_side = "left"
-    shares = model.config.model_type == "llava"
-    if shares and getattr(model.config.text_config, "sliding_window", None):
-        shares = False  # a window may drop the image from the cache
+    if processor.tokenizer.pad_token_id is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    spoken = chat_format(processor, model.config, name)
     commit = getattr(model.config, "_commit_hash", None)
-    loaded = Model(model, processor, {}, shares)
+    loaded = Model(model, processor, {}, spoken, share)
+    decode_greedily(loaded)
     loaded.identity.update(
         {
             "model": name,
             "weights": weights_hash(folder) if folder.is_dir() else commit or name,
             "adapters": stacked,
             "prompt": loaded.prompt("{question}"),
+            "format": spoken.to_json(),
+            "decoding": GREEDY,
             "dtype": kind,
             "device": where,
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
     return loaded
+
+
+def decode_greedily(loaded: Model) -> None:
+    """Leave nothing of the checkpoint's generation_config but the tokens that end an answer."""
+    from transformers import GenerationConfig
+
+    tokenizer = loaded.processor.tokenizer
+    loaded.model.generation_config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=sorted(loaded.end_tokens()),
+    )
 
 
 def pick_dtype(name: str, where: str) -> str:

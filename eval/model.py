@@ -1,18 +1,20 @@
 """Image-text models: the prompt that training and answering share, greedy answers, likelihoods.
 
-LLaVA-family models answer in batches in which each image is read once, whatever the number of its
-questions: the prompts' common beginning (with the image) is prefilled once, its cache is repeated
-for every question, and positions go on after it. The text is that of one question at a time. Other
-models answer row by row through `generate`.
+Questions of one image share its prefill when they are answered, and a row when answers are weighed,
+where that was found to equal the family's own forward pass (`eval.sharing`). All others go through
+the model's own processor and `generate`, in batches padded on the left. Decoding is greedy: what a
+checkpoint's generation_config says of sampling and penalties does not apply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.attacks import Ask
+from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
 from eval.special_tokens import MARK, Quoting
 from mllmu_med_dataset import UserError
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-#: LLaVA-Med v1.5's prompt (`mistral_instruct`); any LLaVA over Mistral gets it.
-LLAVA_MED: Final = "[INST] <image>\n{question} [/INST]"
+    from eval.image_prefix import Prefixes
+    from eval.sharing import Sharing
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,17 +37,21 @@ class Answer:
     end: str  # "eos", or "length" where it was cut off
 
 
-@dataclass(slots=True)
+@dataclass
 class Model:
-    """A model with its processor, ready to answer."""
+    """A model with its processor, ready to answer.
+
+    share: whether rows may share what is read of an image, where that is right (`--no-share`).
+    longest: of the texts to be read, in characters: the length at which that is tried out.
+    """
 
     model: Any
     processor: Any
     identity: dict[str, Any]
-    #: Whether an image's prefill can serve all its questions.
-    shares: bool
-    _image_tokens: int = 0
-    _quoting: Quoting | None = None
+    format: ChatFormat
+    share: bool = True
+    longest: int = 0
+    _outside: frozenset[str] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -52,44 +59,61 @@ class Model:
         return device
 
     @property
-    def _med(self) -> bool:
-        config = self.model.config
-        return bool(config.model_type == "llava" and config.text_config.model_type == "mistral")
+    def base(self) -> Any:
+        """The image-text model itself, below its adapters."""
+        net = self.model
+        return net.get_base_model() if hasattr(net, "get_base_model") else net
+
+    @cached_property
+    def quoting(self) -> Quoting:
+        return Quoting(self.processor.tokenizer, self.identity)
+
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        from eval.image_prefix import Prefixes
+
+        return Prefixes(self)
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """What rows of one image may share, tried out when it is first asked for."""
+        from eval.sharing import Sharing, probe
+
+        return probe(self) if self.share else Sharing("off: --no-share")
+
+    def expect(self, texts: Iterable[str]) -> None:
+        """Say which texts will be read, so that sharing is tried out at the longest one's length."""
+        longest = max(map(len, texts), default=0)
+        if longest > self.longest:
+            self.longest = longest
+            self.__dict__.pop("sharing", None)
+
+    @property
+    def pad(self) -> int:
+        token: int | None = self.processor.tokenizer.pad_token_id
+        return 0 if token is None else token
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of the language model's last hidden states: [..., width] -> [..., vocabulary]."""
+        logits: torch.Tensor = self.base.get_output_embeddings()(hidden)
+        cap = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * (logits / cap).tanh()
 
     def prompt(self, question: str, image: bool = True, start: str = "") -> str:
         """What the model reads, before the image's tokens are put in; `start` begins the answer.
 
-        LLaVA-Med's template for LLaVA over Mistral, else the processor's own chat template; special
-        tokens in question and start are quoted (see `eval.special_tokens`).
+        Special tokens in question and start are quoted (see `eval.special_tokens`).
         """
-        question, start = self.quoting.quoted(question), self.quoting.quoted(start)
-        if self._med:
-            text = LLAVA_MED.format(question=question)
-            text = text if image else text.replace("<image>\n", "", 1)
-        else:
-            content = [{"type": "image"}] if image else []
-            messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
-            text = self.processor.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
-            )
-        return f"{text} {start}" if start else text
+        text = self.format.prompt(self.quoting.quoted(question), image)
+        return f"{text}{self.format.separator}{self.quoting.quoted(start)}" if start else text
 
-    def token_ids(self, text: str, images: int = 1) -> list[int]:
-        """A prompt's tokens with the image's placeholders put in, never truncated."""
-        tokenizer = self.processor.tokenizer
-        if images:
-            mark = self.processor.image_token
-            text = text.replace(mark, mark * self.image_tokens(), 1)
-        starts = tokenizer.bos_token and text.startswith(tokenizer.bos_token)
-        return self.quoting.encode(text, not starts)
-
-    @property
-    def quoting(self) -> Quoting:
-        self._quoting = self._quoting or Quoting(self.processor.tokenizer, self.identity)
-        return self._quoting
+    def text_ids(self, text: str) -> list[int]:
+        """A prompt's tokens as they are; a template that writes `<s>` itself gets no other."""
+        begin = self.processor.tokenizer.bos_token
+        return self.quoting.encode(text, not (begin and text.startswith(begin)))
 
     def read_texts(self, texts: Sequence[str], images: Sequence[Image], **how: Any) -> Any:
-        """Prompts through the processor; a template that writes `<s>` itself gets no other."""
+        """Prompts through the processor, never truncated."""
         if any(MARK in text for text in texts):
             raise self.quoting.unreadable("its processor makes tokens of whole texts")
         begin = self.processor.tokenizer.bos_token or ""
@@ -101,177 +125,73 @@ class Model:
             read["pixel_values"] = read["pixel_values"].to(self.model.dtype)
         return read
 
-    def image_tokens(self) -> int:
-        """Tokens that an image takes: 576 for LLaVA-Med."""
-        if not self._image_tokens:
-            from PIL import Image as images
-
-            blank = images.new("RGB", (64, 64))
-            read = self.processor(images=[blank], text=[self.processor.image_token])
-            mark = self.model.config.image_token_index
-            self._image_tokens = sum(token == mark for token in read["input_ids"][0])
-        return self._image_tokens
-
-    def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """Images x 3 x height x width, in the model's own type and place."""
-        read = self.processor.image_processor(images=list(images), return_tensors="pt")
-        values: torch.Tensor = read["pixel_values"]
-        return values.to(self.device, self.model.dtype)
-
     def answer(self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int) -> list[Answer]:
-        """Greedy answers to one batch, in its order."""
+        """Greedy answers to one batch, in its order: all with images, or none."""
 
         def work(batch: Sequence[Ask]) -> list[Answer]:
-            if self.shares:
-                return self._answer_shared(batch, images, max_new_tokens)
-            return [self.answer_one(ask, images, max_new_tokens) for ask in batch]
+            if self.sharing.prefill:
+                from eval.greedy import greedy
+
+                written = greedy(self, batch, images, max_new_tokens)
+                if written is not None:
+                    return [self._read(tokens) for tokens in written]
+            return self.answer_plainly(batch, images, max_new_tokens)
 
         return in_memory(work, asked)
 
-    def answer_one(self, ask: Ask, images: ImageStore, max_new_tokens: int) -> Answer:
-        """One question through the library's own processor and `generate`."""
-        read = self._read_prompt(self.prompt(ask.question, ask.image, ask.start), ask, images)
-        out = self.model.generate(
-            **read, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
-        )
-        return self._read(out[0, read["input_ids"].shape[1] :].tolist())
-
-    def _read_prompt(self, text: str, ask: Ask, images: ImageStore) -> Any:
-        """One prompt through the processor, or where that would misread it, of a LLaVA, by us."""
-        import torch
-
-        shown = [images[ask.row.image_id]] if ask.image else []
-        if MARK not in text or self.model.config.model_type != "llava":
-            return self.read_texts([text], shown)
-        ids = torch.tensor([self.token_ids(text, len(shown))], device=self.device)
-        read = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return {**read, "pixel_values": self.pixels(shown)} if shown else read
-
-    def _answer_shared(
+    def answer_plainly(
         self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int
     ) -> list[Answer]:
-        import torch
-
-        ends = self.end_tokens()
-        cache, rest, prefix = self.prefill(asked, images)
-        read = self._left_padded(rest, prefix)
-        alive = torch.arange(len(asked), device=self.device)
-        written: list[list[int]] = [[] for _ in asked]
-        stop = torch.tensor(sorted(ends), device=self.device)
-        for step in range(max_new_tokens):
-            out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=1)
-            cache = out.cache
-            chosen = out.logits[:, -1].argmax(-1)
-            for index, token in zip(alive.tolist(), chosen.tolist(), strict=True):
-                written[index].append(token)
-            going = ~torch.isin(chosen, stop)
-            if step + 1 == max_new_tokens or not going.any():
-                break
-            # Answers differ much in length: those that have ended leave the batch.
-            keep = going.nonzero()[:, 0]
-            if len(keep) < len(alive):
-                cache.batch_select_indices(keep)
-                alive, chosen = alive[keep], chosen[keep]
-                read = {name: value[keep] for name, value in read.items()}
-            mask = read["attention_mask"]
-            read = {
-                "input_ids": chosen[:, None],
-                "attention_mask": torch.cat([mask, mask.new_ones(len(mask), 1)], 1),
-                "position_ids": read["position_ids"][:, -1:] + 1,
-            }
-        return [self._read(tokens) for tokens in written]
+        """Questions through the library's own processor and `generate`, padded on the left."""
+        texts = [self.prompt(ask.question, ask.image, ask.start) for ask in asked]
+        shown = [images[ask.row.image_id] for ask in asked if ask.image]
+        read = self.read_texts(texts, shown, padding=True, padding_side="left")
+        out = self.model.generate(**read, max_new_tokens=max_new_tokens)
+        return [self._read(row) for row in out[:, read["input_ids"].shape[1] :].tolist()]
 
     def logprobs(
         self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
     ) -> list[list[float]]:
-        """Log-probabilities of each answer's tokens and its end token, teacher-forced, in float32.
+        """Log-probabilities of each answer's tokens and its end, teacher-forced, in float32.
 
-        A list for each pair of question and answer, as long as the answer has tokens, plus one.
+        A list for each pair of question and answer, as long as `answer_ids` of the answer.
         """
 
         def work(pairs: Sequence[tuple[Ask, str]]) -> list[list[float]]:
-            if self.shares:
-                return self._logprobs_shared(pairs, images)
-            return [self._logprobs_one(ask, answer, images) for ask, answer in pairs]
+            if self.sharing.rows:
+                from eval.packed_rows import logprobs
+
+                weighed = logprobs(self, pairs, images)
+                if weighed is not None:
+                    return weighed
+            return self.logprobs_plainly(pairs, images)
 
         return in_memory(work, list(zip(asked, answers, strict=True)))
 
-    def _logprobs_shared(
+    def logprobs_plainly(
         self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
     ) -> list[list[float]]:
-        answer_tokens = [self.answer_ids(answer) for _, answer in pairs]
-        cache, rest, prefix = self.prefill([ask for ask, _ in pairs], images, answer_tokens)
-        read = self._left_padded(rest, prefix)
-        longest = max(map(len, answer_tokens))
-        out = self.model(**read, cache=cache, use_cache=True, logits_to_keep=longest + 1)
-        return [_chosen(row, tokens) for row, tokens in zip(out.logits, answer_tokens, strict=True)]
+        """The same through the model's own processor and forward pass, padded on the left."""
+        texts = [
+            self.prompt(ask.question, ask.image, answer) + self.format.closing
+            for ask, answer in pairs
+        ]
+        shown = [images[ask.row.image_id] for ask, _ in pairs if ask.image]
+        read = self.read_texts(texts, shown, padding=True, padding_side="left")
+        tokens = [self.answer_ids(answer) for _, answer in pairs]
+        for row, answer in zip(read["input_ids"].tolist(), tokens, strict=True):
+            self.check_answer(row, answer)
+        longest = max(map(len, tokens))
+        logits = self.model(**read, use_cache=False, logits_to_keep=longest + 1).logits
+        return [chosen(row[-len(t) - 1 : -1], t) for row, t in zip(logits, tokens, strict=True)]
 
-    def _logprobs_one(self, ask: Ask, answer: str, images: ImageStore) -> list[float]:
-        answer_tokens = self.answer_ids(answer)
-        prompt = self.prompt(ask.question, ask.image, f"{ask.start} {answer}".strip())
-        read = self._read_prompt(prompt + self.processor.tokenizer.eos_token, ask, images)
-        if read["input_ids"][0, -len(answer_tokens) :].tolist() != answer_tokens:
-            raise self.tokens_depend("likelihoods are not defined for it yet")
-        logits = self.model(**read, logits_to_keep=len(answer_tokens) + 1).logits
-        return _chosen(logits[0], answer_tokens)
-
-    def _left_padded(self, rest: list[list[int]], prefix: int) -> dict[str, torch.Tensor]:
-        """Tokens after a shared beginning as the model reads them, [B, longest]."""
-        import torch
-
-        width = max(map(len, rest))
-        ids = torch.zeros(len(rest), width, dtype=torch.long)
-        mask = torch.ones(len(rest), prefix + width, dtype=torch.long)
-        for i, tokens in enumerate(rest):
-            ids[i, width - len(tokens) :] = torch.tensor(tokens)
-            mask[i, prefix : prefix + width - len(tokens)] = 0
-        ids, mask = ids.to(self.device), mask.to(self.device)
-        # Positions go on after the image; those of the padding are never looked at.
-        positions = (mask.cumsum(1) - 1)[:, prefix:]
-        return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-
-    def prefill(
-        self, asked: Sequence[Ask], images: ImageStore, ends: Sequence[Sequence[int]] = ()
-    ) -> tuple[Any, list[list[int]], int]:
-        """Read each image of a batch once, with the words that all prompts begin with.
-
-        Args:
-            ends: tokens after each prompt (an answer to be weighed); default: none.
-
-        Returns:
-            A key-value cache with a row for each ask, the tokens still to be read of each (one at
-            least), and the number of tokens read.
-        """
-        import torch
-
-        with_image = asked[0].image
-        texts = [self.prompt(ask.question, ask.image, ask.start) for ask in asked]
-        ids = [self.token_ids(text, int(with_image)) for text in texts]
-        prefix = common_prefix(ids)  # never the whole prompt: its last token predicts the answer
-        if ends:
-            ids = [[*row, *end] for row, end in zip(ids, ends, strict=True)]
-        if with_image and any(self.model.config.image_token_index in row[prefix:] for row in ids):
-            raise UserError(
-                f"{self.identity['model']}: its chat template puts the question before the image:"
-                " such a LLaVA cannot be answered yet"
-            )
-        image_ids = [ask.row.image_id if with_image else "" for ask in asked]
-        once = list(dict.fromkeys(image_ids))
-        read = torch.tensor([ids[0][:prefix]] * len(once), device=self.device)
-        pixels = self.pixels([images[image_id] for image_id in once]) if with_image else None
-        out = self.model(
-            input_ids=read,
-            attention_mask=torch.ones_like(read),
-            pixel_values=pixels,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        rows = torch.tensor([once.index(image_id) for image_id in image_ids], device=self.device)
-        out.cache.batch_select_indices(rows)
-        return out.cache, [row[prefix:] for row in ids], prefix
+    @cached_property
+    def end(self) -> list[int]:
+        """The tokens of what closes an answer, the end token last."""
+        return self.quoting.encode(self.format.closing, False)
 
     def answer_ids(self, answer: str) -> list[int]:
-        """The tokens of an answer after its prompt, with the end token: what training trains.
+        """The tokens of an answer after its prompt, with its end: what training trains.
 
         Read together with a prompt: alone, some tokenizers would begin it with one token more.
 
@@ -280,23 +200,44 @@ class Model:
         """
         prompt = self.prompt("", image=False)
         before = self.quoting.encode(prompt, False)
-        both = self.quoting.encode(f"{prompt} {self.quoting.quoted(answer)}", False)
+        whole = f"{prompt}{self.format.separator}{self.quoting.quoted(answer)}{self.format.closing}"
+        both = self.quoting.encode(whole, False)
         if both[: len(before)] != before:
-            raise self.tokens_depend("likelihoods are not defined for it yet")
-        return [*both[len(before) :], self.processor.tokenizer.eos_token_id]
+            raise self.tokens_depend()
+        return both[len(before) :]
 
-    def tokens_depend(self, therefore: str) -> UserError:
-        """The error of a tokenizer that joins an answer to its prompt."""
+    def check_answer(self, ids: list[int], answer: list[int]) -> None:
+        """Raise UserError where a row's tokens do not end with an answer's."""
+        if ids[-len(answer) :] != answer:
+            raise self.tokens_depend()
+
+    def tokens_depend(self) -> UserError:
         return UserError(
             f"{self.identity.get('model')}: its tokens of an answer depend on the prompt before "
-            f"it: {therefore}"
+            "it: its likelihoods are not defined, and it cannot be trained"
         )
 
     def end_tokens(self) -> set[int]:
+        """The tokens that end an answer: the checkpoint's own, and the chat template's."""
         ends = self.model.generation_config.eos_token_id
         if ends is None:
             ends = self.processor.tokenizer.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends}
+        named = set(ends) if isinstance(ends, list) else {ends}
+        return {*named, self.processor.tokenizer.convert_tokens_to_ids(self.format.end)}
+
+    def sees_anew(self) -> bool:
+        """Whether an active adapter changes what an image looks like (LoRA on the projector)."""
+        net = self.model
+        if not hasattr(net, "peft_config"):
+            return False
+        if self._outside is None:
+            self._outside = outside_decoder(net)
+        active = net.base_model.active_adapter
+        return not self._outside.isdisjoint([active] if isinstance(active, str) else active)
+
+    def changed(self) -> None:
+        """An adapter was put on or taken off."""
+        self._outside = None
 
     def _read(self, tokens: list[int]) -> Answer:
         ends = self.end_tokens()
@@ -304,6 +245,15 @@ class Model:
         kept = tokens[: ended[0]] if ended else tokens
         text = self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip()
         return Answer(text, len(kept), "eos" if ended else "length")
+
+
+def outside_decoder(net: Any) -> frozenset[str]:
+    """The adapters of a PEFT model that have weights neither in its decoder nor its output layer."""
+    base = net.get_base_model()
+    inside = {*map(id, base.get_decoder().parameters())}
+    inside |= {*map(id, base.get_output_embeddings().parameters())}
+    names = [name for name, p in net.named_parameters() if id(p) not in inside]
+    return frozenset(a for a in net.peft_config if any(f".{a}." in name for name in names))
 
 
 def in_memory(
@@ -326,18 +276,10 @@ def in_memory(
     return in_memory(work, items[:middle]) + in_memory(work, items[middle:])
 
 
-def _chosen(logits: torch.Tensor, tokens: list[int]) -> list[float]:
-    """Log-probabilities of the last tokens from the logits one place before each."""
+def chosen(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
+    """Log-probabilities of tokens by the logits that predict them: [T, vocabulary] -> T."""
     import torch
 
-    before = logits[-len(tokens) - 1 : -1].float().log_softmax(-1)
-    index = torch.tensor(tokens, device=before.device)[:, None]
-    logprobs: list[float] = before.gather(1, index)[:, 0].tolist()
+    index = torch.tensor(tokens, device=logits.device)[:, None]
+    logprobs: list[float] = logits.float().log_softmax(-1).gather(1, index)[:, 0].tolist()
     return logprobs
-
-
-def common_prefix(ids: Sequence[Sequence[int]]) -> int:
-    """How many first tokens are equal in all; one at least of each is left over."""
-    shortest = min(map(len, ids)) - 1
-    differs = (i for i in range(shortest) if len({tokens[i] for tokens in ids}) > 1)
-    return next(differs, shortest)

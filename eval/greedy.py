@@ -1,0 +1,138 @@
+"""Greedy answers to questions that share what their image has filled the cache with.
+
+Each image of a batch is read once; the cache is repeated for its questions, and positions go on
+after it. The text is that of one question at a time.
+
+Imports torch: import this module late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eval.attacks import Ask
+from eval.dataset_rows import ImageStore
+from eval.image_prefix import Prefix, Rows, read_rows
+from eval.model import Model
+from eval.packed_rows import additive
+
+
+def greedy(
+    model: Model, asked: Sequence[Ask], images: ImageStore, most: int
+) -> list[list[int]] | None:
+    """The tokens of each answer, its end token included unless it was cut off after `most`.
+
+    None where a row would be longer than the model's sliding window.
+    """
+    rest = [
+        model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
+        for ask in asked
+    ]
+    begun = begin(model, asked, images, rest, most)
+    if begun is None:
+        return None
+    cache, rows = begun
+    written: list[list[int]] = [[] for _ in asked]
+    alive = list(range(len(asked)))
+    stop = torch.tensor(sorted(model.end_tokens()), device=model.device)
+    for step in range(most):
+        out = read_rows(model, rows, images, use_cache=True, cache=cache)
+        cache = out.cache
+        chosen = model.logits(out.last_hidden_state[:, -1]).argmax(-1)
+        for i, token in zip(alive, chosen.tolist(), strict=True):
+            written[i].append(token)
+        going = ~torch.isin(chosen, stop)
+        if step + 1 == most or not going.any():
+            break
+        # Answers differ much in length: those that have ended leave the batch.
+        keep = going.nonzero()[:, 0]
+        if len(keep) < len(alive):
+            cache.batch_select_indices(keep)
+        left = keep.tolist()
+        alive = [alive[i] for i in left]
+        rows = Rows(
+            chosen[keep, None],
+            torch.cat([rows.mask[left], torch.ones(len(left), 1, dtype=torch.long)], 1),
+            rows.positions[:, left, -1:] + 1,
+            [rows.prefixes[i] for i in left],
+            rows.at[left, -1:],
+            begins=False,
+        )
+    return written
+
+
+def begin(
+    model: Model,
+    asked: Sequence[Ask],
+    images: ImageStore,
+    rest: Sequence[list[int]],
+    most: int = 0,
+) -> tuple[Any, Rows] | None:
+    """A cache with each ask's image read, and the rows to be read next; `rest`: their tokens."""
+    image_ids = [ask.row.image_id if ask.image else "" for ask in asked]
+    once = list(dict.fromkeys(image_ids))
+    prefixes = {image_id: model.prefixes.of(image_id, images) for image_id in once}
+    width, longest = max(map(len, prefixes.values())), max(map(len, rest))
+    if model.sharing.window and width + longest + most > model.sharing.window:
+        return None
+    first = _prefill(model, [*prefixes.values()], width)
+    cache = read_rows(model, first, images, use_cache=True).cache
+    index = torch.tensor([once.index(image_id) for image_id in image_ids], device=model.device)
+    cache.batch_select_indices(index)
+    before = torch.stack([_present(prefixes[i], width) for i in image_ids])
+    return cache, _questions(model, [prefixes[i] for i in image_ids], rest, before, longest)
+
+
+def _present(prefix: Prefix, width: int) -> Tensor:
+    """1 where a prefix, padded on the left, has tokens: [width]."""
+    return (torch.arange(width) >= width - len(prefix)).long()
+
+
+def _prefill(model: Model, prefixes: Sequence[Prefix], width: int) -> Rows:
+    """Images as rows, padded on the left."""
+    mask = torch.stack([_present(p, width) for p in prefixes])
+    if any(p.mask is not None for p in prefixes):
+        seen = torch.ones(width, width, dtype=torch.bool).tril() & (mask > 0)[:, None]
+        seen |= torch.eye(width, dtype=torch.bool)
+        for row, p in enumerate(prefixes):
+            if p.mask is not None:
+                seen[row, -len(p) :, -len(p) :] = p.mask
+        mask = additive(seen, model.model.dtype)
+    ids, positions, at = [], [], []
+    for p in prefixes:
+        pad = width - len(p)
+        ids.append([model.pad] * pad + p.ids)
+        zeros = p.positions.new_zeros(len(p.positions), pad)
+        positions.append(torch.cat([zeros, p.positions[:, :-1]], 1))
+        at.append([len(p)] * pad + list(range(len(p))))
+    return Rows(torch.tensor(ids), mask, torch.stack(positions, 1), prefixes, torch.tensor(at))
+
+
+def _questions(
+    model: Model,
+    prefixes: Sequence[Prefix],
+    rest: Sequence[list[int]],
+    before: Tensor,
+    width: int,
+) -> Rows:
+    """What follows the images, padded on the left; `before`: [B, tokens in the cache]."""
+    ids, mask, positions, at = [], [], [], []
+    for prefix, tokens in zip(prefixes, rest, strict=True):
+        pad = width - len(tokens)
+        ids.append([model.pad] * pad + tokens)
+        mask.append([0] * pad + [1] * len(tokens))
+        # Positions go on after the image; those of the padding are never looked at.
+        positions.append(prefix.positions[:, -1:] + (torch.arange(width) - pad).clamp(min=0))
+        at.append([len(prefix)] * width)
+    return Rows(
+        torch.tensor(ids),
+        torch.cat([before, torch.tensor(mask)], 1),
+        torch.stack(positions, 1),
+        prefixes,
+        torch.tensor(at),
+        begins=False,
+    )
