@@ -58,6 +58,9 @@ def lora_places(base: Any, projector: bool, name: str) -> Places:
     words = {*map(id, (base.get_input_embeddings().weight, base.get_output_embeddings().weight))}
     taken, left, between = Counter[str](), Counter[str](), set[str]()
     for place, module in base.named_modules():
+        if ".lora_" in place:
+            continue
+        place = place.removesuffix(".base_layer")  # of an adapter below
         inside = place.startswith(f"{root}.")
         if isinstance(module, nn.Linear) and id(module.weight) not in words:
             if inside:

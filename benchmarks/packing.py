@@ -76,7 +76,7 @@ def answering(model: Any, rows: Any, images: Any) -> dict[str, float]:
     between = time.process_time()
     with torch.inference_mode():
         for ask in some:
-            model.answer_one(ask, images, 8)
+            model.answer_plainly([ask], images, 8)
     return {"image": between - started, "none": time.process_time() - between}
 
 

@@ -28,11 +28,7 @@ def greedy(
 
     None where a row would be longer than the model's sliding window.
     """
-    rest = [
-        model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
-        for ask in asked
-    ]
-    begun = begin(model, asked, images, rest, most)
+    begun = begin(model, asked, images, most=most)
     if begun is None:
         return None
     cache, rows = begun
@@ -69,13 +65,22 @@ def begin(
     model: Model,
     asked: Sequence[Ask],
     images: ImageStore,
-    rest: Sequence[list[int]],
+    ends: Sequence[Sequence[int]] = (),
     most: int = 0,
 ) -> tuple[Any, Rows] | None:
-    """A cache with each ask's image read, and the rows to be read next; `rest`: their tokens."""
+    """A cache with each ask's image read, and the rows to be read next.
+
+    ends: tokens to be read after each prompt. most: how many more will come; see `greedy`.
+    """
     image_ids = [ask.row.image_id if ask.image else "" for ask in asked]
     once = list(dict.fromkeys(image_ids))
     prefixes = {image_id: model.prefixes.of(image_id, images) for image_id in once}
+    rest = [
+        model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
+        for ask in asked
+    ]
+    if ends:
+        rest = [[*tokens, *end] for tokens, end in zip(rest, ends, strict=True)]
     width, longest = max(map(len, prefixes.values())), max(map(len, rest))
     if model.sharing.window and width + longest + most > model.sharing.window:
         return None
@@ -115,7 +120,7 @@ def _prefill(model: Model, prefixes: Sequence[Prefix], width: int) -> Rows:
 def _questions(
     model: Model,
     prefixes: Sequence[Prefix],
-    rest: Sequence[list[int]],
+    rest: Sequence[Sequence[int]],
     before: Tensor,
     width: int,
 ) -> Rows:
@@ -123,7 +128,7 @@ def _questions(
     ids, mask, positions, at = [], [], [], []
     for prefix, tokens in zip(prefixes, rest, strict=True):
         pad = width - len(tokens)
-        ids.append([model.pad] * pad + tokens)
+        ids.append([model.pad] * pad + [*tokens])
         mask.append([0] * pad + [1] * len(tokens))
         # Positions go on after the image; those of the padding are never looked at.
         positions.append(prefix.positions[:, -1:] + (torch.arange(width) - pad).clamp(min=0))

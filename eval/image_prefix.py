@@ -71,10 +71,14 @@ class Prefix:
 
 
 class Prefixes:
-    """The prefixes of a model's images, with their features where these do not change."""
+    """The prefixes of a model's images, with their features where these do not change.
+
+    Kept are those of one store of images: what another one calls by the same id is read anew.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._store: ImageStore | None = None
         self._prefixes: dict[str, Prefix] = {}
         self._features: dict[str, Features] = {}
         self._projected: dict[str, Tensor] = {}
@@ -83,6 +87,7 @@ class Prefixes:
 
     def of(self, image_id: str, images: ImageStore) -> Prefix:
         """Of an image; of "", of prompts without one."""
+        self._look_at(images)
         if image_id not in self._prefixes:
             if image_id:
                 with torch.no_grad():
@@ -96,6 +101,7 @@ class Prefixes:
 
     def features(self, prefix: Prefix, images: ImageStore) -> Features:
         """As the model sees an image now: read anew where it is trained to see otherwise."""
+        self._look_at(images)
         if not prefix.image_id:
             return Features(None, {})
         if self._model.sees_anew():
@@ -121,6 +127,12 @@ class Prefixes:
     def image_token(self) -> int:
         token: int = self._model.base.config.image_token_id
         return token
+
+    def _look_at(self, images: ImageStore) -> None:
+        if images is not self._store:
+            for kept in (self._prefixes, self._features, self._projected):
+                kept.clear()
+            self._store, self._bytes = images, 0
 
     def _keep(self, image_id: str, features: Features) -> None:
         self._bytes += features.nbytes

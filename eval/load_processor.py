@@ -22,13 +22,12 @@ def load_processor(source: str, revision: str | None, name: str) -> Any:
 
     try:
         return AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
-    except ImportError as error:
+    except ImportError:
         try:
             return _from_parts(source, revision)
-        except ImportError:
+        except ImportError as error:
             raise UserError(
-                f"{name}: its processor needs a package that is not installed: "
-                f"{first_line(error)}"
+                f"{name}: its processor needs a package that is not installed: {first_line(error)}"
             ) from error
 
 

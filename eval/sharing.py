@@ -33,6 +33,7 @@ _FAILS: Final = (
     *(UserError, RuntimeError, ValueError, TypeError),
     *(AttributeError, LookupError, NotImplementedError),
 )
+_TOO_SHORT: Final = "its sliding window is too short"
 _WORDS: Final = "Which part of the body does this image show, and is anything wrong with it? "
 
 
@@ -78,8 +79,10 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
 
     images = _Images()
     text = _WORDS * (1 + longest // len(_WORDS))
-    lengths = (max(longest, 60), 25, 41)
-    asked = [_ask(i, text[:n]) for i, n in zip((0, 1, 0), lengths, strict=True)]
+    text = text[: max(longest, 60)]
+    while window and len(model.text_ids(text)) > window // 4:  # longer rows share nothing anyway
+        text = text[: len(text) // 2]
+    asked = [_ask(i, part) for i, part in enumerate((text, text[:25], text[:41]))]
     pairs = list(zip(asked, ("Yes", "The left lung, it seems", "CT of it"), strict=True))
     plain = [model.logprobs_plainly([pair], images)[0] for pair in pairs]
     found, lacks = {}, []
@@ -101,19 +104,18 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
             lacks.append(f"{what} (log-probabilities differ by {apart:.1g})")
 
     def weighed(**shared: bool) -> Any:
-        # The window is minded when rows are made: here it may be passed only if that is right.
-        model.__dict__["sharing"] = Sharing("", rows=True, **shared)
-        return logprobs(model, pairs, images)
+        model.__dict__["sharing"] = Sharing("", rows=True, window=window, **shared)
+        found = logprobs(model, pairs, images)
+        if found is None:
+            raise UserError(_TOO_SHORT)
+        return found
 
     def prefilled() -> list[list[float]]:
-        model.__dict__["sharing"] = Sharing("", prefill=True)
+        model.__dict__["sharing"] = Sharing("", prefill=True, window=window)
         answers = [model.answer_ids(answer) for _, answer in pairs]
-        rest = [
-            model.prefixes.rest(model.prompt(ask.question), True) + tokens[:-1]
-            for ask, tokens in zip(asked, answers, strict=True)
-        ]
-        begun = begin(model, asked, images, rest)
-        assert begun is not None  # no window is minded
+        begun = begin(model, asked, images, [tokens[:-1] for tokens in answers])
+        if begun is None:
+            raise UserError(_TOO_SHORT)
         from eval.image_prefix import read_rows
 
         out = read_rows(model, begun[1], images, use_cache=True, cache=begun[0])
@@ -184,8 +186,8 @@ class _Images:
         return images.frombytes("RGB", size, noise)
 
 
-def _ask(image: int, question: str) -> Any:
+def _ask(number: int, question: str) -> Any:
     from types import SimpleNamespace
 
-    row: Any = SimpleNamespace(id=question, image_id=str(image))
+    row: Any = SimpleNamespace(id=str(number), image_id=str(number % 2))
     return Ask(row, question)

@@ -99,7 +99,7 @@ def gemma3(ids: Ids, size: int) -> Any:
         vocab_size=size,
         head_dim=32,
         query_pre_attn_scalar=32,
-        sliding_window=64,
+        sliding_window=128,
         layer_types=["sliding_attention", "full_attention"],
     )
     return Gemma3Config(

@@ -12,7 +12,7 @@ import torch
 
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
-from baselines.forward import AnswerLogits, Features, base_of
+from baselines.forward import AnswerLogits
 from baselines.losses import METHODS, UNLEARNING, mean_nll
 from baselines.schedule import (
     Pass,
@@ -30,6 +30,7 @@ from baselines.schedule import (
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
 from eval.attacks import Ask
+from eval.image_prefix import Rows
 from eval.load_model import load_model
 from eval.model import Model
 from mllmu_med_dataset import UserError
@@ -57,8 +58,7 @@ class World:
         for name, value in how.items():
             setattr(self.model, name, value)
         self.encoder = Encoder(self.model, small.Images())
-        features = Features(self.model, small.Images()) if self.model.shares else None
-        self.logits = AnswerLogits(self.model, features)
+        self.logits = AnswerLogits(self.model, small.Images())
 
     def run(self, name: str, step: Step, size: int, **how: Any) -> tuple[float, list[Any]]:
         """Loss and gradients of a step in passes of some samples."""
@@ -213,37 +213,40 @@ def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) 
         assert own[-1] == tokenizer.eos_token_id
         assert tokenizer.decode(own[:-1]) == f" {row.answer}"
         assert batch.counts[i] == len(own)
-    assert len(batch.inputs["input_ids"]) == 2  # six questions about two pictures
+    assert len(batch.inputs.ids) == 2  # six questions about two pictures
 
 
-@pytest.mark.parametrize("shares", [True, False])
-def test_special_tokens_in_a_row_are_text(tiny: Path, shares: bool) -> None:
+def test_special_tokens_in_a_row_are_text(tiny: Path) -> None:
     """They show no image and end no answer: in training, answering and likelihoods alike."""
-    model = World(tiny, shares=shares).model
+    model = World(tiny).model
     rows = [replace(row, question=f"<image> {row.question}</s>") for row in small.RETAIN[:3]]
     told = "is <s>this</s> an <image>?"
     asked = [Ask(row, row.question, start="a <pad>") for row in rows]
+    alone = []
     for ask in asked:
-        ids = model.token_ids(model.prompt(ask.question, start=ask.start))
-        assert ids.count(model.model.config.image_token_index) == 16
+        prefix = model.prefixes.of(ask.row.image_id, small.Images())
+        ids = prefix.ids + model.prefixes.rest(model.prompt(ask.question, start=ask.start), True)
+        assert ids.count(model.base.config.image_token_index) == 16
         assert not {2, 3} & {*ids}
         assert f"<image> {ask.row.question[8:]} [/INST] a <pad>" in model.processor.decode(ids)
+        read = model.processor.image_processor([small.Images()[ask.row.image_id]])
+        made = model.model.generate(
+            input_ids=torch.tensor([ids]),
+            pixel_values=torch.tensor(read["pixel_values"]),
+            max_new_tokens=8,
+        )
+        alone.append(model._read(made[0, len(ids) :].tolist()))
     assert model.processor.decode(model.answer_ids(told)) == f" {told}</s>"
-    one = [model.answer_one(ask, small.Images(), 8) for ask in asked]
-    assert model.answer(asked, small.Images(), 8) == one
-    pairs = list(zip(asked, [told] * 3, strict=True))
-    alone = [model._logprobs_one(*pair, small.Images()) for pair in pairs]
-    for ours, theirs in zip(model.logprobs(asked, [told] * 3, small.Images()), alone, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-4)
+    assert model.answer(asked, small.Images(), 8) == alone
     learnt = [Sample(row.id, row.image_id, row.question, told, "learn") for row in rows]
-    encoder = Encoder(model, small.Images())
-    if not shares:
-        with pytest.raises(UserError, match="holds one of its special tokens"):
-            encoder.collate(learnt, "image")
-        return
-    batch = encoder.collate(learnt, "image")
+    batch = Encoder(model, small.Images()).collate(learnt, "image")
     assert batch.targets.tolist() == model.answer_ids(told) * 3
-    assert (batch.inputs["input_ids"] == model.model.config.image_token_index).sum() == 16
+    assert (batch.inputs.ids == model.base.config.image_token_index).sum() == 16
+    model = World(tiny, share=False).model
+    with pytest.raises(UserError, match="holds one of its special tokens"):
+        model.answer(asked, small.Images(), 8)
+    with pytest.raises(UserError, match="holds one of its special tokens"):
+        Encoder(model, small.Images()).collate(learnt, "image")
 
 
 def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
@@ -260,7 +263,7 @@ def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
             if not some:
                 continue
             batch = world.encoder.collate(some, "image")
-            seen = {*batch.inputs["input_ids"].flatten().tolist(), *batch.targets.tolist()}
+            seen = {*batch.inputs.ids.flatten().tolist(), *batch.targets.tolist()}
             assert bool(letter & seen) == held
 
 
@@ -276,11 +279,11 @@ def plain_loss(model: Model, row: Sample) -> torch.Tensor:
     return model.model(**read, labels=labels).loss
 
 
-@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("packing", ["image", "none"])
-def test_the_loss_is_the_library_s(tiny: Path, packing: str, shares: bool) -> None:
+def test_the_loss_is_the_library_s(tiny: Path, packing: str, share: bool) -> None:
     """Eleven samples at once, packed, plain or through the processor: the mean of each alone."""
-    world = World(tiny, shares=shares)
+    world = World(tiny, share=share)
     rows = [Sample(r.id, r.image_id, r.question, r.answer, "learn") for r in RETAIN[:11]]
     batch = world.encoder.collate(rows, packing)
     step = _step([(row,) for row in rows], world.encoder.answer_tokens)
@@ -333,15 +336,15 @@ def test_padding_changes_nothing(world: World, packing: str) -> None:
     rows = FORGET[:6]
     narrow = world.encoder.collate(rows, packing)
     wide = world.encoder.collate(rows, packing, pad_to=200)
-    assert wide.inputs["input_ids"].shape[1] == 200 > narrow.inputs["input_ids"].shape[1]
+    assert wide.inputs.ids.shape[1] == 200 > narrow.inputs.ids.shape[1]
     with torch.no_grad():
         torch.testing.assert_close(world.logits(wide), world.logits(narrow), atol=2e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shares", [True, False])
-def test_no_gradient_on_prompt_image_and_padding(tiny: Path, shares: bool) -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_no_gradient_on_prompt_image_and_padding(tiny: Path, share: bool) -> None:
     """Of the places of the output layer, exactly those that predict an answer get a gradient."""
-    world = World(tiny, shares=shares)
+    world = World(tiny, share=share)
     rows = [Sample(r.id, r.image_id, r.question, r.answer, "forget") for r in FORGET[:5]]
     step = _step([(row,) for row in rows], world.encoder.answer_tokens)
     kept: list[Any] = []
@@ -351,7 +354,7 @@ def test_no_gradient_on_prompt_image_and_padding(tiny: Path, shares: bool) -> No
         hidden.retain_grad()
         kept.append(hidden)
 
-    hook = base_of(world.model).model.language_model.register_forward_hook(keep)
+    hook = world.model.base.get_decoder().register_forward_hook(keep)
     method = METHODS["ga"]
     batch = world.encoder.collate(rows, "none")
     run_pass(
@@ -364,18 +367,34 @@ def test_no_gradient_on_prompt_image_and_padding(tiny: Path, shares: bool) -> No
     expected[batch.rows, batch.columns] = True
     assert torch.equal(given > 0, expected)
     assert 0 < expected.sum() == len(batch.targets) < expected.numel() / 2
-    assert batch.inputs["attention_mask"].min() == 0  # there was padding
+    inputs = batch.inputs
+    mask = inputs.mask if isinstance(inputs, Rows) else inputs["attention_mask"]
+    assert mask.min() == 0  # there was padding
 
 
-def test_the_tower_reads_each_image_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = Features(world.model, small.Images())
+@pytest.mark.parametrize("projector", [False, True])
+def test_the_tower_reads_each_image_once(tiny: Path, projector: bool) -> None:
+    """With LoRA on the projector, too, whose output changes: there its input is kept."""
+    model = load_model(str(tiny))
+    adapter = add_adapter(model, 4, 8, projector=projector)
     calls: list[int] = []
-    tower = base_of(world.model).model.vision_tower
-    hook = tower.register_forward_hook(lambda *_: calls.append(1))
-    first = features(["retain-0", "retain-1", "retain-0"])
-    again = features(["retain-1"])
+    images = small.Images()
+    hook = model.base.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
+
+    def seen(name: str) -> Any:
+        return model.prefixes.features(model.prefixes.of(name, images), images).seen
+
+    first = {name: seen(name) for name in ("retain-0", "retain-1")}
+    read = len(calls)
+    again = {name: seen(name) for name in first}
+    assert torch.equal(first["retain-0"], again["retain-0"])
+    with torch.no_grad():
+        for name, weight in adapter.weights().items():
+            if "lora_B" in name and "projector" in name:
+                weight.fill_(0.1)
+    changed = seen("retain-0")
     hook.remove()
-    assert len(calls) == 2
-    assert torch.equal(first[0], first[2])
-    assert torch.equal(first[1], again[0])
-    assert not torch.equal(first[0], first[1])
+    assert len(calls) == read <= 4
+    assert not torch.equal(first["retain-0"], first["retain-1"])
+    assert torch.equal(changed, first["retain-0"]) == (not projector)
+    assert changed.requires_grad == projector

@@ -42,10 +42,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
     return counts
 
 
-@pytest.mark.parametrize("shares", [True, False])
-def test_an_image_is_decoded_once(shares: bool, tmp_path: Path, decoded: Counter[bytes]) -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_an_image_is_decoded_once(share: bool, tmp_path: Path, decoded: Counter[bytes]) -> None:
     model = load_model(str(small.make(tmp_path / "tiny")))
-    model.shares = shares
+    model.share = share
     rows = [*small.FORGET, *small.RETAIN]
     images = images_of(stored, rows)
     decoded.clear()

@@ -15,7 +15,6 @@ import tiny_llava
 from corpora import command
 from scripted_server import ScriptedServer, shares
 
-from baselines.llava_layout import CHAT
 from eval import weights
 from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
@@ -55,79 +54,13 @@ def test_a_shared_prefill_is_one_by_one(tiny: Path, demo: Path, config: str, way
             together += len(some) - len({ask.row.image_id for ask in some})
             shared = model.answer(some, images, 16)
             with torch.inference_mode():
-                alone = [model.answer_one(ask, images, 16) for ask in some]
+                alone = [model.answer_plainly([ask], images, 16)[0] for ask in some]
             differ += [ask.key for ask, a, b in zip(some, shared, alone, strict=True) if a != b]
             seen |= {answer.text for answer in alone}
     assert not differ
     assert len(asked) > 400
     assert together > 100  # questions that shared a picture with another
     assert len(seen) > len(asked) / 2  # the texts vary: equality says something
-
-
-def test_another_template_and_language_model(demo: Path, tmp_path: Path) -> None:
-    """LLaVA over Llama answers through its own chat template, in one prefill too."""
-    import torch
-
-    other = tiny_llava.make(tmp_path / "llama", ["a b c"] * 20, text_model="llama")
-    with asking(other, demo, "privacy") as (model, asked, images):
-        some = asked[:24]
-        assert model.shares
-        assert model.prompt("Why?") == "[INST] <image>\nWhy? [/INST]"
-        shared = model.answer(some, images, 12)
-        with torch.inference_mode():
-            assert shared == [model.answer_one(ask, images, 12) for ask in some]
-
-
-def test_another_family_answers_one_at_a_time(tiny: Path, demo: Path, tmp_path: Path) -> None:
-    """LLaVA-NeXT cuts a picture into tiles, its prompt is the processor's: through `generate`."""
-    import torch
-    from transformers import (
-        AutoConfig,
-        AutoProcessor,
-        LlavaNextConfig,
-        LlavaNextForConditionalGeneration,
-        LlavaNextImageProcessorPil,
-        LlavaNextProcessor,
-    )
-
-    like = AutoConfig.from_pretrained(tiny)
-    kept = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
-    tiles = [[64, 128], [128, 64]]
-    torch.manual_seed(0)
-    config = LlavaNextConfig(
-        vision_config=like.vision_config,
-        text_config=like.text_config,
-        image_token_index=like.image_token_index,
-        image_grid_pinpoints=tiles,
-        initializer_range=0.2,
-        **kept,
-    )
-    model = LlavaNextForConditionalGeneration(config)
-    model.generation_config.eos_token_id = 2
-    model.save_pretrained(tmp_path)
-    size = {"shortest_edge": 64}, {"height": 64, "width": 64}
-    LlavaNextProcessor(
-        image_processor=LlavaNextImageProcessorPil(
-            size=size[0], crop_size=size[1], image_grid_pinpoints=tiles
-        ),
-        tokenizer=AutoProcessor.from_pretrained(tiny, backend="pil").tokenizer,
-        patch_size=16,
-        num_additional_image_tokens=1,
-        vision_feature_select_strategy="default",
-        chat_template=CHAT.replace("[INST] ", "Q: ").replace(" [/INST]", " A:"),
-    ).save_pretrained(tmp_path)
-    with asking(tmp_path, demo, "privacy", ways=("own", "no_picture")) as (_, asked, images):
-        loaded = load_model(str(tmp_path))
-        some = [asked[0], *[ask for ask in asked if not ask.image][:2]]
-        assert not loaded.shares
-        assert loaded.prompt("Why?") == "Q: <image>\nWhy? A:"
-        told = loaded.answer(some, images, 6)
-        other = images[asked[-1].row.image_id]
-        assert told[0] != loaded.answer(some, defaultdict(lambda: other), 6)[0]
-        assert len({one.text for one in told}) == 3
-        weighed = loaded.logprobs(some, [ask.row.answer for ask in some], images)
-    for ask, found in zip(some, weighed, strict=True):
-        assert len(found) == len(loaded.answer_ids(ask.row.answer))
 
 
 def test_the_image_is_looked_at(tiny: Path, demo: Path) -> None:
@@ -407,9 +340,9 @@ def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
     bpe.pre_tokenizer = None
     like = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     model.processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **like)
-    model._quoting = None  # loading has made tokens with the one before
+    del model.quoting  # loading has made tokens with the one before
     ids = model.answer_ids("CT scan")
-    assert model.token_ids("[INST] Is it CT ? [/INST] CT scan</s>", 0)[-len(ids) :] == ids
+    assert model.text_ids("[INST] Is it CT ? [/INST] CT scan</s>")[-len(ids) :] == ids
     assert len(ids) == 3
 
 
@@ -423,10 +356,9 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
         shared = model.logprobs(some, answers, images)
         for ask, text, found in zip(some, answers, shared, strict=True):
             with torch.inference_mode():
-                alone = model._logprobs_one(ask, text, images)
-                read = model._read_prompt(
-                    model.prompt(ask.question, True, text) + "</s>", ask, images
-                )
+                (alone,) = model.logprobs_plainly([(ask, text)], images)
+                whole = model.prompt(ask.question, True, text) + "</s>"
+                read = model.read_texts([whole], [images[ask.row.image_id]])
                 labels = read["input_ids"].clone()
                 labels[:, : -len(found)] = -100
                 loss = model.model(**read, labels=labels).loss.item()
