@@ -27,7 +27,8 @@ class Family:
     """How a family's checkpoint is made.
 
     config: of the special tokens' ids and the vocabulary's size.
-    special: special tokens, in their order; plain: added tokens that are no special ones.
+    special: special tokens, in their order; last: one behind all words; plain: added tokens that
+        are no special ones.
     named: the tokenizer's names for tokens, with `eos_token` at least.
     chat: the chat template; "" where the family has none.
     processor: class and settings; images, videos: their processors' class and settings.
@@ -42,6 +43,7 @@ class Family:
     images: dict[str, Any]
     videos: dict[str, Any] = field(default_factory=dict)
     plain: str = ""
+    last: str = ""
     generation: dict[str, Any] = field(default_factory=dict)
     stops: tuple[str, ...] = ()
 
@@ -106,7 +108,7 @@ LLAMA_NAMED: Final = {
 }  # fmt: skip
 LLAMA3: Final = (
     "<|begin_of_text|> <|end_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|> "
-    "<|finetune_right_pad_id|> <|python_tag|> <|image|>"
+    "<|finetune_right_pad_id|> <|python_tag|>"
 )
 SQUARE: Final = {"height": PIXELS, "width": PIXELS}
 
@@ -126,6 +128,11 @@ _CLIP_PARTS: Final = {
     "vision_feature_select_strategy": "default",
     "num_additional_image_tokens": 1,
 }
+#: How today's tokenizers cut a text before they merge bytes: words with the space before them,
+#: single digits, signs with the ends of lines behind them, ends of lines, other space.
+_WORDS: Final = (
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _IDEFICS_IMAGES: Final = {
     "size": {"longest_edge": 2 * PIXELS},
     "max_image_size": {"longest_edge": PIXELS},
@@ -305,6 +312,7 @@ FAMILIES: Final[dict[str, Family]] = {
         {"processor_class": "MllamaProcessor"},
         {"image_processor_type": "MllamaImageProcessor", "size": SQUARE, "max_image_tiles": 4},
         generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9},
+        last="<|image|>",
         stops=("<|end_of_text|>",),
     ),
     "idefics3": Family(
@@ -389,7 +397,7 @@ def make(name: str, folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
     family = FAMILIES[name]
     folder.mkdir(parents=True)
     tokenizer = _tokenizer(family, texts)
-    ids = {token: i for i, token in enumerate(family.special.split())}
+    ids = tokenizer.get_vocab()
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(family.config(ids, len(tokenizer)))
     _widen(model)
@@ -415,15 +423,28 @@ def make(name: str, folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
 
 
 def _tokenizer(family: Family, texts: Iterable[str]) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     special = family.special.split()
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
     bpe.train_from_iterator(
-        texts,
+        [*texts, *["one\n\ntwo"] * 99],  # two ends of lines are one token, as they are in all
         trainers.BpeTrainer(
             vocab_size=395 + len(special),
             special_tokens=special,
@@ -432,6 +453,7 @@ def _tokenizer(family: Family, texts: Iterable[str]) -> Any:
         ),
     )
     bpe.add_tokens(family.plain.split())
+    bpe.add_special_tokens(family.last.split())
     if bos := family.named.get("bos_token"):
         bpe.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", pair=f"{bos} $A $B", special_tokens=[(bos, special.index(bos))]
@@ -456,3 +478,6 @@ def _widen(model: Any) -> None:
             torch.nn.init.normal_(weight, std=0.2 * (WIDTH / across) ** 0.5)
         elif "gate" in name and weight.numel() == 1:
             torch.nn.init.constant_(weight, 0.5)
+        elif "post_" in name and name.endswith("layernorm.weight") and not weight.any():
+            # Gemma's, on what each layer adds: else its tied words only say the last one again.
+            torch.nn.init.constant_(weight, 15.0)

@@ -1,0 +1,239 @@
+"""What answers, likelihoods and fine-tuning should come to: transformers and PEFT alone, one row.
+
+Nothing here is the product's, so that it can be compared with it: prompts by the processor's own
+`apply_chat_template`, answers by `generate`, likelihoods by one forward pass, adapters by PEFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+_ANSWER = "~answer~"
+
+
+class Turn(NamedTuple):
+    """What stands between a generation prompt and its answer, and the token that ends it.
+
+    rendered: read from an answered turn of the chat template; else (the prompt is not how such a
+    turn begins) an answer follows its prompt at once.
+    """
+
+    separator: str
+    stop: str
+    rendered: bool
+
+
+class Row(NamedTuple):
+    question: str
+    answer: str
+    image: Any  # PIL, RGB
+
+
+def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """Model in float32 and processor, with an adapter on it or not."""
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    if adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
+    return model.eval(), load_processor(folder)
+
+
+def load_processor(folder: Path) -> Any:
+    """The family's processor from its parts: images by PIL, no videos (they want torchvision)."""
+    import transformers
+
+    about, _ = transformers.ProcessorMixin.get_processor_dict(folder)
+    kind: Any = getattr(transformers, about["processor_class"])
+    parts = [name for name in kind.get_attributes() if name != "video_processor"]
+    still = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
+    images = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    rest = [None] * (kind.__name__ == "SmolVLMProcessor")  # its videos have no default
+    processor = still.from_args_and_dict([images, tokenizer, *rest], about)
+    if rest:
+        processor.video_processor = SimpleNamespace(num_frames=None, fps=None)
+    return processor
+
+
+def plain_text(processor: Any, question: str, answer: str = "", **how: Any) -> str:
+    """The chat template's text of a question about a picture, with an answered turn or without."""
+    told = [{"type": "image"}, {"type": "text", "text": question}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": told}]
+    if answer:
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    text: str = processor.apply_chat_template(
+        messages, add_generation_prompt=not answer, tokenize=False, **how
+    )
+    return text
+
+
+def plain_turn(processor: Any, **how: Any) -> Turn:
+    """Separator and stop token of a family; its template is told `how`."""
+    tokenizer = processor.tokenizer
+    prompt = plain_text(processor, "Why?", **how)
+    whole = plain_text(processor, "Why?", _ANSWER, **how)
+    after = whole.split(_ANSWER)[1].lstrip()
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+    stop = next((token for token in special if after.startswith(token)), tokenizer.eos_token)
+    if not whole.startswith(prompt):
+        return Turn("", stop, False)
+    return Turn(whole[len(prompt) :].split(_ANSWER)[0], stop, True)
+
+
+def plain_inputs(model: Any, processor: Any, question: str, image: Any, **how: Any) -> Any:
+    """What the model reads of one question, by the chat template: a batch of one row."""
+    if not processor.chat_template:  # PaliGemma
+        return _read(model, processor, processor.image_token + question, image)
+    told = [{"type": "image", "image": image}, {"type": "text", "text": question}]
+    read = processor.apply_chat_template(
+        [{"role": "user", "content": told}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        **how,
+    )
+    return read.to(model.device)
+
+
+def plain_answer(
+    model: Any, processor: Any, question: str, image: Any, tokens: int = 32, **how: Any
+) -> str:
+    """The greedy answer, whatever the checkpoint's generation settings say of sampling."""
+    import torch
+
+    read = plain_inputs(model, processor, question, image, **how)
+    read.pop("labels", None)
+    with torch.inference_mode():
+        out = model.generate(
+            **read,
+            max_new_tokens=tokens,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            temperature=1.0,
+            top_k=50,
+            top_p=1.0,
+        )
+    new = out[0, read["input_ids"].shape[1] :]
+    text: str = processor.tokenizer.decode(new, skip_special_tokens=True)
+    return text.strip()
+
+
+def plain_logprobs(
+    model: Any, processor: Any, row: Row, turn: Turn | None = None, **how: Any
+) -> list[float]:
+    """Log-probabilities of all tokens behind the prompt, the stop token the last of them.
+
+    A separator that is a token of its own counts as one of them.
+
+    Raises:
+        ValueError: the prompt's tokens are not how those of prompt and answer begin.
+    """
+    import torch
+
+    read, first = _answered(model, processor, row, turn or plain_turn(processor, **how), **how)
+    with torch.inference_mode():
+        logits = model(**read).logits[0].float().log_softmax(-1)
+    ids = read["input_ids"][0, first:]
+    found: list[float] = logits[first - 1 : -1].gather(1, ids[:, None])[:, 0].tolist()
+    return found
+
+
+def plain_finetune(
+    folder: Path,
+    rows: Sequence[Row],
+    out: Path,
+    epochs: int = 40,
+    rank: int = 16,
+    rate: float = 2e-3,
+    enough: float = 0.05,
+    **how: Any,
+) -> tuple[float, float]:
+    """Teach a checkpoint some rows in its own chat format; an ordinary PEFT adapter in `out`.
+
+    LoRA on all linear layers of the decoder, AdamW, a row at a time, until the mean loss of an epoch
+    is below `enough` (a likelihood of .9 and more, not yet of 1).
+
+    Returns:
+        The mean loss of an answer's token in the first epoch and in the last.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model, processor = load(folder)
+    turn = plain_turn(processor, **how)
+    layers = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=decoder_linears(model))
+    model = get_peft_model(model, layers).train()
+    read = []
+    for row in rows:
+        inputs, first = _answered(model, processor, row, turn, **how)
+        labels = inputs["input_ids"].clone()
+        labels[:, :first] = -100
+        read.append({**inputs, "labels": labels})
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    steps = epochs * len(read)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / 30, 1 - 0.9 * step / steps)
+    )
+    means = []
+    for _ in range(epochs):
+        losses = []
+        for i in torch.randperm(len(read)).tolist():
+            loss = model(**read[i]).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        means.append(sum(losses) / len(losses))
+        if means[-1] < enough:
+            break
+    model.save_pretrained(out)
+    return means[0], means[-1]
+
+
+def decoder_linears(model: Any) -> list[str]:
+    """Names of all linear layers in the language model's blocks, those of every kind."""
+    import torch
+
+    decoder = next(
+        name for name, _ in model.named_modules() if name.endswith(("language_model", "text_model"))
+    )
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(f"{decoder}.layers.") and isinstance(module, torch.nn.Linear)
+    ]
+
+
+def _answered(
+    model: Any, processor: Any, row: Row, turn: Turn, **how: Any
+) -> tuple[Any, int]:
+    """Inputs of a prompt with its answer, and the place of the first token behind the prompt."""
+    prompt = plain_text(processor, row.question, **how)
+    asked = _read(model, processor, prompt, row.image)["input_ids"][0].tolist()
+    text = f"{prompt}{turn.separator}{row.answer}{turn.stop}"
+    read = _read(model, processor, text, row.image)
+    if read["input_ids"][0, : len(asked)].tolist() != asked:
+        raise ValueError(f"the tokens of {prompt!r} depend on what follows")
+    return read, len(asked)
+
+
+def _read(model: Any, processor: Any, text: str, image: Any) -> Any:
+    begin = processor.tokenizer.bos_token
+    adds = not (begin and text.startswith(begin))
+    read = processor(text=[text], images=[[image]], return_tensors="pt", add_special_tokens=adds)
+    return read.to(model.device)
