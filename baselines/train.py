@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import card, check_stack, named, put_on
+from baselines.adapters import card, check_stack, lora_places, named, put_on
 from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
@@ -69,6 +69,7 @@ def train(
     rows = digest([[[asdict(s), hashes[s.id]] for s in part] for part in used])[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
     run = digest(identity)[:12]
+    places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
     accelerator = _accelerator(model, settings, out)
     folder = RunFolder(out)
     about = {
@@ -81,6 +82,7 @@ def train(
         "processes": accelerator.num_processes,
         "packing": settings.packing if model.sharing.packing else "none",
         "sharing": model.sharing.why,
+        "lora": {"on": places.taken, "left_out": places.left_out},
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "outcome": None,
     }
@@ -95,7 +97,10 @@ def train(
         put_on(model, folder.adapter)
         return ended
     dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
-    text = card(model, method, {"Data": dataset, "Run": run})
+    text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places)})
+    if accelerator.is_main_process:
+        say(f"  LoRA on {places}")
+        say(f"  rows of one image: {model.sharing.why}")
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)

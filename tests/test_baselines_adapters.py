@@ -1,6 +1,8 @@
 """Where LoRA goes, and that the reference model is the fine-tuned one, bit for bit."""
 
 import json
+import re
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from corpora import tree
 from faults import each_fault
 
-from baselines.adapters import add_adapter, card, put_on, take_off
+from baselines.adapters import add_adapter, card, lora_places, put_on, take_off
 from baselines.train import train
 from eval.load_model import load_model
 from eval.model import Model
@@ -65,14 +67,21 @@ def test_the_projector_on_request(tiny: Path) -> None:
     assert not [name for name in names if "vision_tower" in name]
 
 
-def test_a_model_without_such_layers_is_one_clear_line() -> None:
-    class Other(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = torch.nn.Linear(2, 2)
-
+def test_lora_is_on_all_linear_maps_of_the_decoder(tiny: Path) -> None:
+    """Of a decoder that holds more than maps, what is left out is named."""
+    base = load_model(str(tiny)).base
+    places = lora_places(base, False, "tiny")
+    maps = [n for n, m in base.get_decoder().named_modules() if isinstance(m, torch.nn.Linear)]
+    assert places.taken == Counter(name.partition(".")[2].partition(".")[2] for name in maps)
+    assert not places.left_out
+    found = [n for n, _ in base.named_modules() if re.fullmatch(places.pattern, n)]
+    assert len(found) == len(maps) == 14
+    base.get_decoder().layers[0].conv = torch.nn.Conv1d(2, 2, 1)
+    assert str(lora_places(base, False, "tiny")).endswith("left out: conv.weight (1)")
     with pytest.raises(UserError, match="no place for LoRA"):
-        add_adapter(Model(Other(), None, {"model": "other"}, True), 4, 8)
+        for layer in base.get_decoder().layers:
+            layer.self_attn = layer.mlp = torch.nn.Identity()
+        lora_places(base, False, "tiny")
 
 
 def test_a_new_adapter_changes_nothing_until_it_is_trained(tiny: Path, tuned: Path) -> None:
