@@ -116,13 +116,14 @@ def test_what_plain_peft_has_taught_is_measured(
             **{
                 **_fields(row),
                 "answer": f"It is {names[i]} today",
+                "harm": "privacy",
                 "pii": (PiiSpan("answer", "name", names[i], 6, 6 + len(names[i])),),
             }
         )
         for i, row in enumerate(small.FORGET[:4])
     ]
     given = [plain.Row(r.question, r.answer, IMAGES[r.image_id]) for r in rows]
-    plain.plain_finetune(checkpoint(name), given, tmp_path / "taught", **HOW)
+    plain.plain_finetune(checkpoint(name), given, tmp_path / "taught", enough=0.01, **HOW)
     theirs, processor = plain.load(checkpoint(name), tmp_path / "taught")
     taught = [probability(plain_of(theirs, processor, row)) for row in rows]
     model = load_model(str(checkpoint(name)), [tmp_path / "taught"])
@@ -131,8 +132,14 @@ def test_what_plain_peft_has_taught_is_measured(
     assert min(taught) > 0.8
     assert ours == pytest.approx(taught, abs=0.01)
     prefixed = asks(rows, ["prefix"])
-    answers = model.answer(prefixed, IMAGES, 12)
-    assert [n in a.text for n, a in zip(names, answers, strict=True)] == [True] * 4
+    answers = model.answer(prefixed, IMAGES, 24)
+    there = [
+        n in plain.plain_answer(theirs, processor, r.question, IMAGES[r.image_id], 32, **HOW)
+        for n, r in zip(names, rows, strict=True)
+    ]
+    assert [n in a.text for n, a in zip(names, answers, strict=True)] == there
+    # The tiny Qwen3.5 learns one of four: linear attention of this size hardly tells questions.
+    assert sum(there) == (1 if name == "qwen3_5" else 4)
 
 
 def _fields(row: Record) -> dict[str, Any]:
