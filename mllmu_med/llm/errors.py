@@ -158,8 +158,11 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
     """Likewise of the body of a 200 that is no chat completion."""
     text = raw.decode("utf-8", "replace")
     body: Any = None
-    with suppress(ValueError, RecursionError):
+    try:
         body = json.loads(text)
+    except (ValueError, RecursionError):
+        if text.startswith("{") and raw == text.encode():
+            return Again("a chat completion that breaks off")
     error = _error_in(body)
     if error is not None:
         complaint = _complaint(error)
