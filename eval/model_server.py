@@ -102,11 +102,16 @@ async def _listed(settings: Settings) -> dict[str, Any]:
     async with Server(settings) as server:
         listed = await listed_models(server)
     name = settings.model
-    # Ollama's tag that may be left out, Gemini's prefix.
-    found = next((listed[n] for n in (name, f"{name}:latest", f"models/{name}") if n in listed), {})
+    # Ollama's tag that may be left out, Gemini's prefix, SGLang's BASE:ADAPTER.
+    called = (name, f"{name}:latest", f"models/{name}", name.partition(":")[2])
+    found = next((listed[each] for each in called if each in listed), {})
     if listed and not found:
         names = ", ".join(list(listed)[:10]) + (", ..." if len(listed) > 10 else "")
         raise UserError(f"{settings.where}: has no model {name!r}: give --model one of: {names}")
+    base = found.get("parent")
+    if name in listed and base and found.get("owned_by") == "sglang":
+        why = f"SGLang answers for its adapter {name!r} with the base model"
+        raise UserError(f"{settings.where}: {why}: give --model {base}:{name}")
     known = ("id", "root", "parent", "max_model_len")
     served = {name: found[name] for name in known if found.get(name) is not None}
     return {"served": served} if served else {}

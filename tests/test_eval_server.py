@@ -5,17 +5,19 @@ import re
 import socket
 import threading
 import time
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from corpora import command
+from PIL import Image
 from scripted_server import Answer, Call, ScriptedServer, completion, prompt_of, refusing
 
 from eval import model_server
 from eval.attacks import Ask, asks
-from eval.dataset_rows import DatasetImages, read_rows
+from eval.dataset_rows import read_rows
 from eval.model_server import SAMPLING, answer_with_server
 from eval.predictions import Prediction, read_predictions
 from eval.run_folder import describe
@@ -28,7 +30,7 @@ ODD = (3, 5, 7)  # the rows that are not answered as they should be; the first o
 
 class Rows(NamedTuple):
     asked: list[Ask]
-    images: DatasetImages
+    images: Any  # small ones: those of the dataset take longer to encode than all the rest
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def rows(demo: Path) -> Rows:
     data = demo / "mllmu-med"
     asked = asks(read_rows(data, "privacy", ["forget"]), ["own"])
     distinct = list({ask.question: ask for ask in asked}.values())[:20]
-    return Rows(distinct, DatasetImages(data, "privacy", ["forget"]))
+    return Rows(distinct, defaultdict(lambda: Image.new("L", (8, 8))))
 
 
 @pytest.fixture(autouse=True)
@@ -347,10 +349,18 @@ def test_the_served_model_is_part_of_an_answer(rows: Rows, tmp_path: Path) -> No
         assert other[0].run != first[0].run
         with pytest.raises(UserError, match=r"has no model 'other': .* one of: base, scripted-1"):
             ask_all(server, rows, tmp_path / "c.jsonl", model="other")
+        # SGLang would answer with the base model, and not say so.
+        server.models = models(base, {**lora, "owned_by": "sglang"})
+        with pytest.raises(UserError, match="base model: give --model base:scripted-1"):
+            ask_all(server, rows, tmp_path / "c.jsonl")
         asked = len(server.asked())
+        server.model = "base:scripted-1"
+        ask_all(server, rows, tmp_path / "d.jsonl", count=1)
+        assert describe(tmp_path / "d.jsonl")["served"]["root"] == "runs/npo"
+        server.model = "scripted-1"
     # All is answered: the server may be shut down.
     assert ask_all(server, rows, out) == first
-    assert len(server.asked()) == asked
+    assert len(server.asked()) == asked + 1
 
 
 @pytest.mark.parametrize(
