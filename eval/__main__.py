@@ -59,6 +59,14 @@ def answer(
     predictions = who.answer(asked, data, config, out)
     cut = sum(prediction.end == "length" for prediction in predictions)
     limited = f"; {cut:,} cut off at the limit" if cut else ""
+    thinking = sum(
+        prediction.end == "length" and not prediction.answer for prediction in predictions
+    )
+    if thinking:
+        limited += (
+            f", {thinking:,} of them before an answer began: raise --max-new-tokens, or "
+            "--chat-template-kwargs '{\"enable_thinking\": false}'"
+        )
     print(f"{len(predictions):,} answers in {out}{limited}")
 
 

@@ -26,12 +26,16 @@ from mllmu_med_dataset import UserError
 
 MAX_NEW_TOKENS: Final = 128
 BATCH: Final = 32
+#: What of a run's identity decides an answer, beside the adapters; the last four are a server's.
+COUNTS: Final[tuple[str, ...]] = (
+    *("weights", "prompt", "format", "decoding", "dtype", "max_new_tokens"),
+    *("server_model", "served", "sampling", "chat_template_kwargs"),
+)
 
 
 def run_hash(identity: dict[str, Any]) -> str:
     """12 hex digits of what decides an answer: not the place it was computed, nor versions."""
-    counts = ("weights", "prompt", "format", "decoding", "dtype", "max_new_tokens", "server_model")
-    chosen = {name: identity[name] for name in counts if name in identity}
+    chosen = {name: identity[name] for name in COUNTS if name in identity}
     chosen["adapters"] = [adapter["weights"] for adapter in identity.get("adapters", [])]
     return digest(chosen)[:12]
 
@@ -94,13 +98,25 @@ class AnswerFile:
             self._stream = path.open("a", encoding="utf-8", newline="\n")
         try:
             lock(self._stream, path)
-            self._resume(identity)
-            write_json(identity_path(path), {"run": self.run, **identity})
+            before = describe(path)
+            self._resume(identity, before)
+            #: What was learnt of the model in this run or before, and decides no answer.
+            self.notes: dict[str, Any] = {}
+            if before.get("run") == self.run and "refused" in before:
+                self.notes = {"refused": before["refused"]}
+            self._identity = {"run": self.run, **identity}
+            write_json(identity_path(path), {**self._identity, **self.notes})
         except BaseException:
             self._close()
             raise
 
-    def _resume(self, identity: dict[str, Any]) -> None:
+    def note(self, **notes: Any) -> None:
+        """Write down what is learnt as the answers come, beside the identity."""
+        if notes != self.notes:
+            self.notes = notes
+            write_json(identity_path(self.path), {**self._identity, **notes})
+
+    def _resume(self, identity: dict[str, Any], before: dict[str, Any]) -> None:
         """Take over what is there; a last line that a kill has left half-written is cut off."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
@@ -110,7 +126,7 @@ class AnswerFile:
         for prediction in parse_predictions(content, self.path):
             if prediction.run != self.run:
                 raise UserError(
-                    f"{self.path}: holds answers of {self._other(identity)}: give --out another "
+                    f"{self.path}: holds answers of {_other(identity, before)}: give --out another "
                     "file, or remove this one"
                 )
             ask = asks.get(prediction.key)
@@ -129,14 +145,6 @@ class AnswerFile:
         done = sum(ask.key in self._known for ask in self.asked)
         if done:
             say(f"  {self.path}: {done:,} of {len(self.asked):,} are answered already")
-
-    def _other(self, identity: dict[str, Any]) -> str:
-        """In which way the model of the file is another one."""
-        before = describe(self.path)
-        for name in ("model", "weights", "adapters", "prompt", "dtype", "max_new_tokens"):
-            if name in before and before[name] != identity.get(name):
-                return f"another run ({name}: {before[name]!r} there, {identity.get(name)!r} now)"
-        return "another model, prompt or adapter"
 
     def __enter__(self) -> AnswerFile:
         return self
@@ -181,13 +189,33 @@ class AnswerFile:
         self._known.update((prediction.key, prediction) for prediction in new)
 
     def finish(self) -> list[Prediction]:
-        """Put the file into the dataset's order; answers to other rows of the same run stay."""
+        """Put the file into the dataset's order; answers to other rows of the same run stay.
+
+        Returns the answers to what was asked, without those that there are none to.
+        """
         self._stream.close()
-        mine = [self._known[ask.key] for ask in self.asked]
+        mine = [self._known[ask.key] for ask in self.asked if self.has(ask)]
         keys = {ask.key for ask in self.asked}
         others = [prediction for key, prediction in self._known.items() if key not in keys]
         write_predictions(self.path, [*others, *mine])
         return mine
+
+
+def is_complete(path: Path, asked: Sequence[Ask], identity: dict[str, Any]) -> bool:
+    """Whether the file holds this very model's answers to everything that is asked."""
+    if describe(path).get("run") != run_hash(identity) or not path.is_file():
+        return False
+    known = {prediction.key for prediction in parse_predictions(path.read_bytes(), path)}
+    return known.issuperset(ask.key for ask in asked)
+
+
+def _other(identity: dict[str, Any], before: dict[str, Any]) -> str:
+    """In which way the model of the file, described `before`, is another one."""
+    for name in ("model", "adapters", *COUNTS):
+        there, now = before.get(name), identity.get(name)
+        if before and there != now:
+            return f"another run ({name}: {there!r} there, {now!r} now)"
+    return "another model, prompt or adapter"
 
 
 def _half_written(line: bytes) -> bool:

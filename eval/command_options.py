@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +44,23 @@ class Answerer:
         str | None, option("URL", "URL of an OpenAI-compatible server to query instead.")
     ] = None
     concurrency: Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)] = 16
+    patience: Annotated[
+        int, option("SECONDS", "How long to wait for a server that is starting.", min=0)
+    ] = 900
+    chat_template_kwargs: Annotated[
+        str | None, option("JSON", "For the server's chat template: a JSON object.")
+    ] = None
+
+    def _template(self) -> dict[str, Any]:
+        given = None
+        with suppress(ValueError):
+            given = json.loads(self.chat_template_kwargs or "{}")
+        if not isinstance(given, dict):
+            raise UsageError(
+                f"--chat-template-kwargs {self.chat_template_kwargs}: write a JSON object, e.g. "
+                "'{\"enable_thinking\": false}'"
+            )
+        return given
 
     def answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         """Answer what `out` does not hold yet; a UsageError if nobody can or nothing is asked."""
@@ -72,8 +91,11 @@ class Answerer:
             if self.adapter:
                 raise UsageError("--adapter and --server: load the adapter in the server instead")
             return answer_with_server(
-                self.server, self.model, asked, images, out, self.max_new_tokens, self.concurrency
+                *(self.server, self.model, asked, images, out),
+                *(self.max_new_tokens, self.concurrency, self.patience, self._template()),
             )
+        if self.chat_template_kwargs:
+            raise UsageError("--chat-template-kwargs is for --server: a model here has its own")
         from eval.load_model import load_model
 
         loaded = load_model(self.model, self.adapter or [], self.device, self.dtype)

@@ -19,6 +19,9 @@ text in it), `number` (0, 1, ... by arrival) and `again` (how often this very bo
     length, content_filter, refusal, empty, blank, filtered_prompt, no_usage
     echo_key, echo_key_401                 a reply, a refusal that quotes the key
 
+A fault may also be an `Answer` of the script's own. `srv.models` is the answer to /v1/models: by
+default a list of the one model, None for a server without that route.
+
 Misuse (an unknown path, a missing or wrong key, a malformed body) is answered with 400 and raises
 AssertionError when the server closes. Log lines are JSON, flushed one by one: `event` (asked,
 answered), `number`, `prompt`, `sha256` (of the body), `again`, `fault`, `form`.
@@ -55,7 +58,15 @@ class Call(NamedTuple):
     again: int
 
 
-Fault = Callable[[Call], str | None]
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    cut: bool = False
+    trickle: bool = False
+
+
+Fault = Callable[[Call], str | Answer | None]
 
 
 def shares(faults: dict[str, float], most: int = 3) -> Fault:
@@ -100,14 +111,6 @@ def completion(text: str, **changes: Any) -> dict[str, Any]:
     return {**whole, "choices": [choice], "usage": usage, **changes}
 
 
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    cut: bool = False
-    trickle: bool = False
-
-
 class ScriptedServer:
     """See the module's docstring. `port` 0 takes a free one."""
 
@@ -127,6 +130,7 @@ class ScriptedServer:
     ) -> None:
         self.reply, self.fault, self.latency = reply, fault, latency
         self.key, self.model = key, model
+        self.models: Answer | None = _json({"object": "list", "data": [{"id": model}]})
         self.batch_steps, self.batch_end, self.batch_fault = batch_steps, batch_end, batch_fault
         self.batch_hangs = False
         self.port, self.url = port, ""
@@ -252,6 +256,8 @@ class ScriptedServer:
             except (ValueError, KeyError, TypeError, StopIteration, IndexError) as error:
                 return self._misused(f"malformed body: {error!r}")
             return await self._chat(body, prompt, hashlib.sha256(content).hexdigest())
+        if (method, route) == ("GET", "/models"):
+            return self.models or _error(404, "Not Found"), None
         if self.batch_hangs and method == "GET":
             self._note({"event": "hangs"})
             await self._stop.wait()
@@ -264,11 +270,14 @@ class ScriptedServer:
         self._seen[sha] += 1
         fault = self.fault(call)
         line = {"event": "asked", "number": call.number, "prompt": prompt, "sha256": sha}
-        line |= {"again": call.again, "fault": fault, "time": time.time()}
+        told = str(fault.status) if isinstance(fault, Answer) else fault
+        line |= {"again": call.again, "fault": told, "time": time.time()}
         line["form"] = body.get("response_format", {}).get("type", "none")
         self._note(line)
         if self.latency:
             await asyncio.sleep(self.latency)
+        if isinstance(fault, Answer):
+            return fault, line
         if fault == "hang":
             await self._stop.wait()
         if fault in ("hang", "drop"):

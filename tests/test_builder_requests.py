@@ -115,7 +115,7 @@ def test_a_image_counts_by_its_hash_and_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    "429 429:0.02 408 409 500 503 503:0.02 cut drop garbage html".split(),
+    "429 429:0.02 408 409 500 503 503:0.02 cut drop garbage".split(),
 )
 def test_what_may_pass_is_asked_again(tmp_path: Path, fault: str) -> None:
     with ScriptedServer(fault=lambda call: fault if call.again < 2 else None) as server:
@@ -127,6 +127,18 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: str) -> None:
     assert (client.stats.sent, client.stats.retried, client.stats.replies) == (3, 2, 1)
     row = sqlite3.connect(tmp_path / "l").execute("SELECT retries, raw, base_url FROM replies")
     assert row.fetchone() == (2, json.dumps(completion("echo: question 0")), server.url)
+
+
+def test_a_page_stops_a_run_at_once_but_not_once_it_was_answered(tmp_path: Path) -> None:
+    page = r"sent no chat completion but a web page \(.Welcome to the airport.*end in /v1\?"
+    with ScriptedServer(fault=lambda call: "html") as server:
+        with pytest.raises(UserError, match=page):
+            ask(tmp_path / "l", settings(server), *map(request, range(9)))
+        assert len(server.asked()) == 1
+    late = lambda call: "html" if call.number and not call.again else None  # noqa: E731
+    with ScriptedServer(fault=late) as server:
+        assert len(ask(tmp_path / "m", settings(server), *map(request, range(3)))) == 3
+        assert len(server.asked()) == 5
 
 
 @pytest.mark.slow

@@ -287,7 +287,7 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("401", "with 401"), ("404", "with 404"), ("400", "with 400"), ("empty", "sent no answer")],
+    [("401", "(401): scripted 401: check OPENAI_API_KEY"), ("404", "the server has no model")],
 )
 def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, said: str) -> None:
     out = tmp_path / "answers.jsonl"

@@ -11,7 +11,7 @@ there, in this run and in any later one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,18 +19,11 @@ from typing import Any, Final
 
 from mllmu_med.errors import UserError
 from mllmu_med.llm.chat import STRUCTURED, Completion, Reply, Request
-from mllmu_med.llm.errors import Refused
+from mllmu_med.llm.errors import Declined, Refused
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.server import Server
 from mllmu_med.llm.settings import Settings, Totals, limit_reached
-from mllmu_med.progress import say
 
-#: What a reply can be had without, and what is said of it.
-DROPPED: Final = {
-    "temperature": "without it",
-    "seed": "without it",
-    "max_completion_tokens": "max_tokens instead",
-}
 _DIALECT: Final = "dialect:"  # the cache's name for what a model's server refuses
 
 
@@ -50,7 +43,7 @@ class Client(Server):
         self._granted: set[str] = set()  # parameters that the server was seen to take
         dialect = cache.meta(_DIALECT + settings.model)
         self.knows_server = dialect is not None  # what it refuses
-        self._refused: set[str] = set((dialect or {}).get("refused", ()))
+        self.dialect.refused |= set((dialect or {}).get("refused", ()))
         self._before = cache.totals(settings.model)
         self._counted: set[str] = set()  # keys of the replies that `stats` tells of
         #: Every reply handed out: the key under which the cache holds it, and whose it is.
@@ -78,14 +71,8 @@ class Client(Server):
                 f"reply of {request.model} to it: run without --offline, or load the ledger that "
                 "does"
             )
-        identity = request.key("asked")
-        call: asyncio.Task[Reply] | None = self._calls.get(identity)
-        if call is None:
-            self.check()
-            call = self._calls[identity] = asyncio.create_task(self._answer(request))
-            call.add_done_callback(lambda _: self._calls.pop(identity))
         # Whoever waits may be cancelled; the call is paid for and must be kept.
-        return await asyncio.shield(call)
+        return await self.to_its_end(request.key("asked"), partial(self._answer, request))
 
     def held(self, request: Request) -> tuple[str, Reply] | None:
         """The cache's reply to a request and its key, in the strictest form there is, or None."""
@@ -167,30 +154,32 @@ class Client(Server):
     async def _try(self, request: Request) -> tuple[Completion, str, list[str]]:
         """Raises Refused: the server does not take a parameter, and the next try has none."""
         body, mode, adapted = self.body(request)
-        wants = self._wants(request)
+        wants = self._wants(body, mode)
         try:
             completion = await self.chat(body, wants)
         except Refused as refused:
-            self._go_without(str(refused))
+            self._granted.discard(str(refused))
+            if self.dialect.go_without(str(refused)):
+                self._record()
             raise
+        except Declined as declined:
+            raise self.halt(declined) from None
         if not wants <= self._granted:
             self._granted |= wants
             self._record()
         return completion, mode, adapted
 
     def _settled(self, request: Request) -> bool:
-        return self.contact and self._wants(request) <= self._granted
+        body, mode, _ = self.body(request)
+        return self.contact and self._wants(body, mode) <= self._granted
 
     # --- what the server takes ---
 
     def body(self, request: Request) -> tuple[dict[str, Any], str, list[str]]:
         """What is sent for a request, how its form is asked for, what the server refused of it."""
-        body = {"model": request.model, "messages": list(request.messages), **request.sampling}
-        adapted = sorted(self._refused & set(request.sampling))
-        for name in adapted:
-            value = body.pop(name)
-            if name == "max_completion_tokens":
-                body["max_tokens"] = value
+        whole = {"model": request.model, "messages": list(request.messages), **request.sampling}
+        body = self.dialect.fit(whole)
+        adapted = sorted(self.dialect.refused & set(request.sampling))
         mode = self._mode(request)
         if mode == "json_schema":
             schema = {"strict": True, **(request.schema or {})}
@@ -202,23 +191,15 @@ class Client(Server):
     def _mode(self, request: Request) -> str:
         if request.schema is None:
             return "none"
-        return next(mode for mode in STRUCTURED if mode not in self._refused)
+        return next(mode for mode in STRUCTURED if mode not in self.dialect.refused)
 
-    def _wants(self, request: Request) -> frozenset[str]:
-        names = DROPPED.keys() & request.sampling.keys() | {self._mode(request)}
-        return frozenset(names - self._refused - {"none"})
-
-    def _go_without(self, name: str) -> None:
-        if name not in self._refused:
-            self._refused.add(name)
-            self._granted.discard(name)
-            self._record()
-            instead = DROPPED.get(name, "without it")
-            say(f"  {self.settings.model}: the server does not take {name}: {instead}")
+    def _wants(self, body: Mapping[str, Any], mode: str) -> frozenset[str]:
+        return self.dialect.wants(body) | frozenset({mode} - {"none"})
 
     def _record(self) -> None:
         modes = [mode for mode in STRUCTURED if mode in self._granted]
-        dialect = {"refused": sorted(self._refused), "structured": modes[0] if modes else "none"}
+        refused = sorted(self.dialect.refused)
+        dialect = {"refused": refused, "structured": modes[0] if modes else "none"}
         self.cache.set_meta(_DIALECT + self.settings.model, dialect)
         self.knows_server = True
 

@@ -8,12 +8,13 @@ written nowhere.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -21,16 +22,29 @@ from typing import Any, Final, Self, TypeVar
 from mllmu_med.errors import UserError
 from mllmu_med.llm.chat import Completion, read_completion
 from mllmu_med.llm.concurrency import Slots
-from mllmu_med.llm.errors import Again, Filtered, GaveUp, Interrupted, Unreachable, meaning
+from mllmu_med.llm.dialect import Dialect
+from mllmu_med.llm.errors import (
+    Again,
+    Declined,
+    Filtered,
+    GaveUp,
+    Interrupted,
+    Refused,
+    Strange,
+    Unreachable,
+    meaning,
+    meaning_of_200,
+)
 from mllmu_med.llm.settings import Settings, Stats, api_key
 from mllmu_med.progress import say
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FIRST_TRIES: Final = 3  # connections to a server that has never answered
+FIRST_TRIES: Final = 3  # where there is little hope: it has never answered, or just failed a call
 LONGEST_BACKOFF: Final = 60.0  # seconds
 LONGEST_WAIT: Final = 300.0  # seconds of Retry-After that a run sits through
+LONGEST_POLL: Final = 5.0  # seconds between two looks at a server that is starting
 CONNECT: Final = 10.0  # seconds
 #: Connections a pool: it looks at all of them for every call, so that one pool of 64 takes a
 #: quarter more CPU than eight of 8.
@@ -54,7 +68,10 @@ class Server:
         self._halting = asyncio.Event()
         self._interrupts = 0
         self._slots = Slots(settings.concurrency)
+        self.dialect = Dialect(settings.model)
         self.contact, self._unreached = False, 0  # whether the server has ever answered
+        self.answered, self._gave_up = False, False  # ... with a completion; the last call failed
+        self._down_since, self._down_why = math.inf, ""  # while it is waited for
         self._first = asyncio.Lock()
         self._key = ""
         self._calls: dict[str, asyncio.Task[Any]] = {}  # not to be lost when nobody waits for them
@@ -94,8 +111,7 @@ class Server:
         try:
             if kind is not None:
                 self.halt(Interrupted())
-            if self._calls:
-                await asyncio.wait(self._calls.values())
+            await asyncio.gather(*self._calls.values(), return_exceptions=True)
             if not self.settings.offline:
                 for client in set(self._lines):
                     await client.close()
@@ -111,9 +127,34 @@ class Server:
     async def chat_until_answered(
         self, body: Mapping[str, Any], what: str, timeout: float | None = None
     ) -> Completion:
-        """The answer to a chat completion's body. Raises as `Client.ask` does."""
-        once = partial(self.chat, body, timeout=timeout)
-        return await self.retrying(partial(self.first_alone, once, lambda: self.contact), what)
+        """The answer to a chat completion's body, without the parameters that are refused.
+
+        Raises as `Client.ask` does, and Declined: this body is refused; others may not be.
+        """
+
+        async def once() -> Completion:
+            while True:
+                fitted = self.dialect.fit(body)
+                try:
+                    return await self.chat(fitted, self.dialect.wants(fitted), timeout)
+                except Refused as refused:
+                    self.dialect.go_without(str(refused))
+
+        return await self.retrying(partial(self.first_alone, once, lambda: self.answered), what)
+
+    async def to_its_end(self, key: str, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Do some work, once at a time, which goes on when whoever waits for it has left."""
+        call: asyncio.Task[Result] | None = self._calls.get(key)
+        if call is None:
+            self.check()
+            call = self._calls[key] = asyncio.create_task(work())
+            call.add_done_callback(partial(self._ended, key))
+        return await asyncio.shield(call)
+
+    def _ended(self, key: str, call: asyncio.Task[Any]) -> None:
+        del self._calls[key]
+        if not call.cancelled():
+            call.exception()  # seen, even if nobody waits for it any more
 
     async def first_alone(
         self, call: Callable[[], Awaitable[Result]], settled: Callable[[], bool]
@@ -150,29 +191,47 @@ class Server:
             raw = str(filtered).encode()
         latency = time.monotonic() - started
         try:
-            return read_completion(self.hide(raw.decode()))._replace(latency=latency)
+            completion = read_completion(self.hide(raw.decode()))
         except ValueError:
-            raise Again("an answer that is no chat completion") from None
+            problem = meaning_of_200(raw, wants, self.settings.where, self.settings.model)
+        else:
+            self.answered, self._gave_up, self._down_since = True, False, math.inf
+            return completion._replace(latency=latency)
+        if isinstance(problem, Filtered):
+            return read_completion(self.hide(str(problem)))
+        if isinstance(problem, Strange) and self.answered:  # some gateway's page, which may pass
+            problem = Again(problem.args[1])
+        raise await self.judged(problem, started)
 
-    async def retrying(self, send: Callable[[], Awaitable[Result]], what: str) -> Result:
-        """Await `send` until it raises no `Again`, `attempts` times at most; then GaveUp."""
-        import tenacity
+    async def retrying(
+        self, send: Callable[[], Awaitable[Result]], what: str, attempts: int = 0
+    ) -> Result:
+        """Await `send` until it raises no `Again`, `attempts` times at most; then GaveUp.
 
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Again),
-            wait=self._wait,
-            stop=tenacity.stop_after_attempt(self.settings.attempts),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            return await retrying(send)
-        except Again as again:
-            reason = self.hide(str(again))
-            raise GaveUp(
-                f"{self.settings.where}: {what}: failed {self.settings.attempts} times, at last "
-                f"with: {reason}: run again when the server is well; what was answered is kept"
-            ) from None
+        While a server starts, a failure is not one of them, for as long as `patience`.
+        """
+        most = attempts or self.settings.attempts
+        if self._gave_up:
+            most = min(most, FIRST_TRIES)
+        failed = waited = 0
+        while True:
+            try:
+                return await send()
+            except Again as again:
+                problem = again
+            self.stats.why_again = reason = self.hide(str(problem))
+            failed, waited = failed + problem.counts, waited + (not problem.counts)
+            if failed == most:
+                self._gave_up = True
+                last = f"failed {most} times, at last with: {reason}"
+                raise GaveUp(
+                    f"{self.settings.where}: {what}: {last}: run again when the server is well; "
+                    "what was answered is kept",
+                    last,
+                )
+            self.stats.retried += 1
+            await self.nap(self._wait(problem, failed if problem.counts else waited))
+            self.check()
 
     async def send(
         self,
@@ -201,8 +260,6 @@ class Server:
                     patience = f"timed out after {timeout:g} s"
                 problem = meaning(error, wants, where, model, patience)
                 self.contact = self.contact or isinstance(error, openai.APIStatusError)
-                if isinstance(problem, Again) and problem.throttled:
-                    self._slots.throttled(sent_at, problem.retry_after or 0.0)
             else:
                 self.contact = True
                 self._slots.answered()
@@ -210,17 +267,33 @@ class Server:
             finally:
                 self.stats.in_flight -= 1
         # The library's error holds the request with its headers: it goes no further than here.
-        raise await self._judged(problem)
+        raise await self.judged(problem, sent_at)
 
-    async def _judged(self, problem: Exception) -> Exception:
+    async def judged(self, problem: Exception, sent_at: float) -> Exception:
         """The problem, or the reason to stop the run for it."""
-        where = self.settings.where
+        where, patience = self.settings.where, self.settings.patience
         if isinstance(problem, UserError):
-            shown = (self.hide(part) if isinstance(part, str) else part for part in problem.args)
-            return self.halt(type(problem)(*shown))
-        if isinstance(problem, Again) and (problem.retry_after or 0) > LONGEST_WAIT:
+            shown = type(problem)(*map(self.hide, problem.args))
+            return shown if isinstance(shown, Declined) else self.halt(shown)
+        if not isinstance(problem, Again):
+            return problem
+        if problem.throttled:
+            self._slots.throttled(sent_at, problem.retry_after or 0.0)
+        if (problem.retry_after or 0) > LONGEST_WAIT:
             wait = f"{where}: asks to wait {problem.retry_after:.0f} s"
             return self.halt(UserError(f"{wait}: run again then; what was answered is kept"))
+        down = problem.starting and (isinstance(problem, Unreachable) or not self.answered)
+        if down and patience:
+            now, reason = time.monotonic(), self.hide(f"{where}: {problem}")
+            self._down_since = min(self._down_since, now)
+            if now >= self._down_since + patience:
+                waited = f"{reason}: waited {patience:g} s for it to start: is the server up?"
+                return self.halt(UserError(waited))
+            if reason != self._down_why:
+                self._down_why = reason
+                say(f"  {reason}: waiting for it to start, up to {patience:g} s (--patience)")
+            problem.counts = False
+            return problem
         if isinstance(problem, Unreachable) and not self.contact:
             self._unreached += 1
             if self._unreached >= FIRST_TRIES:
@@ -235,20 +308,13 @@ class Server:
 
     # --- waiting and stopping ---
 
-    def _wait(self, state: Any) -> float:
+    def _wait(self, again: Again, tries: int) -> float:
         """Seconds before the next try: what the server asked for, else longer each time."""
-        again = state.outcome.exception()
-        self.stats.why_again = self.hide(str(again))
-        backoff: float = self.settings.backoff * 2 ** (state.attempt_number - 1)
-        backoff = min(LONGEST_BACKOFF, backoff)
+        longest = LONGEST_BACKOFF if again.counts else LONGEST_POLL
+        backoff = min(longest, self.settings.backoff * 2.0 ** (tries - 1))
         if again.retry_after is None:
             return random.uniform(0.5, 1.0) * backoff
-        return float(again.retry_after) + random.uniform(0, 0.1) * backoff  # not all at once
-
-    async def _sleep(self, seconds: float) -> None:
-        self.stats.retried += 1
-        await self.nap(seconds)
-        self.check()
+        return again.retry_after + random.uniform(0, 0.1) * backoff  # not all at once
 
     async def nap(self, seconds: float) -> None:
         """Sleep, but not past a stop."""

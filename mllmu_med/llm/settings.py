@@ -48,6 +48,7 @@ class Settings:
     attempts: int = 8  # tries a call
     backoff: float = 1.0  # seconds before the second try; doubles with each
     needs_key: bool = True  # but on this machine
+    patience: float = 0.0  # seconds to wait for a server that is starting
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:  # nor "nan"
