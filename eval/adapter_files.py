@@ -157,7 +157,7 @@ def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
             keys = {new: get_pattern_key(list(values), old) for new, old in was.items()}
             found = {re.escape(new): values[key] for new, key in keys.items() if key in values}
             setattr(config, pattern, found)
-    if config.modules_to_save:
+    if getattr(config, "modules_to_save", None):
         config.modules_to_save = [today(f"{one}.x")[:-2] for one in config.modules_to_save]
 
 
@@ -194,14 +194,19 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
     else:
         key, shape = next(one for one in saved.values() if one[1][0] != rows)
         tied = ends[1] is None or ends[1].weight is ends[0].weight
-        lacking = [name for name in names if name not in saved]
-        if len(sizes) > 1 or not tokens or tokens > shape[0] or (lacking and not tied):
-            has = f"{tokens} tokens" if tokens else "none here"
-            more = f", and {lacking[0]} is not among its weights" if lacking and not tied else ""
+        lacking = [] if tied else [name for name in names if name not in saved]
+        if lacking or len(sizes) > 1 or not tokens or tokens > shape[0]:
+            advice = "put the tokenizer that it was trained with (tokenizer.json) beside it"
+            if lacking:
+                advice = (
+                    f"{lacking[0]} is not among its weights: merge it into the model that it was "
+                    "trained on, save that, and give it as --model"
+                )
+            elif tokens:
+                advice = f"the tokenizer beside it has {tokens} tokens: put its own there"
             raise adapter.misfit(
-                f"{key} is {list(shape)}, the model's {[rows, *shape[1:]]}: its vocabulary was "
-                f"resized to {shape[0]} (its tokenizer: {has}{more}): put the tokenizer that it "
-                "was trained with beside it, or merge it where it was trained"
+                f"{key} is {list(shape)}, the model's {[rows, *shape[1:]]} (a vocabulary resized "
+                f"to {shape[0]}): {advice}"
             )
         # Every row is replaced by the adapter's.
         base.resize_token_embeddings(shape[0], mean_resizing=False)

@@ -67,11 +67,8 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
                 model = PeftModel(model, adapter.config, name)
             loaded = set_peft_model_state_dict(model, adapter.weights, name)
     except (RuntimeError, ValueError, IndexError) as error:
-        lines = [line.strip() for line in str(error).strip().split("\n")]
-        # A list of misfits: its first says more than its head.
-        raise adapter.misfit(
-            lines[1] if lines[0].endswith(":") and lines[1:] else lines[0]
-        ) from error
+        head, *rest = [line.strip() for line in str(error).strip().split("\n")]
+        raise adapter.misfit(rest[0] if rest and head.endswith(":") else head) from error
     except KeyError as error:  # of what is kept whole
         raise adapter.misfit(f"it holds no {error.args[0]}") from error
     # The library goes on without them: the adapter would be none, and nobody would know.
@@ -85,11 +82,10 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
     try:
         model.base_model.set_adapter([*below, name], inference_mode=True)
     except ValueError as error:
-        saved = sorted({one for c in model.peft_config.values() for one in c.modules_to_save or ()})
+        whole = ", ".join(sorted(adapter.config.modules_to_save or ()))
         raise UserError(
-            f"--adapter {path}: it and an adapter below it both replace a whole layer (of "
-            f"{', '.join(saved)}), of which one alone can be active: merge the one below into the "
-            "model first"
+            f"--adapter {path}: it and an adapter below it replace the same layer whole (of "
+            f"{whole}), of which one alone can be active: merge the one below into the model first"
         ) from error
     return model
 
