@@ -52,18 +52,12 @@ class ChatFormat:
         return {"separator": self.separator, "closing": self.closing, "source": self.source}
 
 
-def chat_format(processor: Any, config: Any, name: str) -> ChatFormat:
-    """Read a checkpoint's chat template; a UserError where it has none, or one that fails."""
+def chat_format(processor: Any, name: str) -> ChatFormat:
+    """Read a checkpoint's chat template; a UserError where it fails."""
     from jinja2 import TemplateError
 
-    template = None
-    if not processor.chat_template:
-        if not _converted_llava_med(config):
-            raise UserError(
-                f"{name}: brings no chat template, so that nobody knows its prompt: put the "
-                "family's chat_template.jinja into its folder"
-            )
-        template = LLAVA_MED
+    # Without one it is of LLaVA-Med's converted layout (see `eval.checkpoint_faults`).
+    template = None if processor.chat_template else LLAVA_MED
     try:
         prompt = _rendered(processor, template, [_user(_TEXT, True)], True)
         turns = [_user(_TEXT, True), _turn("assistant", [_part(_TEXT)])]
@@ -90,16 +84,6 @@ def chat_format(processor: Any, config: Any, name: str) -> ChatFormat:
         ours.append("separator")
     source = f"chat template ({' and '.join(ours)}: ours)" if ours else "chat template"
     return ChatFormat(processor, template, separator, closing, end, source)
-
-
-def _converted_llava_med(config: Any) -> bool:
-    """Whether this is LLaVA-Med v1.5 in transformers' layout: LLaVA over Mistral's own 32k words."""
-    text = config.get_text_config()
-    return (
-        config.model_type == "llava"
-        and text.model_type == "mistral"
-        and config.image_token_id == 32_000 < text.vocab_size
-    )
 
 
 def _rendered(processor: Any, template: str | None, turns: list[Any], ask: bool) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from eval.chat_format import chat_format
 from eval.load_processor import load_processor
+from eval.checkpoint_faults import check_processor, check_weights, not_loaded, outside_decoder
 from eval.model import Model
 from eval.weights import (
     adapter_hash,
@@ -19,7 +20,7 @@ from eval.weights import (
     weights_hash,
     with_adapter,
 )
-from mllmu_med.errors import first_line
+from mllmu_med.files import digest
 from mllmu_med_dataset import UsageError, UserError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
@@ -70,22 +71,20 @@ def load_model(
     stacked = [{"path": str(adapter), "weights": adapter_hash(adapter)} for adapter in adapters]
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            source, revision=revision, output_loading_info=True, **_precision(kind, where)
+            source,
+            revision=revision,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # which are told below
+            **_precision(kind, where, source, revision),
         )
         processor = load_processor(source, revision, name)
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(
-            f"{name}: cannot be loaded as an image-text model: {first_line(error)}"
-        ) from error
-    lacking = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
-    if lacking:
-        # The library would fill them with random numbers and only warn.
-        raise UserError(
-            f"{name}: {len(lacking)} weights are missing or of another shape (first: "
-            f"{lacking[0]}): the checkpoint is damaged or of another layout"
-        )
+        raise not_loaded(name, error) from error
+    check_weights(name, report["missing_keys"], report["mismatched_keys"])
+    check_processor(processor, model.config, name)
+    own = processor.tokenizer
     for adapter in adapters:
-        model = with_adapter(model, adapter)
+        model = with_adapter(model, adapter, processor)
     model = model.eval()
     if kind != "nf4":  # which is put in its place as it is loaded
         model = model.to(where)
@@ -95,7 +94,7 @@ def load_model(
         torch.set_num_threads(1)
     if processor.tokenizer.pad_token_id is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    spoken = chat_format(processor, model.config, name)
+    spoken = chat_format(processor, name)
     commit = getattr(model.config, "_commit_hash", None)
     loaded = Model(model, processor, {}, spoken, share)
     decode_greedily(loaded)
@@ -112,6 +111,8 @@ def load_model(
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
+    if processor.tokenizer is not own:  # but an adapter's
+        loaded.identity["tokenizer"] = digest(processor.tokenizer.get_vocab())[:16]
     return loaded
 
 
@@ -120,7 +121,7 @@ def decode_greedily(loaded: Model) -> None:
     from transformers import GenerationConfig
 
     tokenizer = loaded.processor.tokenizer
-    loaded.model.generation_config = GenerationConfig(
+    loaded.base.generation_config = GenerationConfig(
         do_sample=False,
         num_beams=1,
         bos_token_id=tokenizer.bos_token_id,
@@ -139,19 +140,23 @@ def pick_dtype(name: str, where: str) -> str:
     return kind
 
 
-def _precision(kind: str, where: str) -> dict[str, Any]:
+def _precision(kind: str, where: str, source: str, revision: str | None) -> dict[str, Any]:
     """What `from_pretrained` is told of the type of the weights."""
     import torch
 
     if kind != "nf4":
         return {"dtype": getattr(torch, kind)}
-    from transformers import BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
+    with torch.device("meta"):
+        plan = AutoModelForImageTextToText.from_config(
+            AutoConfig.from_pretrained(source, revision=revision)
+        )
     quantized = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
-        # Images and the choice of a token keep their precision (patterns of whole names).
-        llm_int8_skip_modules=[r".*vision_tower", r".*multi_modal_projector", r".*lm_head"],
+        # Images and the choice of a token keep their precision.
+        llm_int8_skip_modules=outside_decoder(plan),
     )
     return {"dtype": torch.bfloat16, "quantization_config": quantized, "device_map": {"": where}}

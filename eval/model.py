@@ -219,7 +219,7 @@ class Model:
 
     def end_tokens(self) -> set[int]:
         """The tokens that end an answer: the checkpoint's own, and the chat template's."""
-        ends = self.model.generation_config.eos_token_id
+        ends = self.base.generation_config.eos_token_id
         if ends is None:
             ends = self.processor.tokenizer.eos_token_id
         named = set(ends) if isinstance(ends, list) else {ends}

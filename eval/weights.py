@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mllmu_med.errors import first_line
-from mllmu_med.files import digest, file_digest
+from mllmu_med.files import digest
+from mllmu_med.hashes import remembered_digest
 from mllmu_med_dataset import UsageError, UserError
+
+#: What trainers save beside the weights, under names that end as weights' do.
+_TRAINERS: Final = ("training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin")
 
 
 def pick_device(name: str) -> str:
@@ -38,50 +41,68 @@ def next_name(model: Any) -> str:
     return f"adapter_{len(getattr(model, 'peft_config', {}))}"
 
 
-def with_adapter(model: Any, path: str | Path) -> Any:
-    """The model with one more LoRA adapter on top, all active; a UserError if it does not fit."""
-    from peft import PeftConfig, PeftModel
-    from safetensors import SafetensorError
+def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
+    """The model with one more adapter on top, all active; a UserError if it does not fit.
 
-    folder = str(Path(path).expanduser())
+    Args:
+        processor: the model's, which gets the tokenizer of an adapter that was trained with more
+            tokens; without it such an adapter is refused.
+    """
+    from peft import PeftModel
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+    from peft.utils import set_peft_model_state_dict
+
+    from eval.adapter_files import fit_vocabulary, read_adapter
+
     below, name = [*getattr(model, "peft_config", {})], next_name(model)
+    adapter = read_adapter(path, model)
+    fit_vocabulary(adapter, model, processor)
     try:
         with warnings.catch_warnings():
             # peft calls what transformers deprecates: nothing that a user can mend.
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-            if not isinstance(model, PeftModel):
-                model = PeftModel(model, PeftConfig.from_pretrained(folder), name)
-            loaded = model.load_adapter(folder, adapter_name=name)
-    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise UserError(
-            f"--adapter {path}: does not fit this model: {first_line(error)}"
-        ) from error
+            if isinstance(model, PeftModel):
+                model.add_adapter(name, adapter.config)
+            else:
+                model = PeftModel(model, adapter.config, name)
+            loaded = set_peft_model_state_dict(model, adapter.weights, name)
+    except (RuntimeError, ValueError, IndexError) as error:
+        head, *rest = [line.strip() for line in str(error).strip().split("\n")]
+        raise adapter.misfit(rest[0] if rest and head.endswith(":") else head) from error
+    except KeyError as error:  # of what is kept whole
+        raise adapter.misfit(f"it holds no {error.args[0]}") from error
     # The library goes on without them: the adapter would be none, and nobody would know.
-    strange = [*loaded.unexpected_keys, *loaded.missing_keys]
+    mark = PEFT_TYPE_TO_PREFIX_MAPPING[adapter.config.peft_type]
+    strange = [*loaded.unexpected_keys]
+    strange += [key for key in loaded.missing_keys if mark in key and name in key]
     if strange:
-        raise UserError(
-            f"--adapter {path}: does not fit this model: {len(strange)} weights have no place "
-            f"in it, or are missing (first: {strange[0]})"
+        raise adapter.misfit(
+            f"{len(strange)} weights have no place in it, or are missing (first: {strange[0]})"
         )
-    model.base_model.set_adapter([*below, name], inference_mode=True)
+    try:
+        model.base_model.set_adapter([*below, name], inference_mode=True)
+    except ValueError as error:
+        whole = ", ".join(sorted(adapter.config.modules_to_save or ()))
+        raise UserError(
+            f"--adapter {path}: it and an adapter below it replace the same layer whole (of "
+            f"{whole}), of which one alone can be active: merge the one below into the model first"
+        ) from error
     return model
 
 
 def weights_hash(folder: Path) -> str:
     """A hash of a model's or adapter's configuration and weights; a UserError without weights.
 
-    Files are read whole, each once by a process: reading a 7B model through takes a while.
+    What a trainer keeps beside them to go on (optimizer, scheduler, its arguments) is no part of
+    it. Files are read whole, each once as long as it does not change: see `mllmu_med.hashes`.
     """
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    files = sorted(path for path in files if path.name not in _TRAINERS)
     if not files:
         raise UserError(f"{folder}: holds no weights (*.safetensors)")
     names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
     files += [folder / name for name in names if (folder / name).is_file()]
-    hashes = {}
-    for path in files:
-        status = path.stat()
-        hashes[path.name] = _file_hash(path.resolve(), status.st_size, status.st_mtime_ns)
-    return digest(hashes)[:16]
+    return digest({path.name: remembered_digest(path) for path in files})[:16]
 
 
 def is_hub_id(name: str) -> bool:
@@ -105,9 +126,3 @@ def hub_commit(name: str, *, fetch: bool) -> str | None:
     except (HfHubHTTPError, HFValidationError, OSError):  # loading will say what is wrong
         return None
     return Path(config).parent.name if isinstance(config, str) else None
-
-
-@cache
-def _file_hash(path: Path, size: int, modified: int) -> str:
-    """Of a file as it was at some time; remembered as long as it has not changed."""
-    return file_digest(path)

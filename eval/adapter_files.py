@@ -1,0 +1,241 @@
+"""PEFT adapters as others have saved them: their names of layers, their vocabulary.
+
+What an adapter was trained on is seldom said: another transformers, which named layers otherwise;
+more tokens than the model has; the original LLaVA program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Final
+
+from mllmu_med.errors import first_line
+from mllmu_med.progress import say
+from mllmu_med_dataset import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
+#: What PEFT puts before the names of a model's layers.
+_PEFT: Final = "base_model.model."
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+@dataclass(slots=True)
+class AdapterFiles:
+    """An adapter's configuration (a `PeftConfig`) and weights, by PEFT's names of today."""
+
+    name: str  # as the user gave it
+    folder: Path
+    config: Any
+    weights: dict[str, Tensor]
+
+    def misfit(self, why: str) -> UserError:
+        """The error of an adapter that does not fit, with the model that it names as its own."""
+        base = getattr(self.config, "base_model_name_or_path", None)
+        hint = f" (it says that it was trained on {base})" if base else ""
+        return UserError(f"--adapter {self.name}: does not fit this model: {why}{hint}")
+
+
+def read_adapter(path: str | Path, model: Any) -> AdapterFiles:
+    """An adapter's files, named as the model names its layers; a UserError where unreadable."""
+    folder = Path(path).expanduser()
+    adapter = AdapterFiles(str(path), folder, _config(path, folder), _weights(path, folder))
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    layers = {name for name, _ in base.named_modules()}
+    theirs = (f"{_PEFT}model.layers.", f"{_PEFT}model.mm_projector.")
+    original = any(name.startswith(theirs) for name in adapter.weights)
+    if (folder / "non_lora_trainables.bin").is_file() or (
+        original and base.config.model_type.startswith("llava")
+    ):
+        raise UserError(
+            f"--adapter {path}: a LoRA of the original LLaVA program, which keeps the projector "
+            "apart (non_lora_trainables.bin): merge it there (scripts/merge_lora_weights.py), then "
+            "`python -m baselines convert-llava-med MERGED NEW`, and give NEW as --model"
+        )
+    _rename(adapter, base, layers)
+    return adapter
+
+
+def _config(path: str | Path, folder: Path) -> Any:
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig
+
+    file = folder / "adapter_config.json"
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON ({error}): copy or fetch it again") from error
+    kind = told.get("peft_type") if isinstance(told, dict) else None
+    if not isinstance(kind, str) or kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        found = f"peft_type is {kind!r}" if kind else "no peft_type"
+        raise UserError(
+            f"{file}: {found}, so that nobody knows what the weights mean: write what PEFT calls "
+            'it (for LoRA: "peft_type": "LORA"), or save the adapter again with PEFT'
+        )
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: PEFT cannot read it: {first_line(error)}") from error
+    if config.is_prompt_learning or config.is_adaption_prompt:
+        raise UserError(
+            f"--adapter {path}: peft_type {kind} puts tokens before the prompt, which cannot be "
+            "stacked: use LoRA or another kind that changes the layers"
+        )
+    return config
+
+
+def _weights(path: str | Path, folder: Path) -> dict[str, Tensor]:
+    from peft.utils import load_peft_weights
+    from safetensors import SafetensorError
+
+    if not any((folder / name).is_file() for name in FILES):
+        raise UserError(f"--adapter {path}: holds no weights ({' or '.join(FILES)})")
+    try:
+        weights: dict[str, Tensor] = load_peft_weights(str(folder), device="cpu")
+    except UnpicklingError as error:
+        raise UserError(
+            f"--adapter {path}: adapter_model.bin is damaged, or holds more than tensors and could "
+            "run code when read: save it as safetensors where you trust it"
+        ) from error
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise UserError(f"--adapter {path}: cannot be read: {first_line(error)}") from error
+    return weights
+
+
+def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
+    """Rename what transformers named otherwise, by the rules with which it reads checkpoints.
+
+    PEFT does so itself for LoRA's two matrices alone, and where no pattern in `adapter_config.json`
+    holds an old name. Layers are then listed by their full names of today, with the rank and scale
+    that their old names had.
+    """
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+    from peft.utils.other import get_pattern_key
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    config = adapter.config
+    mark = f".{PEFT_TYPE_TO_PREFIX_MAPPING[config.peft_type]}"
+    rules = get_model_conversion_mapping(base, add_legacy=False)
+    rules = [rule for rule in rules if isinstance(rule, WeightRenaming)]
+
+    def layer(name: str) -> str:
+        before, found, _ = name.partition(mark)
+        return before if found else name.rpartition(".")[0]
+
+    def today(name: str) -> str:
+        if layer(name) in layers:
+            return name
+        new: str = rename_source_key(name, rules, [])[0]
+        return new if layer(new) in layers else name
+
+    names = {old: old for old in adapter.weights}
+    names |= {o: _PEFT + today(o.removeprefix(_PEFT)) for o in names if o.startswith(_PEFT)}
+    moved = [old for old, new in names.items() if old != new]
+    if not moved:
+        return
+    say(
+        f"--adapter {adapter.name}: {len(moved)} weights have names of an older transformers, read "
+        f"as those of today (first: {moved[0]} as {names[moved[0]]})"
+    )
+    adapter.weights = {names[old]: weight for old, weight in adapter.weights.items()}
+    was = {layer(new): layer(old) for old, new in names.items() if mark in old}
+    was = {new.removeprefix(_PEFT): old.removeprefix(_PEFT) for new, old in was.items()}
+    config.target_modules = sorted(was) or config.target_modules
+    for pattern in ("exclude_modules", "layers_to_transform", "layers_pattern"):
+        if hasattr(config, pattern):  # what they would leave out, or choose, is listed
+            setattr(config, pattern, None)
+    for pattern in ("rank_pattern", "alpha_pattern"):
+        if values := getattr(config, pattern, None):
+            keys = {new: get_pattern_key(list(values), old) for new, old in was.items()}
+            found = {re.escape(new): values[key] for new, key in keys.items() if key in values}
+            setattr(config, pattern, found)
+    if getattr(config, "modules_to_save", None):
+        config.modules_to_save = [today(f"{one}.x")[:-2] for one in config.modules_to_save]
+
+
+def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
+    """Give the model and its processor the tokens with which an adapter was trained.
+
+    Args:
+        processor: gets the tokenizer in the adapter's folder, if that has more tokens; None: the
+            tokenizer cannot change any more.
+
+    Raises:
+        UserError: rows for other tokens than the model's without a tokenizer for them, or a
+            tokenizer with more tokens than there are rows for.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    ends = [base.get_input_embeddings(), base.get_output_embeddings()]
+    names = [name for name, module in base.named_modules() if any(module is e for e in ends)]
+    rows = ends[0].weight.shape[0]
+    tokenizer = _tokenizer(adapter, processor) if processor is not None else None
+    tokens = len(tokenizer) if tokenizer is not None else 0
+    saved = {}
+    for name in names:
+        for key in (f"{_PEFT}{name}.weight", f"{_PEFT}{name}.base_layer.weight"):
+            if key in adapter.weights:
+                saved[name] = (key, adapter.weights[key].shape)
+    sizes = {shape[0] for _, shape in saved.values()}
+    if sizes <= {rows}:
+        if tokens > rows:
+            raise adapter.misfit(
+                f"its tokenizer has {tokens} tokens and the model rows for {rows}, and the adapter "
+                "does not carry the embeddings of those tokens: merge it into the model that it "
+                "was trained on, save that, and give it as --model"
+            )
+    else:
+        key, shape = next(one for one in saved.values() if one[1][0] != rows)
+        tied = ends[1] is None or ends[1].weight is ends[0].weight
+        lacking = [] if tied else [name for name in names if name not in saved]
+        if lacking or len(sizes) > 1 or not tokens or tokens > shape[0]:
+            advice = "put the tokenizer that it was trained with (tokenizer.json) beside it"
+            if lacking:
+                advice = (
+                    f"{lacking[0]} is not among its weights: merge it into the model that it was "
+                    "trained on, save that, and give it as --model"
+                )
+            elif tokens:
+                advice = f"the tokenizer beside it has {tokens} tokens: put its own there"
+            raise adapter.misfit(
+                f"{key} is {list(shape)}, the model's {[rows, *shape[1:]]} (a vocabulary resized "
+                f"to {shape[0]}): {advice}"
+            )
+        # Every row is replaced by the adapter's.
+        base.resize_token_embeddings(shape[0], mean_resizing=False)
+        say(f"--adapter {adapter.name}: the vocabulary gets {shape[0]} rows, before {rows}")
+    if tokenizer is not None and tokens > len(processor.tokenizer):
+        say(
+            f"--adapter {adapter.name}: read with its own tokenizer of {tokens} tokens, before "
+            f"{len(processor.tokenizer)}"
+        )
+        processor.tokenizer = tokenizer
+
+
+def _tokenizer(adapter: AdapterFiles, processor: Any) -> Any:
+    """The tokenizer beside an adapter; None where there is none."""
+    from transformers import AutoTokenizer
+
+    if not any((adapter.folder / name).is_file() for name in _TOKENIZERS):
+        return None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(adapter.folder))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(
+            f"--adapter {adapter.name}: its tokenizer cannot be read: {first_line(error)}"
+        ) from error
+    own, new = processor.tokenizer.get_vocab(), tokenizer.get_vocab()
+    strange = next((token for token, number in own.items() if new.get(token) != number), None)
+    if len(new) > len(own) and strange is not None:  # else it is not used
+        raise adapter.misfit(
+            f"its tokenizer is of another model: {strange!r} is token {new.get(strange)} there and "
+            f"{own[strange]} here"
+        )
+    return tokenizer

@@ -1,0 +1,492 @@
+"""Models and adapters that others have saved: read as they were meant, or one line why not."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_training as small
+import torch
+
+from eval.checkpoint_faults import check_processor, outside_decoder
+from eval.load_model import load_model
+from eval.weights import weights_hash, with_adapter
+from mllmu_med import hashes
+from mllmu_med.files import digest, file_digest
+from mllmu_med_dataset import UserError
+
+PLACES = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
+IDS = torch.tensor([[1, 8, 9, 10, 11]])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.make(tmp_path_factory.mktemp("tiny") / "model")
+
+
+def net_of(model: Path) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText.from_pretrained(model).eval()
+
+
+def save(net: Any, folder: Path, seed: int = 1, **how: Any) -> Path:
+    """An adapter of random weights, as plain PEFT saves it; LoRA on two maps of each layer."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    tuned = get_peft_model(net, LoraConfig(**{"r": 4, "target_modules": PLACES, **how}))
+    for weight in tuned.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.3)
+    tuned.save_pretrained(folder)
+    return folder
+
+
+def as_of_before(folder: Path, new: Path, rename: Callable[[str], str], **config: Any) -> Path:
+    """The same adapter with other names of weights, and with other words in its configuration."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "adapter_model.safetensors")
+    new.mkdir()
+    save_file({rename(k): w for k, w in weights.items()}, new / "adapter_model.safetensors")
+    told = json.loads((folder / "adapter_config.json").read_text()) | config
+    (new / "adapter_config.json").write_text(json.dumps(told))
+    return new
+
+
+def logits(net: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = net(input_ids=IDS).logits
+    return found
+
+
+def merged(model: Path, *adapters: Path) -> torch.Tensor:
+    """What PEFT makes of adapters that are merged into the model, one after the other."""
+    from peft import PeftModel
+
+    net = net_of(model)
+    for adapter in adapters:
+        net = PeftModel.from_pretrained(net, adapter).merge_and_unload()
+    return logits(net.eval())
+
+
+def test_an_adapter_with_more_tokens(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = load_model(str(tiny))
+    tokenizer = plain.processor.tokenizer
+    before = len(tokenizer)
+    net = net_of(tiny)
+    net.resize_token_embeddings(before + 20)
+    whole = ["lm_head", "embed_tokens"]
+    adapter = save(net, tmp_path / "a", modules_to_save=whole)
+    with pytest.raises(UserError) as told:
+        load_model(str(tiny), [adapter])
+    assert f"embed_tokens.weight is [{before + 20}, 128], the model's [{before}, 128]" in str(
+        told.value
+    )
+    tokenizer.add_tokens([f"<organ{i}>" for i in range(17)])  # rows are often filled up
+    tokenizer.save_pretrained(adapter)
+    capsys.readouterr()
+    model = load_model(str(tiny), [adapter])
+    said = capsys.readouterr().err
+    assert f"the vocabulary gets {before + 20} rows, before {before}\n" in said
+    assert f"read with its own tokenizer of {before + 17} tokens, before {before}\n" in said
+    read = net_of(tiny)
+    read.resize_token_embeddings(before + 20, mean_resizing=False)
+    from peft import PeftModel
+
+    assert torch.equal(logits(model.model), logits(PeftModel.from_pretrained(read, adapter)))
+    assert model.processor.tokenizer.encode("<organ3>")[-1] == before + 3
+    assert "tokenizer" in model.identity.keys() - plain.identity.keys()
+    with pytest.raises(UserError, match=r"embed_tokens\.weight is \["):  # in one that is at work
+        with_adapter(plain.model, adapter)
+
+    tokenizer.add_tokens([f"<nerve{i}>" for i in range(17)])
+    tokenizer.save_pretrained(adapter)
+    with pytest.raises(UserError, match=f"the tokenizer beside it has {before + 34} tokens"):
+        load_model(str(tiny), [adapter])
+    net = net_of(tiny)
+    net.resize_token_embeddings(before + 20)
+    half = save(net, tmp_path / "half", modules_to_save=["embed_tokens"])
+    with pytest.raises(UserError, match="lm_head is not among its weights"):
+        load_model(str(tiny), [half])
+
+
+def test_the_tokenizer_of_another_model(tiny: Path, tmp_path: Path) -> None:
+    adapter = save(net_of(tiny), tmp_path / "a")
+    other = small.tiny_llava.make(tmp_path / "other", ["a b c d", "quite other words"] * 9)
+    tokenizer = load_model(str(other)).processor.tokenizer
+    tokenizer.save_pretrained(adapter)  # fewer tokens: not used
+    assert "tokenizer" not in load_model(str(tiny), [adapter]).identity
+    tokenizer.add_tokens([f"<organ{i}>" for i in range(200)])
+    tokenizer.save_pretrained(adapter)
+    with pytest.raises(UserError, match=r"its tokenizer is of another model: '.*' is token"):
+        load_model(str(tiny), [adapter])
+
+
+def test_lora_alone_does_not_carry_new_tokens(tiny: Path, tmp_path: Path) -> None:
+    tokenizer = load_model(str(tiny)).processor.tokenizer
+    adapter = save(net_of(tiny), tmp_path / "a")
+    tokenizer.save_pretrained(adapter)
+    model = load_model(str(tiny), [adapter])
+    assert "tokenizer" not in model.identity
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["<organ>"])
+    tokenizer.save_pretrained(adapter)
+    with pytest.raises(
+        UserError, match=f"has {rows + 1} tokens and the model rows for {rows}, and"
+    ):
+        load_model(str(tiny), [adapter])
+
+
+def old_llava(name: str) -> str:
+    name = name.replace("model.model.language_model.", "model.language_model.model.")
+    name = name.replace("model.lm_head", "model.language_model.lm_head")
+    name = name.replace("model.model.vision_tower.", "model.vision_tower.vision_model.")
+    return name.replace("model.model.multi_modal", "model.multi_modal")
+
+
+EVERYWHERE = r".*(q_proj|fc1|linear_1)"
+OLD_PATTERN = (
+    r"(language_model\.model|vision_tower)\..*(q_proj|fc1)|multi_modal_projector\.linear_1"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "config"),
+    [
+        ({}, {}),
+        ({"target_modules": EVERYWHERE}, {"target_modules": OLD_PATTERN}),
+        ({"target_modules": EVERYWHERE}, {"target_modules": ["q_proj", "fc1", "linear_1"]}),
+        (
+            {
+                "rank_pattern": {r"language_model\.layers\.0\.self_attn\.q_proj": 2},
+                "alpha_pattern": {r"language_model\.layers\.1\.self_attn\.v_proj": 32},
+            },
+            {
+                "target_modules": r"language_model\.model\.layers\.\d\.self_attn\.[qv]_proj",
+                "rank_pattern": {r"language_model\.model\.layers\.0\.self_attn\.q_proj": 2},
+                "alpha_pattern": {r"language_model\.model\.layers\.1\.self_attn\.v_proj": 32},
+            },
+        ),
+        ({"modules_to_save": ["lm_head"]}, {"modules_to_save": ["language_model.lm_head"]}),
+        (
+            {"modules_to_save": ["multi_modal_projector"], "use_dora": True},
+            {"exclude_modules": ".*vision.*", "target_modules": ["q_proj", "v_proj"]},
+        ),
+    ],
+)
+def test_names_of_an_older_transformers(
+    tiny: Path, tmp_path: Path, how: Any, config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As PEFT reads the same adapter with the names of today."""
+    from peft import PeftModel
+
+    good = save(net_of(tiny), tmp_path / "good", **how)
+    old = as_of_before(good, tmp_path / "old", old_llava, **config)
+    capsys.readouterr()
+    found = logits(load_model(str(tiny), [old]).model)
+    assert re.search(r"\d+ weights have names of an older transformers", capsys.readouterr().err)
+    wanted = logits(PeftModel.from_pretrained(net_of(tiny), good))
+    assert torch.equal(found, wanted)
+    assert not torch.allclose(found, logits(net_of(tiny)), atol=0.1)
+    stacked = logits(load_model(str(tiny), [old, save(net_of(tiny), tmp_path / "b", 2)]).model)
+    assert torch.allclose(stacked, merged(tiny, good, tmp_path / "b"), atol=1e-3)
+
+
+def families() -> Iterator[Any]:
+    """Small configurations of several families."""
+    import transformers as t
+
+    sees = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 32, "patch_size": 8}  # fmt: skip
+    reads = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+             "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+    rope = {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]}}
+    qwen = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2,
+            "out_hidden_size": 32, "patch_size": 8, "deepstack_visual_indexes": [0]}  # fmt: skip
+    intern = {**sees, "image_size": [32, 32], "patch_size": [8, 8]}
+    mllama = {**sees, "num_global_layers": 1, "attention_heads": 2, "vision_output_dim": 64,
+              "intermediate_layers_indices": [0]}  # fmt: skip
+    cross = {**reads, "num_hidden_layers": 3, "cross_attention_layers": [1]}
+    del cross["head_dim"], mllama["num_attention_heads"]
+    llava = {"vision_config": t.CLIPVisionConfig(**sees), "image_token_index": 4}
+    yield t.LlavaConfig(text_config=t.MistralConfig(**reads), **llava)
+    yield t.LlavaNextConfig(text_config=t.LlamaConfig(**reads), **llava)
+    yield t.Gemma3Config(
+        vision_config=t.SiglipVisionConfig(**sees).to_dict(), text_config=reads,
+        mm_tokens_per_image=4)  # fmt: skip
+    yield t.Qwen2_5_VLConfig(vision_config=qwen, text_config={**reads, **rope})
+    yield t.Qwen3VLConfig(vision_config=qwen, text_config={**reads, **rope})
+    yield t.InternVLConfig(vision_config=intern, text_config=t.Qwen2Config(**reads).to_dict())
+    yield t.Idefics3Config(vision_config=sees, text_config=t.LlamaConfig(**reads).to_dict())
+    yield t.MllamaConfig(vision_config=mllama, text_config=cross)
+
+
+@pytest.mark.parametrize("config", list(families()), ids=lambda config: config.model_type)
+def test_four_bits_leave_the_vision_side_alone(config: Any) -> None:
+    """As transformers' integration of bitsandbytes chooses the layers."""
+    from transformers import AutoModelForImageTextToText
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    inside = {id(part) for part in model.get_decoder().modules()}
+    kept = outside_decoder(model)
+    linear = {n: p for n, p in model.named_modules() if isinstance(p, torch.nn.Linear)}
+    small = {name for name in linear if should_convert_module(name, kept)}
+    assert small == {name for name, part in linear.items() if id(part) in inside}
+    assert 14 <= len(small) < len(linear)
+    assert len(kept) <= 4
+
+
+def test_names_of_an_older_qwen(tmp_path: Path) -> None:
+    """`model.layers`, which are the original program's in a LLaVA."""
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    config = next(one for one in families() if one.model_type == "qwen2_5_vl")
+    torch.manual_seed(0)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path / "model")
+    places = r".*(language_model.*(q|down)_proj|visual.*(qkv|mlp\.0))"
+    good = save(net_of(tmp_path / "model"), tmp_path / "good", target_modules=places)
+
+    def rename(name: str) -> str:
+        name = name.replace("model.model.language_model.", "model.model.")
+        return name.replace("model.model.visual.", "model.visual.")
+
+    targets = r"(?:model\.layers.*(q|down)_proj)|visual\..*(qkv|mlp\.0)"
+    old = as_of_before(good, tmp_path / "old", rename, target_modules=targets)
+    found = logits(with_adapter(net_of(tmp_path / "model"), old).eval())
+    wanted = PeftModel.from_pretrained(net_of(tmp_path / "model"), good)
+    assert torch.equal(found, logits(wanted))
+    weights = with_adapter(net_of(tmp_path / "model"), old).state_dict()
+    seen = [name for name in weights if "visual" in name and "lora_B" in name]
+    assert len(seen) == 2 * 1 + 1  # qkv of two blocks, one map of the merger
+    for name, weight in wanted.state_dict().items():
+        assert torch.equal(weight, weights[name.replace(".default.", ".adapter_0.")]), name
+
+
+def change(adapter: Path, **words: Any) -> None:
+    file = adapter / "adapter_config.json"
+    told = json.loads(file.read_text()) | words
+    file.write_text(json.dumps({key: value for key, value in told.items() if value != "gone"}))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"peft_type": "gone"}, "adapter_config.json: no peft_type"),
+        ({"peft_type": None}, "adapter_config.json: no peft_type"),
+        ({"peft_type": "LORAA"}, "adapter_config.json: peft_type is 'LORAA'"),
+        ({"peft_type": ["LORA"]}, r"adapter_config.json: peft_type is \['LORA'\]"),
+        ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4, "task_type": "CAUSAL_LM"},
+         "PROMPT_TUNING puts tokens before"),
+        ({"target_modules": "nowhere"}, "does not fit this model: Target modules nowhere not"),
+        ({"target_modules": None, "r": 2}, r"does not fit this model: .*trained on /models/base\)"),
+        ({"r": 2}, r"size mismatch for .*\[4, 128\].*\(it says that it was trained on /models/ba"),
+        ({"modules_to_save": ["lm_head"]}, "it holds no .*lm_head.weight"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_does_not_fit(
+    tiny: Path, tmp_path: Path, words: Any, said: str
+) -> None:
+    adapter = save(net_of(tiny), tmp_path / "a")
+    change(adapter, base_model_name_or_path="/models/base")
+    load_model(str(tiny), [adapter])
+    change(adapter, **words)
+    with pytest.raises(UserError, match=said) as told:
+        load_model(str(tiny), [adapter])
+    assert "\n" not in str(told.value)
+
+
+class Evil:
+    """What a pickle may hold that no weights are."""
+
+    def __reduce__(self) -> Any:
+        return print, ("run",)
+
+
+def test_files_that_are_not_as_they_should_be(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    adapter = save(net_of(tiny), tmp_path / "a")
+    good = logits(load_model(str(tiny), [adapter]).model)
+    file = adapter / "adapter_model.safetensors"
+    weights = load_file(file)
+    file.rename(adapter / "other.safetensors")
+    with pytest.raises(UserError, match=r"holds no weights \(adapter_model.safetensors or"):
+        load_model(str(tiny), [adapter])
+    torch.save(weights, adapter / "adapter_model.bin")
+    assert torch.equal(logits(load_model(str(tiny), [adapter]).model), good)
+    torch.save(weights | {"more": Evil()}, adapter / "adapter_model.bin")
+    with pytest.raises(UserError, match="more than tensors and could run code"):
+        load_model(str(tiny), [adapter])
+    assert "run" not in capsys.readouterr().out.split()
+    (adapter / "adapter_config.json").write_text("{'peft_type': ")
+    with pytest.raises(UserError, match=r"adapter_config.json: not JSON"):
+        load_model(str(tiny), [adapter])
+
+
+def test_adapters_that_replace_whole_layers(tiny: Path, tmp_path: Path) -> None:
+    """One of them among others, or one for each layer, is what merging makes; two are refused."""
+    head = save(net_of(tiny), tmp_path / "head", 1, modules_to_save=["lm_head"])
+    words = save(net_of(tiny), tmp_path / "words", 2, modules_to_save=["embed_tokens"])
+    bare, other = (save(net_of(tiny), tmp_path / f"bare{i}", i) for i in (3, 4))
+    stacks = [head], [head, bare], [bare, head], [bare, head, other], [head, words], [words, head]
+    for stack in stacks:
+        found = logits(load_model(str(tiny), stack).model)
+        assert torch.allclose(found, merged(tiny, *stack), atol=1e-4)
+    second = save(net_of(tiny), tmp_path / "second", 5, modules_to_save=["lm_head"])
+    with pytest.raises(UserError, match=r"replace the same layer whole \(of lm_head\)"):
+        load_model(str(tiny), [head, bare, second])
+
+
+def test_a_lora_of_the_original_program(tiny: Path, tmp_path: Path) -> None:
+    good = save(net_of(tiny), tmp_path / "good")
+    old = as_of_before(good, tmp_path / "a", lambda name: name.replace("language_model.", ""))
+    with pytest.raises(UserError, match=r"original LLaVA program.*convert-llava-med MERGED NEW"):
+        load_model(str(tiny), [old])
+    torch.save({}, good / "non_lora_trainables.bin")
+    with pytest.raises(UserError, match="original LLaVA program"):
+        load_model(str(tiny), [good])
+
+
+def copied(tiny: Path, new: Path, **config: Any) -> Path:
+    new.mkdir()
+    for path in tiny.iterdir():
+        (new / path.name).write_bytes(path.read_bytes())
+    told = json.loads((new / "config.json").read_text()) | config
+    (new / "config.json").write_text(json.dumps(told))
+    return new
+
+
+def test_models_of_the_original_program(tiny: Path, tmp_path: Path) -> None:
+    med = copied(tiny, tmp_path / "med", model_type="llava_mistral")
+    with pytest.raises(UserError, match=rf"\(llava_mistral\): .*convert-llava-med {med} NEW"):
+        load_model(str(med))
+    plain = copied(tiny, tmp_path / "plain", model_type="llava_llama")
+    with pytest.raises(UserError, match=r"\(llava_llama\): use the same model in transformers'"):
+        load_model(str(plain))
+
+
+def test_weights_of_another_shape(tiny: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = copied(tiny, tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    name = next(name for name in weights if name.endswith("linear_1.weight"))
+    weights[name] = weights[name][:, :48].contiguous()
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"1 weights .*linear_1\.weight is \[128, 48\], not \[128, 64"
+    ):
+        load_model(str(model))
+    del weights[next(name for name in weights if name.endswith("lm_head.weight"))]
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"2 weights .*first: lm_head\.weight; .*is \[128, 48\], not"
+    ):
+        load_model(str(model))
+
+
+def test_what_a_processor_does_not_say(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = copied(tiny, tmp_path / "model")
+    file = model / "processor_config.json"
+    told = json.loads(file.read_text())
+    for key in ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"):
+        del told[key]
+    file.write_text(json.dumps(told))
+    capsys.readouterr()
+    mended = load_model(str(model))
+    assert (
+        "patch_size 16, vision_feature_select_strategy default, num_additional_image_tokens 1"
+        in (capsys.readouterr().err)
+    )
+    assert mended.image_tokens() == load_model(str(tiny)).image_tokens() == 16
+    assert not capsys.readouterr().err
+    config = mended.model.config
+    mended.processor.patch_size, config.vision_config.patch_size = None, None
+    with pytest.raises(UserError, match=r"no patch_size, and its config.json does not tell it"):
+        check_processor(mended.processor, config, "m")
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=r"its processor has no chat template.*add chat_template"):
+        load_model(str(model))
+    # As converted from LLaVA-Med, whose prompt is known.
+    config.vision_config.patch_size = 16
+    config.text_config.vocab_size, config.image_token_index = 32064, 32000
+    mended.processor.chat_template = None
+    check_processor(mended.processor, config, "m")
+    config.text_config.model_type = "llama"
+    with pytest.raises(UserError, match="no chat template"):
+        check_processor(mended.processor, config, "m")
+
+
+def test_what_a_trainer_keeps_is_no_part_of_a_hash(tiny: Path, tmp_path: Path) -> None:
+    adapter = save(net_of(tiny), tmp_path / "a")
+    before = weights_hash(adapter)
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert before == digest({name: file_digest(adapter / name) for name in names})[:16]
+    for name in ("optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state_0.pth",
+                 "optimizer.bin", "scheduler.bin", "trainer_state.json"):  # fmt: skip
+        (adapter / name).write_text(name)
+    assert weights_hash(adapter) == before
+    (adapter / "more.bin").write_text("x")  # weights, for all we know
+    assert weights_hash(adapter) != before
+
+
+def test_hashes_are_remembered_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "_COARSE", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "model.safetensors"
+
+    def sparse(size: int, middle: bytes) -> None:
+        with file.open("wb") as stream:
+            stream.truncate(size)
+            stream.seek(size // 2)
+            stream.write(middle)
+
+    def elsewhere() -> tuple[str, int]:
+        """The digest in another process, and how many files that has read through."""
+        code = (
+            "import sys; from pathlib import Path; from mllmu_med import hashes as h\n"
+            "read, d = [], h.file_digest; h._COARSE = 0\n"
+            "h.file_digest = lambda path: read.append(path) or d(path)\n"
+            "print(h.remembered_digest(Path(sys.argv[1])), len(read))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(file)], check=True, capture_output=True, text=True
+        )
+        found, read = done.stdout.split()
+        return found, int(read)
+
+    sparse(hashes.LARGE, b"a")
+    first = hashes.remembered_digest(file)
+    assert first == file_digest(file)
+    assert elsewhere() == (first, 0)
+    sparse(hashes.LARGE, b"b")
+    second, read = elsewhere()
+    assert (second != first, read) == (True, 1)
+    assert elsewhere() == (second, 0)
+    [note] = (tmp_path / "cache" / "mllmu-med" / "hashes").iterdir()
+    note.write_text(note.read_text()[:40])  # half of it
+    assert elsewhere() == (second, 1)
+    assert elsewhere() == (second, 0)
+    sparse(hashes.LARGE - 1, b"b")  # read anew each time
+    assert elsewhere()[1] == elsewhere()[1] == 1
+    sparse(hashes.LARGE, b"c")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))  # where nothing can be written
+    assert elsewhere()[1] == elsewhere()[1] == 1
