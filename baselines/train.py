@@ -15,7 +15,7 @@ from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
-from baselines.training_state import Outcome, RunFolder, run_identity
+from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
@@ -39,6 +39,7 @@ def train(
     out: Path,
     on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
+    measured: Path | None = None,
 ) -> Outcome:
     """Train a new adapter on top of a model, into a run folder.
 
@@ -53,6 +54,7 @@ def train(
         forget, retain: the rows; a set that the method does not use is left alone.
         images: looked up by `image_id`.
         data: what the rows are of (folder, config, build), for the record and the model card.
+        measured: the run of the fine-tuned model, if it is one from elsewhere.
 
     Raises:
         UserError: an empty set, another run's folder, an adapter of another base, no memory for a
@@ -80,6 +82,7 @@ def train(
         "processes": accelerator.num_processes,
         "packing": settings.packing if model.shares else "none",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        **from_elsewhere(measured),
         "outcome": None,
     }
     ended: Outcome | None = None
@@ -93,7 +96,8 @@ def train(
         put_on(model, folder.adapter)
         return ended
     dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
-    text = card(model, method, {"Data": dataset, "Run": run})
+    more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
+    text = card(model, method, {"Data": dataset, "Run": run, **more})
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)

@@ -72,7 +72,8 @@ def weights_hash(folder: Path) -> str:
 
     Files are read whole, each once by a process: reading a 7B model through takes a while.
     """
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt")])
+    files = sorted(folder.glob("*.safetensors"))  # else what a trainer left is not loaded either
+    files = files or sorted([*folder.glob("*.bin"), *folder.glob("*.pt")])
     if not files:
         raise UserError(f"{folder}: holds no weights (*.safetensors)")
     names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
