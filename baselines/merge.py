@@ -2,10 +2,10 @@
 
 An unlearned model is a base model with two adapters or more; vLLM and SGLang put one on a model.
 
-- One adapter: the adapters' matrices side by side, their scaling multiplied in. Exact: B1 A1 + B2 A2
-  is [B1 B2] [A1; A2].
-- Merged weights: a checkpoint without adapters. Rounding to 16 bits can undo part of what
-  unlearning has changed, so that is measured.
+- One adapter: the adapters' matrices side by side, their scaling multiplied in. It is exact:
+  B1 A1 + B2 A2 = [B1 B2] [A1; A2].
+- Merged weights: a checkpoint without adapters. Before they are rounded to 16 bits they are the
+  same model; rounding can undo part of what unlearning has changed, so that is measured.
 
 Either is written, loaded again from the disk and compared with the stack in float32: its logits at
 the tokens that the stack itself answers, to a drawn picture and without one. One model is in memory
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 #: Asked to see whether two models are one, each with the drawn picture and without.
 QUESTIONS: Final = ("What is shown in this image?", "Whose image is this, and of which day?")
 _TOKENS: Final = 24
-#: Logits of one function in float32, summed in another order, are nearer than this.
-EQUAL: Final = 1e-3
-#: Rounding may take away so much of what the last adapter changes: our choice.
+#: Logits of one function in float32, summed in another order, are nearer than this share of the
+#: largest.
+EQUAL: Final = 1e-4
+#: Where rounding changes so much of what the last adapter changes, that is said: our choice.
 ROUNDED: Final = 0.5
 #: What no LoRA adapter that another one is put beside can hold (fields of PEFT's LoraConfig).
 _ALONE: Final = (
@@ -74,6 +75,7 @@ class Distance:
 
     largest: float  # difference of a logit
     change: float  # the largest that the last adapter makes
+    scale: float  # the largest logit
     same: int  # tokens whose most likely next one is the same
     tokens: int
 
@@ -130,6 +132,8 @@ def merge(
             kind = dtype or "bfloat16"
             what = f"merged weights in {kind}, of adapters on "
             what += f"{', '.join(map(str, counts))} modules"
+            _into_weights(stack, out)
+            _check_equal(_distance(before, without, _logits(stack, probes)), out, "one adapter")
             _write_weights(stack, new, kind, out)
             base, above, library = new, [], "transformers"
         else:
@@ -146,10 +150,16 @@ def merge(
         say("  written; compared with the stack ...")
         merged = load_model(str(base), above, device, "float32")
         found = _distance(before, without, _logits(merged, probes))
-        if not into_weights and len(_places(merged.model, "adapter_0")) != places:
-            raise UserError(f"{out}: not all {places} modules are there when it is loaded again")
-        _check_near(found, into_weights, what)
+        if not into_weights:
+            if len(_places(merged.model, active(merged.model)[0])) != places:
+                raise UserError(f"{out}: loaded again, not all {places} modules are there")
+            _check_equal(found, out, "--into-weights")
         said = f"{what}; loaded again, {found}"
+        if found.largest > max(EQUAL * found.scale, ROUNDED * found.change):
+            said += (
+                f". Rounding to {dtype or 'bfloat16'} outweighs the last adapter here: ask for the "
+                "forgotten values (`python -m eval leak`), or merge with --dtype float32"
+            )
         title = "Merged weights" if into_weights else "Stacked adapters as one"
         text = _MERGED if into_weights else _STACKED.format(len(counts))
         card = page(identity, title, [f"This folder: {said}"], text, library)
@@ -209,15 +219,19 @@ def _side_by_side(stack: Model) -> Adapter:
     return Adapter(net, above, [])
 
 
-def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
-    """The stack's model with all adapters merged into its weights, as an ordinary checkpoint."""
-    import torch
-
+def _into_weights(stack: Model, out: Path) -> None:
+    """Merge all adapters into the weights of the model in memory."""
     try:
-        net = stack.model.merge_and_unload(safe_merge=True)
+        stack.model = stack.model.merge_and_unload(safe_merge=True)
     except (ValueError, AttributeError, NotImplementedError) as error:
         raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
-    net = net.to(getattr(torch, kind))
+
+
+def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
+    """A model that has been merged, as an ordinary checkpoint."""
+    import torch
+
+    net = stack.model.to(getattr(torch, kind))
     name = str(stack.identity["model"])
     source = Path(name).expanduser()
     if is_hub_id(name):
@@ -280,14 +294,14 @@ def _distance(
 
     same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(stack, merged, strict=True)]
     agree, tokens = sum(int(of.sum()) for of in same), sum(map(len, same))
-    return Distance(largest(merged), largest(without), agree, tokens)
+    scale = max(float(of.abs().max()) for of in stack)
+    return Distance(largest(merged), largest(without), scale, agree, tokens)
 
 
-def _check_near(found: Distance, into_weights: bool, what: str) -> None:
-    most = max(EQUAL, ROUNDED * found.change) if into_weights else EQUAL
-    if not found.largest <= most:  # nor where it is no number
-        advice = "--dtype float32, or one adapter" if into_weights else "--into-weights"
+def _check_equal(found: Distance, out: Path, instead: str) -> None:
+    """Raise UserError where what was merged, in float32, is no sum in another order."""
+    if not found.largest <= EQUAL * found.scale:  # nor where it is no number
         raise UserError(
-            f"{what}: is not the stack: {found}; more than {most:.1e} is another model, so nothing "
-            f"is kept: use {advice}"
+            f"{out}: is not the stack: {found}; more than {EQUAL * found.scale:.1e} is another "
+            f"model, so nothing is kept: try {instead}"
         )
