@@ -1,96 +1,27 @@
-"""The commands of baselines: run, tune, finetune, retrain, unlearn, recipe, convert-llava-med.
+"""The commands of baselines: train (run, tune, finetune, retrain, unlearn), merge, and two more.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.command_options import Data, Device, Dtype
+from baselines.command_options import FineTuned, Jobs, Options, Out
+from eval.command_options import Adapters, Device, ModelName
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
-    from baselines.measure import Data as Dataset
-    from baselines.recipe import Recipe
-    from baselines.run import Stack
+    from baselines.run import Part
 
 app = make_app("Fine-tune and unlearn on MLLMU-Med: LoRA on any LLaVA, or on a tiny one on a CPU.")
-
-RecipeName = Annotated[
-    str | None,
-    option(
-        "NAME|FILE",
-        "demo, demo-incorrect, laptop, paper-privacy, paper-incorrect or a file. [default: a demo "
-        "for the tiny model, else the paper's; by the config]",
-        "--recipe",
-    ),
-]
-ModelName = Annotated[
-    str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
-]
-Config = Annotated[str | None, option("NAME", "privacy, incorrect, own, or privacy_r05.")]
-Set = Annotated[
-    list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
-]
-Out = Annotated[Path, option("DIR", "The run's folder.")]
-Jobs = Annotated[int, option("N", "Parts at once. [default: 1; tiny on a CPU: its cores]")]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What all commands that train are told."""
-
-    recipe: RecipeName = None
-    model: ModelName = None
-    data: Data = None
-    config: Config = None
-    choices: Set = None
-    device: Device = ""
-    dtype: Dtype = ""
-
-    def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
-        """The recipe of a command that trains some parts; every `--set` has to decide one of them.
-
-        methods: a list of methods that are trained too, comma-separated (empty: the recipe's own).
-        """
-        from baselines.recipe import check_read, load_recipe
-        from baselines.run import is_tiny
-        from mllmu_med.recipe_files import Choice
-        from mllmu_med.recipe_files import choices as parse_choices
-
-        scenario = "incorrect" if (self.config or "").startswith("incorrect") else "privacy"
-        demo = "demo" if scenario == "privacy" else "demo-incorrect"
-        name = self.recipe or (demo if is_tiny(self.model) else f"paper-{scenario}")
-        typed = parse_choices(self.choices or [])
-        named = {"model": self.model, "config": self.config}
-        recipe = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
-        if not recipe.model:
-            raise UsageError(
-                f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
-                "`python -m baselines convert-llava-med`), or tiny"
-            )
-        chosen = [] if methods is None else recipe.methods_in(methods)
-        check_read(recipe, typed, [*parts, *chosen])
-        return recipe
-
-    def stack(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Stack:
-        """The recipe's model; the tiny one is made in a folder unless it is there."""
-        from baselines.run import Stack, tiny_model
-        from baselines.tiny import TINY
-
-        name = str(recipe.model)
-        if name == TINY:
-            name = str(tiny_model(recipe, dataset, folder))
-        return Stack(name, self.device, self.dtype)
 
 
 @app.command(
@@ -101,11 +32,17 @@ python -m baselines run --seeds 0,1,2
 python -m baselines run --model llava-med --config privacy --out runs/llava-med
 python -m baselines run --model llava-med --plan
 accelerate launch -m baselines run --model llava-med --out runs/llava-med
+python -m baselines run --model llava-med --adapter ours --methods ga,npo --out runs/ours
 """
 )
 @one_line_errors
 def run(
     options: Options,
+    tuned: FineTuned,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain", help="With --adapter: retrain --model too, by the recipe."),
+    ] = False,
     methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
     out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
     seeds: Annotated[
@@ -121,7 +58,9 @@ def run(
 ) -> None:
     """Base, fine-tuned, unlearned and retrained models: answers, scores, UES, leakage, report.
 
-    Rerun to resume after a kill or to add methods; finished parts are kept.
+    Rerun to resume after a kill or to add methods; finished parts are kept. With --adapter (or
+    --as-finetuned) the fine-tuned model is one from elsewhere: measured, not trained, and nothing
+    is retrained unless --retrain says so.
     """
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
@@ -131,8 +70,11 @@ def run(
     if seeds_of not in ("unlearning", "all"):
         raise UsageError(f"--seeds-of {seeds_of}: use unlearning or all")
     numbers = parse_seeds(seeds) if seeds else []
-
-    loaded = options.read_recipe(["finetune", "retrain"], methods)
+    elsewhere = tuned.elsewhere(options.model, retrain)
+    if elsewhere and seeds_of == "all":
+        raise UsageError("--seeds-of all: the fine-tuned model is one from elsewhere: leave it out")
+    learnt = ["finetune", "retrain"] if not elsewhere else ["retrain"] * retrain
+    loaded = options.read_recipe(learnt, methods)
     at_once = jobs_for(jobs, loaded, options.device)
     chosen = loaded.methods_in(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
@@ -140,7 +82,7 @@ def run(
     if plan:
         from baselines.steps_and_memory import print_plan
 
-        print_plan(loaded, dataset, str(loaded.model), chosen, folder)
+        print_plan(loaded, dataset, str(loaded.model), chosen, folder, elsewhere)
         if len(numbers) > 1:
             whole = "all but the base model" if seeds_of == "all" else "the methods alone"
             print(f"{len(numbers)} seeds: so many times as much, {whole}")
@@ -148,7 +90,7 @@ def run(
     with held(folder) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, folder)
         what = (loaded, dataset, stack, folder, chosen, numbers, seeds_of == "all")
-        folders = run_seeds(*what, at_once)
+        folders = run_seeds(*what, at_once, elsewhere)
         if not is_main():
             return
         from eval import report
@@ -213,7 +155,9 @@ def _add_learning(method: str, purpose: str, examples: str) -> None:
     """The command of a method that starts from the recipe's model itself."""
 
     def learn(out: Out, options: Options) -> None:
-        _train(method, out, options)
+        from baselines.run import Part
+
+        _train(options, Part(method, out))
 
     app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
 
@@ -249,6 +193,7 @@ def _who_takes() -> str:
 \b
   python -m baselines unlearn ga --from runs/finetune --out runs/ga
   python -m baselines unlearn idk --from runs/finetune --set methods.idk.epochs=5 --out runs/idk-5
+  python -m baselines unlearn npo --model llava-med --adapter ours --out runs/ours/npo
 
 Settings that only some methods take; one that a method does not take is refused:
 
@@ -261,49 +206,97 @@ def unlearn(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="ga, gd, kl-min, idk, llmu, npo, simnpo or dpo.")
     ],
-    parent: Annotated[Path, option("DIR", "A run of finetune (or of unlearn).", "--from")],
     out: Out,
-    recipe: RecipeName = None,
-    data: Data = None,
-    choices: Set = None,
-    device: Device = "",
-    dtype: Dtype = "",
+    options: Options,
+    tuned: FineTuned,
+    parent: Annotated[
+        Path | None, option("DIR", "A run of finetune (or of unlearn).", "--from")
+    ] = None,
 ) -> None:
-    """Unlearn with one method on top of a fine-tuned model, then answer and score."""
+    """Unlearn with one method on top of a fine-tuned model, then answer and score.
+
+    The fine-tuned model is a run of ours (--from), or one from elsewhere (--model with --adapter or
+    --as-finetuned), which is measured in the folder `finetune` beside OUT first.
+    """
     from baselines.losses import UNLEARNING
+    from baselines.run import FINETUNED, Part
     from baselines.training_state import ended
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
+    elsewhere = tuned.elsewhere(options.model)
+    if elsewhere and parent is None:
+        first = Part(FINETUNED, out.parent / "finetune", elsewhere.adapters)
+        if out.resolve() == first.folder.resolve():
+            raise UsageError(f"--out {out}: is for the fine-tuned model: give another name")
+        _train(options, first, Part(method, out, elsewhere.adapters, first.folder))
+        return
+    if parent is None or elsewhere or options.model or options.config:
+        raise UsageError(
+            "give the fine-tuned model one way: --from RUN (which knows model and config), or "
+            "--model with --adapter or --as-finetuned"
+        )
     record, adapters = ended(parent)
     about = record["data"]
     if "hash" not in about:
         raise UserError(f"{parent}: does not say on which dataset it was trained: fine-tune anew")
-    source, config = data or about["source"], about["config"]
-    options = Options(recipe, record["model"]["model"], source, config, choices, device, dtype)
-    _train(method, out, options, tuple(adapters), about["hash"])
+    known = {"model": record["model"]["model"], "config": about["config"]}
+    options = replace(options, **known, data=options.data or about["source"])
+    measured = Path(record["measured"]) if "measured" in record else None
+    _train(options, Part(method, out, tuple(adapters), measured), run=parent, learnt=about["hash"])
 
 
-def _train(
-    method: str, out: Path, options: Options, parents: tuple[Path, ...] = (), learnt: str = ""
-) -> None:
-    """Train and measure one part; `learnt`: hash of the dataset that its parents learnt."""
+def _train(options: Options, *parts: Part, run: Path | None = None, learnt: str = "") -> None:
+    """Train and measure parts; `learnt`: hash of the dataset of the run that they go on from."""
     from baselines.measure import Data as Dataset
-    from baselines.run import Part, do, is_main
+    from baselines.run import do, is_main
     from eval.terminal_tables import print_scores
 
-    recipe = options.read_recipe([method])
+    recipe = options.read_recipe([parts[-1].method])
     dataset = Dataset.read(options.data, recipe.config)
     if learnt and dataset.hash != learnt:
         raise UserError(
-            f"{parents[-1].parent}: was trained on another dataset (hash {learnt}, that of "
+            f"{run}: was trained on another dataset (hash {learnt}, that of "
             f"{dataset.source or DEFAULT_FOLDER} is {dataset.hash}): give --data the one it was "
             "trained on, or fine-tune anew"
         )
-    stack = options.stack(recipe, dataset, out.parent)
-    do(Part(method, out, parents), recipe, dataset, stack)
+    stack = options.stack(recipe, dataset, parts[0].folder.parent)
+    for part in parts:
+        do(part, recipe, dataset, stack)
     if is_main():
-        print_scores(out)
+        print_scores(parts[-1].folder)
+
+
+@app.command(
+    examples="""
+python -m baselines merge runs/ours/npo --out served
+python -m baselines merge runs/ours/npo --into-weights --out unlearned
+python -m baselines merge --model llava-med --adapter ours --adapter npo --out served
+"""
+)
+@one_line_errors
+def merge(
+    out: Annotated[Path, option("DIR", "A new folder.")],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run of finetune or unlearn.")
+    ] = None,
+    model: ModelName = None,
+    adapter: Adapters = None,
+    into_weights: Annotated[
+        bool, typer.Option("--into-weights", help="A whole model without adapters.")
+    ] = False,
+    dtype: Annotated[
+        str, option("NAME", "Of merged weights: bfloat16, float16, float32. [default: bfloat16]")
+    ] = "",
+    device: Device = "",
+) -> None:
+    """Make one adapter of stacked ones, or merged weights, as vLLM and SGLang serve them.
+
+    What is written is loaded again, and its logits are compared with the stack's.
+    """
+    from baselines.merge import merge as merged
+
+    print(merged(run, model, adapter or [], out, into_weights, dtype, device))
 
 
 @app.command(

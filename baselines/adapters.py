@@ -25,6 +25,12 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: On every adapter's card.
+GIVES_BACK: Final = (
+    "An unlearning adapter that is taken off gives the data back: the fine-tuned model below it is "
+    "as it was, and a fine-tuned adapter is as confidential as the data that it learnt. Give away "
+    "merged weights alone: `python -m baselines merge RUN --into-weights --out DIR`."
+)
 #: What the layers between a vision tower and a language model are called.
 _BETWEEN: Final = re.compile(r"projector|connector|merger")
 
@@ -114,6 +120,11 @@ class Adapter:
 
     def save(self, folder: Path, card: str) -> None:
         """Write it in PEFT's own format, whole or not at all."""
+        with atomic_folder(folder) as new:
+            self.write(new, card, folder)
+
+    def write(self, new: Path, card: str, folder: Path) -> None:
+        """Write it into an empty folder, which will stand at `folder`."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
@@ -124,7 +135,7 @@ class Adapter:
         config = self.net.peft_config[self.name]
         trains, config.inference_mode = config.inference_mode, True
         size = sum(value.nbytes for value in state.values())
-        with atomic_folder(folder) as new, writing(folder, size):
+        with writing(folder, size):
             save_file(state, new / "adapter_model.safetensors", metadata={"format": "pt"})
             try:
                 config.save_pretrained(str(new))
@@ -175,7 +186,7 @@ def add_adapter(
     net = model.model
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    parents, name = _active(net), next_name(net)
+    parents, name = active(net), next_name(net)
     torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
@@ -218,7 +229,10 @@ def check_stack(model: Model) -> None:
         record = Path(adapter["path"]).expanduser().parent / "record.json"
         if not record.is_file():
             continue
-        trained_on = read_json(record).get("model", {})
+        trained = read_json(record)
+        if "identity" not in trained:  # not of a training run of ours
+            continue
+        trained_on = trained.get("model", {})
         if trained_on.get("weights") != model.identity.get("weights"):
             raise UserError(
                 f"{adapter['path']}: was trained on {trained_on.get('model')} (weights "
@@ -237,7 +251,7 @@ def check_stack(model: Model) -> None:
 def take_off(model: Model) -> None:
     """Undo the last `put_on` (or training): the model is again what it was before it."""
     net = model.model
-    *parents, name = _active(net)
+    *parents, name = active(net)
     if parents:
         net.delete_adapter(name)
         net.base_model.set_adapter(parents, inference_mode=True)
@@ -247,7 +261,7 @@ def take_off(model: Model) -> None:
     model.changed()
 
 
-def _active(net: Any) -> list[str]:
+def active(net: Any) -> list[str]:
     """Names of the adapters that are on; none of a bare model."""
     if not hasattr(net, "peft_config"):
         return []
@@ -262,25 +276,34 @@ def parents_of(model: Model) -> list[dict[str, str]]:
 
 def card(model: Model, method: str, record: Mapping[str, Any]) -> str:
     """The model card of an adapter: what it is, what it goes on top of, how to load it."""
+    order = ", ".join([*(parent["path"] for parent in parents_of(model)), "this folder"])
+    facts = [f"{name}: {value}" for name, value in record.items()]
+    load = "Load the base model, then all adapters in this order, all active together: "
+    return page(model, f"LoRA adapter: {method}", facts, f"{load}{order}.")
+
+
+def page(model: Model, title: str, facts: list[str], text: str, library: str = "peft") -> str:
+    """A model card: the base model and its adapters, what else is known, and what to take care of.
+
+    library: what loads it; without adapters (transformers) nothing can be taken off.
+    """
     base = model.identity.get("model", "")
-    parents = parents_of(model)
     base_line = f"base_model: {base}\n" if base and not Path(base).expanduser().is_dir() else ""
-    facts = [f"Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
-    for i, parent in enumerate(parents, 1):
-        facts.append(f"On top of adapter {i}: `{parent['path']}` (weights {parent['weights']})")
-    facts += [f"{name}: {value}" for name, value in record.items()]
-    order = ", ".join([*(parent["path"] for parent in parents), "this folder"])
-    listed = "\n".join(f"- {fact}" for fact in facts)
+    lines = [f"Base model: `{base}` (weights {model.identity.get('weights', 'unknown')})"]
+    for i, parent in enumerate(parents_of(model), 1):
+        lines.append(f"Adapter {i}: `{parent['path']}` (weights {parent['weights']})")
+    listed = "\n".join(f"- {line}" for line in [*lines, *facts])
+    text = "\n\n".join(filter(None, [text, GIVES_BACK if library == "peft" else ""]))
     return f"""---
-library_name: peft
+library_name: {library}
 tags: [lora, mllmu-med, machine-unlearning]
 {base_line}---
 
-# LoRA adapter: {method}
+# {title}
 
 {listed}
 
-Load the base model, then all adapters in this order, all active together: {order}.
+{text}
 
 Research artefact of the MLLMU-Med benchmark; not for clinical use.
 """

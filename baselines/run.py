@@ -5,6 +5,9 @@ OUT/recipe.json   what was run        OUT/report.html   what came out
 
 Every part ends with `done.json`, written last: the same command goes on with the first part that
 lacks it. There is one model in memory: adapters are put on top of it and taken off again.
+
+The fine-tuned model may be one from elsewhere: OUT/finetune then holds what was measured of it, and
+where its adapters are.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from baselines.losses import UNLEARNING
 from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
-from baselines.training_state import difference
+from baselines.training_state import RECORD, difference, from_elsewhere
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
-from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
+from eval.weights import adapter_hash, hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from eval.model import Model
 
 DONE: Final = "done.json"
+#: The part that measures a fine-tuned model from elsewhere, and trains nothing.
+FINETUNED: Final = "finetuned"
 
 
 @dataclass
@@ -83,17 +89,34 @@ class Stack:
 class Part(NamedTuple):
     """One model of a run: what is done, where, and on top of which adapters."""
 
-    method: str  # base, finetune, retrain or an unlearning method
+    method: str  # base, finetune, retrain, an unlearning method, or `FINETUNED`
     folder: Path
     parents: tuple[Path, ...] = ()
+    measured: Path | None = None  # the run of a fine-tuned model that is one from elsewhere
 
     @property
     def adapter(self) -> Path:
         return self.folder / "adapter"
 
+    @property
+    def trains(self) -> bool:
+        return self.method not in ("base", FINETUNED)
+
+    @property
+    def tuned(self) -> Path | None:
+        """The fine-tuned model's run: of the first adapter below, in a second round too."""
+        return self.measured or (self.parents[0].parent if self.parents else None)
+
+
+class Elsewhere(NamedTuple):
+    """A model that was fine-tuned elsewhere, on data and with settings that nobody tells."""
+
+    adapters: tuple[Path, ...]  # none: the model itself is fine-tuned, and there is no base
+    retrain: bool = False  # the base model is retrained here, as the reference
+
 
 def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str] = WAYS) -> None:
-    """Train (but for the base model) and measure one part, unless it is done.
+    """Train, if it is to be trained, and measure one part, unless it is done.
 
     ways: how it is asked for private values.
     """
@@ -117,14 +140,12 @@ def _do(
 ) -> None:
     model = stack.at(part.parents)
     outcome: dict[str, Any] | None = None
-    if part.method != "base":
+    if part.trains:
         from baselines.train import train
 
         settings = recipe.settings(part.method)
-        held = held_out(data, settings, bool(part.parents))
-        # The first adapter is the fine-tuned model's, also in a second round of unlearning.
-        tuned = part.parents[0].parent if part.parents else None
-        look = watcher(model, data, recipe, part.folder, tuned, held)
+        held = held_out(data, settings, part.method in UNLEARNING)
+        look = watcher(model, data, recipe, part.folder, part.tuned, held)
         left_out = {row.id for row in held}
         forget, retain = (
             [row for row in data.rows[split] if row.id not in left_out]
@@ -140,29 +161,36 @@ def _do(
             part.folder,
             look,
             data.about(),
+            part.measured,
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
     if is_main():
         measure(model, data, part.folder, recipe.answers, ways)
         record = {"identity": identity, "outcome": outcome}
-        if part.method == "finetune":
+        if part.method in ("finetune", FINETUNED):
             record["swapped"] = swapped(model, data, recipe.answers)
+        if part.method == FINETUNED:
+            about = {
+                "data": data.about(),
+                "model": model.identity,
+                "outcome": {"status": "measured"},
+            }
+            write_json(part.folder / RECORD, {**from_elsewhere(part.folder), **about})
         write_json(part.folder / DONE, record)
 
 
 def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
     """What decides a part's numbers."""
     model = Path(stack.name).expanduser()
-    trains = part.method != "base"
     named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
     return {
         "method": part.method,
         "model": weights_hash(model) if model.is_dir() else named,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
-        "parents": [weights_hash(adapter) for adapter in part.parents],
-        "settings": recipe.settings(part.method).identity() if trains else {},
-        "watch": recipe.watch if trains else 0,
+        "parents": [adapter_hash(adapter) for adapter in part.parents],
+        "settings": recipe.settings(part.method).identity() if part.trains else {},
+        "watch": recipe.watch if part.trains else 0,
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
     }

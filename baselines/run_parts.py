@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.measure import rouge_means
-from baselines.run import DONE, Part, Stack, do, identity_of, is_done, is_main, is_tiny, processes
+from baselines.run import (
+    DONE,
+    FINETUNED,
+    Elsewhere,
+    Part,
+    Stack,
+    do,
+    identity_of,
+    is_done,
+    is_main,
+    is_tiny,
+    processes,
+)
 from eval.attacks import WAYS
 from eval.run_folder import read_json
 from eval.score import scored_rows
@@ -63,30 +75,39 @@ def run_all(
     shared: Path | None = None,
     learning: bool = True,
     jobs: int = 1,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Path]:
     """Every part; returns the run folders in the order of the table.
 
     Args:
         shared: the run of another seed, whose base model this one takes over; not `learning`: its
             fine-tuned and retrained models too. jobs: parts that are done at once.
+        elsewhere: the fine-tuned model, if it is not trained here.
     """
     top = shared or out
     learnt = out if learning else top
-    base = Part("base", top / "base")
-    finetune, retrain = (Part(name, learnt / name) for name in ("finetune", "retrain"))
-    unlearned = [Part(name, out / name, (finetune.adapter,)) for name in methods]
+    base = [Part("base", top / "base")]
+    retrain, finetune = (Part(name, learnt / name) for name in ("retrain", "finetune"))
+    retrained, measured = [retrain], None
+    below: tuple[Path, ...] = (finetune.adapter,)
+    if elsewhere:
+        base = base if elsewhere.adapters else []
+        retrained = retrained if elsewhere.retrain else []
+        below, measured = elsewhere.adapters, finetune.folder
+        finetune = Part(FINETUNED, measured, below)
+    unlearned = [Part(name, out / name, below, measured) for name in methods]
     # The fine-tuned model last before the methods: its adapter stays on for them.
-    parts = [base, retrain, finetune, *unlearned]
+    first = [*base, *retrained, finetune]
     # Another recipe is refused before its first word is written, and before any work.
-    for part in parts:
-        if all((parent.parent / DONE).is_file() for parent in part.parents):
+    for part in [*first, *unlearned]:
+        if all(parent.is_dir() for parent in part.parents):
             is_done(part, identity_of(part, recipe, data, stack))
     if is_main():
         write_json(out / "recipe.json", recipe.to_json())
-    for some in ([base, retrain, finetune], unlearned):
+    for some in (first, unlearned):
         for _ in do_all([(part, recipe) for part in some], data, stack, jobs=jobs):
             pass
-    return [part.folder for part in (base, finetune, *unlearned, retrain)]
+    return [part.folder for part in (*base, finetune, *unlearned, *retrained)]
 
 
 def run_seeds(
@@ -98,6 +119,7 @@ def run_seeds(
     seeds: Sequence[int],
     learning: bool,
     jobs: int = 1,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Path]:
     """All seeds in turn: the first in `out`, as without seeds, each other one in `out/seed-N`.
 
@@ -105,11 +127,11 @@ def run_seeds(
     """
     folders: list[Path] = []
     if not seeds:
-        return run_all(recipe, data, stack, out, methods, jobs=jobs)
+        return run_all(recipe, data, stack, out, methods, jobs=jobs, elsewhere=elsewhere)
     for seed in seeds:
         place, shared = (out / f"seed-{seed}", out) if folders else (out, None)
         own = recipe.seeded(seed, learning)
-        folders += run_all(own, data, stack, place, methods, shared, learning, jobs)
+        folders += run_all(own, data, stack, place, methods, shared, learning, jobs, elsewhere)
     return list(dict.fromkeys(folders))
 
 
@@ -125,12 +147,18 @@ def notes(folders: Sequence[Path]) -> list[str]:
     """What a reader of the table has to know, one sentence each; of all seeds of a run."""
     learnt = {folder.parent: folder for folder in folders if folder.name == "finetune"}
     first = next(iter(learnt.values()))
-    rouge = read_json(first / DONE)["swapped"]
-    sentences = [
+    done = read_json(first / DONE)
+    rouge, sentences = done["swapped"], []
+    if done["identity"]["method"] == FINETUNED:
+        sentences.append(
+            "The fine-tuned model is one from elsewhere: which rows it learnt, and with what "
+            "settings, is not known here; what it never learnt cannot be unlearned."
+        )
+    sentences.append(
         f"With another image, ROUGE-1 of the fine-tuned model on {rouge['n']:,} open retain "
         f"questions is {rouge['swapped']:.2%} instead of {rouge['right']:.2%}: as far as it falls, "
         "the model reads the image and not the question alone."
-    ]
+    )
     for folder in [f for f in folders if f.name not in ("base", "finetune", "retrain")]:
         seed = folder.parent.name.removeprefix("seed-")
         name = folder.name + (f" (seed {seed})" if seed != folder.parent.name else "")

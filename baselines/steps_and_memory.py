@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.losses import METHODS
 from baselines.schedule import epoch_steps, samples
+from eval.run_folder import read_json
 from mllmu_med.errors import first_line
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from baselines.measure import Data
     from baselines.recipe import Recipe
+    from baselines.run import Elsewhere
     from baselines.tiny import TinySettings
     from baselines.training_settings import TrainSettings
 
@@ -76,21 +78,35 @@ def size_of(name: str, tiny: TinySettings) -> Size:
     return Size(weights, per_rank, text.num_hidden_layers, text.hidden_size, tokens)
 
 
-def plan(recipe: Recipe, data: Data, size: Size, methods: Sequence[str]) -> list[Planned]:
-    """Each part that trains, with what an epoch is for it."""
-    planned = []
+def plan(
+    recipe: Recipe,
+    data: Data,
+    size: Size,
+    methods: Sequence[str],
+    elsewhere: Elsewhere | None = None,
+) -> list[Planned]:
+    """Each part that trains, with what an epoch is for it; `elsewhere`: nothing is fine-tuned."""
+    planned, below, learnt = [], recipe.finetune.rank, ["retrain", "finetune"]
+    if elsewhere:
+        below = sum(map(_rank, elsewhere.adapters))
+        learnt = ["retrain"] * elsewhere.retrain
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
-    for part in ("retrain", "finetune", *methods):
+    for part in (*learnt, *methods):
         settings = recipe.settings(part)
         steps = epoch_steps(METHODS[part], forget, retain, settings, 0, len)
         counted = sum(len(step.samples) for step in steps)
         total = len(steps) * settings.epochs
         if settings.max_steps:
             total = min(total, settings.max_steps)
-        under = recipe.finetune.rank if part not in ("retrain", "finetune") else 0
+        under = below if part in methods else 0
         memory = gigabytes(size, settings, under)
         planned.append(Planned(part, settings.epochs, counted, total, memory))
     return planned
+
+
+def _rank(adapter: Path) -> int:
+    """Of a LoRA adapter; 0 of another kind, which is small."""
+    return int(read_json(adapter / "adapter_config.json").get("r") or 0)
 
 
 def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float:
@@ -105,14 +121,21 @@ def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float
     return (fixed + trained + active) / 1e9
 
 
-def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], out: Path) -> None:
+def print_plan(
+    recipe: Recipe,
+    data: Data,
+    name: str,
+    methods: Sequence[str],
+    out: Path,
+    elsewhere: Elsewhere | None = None,
+) -> None:
     """The plan as a table."""
     from eval.attacks import WAYS, asks
     from mllmu_med.console import make_console, make_table
 
     size = size_of(name, recipe.tiny)
     table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
-    for part in plan(recipe, data, size, methods):
+    for part in plan(recipe, data, size, methods, elsewhere):
         cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}", f"{part.memory:,.1f}")
         table.add_row(part.part, *cells)
     said = make_console()
@@ -122,9 +145,11 @@ def print_plan(recipe: Recipe, data: Data, name: str, methods: Sequence[str], ou
         f"{recipe.finetune.rank}"
     )
     said.print(table)
+    # base, fine-tuned, retrained
+    others = 1 + bool(elsewhere.adapters) + elsewhere.retrain if elsewhere else 3
     private = [row for row in data.rows["forget"] if row.pii]
     asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
     said.print(
-        f"\n{len(methods) + 3} models answer {asked:,} questions each; results in {out}\n"
+        f"\n{len(methods) + others} models answer {asked:,} questions each; results in {out}\n"
         "[dim]memory: an estimate for bf16 on one accelerator[/dim]"
     )

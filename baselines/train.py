@@ -15,7 +15,7 @@ from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch, tell
 from baselines.training_settings import TrainSettings
-from baselines.training_state import Outcome, RunFolder, run_identity
+from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from mllmu_med.files import digest, make_folder
@@ -39,6 +39,7 @@ def train(
     out: Path,
     on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
+    measured: Path | None = None,
 ) -> Outcome:
     """Train a new adapter on top of a model, into a run folder.
 
@@ -53,6 +54,7 @@ def train(
         forget, retain: the rows; a set that the method does not use is left alone.
         images: looked up by `image_id`.
         data: what the rows are of (folder, config, build), for the record and the model card.
+        measured: the run of the fine-tuned model, if it is one from elsewhere.
 
     Raises:
         UserError: an empty set, another run's folder, an adapter of another base, no memory for a
@@ -84,6 +86,7 @@ def train(
         "sharing": model.sharing.why,
         "lora": {"on": places.taken, "left_out": places.left_out},
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        **from_elsewhere(measured),
         "outcome": None,
     }
     ended: Outcome | None = None
@@ -97,7 +100,8 @@ def train(
         put_on(model, folder.adapter)
         return ended
     dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
-    text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places)})
+    more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
+    text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places), **more})
     if accelerator.is_main_process:
         say(f"  LoRA on {places}")
         say(f"  rows of one image: {model.sharing.why}")

@@ -1,7 +1,7 @@
 """What a run folder holds of a training run, so that it goes on after a kill at any moment.
 
 OUT/record.json     method, settings, rows, model and parent adapters with hashes, versions; at the
-                    end the outcome
+                    end the outcome; of a fine-tuned model from elsewhere, where it was measured
 OUT/log.jsonl       a line for each step: every term of the loss, gradient norm, learning rate
 OUT/compute.jsonl   what each step has cost, those too that a kill has undone
 OUT/checkpoint.pt   adapter, optimizer, random state and position; gone when the run has ended
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from baselines.schedule import Sample, Step
 from baselines.training_settings import TrainSettings
@@ -33,6 +33,7 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     import torch
 
+RECORD: Final = "record.json"
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
 _MODEL = ("weights", "prompt", "dtype")
 
@@ -65,7 +66,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.record, self.log = path / "record.json", path / "log.jsonl"
+        self.record, self.log = path / RECORD, path / "log.jsonl"
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
         self.compute = path / "compute.jsonl"
 
@@ -138,12 +139,18 @@ def ended(run: Path) -> tuple[dict[str, Any], list[Path]]:
     """The record of a run that has ended, and its adapters, its own last; else a UserError."""
     folder = RunFolder(run)
     if not folder.record.is_file():
-        raise UserError(f"{run}: no run of baselines here (no record.json)")
+        raise UserError(f"{run}: no run of baselines here (no {RECORD})")
     record = read_json(folder.record)
     if not record.get("outcome"):
         raise UserError(f"{run}: this run has not ended: the command that made it goes on with it")
     below = [Path(adapter["path"]) for adapter in record["model"].get("adapters", [])]
-    return record, [*below, folder.adapter]
+    trained = record["outcome"]["status"] != "measured"
+    return record, [*below, folder.adapter] if trained else below
+
+
+def from_elsewhere(measured: Path | None) -> dict[str, str]:
+    """What a record says of a fine-tuned model from elsewhere, measured in a run folder."""
+    return {"finetuned": "elsewhere", "measured": str(measured)} if measured else {}
 
 
 def run_identity(

@@ -27,6 +27,10 @@ from mllmu_med_dataset import UsageError, UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NO_RETRAIN: Final = (
+    "No run retrained without the forget set: the distance to it, forget quality and PrivLeak, "
+    "which compare with it, are absent, not 0."
+)
 #: A mean of p-values is none.
 _MEDIAN: Final = "forget_quality"
 #: Cuts whose figures are compared between methods; of the others only the intervals are kept.
@@ -249,7 +253,7 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
     for role, missing in (
         ("finetune", "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
         ("base", "Forget is not compared with base: no base run."),
-        ("retrain", "Distance to retrain is not shown: no run retrained without the forget set."),
+        ("retrain", NO_RETRAIN),
     ):
         if role not in known:
             report.notes.append(missing)

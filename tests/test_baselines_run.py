@@ -246,6 +246,127 @@ def test_seeds_share_what_is_finished(loop: Path, place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def hospital(place: Path) -> Path:
+    """An adapter that plain PEFT has trained, on modules of its own choice."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    torch.manual_seed(0)
+    data = Data.read(str(place / "mllmu-med"), "privacy")
+    base = AutoModelForImageTextToText.from_pretrained(place / "model")
+    processor = AutoProcessor.from_pretrained(place / "model", backend="pil")
+    targets = ["q_proj", "v_proj", "up_proj"]  # in the vision tower too
+    net: Any = get_peft_model(base, LoraConfig(r=6, lora_alpha=24, target_modules=targets))
+    learns = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 5e-3)
+    for row in [*data.rows["forget"], *data.rows["retain"]][:30] * 2:
+        text = f"[INST] <image>\n{row.question} [/INST] {row.answer}</s>"
+        read = processor(text=[text], images=[data.images[row.image_id]], return_tensors="pt")
+        net(**read, labels=read["input_ids"]).loss.backward()
+        learns.step()
+        learns.zero_grad()
+    net.save_pretrained(place / "hospital")
+    (place / "hospital" / "training_args.bin").touch()
+    return place / "hospital"
+
+
+ELSEWHERE = (*LOOP, "--adapter", "hospital", "--methods", "ga,npo", "--out", "theirs")
+
+
+@pytest.fixture(scope="module")
+def theirs(hospital: Path) -> Path:
+    """A run on top of a model that was fine-tuned elsewhere."""
+    said = run(hospital.parent, *ELSEWHERE)
+    for wanted in ("Finetune", "is one from elsewhere", "PrivLeak", "are absent, not 0"):
+        assert wanted in said
+    assert "\nRetrain" not in said
+    return hospital.parent / "theirs"
+
+
+@pytest.mark.slow
+def test_a_model_fine_tuned_elsewhere_is_unlearned(theirs: Path, place: Path) -> None:
+    names = {path.name for path in theirs.iterdir() if path.is_dir()}
+    assert names == {"base", "finetune", "ga", "npo"}
+    assert not (theirs / "finetune" / "adapter").exists()
+    frame = load_results(theirs)
+    assert set(frame[frame.metric == "ues"].run) >= {"finetune", "ga", "npo"}
+    assert frame[frame.metric.isin(["forget_quality", "privleak"])].empty
+    record = json.loads((theirs / "npo" / "record.json").read_text())
+    assert record["finetuned"] == "elsewhere"
+    assert [one["path"] for one in record["model"]["adapters"]] == ["hospital"]
+    card = (theirs / "npo" / "adapter" / "README.md").read_text()
+    assert "Fine-tuned: elsewhere" in card
+    assert "gives the data back" in card
+    epochs = (theirs / "npo" / "trajectory.jsonl").read_text().splitlines()
+    assert all("ues" in json.loads(line) for line in epochs)  # against what was measured
+    answered = [(theirs / x / "answers.jsonl").read_bytes() for x in ("base", "finetune", "ga")]
+    assert len({*answered}) == 3
+    leak = ("leak", "--model", "model", "--adapter", "hospital", "--out", "asked")
+    command("eval", *leak, "--max-new-tokens", "6", cwd=place)
+    asked, own = (x / "leak.rows.jsonl" for x in (place / "asked", theirs / "finetune"))
+    assert sorted(open_lines(asked)) == sorted(open_lines(own))
+
+
+@pytest.mark.slow
+def test_whose_adapter_it_is_decides_not_where_it_is(theirs: Path, place: Path) -> None:
+    assert run(place, *ELSEWHERE).count("done already") == 4
+    shutil.copytree(place / "hospital", place / "moved")
+    (place / "moved" / "training_args.bin").unlink()
+    moved = [word.replace("hospital", "moved") for word in ELSEWHERE]
+    assert run(place, *moved).count("done already") == 4
+    plan = run(place, *moved, "--plan")
+    assert "4 models answer" in plan
+    assert "finetune" not in plan
+    config = place / "moved" / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 24', '"lora_alpha": 23'))
+    said = run(place, *moved, ok=False)
+    assert "finetune: was run otherwise (parents" in said
+
+
+@pytest.mark.slow
+def test_one_method_on_a_model_from_elsewhere(theirs: Path, place: Path) -> None:
+    """With an adapter, then a second round, then with the merged weights as the model itself."""
+    words = ("--recipe", "small.yaml", "--out")
+    alone = ("unlearn", "ga", "--model", "model", "--adapter", "hospital", *words, "alone/ga")
+    run(place, *alone)
+    for name in ("finetune", "ga"):
+        for file in ("answers.jsonl", "leak.rows.jsonl"):
+            alone_file, run_file = (x / name / file for x in (place / "alone", theirs))
+            assert alone_file.read_bytes() == run_file.read_bytes()
+    run(place, "unlearn", "idk", "--from", "alone/ga", *words, "second/idk")
+    record = json.loads((place / "second" / "idk" / "record.json").read_text())
+    assert len(record["model"]["adapters"]) == 2
+    assert record["measured"] == "alone/finetune"
+    run(place, "unlearn", "npo", "--from", "alone/finetune", *words, "alone/npo")
+    ours, other = (x / "npo" / "adapter" for x in (place / "alone", theirs))
+    assert weights_hash(ours) == weights_hash(other)
+
+    run(place, "merge", "alone/ga", "--out", "one")
+    run(place, "merge", "alone/ga", "--out", "whole", "--into-weights", "--dtype", "float32")
+    for who in (("model", "--adapter", "one"), ("whole",)):
+        out = place / f"{who[-1]}.jsonl"
+        words = ("--max-new-tokens", "6", "--out", str(out))
+        command("eval", "answer", "--model", *who, *words, cwd=place)
+        given, stack = (map(json.loads, open_lines(x)) for x in (out, theirs / "ga/answers.jsonl"))
+        assert [r["answer"] for r in given] == [r["answer"] for r in stack]
+
+    itself = ("run", "--recipe", "small.yaml", "--model", "whole", "--as-finetuned")
+    said = run(place, *itself, "--methods", "gd", "--set", "unlearn.keep=best", "--out", "itself")
+    assert "no base run" in said
+    assert {x.name for x in (place / "itself").iterdir() if x.is_dir()} == {"finetune", "gd"}
+    assert "2 models answer" in run(place, *itself, "--methods", "gd", "--plan")
+
+
+@pytest.mark.slow
+def test_retraining_is_there_for_who_wants_it(theirs: Path, place: Path) -> None:
+    words = [word.replace("ga,npo", "ga") for word in ELSEWHERE]
+    assert run(place, *words, "--retrain", "--seeds", "0,1").count("done already") == 6
+    assert sorted(path.name for path in (theirs / "seed-1").iterdir()) == ["ga", "recipe.json"]
+    frame = load_results(theirs)
+    assert not frame[frame.metric == "forget_quality"].empty
+
+
+@pytest.fixture(scope="module")
 def other(place: Path) -> Path:
     """A build of another seed: other rows, other patients."""
     builder(
@@ -468,6 +589,20 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
         "--seeds 0,0: write different": (*LOOP, "--seeds", "0,0"),
         "--seeds-of most: use": (*LOOP, "--seeds", "0", "--seeds-of", "most"),
+        "--adapter model: no PEFT adapter here": (*LOOP, "--adapter", "model"),
+        "--adapter: --model is missing": ("run", "--adapter", "model"),
+        "--as-finetuned: --model is missing": ("run", "--model", "tiny", "--as-finetuned"),
+        "--adapter and --as-finetuned": (*LOOP, "--adapter", "model", "--as-finetuned"),
+        "--retrain: starts from the base": (*LOOP, "--as-finetuned", "--retrain"),
+        "--seeds-of all: the fine-tuned": (*LOOP, "--as-finetuned", "--seeds-of", "all"),
+        "ga trains on top of a model that": (
+            *(*LOOP, "--as-finetuned", "--methods", "ga", "--set", "finetune.epochs=1"),
+        ),
+        "give the fine-tuned model one way": ("unlearn", "ga", "--out", "y"),
+        "one way: --from RUN": ("unlearn", "ga", "--from", "x", "--model", "model", "--out", "y"),
+        "finetune: is for the fine-tuned": (
+            *("unlearn", "ga", "--model", "model", "--as-finetuned", "--out", "finetune"),
+        ),
     }
     (place / "gpt").mkdir()
     (place / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')

@@ -1,0 +1,122 @@
+"""Options that several commands of baselines share, and the recipe and model that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.command_options import Data, Device, Dtype
+from mllmu_med.command_line import option
+from mllmu_med_dataset import UsageError
+
+if TYPE_CHECKING:
+    from baselines.measure import Data as Dataset
+    from baselines.recipe import Recipe
+    from baselines.run import Elsewhere, Stack
+
+RecipeName = Annotated[
+    str | None,
+    option(
+        "NAME|FILE",
+        "demo, demo-incorrect, laptop, paper-privacy, paper-incorrect or a file. [default: a demo "
+        "for the tiny model, else the paper's; by the config]",
+        "--recipe",
+    ),
+]
+ModelName = Annotated[
+    str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
+]
+Config = Annotated[str | None, option("NAME", "privacy, incorrect, own, or privacy_r05.")]
+Set = Annotated[
+    list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
+]
+Out = Annotated[Path, option("DIR", "The run's folder.")]
+Jobs = Annotated[int, option("N", "Parts at once. [default: 1; tiny on a CPU: its cores]")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all commands that train are told."""
+
+    recipe: RecipeName = None
+    model: ModelName = None
+    data: Data = None
+    config: Config = None
+    choices: Set = None
+    device: Device = ""
+    dtype: Dtype = ""
+
+    def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
+        """The recipe of a command that trains some parts; every `--set` has to decide one of them.
+
+        methods: a list of methods that are trained too, comma-separated (empty: the recipe's own).
+        """
+        from baselines.recipe import check_read, load_recipe
+        from baselines.run import is_tiny
+        from mllmu_med.recipe_files import Choice
+        from mllmu_med.recipe_files import choices as parse_choices
+
+        scenario = "incorrect" if (self.config or "").startswith("incorrect") else "privacy"
+        demo = "demo" if scenario == "privacy" else "demo-incorrect"
+        name = self.recipe or (demo if is_tiny(self.model) else f"paper-{scenario}")
+        typed = parse_choices(self.choices or [])
+        named = {"model": self.model, "config": self.config}
+        recipe = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
+        if not recipe.model:
+            raise UsageError(
+                f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
+                "`python -m baselines convert-llava-med`), or tiny"
+            )
+        chosen = [] if methods is None else recipe.methods_in(methods)
+        check_read(recipe, typed, [*parts, *chosen])
+        return recipe
+
+    def stack(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Stack:
+        """The recipe's model; the tiny one is made in a folder unless it is there."""
+        from baselines.run import Stack, tiny_model
+        from baselines.tiny import TINY
+
+        name = str(recipe.model)
+        if name == TINY:
+            name = str(tiny_model(recipe, dataset, folder))
+        return Stack(name, self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What is said of a model that was fine-tuned elsewhere."""
+
+    adapter: Annotated[
+        list[Path] | None,
+        option(
+            "DIR", "--model with this PEFT adapter is fine-tuned; may be repeated.", "--adapter"
+        ),
+    ] = None
+    as_finetuned: Annotated[
+        bool, typer.Option("--as-finetuned", help="--model itself is fine-tuned: no base model.")
+    ] = False
+
+    def elsewhere(self, model: str | None, retrain: bool = False) -> Elsewhere | None:
+        """The fine-tuned model, if one is given; its weights are looked for before any work."""
+        from baselines.run import Elsewhere
+        from baselines.tiny import TINY
+        from eval.weights import adapter_hash
+
+        if not (self.adapter or self.as_finetuned):
+            return None
+        flag = "--adapter" if self.adapter else "--as-finetuned"
+        if self.adapter and self.as_finetuned:
+            raise UsageError(
+                "--adapter and --as-finetuned: the model is fine-tuned by its adapter, or by itself"
+            )
+        if model in (None, TINY):
+            raise UsageError(f"{flag}: --model is missing: the folder or Hub id of the model")
+        if retrain and self.as_finetuned:
+            raise UsageError("--retrain: starts from the base model, which --as-finetuned has not")
+        for adapter in self.adapter or []:
+            adapter_hash(adapter)
+        return Elsewhere(tuple(self.adapter or []), retrain)

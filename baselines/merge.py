@@ -1,0 +1,307 @@
+"""Stacked adapters as one adapter, or merged into the model's weights: what a server can load.
+
+An unlearned model is a base model with two adapters or more; vLLM and SGLang put one on a model.
+
+- One adapter: the adapters' matrices side by side, their scaling multiplied in. It is exact:
+  B1 A1 + B2 A2 = [B1 B2] [A1; A2].
+- Merged weights: a checkpoint without adapters. Before they are rounded to 16 bits they are the
+  same model; rounding can undo part of what unlearning has changed, so that is measured.
+
+Either is written, loaded again from the disk and compared with the stack in float32: its logits at
+the tokens that the stack itself answers, to a drawn picture and without one. One model is in memory
+at a time.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from baselines.adapters import Adapter, active, check_stack, page
+from baselines.training_state import ended
+from eval.load_model import load_model
+from eval.weights import is_hub_id, next_name
+from mllmu_med.disk import writing
+from mllmu_med.errors import first_line
+from mllmu_med.files import new_folder, write_atomic
+from mllmu_med.progress import say
+from mllmu_med_dataset import UsageError, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eval.model import Model
+
+#: Asked to see whether two models are one, each with the drawn picture and without.
+QUESTIONS: Final = ("What is shown in this image?", "Whose image is this, and of which day?")
+_TOKENS: Final = 24
+#: Logits of one function in float32, summed in another order, are nearer than this share of the
+#: largest.
+EQUAL: Final = 1e-4
+#: Where rounding changes so much of what the last adapter changes, that is said: our choice.
+ROUNDED: Final = 0.5
+#: What no LoRA adapter that another one is put beside can hold (fields of PEFT's LoraConfig).
+_ALONE: Final = (
+    "use_dora",
+    "modules_to_save",
+    "lora_bias",
+    "target_parameters",
+    "trainable_token_indices",
+)
+_STACKED: Final = (
+    "The {} adapters stand in it side by side, the fine-tuned one in the first ranks, from where "
+    "it can be taken out again: to be served, not to be given away."
+)
+_MERGED: Final = "A whole model: no adapter goes on it, and none can be taken off."
+#: Of a checkpoint, besides its weights.
+_BESIDE: Final = (".json", ".jinja", ".model", ".txt")
+
+
+class Probe(NamedTuple):
+    """A prompt with the stack's own answer, and how many tokens the prompt has."""
+
+    text: str
+    start: int
+    image: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far what was merged is from the stack, over the answers' tokens."""
+
+    largest: float  # difference of a logit
+    change: float  # the largest that the last adapter makes
+    scale: float  # the largest logit
+    same: int  # tokens whose most likely next one is the same
+    tokens: int
+
+    def __str__(self) -> str:
+        return (
+            f"its logits differ from the stack's by at most {self.largest:.1e} (the last adapter "
+            f"changes them by up to {self.change:.1e}), and the most likely token is the same at "
+            f"{self.same} of {self.tokens} places"
+        )
+
+
+def merge(
+    run: Path | None,
+    name: str | None,
+    adapters: Sequence[Path],
+    out: Path,
+    into_weights: bool = False,
+    dtype: str = "",
+    device: str = "",
+) -> str:
+    """Write a stack as one adapter, or as merged weights, into a new folder; says how near it is.
+
+    Args:
+        run: a run folder of a model that was trained here; else `name` with `adapters`.
+        dtype: of merged weights; default bfloat16.
+
+    Raises:
+        UsageError: not one stack is named, or a type that is none.
+        UserError: adapters that cannot be merged so, or what was merged is another model.
+    """
+    if bool(run) == bool(name) or (run and adapters):
+        raise UsageError("give either RUN, or --model with each --adapter in its order")
+    if dtype and not into_weights:
+        raise UsageError("--dtype: is that of merged weights: add --into-weights")
+    if dtype not in ("", "bfloat16", "float16", "float32"):
+        raise UsageError(f"--dtype {dtype}: use bfloat16, float16 or float32")
+    if run:
+        record, adapters = ended(run)
+        name = record["model"]["model"]
+    if not adapters:
+        raise UsageError("nothing to merge: no --adapter is given")
+    with new_folder(out, "what is merged") as new:
+        stack = load_model(str(name), adapters, device, "float32")
+        check_stack(stack)
+        if not into_weights:
+            _check_alike(stack, adapters)
+        probes = _probes(stack)
+        before = _logits(stack, probes)
+        *below, last = active(stack.model)
+        with Adapter(stack.model, last, below).reference():
+            without = _logits(stack, probes)
+        counts = [len(_places(stack.model, one)) for one in active(stack.model)]
+        if into_weights:
+            kind = dtype or "bfloat16"
+            what = f"merged weights in {kind}, of adapters on "
+            what += f"{', '.join(map(str, counts))} modules"
+            _into_weights(stack, out)
+            _check_equal(_distance(before, without, _logits(stack, probes)), out, "one adapter")
+            _write_weights(stack, new, kind, out)
+            base, above, library = new, [], "transformers"
+        else:
+            one = _side_by_side(stack)
+            rank, places = one.net.peft_config[one.name].r, len(_places(one.net, one.name))
+            what = f"one adapter of rank {rank} on {places} modules (adapters: "
+            what += f"{', '.join(map(str, counts))})"
+            one.write(new, "", out)
+            base, above, library = Path(str(name)), [new], "peft"
+            del one
+        identity = replace(stack, model=None)
+        del stack
+        gc.collect()
+        say("  written; compared with the stack ...")
+        merged = load_model(str(base), above, device, "float32")
+        found = _distance(before, without, _logits(merged, probes))
+        if not into_weights:
+            if len(_places(merged.model, active(merged.model)[0])) != places:
+                raise UserError(f"{out}: loaded again, not all {places} modules are there")
+            _check_equal(found, out, "--into-weights")
+        said = f"{what}; loaded again, {found}"
+        if found.largest > max(EQUAL * found.scale, ROUNDED * found.change):
+            said += (
+                f". Rounding to {dtype or 'bfloat16'} outweighs the last adapter here: ask for the "
+                "forgotten values (`python -m eval leak`), or merge with --dtype float32"
+            )
+        title = "Merged weights" if into_weights else "Stacked adapters as one"
+        text = _MERGED if into_weights else _STACKED.format(len(counts))
+        card = page(identity, title, [f"This folder: {said}"], text, library)
+        write_atomic(new / "README.md", card)
+    return f"{out}: {said}"
+
+
+def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
+    """Raise UserError unless all adapters are plain LoRA, of which there are several."""
+    if len(adapters) == 1:
+        raise UserError(
+            f"{adapters[0]}: is one adapter already, which a server takes as it is; for a model "
+            "without adapters: --into-weights"
+        )
+    for path, name in zip(adapters, active(stack.model), strict=True):
+        config = stack.model.peft_config[name]
+        kind = str(getattr(config.peft_type, "value", config.peft_type))
+        odd = [field for field in _ALONE if getattr(config, field, None)]
+        odd += ["bias"] if getattr(config, "bias", "none") != "none" else []
+        if kind != "LORA" or odd:
+            why = f"has {odd[0]}" if odd else f"is {kind}, no LoRA"
+            raise UserError(
+                f"{path}: {why}, which one adapter cannot hold for all: use --into-weights"
+            )
+
+
+def _places(net: Any, name: str) -> list[str]:
+    """The modules on which an adapter is."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [
+        place
+        for place, module in net.base_model.model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+        and any(name in getattr(module, part) for part in module.adapter_layer_names)
+    ]
+
+
+def _side_by_side(stack: Model) -> Adapter:
+    """A new adapter that is all those on a model together; the stack stays on it."""
+    net = stack.model
+    names, above = active(net), next_name(net)
+    for name in names:  # regular expressions and lists of names do not mix
+        net.peft_config[name].target_modules = {*_places(net, name)}
+    # The new one is made like the first, but its scaling is 1: that of each is in its matrices.
+    net.peft_config[names[0]] = replace(
+        net.peft_config[names[0]],
+        base_model_name_or_path=str(stack.identity.get("model")),
+        use_rslora=False,
+        exclude_modules=None,
+        layers_to_transform=None,
+        layers_pattern=None,
+        init_lora_weights=True,
+        lora_dropout=0.0,
+    )
+    net.add_weighted_adapter(names, [1.0] * len(names), above, combination_type="cat")
+    return Adapter(net, above, [])
+
+
+def _into_weights(stack: Model, out: Path) -> None:
+    """Merge all adapters into the weights of the model in memory."""
+    try:
+        stack.model = stack.model.merge_and_unload(safe_merge=True)
+    except (ValueError, AttributeError, NotImplementedError) as error:
+        raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
+
+
+def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
+    """A model that has been merged, as an ordinary checkpoint."""
+    import torch
+
+    net = stack.model.to(getattr(torch, kind))
+    name = str(stack.identity["model"])
+    source = Path(name).expanduser()
+    if is_hub_id(name):
+        from huggingface_hub import snapshot_download
+
+        wanted = [f"*{suffix}" for suffix in _BESIDE]
+        commit = stack.identity["weights"]
+        source = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
+    with writing(out, sum(weight.nbytes for weight in net.state_dict().values())):
+        # Processor and chat template as they are: what reads them may be another library.
+        for path in sorted(source.iterdir()):
+            if path.suffix in _BESIDE and not path.name.endswith(".index.json"):
+                shutil.copyfile(path, new / path.name)
+        net.save_pretrained(new)
+
+
+def _probes(stack: Model) -> list[Probe]:
+    import torch
+
+    probes = []
+    for image in (True, False):
+        for question in QUESTIONS:
+            prompt = stack.prompt(question, image)
+            read = stack.read_texts([prompt], [_picture()] if image else [])
+            start = read["input_ids"].shape[1]
+            with torch.inference_mode():
+                written = stack.model.generate(
+                    **read, max_new_tokens=_TOKENS, do_sample=False, num_beams=1
+                )
+            tokenizer = stack.processor.tokenizer
+            answer = tokenizer.decode(written[0, start:], skip_special_tokens=True)
+            probes.append(Probe(f"{prompt} {answer}", start, image))
+    return probes
+
+
+def _picture() -> Any:
+    """Drawn: the same on every machine."""
+    from PIL import Image
+
+    return Image.radial_gradient("L").resize((336, 336)).convert("RGB")
+
+
+def _logits(model: Model, probes: Sequence[Probe]) -> list[Tensor]:
+    """Of each probe, [its answer's tokens + 1, vocabulary], in float32 on the CPU."""
+    import torch
+
+    found = []
+    with torch.inference_mode():
+        for probe in probes:
+            read = model.read_texts([probe.text], [_picture()] if probe.image else [])
+            found.append(model.model(**read).logits[0, probe.start - 1 :].float().cpu())
+    return found
+
+
+def _distance(
+    stack: Sequence[Tensor], without: Sequence[Tensor], merged: Sequence[Tensor]
+) -> Distance:
+    def largest(others: Sequence[Tensor]) -> float:
+        return max(float((a - b).abs().max()) for a, b in zip(stack, others, strict=True))
+
+    same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(stack, merged, strict=True)]
+    agree, tokens = sum(int(of.sum()) for of in same), sum(map(len, same))
+    scale = max(float(of.abs().max()) for of in stack)
+    return Distance(largest(merged), largest(without), scale, agree, tokens)
+
+
+def _check_equal(found: Distance, out: Path, instead: str) -> None:
+    """Raise UserError where what was merged, in float32, is no sum in another order."""
+    if not found.largest <= EQUAL * found.scale:  # nor where it is no number
+        raise UserError(
+            f"{out}: is not the stack: {found}; more than {EQUAL * found.scale:.1e} is another "
+            f"model, so nothing is kept: try {instead}"
+        )
