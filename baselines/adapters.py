@@ -85,7 +85,9 @@ def lora_places(base: Any, projector: bool, name: str) -> Places:
     kinds = "|".join(re.escape(kind).replace(r"\.N\.", r"\.\d+\.") for kind in sorted(taken))
     pattern = rf".*{re.escape(root.rpartition('.')[2])}\.({kinds})"
     if projector:
-        pattern = "|".join([f"({pattern})", *(f".*{re.escape(place)}" for place in sorted(between))])
+        pattern = "|".join(
+            [f"({pattern})", *(f".*{re.escape(place)}" for place in sorted(between))]
+        )
         taken["projector"] = len(between)
     shown = {kind.rpartition(".N.")[2]: n for kind, n in sorted(taken.items())}
     return Places(pattern, shown, dict(left))

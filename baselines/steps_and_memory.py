@@ -1,9 +1,10 @@
 """What a run would do: steps, samples and memory, before anything is trained.
 
-Steps and samples are counted, memory is estimated: weights, adapters with AdamW's state, and
-activations by the rule of 34 bytes a token, layer and hidden unit in 16 bits (Korthikanti et al.
-2022, without the attention matrix, which is never stored), or with checkpointing what one layer
-needs and 2 bytes for each of the others. What the library keeps besides is not in it.
+Steps and samples are counted, memory is estimated: weights, adapters with AdamW's state, logits at
+the answers' tokens in float32 (three of them: logits, their softmax, its gradient), and activations
+by the rule of 34 bytes a token, layer and hidden unit in 16 bits (Korthikanti et al. 2022, without
+the attention matrix, which is never stored), or with checkpointing what one layer needs and 2 bytes
+for each of the others. What the library keeps besides is not in it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.losses import METHODS
 from baselines.schedule import epoch_steps, samples
+from eval.chat_format import chat_format
+from eval.load_processor import load_processor
 from eval.run_folder import read_json
-from mllmu_med.errors import first_line
-from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
     from baselines.measure import Data
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
     from baselines.tiny import TinySettings
     from baselines.training_settings import TrainSettings
 
-#: A question with its answer, in tokens, beside the image: SLAKE's are about 60.
+#: A question with its answer, in tokens, beside the image: SLAKE's are about 60; the answer's own.
 TEXT_TOKENS: Final = 60
+ANSWER_TOKENS: Final = 20
+#: Images of the dataset of which the one with most tokens is planned with.
+LOOKED_AT: Final = 20
 
 
 class Size(NamedTuple):
-    """Of a model: weights, LoRA weights by rank, layers, hidden units, image tokens."""
+    """Of a model: weights, LoRA weights by rank, layers, hidden units, words, image tokens."""
 
     weights: int
     lora_per_rank: int
     layers: int
     hidden: int
+    vocabulary: int
     image_tokens: int
 
 
@@ -48,34 +53,46 @@ class Planned(NamedTuple):
     memory: float  # GB, of the largest moment
 
 
-def size_of(name: str, tiny: TinySettings) -> Size:
-    """From a model's configuration alone; `tiny` is the tiny LLaVA before it is made."""
+def size_of(name: str, tiny: TinySettings, data: Data) -> Size:
+    """From a model's configuration and processor; `tiny` is the tiny LLaVA before it is made."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from baselines.adapters import LANGUAGE
+    from baselines.adapters import lora_places
     from baselines.tiny import TINY, config_of_tiny
+    from eval.checkpoint_faults import check_processor, not_loaded
 
-    folder = Path(name).expanduser()
+    source = str(Path(name).expanduser())
     try:
         config: Any = (
             config_of_tiny(tiny, tiny.vocabulary)
             if name == TINY
-            else AutoConfig.from_pretrained(str(folder))
+            else AutoConfig.from_pretrained(source)
         )
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config)
+        processor = None if name == TINY else load_processor(source, None, name)
     except (OSError, ValueError) as error:
-        raise UserError(f"{name}: its configuration cannot be read: {first_line(error)}") from error
+        raise not_loaded(name, error) from error
+    places = lora_places(model, False, name)
     per_rank = sum(
         sum(module.weight.shape)
         for place, module in model.named_modules()
-        if re.fullmatch(LANGUAGE, place)
+        if re.fullmatch(places.pattern, place)
     )
-    text = config.get_text_config()
+    tokens = config.image_seq_length if name == TINY else 0
+    if processor:
+        check_processor(processor, config, name)
+        prompt = chat_format(processor, name).prompt
+        shown = list(dict.fromkeys(row.image_id for row in data.all))[:LOOKED_AT]
+        text = len(processor.tokenizer(prompt("", False))["input_ids"])
+        for image_id in shown:
+            read = processor(text=[prompt("", True)], images=[[data.images[image_id]]])
+            tokens = max(tokens, len(read["input_ids"][0]) - text)
+    words = config.get_text_config()
     weights = sum(p.numel() for p in model.parameters())
-    tokens = int(getattr(config, "image_seq_length", 0) or 0)
-    return Size(weights, per_rank, text.num_hidden_layers, text.hidden_size, tokens)
+    sizes = words.num_hidden_layers, words.hidden_size, words.vocab_size
+    return Size(weights, per_rank, *sizes, tokens)
 
 
 def plan(
@@ -118,7 +135,8 @@ def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float
     layer = tokens * size.hidden * 17 * width
     kept = tokens * size.hidden * width
     active = layer + size.layers * kept if settings.checkpointing else size.layers * layer
-    return (fixed + trained + active) / 1e9
+    logits = settings.micro_batch * ANSWER_TOKENS * size.vocabulary * 4 * 3
+    return (fixed + trained + active + logits) / 1e9
 
 
 def print_plan(
@@ -133,7 +151,7 @@ def print_plan(
     from eval.attacks import WAYS, asks
     from mllmu_med.console import make_console, make_table
 
-    size = size_of(name, recipe.tiny)
+    size = size_of(name, recipe.tiny, data)
     table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
     for part in plan(recipe, data, size, methods, elsewhere):
         cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}", f"{part.memory:,.1f}")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.chat_format import chat_format
-from eval.load_processor import load_processor
 from eval.checkpoint_faults import check_processor, check_weights, not_loaded, outside_decoder
+from eval.load_processor import load_processor
 from eval.model import Model
 from eval.weights import (
     adapter_hash,

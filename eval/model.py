@@ -82,7 +82,7 @@ class Model:
         return probe(self) if self.share else Sharing("off: --no-share")
 
     def expect(self, texts: Iterable[str]) -> None:
-        """Say which texts will be read, so that sharing is tried out at the longest one's length."""
+        """Say which texts will be read: sharing is tried out at the longest one's length."""
         longest = max(map(len, texts), default=0)
         if longest > self.longest:
             self.longest = longest
@@ -248,7 +248,7 @@ class Model:
 
 
 def outside_decoder(net: Any) -> frozenset[str]:
-    """The adapters of a PEFT model that have weights neither in its decoder nor its output layer."""
+    """The adapters of a PEFT model with weights in neither decoder nor output layer."""
     base = net.get_base_model()
     inside = {*map(id, base.get_decoder().parameters())}
     inside |= {*map(id, base.get_output_embeddings().parameters())}

@@ -72,13 +72,12 @@ def pack(
         ids, after = list(prefix.ids), list[int]()
         segments = [0] * len(prefix)
         for number, i in enumerate(group, 1):
-            question, answer = texts[i]
-            first = len(ids) + len(question) - 1
-            spots += [Spot(row, first + k, token, i) for k, token in enumerate(answer)]
-            added = question + answer[:-1]  # nothing is predicted after the end token
-            ids += added
-            after += range(len(added))
-            segments += [number] * len(added)
+            first = len(ids) + len(texts[i].question) - 1
+            spots += [Spot(row, first + k, token, i) for k, token in enumerate(texts[i].answer)]
+            read = texts[i].question + texts[i].answer[:-1]  # nothing is predicted after the end
+            ids += read
+            after += range(len(read))
+            segments += [number] * len(read)
         lines.append((prefix, ids, segments, after))
     width = max(pad_to, *(len(ids) for _, ids, _, _ in lines))
     if window and width > window:
@@ -131,7 +130,9 @@ def logprobs(
     model: Model, pairs: Sequence[tuple[Ask, str]], images: ImageStore
 ) -> list[list[float]] | None:
     """Of each answer's tokens, see `Model.logprobs`; None where the rows are too long for it."""
-    prefixes = [model.prefixes.of(ask.row.image_id if ask.image else "", images) for ask, _ in pairs]
+    prefixes = [
+        model.prefixes.of(ask.row.image_id if ask.image else "", images) for ask, _ in pairs
+    ]
     texts = [
         Text(
             model.prefixes.rest(model.prompt(ask.question, ask.image), ask.image),

@@ -22,6 +22,7 @@ from family_configs import PATCH, PIXELS, WIDTH, Ids
 
 from baselines.tiny import TinySettings, make_tiny
 
+
 @dataclass(frozen=True)
 class Family:
     """How a family's checkpoint is made.
@@ -88,7 +89,8 @@ THINKS: Final = chat(
     *("<|im_start|>user\\n", "<|vision_start|><|image_pad|><|vision_end|>", "<|im_end|>\\n"),
     *("<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n", "<|im_end|>\\n"),
     "{{ '<|im_start|>assistant\\n<think>\\n' }}"
-    "{% if enable_thinking is defined and not enable_thinking %}{{ '\\n</think>\\n\\n' }}{% endif %}",
+    "{% if enable_thinking is defined and not enable_thinking %}"
+    "{{ '\\n</think>\\n\\n' }}{% endif %}",
 )
 IDEFICS: Final = (
     "START{% for m in messages %}{{ m.role | capitalize }}"
@@ -130,9 +132,7 @@ _CLIP_PARTS: Final = {
 }
 #: How today's tokenizers cut a text before they merge bytes: words with the space before them,
 #: single digits, signs with the ends of lines behind them, ends of lines, other space.
-_WORDS: Final = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_WORDS: Final = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _IDEFICS_IMAGES: Final = {
     "size": {"longest_edge": 2 * PIXELS},
     "max_image_size": {"longest_edge": PIXELS},
@@ -169,8 +169,14 @@ FAMILIES: Final[dict[str, Family]] = {
         configs.llava("phi3", "<s>", "<|endoftext|>", "<pad>"),
         "<unk> <s> <|endoftext|> <pad> <image> <|user|> <|assistant|> <|end|>",
         {**LLAMA_NAMED, "eos_token": "<|endoftext|>"},
-        chat("<|user|>\\n", "<image>\\n", "<|end|>\\n", "<|assistant|>\\n", "<|end|>\\n",
-             "{{ '<|assistant|>\\n' }}"),
+        chat(
+            "<|user|>\\n",
+            "<image>\\n",
+            "<|end|>\\n",
+            "<|assistant|>\\n",
+            "<|end|>\\n",
+            "{{ '<|assistant|>\\n' }}",
+        ),
         {"processor_class": "LlavaProcessor", **_CLIP_PARTS},
         _clip(),
         stops=("<|end|>",),
@@ -210,9 +216,15 @@ FAMILIES: Final[dict[str, Family]] = {
             "eoi_token": "<end_of_image>",
             "image_token": "<image_soft_token>",
         },
-        chat("<start_of_turn>user\\n", "<start_of_image>", "<end_of_turn>\\n",
-             "<start_of_turn>model\\n", "<end_of_turn>\\n", "{{ '<start_of_turn>model\\n' }}",
-             "{{ bos_token }}"),
+        chat(
+            "<start_of_turn>user\\n",
+            "<start_of_image>",
+            "<end_of_turn>\\n",
+            "<start_of_turn>model\\n",
+            "<end_of_turn>\\n",
+            "{{ '<start_of_turn>model\\n' }}",
+            "{{ bos_token }}",
+        ),
         {"processor_class": "Gemma3Processor", "image_seq_length": 16},
         {"image_processor_type": "Gemma3ImageProcessor", "size": SQUARE},
         generation={"do_sample": True, "top_k": 64, "top_p": 0.95},
@@ -240,7 +252,9 @@ FAMILIES: Final[dict[str, Family]] = {
             {
                 "head_dim": 32,
                 "rope_parameters": {
-                    "rope_type": "default", "mrope_section": [6, 5, 5], "mrope_interleaved": True
+                    "rope_type": "default",
+                    "mrope_section": [6, 5, 5],
+                    "mrope_interleaved": True,
                 },
             },
         ),
@@ -265,7 +279,9 @@ FAMILIES: Final[dict[str, Family]] = {
                 "linear_num_key_heads": 2,
                 "linear_num_value_heads": 4,
                 "rope_parameters": {
-                    "rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+                    "rope_type": "default",
+                    "mrope_section": [2, 1, 1],
+                    "mrope_interleaved": True,
                     "partial_rotary_factor": 0.25,
                 },
             },
@@ -306,9 +322,15 @@ FAMILIES: Final[dict[str, Family]] = {
             "eos_token": "<|eot_id|>",
             "pad_token": "<|finetune_right_pad_id|>",
         },
-        chat("<|start_header_id|>user<|end_header_id|>\\n\\n", "<|image|>", "<|eot_id|>",
-             "<|start_header_id|>assistant<|end_header_id|>\\n\\n", "<|eot_id|>",
-             "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}", "{{ bos_token }}"),
+        chat(
+            "<|start_header_id|>user<|end_header_id|>\\n\\n",
+            "<|image|>",
+            "<|eot_id|>",
+            "<|start_header_id|>assistant<|end_header_id|>\\n\\n",
+            "<|eot_id|>",
+            "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}",
+            "{{ bos_token }}",
+        ),
         {"processor_class": "MllamaProcessor"},
         {"image_processor_type": "MllamaImageProcessor", "size": SQUARE, "max_image_tiles": 4},
         generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9},
@@ -330,7 +352,8 @@ FAMILIES: Final[dict[str, Family]] = {
         "<|endoftext|> <|im_start|> <|im_end|> <fake_token_around_image> <image> "
         f"<end_of_utterance> <global-img> {_ROWS}",
         {
-            "bos_token": "<|im_start|>", "eos_token": "<end_of_utterance>",
+            "bos_token": "<|im_start|>",
+            "eos_token": "<end_of_utterance>",
             "pad_token": "<|im_end|>",
         },
         IDEFICS.replace("START", "<|im_start|>"),
@@ -374,8 +397,15 @@ FAMILIES: Final[dict[str, Family]] = {
         "<|endoftext|> [gMASK] <sop> <|user|> <|assistant|> <|begin_of_image|> <|end_of_image|> "
         "<|image|> <|begin_of_video|> <|end_of_video|> <|video|>",
         {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
-        chat("<|user|>\\n", "<|begin_of_image|><|image|><|end_of_image|>", "", "<|assistant|>\\n",
-             "", "{{ '<|assistant|>\\n' }}", "[gMASK]<sop>"),
+        chat(
+            "<|user|>\\n",
+            "<|begin_of_image|><|image|><|end_of_image|>",
+            "",
+            "<|assistant|>\\n",
+            "",
+            "{{ '<|assistant|>\\n' }}",
+            "[gMASK]<sop>",
+        ),
         {"processor_class": "Glm4vProcessor"},
         _grid("Glm4vImageProcessor"),
         {"video_processor_type": "Glm4vVideoProcessor", "patch_size": 8},

@@ -161,8 +161,8 @@ def plain_finetune(
 ) -> tuple[float, float]:
     """Teach a checkpoint some rows in its own chat format; an ordinary PEFT adapter in `out`.
 
-    LoRA on all linear layers of the decoder, AdamW, a row at a time, until the mean loss of an epoch
-    is below `enough` (a likelihood of .9 and more, not yet of 1).
+    LoRA on all linear layers of the decoder, AdamW, a row at a time, until an epoch's mean loss is
+    below `enough` (a likelihood of .9 and more, not yet of 1).
 
     Returns:
         The mean loss of an answer's token in the first epoch and in the last.
@@ -219,9 +219,7 @@ def decoder_linears(model: Any) -> list[str]:
     ]
 
 
-def _answered(
-    model: Any, processor: Any, row: Row, turn: Turn, **how: Any
-) -> tuple[Any, int]:
+def _answered(model: Any, processor: Any, row: Row, turn: Turn, **how: Any) -> tuple[Any, int]:
     """Inputs of a prompt with its answer, and the place of the first token behind the prompt."""
     prompt = plain_text(processor, row.question, **how)
     asked = _read(model, processor, prompt, row.image)["input_ids"][0].tolist()

@@ -15,7 +15,8 @@ def test_it_is_an_ordinary_checkpoint(tmp_path: Path) -> None:
     model = load_model(str(make_tiny(tmp_path / "tiny", TEXTS)))
     weights = model.model.num_parameters()
     assert 300_000 < weights < 800_000
-    assert model.sharing.packing and model.sharing.prefill
+    assert model.sharing.packing
+    assert model.sharing.prefill
     tokenizer = model.processor.tokenizer
     text = "Patient Zoë Núñez, MRN 00-17\n"  # letters that its texts never had
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text

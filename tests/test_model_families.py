@@ -10,7 +10,6 @@ from typing import Any
 import plain
 import pytest
 import small_training as small
-import torch
 from families import make
 
 from baselines.adapters import put_on
@@ -215,7 +214,8 @@ def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Callable[[str], 
     rows += ROWS[4:8]
     asked = [Ask(row, row.question) for row in rows]
     ours = model.logprobs(asked, [row.answer for row in rows], IMAGES)
-    assert model.sharing.packing and model.sharing.window == 128
+    assert model.sharing.packing
+    assert model.sharing.window == 128
     assert apart(ours, [plain_of(other, processor, row) for row in rows]) < 1e-4
     told = [
         plain.plain_answer(other, processor, r.question, IMAGES[r.image_id], 8, **HOW) for r in rows
