@@ -165,9 +165,7 @@ def mllama(ids: Ids, size: int) -> Any:
         intermediate_layers_indices=[0],
         vision_output_dim=128,
     )
-    return MllamaConfig(
-        vision_config=vision, text_config=text, image_token_index=ids["<|image|>"]
-    )
+    return MllamaConfig(vision_config=vision, text_config=text, image_token_index=ids["<|image|>"])
 
 
 def idefics(name: str, eos: str, bos: str, pad: str) -> Callable[[Ids, int], Any]:
