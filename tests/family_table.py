@@ -37,18 +37,27 @@ class Family:
 
 
 def chat(
-    user: str, image: str, close: str, assistant: str, end: str, prompt: str, before: str = ""
+    user: str,
+    image: str,
+    close: str,
+    assistant: str,
+    end: str,
+    prompt: str,
+    before: str = "",
+    lead: str = "",
 ) -> str:
     """A chat template of turn markers: `user` TEXT `close`, `assistant` TEXT `end`; `prompt` asks.
 
-    Contents are parts or a string, as most families' own take them. Texts are given as Jinja's
-    string literals take them: a line's end as \\n.
+    `before` stands before all turns, `lead` before each text. Contents are parts or a string, as
+    most families' own take them. All are given as Jinja's string literals take them: a line's end
+    as \\n.
     """
     return (
         f"{before}{{% for m in messages %}}"
         f"{{{{ '{user}' if m.role == 'user' else '{assistant}' }}}}"
-        "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
-        f"{{{{ '{image}' if part.type == 'image' else part.text }}}}"
+        f"{{% if m.content is string %}}{{{{ '{lead}' + m.content }}}}"
+        "{% else %}{% for part in m.content %}"
+        f"{{{{ '{image}' if part.type == 'image' else '{lead}' + part.text }}}}"
         "{% endfor %}{% endif %}"
         f"{{{{ '{close}' if m.role == 'user' else '{end}' }}}}{{% endfor %}}"
         f"{{% if add_generation_prompt %}}{prompt}{{% endif %}}"
@@ -68,8 +77,8 @@ def chatml(image: str, before: str = "", prompt: str = "<|im_start|>assistant\\n
 #: LLaVA's over Qwen2: a space and a line's end before each text, but the generation prompt has the
 #: line's end alone, so that it is not how an answered turn begins.
 SPACED: Final = chat(
-    "<|im_start|>user ", "<image>\\n", "<|im_end|>", "<|im_start|>assistant \\n", "<|im_end|>",
-    "{{ '<|im_start|>assistant\\n' }}",
+    "<|im_start|>user ", "<image>", "<|im_end|>", "<|im_start|>assistant ", "<|im_end|>",
+    "{{ '<|im_start|>assistant\\n' }}", lead="\\n",
 )  # fmt: skip
 #: Thinks unless told not to; an answered turn shows that nothing was thought.
 THINKS: Final = chat(
