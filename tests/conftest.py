@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,46 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
 
     return once(tmp_path_factory, "limited", make)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The tiny random checkpoint of a family of `families`: to look at only."""
+    import families
+    import small_training as small
+
+    rows = [*small.FORGET, *small.RETAIN]
+    texts = [f"{row.question} {row.answer}" for row in rows] * 3
+
+    def make(name: str) -> Path:
+        folder = once(
+            tmp_path_factory,
+            f"checkpoint-{name}",
+            lambda folder: families.make(name, folder / name, texts),
+        )
+        return folder / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def taught(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]
+) -> Callable[[str], Path]:
+    """A PEFT adapter that has taught a checkpoint `plain.taught_rows` in its own chat format."""
+    import plain
+
+    def make(name: str) -> Path:
+        model = checkpoint(name)
+        return once(
+            tmp_path_factory,
+            f"taught-{name}",
+            lambda folder: plain.plain_finetune(
+                model, plain.taught_rows(), folder, **plain.how(name)
+            ),
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

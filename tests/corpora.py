@@ -332,7 +332,9 @@ def _python(*words: str, cwd: Path, env: Env = None, timeout: float = 900) -> Do
     return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 
 
-def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
     """A folder that `make` fills, once for all of pytest-xdist's workers: to look at only."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
