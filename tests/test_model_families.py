@@ -10,9 +10,9 @@ from typing import Any
 import plain
 import pytest
 import small_training as small
-from families import make
+from families import Pictures
 
-from baselines.adapters import put_on
+from baselines.adapters import put_on, take_off
 from baselines.train import train
 from eval.attacks import Ask, asks
 from eval.likelihood import measure, probability
@@ -20,7 +20,8 @@ from eval.load_model import load_model
 from eval.model import Model
 from mllmu_med_dataset import PiiSpan, Record, UserError
 
-IMAGES = small.Images()
+Make = Callable[[str], Path]
+IMAGES = Pictures()
 #: What may be shared, as the probe should find; "rows" alone: kept features, no more.
 ALL = ("rows", "packing", "prefill")
 FAMILIES = {
@@ -40,7 +41,7 @@ FAMILIES = {
     "glm4v": ALL,
 }
 REFUSED = {
-    "paligemma": "brings no chat template",
+    "paligemma": "its processor has no chat template",
     "smolvlm": "needs a package that is not installed: Package `num2words`",
     "pixtral": "needs a package that is not installed: PixtralProcessor requires the Torchvision",
     "mistral3": "needs a package that is not installed: PixtralProcessor requires the Torchvision",
@@ -49,23 +50,31 @@ QUICK = ("llava_med", "qwen2_5_vl")
 each_family = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAMILIES]
 )
-#: Thinking is off in all that we measure.
-HOW: dict[str, Any] = {"enable_thinking": False}
 ROWS = [*small.FORGET[:6], *small.RETAIN[:10]]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-    texts = [f"{row.question} {row.answer}" for row in [*small.FORGET, *small.RETAIN]]
-
-    def get(name: str) -> Path:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name) / "model"
-            made[name] = make(name, folder, [*texts * 3, "I don't know. cannot tell picture"])
-        return made[name]
-
-    return get
+#: "Why?" about a picture, answered "So.", as each family's model card has it: @ is the picture's
+#: mark, ^ where the generation prompt ends (none where it is not how an answered turn begins).
+TURNS = {
+    "llava_med": "[INST] @\nWhy? [/INST]^ So.</s>",
+    "llava_llama": "USER: @\nWhy? ASSISTANT:^ So. ",
+    "llava_qwen2": "<|im_start|>user @\nWhy?<|im_end|><|im_start|>assistant \nSo.<|im_end|>",
+    "llava_phi3": "<|user|>\n@\nWhy?<|end|>\n<|assistant|>\n^So.<|end|>\n",
+    "llava_next": "[INST] @\nWhy? [/INST]^ So.</s>",
+    "llava_onevision": "<|im_start|>user @\nWhy?<|im_end|><|im_start|>assistant \nSo.<|im_end|>",
+    "gemma3": "<bos><start_of_turn>user\n@Why?<end_of_turn>\n<start_of_turn>model\n"
+    "^So.<end_of_turn>\n",
+    "qwen2_5_vl": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+    "<|vision_start|>@<|vision_end|>Why?<|im_end|>\n<|im_start|>assistant\n^So.<|im_end|>\n",
+    "qwen3_vl": "<|im_start|>user\n<|vision_start|>@<|vision_end|>Why?<|im_end|>\n"
+    "<|im_start|>assistant\n^So.<|im_end|>\n",
+    "qwen3_5": "<|im_start|>user\n<|vision_start|>@<|vision_end|>Why?<|im_end|>\n"
+    "<|im_start|>assistant\n<think>\n^\n</think>\n\nSo.<|im_end|>\n",
+    "internvl": "<|im_start|>user\n@\nWhy?<|im_end|>\n<|im_start|>assistant\n^So.<|im_end|>\n",
+    "mllama": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n@Why?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n^So.<|eot_id|>",
+    "idefics3": "<|begin_of_text|>User:@Why?<end_of_utterance>\nAssistant:"
+    "^ So.<end_of_utterance>\n",
+    "glm4v": "[gMASK]<sop><|user|>\n<|begin_of_image|>@<|end_of_image|>Why?<|assistant|>\n^So.",
+}
 
 
 def apart(ours: list[list[float]], theirs: list[list[float]]) -> float:
@@ -74,15 +83,42 @@ def apart(ours: list[list[float]], theirs: list[list[float]]) -> float:
 
 
 def plain_of(model: Any, processor: Any, row: Record) -> list[float]:
-    return plain.plain_logprobs(
-        model, processor, plain.Row(row.question, row.answer, IMAGES[row.image_id]), **HOW
+    return plain.plain_logprobs(model, processor, asked_plainly(row), enable_thinking=False)
+
+
+def asked_plainly(row: Record) -> plain.Row:
+    return plain.Row(row.question, row.answer, IMAGES[row.image_id])
+
+
+def told_by(model: Any, processor: Any, row: Record, tokens: int) -> str:
+    return plain.plain_answer(
+        model, processor, row.question, IMAGES[row.image_id], tokens, enable_thinking=False
     )
 
 
 @each_family
-def test_answers_and_likelihoods_are_the_plain_ones(
-    checkpoint: Callable[[str], Path], name: str
-) -> None:
+def test_turns_are_the_family_s(name: str, checkpoint: Make) -> None:
+    model = load_model(str(checkpoint(name)))
+    form = model.format
+    prompt, bar, answered = TURNS[name].replace("@", model.processor.image_token).partition("^")
+    if name == "qwen3_5":  # thinking is off in all that we measure
+        prompt, answered = f"{prompt}\n</think>\n\n", "So.<|im_end|>\n"
+    if bar:
+        assert model.prompt("Why?") == prompt
+    assert (prompt + answered).startswith(f"{model.prompt('Why?')}{form.separator}So.") == bool(bar)
+    assert form.source == {
+        "llava_llama": "chat template (end: ours)",
+        "glm4v": "chat template (end: ours)",
+        "llava_qwen2": "chat template (separator: ours)",
+        "llava_onevision": "chat template (separator: ours)",
+    }.get(name, "chat template")
+    if "end" not in form.source:
+        assert (prompt + answered).rstrip().endswith(f"So.{form.closing}")
+    assert model.answer_ids("So.")[-1] in model.end_tokens()
+
+
+@each_family
+def test_answers_and_likelihoods_are_the_plain_ones(checkpoint: Make, name: str) -> None:
     """Mixed lengths and images, all in one batch, shared and not; each row alone is the measure."""
     asked = [Ask(row, row.question) for row in ROWS]
     texts = [row.answer for row in ROWS]
@@ -91,9 +127,7 @@ def test_answers_and_likelihoods_are_the_plain_ones(
     found = tuple(kind for kind in ALL if getattr(shared.sharing, kind))
     assert found == FAMILIES[name], shared.sharing.why
     other, processor = plain.load(checkpoint(name))
-    told = [
-        plain.plain_answer(other, processor, r.question, IMAGES[r.image_id], 8, **HOW) for r in ROWS
-    ]
+    told = [told_by(other, processor, row, 8) for row in ROWS]
     weighed = [plain_of(other, processor, row) for row in ROWS]
     assert len({round(sum(row), 2) for row in weighed}) > 8  # else equality says nothing
     for model in (shared, load_model(str(checkpoint(name)), share=False)):
@@ -105,40 +139,27 @@ def test_answers_and_likelihoods_are_the_plain_ones(
 
 
 @each_family
-def test_what_plain_peft_has_taught_is_measured(
-    checkpoint: Callable[[str], Path], name: str, tmp_path: Path
-) -> None:
+def test_what_plain_peft_has_taught_is_measured(checkpoint: Make, taught: Make, name: str) -> None:
     """Probability within .01 of what was taught, and the prefix audit finds what is there."""
-    names = ("Ana Brook", "Tom Field", "Eva Stone", "Kim Marsh")
-    rows = [
-        Record(
-            **{
-                **_fields(row),
-                "answer": f"It is {names[i]} today",
-                "harm": "privacy",
-                "pii": (PiiSpan("answer", "name", names[i], 6, 6 + len(names[i])),),
-            }
-        )
-        for i, row in enumerate(small.FORGET[:4])
+    theirs, processor = plain.load(checkpoint(name), taught(name))
+    model = load_model(str(checkpoint(name)), [taught(name)])
+    rows = small.FORGET[:8]
+    wanted = [probability(plain_of(theirs, processor, row)) for row in rows]
+    found = [probability(row["logprobs"]) for row in measure(model, rows, IMAGES, 8)]
+    assert min(wanted) > 0.8
+    assert found == pytest.approx(wanted, abs=0.01)
+    private = [
+        Record(**{**_fields(row), "harm": "privacy", "pii": (_last_word(row.answer),)})
+        for row in rows
+        if " " in row.answer
     ]
-    given = [plain.Row(r.question, r.answer, IMAGES[r.image_id]) for r in rows]
-    plain.plain_finetune(checkpoint(name), given, tmp_path / "taught", enough=0.01, **HOW)
-    theirs, processor = plain.load(checkpoint(name), tmp_path / "taught")
-    taught = [probability(plain_of(theirs, processor, row)) for row in rows]
-    model = load_model(str(checkpoint(name)), [tmp_path / "taught"])
-    found = measure(model, rows, IMAGES, 8)
-    ours = [probability(row["logprobs"]) for row in found]
-    assert min(taught) > 0.8
-    assert ours == pytest.approx(taught, abs=0.01)
-    prefixed = asks(rows, ["prefix"])
-    answers = model.answer(prefixed, IMAGES, 24)
-    there = [
-        n in plain.plain_answer(theirs, processor, r.question, IMAGES[r.image_id], 32, **HOW)
-        for n, r in zip(names, rows, strict=True)
-    ]
-    assert [n in a.text for n, a in zip(names, answers, strict=True)] == there
-    # The tiny Qwen3.5 learns one of four: linear attention of this size hardly tells questions.
-    assert sum(there) == (1 if name == "qwen3_5" else 4)
+    told = model.answer(asks(private, ["prefix"]), IMAGES, 24)
+    assert [r.pii[0].value in a.text for r, a in zip(private, told, strict=True)] == [True] * 6
+
+
+def _last_word(answer: str) -> PiiSpan:
+    word = answer.split()[-1]
+    return PiiSpan("answer", "name", word, len(answer) - len(word), len(answer))
 
 
 def _fields(row: Record) -> dict[str, Any]:
@@ -146,9 +167,7 @@ def _fields(row: Record) -> dict[str, Any]:
 
 
 @each_family
-def test_learning_and_unlearning(
-    checkpoint: Callable[[str], Path], name: str, tmp_path: Path
-) -> None:
+def test_learning_and_unlearning(checkpoint: Make, name: str, tmp_path: Path) -> None:
     """A killed run goes on to the same bytes; a saved adapter loads to the same likelihoods."""
     forget, retain = small.FORGET[:8], small.RETAIN[:8]
     how = {"rank": 4, "batch_size": 4, "micro_batch": 4, "checkpointing": name == "qwen2_5_vl"}
@@ -189,8 +208,6 @@ def test_learning_and_unlearning(
         assert apart(now, before) > 1e-3
         put_on(loaded, tmp_path / method / "adapter")
         assert loaded.logprobs(asked, texts, IMAGES) == now
-        from baselines.adapters import take_off
-
         take_off(loaded)
     assert loaded.logprobs(asked, texts, IMAGES) == before
     record = json.loads((tuned / "record.json").read_text())
@@ -199,13 +216,13 @@ def test_learning_and_unlearning(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_used_says_why(checkpoint: Callable[[str], Path], name: str) -> None:
+def test_what_cannot_be_used_says_why(checkpoint: Make, name: str) -> None:
     with pytest.raises(UserError, match=REFUSED[name]):
         load_model(str(checkpoint(name)))
 
 
 @pytest.mark.slow
-def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Callable[[str], Path]) -> None:
+def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Make) -> None:
     """MedGemma's window here is 128 tokens: longer rows go through its own processor, rightly."""
     model = load_model(str(checkpoint("gemma3")))
     other, processor = plain.load(checkpoint("gemma3"))
@@ -217,7 +234,5 @@ def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Callable[[str], 
     assert model.sharing.packing
     assert model.sharing.window == 128
     assert apart(ours, [plain_of(other, processor, row) for row in rows]) < 1e-4
-    told = [
-        plain.plain_answer(other, processor, r.question, IMAGES[r.image_id], 8, **HOW) for r in rows
-    ]
+    told = [told_by(other, processor, row, 8) for row in rows]
     assert [answer.text for answer in model.answer(asked, IMAGES, 8)] == told
