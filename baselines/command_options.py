@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.command_options import Data, Device, Dtype
+from eval.command_options import Data, Device, Dtype, NoShare
 from mllmu_med.command_line import option
 from mllmu_med_dataset import UsageError
 
@@ -28,7 +28,8 @@ RecipeName = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str | None, option("DIR|ID", "A LLaVA's folder or Hub id, or tiny. [default: tiny]", "--model")
+    str | None,
+    option("DIR|ID", "An image-text model's folder or Hub id, or tiny. [default: tiny]", "--model"),
 ]
 Config = Annotated[str | None, option("NAME", "privacy, incorrect, own, or privacy_r05.")]
 Set = Annotated[
@@ -49,6 +50,7 @@ class Options:
     choices: Set = None
     device: Device = ""
     dtype: Dtype = ""
+    no_share: NoShare = False
 
     def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
         """The recipe of a command that trains some parts; every `--set` has to decide one of them.
@@ -83,7 +85,7 @@ class Options:
         name = str(recipe.model)
         if name == TINY:
             name = str(tiny_model(recipe, dataset, folder))
-        return Stack(name, self.device, self.dtype)
+        return Stack(name, self.device, self.dtype, not self.no_share)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Stack:
     name: str
     device: str = ""
     dtype: str = ""
+    share: bool = True
     _model: Model | None = None
     _on: list[Path] = field(default_factory=list)
 
@@ -71,7 +72,9 @@ class Stack:
                 from baselines.train import process_device
 
                 device = process_device()
-            self._model = load_model(self.name, adapters, device, self.dtype, self.commit)
+            self._model = load_model(
+                self.name, adapters, device, self.dtype, self.commit, self.share
+            )
             self._on = list(adapters)
         while self._on != list(adapters[: len(self._on)]):
             take_off(self._model)

@@ -47,7 +47,15 @@ def do_all(
             do(part, recipe, data, stack, ways)
             yield part
         else:
-            left.append((part, recipe, data, Stack(stack.name, stack.device, stack.dtype), ways))
+            left.append(
+                (
+                    part,
+                    recipe,
+                    data,
+                    Stack(stack.name, stack.device, stack.dtype, stack.share),
+                    ways,
+                )
+            )
     if left:
         for number, _ in side_by_side(do, left, jobs):
             yield left[number][0]

@@ -1,10 +1,13 @@
 """One copy of a picture for all its questions, beside one copy for each: training and answering.
 
     python benchmarks/packing.py --data mllmu-med
+    python benchmarks/packing.py --data mllmu-med --families all
 
 A small LLaVA with LLaVA-Med's 576 picture tokens, on the privacy retain set of a built dataset. The
 same steps are trained both ways (losses agree to rounding: `tests/test_baselines_batches.py`), and
-the same questions answered both ways (the same texts: `tests/test_eval_answers.py`), in turn.
+the same questions answered both ways (the same texts: `tests/test_eval_answers.py`), in turn. With
+`--families`, the tiny random checkpoints of the tests instead (their results are compared in
+`tests/test_model_families.py`): what is shared, batches padded on the left, and one row at a time.
 Seconds of CPU, on one thread.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +38,10 @@ def main() -> None:
     parser.add_argument("--data", default="mllmu-med")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--families", default="", help="all, or names, comma-separated")
     options = parser.parse_args()
+    if options.families:
+        return all_families(options)
     tiny.PIXELS, tiny.PATCH = 336, 14  # 576 picture tokens
     rows = read_rows(options.data, "privacy")
     retain = [row for row in rows if row.split == "retain"]
@@ -62,6 +69,68 @@ def main() -> None:
                     take_off(model)
                 say(method, each, seconds)
             say("answering", each, answering(model, retain, images))
+
+
+def all_families(options: argparse.Namespace) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from families import WHOLE
+
+    rows = [row for row in read_rows(options.data, "privacy") if row.split == "retain"]
+    images = DatasetImages(options.data, "privacy", [])
+    print("| family | shared | answering | left-padded | likelihoods | training |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for name in WHOLE if options.families == "all" else options.families.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            kinds, ratios = of_family(name, Path(folder), rows, images, options.steps)
+        print(f"| {name} | {', '.join(kinds)} | {' | '.join(f'{r:.1f}' for r in ratios)} |")
+
+
+def of_family(
+    name: str, place: Path, rows: Any, images: Any, steps: int
+) -> tuple[list[str], list[float]]:
+    """What is shared, and how many times faster it is than a row at a time, without sharing."""
+    from families import make
+
+    texts = [f"{row.question} {row.answer}" for row in rows]
+    path = str(make(name, place / "model", texts))
+    shared, plain = (load_model(path, device="cpu", share=share) for share in (True, False))
+    shared.expect(texts)
+    some = [ask for cut in batches(asks(rows), 32) for ask in cut][:96]
+    for model in (shared, plain):  # imports, and the trial of what may be shared
+        model.answer(some[:2], images, 2)
+
+    def answered(model: Any, size: int) -> float:
+        return seconds(
+            lambda: [model.answer(some[i : i + size], images, 8) for i in range(0, 96, size)]
+        )
+
+    def weighed(model: Any, size: int) -> float:
+        cuts = [some[i : i + size] for i in range(0, 96, size)]
+        return seconds(
+            lambda: [model.logprobs(cut, [a.row.answer for a in cut], images) for cut in cuts]
+        )
+
+    def trained(model: Any, packing: Any) -> float:
+        settings = TrainSettings(
+            rank=8, alpha=8, batch_size=32, micro_batch=32, packing=packing,
+            max_steps=steps, learning_rate=1e-4,
+        )  # fmt: skip
+        return seconds(
+            lambda: train(model, "finetune", rows, rows, images, settings, place / packing)
+        )
+
+    alone = answered(plain, 1)
+    ratios = [alone / answered(shared, 32), alone / answered(plain, 32)]
+    ratios.append(weighed(plain, 1) / weighed(shared, 32))
+    packed = trained(shared, "image")
+    ratios.append(trained(plain, "none") / packed)
+    return [k for k in ("rows", "packing", "prefill") if getattr(shared.sharing, k)], ratios
+
+
+def seconds(work: Any) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 def answering(model: Any, rows: Any, images: Any) -> dict[str, float]:

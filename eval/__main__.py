@@ -21,6 +21,7 @@ from eval.command_options import (
     Dtype,
     Json,
     ModelName,
+    NoShare,
     Splits,
 )
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -196,6 +197,7 @@ def likelihood(
     batch_size: Batch = 32,
     device: Device = "",
     dtype: Dtype = "",
+    no_share: NoShare = False,
     as_json: Json = False,
 ) -> None:
     """Probability, truth ratio and membership attacks, from one pass.
@@ -213,7 +215,7 @@ def likelihood(
             from eval.load_model import load_model
 
             rows = read_rows(data, config)
-            loaded = load_model(model, adapter or [], device, dtype)
+            loaded = load_model(model, adapter or [], device, dtype, share=not no_share)
             identity = likelihoods.identity_of(loaded)
             if not likelihoods.kept(out, identity, rows):
                 images = DatasetImages(data, config, [])

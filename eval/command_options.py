@@ -27,6 +27,9 @@ Adapters = Annotated[
 Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
 Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16, CPU: float32]")]
+NoShare = Annotated[
+    bool, typer.Option("--no-share", help="Read every row through the model's own code; slower.")
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
@@ -40,6 +43,7 @@ class Answerer:
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, metavar="N")] = 128
     device: Device = ""
     dtype: Dtype = ""
+    no_share: NoShare = False
     server: Annotated[
         str | None, option("URL", "URL of an OpenAI-compatible server to query instead.")
     ] = None
@@ -98,5 +102,7 @@ class Answerer:
             raise UsageError("--chat-template-kwargs is for --server: a model here has its own")
         from eval.load_model import load_model
 
-        loaded = load_model(self.model, self.adapter or [], self.device, self.dtype)
+        loaded = load_model(
+            self.model, self.adapter or [], self.device, self.dtype, share=not self.no_share
+        )
         return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)

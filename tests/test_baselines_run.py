@@ -629,9 +629,10 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
     data = Data.read(str(place / "mllmu-med"), "privacy")
     recipe = load_recipe(str(place / "small.yaml"), [Choice("model", "model")])
     forget, retain = len(data.rows["forget"]), len(data.rows["retain"])
-    size = size_of(str(place / "model"), TinySettings())
+    size = size_of(str(place / "model"), TinySettings(), data)
     model = load_model(str(place / "model")).model
     assert size.weights == sum(p.numel() for p in model.parameters())
+    assert size.image_tokens == 17  # 16, and the end of the line after them
     counted = {one.part: one for one in plan(recipe, data, size, ["ga", "llmu"])}
     assert counted["finetune"].samples == forget + retain
     assert counted["retrain"].samples == retain
@@ -644,7 +645,7 @@ def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
     """7.57 B weights in bf16 are 15.1 GB; LoRA of rank 128 trains 335.5 M of 16 bytes each."""
     from baselines.steps_and_memory import Size
 
-    size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 576)
+    size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 32_064, 576)
     settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune
     assert 15.1 + 5.4 < gigabytes(size, settings) < 28
 
