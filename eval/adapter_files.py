@@ -48,15 +48,19 @@ def read_adapter(path: str | Path, model: Any) -> AdapterFiles:
     adapter = AdapterFiles(str(path), folder, _config(path, folder), _weights(path, folder))
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     layers = {name for name, _ in base.named_modules()}
+    apart = next((file.name for file in folder.glob("non_lora_*.bin")), "")
     theirs = (f"{_PEFT}model.layers.", f"{_PEFT}model.mm_projector.")
-    original = any(name.startswith(theirs) for name in adapter.weights)
-    if (folder / "non_lora_trainables.bin").is_file() or (
-        original and base.config.model_type.startswith("llava")
-    ):
+    llava = base.config.model_type.startswith("llava")
+    if llava and (apart or any(name.startswith(theirs) for name in adapter.weights)):
         raise UserError(
             f"--adapter {path}: a LoRA of the original LLaVA program, which keeps the projector "
             "apart (non_lora_trainables.bin): merge it there (scripts/merge_lora_weights.py), then "
             "`python -m baselines convert-llava-med MERGED NEW`, and give NEW as --model"
+        )
+    if apart:
+        raise UserError(
+            f"--adapter {path}: {apart} holds weights that PEFT does not read: merge all with the "
+            "program that trained them, and give the result as --model"
         )
     _rename(adapter, base, layers)
     return adapter
@@ -192,6 +196,11 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
                 "was trained on, save that, and give it as --model"
             )
     else:
+        if any(hasattr(end, "modules_to_save") for end in ends):
+            raise adapter.misfit(
+                f"its vocabulary has {max(sizes)} rows, and one below it brings {rows} of its own: "
+                "merge the one below into the model first"
+            )
         key, shape = next(one for one in saved.values() if one[1][0] != rows)
         tied = ends[1] is None or ends[1].weight is ends[0].weight
         lacking = [] if tied else [name for name in names if name not in saved]

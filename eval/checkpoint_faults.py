@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.weights import is_hub_id
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
@@ -22,8 +23,11 @@ def not_loaded(name: str, error: Exception) -> UserError:
     """Of a model that transformers cannot read, and what to do where that is known."""
     said = first_line(error)
     if kind := next((kind for kind in _ORIGINAL if f"`{kind}`" in said), None):
-        how = "python -m baselines convert-llava-med"
-        todo = f"convert it first (`{how} {name} NEW`) and give NEW as --model"
+        fetch, where = f"`hf download {name} --local-dir SRC`, then ", "SRC"
+        if not is_hub_id(name):
+            fetch, where = "", name
+        convert = f"`python -m baselines convert-llava-med {where} NEW`"
+        todo = f"convert it first ({fetch}{convert}) and give NEW as --model"
         if kind != "llava_mistral":
             todo = "use the same model in transformers' layout (on the Hub: llava-hf/...)"
         return UserError(f"{name}: in the layout of the original LLaVA program ({kind}): {todo}")

@@ -44,8 +44,10 @@ def _as_it_is(path: Path) -> tuple[int, int, int]:
 def _digest(path: Path, was: tuple[int, int, int]) -> str:
     if was[0] < LARGE:
         return file_digest(path)
-    # One small file for each path: processes that write at once replace each other's, whole.
-    note = cache_folder() / "hashes" / f"{digest(str(path))[:32]}.json"
+    try:  # one small file for each path: processes that write at once replace each other's, whole
+        note = cache_folder() / "hashes" / f"{digest(str(path))[:32]}.json"
+    except RuntimeError:  # nobody's home
+        return file_digest(path)
     with suppress(OSError, ValueError, TypeError, KeyError):
         told = json.loads(note.read_text("utf-8"))
         if told["path"] == str(path) and told["file"] == list(was):

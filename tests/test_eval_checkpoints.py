@@ -12,7 +12,7 @@ import pytest
 import small_training as small
 import torch
 
-from eval.checkpoint_faults import check_processor, outside_decoder
+from eval.checkpoint_faults import check_processor, not_loaded, outside_decoder
 from eval.load_model import load_model
 from eval.weights import weights_hash, with_adapter
 from mllmu_med import hashes
@@ -111,6 +111,11 @@ def test_an_adapter_with_more_tokens(
     tokenizer.save_pretrained(adapter)
     with pytest.raises(UserError, match=f"the tokenizer beside it has {before + 34} tokens"):
         load_model(str(tiny), [adapter])
+    net = net_of(tiny)
+    net.resize_token_embeddings(before + 30)
+    more = save(net, tmp_path / "more", modules_to_save=whole)
+    with pytest.raises(UserError, match=f"has {before + 30} rows, and one below it brings"):
+        with_adapter(model.model, more)
     net = net_of(tiny)
     net.resize_token_embeddings(before + 20)
     half = save(net, tmp_path / "half", modules_to_save=["embed_tokens"])
@@ -359,6 +364,12 @@ def test_a_lora_of_the_original_program(tiny: Path, tmp_path: Path) -> None:
     torch.save({}, good / "non_lora_trainables.bin")
     with pytest.raises(UserError, match="original LLaVA program"):
         load_model(str(tiny), [good])
+    net = net_of(tiny)
+    net.config.model_type = "qwen2_vl"
+    with pytest.raises(
+        UserError, match=r"non_lora_trainables\.bin holds weights that PEFT does not"
+    ):
+        with_adapter(net, good)
 
 
 def copied(tiny: Path, new: Path, **config: Any) -> Path:
@@ -372,8 +383,11 @@ def copied(tiny: Path, new: Path, **config: Any) -> Path:
 
 def test_models_of_the_original_program(tiny: Path, tmp_path: Path) -> None:
     med = copied(tiny, tmp_path / "med", model_type="llava_mistral")
-    with pytest.raises(UserError, match=rf"\(llava_mistral\): .*convert-llava-med {med} NEW"):
+    with pytest.raises(UserError, match=rf"\(llava_mistral\): .*convert-llava-med {med} NEW") as e:
         load_model(str(med))
+    assert isinstance(e.value.__cause__, ValueError)
+    hub = str(not_loaded("ORG/llava-med", e.value.__cause__))
+    assert "(`hf download ORG/llava-med --local-dir SRC`, then `python -m baselines" in hub
     plain = copied(tiny, tmp_path / "plain", model_type="llava_llama")
     with pytest.raises(UserError, match=r"\(llava_llama\): use the same model in transformers'"):
         load_model(str(plain))
