@@ -190,7 +190,7 @@ AT_ONCE: dict[str, tuple[str | Answer, int, str]] = {
     "wrong method": ("405", 1, "the server does not take this request"),
     "html": ("html", 1, r"no chat completion but a web page \(.Welcome to the airport"),
     "text": (sent(200, "not found"), 1, "no chat completion but 'not found': does the base URL"),
-    "events": (sent(200, EVENTS), 1, "a stream of events, which nobody asked for"),
+    "events": (sent(200, EVENTS), 1, r"a stream of events \(.*nobody asked for one"),
     "nothing": (sent(200, ""), 1, "no chat completion but nothing at all"),
     "bytes": (Answer(200, b'{"choices": "\xff"}'), 1, "bytes that are no UTF-8"),
     "Ollama's own": (sent(200, {"message": {"content": "Yes"}}), 1, "no chat completion but '{"),
