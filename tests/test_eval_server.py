@@ -190,7 +190,7 @@ AT_ONCE: dict[str, tuple[str | Answer, int, str]] = {
     "wrong method": ("405", 1, "the server does not take this request"),
     "html": ("html", 1, r"no chat completion but a web page \(.Welcome to the airport"),
     "text": (sent(200, "not found"), 1, "no chat completion but 'not found': does the base URL"),
-    "events": (sent(200, EVENTS), 1, "a stream of events, which nobody asked for"),
+    "events": (sent(200, EVENTS), 1, r"a stream of events \(.*nobody asked for one"),
     "nothing": (sent(200, ""), 1, "no chat completion but nothing at all"),
     "bytes": (Answer(200, b'{"choices": "\xff"}'), 1, "bytes that are no UTF-8"),
     "Ollama's own": (sent(200, {"message": {"content": "Yes"}}), 1, "no chat completion but '{"),
@@ -301,23 +301,54 @@ def test_refused_parameters_are_done_without_and_noted(
     assert all(set(body) == names for body in bodies)
 
 
-def test_a_server_that_is_starting_is_waited_for(rows: Rows, tmp_path: Path, capsys: Any) -> None:
+def test_a_server_that_is_starting_is_waited_for(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     loading = error(503, "Loading model")
     server = ScriptedServer(fault=lambda call: loading if call.number < 9 else None, port=port)
-    later = threading.Timer(0.3, server.__enter__)
-    later.start()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "nobody listens" in line:
+            server.__enter__()
+
+    monkeypatch.setattr("mllmu_med.llm.server.say", say)
     url = f"http://127.0.0.1:{port}/v1"
     found = ask_all(server, rows, tmp_path / "a.jsonl", url=url, patience=60)
-    later.join()
     server.__exit__(None)
     assert len(found) == ROWS
     assert len(server.asked()) == ROWS + 9
-    said = capsys.readouterr().err
-    assert f"{url}: cannot be reached (nobody listens there): waiting for it to start, up" in said
-    assert said.count("503: Loading model: waiting for it to start, up to 60 s (--patience)") == 1
+    waiting = "waiting for it to start, up to 60 s (--patience)"
+    assert said == [
+        f"  {url}: cannot be reached (nobody listens there): {waiting}",
+        f"  {url}: 503: Loading model: {waiting}",
+    ]
+
+
+def test_a_server_that_is_started_again_is_waited_for(rows: Rows, tmp_path: Path) -> None:
+    """For longer than its four tries of a call would last."""
+    first = ScriptedServer(fault=lambda call: "drop" if call.number > 3 else None)
+    with first:
+        second = ScriptedServer(port=first.port)
+
+        def restart() -> None:
+            while len(first.asked()) < 5:
+                time.sleep(0.01)
+            first.__exit__(None)
+            time.sleep(0.5)
+            second.__enter__()
+
+        thread = threading.Thread(target=restart)
+        thread.start()
+        found = ask_all(first, rows, tmp_path / "a.jsonl", patience=60, concurrency=1)
+        thread.join()
+        second.__exit__(None)
+    assert len(found) == ROWS
+    assert len(second.answered()) == ROWS - 4
 
 
 @pytest.mark.parametrize("listening", [False, True])

@@ -87,6 +87,7 @@ class Completion(NamedTuple):
     has_text: bool  # an empty text is one
     has_usage: bool  # the server told its tokens; else they are 0
     has_reasoning: bool = False  # it thought, apart from the text
+    has_error: bool = False  # beside the text, which may have broken off
     latency: float = 0.0  # seconds
 
 
@@ -94,7 +95,7 @@ def read_completion(raw: str) -> Completion:
     """Read a chat completion's JSON.
 
     Takes whatever a server may send for one: missing or wrong fields become empty ones. Raises
-    ValueError when it is none, or an error.
+    ValueError when it is none.
     """
     try:
         body = json.loads(raw)
@@ -103,10 +104,7 @@ def read_completion(raw: str) -> Completion:
     if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
         raise ValueError("not a chat completion")
     choice = _object(body["choices"][0] if body["choices"] else {"finish_reason": "empty"})
-    if body.get("error") or choice.get("error"):
-        raise ValueError("an error")
     message, usage = _object(choice.get("message")), _object(body.get("usage"))
-    end = _text(choice.get("finish_reason"))
     thought = message.get("reasoning_content") or message.get("reasoning")  # vLLM's two names
     content = message.get("content")
     if isinstance(content, list):  # parts, as some servers send them
@@ -114,15 +112,15 @@ def read_completion(raw: str) -> Completion:
     prompt, answer = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     reply = Reply(
         _text(content),
-        "length" if end.lower() == "max_tokens" else end,
+        _text(choice.get("finish_reason")),
         _text(message.get("refusal")),
         _text(body.get("model")),
         prompt or 0,
         answer or 0,
         cached=False,
     )
-    has_usage = None not in (prompt, answer)
-    return Completion(raw, reply, isinstance(content, str), has_usage, bool(thought))
+    has = isinstance(content, str), None not in (prompt, answer), bool(thought)
+    return Completion(raw, reply, *has, bool(body.get("error") or choice.get("error")))
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
             said = _RATE.search(complaint.message) or _PASSING.search(complaint.message)
             status, shown = passing if said else 400, "200, but an error"
         return _refusal(status, complaint, {}, wants, where, model, shown)
-    words = _words(text)[:80]
+    words, hint = _words(text)[:80], "does the base URL end in /v1?"
     if not text.strip():
         came = "nothing at all"
     elif raw != text.encode():
@@ -182,11 +182,11 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
     elif text.lstrip().startswith("<"):
         came = f"a web page ({words!r})"
     elif text.lstrip().startswith(("data:", "event:")):
-        came = f"a stream of events, which nobody asked for ({words!r})"
+        came, hint = f"a stream of events ({words!r})", "nobody asked for one: turn that off there"
     else:
         came = repr(words)
     came = f"no chat completion but {came}"
-    return Strange(f"{where}: sent {came}: does the base URL end in /v1?", came)
+    return Strange(f"{where}: sent {came}: {hint}", came)
 
 
 def _error_in(body: Any) -> Any:

@@ -190,13 +190,12 @@ class Server:
         except Filtered as filtered:
             raw = str(filtered).encode()
         latency = time.monotonic() - started
-        try:
+        with suppress(ValueError):
             completion = read_completion(self.hide(raw.decode()))
-        except ValueError:
-            problem = meaning_of_200(raw, wants, self.settings.where, self.settings.model)
-        else:
-            self.answered, self._gave_up, self._down_since = True, False, math.inf
-            return completion._replace(latency=latency)
+            if not completion.has_error:
+                self.answered, self._gave_up, self._down_since = True, False, math.inf
+                return completion._replace(latency=latency)
+        problem = meaning_of_200(raw, wants, self.settings.where, self.settings.model)
         if isinstance(problem, Filtered):
             return read_completion(self.hide(str(problem)))
         if isinstance(problem, Strange) and self.answered:  # some gateway's page, which may pass
