@@ -132,10 +132,11 @@ def measure(name: str, url: str, calls: int, in_flight: int) -> Cost:
     """Run one contender in this process; its imports do not count."""
     if name == "ours":
         import openai
+        import tenacity
 
         import mllmu_med.llm.client
 
-        names = [openai.__name__]
+        names = [openai.__name__, tenacity.__name__]
         if mllmu_med.llm.client.__file__ != str(ROOT / "mllmu_med" / "llm" / "client.py"):
             raise SystemExit("not this checkout's client")
     elif name == "bare":

@@ -209,28 +209,42 @@ class Server:
 
         While a server starts, a failure is not one of them, for as long as `patience`.
         """
+        import tenacity
+
         most = attempts or self.settings.attempts
         if self._gave_up:
             most = min(most, FIRST_TRIES)
         failed = waited = 0
-        while True:
-            try:
-                return await send()
-            except Again as again:
-                problem = again
-            self.stats.why_again = reason = self.hide(str(problem))
-            failed, waited = failed + problem.counts, waited + (not problem.counts)
-            if failed == most:
-                self._gave_up = True
-                last = f"failed {most} times, at last with: {reason}"
-                raise GaveUp(
-                    f"{self.settings.where}: {what}: {last}: run again when the server is well; "
-                    "what was answered is kept",
-                    last,
-                )
-            self.stats.retried += 1
-            await self.nap(self._wait(problem, failed if problem.counts else waited))
-            self.check()
+
+        def pause(state: Any) -> float:
+            nonlocal failed, waited
+            again: Again = state.outcome.exception()
+            self.stats.why_again = self.hide(str(again))
+            failed, waited = failed + again.counts, waited + (not again.counts)
+            return self._wait(again, failed if again.counts else waited)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Again),
+            wait=pause,
+            stop=lambda _: failed >= most,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(send)
+        except Again:
+            self._gave_up = True
+            last = f"failed {most} times, at last with: {self.stats.why_again}"
+            raise GaveUp(
+                f"{self.settings.where}: {what}: {last}: run again when the server is well; "
+                "what was answered is kept",
+                last,
+            ) from None
+
+    async def _sleep(self, seconds: float) -> None:
+        self.stats.retried += 1
+        await self.nap(seconds)
+        self.check()
 
     async def send(
         self,
