@@ -124,7 +124,8 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
     if is_done(part, identity):
         say(f"{part.folder.name}: done already")
         return
-    say(f"{part.folder.name}:")
+    unknown = " fine-tuned elsewhere, on which rows and with what settings is not known"
+    say(f"{part.folder.name}:{unknown if part.method == FINETUNED else ''}")
     with held(part.folder) if is_main() else nullcontext():
         _do(part, recipe, data, stack, identity, ways)
     _wait()
