@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out
-from eval.command_options import Adapters, Device, ModelName
+from eval.command_options import Adapters, Device
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
@@ -278,9 +278,9 @@ python -m baselines merge --model llava-med --adapter ours --adapter npo --out s
 def merge(
     out: Annotated[Path, option("DIR", "A new folder.")],
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="A run of finetune or unlearn.")
+        Path | None, typer.Argument(metavar="RUN", help="A run of unlearn; or --model.")
     ] = None,
-    model: ModelName = None,
+    model: Annotated[str | None, option("DIR|ID", "The model below each --adapter.")] = None,
     adapter: Adapters = None,
     into_weights: Annotated[
         bool, typer.Option("--into-weights", help="A whole model without adapters.")

@@ -106,6 +106,8 @@ def merge(
         UsageError: not one stack is named, or a type that is none.
         UserError: adapters that cannot be merged so, or what was merged is another model.
     """
+    import torch
+
     if bool(run) == bool(name) or (run and adapters):
         raise UsageError("give either RUN, or --model with each --adapter in its order")
     if dtype and not into_weights:
@@ -117,54 +119,62 @@ def merge(
         name = record["model"]["model"]
     if not adapters:
         raise UsageError("nothing to merge: no --adapter is given")
+    kind = (dtype or "bfloat16") if into_weights else ""
     with new_folder(out, "what is merged") as new:
-        stack = load_model(str(name), adapters, device, "float32")
-        check_stack(stack)
-        if not into_weights:
-            _check_alike(stack, adapters)
-        probes = _probes(stack)
-        before = _logits(stack, probes)
-        *below, last = active(stack.model)
-        with Adapter(stack.model, last, below).reference():
-            without = _logits(stack, probes)
-        counts = [len(_places(stack.model, one)) for one in active(stack.model)]
-        if into_weights:
-            kind = dtype or "bfloat16"
-            what = f"merged weights in {kind}, of adapters on "
-            what += f"{', '.join(map(str, counts))} modules"
-            _into_weights(stack, out)
-            _check_equal(_distance(before, without, _logits(stack, probes)), out, "one adapter")
-            _write_weights(stack, new, kind, out)
-            base, above, library = new, [], "transformers"
-        else:
-            one = _side_by_side(stack)
-            rank, places = one.net.peft_config[one.name].r, len(_places(one.net, one.name))
-            what = f"one adapter of rank {rank} on {places} modules (adapters: "
-            what += f"{', '.join(map(str, counts))})"
-            one.write(new, "", out)
-            base, above, library = Path(str(name)), [new], "peft"
-            del one
-        identity = replace(stack, model=None)
-        del stack
-        gc.collect()
-        say("  written; compared with the stack ...")
-        merged = load_model(str(base), above, device, "float32")
-        found = _distance(before, without, _logits(merged, probes))
-        if not into_weights:
-            if len(_places(merged.model, active(merged.model)[0])) != places:
-                raise UserError(f"{out}: loaded again, not all {places} modules are there")
-            _check_equal(found, out, "--into-weights")
-        said = f"{what}; loaded again, {found}"
-        if found.largest > max(EQUAL * found.scale, ROUNDED * found.change):
-            said += (
-                f". Rounding to {dtype or 'bfloat16'} outweighs the last adapter here: ask for the "
-                "forgotten values (`python -m eval leak`), or merge with --dtype float32"
-            )
-        title = "Merged weights" if into_weights else "Stacked adapters as one"
-        text = _MERGED if into_weights else _STACKED.format(len(counts))
-        card = page(identity, title, [f"This folder: {said}"], text, library)
-        write_atomic(new / "README.md", card)
-    return f"{out}: {said}"
+        try:
+            return f"{out}: {_merge(str(name), adapters, new, out, kind, device)}"
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"{name}: does not fit into the accelerator's memory in float32: use --device cpu"
+            ) from error
+
+
+def _merge(
+    name: str, adapters: Sequence[Path], new: Path, out: Path, kind: str, device: str
+) -> str:
+    """Write what will stand at `out` into `new`; `kind`: of merged weights, else one adapter."""
+    stack = load_model(name, adapters, device, "float32")
+    check_stack(stack)
+    if not kind:
+        _check_alike(stack, adapters)
+    probes = _probes(stack)
+    names, whole = active(stack.model), _logits(stack, probes)
+    with Adapter(stack.model, names[-1], names[:-1]).reference():
+        without = _logits(stack, probes)
+    counts = ", ".join(str(len(_places(stack.model, one))) for one in names)
+    places: list[str] = []
+    if kind:
+        what = f"merged weights in {kind}, of adapters on {counts} modules"
+        _into_weights(stack, out)
+        _check_equal(_distance(whole, without, _logits(stack, probes)), out, "one adapter")
+        _write_weights(stack, new, kind, out)
+    else:
+        one = _side_by_side(stack)
+        places, rank = _places(one.net, one.name), one.net.peft_config[one.name].r
+        what = f"one adapter of rank {rank} on {len(places)} modules (adapters: {counts})"
+        one.write(new, "", out)
+        del one
+    of_stack = replace(stack, model=None)
+    del stack
+    gc.collect()
+    say("  written; loaded again, to be compared with the stack ...")
+    merged = load_model(str(new) if kind else name, [] if kind else [new], device, "float32")
+    found = _distance(whole, without, _logits(merged, probes))
+    if not kind:
+        if _places(merged.model, active(merged.model)[0]) != places:
+            raise UserError(f"{out}: loaded again, not all {len(places)} modules are there")
+        _check_equal(found, out, "--into-weights")
+    said = f"{what}; loaded again, {found}"
+    if found.largest > max(EQUAL * found.scale, ROUNDED * found.change):
+        said += (
+            f". Rounding to {kind} outweighs the last adapter here: ask for the forgotten values "
+            "(`python -m eval leak`), or merge with --dtype float32"
+        )
+    title, text = ("Merged weights", _MERGED) if kind else ("Stacked adapters as one", _STACKED)
+    facts, library = [f"This folder: {said}"], "transformers" if kind else "peft"
+    card = page(of_stack, title, facts, text.format(len(names)), library)
+    write_atomic(new / "README.md", card)
+    return said
 
 
 def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:

@@ -29,7 +29,7 @@ from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
 from eval.run_folder import read_json
-from eval.weights import adapter_hash, hub_commit, is_hub_id, pick_device, weights_hash
+from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.progress import say
@@ -127,7 +127,8 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
     if is_done(part, identity):
         say(f"{part.folder.name}: done already")
         return
-    say(f"{part.folder.name}:")
+    unknown = " fine-tuned elsewhere, on which rows and with what settings is not known"
+    say(f"{part.folder.name}:{unknown if part.method == FINETUNED else ''}")
     with held(part.folder) if is_main() else nullcontext():
         _do(part, recipe, data, stack, identity, ways)
     _wait()
@@ -191,7 +192,7 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         "method": part.method,
         "model": weights_hash(model) if model.is_dir() else named,
         "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
-        "parents": [adapter_hash(adapter) for adapter in part.parents],
+        "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if part.trains else {},
         "watch": recipe.watch if part.trains else 0,
         "answers": recipe.answers.model_dump(),
