@@ -268,12 +268,10 @@ def _probes(stack: Model) -> list[Probe]:
             read = stack.read_texts([prompt], [_picture()] if image else [])
             start = read["input_ids"].shape[1]
             with torch.inference_mode():
-                written = stack.model.generate(
-                    **read, max_new_tokens=_TOKENS, do_sample=False, num_beams=1
-                )
+                written = stack.model.generate(**read, max_new_tokens=_TOKENS)
             tokenizer = stack.processor.tokenizer
             answer = tokenizer.decode(written[0, start:], skip_special_tokens=True)
-            probes.append(Probe(f"{prompt} {answer}", start, image))
+            probes.append(Probe(stack.prompt(question, image, answer), start, image))
     return probes
 
 
