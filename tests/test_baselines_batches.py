@@ -229,10 +229,12 @@ def test_special_tokens_in_a_row_are_text(tiny: Path) -> None:
         assert ids.count(model.base.config.image_token_index) == 16
         assert not {2, 3} & {*ids}
         assert f"<image> {ask.row.question[8:]} [/INST] a <pad>" in model.processor.decode(ids)
-        read = model.processor.image_processor([small.Images()[ask.row.image_id]])
+        read = model.processor.image_processor(
+            small.Images()[ask.row.image_id], return_tensors="pt"
+        )
         made = model.model.generate(
             input_ids=torch.tensor([ids]),
-            pixel_values=torch.tensor(read["pixel_values"]),
+            pixel_values=read["pixel_values"],
             max_new_tokens=8,
         )
         alone.append(model._read(made[0, len(ids) :].tolist()))

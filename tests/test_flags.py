@@ -18,8 +18,13 @@ APPS = {
     "eval": eval.__main__.app,
     "baselines": baselines.__main__.app,
 }
-#: Options of other programs that we name: accelerate and lmms-eval.
-OTHERS = {"--multi_gpu", "--config_file", "--num_processes", "--log_samples"}
+#: Options of other programs that we name: accelerate, lmms-eval, hf, and what docs/serve.md starts.
+OTHERS = {"--multi_gpu", "--config_file", "--num_processes", "--log_samples", "--local-dir"}
+SERVERS = {
+    *("--enable-lora", "--lora-modules", "--max-lora-rank", "--enable-tower-connector-lora"),
+    *("--generation-config", "--limit-mm-per-prompt", "--lora-paths", "--max-model-len"),
+    *("--max-loras", "--model-path", "--port", "--sampling-defaults", "--served-model-name"),
+}
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -38,7 +43,7 @@ KNOWN = {
     for module, app in APPS.items()
     for typed, flags in commands(f"python -m {module}", typer.main.get_command(app))
 }
-ALL = set().union(*KNOWN.values()) | OTHERS
+ALL = set().union(*KNOWN.values()) | OTHERS | SERVERS
 
 
 def sources() -> list[Path]:
