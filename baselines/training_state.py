@@ -214,11 +214,10 @@ def summed(
     counted = {line["step"]: line for line in lines}
     device = model.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    text = model.model.config.get_text_config()
     where = {
         "device": name,
         "processes": processes,
-        "attention": getattr(text, "_attn_implementation", None) or "unknown",
+        "attention": model.identity.get("attention", "unknown"),
         "batch_size": settings.batch_size,
         "micro_batch": settings.micro_batch,
         "dtype": model.identity.get("dtype", ""),
