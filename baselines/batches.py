@@ -79,24 +79,13 @@ class Encoder:
             if packed:
                 rows, spots = packed
                 return self._batch(samples, rows, spots, rows.tokens)
+            self.model.too_long()
         return self._from_processor(samples)
 
     def _from_processor(self, samples: Sequence[Sample]) -> Batch:
         """One sample a row through the model's own processor."""
-        from eval.packed_rows import Spot
-
-        texts = [
-            self.model.prompt(s.question, start=s.answer) + self.model.format.closing
-            for s in samples
-        ]
-        shown = [self.images[s.image_id] for s in samples]
-        inputs = dict(self.model.read_texts(texts, shown, padding=True, padding_side="right"))
-        spots = []
-        for i, sample in enumerate(samples):
-            answer, end = self.answer(sample.answer), int(inputs["attention_mask"][i].sum())
-            self.model.check_answer(inputs["input_ids"][i, :end].tolist(), answer)
-            first = end - len(answer) - 1
-            spots += [Spot(i, first + k, token, i) for k, token in enumerate(answer)]
+        texts = [(s.question, s.answer, True) for s in samples]
+        inputs, spots = self.model.read_answered(texts, [self.images[s.image_id] for s in samples])
         return self._batch(samples, inputs, spots, int(inputs["attention_mask"].sum()))
 
     def _batch(

@@ -186,12 +186,17 @@ def _do(
 
 def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
     """What decides a part's numbers."""
+    from baselines.train import check_trainable
+
+    dtype = pick_dtype(stack.dtype, pick_device(stack.device))
+    if part.trains:
+        check_trainable(dtype)
     model = Path(stack.name).expanduser()
     named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
     return {
         "method": part.method,
         "model": weights_hash(model) if model.is_dir() else named,
-        "dtype": pick_dtype(stack.dtype, pick_device(stack.device)),
+        "dtype": dtype,
         "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if part.trains else {},
         "watch": recipe.watch if part.trains else 0,

@@ -1,10 +1,11 @@
 """What a run would do: steps, samples and memory, before anything is trained.
 
 Steps and samples are counted, memory is estimated: weights, adapters with AdamW's state, logits at
-the answers' tokens in float32 (three of them: logits, their softmax, its gradient), and activations
-by the rule of 34 bytes a token, layer and hidden unit in 16 bits (Korthikanti et al. 2022, without
-the attention matrix, which is never stored), or with checkpointing what one layer needs and 2 bytes
-for each of the others. What the library keeps besides is not in it.
+the answers' tokens in float32 (three of them: logits, their softmax, its gradient) with the output
+layer that they come from, and activations by the rule of 34 bytes a token, layer and hidden unit in
+16 bits (Korthikanti et al. 2022, without the attention matrix, which is never stored), or with
+checkpointing what one layer needs and 2 bytes for each of the others. What the library keeps
+besides is not in it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Planned(NamedTuple):
     samples: int  # trained on in an epoch, a forget answer and its refusal counted both
     steps: int
     memory: float  # GB, of the largest moment
+    buckets: float  # GB more where there are several processes: DDP holds gradients once more
 
 
 def size_of(name: str, tiny: TinySettings, data: Data) -> Size:
@@ -117,7 +119,8 @@ def plan(
             total = min(total, settings.max_steps)
         under = below if part in methods else 0
         memory = gigabytes(size, settings, under)
-        planned.append(Planned(part, settings.epochs, counted, total, memory))
+        buckets = size.lora_per_rank * settings.rank * 4 / 1e9
+        planned.append(Planned(part, settings.epochs, counted, total, memory, buckets))
     return planned
 
 
@@ -135,7 +138,8 @@ def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float
     layer = tokens * size.hidden * 17 * width
     kept = tokens * size.hidden * width
     active = layer + size.layers * kept if settings.checkpointing else size.layers * layer
-    logits = settings.micro_batch * ANSWER_TOKENS * size.vocabulary * 4 * 3
+    answers = settings.micro_batch * ANSWER_TOKENS
+    logits = (answers * 3 + size.hidden) * size.vocabulary * 4
     return (fixed + trained + active + logits) / 1e9
 
 
@@ -152,10 +156,11 @@ def print_plan(
     from mllmu_med.console import make_console, make_table
 
     size = size_of(name, recipe.tiny, data)
-    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB")
+    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB", "#DDP, GB")
     for part in plan(recipe, data, size, methods, elsewhere):
-        cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}", f"{part.memory:,.1f}")
-        table.add_row(part.part, *cells)
+        cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}")
+        memory = f"{part.memory:,.1f}", f"+{part.buckets:,.1f}"
+        table.add_row(part.part, *cells, *memory)
     said = make_console()
     said.print(
         f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
@@ -169,5 +174,6 @@ def print_plan(
     asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
     said.print(
         f"\n{len(methods) + others} models answer {asked:,} questions each; results in {out}\n"
-        "[dim]memory: an estimate for bf16 on one accelerator[/dim]"
+        "[dim]memory: an estimate for bf16 on one accelerator; DDP: more on each of several; each "
+        f"process holds {size.weights * 2 / 1e9:,.1f} GB of main memory while it loads[/dim]"
     )

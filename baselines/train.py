@@ -57,12 +57,13 @@ def train(
         measured: the run of the fine-tuned model, if it is one from elsewhere.
 
     Raises:
-        UserError: an empty set, another run's folder, an adapter of another base, no memory for a
-            pass.
+        UserError: an empty set, float16, another run's folder, an adapter of another base, no
+            memory for a pass.
         UsageError: an unknown method.
     """
     if method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
+    check_trainable(str(model.identity.get("dtype")))
     check_stack(model)
     model.expect(row.question + row.answer for row in [*forget, *retain])
     chosen = METHODS[method]
@@ -104,11 +105,20 @@ def train(
     text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places), **more})
     if accelerator.is_main_process:
         say(f"  LoRA on {places}")
-        say(f"  rows of one image: {model.sharing.why}")
+        model.say_once(f"  rows of one image: {model.sharing.why}")
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(images, on_epoch)
     named(model, folder.adapter)
     return outcome
+
+
+def check_trainable(dtype: str) -> None:
+    """Raise UserError for weights whose gradients would get lost."""
+    if dtype == "float16":
+        raise UserError(
+            "--dtype float16: gradients underflow in it and there is no loss scaling here: train "
+            "in bfloat16 or float32"
+        )
 
 
 def process_device() -> str:

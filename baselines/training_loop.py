@@ -118,7 +118,7 @@ class Loop:
                         break
                     advance(1)
                     if self.done % s.save_every == 0 and self.done % len(plan):
-                        self._save()
+                        self._save(only_if_due=True)
                 else:
                     self.reason = self._evaluate(on_epoch, epoch + 1)
                     self._save()
@@ -214,10 +214,10 @@ class Loop:
         said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
         return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
 
-    def _save(self) -> None:
+    def _save(self, only_if_due: bool = False) -> None:
         import torch
 
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process and (self.folder.due() or not only_if_due):
             self.folder.save(
                 {
                     "run": self.run,
@@ -229,7 +229,6 @@ class Loop:
                     "random": torch.get_rng_state(),
                 }
             )
-        self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
         import torch

@@ -56,7 +56,8 @@ class TrainSettings(BaseModel):
         score is UES without its test terms, of forget and retain rows that are not trained on; of
         fine-tuning and retraining, ROUGE-1 of such retain rows (forget rows are all learnt).
     hold_out: share of the rows of each set that `keep: best` holds out.
-    save_every: steps between two checkpoints; each epoch ends with one besides.
+    save_every: fewest steps between two checkpoints; more where writing one takes over 2 % of the
+        time since the last. Each epoch ends with one besides.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,7 +10,8 @@ OUT/adapter/        the trained adapter in PEFT's own format
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import torch
 
 RECORD: Final = "record.json"
+#: Of the time since the last checkpoint, what the next may take.
+_WRITING: Final = 0.02
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
 _MODEL = ("weights", "prompt", "dtype")
 
@@ -64,8 +67,9 @@ class Outcome:
 class RunFolder:
     """The files of one run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
+        self._clock, self._since, self._took = clock, clock(), 0.0
         self.record, self.log = path / RECORD, path / "log.jsonl"
         self.checkpoint, self.adapter = path / "checkpoint.pt", path / "adapter"
         self.compute = path / "compute.jsonl"
@@ -90,12 +94,19 @@ class RunFolder:
         write_json(self.record, {**record, "outcome": outcome.to_json()})
         self.checkpoint.unlink(missing_ok=True)
 
+    def due(self) -> bool:
+        """Whether a checkpoint now, if it takes as long as the last, is worth its time."""
+        return self._took <= _WRITING * (self._clock() - self._since)
+
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint, whole or not at all."""
         import torch
 
+        began = self._clock()
         with atomic_file(self.checkpoint) as stream:
             torch.save(state, stream)
+        self._since = self._clock()
+        self._took = self._since - began
 
     def load(self, run: str) -> dict[str, Any] | None:
         """The checkpoint, if there is one."""
@@ -214,11 +225,10 @@ def summed(
     counted = {line["step"]: line for line in lines}
     device = model.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    text = model.model.config.get_text_config()
     where = {
         "device": name,
         "processes": processes,
-        "attention": getattr(text, "_attn_implementation", None) or "unknown",
+        "attention": model.identity.get("attention", "unknown"),
         "batch_size": settings.batch_size,
         "micro_batch": settings.micro_batch,
         "dtype": model.identity.get("dtype", ""),

@@ -8,7 +8,8 @@ checkpoint's generation_config says of sampling and penalties does not apply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from eval.attacks import Ask
 from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
 from eval.special_tokens import MARK, Quoting
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from eval.image_prefix import Prefixes
+    from eval.packed_rows import Spot
     from eval.sharing import Sharing
 
 Item = TypeVar("Item")
@@ -52,6 +55,8 @@ class Model:
     share: bool = True
     longest: int = 0
     _outside: frozenset[str] | None = field(default=None, repr=False)
+    _fitting: dict[str, int] = field(default_factory=dict, repr=False)  # into memory, at once
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -79,7 +84,20 @@ class Model:
         """What rows of one image may share, tried out when it is first asked for."""
         from eval.sharing import Sharing, probe
 
-        return probe(self) if self.share else Sharing("off: --no-share")
+        found = probe(self) if self.share else Sharing("off: --no-share")
+        if not (found.rows and found.packing and found.prefill):
+            self.say_once(f"  rows of one image: {found.why}")
+        return found
+
+    def say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            say(line)
+
+    def too_long(self) -> None:
+        """Say that rows are read through the processor, for they share nothing."""
+        window = self.sharing.window
+        self.say_once(f"  longer than the sliding window of {window:,} tokens: shares nothing")
 
     def expect(self, texts: Iterable[str]) -> None:
         """Say which texts will be read: sharing is tried out at the longest one's length."""
@@ -87,6 +105,16 @@ class Model:
         if longest > self.longest:
             self.longest = longest
             self.__dict__.pop("sharing", None)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """In what all arithmetic is done, of training and evaluation alike.
+
+        Where the model's weights are in bfloat16 so is it, that of adapters in float32 included.
+        """
+        import torch
+
+        half = self.model.dtype == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     @property
     def pad(self) -> int:
@@ -135,9 +163,10 @@ class Model:
                 written = greedy(self, batch, images, max_new_tokens)
                 if written is not None:
                     return [self._read(tokens) for tokens in written]
+                self.too_long()
             return self.answer_plainly(batch, images, max_new_tokens)
 
-        return in_memory(work, asked)
+        return self._in_memory("answering", work, asked)
 
     def answer_plainly(
         self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int
@@ -164,26 +193,84 @@ class Model:
                 weighed = logprobs(self, pairs, images)
                 if weighed is not None:
                     return weighed
+                self.too_long()
             return self.logprobs_plainly(pairs, images)
 
-        return in_memory(work, list(zip(asked, answers, strict=True)))
+        return self._in_memory("weighing", work, list(zip(asked, answers, strict=True)))
 
     def logprobs_plainly(
         self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
     ) -> list[list[float]]:
-        """The same through the model's own processor and forward pass, padded on the left."""
-        texts = [
-            self.prompt(ask.question, ask.image, answer) + self.format.closing
-            for ask, answer in pairs
-        ]
+        """The same through the model's own processor and forward pass."""
+        from eval.packed_rows import by_sample
+
+        texts = [(ask.question, answer, ask.image) for ask, answer in pairs]
         shown = [images[ask.row.image_id] for ask, _ in pairs if ask.image]
-        read = self.read_texts(texts, shown, padding=True, padding_side="left")
-        tokens = [self.answer_ids(answer) for _, answer in pairs]
-        for row, answer in zip(read["input_ids"].tolist(), tokens, strict=True):
-            self.check_answer(row, answer)
-        longest = max(map(len, tokens))
-        logits = self.model(**read, use_cache=False, logits_to_keep=longest + 1).logits
-        return [chosen(row[-len(t) - 1 : -1], t) for row, t in zip(logits, tokens, strict=True)]
+        read, spots = self.read_answered(texts, shown)
+        logits = self.plain_logits(read, [s.row for s in spots], [s.column for s in spots])
+        return by_sample(logits, spots, len(pairs))
+
+    def read_answered(
+        self, texts: Sequence[tuple[str, str, bool]], shown: Sequence[Image]
+    ) -> tuple[dict[str, torch.Tensor], list[Spot]]:
+        """Through the processor, padded on the right: inputs, and where answers are predicted.
+
+        texts: question, answer, and whether the question has an image.
+        """
+        from eval.packed_rows import Spot
+
+        whole = [self.prompt(q, image, a) + self.format.closing for q, a, image in texts]
+        read = dict(self.read_texts(whole, shown, padding=True, padding_side="right"))
+        spots = []
+        for i, (_, text, _) in enumerate(texts):
+            answer, end = self.answer_ids(text), int(read["attention_mask"][i].sum())
+            if read["input_ids"][i, end - len(answer) : end].tolist() != answer:
+                raise self.tokens_depend()
+            first = end - len(answer) - 1
+            spots += [Spot(i, first + k, token, i) for k, token in enumerate(answer)]
+        return read, spots
+
+    def plain_logits(
+        self, inputs: Mapping[str, torch.Tensor], rows: Any, columns: Any
+    ) -> torch.Tensor:
+        """The family's own forward pass, its output layer in some places alone: [T, vocabulary]."""
+
+        def pick(_: Any, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            return given[0][rows, columns][None]
+
+        hook = self.base.get_output_embeddings().register_forward_pre_hook(pick)
+        try:
+            logits: torch.Tensor = self.model(**inputs, use_cache=False).logits[0]
+        finally:
+            hook.remove()
+        return logits
+
+    def _in_memory(
+        self, what: str, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
+    ) -> list[Result]:
+        """`work(items)` without gradients, in batches that fit into memory; else a UserError.
+
+        What did not fit is halved, here and from now on.
+        """
+        import torch
+
+        done: list[Result] = []
+        while len(done) < len(items):
+            some = items[len(done) : len(done) + self._fitting.get(what, len(items))]
+            try:
+                with torch.inference_mode(), self.precision():
+                    done += work(some)
+                continue
+            except torch.cuda.OutOfMemoryError:
+                if len(some) == 1:
+                    raise UserError(
+                        "one question alone does not fit into the accelerator's memory: use a "
+                        "smaller model, or --server on a larger machine"
+                    ) from None
+            torch.cuda.empty_cache()  # not before the error and what it holds are gone
+            self._fitting[what] = len(some) // 2
+            say(f"  {what}: {len(some)} at once do not fit into memory, now {len(some) // 2} do")
+        return done
 
     @cached_property
     def end(self) -> list[int]:
@@ -205,11 +292,6 @@ class Model:
         if both[: len(before)] != before:
             raise self.tokens_depend()
         return both[len(before) :]
-
-    def check_answer(self, ids: list[int], answer: list[int]) -> None:
-        """Raise UserError where a row's tokens do not end with an answer's."""
-        if ids[-len(answer) :] != answer:
-            raise self.tokens_depend()
 
     def tokens_depend(self) -> UserError:
         return UserError(
@@ -254,32 +336,3 @@ def outside_decoder(net: Any) -> frozenset[str]:
     inside |= {*map(id, base.get_output_embeddings().parameters())}
     names = [name for name, p in net.named_parameters() if id(p) not in inside]
     return frozenset(a for a in net.peft_config if any(f".{a}." in name for name in names))
-
-
-def in_memory(
-    work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
-) -> list[Result]:
-    """`work(items)` without gradients, halved until it fits into memory; else a UserError."""
-    import torch
-
-    with torch.inference_mode():
-        try:
-            return work(items)
-        except torch.cuda.OutOfMemoryError:
-            if len(items) == 1:
-                raise UserError(
-                    "one question alone does not fit into the accelerator's memory: use a smaller "
-                    "model, or --server on a larger machine"
-                ) from None
-    torch.cuda.empty_cache()
-    middle = len(items) // 2
-    return in_memory(work, items[:middle]) + in_memory(work, items[middle:])
-
-
-def chosen(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
-    """Log-probabilities of tokens by the logits that predict them: [T, vocabulary] -> T."""
-    import torch
-
-    index = torch.tensor(tokens, device=logits.device)[:, None]
-    logprobs: list[float] = logits.float().log_softmax(-1).gather(1, index)[:, 0].tolist()
-    return logprobs

@@ -17,7 +17,7 @@ from torch import Tensor
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.image_prefix import Prefix, Rows, read_rows
-from eval.model import Model, chosen
+from eval.model import Model
 
 
 class Text(NamedTuple):
@@ -146,9 +146,20 @@ def logprobs(
     rows, spots = packed
     hidden = read_rows(model, rows, images, use_cache=False).last_hidden_state
     where = torch.tensor([spot[:2] for spot in spots], device=hidden.device)
-    logits = model.logits(hidden[where[:, 0], where[:, 1]])
-    found = iter(chosen(logits, [spot.token for spot in spots]))
-    weighed: list[list[float]] = [[] for _ in pairs]
-    for spot in spots:
-        weighed[spot.sample].append(next(found))
+    return by_sample(model.logits(hidden[where[:, 0], where[:, 1]]), spots, len(pairs))
+
+
+def by_sample(logits: Tensor, spots: Sequence[Spot], samples: int) -> list[list[float]]:
+    """Each sample's log-probabilities of its tokens, of logits in their places: [T, vocabulary]."""
+    weighed: list[list[float]] = [[] for _ in range(samples)]
+    found = chosen(logits, [spot.token for spot in spots])
+    for spot, value in zip(spots, found, strict=True):
+        weighed[spot.sample].append(value)
     return weighed
+
+
+def chosen(logits: Tensor, tokens: Sequence[int]) -> list[float]:
+    """Log-probabilities of tokens by the logits that predict them: [T, vocabulary] -> T."""
+    index = torch.tensor(tokens, device=logits.device)[:, None]
+    logprobs: list[float] = logits.float().log_softmax(-1).gather(1, index)[:, 0].tolist()
+    return logprobs

@@ -33,6 +33,8 @@ _FAILS: Final = (
     *(UserError, RuntimeError, ValueError, TypeError),
     *(AttributeError, LookupError, NotImplementedError),
 )
+#: Implementations of attention that read a mask of which token sees which.
+_MASKED: Final = ("sdpa", "eager")
 _TOO_SHORT: Final = "its sliding window is too short"
 _WORDS: Final = "Which part of the body does this image show, and is anything wrong with it? "
 
@@ -57,10 +59,14 @@ def probe(model: Model) -> Sharing:
     """Try out what may be shared; the model itself is not touched."""
     from eval.model import Model
 
+    attention = model.identity["attention"]
+    if attention not in _MASKED:
+        return Sharing(f"nothing: {attention} reads no mask of packed rows")
     config = _cut(model.base.config)
     window = window_of(config.get_text_config())
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.no_grad():
+    single = torch.autocast(model.device.type, enabled=False)
+    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.no_grad(), single:
         torch.manual_seed(0)
         try:
             with torch.device(model.device):
@@ -74,8 +80,7 @@ def probe(model: Model) -> Sharing:
 
 def _tried(model: Model, window: int, longest: int) -> Sharing:
     from eval.greedy import begin
-    from eval.model import chosen
-    from eval.packed_rows import logprobs
+    from eval.packed_rows import chosen, logprobs
 
     images = _Images()
     text = _WORDS * (1 + longest // len(_WORDS))

@@ -638,6 +638,9 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
     assert counted["retrain"].samples == retain
     assert counted["ga"].samples == forget
     assert counted["llmu"].samples == 3 * forget  # forget, its refusal, a retain row
+    assert counted["ga"].buckets == size.lora_per_rank * 4 * 4 / 1e9
+    assert "DDP, GB" in said
+    assert "holds 0.0 GB of main memory while it loads" in " ".join(said.split())
     assert counted["finetune"].steps == 2 * -(-(forget + retain) // 16)
 
 
@@ -647,7 +650,7 @@ def test_llava_meds_size_is_estimated_near_what_is_known() -> None:
 
     size = Size(7_566_000_000, 335_500_000 // 128, 32, 4096, 32_064, 576)
     settings = load_recipe("paper-privacy", [Choice("model", "x")]).finetune
-    assert 15.1 + 5.4 < gigabytes(size, settings) < 28
+    assert 15.1 + 5.4 + 0.5 < gigabytes(size, settings) < 28  # 0.5: the output layer in float32
 
 
 @pytest.mark.parametrize("name", shipped("baselines"))

@@ -20,7 +20,7 @@ from eval.answer import answer_with_model, batches
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import DatasetImages, read_rows
 from eval.load_model import load_model
-from eval.model import Model, in_memory
+from eval.model import Model
 from eval.predictions import read_predictions
 from mllmu_med import hashes
 from mllmu_med_dataset import UsageError, UserError
@@ -304,26 +304,6 @@ def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, sai
         server.fault = lambda call: None
         answer(*words, cwd=demo)
         assert len(server.asked()) <= 11 + 44 - len(kept)
-
-
-def test_a_batch_that_is_too_large_is_halved() -> None:
-    """Sizes 5, 2, 3, 1, 2: whatever the accelerator cannot hold is tried in two parts."""
-    import torch
-
-    tried = []
-
-    def work(some: Sequence[int]) -> list[int]:
-        tried.append(len(some))
-        if len(some) > room:
-            raise torch.cuda.OutOfMemoryError
-        return [-one for one in some]
-
-    room = 2
-    assert in_memory(work, range(5)) == [0, -1, -2, -3, -4]
-    assert tried == [5, 2, 3, 1, 2]
-    room = 0
-    with pytest.raises(UserError, match="one question alone does not fit"):
-        in_memory(work, range(5))
 
 
 def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
