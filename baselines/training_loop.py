@@ -290,10 +290,11 @@ def _checkpoint_activations(base: Any, on: bool) -> None:
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
+    kind = "activation" if hasattr(base, "activation_checkpointing_enable") else "gradient"
     if on:
-        base.activation_checkpointing_enable({"use_reentrant": False})
+        getattr(base, f"{kind}_checkpointing_enable")({"use_reentrant": False})
     else:
-        base.activation_checkpointing_disable()
+        getattr(base, f"{kind}_checkpointing_disable")()
     for module in base.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.training = on and any(p.requires_grad for p in module.parameters())
