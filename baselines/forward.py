@@ -5,7 +5,6 @@ Imports torch: import this module late.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from baselines.batches import Batch
@@ -19,21 +18,17 @@ class AnswerLogits(nn.Module):
 
     The output layer is the widest of a model and answers are short: hidden states are selected
     first, so that a 7B model's logits of a batch take some MB instead of hundreds.
-
-    Where the model's weights are in bfloat16, so is the arithmetic, that of an adapter kept in
-    float32 included.
     """
 
     def __init__(self, model: Model, images: ImageStore) -> None:
         super().__init__()
         self.net = model.model
         self._model, self._images = [model], images  # in a list: no module of this one
-        self._half = model.model.dtype == torch.bfloat16
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T, vocabulary] of the batch's answer tokens."""
         (model,) = self._model
-        with torch.autocast(batch.targets.device.type, torch.bfloat16, enabled=self._half):
+        with model.precision():
             if isinstance(batch.inputs, dict):
                 out = model.base.model(**batch.inputs, use_cache=False)
             else:

@@ -186,7 +186,8 @@ class Prefixes:
         inputs = model.read_texts([text], [images[image_id]])
         hook = model.base.get_decoder().register_forward_pre_hook(take, with_kwargs=True)
         try:
-            model.base.model(**inputs, use_cache=False)
+            with model.precision():
+                model.base.model(**inputs, use_cache=False)
         except _Handed:
             pass
         finally:

@@ -9,6 +9,7 @@ checkpoint's generation_config says of sampling and penalties does not apply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -88,6 +89,16 @@ class Model:
             self.longest = longest
             self.__dict__.pop("sharing", None)
 
+    def precision(self) -> AbstractContextManager[Any]:
+        """In what all arithmetic is done, of training and evaluation alike.
+
+        Where the model's weights are in bfloat16 so is it, that of adapters in float32 included.
+        """
+        import torch
+
+        half = self.model.dtype == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+
     @property
     def pad(self) -> int:
         token: int | None = self.processor.tokenizer.pad_token_id
@@ -137,7 +148,8 @@ class Model:
                     return [self._read(tokens) for tokens in written]
             return self.answer_plainly(batch, images, max_new_tokens)
 
-        return in_memory(work, asked)
+        with self.precision():
+            return in_memory(work, asked)
 
     def answer_plainly(
         self, asked: Sequence[Ask], images: ImageStore, max_new_tokens: int
@@ -166,7 +178,8 @@ class Model:
                     return weighed
             return self.logprobs_plainly(pairs, images)
 
-        return in_memory(work, list(zip(asked, answers, strict=True)))
+        with self.precision():
+            return in_memory(work, list(zip(asked, answers, strict=True)))
 
     def logprobs_plainly(
         self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
