@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.model import Model
 from eval.run_folder import read_json
-from eval.weights import adapter_hash, next_name, with_adapter
+from eval.weights import adapter_hash, next_name, no_casting, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.files import atomic_folder, stable_hash, write_atomic
 from mllmu_med_dataset import UserError
@@ -196,6 +196,7 @@ def add_adapter(
             net.add_adapter(name, config)
         else:
             net = get_peft_model(net, config, adapter_name=name)
+    no_casting(net)
     net.eval()
     adapter = Adapter(net, name, parents)
     adapter.use()

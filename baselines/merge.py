@@ -267,7 +267,7 @@ def _probes(stack: Model) -> list[Probe]:
             prompt = stack.prompt(question, image)
             read = stack.read_texts([prompt], [_picture()] if image else [])
             start = read["input_ids"].shape[1]
-            with torch.inference_mode():
+            with torch.inference_mode(), stack.precision():
                 written = stack.model.generate(**read, max_new_tokens=_TOKENS)
             tokenizer = stack.processor.tokenizer
             answer = tokenizer.decode(written[0, start:], skip_special_tokens=True)
@@ -287,7 +287,7 @@ def _logits(model: Model, probes: Sequence[Probe]) -> list[Tensor]:
     import torch
 
     found = []
-    with torch.inference_mode():
+    with torch.inference_mode(), model.precision():
         for probe in probes:
             read = model.read_texts([probe.text], [_picture()] if probe.image else [])
             found.append(model.model(**read).logits[0, probe.start - 1 :].float().cpu())

@@ -83,14 +83,39 @@ class Loop:
     modules: tuple[Any, Any] = field(init=False)
 
     def run_all(self, images: ImageStore, on_epoch: OnEpoch | None) -> Outcome:
+        s = self.settings
+        steps = self.prepare(images)
+        plan = self.plan(0)
+        self._resume()
+        main = self.accelerator.is_main_process
+        if main and s.tracker:
+            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
+        showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
+        with showing as advance:
+            advance(self.done)
+            while self.done < steps and not self.reason:
+                epoch, at = divmod(self.done, len(plan))
+                for step in self.plan(epoch)[at : at + steps - self.done]:
+                    self.reason = self.step(step, steps)
+                    if self.reason:
+                        break
+                    advance(1)
+                    if self.done % s.save_every == 0 and self.done % len(plan):
+                        self._save(only_if_due=True)
+                else:
+                    self.reason = self._evaluate(on_epoch, epoch + 1)
+                    self._save()
+        return self._end(-(-self.done // len(plan)))
+
+    def prepare(self, images: ImageStore) -> int:
+        """Put the adapter on and set the optimizer up; the number of steps there will be."""
         import torch
 
         from baselines.forward import AnswerLogits
 
         s = self.settings
         self.encoder = Encoder(self.model, images)
-        plan = self._plan(0)
-        steps = min(s.max_steps or s.epochs * len(plan), s.epochs * len(plan))
+        epoch = len(self.plan(0))
         self.adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
         _checkpoint_activations(self.model.base, s.checkpointing)
         weights = list(self.adapter.weights().values())
@@ -103,32 +128,13 @@ class Loop:
         )
         shared, self.optimizer = self.accelerator.prepare(alone, optimizer)
         self.modules = shared, alone
-        self._resume()
-        main = self.accelerator.is_main_process
-        if main and s.tracker:
-            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
-        showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
-        with showing as advance:
-            advance(self.done)
-            while self.done < steps and not self.reason:
-                epoch, at = divmod(self.done, len(plan))
-                for step in self._plan(epoch)[at : at + steps - self.done]:
-                    self.reason = self._step(step, steps)
-                    if self.reason:
-                        break
-                    advance(1)
-                    if self.done % s.save_every == 0 and self.done % len(plan):
-                        self._save(only_if_due=True)
-                else:
-                    self.reason = self._evaluate(on_epoch, epoch + 1)
-                    self._save()
-        return self._end(-(-self.done // len(plan)))
+        return min(s.max_steps or s.epochs * epoch, s.epochs * epoch)
 
-    def _plan(self, epoch: int) -> list[Step]:
+    def plan(self, epoch: int) -> list[Step]:
         tokens = self.encoder.answer_tokens
         return epoch_steps(self.method, self.forget, self.retain, self.settings, epoch, tokens)
 
-    def _step(self, step: Step, steps: int) -> str:
+    def step(self, step: Step, steps: int) -> str:
         """One optimizer step and its cost; why the run has to end, or nothing."""
         started, number = time.monotonic(), self.done + 1
         reason = self._train_on(step, steps)
@@ -289,10 +295,11 @@ def _checkpoint_activations(base: Any, on: bool) -> None:
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
+    kind = "activation" if hasattr(base, "activation_checkpointing_enable") else "gradient"
     if on:
-        base.activation_checkpointing_enable({"use_reentrant": False})
+        getattr(base, f"{kind}_checkpointing_enable")({"use_reentrant": False})
     else:
-        base.activation_checkpointing_disable()
+        getattr(base, f"{kind}_checkpointing_disable")()
     for module in base.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.training = on and any(p.requires_grad for p in module.parameters())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from eval.image_prefix import Prefix, Rows, read_rows
+from eval.image_prefix import CACHE, Prefix, Rows, read_rows
 from eval.model import Model
 from eval.packed_rows import additive
 
@@ -36,8 +36,8 @@ def greedy(
     alive = list(range(len(asked)))
     stop = torch.tensor(sorted(model.end_tokens()), device=model.device)
     for step in range(most):
-        out = read_rows(model, rows, images, use_cache=True, cache=cache)
-        cache = out.cache
+        out = read_rows(model, rows, images, use_cache=True, **{CACHE: cache})
+        cache = out[CACHE]
         chosen = model.logits(out.last_hidden_state[:, -1]).argmax(-1)
         for i, token in zip(alive, chosen.tolist(), strict=True):
             written[i].append(token)
@@ -85,7 +85,7 @@ def begin(
     if model.sharing.window and width + longest + most > model.sharing.window:
         return None
     first = _prefill(model, [*prefixes.values()], width)
-    cache = read_rows(model, first, images, use_cache=True).cache
+    cache = read_rows(model, first, images, use_cache=True)[CACHE]
     index = torch.tensor([once.index(image_id) for image_id in image_ids], device=model.device)
     cache.batch_select_indices(index)
     before = torch.stack([_present(prefixes[i], width) for i in image_ids])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from mllmu_med_dataset import UserError
 
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 #: Most bytes of features that are kept; those of further images are read anew each time.
 KEPT: Final = 8_000_000_000
-_KNOWN: Final = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", "cache"}
+#: What the library calls a language model's cache, given and returned; before 5.24 otherwise.
+CACHE: Final = next(
+    name
+    for name in ("cache", "past_key_values")
+    if name in BaseModelOutputWithPast.__dataclass_fields__
+)
+_KNOWN: Final = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", CACHE}
 #: The question with which an image is read; nothing of it is kept.
 _ASKED: Final = "Qwerty"
 

@@ -121,9 +121,9 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
         begun = begin(model, asked, images, [tokens[:-1] for tokens in answers])
         if begun is None:
             raise UserError(_TOO_SHORT)
-        from eval.image_prefix import read_rows
+        from eval.image_prefix import CACHE, read_rows
 
-        out = read_rows(model, begun[1], images, use_cache=True, cache=begun[0])
+        out = read_rows(model, begun[1], images, use_cache=True, **{CACHE: begun[0]})
         logits = model.logits(out.last_hidden_state)
         return [chosen(row[-len(t) :], t) for row, t in zip(logits, answers, strict=True)]
 

@@ -79,6 +79,7 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
         raise adapter.misfit(
             f"{len(strange)} weights have no place in it, or are missing (first: {strange[0]})"
         )
+    no_casting(model)
     try:
         model.base_model.set_adapter([*below, name], inference_mode=True)
     except ValueError as error:
@@ -88,6 +89,20 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
             f"{whole}), of which one alone can be active: merge the one below into the model first"
         ) from error
     return model
+
+
+def no_casting(net: Any) -> None:
+    """Hand a bfloat16 model's adapters their input as it is.
+
+    All passes are autocast (`Model.precision`), to the same numbers: peft's way, to float32 and
+    from there to bfloat16 again, makes two copies of each layer's input, and keeps one.
+    """
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in net.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = net.dtype != torch.bfloat16
 
 
 def weights_hash(folder: Path) -> str:

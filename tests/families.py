@@ -61,7 +61,7 @@ def make(name: str, folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
     logging.disable_progress_bar()
     family = FAMILIES[name]
     folder.mkdir(parents=True)
-    tokenizer = _tokenizer(family, texts)
+    tokenizer = tokenizer_of(family, texts)
     ids = tokenizer.get_vocab()
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(family.config(ids, len(tokenizer)))
@@ -75,6 +75,12 @@ def make(name: str, folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
         **family.generation,
     )
     model.save_pretrained(folder)
+    write_processor(folder, family, tokenizer)
+    return folder
+
+
+def write_processor(folder: Path, family: Family, tokenizer: Any) -> None:
+    """Tokenizer, chat template and the parts of the processor, into a folder that is there."""
     tokenizer.save_pretrained(folder)
     kind = {"processor_class": family.processor["processor_class"]}
     parts = {"processor_config": family.processor, "preprocessor_config": family.images | kind}
@@ -84,10 +90,10 @@ def make(name: str, folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
         (folder / f"{file}.json").write_text(json.dumps(values, indent=2), "utf-8")
     if family.chat:
         (folder / "chat_template.jinja").write_text(family.chat, "utf-8")
-    return folder
 
 
-def _tokenizer(family: Family, texts: Iterable[str]) -> Any:
+def tokenizer_of(family: Family, texts: Iterable[str], words: int = 395) -> Any:
+    """A byte-level BPE of at most so many words, and the family's special tokens."""
     from tokenizers import (
         Regex,
         Tokenizer,
@@ -111,7 +117,7 @@ def _tokenizer(family: Family, texts: Iterable[str]) -> Any:
     bpe.train_from_iterator(
         [*texts, *["one\n\ntwo"] * 99],  # two ends of lines are one token, as they are in all
         trainers.BpeTrainer(
-            vocab_size=395 + len(special),
+            vocab_size=words + len(special),
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
