@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from builder.harm.authors.skin_diseases import with_articles
-from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.tables import any_of, read_table, words_in
 
 _COLORS: Final = re.compile(
     r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
@@ -19,11 +19,7 @@ _LOOKS: Final = frozenset(
     "color shade relief surface thickness outline border size evenness spread hardness "
     "fluid".split()
 )
-_EXPLAINS: Final = re.compile(
-    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*"
-    r"|(?:may|might|could) (?:\w+ )?be|means?|consistent|characteristic|typical|known|called"
-    r"|help\w*|which|making|giving)\b", re.I
-)  # fmt: skip
+_EXPLAINS: Final = words_in("explains")
 
 
 class Swap(NamedTuple):
