@@ -33,7 +33,6 @@ def refused(module: str, *words: str) -> str:
         ["--max-cost", "0", "--price", "0/0"],
         ["--base-url", "http://localhost/v1"],
         ["--price", "1/1"],
-        ["--batch"],
         ["--offline"],
     ],
 )

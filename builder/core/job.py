@@ -37,7 +37,6 @@ class Job:
     corpora: Mapping[str, Corpus] = field(default_factory=dict)
     #: How to reach the language model, where one writes: never a part of what is built.
     llm: Settings | None = None
-    batch: bool = False  # ask through OpenAI's Batch API
     recorded: Path | None = None  # an exported request ledger to read first
     #: By scenario, the answers of an adapted model, made elsewhere.
     adapted: Mapping[str, Path] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Where a scenario's candidates get written: the author, and how many texts it has in hand.
 
-The offline author writes one after the other. The language model has many calls in flight, or a
-batch of them; its replies come from the request ledger where that holds them, and the keys of all
-that were used end in the stage's `requests.txt`, so that exactly these travel with the dataset.
+The offline author writes one after the other. The language model has many calls in flight; its
+replies come from the request ledger where that holds them, and the keys of all that were used end
+in the stage's `requests.txt`, so that exactly these travel with the dataset.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,13 +38,12 @@ from builder.harm.check_offline import check_offline
 from builder.harm.texts import Author
 from builder.patients.profiles import Profile, read_profiles, shown_in
 from mllmu_med.files import write_atomic
-from mllmu_med.llm.batch import run_batch
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.llm.client import Client
 from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import Price, Settings
-from mllmu_med.progress import Advance, progress, say
+from mllmu_med.progress import progress, say
 from mllmu_med_dataset import Record
 
 USED = "requests.txt"  # in a stage's folder
@@ -142,24 +141,18 @@ async def with_model(
     rejected_so_far: Counter[str] = Counter()
     with ReplyCache(job.requests) as cache:
         async with Client(settings_of(job), cache) as client:
-            many: WriteMany = partial(run_all, client)
-            ask: Ask = client.ask
 
             def status() -> str:
                 return spent(client, rejected_so_far.total())
 
-            watch: AbstractContextManager[Advance] = progress(what, total, status)
-            if job.batch:  # it says itself how far its batches are, for hours
-                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
-                watch = nullcontext(lambda n=1: None)
-            with watch as advance:
+            with progress(what, total, status) as advance:
 
                 def done(written: Written) -> None:
                     rejected_so_far.update(written.rejected)
                     if not isinstance(written.result, Drop):
                         advance()
 
-                found = await work(ask, many, done)
+                found = await work(client.ask, partial(run_all, client), done)
     say(f"  {what}: {status()}")
     write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
     replies = Counter(client.used.values())
@@ -193,27 +186,6 @@ async def _held_or_pending(client: Client, request: Request) -> Reply:
     if client.held(request) is None:
         raise _Pending(request)
     return await client.ask(request)
-
-
-async def _in_batches(
-    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
-) -> list[Written]:
-    """Write what the ledger allows, submit the requests that are missing, and once more.
-
-    What a batch fails to answer is asked live, so that every round comes further.
-    """
-    while True:
-        found, pending = await _from_ledger(write, records)
-        results = [written for written in found if written]
-        if not pending:
-            for written in results:
-                done(written)
-            return results
-        failed = (await run_batch(client, pending)).failed
-        if failed:
-            reasons = "; ".join(f"{reason} ({n:,})" for reason, n in failed.items())
-            say(f"  no reply in the batch, asked one by one now: {reasons}")
-        await run_all(client, client.ask, client.missing(pending))
 
 
 async def _from_ledger(
