@@ -399,17 +399,6 @@ def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], out: P
     assert len(prompts) == len({(r.question, r.truth, r.output) for r in ratings(out)})
 
 
-@pytest.mark.usefixtures("key")
-def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
-    llm = ["--set", "calibration.rater=llm", "--model", MODEL]
-    found = json.loads(run(*quick, *llm, "--dry-run", "--json", "--out", tmp_path / "o").stdout)
-    recipe = small()
-    asked = found["requests"]
-    assert list(asked) == ["incorrect: ratings"]
-    assert asked["incorrect: ratings"]["calls"] == recipe.candidates_needed
-    assert "incorrect/calibrate" in found["would_run"]
-
-
 @pytest.fixture
 def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
     """Stopped before the model is trained; the folder that the dataset will be in."""

@@ -289,23 +289,6 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     assert "use another model" in result.output.splitlines()[-1]
 
 
-def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
-    there = tree(tmp_path)
-    asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
-    judged = [*asked, *JUDGED[-4:-2]]
-    found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
-    plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
-    assert with_judge == 3 * plain > 0
-    before = found[0]["requests"]["privacy"]
-    assert before["calls"] > 0
-    assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
-    assert tree(tmp_path) == there
-    with ScriptedServer(reply=reply) as server:
-        run(*SMALL, "--out", out, "--base-url", server.url)
-    after = json.loads(run(*asked, "--price", "1/2").stdout.splitlines()[-1])["requests"]["privacy"]
-    assert (after["calls"], after["held"], after["cost"]) == (0, before["calls"], 0.0)
-
-
 def test_the_bar_counts_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`split_by: image` has every candidate written, not only as many as are kept."""
     from contextlib import contextmanager

@@ -118,7 +118,7 @@ class Options:
     ] = None
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print which stages would run and what llm would cost."),
+        typer.Option("--dry-run", help="Print which stages would run."),
     ] = False
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False
 
