@@ -1,9 +1,9 @@
-"""What `rebuild` and `status` print: what is made or would run, what is dropped, what it costs."""
+"""What `rebuild` and `status` print: what is made or would run, what is dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -21,9 +21,6 @@ from mllmu_med.disk import readable
 from mllmu_med_dataset import CONFIGS
 
 _BY_ASKED = (TRIED, NO_TEXT)
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_result(job: Job, result: Result) -> None:
