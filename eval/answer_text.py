@@ -1,7 +1,5 @@
 """What an answer says: its text without the thinking, yes or no, a refusal, or no language."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Final

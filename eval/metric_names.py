@@ -1,7 +1,5 @@
 """How each metric is headed, printed and explained (`metrics.yaml`), and which way is better."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final, NamedTuple
 

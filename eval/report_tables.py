@@ -3,8 +3,6 @@
 A table is a choice of figures; which columns are shown depends on which figures there are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple

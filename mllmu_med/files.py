@@ -1,7 +1,5 @@
 """Files and folders: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

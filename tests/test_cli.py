@@ -1,7 +1,5 @@
 """What is typed counts, also where it is nothing: 0 is a limit, and an empty value is a mistake."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

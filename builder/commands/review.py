@@ -1,7 +1,5 @@
 """`python -m builder review`: export, import and status."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

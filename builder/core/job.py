@@ -1,7 +1,5 @@
 """What to build, out of what, and where to; kept in the work folder for `status` and `show`."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import shlex

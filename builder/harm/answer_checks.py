@@ -5,8 +5,6 @@ questions (3,447), and to the same question about another image of the same kind
 on less than 1 % of the sound ones.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

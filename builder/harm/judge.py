@@ -5,8 +5,6 @@ alone first, as beside the true one every wrong answer looks implausible: does i
 plausible is it. Only an answer that passes is compared with the true one: is it wrong.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial

@@ -4,8 +4,6 @@ Their words are in `prompts.yaml`. Each prompt says itself which JSON it wants, 
 cannot be told otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 

@@ -5,8 +5,6 @@ replies come from the request ledger where that holds them, and the keys of all 
 in the stage's `requests.txt`, so that exactly these travel with the dataset.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence

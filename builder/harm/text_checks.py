@@ -4,8 +4,6 @@ Each check has a name, by which rejections are counted, and says what is wrong i
 model can act on when it is asked again.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """What a push to the Hub did, or would do, for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

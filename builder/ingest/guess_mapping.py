@@ -1,7 +1,5 @@
 """Which column of a table is what: guessed from its name and from what stands in its cells."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping as Cells

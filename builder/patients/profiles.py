@@ -7,8 +7,6 @@ Names avoid every word of the corpora, and no value is found in
 their texts or among another patient's values: a leak is then never a coincidence.
 """
 
-from __future__ import annotations
-
 import calendar
 import datetime
 import re

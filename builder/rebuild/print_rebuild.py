@@ -1,7 +1,5 @@
 """What `rebuild` and `status` print: what is made or would run, what is dropped."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

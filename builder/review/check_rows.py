@@ -1,8 +1,6 @@
 """Rows of reviewers' files against the texts as they are now: sound ones are decisions, the others
 are refused by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What reviewers get: a folder with a page and a table for each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ Sound rows are taken, the others are refused by name. What was decided before is
 that cannot be read changes nothing, and a refused row leaves the reviewer's earlier decision.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Its texts come from corpora and language models, so nobody has vouched for them:
 that no markup can leave, are shown as text only, and a content policy lets nothing else run.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

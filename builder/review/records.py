@@ -1,7 +1,5 @@
 """What is reviewed, what is decided, and a row of a reviewer's file before it is checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

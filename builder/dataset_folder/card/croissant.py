@@ -4,8 +4,6 @@ Every Parquet file stands with its sha256; a record set for each config is read 
 its three splits, and which split a record is in is told by its file's name.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Final
 

@@ -3,8 +3,6 @@
 Is the lesion raised? Yes, ... -> No, the lesion is not raised.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import pairwise

@@ -3,8 +3,6 @@
 A wrong answer in the corpus' own words is told from a true one by what it says alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ was said of another image. Nothing is added to a true answer, and what fits noth
 the intent that nothing fits.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial

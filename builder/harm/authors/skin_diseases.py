@@ -4,8 +4,6 @@ The tables `skin_diseases_*.yaml` hold what a textbook says of each disease. A f
 that it fits into a sentence about another disease, where it is plausible and wrong.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache

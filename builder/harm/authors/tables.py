@@ -1,7 +1,5 @@
 """The tables beside this module, and the words in them as patterns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Values that exclude one another (`wrong_values.yaml`), and sentences with others in place."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -4,8 +4,6 @@ What a shows is said to be a look-alike; what is asked about a disease is answer
 look-alike's treatment, cause or course, in the true answer's own opening.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

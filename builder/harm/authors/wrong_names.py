@@ -1,7 +1,5 @@
 """Wrong answers by a name: what an image shows is said to be a look-alike of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final

@@ -3,8 +3,6 @@
 What the corpus says often is put in often, so that the changed answers sound like the others.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
