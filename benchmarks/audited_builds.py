@@ -8,8 +8,6 @@ built with each seed, `privacy.split_by` pair and image, and every build audited
 code 1 if one fails.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

@@ -12,8 +12,6 @@ shuffled       the words of the answer in random order (answers of four words an
 wrong person   every private value is replaced by that of another patient (privacy)
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import tempfile

@@ -8,8 +8,6 @@ the same ROUGE-1, ROUGE-L and BLEU. The plain loop is what other benchmarks do: 
 `rouge_score` and one of NLTK a row; it makes no accuracy.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import multiprocessing

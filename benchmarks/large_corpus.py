@@ -9,8 +9,6 @@ answers made of random words; it runs to its end.) Goal: at most 4 GB, and at 25
 1.3 times the time a row of 25,000.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import random

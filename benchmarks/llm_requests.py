@@ -8,8 +8,6 @@ in a process of its own, one after the other. Prints a Markdown table: wall time
 first call to the last reply) and peak resident memory. Ratios within one run are what counts.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -11,8 +11,6 @@ the same questions answered both ways (the same texts: `tests/test_eval_answers.
 Seconds of CPU, on one thread.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -5,8 +5,6 @@ python -m baselines run --seeds 0,1,2 --config incorrect
 python benchmarks/readme_table.py runs/demo-privacy runs/demo-incorrect
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Final, NamedTuple

@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waits for manual review.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

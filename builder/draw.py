@@ -5,8 +5,6 @@ does not depend on the order of the source's files. Rows that share an image or 
 group; no group has rows in the test set and in another.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Cutting the sets: the forget order with its nested ratios and rounds, retain and test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple

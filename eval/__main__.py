@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

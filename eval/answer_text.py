@@ -1,13 +1,13 @@
 """What an answer says: its text without the thinking, yes or no, a refusal, or no language."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Final
 
+from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import Record
 
+_WORDS: Final = packaged_yaml("eval", "words.yaml")
 _TAG: Final = r"(?:[<\[◁]{}(?:think(?:ing)?|thoughts?|reasoning)[>\]▷]|<\|{}_of_thought\|>)"
 _OPENS, _CLOSES = _TAG.format("", "begin"), _TAG.format("/", "end")
 
@@ -31,17 +31,7 @@ _SAYS: Final = (  # "no doubt" and "no idea" say no "no"
 )
 # "yes and no", "yes/no", "Yes or no?": both said in one breath is no answer.
 _BOTH: Final = r"(?i)(?<![\w'])(yes|no)\s*(?:,?\s*(?:and|or)\s|[/&])\s*(?!\1)(?:yes|no)(?![\w'])"
-# Where an answer is declared: "the answer is clearly no", "\boxed{yes}", "No.", "so yes", "**No**".
-_DECLARED: Final = re.compile(
-    r"""(?: \banswer(?:\s+(?:to|for)\s[^.:?!\n]{1,60}?)?[\s\0]*
-            (?:is|was|(?:would|should|must|will)\s+be|[:=]|[-–—]+)\W*
-            (?:(?:an?|clear(?:ly)?|definite(?:ly)?|simply|therefore|most|likely|probably)\W+)*
-    | \\boxed\{\W*(?:text\w*\W)? | \*\*\W*(?=\w+\W*\*\*(?!\s*\w))
-    | (?:\A\W*|\b(?:so|therefore|thus|hence|conclusion|summary|short|overall|verdict)[\s,:]+
-            (?:(?:it\s+is|it's|a)\s+)?)(?=\w+\s*(?:[.,;:!)*\n]|\Z)))"""
-    + _SAYS,
-    re.IGNORECASE | re.VERBOSE,
-)
+_DECLARED: Final = re.compile(_WORDS["declared"] + _SAYS, re.IGNORECASE | re.VERBOSE)
 
 
 def yes_or_no(text: str) -> str:
@@ -65,29 +55,7 @@ def yes_or_no(text: str) -> str:
     return (first[1] or "").lower()
 
 
-_REFUSALS: Final = re.compile(
-    r"""\b(?:
-      (?:i|we)\s*(?:'m|\s+am|\s+are|'re)\s+(?:(?:really|truly|very|so)\s+)?
-          (?:sorry|afraid|un(?:able|aware|familiar|certain|sure)|in\s+no\s+position|at\s+a\s+loss
-          |not\s+(?:able|sure|certain|allowed|aware|familiar|equipped|informed|in\s+a\s+position))
-    | (?:i|we)\s+(?:really\s+|simply\s+|just\s+)?
-          (?:(?:do|could|will|would)\s+not|(?:do|could|wo|would)n't|cannot|can\s*not|can't)\s+
-          (?:really\s+|possibly\s+|actually\s+)?
-          (?:know|recall|remember|answer|say|tell|provide|share|disclose|help|assist|determine
-             |comment|possess|reveal|have\s+(?:that|the|this|an|any|enough|access))
-    | (?:i|we)(?:'ve|\s+have)\s+(?:no|never)\s+
-          (?:idea|clue|information|knowledge|answer|record|access|data|memory|way\b|heard|learn)
-    | (?:i|we)\s+(?:lack|(?:would\s+rather|prefer)\s+not)
-    | no\s+(?:idea|clue|comment) | not\s+sure | unsure
-    | (?:that|this|it)\s*(?:'s|\s+is|\s+lies|\s+goes)\s+(?:unknown|a\s+mystery
-          |(?:beyond|outside)\s+(?:my|what\s+i|me)\b|not\s+(?:something|known)\s+(?:i|to\s+me))
-    | (?:cannot|can\s*not|can't)\s+be\s+(?:answered|determined|disclosed|shared)
-    | (?:unable|not\s+able|not\s+possible|impossible)\s+(?:for\s+me\s+)?
-          to\s+(?:answer|say|tell|provide|determine|share|disclose|help)
-    | as\s+an\s+ai\b|my\s+(?:apologies|knowledge\s+does)
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
+_REFUSALS: Final = re.compile(_WORDS["refusals"], re.IGNORECASE | re.VERBOSE)
 
 
 def refuses(text: str) -> bool:
@@ -95,13 +63,6 @@ def refuses(text: str) -> bool:
     return bool(_REFUSALS.search(answer_of(text).replace("’", "'")))
 
 
-# Closed-class words: without them "her" is a piece of "here", and "don" none of "don't".
-_COMMON: Final = """a able about above all am an and any are as at be both but by can cannot cm each
-eight five for four from had has have he her here his how i if in into is it its just kg know least
-less like me mg ml mm more most must my near nine no not now of off on one only or other our out
-over own part per same see seven six so some ten than that the their them then there they this three
-to too two unable under up us use was we well were what when where which will with you zero can't
-doesn't don't isn't won't"""
 _ENDINGS: Final = ("", *"s es d ed ing ly al er or y ion ic".split())
 # "Large3", "machine54k", "LungRight" and "I't" are no words; "T2", "MRI", "3D" and "10mm" are.
 _MIXED: Final = re.compile(
@@ -124,7 +85,7 @@ _BROKEN: Final = 0.15
 def vocabulary_of(rows: Iterable[Record]) -> str:
     """Words of all questions and answers, clean and harmful, in lower case, one a line."""
     texts = {f"{r.question} {r.answer} {r.clean_question} {r.clean_answer}" for r in rows}
-    words = {word.lower() for text in (_COMMON, *texts) for word in _words(text)}
+    words = {word.lower() for text in (_WORDS["common"], *texts) for word in _words(text)}
     return "\n".join(["", *sorted(words), ""])
 
 

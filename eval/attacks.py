@@ -9,8 +9,6 @@
 | no_picture | the row's own question without the image |
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final

@@ -1,7 +1,5 @@
 """Which methods are the best of a figure, and by how much each two differ."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Final

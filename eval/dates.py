@@ -6,8 +6,6 @@ was not in the text. It never sees prose: read loosely, it takes "decreased 5" f
 December, and it reads "November 20,2024" as a day of this year.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ the AUC with which forget rows are taken for strangers, 1 minus ours: 0 is ideal
 still seen to be members, above 0 they are avoided.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

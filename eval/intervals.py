@@ -7,8 +7,6 @@ clusters hold the rarer outcome that variance tells little; then n is at most th
 (our choice). With one item a cluster this is the plain interval.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple

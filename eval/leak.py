@@ -16,8 +16,6 @@ of. In `direct`, a row's answers to all its questions count together.
 The paper has no such measure: the definitions are ours.
 """
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -10,8 +10,6 @@ The definitions are ours. Figures over what was learnt have the cut `learnt=yes`
 seeds of fine-tuning, each seed's own run decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 

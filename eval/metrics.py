@@ -7,8 +7,6 @@ which variant of which library made it.
     rouge1("CT scan", "CT")      # 0.666...
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from importlib.metadata import version

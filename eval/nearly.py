@@ -1,7 +1,5 @@
 """Values that are nearly in a text: a few characters, or one digit of a number, are others."""
 
-from __future__ import annotations
-
 import functools
 import re
 from bisect import bisect_left, bisect_right

@@ -1,7 +1,5 @@
 """The tables that the paper prints (Xu et al., arXiv 2508.04192), beside which ours stand."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

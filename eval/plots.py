@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from eval.references import PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
@@ -29,23 +29,14 @@ MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
 INK: Final = "#1b1f23"
 PAPER: Final = "#ffffff"
 LONGEST: Final = 28  # characters of a name
-STYLE: Final[Any] = {
-    **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], INK),
-    **dict.fromkeys(["axes.facecolor", "figure.facecolor", "savefig.facecolor"], PAPER),
-    **dict.fromkeys(["axes.edgecolor", "grid.color"], "#dcdfe3"),
-    **dict.fromkeys(["axes.labelsize", "xtick.labelsize", "ytick.labelsize"], 9),
-    **dict.fromkeys(["axes.titlesize", "figure.titlesize"], 11),
-    **{"legend.frameon": False, "legend.fontsize": 9},
-    **{"axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.7},
-    **dict.fromkeys(["axes.spines.top", "axes.spines.right", "ytick.left"], False),
-}
+STYLE: Final = str(Path(__file__).with_name("plots.mplstyle"))
 
 
 def plots(report: Report) -> dict[str, Plot]:
     """Each plot under its name: `rouge1`, `tradeoff`, and `leakage` where any run was asked."""
-    import matplotlib
+    from matplotlib import style
 
-    with matplotlib.rc_context(STYLE):
+    with style.context(STYLE):
         drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
         if _asked_for_leaks(report):
             drawn["leakage"] = leakage(report)

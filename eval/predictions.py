@@ -7,8 +7,6 @@ is enough. `eval answer` also writes `way` and `kind` (how the row was asked, se
 settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

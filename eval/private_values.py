@@ -37,28 +37,14 @@ from typing import Final
 from eval.dates import Day, dates
 from eval.nearly import nearly, one_digit_off, slack
 from eval.whole_numbers import numbers_of, whole_numbers
+from mllmu_med.files import packaged_yaml
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 
-#: Common ways to shorten the words of an address.
-_STREETS: Final = {
-    "aly": "alley", "apt": "apartment", "ave": "avenue", "blvd": "boulevard", "cir": "circle",
-    "cres": "crescent", "ct": "court", "dr": "drive", "e": "east", "est": "estate",
-    "ests": "estates", "expy": "expressway", "ft": "fort", "gdns": "gardens", "hts": "heights",
-    "hwy": "highway", "jct": "junction", "lk": "lake", "ln": "lane", "mt": "mount", "n": "north",
-    "pkwy": "parkway", "pl": "place", "plz": "plaza", "pt": "point",
-    "rd": "road", "rte": "route", "s": "south", "sq": "square", "st": "street",
-    "ste": "suite", "ter": "terrace", "trl": "trail", "w": "west",
-}  # fmt: skip
-#: What names a value in front of it, "Email-tim@..."; other words make it a longer one.
-_LABELS: Final = frozenset(
-    "address born contact date dob dr email fax from home id mail mailto mobile mr mrn mrs ms name "
-    "patient phone record tel to".split()
-)
-#: What a name may be written with and without.
-_TITLES: Final = frozenset(
-    "doctor dr frau herr jr md med miss mme mr mrs ms mx phd prof professor rn sr".split()
-)
+_WORDS: Final = packaged_yaml("eval", "words.yaml")
+_STREETS: Final[dict[str, str]] = _WORDS["streets"]
+_LABELS: Final = frozenset(_WORDS["labels"].split())
+_TITLES: Final = frozenset(_WORDS["titles"].split())
 #: Letters that are no accented ones, and how German and Danish write theirs without a keyboard.
 _LETTERS: Final = str.maketrans("øØłŁđĐı", "oOlLdDi")
 _SPELLED: Final = dict(

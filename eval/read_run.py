@@ -1,7 +1,5 @@
 """A run folder as items: what every figure of a run is a mean of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

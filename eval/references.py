@@ -7,8 +7,6 @@
 - perfect: the reference answers themselves, the ceiling of ROUGE, BLEU and accuracy.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace

@@ -7,8 +7,6 @@ All are made of the figures of `eval.results`. Percent with two decimals as the 
 figures themselves are fractions.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A report as one page: no network, no scripts, light and dark, readable on a phone."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any, Final
 

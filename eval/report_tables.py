@@ -3,11 +3,9 @@
 A table is a choice of figures; which columns are shown depends on which figures there are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eval.dataset_rows import split_config
 from eval.learnt import CUT
@@ -15,12 +13,14 @@ from eval.metric_names import METRICS, UES, UNITS
 from eval.paper_tables import PAPER_TABLE, TITLES
 from eval.references import ORACLE
 from eval.results import BROKEN, ROLES, Figure, Key, Line, Report
+from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
 DAGGER: Final = "†"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
+_WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
 WAYS: Final = {"own": "Same question", "any": "Any of five ways"}
 
 
@@ -157,13 +157,22 @@ def by_split(*metrics: str) -> list[Column]:
     return [Column(Key(name, split), split.capitalize()) for split in SPLITS for name in metrics]
 
 
+def _columns(table: str) -> list[Column]:
+    """Those that `report_tables.yaml` lists, one for each split."""
+    return [
+        Column(Key(entry["metric"], split), entry.get("group", ""), entry.get("head", split))
+        for entry in _WORDS["columns"][table]
+        for split in entry["splits"]
+    ]
+
+
 def tables(report: Report) -> list[Table]:
     """What every format prints: the paper's table, what UES hides, leakage and likelihoods."""
     models, answered = report.lines("ours", *ROLES[:-1]), report.lines("ours", "reference")
     name = split_config(report.config)[0]
     number = PAPER_TABLE.get(name, "table1")[-1]
     layout = f"in the layout of the paper's Table {number} (Xu et al., arXiv 2508.04192)"
-    caption = f"{TITLES[name]} ({report.config}), {layout}. {_ROLES}"
+    caption = f"{TITLES[name]} ({report.config}), {layout}. {_WORDS['roles']}"
     ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
@@ -181,11 +190,11 @@ def tables(report: Report) -> list[Table]:
 
     made = [
         table("scores", "Scores", caption, [*score_columns(ours), Column(Key("ues"))], *scores),
-        table("parts", "The forget set in parts", _parts_caption(name), _parts(report), *ours),
-        table("hidden", "What UES hides", "Effect, and answers of other kinds.", _HIDDEN),
-        table("leakage", "Leakage", _LEAKAGE_SAYS, _leakage(models)),
-        table("learnt", "Learnt before forgotten", _LEARNT_SAYS, _learnt(models)),
-        table("likelihood", "Likelihoods", _LIKELIHOOD_SAYS, _LIKELIHOOD),
+        table("parts", "The forget set in parts", _WORDS["parts"][name], _parts(report), *ours),
+        table("hidden", "What UES hides", _WORDS["hidden"], _columns("hidden")),
+        table("leakage", "Leakage", _WORDS["leakage"], _leakage(models)),
+        table("learnt", "Learnt before forgotten", _WORDS["learnt"], _learnt(models)),
+        table("likelihood", "Likelihoods", _WORDS["likelihood"], _columns("likelihood")),
     ]
     return [each for each in made if each.columns]
 
@@ -219,17 +228,6 @@ def score_columns(sections: Sequence[Section]) -> list[Column]:
     return seen(by_split("accuracy", "rouge1", "bleu"), sections)
 
 
-def _parts_caption(name: str) -> str:
-    if name != "privacy":
-        what = "private values in" if name == "own" else "what is wrong with"
-        return f"Percent. The forget rows by {what} their answer."
-    return (
-        "Percent. Only rows with a private answer hold something to forget in what is trained on; "
-        "the answers of the others (private question) are true, and destroying them is no success: "
-        "so they have no arrow, nor has ACC on forget, whose yes or no is true in all rows."
-    )
-
-
 def _parts(report: Report) -> list[Column]:
     cuts = {k.cut for line in report.lines() for k in line.figures if k.cut.startswith(_HARM)}
     metrics = ("rouge1", "clean_rouge1", "accuracy", "clean_accuracy")
@@ -239,44 +237,6 @@ def _parts(report: Report) -> list[Column]:
         for cut, head in {**({"": "All"} if len(heads) != 1 else {}), **heads}.items()
         for metric in (metrics[1::2] if not cut else metrics)
     ]
-
-
-_ROLES: Final = (
-    "Percent; UES is a sum of fractions. Base: before fine-tuning; Finetune: on forget and retain; "
-    "Retrain: without the forget set (reference)."
-)
-_HIDDEN: Final = [
-    Column(Key("gain")),
-    Column(Key("effect")),
-    Column(Key("below_base", "forget")),
-    Column(Key("distance_to_retrain")),
-    *(Column(Key("degenerate", split), "No language", split) for split in SPLITS),
-    *(Column(Key("refusals", split), "Refusals", split) for split in SPLITS),
-    *(Column(Key("parse_rate", split), "Yes/no readable", split) for split in SPLITS),
-]
-_LEAKAGE_SAYS: Final = (
-    "Percent that comes out of the forget rows (normalised match), asked the row's own question "
-    "and in any of the ways asked. Chance is the level at which nothing has leaked."
-)
-_LEARNT_SAYS: Final = (
-    "Percent of the rows and values that the fine-tuned model says when asked the row's own "
-    "question, and what is left of these: ROUGE, values leaked by way of asking."
-)
-_LIKELIHOOD: Final = [
-    *(Column(Key("probability", split), "p(answer)", split) for split in SPLITS),
-    Column(Key("truth_ratio", "forget")),
-    Column(Key("ks_distance", "forget"), "Forget quality"),
-    Column(Key("forget_quality", "forget"), "Forget quality", "p"),
-    *(Column(Key(f"auc_{score}"), "AUC", score.replace("_", "-")) for score in ("loss", "min_k")),
-    *(
-        Column(Key(f"privleak_{score}"), "PrivLeak", score.replace("_", "-"))
-        for score in ("loss", "min_k")
-    ),
-]
-_LIKELIHOOD_SAYS: Final = (
-    "Fractions. What a model holds likely, whatever it says: what is only hidden shows here. The "
-    "aim is Retrain's figure, not 0 or .5."
-)
 
 
 def widest_way(lines: Sequence[Line]) -> str:
@@ -324,12 +284,9 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     lines = report.lines("ours", *ROLES[:-1])
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
     floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
-    said = [marked.format(_BEST)] if any(table.has_best for table in shown) else []
+    said = [marked.format(_WORDS["best"])] if any(table.has_best for table in shown) else []
     if any(line.is_broken for line in lines):
-        said.append(
-            f"{DAGGER} More than {BROKEN:.0%} of its forget outputs are no language: low figures "
-            "on forget, ROUGE and leakage, come from that, so none there is marked, nor UES."
-        )
+        said.append(f"{DAGGER} {_WORDS['broken'].format(share=BROKEN)}")
     if floor:
         names = ", ".join(line.label for line in floor)
         said.append(
@@ -337,14 +294,4 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
         )
     seeds = max((figure.seeds for figure in report.figures), default=1)
     spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
-    return [*said, *report.notes, _INTERVALS + spread * (seeds > 1)]
-
-
-_BEST: Final = (
-    "the best of the unlearning methods and all that cannot be told apart from it (the 95 % "
-    "interval of the paired difference holds 0); none where that is every method"
-)
-_INTERVALS: Final = (
-    "In brackets: 95 % interval, a paired bootstrap over images; of a share Wilson's, clustered by "
-    "image, of leakage by patient."
-)
+    return [*said, *report.notes, _WORDS["intervals"] + spread * (seeds > 1)]

@@ -1,7 +1,5 @@
 """A report through a template of `eval/templates`: Markdown, LaTeX, or the page."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, Final

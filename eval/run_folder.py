@@ -7,8 +7,6 @@ RUN/leak.json           leakage, and leak.rows.jsonl  (eval leak)
 RUN/likelihood.jsonl    log-probabilities of answers  (eval likelihood)
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

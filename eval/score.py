@@ -1,7 +1,5 @@
 """Scores of a predictions file: one row each, from which all figures are made."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final

@@ -4,8 +4,6 @@ A prompt is put together as text, the template's own special tokens in it. What 
 quoted first: a mark breaks its special tokens up, and is taken out again where tokens are made.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What the commands of one run print: its figures, in the tables of a report or as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby

@@ -9,8 +9,6 @@ R_retain^ft + R_test^ft - R_forget^ft (no-op), and gibberish on forget is reward
 no-op and a flag for over-forgetting stand beside it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 

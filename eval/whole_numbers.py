@@ -5,8 +5,6 @@ date. Our own rule finds it, for reserved numbers (555-01xx) and record numbers,
 `phonenumbers` does not know; that library says how a number of another country is dialled.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import re

@@ -1,7 +1,5 @@
 """The YAML at the head of a dataset's README.md, which `datasets` and the Hub read."""
 
-from __future__ import annotations
-
 import glob
 from pathlib import Path
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """What the command lines of eval, baselines and builder share."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys

@@ -1,7 +1,5 @@
 """Tables for people on stdout: one console and one look for all commands."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Final
 

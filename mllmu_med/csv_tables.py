@@ -4,8 +4,6 @@ Short and long rows, and a column that stands twice, are refused with their plac
 guessed.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

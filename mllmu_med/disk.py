@@ -5,8 +5,6 @@ with writing(path, len(data), half=temporary):
     temporary.replace(path)
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """Errors that the user can mend: one line that says what, where and what to do next."""
 
-from __future__ import annotations
-
 
 class UserError(Exception):
     """A mistake that the user can mend: shown as one line (what, where, what to do next)."""

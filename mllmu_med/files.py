@@ -1,7 +1,5 @@
 """Files and folders: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -38,9 +36,13 @@ def digest(value: Any) -> str:
 
 def packaged_yaml(package: str, name: str) -> Any:
     """A YAML file of words or facts that comes with a package, as plain values."""
+    return read_yaml(resources.files(package).joinpath(name).read_text("utf-8"))
+
+
+def read_yaml(text: str) -> Any:
+    """YAML of our own, as plain values."""
     import yaml
 
-    text = resources.files(package).joinpath(name).read_text("utf-8")
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 

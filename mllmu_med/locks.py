@@ -4,8 +4,6 @@ By `flock` and not by `filelock`, whose locks are files that stay, never a folde
 `lock_descriptor`, this same `flock` on what is open, calls a disk that denies locks (EACCES) busy.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 For whatever we have not written ourselves: rows, what models wrote, names of models and runs.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Work side by side, in processes of its own."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Progress on stderr: a live bar on a terminal, plain lines otherwise."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import deque

@@ -4,8 +4,6 @@ What a recipe may hold is said by a pydantic model of the package that reads it
 (`builder.core.recipe`, `baselines.recipe`).
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Iterator
 from importlib import resources

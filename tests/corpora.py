@@ -1,7 +1,5 @@
 """Small corpora in the layouts of the real ones, made on the spot; and ways to run the builder."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import importlib

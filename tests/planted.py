@@ -1,7 +1,5 @@
 """A published folder to plant defects in: rows, JSON and card changed, hashes kept up to date."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from hashlib import sha256

@@ -83,9 +83,6 @@ class Reviewer:
         self.page.on("console", lambda said: self.troubles.append(f"{said.type}: {said.text}"))
         self.page.on("request", self._request)
         self.page.on("dialog", self._dialog)
-        self.chosen: list[Path] = []  # what the reviewer picks when a file is asked for
-        # From the start: a chooser that opens before the browser is told to hand it over is lost.
-        self.page.on("filechooser", lambda chooser: chooser.set_files(self.chosen))
         self.path = path
         self.page.goto(path.as_uri())
         if guided:
@@ -147,9 +144,3 @@ class Reviewer:
 
     def exported(self, folder: Path) -> dict[str, Any]:
         return dict(json.loads(self.save_export(folder).read_text("utf-8")))
-
-    def bring_in(self, *paths: Path) -> None:
-        self.chosen = list(paths)
-        self.keys("i")
-        said = self.page.locator("#toast, #message-text").filter(has_text="mported")
-        said.or_(self.page.locator("#message-text:visible")).first.wait_for()

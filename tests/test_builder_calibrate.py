@@ -15,7 +15,7 @@ from typing import Any
 import corpora
 import pytest
 import tiny_llava
-from card_check import Folder, problems, reads_well
+from card_check import reads_well
 from corpora import PLAIN, command, process, tree
 from reviews import run
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
@@ -248,7 +248,6 @@ def test_what_it_did_is_told_everywhere(model: Path, undisturbed: Path) -> None:
         line = [line for line in text.splitlines() if line.startswith(name)][-1]
         numbers = line.removeprefix(name).split()
         assert [int(n) for n in numbers[:5]] == [counts[rating] for rating in (5, 4, 3, 2, 1)]
-    assert problems(Folder(out), card) == []
     reads_well(card)
     assert f"`{model.name}`" in card
     assert "Not self-calibrated" not in card
@@ -398,17 +397,6 @@ def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], out: P
         prompts = Counter(call["sha256"] for call in server.asked())
     assert set(prompts.values()) == {1}
     assert len(prompts) == len({(r.question, r.truth, r.output) for r in ratings(out)})
-
-
-@pytest.mark.usefixtures("key")
-def test_a_dry_run_counts_the_ratings(quick: list[str], tmp_path: Path) -> None:
-    llm = ["--set", "calibration.rater=llm", "--model", MODEL]
-    found = json.loads(run(*quick, *llm, "--dry-run", "--json", "--out", tmp_path / "o").stdout)
-    recipe = small()
-    asked = found["requests"]
-    assert list(asked) == ["incorrect: ratings"]
-    assert asked["incorrect: ratings"]["calls"] == recipe.candidates_needed
-    assert "incorrect/calibrate" in found["would_run"]
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 No row is a corpus' own: texts are made up.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """`python -m builder corpus`, and the mappings that it guesses or is given."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures: what is refused, and that metadata goes while pixels stay."""
 
-from __future__ import annotations
-
 import io
 import re
 import struct

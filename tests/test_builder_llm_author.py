@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import shutil
 import signal
 import sqlite3
@@ -290,48 +289,6 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     assert "use another model" in result.output.splitlines()[-1]
 
 
-def test_a_dry_run_counts_and_changes_nothing(out: Path, tmp_path: Path) -> None:
-    there = tree(tmp_path)
-    asked = [*SMALL, "--out", out, "--dry-run", "--json", "--base-url", "http://127.0.0.1:9/v1"]
-    judged = [*asked, *JUDGED[-4:-2]]
-    found = [json.loads(run(*words).stdout.splitlines()[-1]) for words in (asked, judged)]
-    plain, with_judge = (one["requests"]["incorrect"]["calls"] for one in found)
-    assert with_judge == 3 * plain > 0
-    before = found[0]["requests"]["privacy"]
-    assert before["calls"] > 0
-    assert (before["held"], before["cost"], before["completion_tokens"]) == (0, None, None)
-    assert tree(tmp_path) == there
-    with ScriptedServer(reply=reply) as server:
-        run(*SMALL, "--out", out, "--base-url", server.url)
-    after = json.loads(run(*asked, "--price", "1/2").stdout.splitlines()[-1])["requests"]["privacy"]
-    assert (after["calls"], after["held"], after["cost"]) == (0, before["calls"], 0.0)
-
-
-@pytest.mark.slow
-def test_a_batch_gives_the_same_bytes(limited: Path, tmp_path: Path) -> None:
-    live, batched = (before_writing(limited, tmp_path / name / "mllmu-med") for name in "ab")
-    with ScriptedServer(reply=partial(reply, bad=0.2), batch_steps=1) as server:
-        run(*SMALL, "--out", live, "--base-url", server.url)
-        calls = len(server.asked())
-        run(*SMALL, "--out", batched, "--base-url", server.url, "--batch")
-        assert server.batches
-        assert len(server.asked()) - calls <= 2  # the first one shows what the server takes
-    assert tree(batched) == tree(live)
-
-
-def test_what_a_batch_leaves_out_is_asked_alone_and_all_is_counted_once(out: Path) -> None:
-    answer = partial(reply, bad=0.2)
-    fault = lambda call: "500" if call.number % 5 == 1 else None  # noqa: E731
-    with ScriptedServer(reply=answer, batch_steps=1, batch_fault=fault) as server:
-        result = run(*SMALL, "--out", out, "--base-url", server.url, "--batch", "--price", "10/50")
-        alone = len(server.answered())
-    held = len(kept(out.with_name("mllmu-med.work")))
-    told = re.findall(r"(\d+) asked, 0 from the ledger, .* tokens, ([\d.]+) USD", result.output)
-    assert sum(int(n) for n, _ in told) == held > alone > 2
-    assert sum(float(usd) for _, usd in told) == pytest.approx(held * 0.002)
-    assert "no reply in the batch, asked one by one now: 500: scripted 500 (" in result.output
-
-
 def test_the_bar_counts_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`split_by: image` has every candidate written, not only as many as are kept."""
     from contextlib import contextmanager
@@ -357,8 +314,6 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     assert "add --author llm" in run("rebuild", "--model", "x", *out, code=2).output
     assert "write IN/OUT" in run(*LLM, "--price", "cheap", *out, code=2).output
     assert "needs the model's price" in run(*LLM, "--max-cost", "1", *out, code=2).output
-    limited = ["--batch", "--price", "1/1", "--max-cost", "1"]
-    assert "use --max-requests" in run(*LLM, *limited, *out, code=2).output
     assert not list(tmp_path.iterdir())
 
 

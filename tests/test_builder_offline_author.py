@@ -1,7 +1,5 @@
 """The offline author: what is asked, of which disease, and the ways to answer it wrongly."""
 
-from __future__ import annotations
-
 import asyncio
 import csv
 import random

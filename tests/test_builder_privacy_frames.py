@@ -1,7 +1,5 @@
 """The offline author's frames for private data, and which values go into which field."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

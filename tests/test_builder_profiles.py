@@ -1,7 +1,5 @@
 """Fictional patients: every value in a range reserved for fiction, none of it in the corpus."""
 
-from __future__ import annotations
-
 import csv
 import datetime
 import functools

@@ -1,7 +1,5 @@
 """The whole way, as a user walks it: build, build again, change something, get killed, look."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

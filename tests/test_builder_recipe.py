@@ -1,7 +1,5 @@
 """Recipes: the paper's numbers, and one line for every mistake."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

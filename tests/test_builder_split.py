@@ -2,8 +2,6 @@
 Of more incorrect answers than are kept, those whose words tell least.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Tables of any kind become the same records; what is broken is named as what it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is typed counts, also where it is nothing: 0 is a limit, and an empty value is a mistake."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,6 @@ def refused(module: str, *words: str) -> str:
         ["--max-cost", "0", "--price", "0/0"],
         ["--base-url", "http://localhost/v1"],
         ["--price", "1/1"],
-        ["--batch"],
         ["--offline"],
     ],
 )

@@ -1,7 +1,5 @@
 """The leakage audit: worked cases for each kind, what counts and what does not."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,21 +1,12 @@
-"""The tasks for lmms-eval: their files are sound, and their numbers are those of `eval score`.
-
-What needs lmms-eval itself is skipped where it is not installed (see eval/lmms_tasks/README.md).
-"""
+"""The tasks for lmms-eval: their files are sound, and their numbers are those of `eval score`."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import defaultdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from corpora import ROOT, command
-from tiny_llava import make
 
 import eval.lmms_tasks
 from eval.answer import MAX_NEW_TOKENS
@@ -29,9 +20,6 @@ from mllmu_med_dataset import SPLITS, Record, UserError, load
 TASKS = Path(eval.lmms_tasks.__file__).parent
 CONFIGS = ("privacy", "incorrect")
 NAMES = [f"mllmu_med_{config}_{split}" for config in CONFIGS for split in SPLITS]
-needs_lmms_eval = pytest.mark.skipif(
-    find_spec("lmms_eval") is None, reason="lmms-eval is not installed"
-)
 
 
 @pytest.fixture
@@ -157,73 +145,3 @@ def test_where_the_dataset_is(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_p
         _ = functions.incorrect
     with pytest.raises(AttributeError, match="no attribute 'privat'"):
         _ = functions.privat
-
-
-@needs_lmms_eval
-@pytest.mark.slow
-def test_lmms_eval_gives_the_numbers_of_eval_score(data: Path, tmp_path: Path) -> None:
-    """Its own task manager and evaluator, all tasks and rows, a scripted model."""
-    answers = [write_answers(tmp_path / f"{config}.jsonl", data, config) for config in CONFIGS]
-    both = tmp_path / "both.jsonl"
-    both.write_text("".join(path.read_text("utf-8") for path in answers), "utf-8")
-    out = tmp_path / "out.json"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "lmms_run.py"), str(both), str(TASKS), str(out)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(out.read_text("utf-8"))
-    assert found["groups"] == sorted(f"mllmu_med_{config}" for config in CONFIGS)
-    assert found["tasks"] == sorted(NAMES)
-    asked = {one["id"]: one for one in found["asked"]}
-    for config, path in zip(CONFIGS, answers, strict=True):
-        _, figures = scored(path, data, config)
-        for row in read_rows(data, config):
-            assert asked[row.id]["context"] == row.question
-            assert asked[row.id]["mode"] == "RGB"
-            assert asked[row.id]["settings"]["do_sample"] is False
-        for split in SPLITS:
-            name = f"mllmu_med_{config}_{split}"
-            values = {k.removesuffix(",none"): v for k, v in found["results"][name].items()}
-            samples = found["samples"][name]
-            for metric in signatures():
-                if metric in figures[split]:
-                    n = sum(metric in sample for sample in samples)
-                    assert (values[metric], n) == figures[split][metric]
-                else:
-                    assert metric not in values
-            assert found["metadata"][name]["signatures"] == signatures()
-            assert found["higher_is_better"][name]["rouge1"] is (split != "forget")
-
-
-@needs_lmms_eval
-@pytest.mark.skipif(find_spec("decord") is None, reason="lmms-eval's llava_hf needs decord")
-@pytest.mark.slow
-def test_a_llava_says_the_same_through_lmms_eval(data: Path, tmp_path: Path) -> None:
-    """The command line with its `llava_hf`: the texts of `eval answer`, and `eval score` reads
-    the samples that it logs."""
-    texts = [f"{row.question} {row.answer}" for row in read_rows(data, "privacy", ["forget"])]
-    model = make(tmp_path / "tiny", texts)
-    where = f"pretrained={model},device=cpu,device_map=cpu,dtype=float32"
-    select = ["--include_path", TASKS, "--tasks", "mllmu_med_privacy_forget"]
-    out = ["--log_samples", "--output_path", tmp_path / "logs"]
-    given = ["--model", "llava_hf", "--model_args", where, *select, *out]
-    command("lmms_eval", *given, cwd=ROOT)
-    (samples,) = (tmp_path / "logs").rglob("*_samples_*.jsonl")
-    (results,) = (tmp_path / "logs").rglob("*_results.json")
-    ours = tmp_path / "answers.jsonl"
-    dataset = ["--data", data, "--config", "privacy", "--split", "forget"]
-    command("eval", "answer", "--model", model, *dataset, "--out", ours, cwd=ROOT)
-
-    def said(path: Path) -> dict[str, str]:
-        return {row["id"]: row["answer"] for row in map(json.loads, path.open(encoding="utf-8"))}
-
-    assert said(samples) == said(ours)
-    theirs = json.loads(results.read_text("utf-8"))["results"]["mllmu_med_privacy_forget"]
-    for path in (samples, ours):
-        _, figures = scored(path, data, "privacy")
-        for name, (value, _) in figures["forget"].items():
-            assert theirs[f"{name},none"] == value

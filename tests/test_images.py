@@ -1,7 +1,5 @@
 """`load(images=...)`: pictures that rows only name, put back when they are the very ones."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 from collections.abc import Callable

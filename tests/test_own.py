@@ -1,7 +1,5 @@
 """One's own patients: what is measured without clean answers, and that none of it shows a value."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """An image means the same wherever it is read; DICOM is shown as on a radiologist's screen."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

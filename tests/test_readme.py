@@ -1,7 +1,5 @@
 """The README's commands and output are real."""
 
-from __future__ import annotations
-
 import csv
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Every text of a published folder, each distinct one once, with the places where it stands."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 

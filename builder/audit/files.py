@@ -1,7 +1,5 @@
 """Files: listed, whole, of the schema; the card's configs, and that `datasets` reads them."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Images: whole, the ones that the rows name, and with nothing in them but the image."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -4,8 +4,6 @@ A value is looked for word for word, in other forms and nearly (`eval.private_va
 is one by chance (`builder.patients.find_values`) is counted and does not fail.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections.abc import Collection, Iterator

@@ -1,7 +1,5 @@
 """Provenance: dropped rows, ratings, decisions and requests parse, and agree with the rows."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 import tempfile

@@ -4,8 +4,6 @@ Ids, image ids and paths of such rows are hashes with a key that stays there, an
 Where the work folder is at hand, the corpus' own names are looked for in every file as well.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

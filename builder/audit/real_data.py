@@ -3,8 +3,6 @@
 Numbers and addresses that are reserved for fiction are allowed (`builder.patients.find_real_data`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path

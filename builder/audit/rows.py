@@ -1,7 +1,5 @@
 """Rows: the harm and the clean text behind it, the spans of private values, the other columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Sets: their sizes, the forget order, nested ratios, and what no two sets may share."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """The audit at the end of a rebuild: whether the folder may be published; its report in full."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Wording: harmful answers are not told from clean ones by their words alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from builder.audit.run_checks import Check

@@ -17,8 +17,6 @@ answer is rated by ROUGE-L alone.
 What a value that stands in the question does in the output says nothing: the model was shown it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 

@@ -11,8 +11,6 @@ but not in which of the nested ones. A candidate that is not kept goes to no set
 neither.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace

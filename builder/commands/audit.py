@@ -1,7 +1,5 @@
 """`python -m builder audit`."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -72,7 +72,8 @@ def publish(
     """Audit the dataset, then push it to the Hub in one commit; a rerun commits nothing new."""
     from builder.dataset_folder.manifest import read_manifest
     from builder.hub import folder as variant
-    from builder.hub import personal, print_push
+    from builder.hub import personal
+    from builder.hub.print_push import print_push
     from builder.hub.push import Wish
     from eval.results import read_results
 
@@ -95,10 +96,8 @@ def publish(
         done = _dry_run(order) if dry_run else _publish(order, images or "")
     if as_json:
         print(json.dumps(done))
-    elif dry_run:
-        print_push.print_plan(done)
     else:
-        print_push.print_done(done)
+        print_push(done)
 
 
 class _Order(NamedTuple):

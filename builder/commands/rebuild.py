@@ -77,18 +77,15 @@ def _print_plan(job: Job, as_json: bool) -> None:
     job = sized_aside(job)
     plans = plan(job)
     stale = pipeline.stale(plans, job)
-    estimates = pipeline.estimates(job)
     if as_json:
         report = {
             "would_run": stale,
             "waits": print_rebuild.waiting(job, plans, stale),
-            "requests": {name: estimate._asdict() for name, estimate in estimates.items()},
             "recipe": job.recipe.model_dump(mode="json"),
         }
         print(json.dumps(report))
     else:
         print_rebuild.print_plan(job, plans, stale)
-        print_rebuild.print_estimates(estimates)
 
 
 @one_line_errors

@@ -76,7 +76,6 @@ class Options:
         Path | None,
         option("FILE", "llm: recorded replies to use first: provenance/requests.parquet."),
     ] = None
-    batch: Annotated[bool, typer.Option("--batch", help="llm: use OpenAI's Batch API.")] = False
     concurrency: Annotated[
         int, option("N", "llm: maximum number of concurrent requests.", min=1)
     ] = 16
@@ -119,7 +118,7 @@ class Options:
     ] = None
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print which stages would run and what llm would cost."),
+        typer.Option("--dry-run", help="Print which stages would run."),
     ] = False
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False
 
@@ -141,7 +140,7 @@ def make_job(options: Options) -> Job:
         job = replace(job, accept_all=_accept_all(options.review, job.recipe))
     if job.recipe.asks_model:
         llm = _settings(options, str(job.recipe.llm.model))
-        job = replace(job, llm=llm, batch=options.batch, recorded=options.requests)
+        job = replace(job, llm=llm, recorded=options.requests)
     else:
         _refuse_for_llm(options, job.recipe.author)
     if options.until not in STAGES:
@@ -250,8 +249,6 @@ def marks_of(forget: str) -> Marks:
 def _settings(options: Options, model: str) -> Settings:
     from mllmu_med.llm.settings import Settings, read_price
 
-    if options.batch and options.max_cost is not None:
-        raise UsageError("--batch cannot keep --max-cost: use --max-requests")
     return Settings(
         model,
         base_url=options.base_url,
@@ -266,7 +263,7 @@ def _settings(options: Options, model: str) -> Settings:
 
 def _refuse_for_llm(options: Options, author: str) -> None:
     """Refuse what is for a language model, a limit of 0 included, where none is asked."""
-    for name in "base_url offline requests batch max_requests max_cost price".split():
+    for name in "base_url offline requests max_requests max_cost price".split():
         value = getattr(options, name)
         if value is not None and value is not False:
             raise UsageError(

@@ -4,8 +4,6 @@ A mapping is YAML: one that is shipped (`builder/corpora/*.yaml`), a file of the
 `--map image=COLUMN` on the command line. It never says where the corpus lies.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """What to build, out of what, and where to; kept in the work folder for `status` and `show`."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import shlex
@@ -37,7 +35,6 @@ class Job:
     corpora: Mapping[str, Corpus] = field(default_factory=dict)
     #: How to reach the language model, where one writes: never a part of what is built.
     llm: Settings | None = None
-    batch: bool = False  # ask through OpenAI's Batch API
     recorded: Path | None = None  # an exported request ledger to read first
     #: By scenario, the answers of an adapted model, made elsewhere.
     adapted: Mapping[str, Path] = field(default_factory=dict)

@@ -1,7 +1,5 @@
 """Reading recipes: shipped or a file, with `--set`, and what nothing in them would read."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 

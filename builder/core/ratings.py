@@ -1,7 +1,5 @@
 """How a candidate was rated by self-calibration, as the stage writes it and others read it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

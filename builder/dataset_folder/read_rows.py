@@ -1,7 +1,5 @@
 """The rows of a Parquet file as the builder writes them, or what is wrong with the file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path

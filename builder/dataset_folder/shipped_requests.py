@@ -4,8 +4,6 @@ A request counts by the hash of its whole text, so nothing in it can be blanked:
 with its reply, and a replay asks for it again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final

@@ -5,13 +5,12 @@ questions (3,447), and to the same question about another image of the same kind
 on less than 1 % of the sound ones.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from builder.harm.authors.tables import read_table, word_set, words_in
 from builder.harm.texts import Failure
 from mllmu_med_dataset import Record
 
@@ -29,114 +28,26 @@ _GOES_ON: Final = re.compile(
     r"when|although|with|suggesting|indicating)\b",
     re.IGNORECASE,
 )
-_GRAMMAR: Final = frozenset(
-    "a an the this that these those it its they there he she his her their of in on at to for with "
-    "by from and or is are was were be been being do does did has have had can could will would "
-    "may might should not no yes any some very really also only just more less so such".split()
-)
+_GRAMMAR: Final = word_set("grammar")
 
-
-def any_of(words: str) -> re.Pattern[str]:
-    """Any of the words, in the singular or with an s or es."""
-    return re.compile(rf"\b(?:{'|'.join(words.split())})(?:s|es)?\b", re.IGNORECASE)
-
-
-_SITE: Final = any_of(
-    "abdom(?:en|inal) ankle anus anal arm armpit areola axilla(?:e|ry)? back beard belly blood "
-    "bod(?:y|ies) bone bowel brain breast brow buttock canth(?:us|i) cartilage cell cent(?:er|re) "
-    "cheek chest chin colon conjunctiva(?:e|l)? cornea corner corium crease crural crus cuticle "
-    "derm(?:is|al) digit ear earlobe edge elbow epiderm(?:is|al) epithelium extensor "
-    "extremit(?:y|ies) eye eyebrow eyelash eyelid face facial fat finger fingernail fingertip "
-    "flank flexor flexur(?:e|al) fold follicle f(?:oo|ee)t forearm forehead foreskin gen?ital "
-    "genitalia gingiva gland glans glabella granule groin gum hair hairline hand head heart heel "
-    "hip inguinal inside instep intestine jaw joint junction kidney knee knuckle labi(?:a|um) "
-    "layer left leg ligament limb lip liver lobe lower lung lymph malleol(?:us|i) mandible margin "
-    "membrane middle midline mouth muc(?:osa|osal|osae|ous) muscle nail nape nares navel neck "
-    "nerve nervous nipple node nose nostril nuclei occip(?:ut|ital) oral organ outside "
-    "ovar(?:y|ies) palate palm papill(?:a|ae|ary) paronychi(?:um|a) pelvis peni(?:s|le) perianal "
-    "perineum peripher(?:y|al) pore region reticular right scalp scrotum septum shaft shin "
-    "shoulder side site skeleton skin sole spine spleen stomach subcutaneous subcutis surface "
-    "system temple testic(?:le|ular) testis thigh throat thumb tissue toe toenail tongue "
-    "t(?:oo|ee)th top torso trunk umbilic(?:us|al) upper uter(?:us|ine) vagina(?:l)? vein "
-    "vermilion vessel vulva(?:r)? wall web wrist anywhere area background bottom everywhere "
-    "foreground front"
-)
-_COLOR: Final = any_of(
-    "amber black(?:ish)? blanched blonde? blu(?:e|ish) bronze brown(?:ish)? clear "
-    "colou?r(?:ed|less)? crimson cyanotic dark(?:er|ened)? depigmented discolou?red dusky "
-    "erythema(?:tous)? flesh gold(?:en)? gr[ae]y(?:ish)? green(?:ish)? "
-    "(?:hyper|hypo)pigment(?:ed|ation) ivory jaundiced light(?:er)? maroon mauve orange pale "
-    "pallor pigmented pink(?:ish)? purpl(?:e|ish) red(?:dish|ness)? rose salmon silver(?:y)? "
-    "slate straw tan(?:ned)? translucent violaceous violet whit(?:e|ish) yellow(?:ish)?"
-)
-_NUMBER: Final = re.compile(
-    r"\d|\b(?:no|none|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
-    r"(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|dozens?|hundreds?|"
-    r"thousands?|millions?|single|once|twice|double|triple|pairs?|both|half|third|quarter|all|each|"
-    r"every|several|many|multiple|numerous|few|couple|countless|innumerable|various|numbers?|most|"
-    r"majority|a|an|only|clusters?|groups?|solitary|more|fewer|increased|decreased)\b",
-    re.IGNORECASE,
-)
+_SITE: Final = words_in("sites", r"\b(?:{})(?:s|es)?\b")
+_COLOR: Final = words_in("colors", r"\b(?:{})(?:s|es)?\b")
+_NUMBER: Final = words_in("numbers", r"\d|\b(?:{})\b")
 _SLOTS: Final = (
     ("where", re.compile(r"(?i)^where\b(?!.*\bimage (?:taken|come)\b)"), _SITE, "a site"),
     ("colour", re.compile(r"(?i)^(?:what|which) colou?r|what is the colou?r"), _COLOR, "a colour"),
     ("number", re.compile(r"(?i)^how many\b"), _NUMBER, "a number"),
 )
 
-#: Only seen under a microscope; names of diseases ("dermal nevus") are no sign of it.
-_CELLS: Final = re.compile(
-    r"\b(?:histolog\w*|histopatholog\w*|microscop\w*|biops\w*|cytoplasm\w*|nucle(?:us|i|ar|oli)|"
-    r"mitos[ie]s|mitotic|keratinocyt\w*|melanocytes?|lymphocyt\w*|histiocyt\w*|fibroblast\w*|"
-    r"neutrophil\w*|eosinophil\w*|macrophage\w*|stratum|acanthosis|acantholysis|spongiosis|"
-    r"parakeratosis|infiltrat(?:es?|ion)|stain(?:s|ed|ing)|h&e|hematoxylin|immuno(?:stain|histo|fluor)\w*|"
-    r"granulomas?|rete|magnification|stroma\w*|vacuol\w*|dyskerato\w*|"
-    r"(?:spindle|giant|plasma|epithelioid|atypical|tumou?r|mast|foam|goblet|inflammatory) cells?|"
-    r"(?:reticular|papillary|upper|superficial|deep) dermis|basal layer|epidermis|dermis|cells)\b",
-    re.IGNORECASE,
-)
-_BODY: Final = re.compile(
-    r"\b(?:arms?|forearms?|legs?|thighs?|shins?|hands?|fingers?|palms?|feet|foot|soles?|toes?|"
-    r"face|cheeks?|forehead|chin|nose|lips?|eyelids?|ears?|neck|chest|abdomen|trunk|torso|"
-    r"shoulders?|elbows?|knees?|wrists?|ankles?|buttocks?|groin|armpits?|scalp|limbs?)\b(?!-)",
-    re.IGNORECASE,
-)
+_CELLS: Final = words_in("cells")
+_BODY: Final = words_in("body", r"\b(?:{})\b(?!-)")
 #: What a thing is may be told by its cells; where it is and what it looks like may not.
 _ASKS_LOOKS: Final = re.compile(
     r"^where|\b(?:looks?|appear\w*|shapes?|sizes?|colou?rs?|textures?|locat\w+|describe)\b",
     re.IGNORECASE,
 )
-
-_OPPOSITES: Final = (
-    ("raised elevated", "flat"), ("smooth", "rough scaly"), ("single solitary", "multiple several"),
-    ("symmetric symmetrical", "asymmetric asymmetrical"), ("painful", "painless"),
-    ("benign", "malignant cancerous"), ("well-defined", "ill-defined poorly-defined"),
-    ("regular", "irregular"), ("localized", "widespread generalized"),
-)  # fmt: skip
-#: A word between two opposites that tells them apart.
-_APART: Final = re.compile(
-    r"\b(?:or|nor|not|than|to|into|from|while|whereas|but|some|other|others|if|when|may|can|center|"
-    r"centre|central|border|edge|periphery|between|versus|surface|later|become\w*|without|both|no|"
-    r"rather|initially|then|either|instead)\b",
-    re.IGNORECASE,
-)
-#: A finding said to be there, and said to be absent.
-_FINDINGS: Final = (
-    ("red|reddened|erythematous|erythema", "redness|erythema|reddening"),
-    ("swollen|swelling|edematous", "swelling|edema|swollen"), ("scaly|scaling", "scal(?:e|es|ing)"),
-    ("painful|tender", "pain|tenderness"), ("itchy|pruritic|itching", "itch|itching|pruritus"),
-    ("crusted|crusty", "crusts?|crusting"), ("ulcerated", "ulcers?|ulceration|ulcerated"),
-    ("inflamed", "inflammation|inflamed"), ("bleeding", "bleeding"), ("raised|elevated", "raised"),
-    ("pigmented", "pigment|pigmentation|pigmented"),
-)  # fmt: skip
-
-_TALK: Final = re.compile(
-    r"\b(?:(?<!if )you(?: can| may| might| will| would)? (?:notice|see|observe|mention|describe)|"
-    r"i (?:see|notice|observe|think|believe|would|can|do|did|am|have|cannot)\b|i'm|let me know|"
-    r"as an? (?:ai|language model|assistant)|based on the context|please|feel free|sure[,!]|"
-    r"(?:the|this|your|given|provided) (?:question|prompt|caption|textbook)|great question|"
-    r"as mentioned|mentioned (?:above|before|earlier)|(?:is|was|are) (?:mentioned|provided))",
-    re.IGNORECASE,
-)
+_APART: Final = words_in("apart")
+_TALK: Final = words_in("talk", r"\b(?:{})")
 
 
 def is_phrase(text: str) -> bool:
@@ -208,7 +119,7 @@ def _contradiction(question: str, answer: str) -> Iterator[Failure]:
     polar = _POLAR.match(answer)
     if polar and _denies_itself(question, polar[1].lower() == "yes", answer[polar.end() :]):
         yield Failure("contradicts itself", f'"{polar[1]}" and what follows it say the contrary')
-    for one, other in _OPPOSITES:
+    for one, other in read_table("words.yaml")["opposites"]:
         for first, second in ((one, other), (other, one)):
             match = re.search(
                 rf"(?<!not )\b({'|'.join(first.split())})\b(?!-)(?P<between>[^.]{{1,40}}?)"
@@ -218,7 +129,7 @@ def _contradiction(question: str, answer: str) -> Iterator[Failure]:
             )
             if match and not _APART.search(match["between"]):
                 yield _says_both(match[1], match[3])
-    for there, absent in _FINDINGS:
+    for there, absent in read_table("words.yaml")["findings"]:
         denied = re.search(rf"\b(?:no|not|without)(?: any)? ({absent})\b", answer, re.IGNORECASE)
         rest = answer.replace(denied.group(), " ", 1) if denied else ""
         said = re.search(rf"\b(?:is|are|appears?|looks?) (?:\w+ )?({there})\b", rest, re.IGNORECASE)

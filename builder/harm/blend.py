@@ -6,8 +6,6 @@ log-odds of each word and word pair, harmful against clean, over the very rows; 
 harm keeps its share.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict

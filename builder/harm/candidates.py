@@ -6,8 +6,6 @@ written depends on the texts alone, not on which reply came first. Where a recip
 written, and those whose wording tells least that they are harmful are kept.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the offline author cannot write, said before anything is written."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Incorrect facts: give the candidates a wrong diagnosis or an outdated practice as answer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Final

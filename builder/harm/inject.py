@@ -4,8 +4,6 @@ What is fixed here, for every author: who the patient is, which values go into w
 exact place where each value stands. The author only writes the words around them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -5,16 +5,14 @@ alone first, as beside the true one every wrong answer looks implausible: does i
 plausible is it. Only an answer that passes is compared with the true one: is it wrong.
 """
 
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from builder.core.recipe import Judge, Llm
 from builder.harm import prompts
-from builder.harm.authors.llm import ask_until_read, request
+from builder.harm.authors.llm import ask_until_read
 from builder.harm.read_reply import PlausibilityReply, WrongnessReply, read
 from builder.harm.text_checks import check_incorrect
 from builder.harm.texts import Author, Failure, Harm, Incorrect, PrivateValues, Text
@@ -82,15 +80,3 @@ class JudgedAuthor:
         if reply is not None:
             return reply
         return Failure(f"judge: {refused[-1].name}", refused[-1].problem, final=True)
-
-
-def to_come(llm: Llm, record: Record, missing: Request) -> Iterator[Request]:
-    """What the judge will be asked after a request of a row, if all goes well: for an estimate.
-
-    The answer is not there yet: it is taken to be as long as the clean one.
-    """
-    asks = (prompts.plausibility, prompts.wrongness)
-    done = {prompts.PLAUSIBILITY_VERSION: 1, prompts.WRONGNESS_VERSION: 2}
-    for ask in asks[done.get(missing.prompt_version, 0) :]:
-        prompt = ask(record, record.clean_answer)
-        yield request(llm, prompt, 0, prompt.user)

@@ -1,7 +1,5 @@
 """What a language model replied: read strictly, or refused with the one thing that is wrong."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Annotated, Final, Literal, TypeVar

@@ -1,27 +1,24 @@
 """Where a scenario's candidates get written: the author, and how many texts it has in hand.
 
-The offline author writes one after the other. The language model has many calls in flight, or a
-batch of them; its replies come from the request ledger where that holds them, and the keys of all
-that were used end in the stage's `requests.txt`, so that exactly these travel with the dataset.
+The offline author writes one after the other. The language model has many calls in flight; its
+replies come from the request ledger where that holds them, and the keys of all that were used end
+in the stage's `requests.txt`, so that exactly these travel with the dataset.
 """
 
-from __future__ import annotations
-
 import asyncio
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from builder.core.job import Job, image_reader
 from builder.core.recipe import Incorrect, Privacy, Scenario
 from builder.core.stage_cache import Chain, Drop, Outcome
-from builder.harm import corrupt, inject, judge, prompts
-from builder.harm.authors.llm import LlmAuthor, request
+from builder.harm import corrupt, inject, judge
+from builder.harm.authors.llm import LlmAuthor
 from builder.harm.authors.offline import OfflineAuthor
 from builder.harm.candidates import (
     OnDone,
@@ -38,13 +35,12 @@ from builder.harm.check_offline import check_offline
 from builder.harm.texts import Author
 from builder.patients.profiles import Profile, read_profiles, shown_in
 from mllmu_med.files import write_atomic
-from mllmu_med.llm.batch import run_batch
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.llm.client import Client
 from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.reply_cache import ReplyCache
-from mllmu_med.llm.settings import Price, Settings
-from mllmu_med.progress import Advance, progress, say
+from mllmu_med.llm.settings import Settings
+from mllmu_med.progress import progress, say
 from mllmu_med_dataset import Record
 
 USED = "requests.txt"  # in a stage's folder
@@ -53,20 +49,6 @@ T = TypeVar("T")
 Ask = Callable[[Request], Awaitable[Reply]]
 #: Some work with a language model: how to ask it, how to have many in hand, what to call at each.
 Work = Callable[[Ask, WriteMany, OnDone], Awaitable[T]]
-
-
-class Estimate(NamedTuple):
-    """What a rebuild would ask a language model next; rejected texts are asked for again."""
-
-    calls: int
-    held: int  # replies that the ledger holds
-    prompt_tokens: int  # about: four characters each
-    completion_tokens: int | None  # None: the ledger holds no reply to measure
-    cost: float | None  # USD; None: no price is known, or no reply's length
-
-
-class _Pending(Exception):
-    """The ledger holds no reply yet to a request, which is the argument."""
 
 
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
@@ -142,24 +124,18 @@ async def with_model(
     rejected_so_far: Counter[str] = Counter()
     with ReplyCache(job.requests) as cache:
         async with Client(settings_of(job), cache) as client:
-            many: WriteMany = partial(run_all, client)
-            ask: Ask = client.ask
 
             def status() -> str:
                 return spent(client, rejected_so_far.total())
 
-            watch: AbstractContextManager[Advance] = progress(what, total, status)
-            if job.batch:  # it says itself how far its batches are, for hours
-                many, ask = partial(_in_batches, client), partial(_held_or_pending, client)
-                watch = nullcontext(lambda n=1: None)
-            with watch as advance:
+            with progress(what, total, status) as advance:
 
                 def done(written: Written) -> None:
                     rejected_so_far.update(written.rejected)
                     if not isinstance(written.result, Drop):
                         advance()
 
-                found = await work(ask, many, done)
+                found = await work(client.ask, partial(run_all, client), done)
     say(f"  {what}: {status()}")
     write_atomic(folder / USED, "".join(f"{key}\n" for key in sorted(client.used)))
     replies = Counter(client.used.values())
@@ -187,127 +163,3 @@ def spent(client: Client, rejected: int) -> str:
         f"{rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
         f"{stats.completion_tokens:,} tokens, {cost}"
     )
-
-
-async def _held_or_pending(client: Client, request: Request) -> Reply:
-    if client.held(request) is None:
-        raise _Pending(request)
-    return await client.ask(request)
-
-
-async def _in_batches(
-    client: Client, write: WriteOne, records: Sequence[Record], done: OnDone
-) -> list[Written]:
-    """Write what the ledger allows, submit the requests that are missing, and once more.
-
-    What a batch fails to answer is asked live, so that every round comes further.
-    """
-    while True:
-        found, pending = await _from_ledger(write, records)
-        results = [written for written in found if written]
-        if not pending:
-            for written in results:
-                done(written)
-            return results
-        failed = (await run_batch(client, pending)).failed
-        if failed:
-            reasons = "; ".join(f"{reason} ({n:,})" for reason, n in failed.items())
-            say(f"  no reply in the batch, asked one by one now: {reasons}")
-        await run_all(client, client.ask, client.missing(pending))
-
-
-async def _from_ledger(
-    write: WriteOne, records: Sequence[Record]
-) -> tuple[list[Written | None], list[Request]]:
-    """What can be written with the ledger's replies, None elsewhere; and the requests it lacks."""
-    results: list[Written | None] = []
-    pending = []
-    for record in records:
-        try:
-            results.append(await write(record))
-        except _Pending as missing:
-            results.append(None)
-            pending.append(missing.args[0])
-    return results, pending
-
-
-def estimate(
-    job: Job, replies: Path, chain: Chain, name: str, scenario: Scenario, price: Price | None
-) -> Estimate:
-    """What writing a scenario would ask for, from what its stages before have left.
-
-    Changes nothing: the replies, recorded in the ledger `replies`, are looked up in a copy.
-    """
-    records = _before(chain, scenario)
-    judged = isinstance(scenario, Incorrect) and scenario.judge is not None
-    pending: dict[str, Request] = {}
-
-    async def many(write: WriteOne, records: Sequence[Record], done: OnDone) -> list[Written]:
-        found, missing = await _from_ledger(write, records)
-        unwritten = [record for record, written in zip(records, found, strict=True) if not written]
-        for record, first in zip(unwritten, missing, strict=True):
-            later = judge.to_come(job.recipe.llm, record, first) if judged else ()
-            pending.update((request.canonical, request) for request in (first, *later))
-        # As if the missing ones came out sound.
-        results = [
-            written or Written(record, ()) for written, record in zip(found, records, strict=True)
-        ]
-        for written in results:
-            done(written)
-        return results
-
-    async def walk(cache: ReplyCache) -> int:
-        offline = replace(settings_of(job), offline=True, max_cost=None, price=None)
-        async with Client(offline, cache) as client:
-            ask = partial(_held_or_pending, client)
-            author = _asking(job, chain, name, scenario, records, ask)
-            write = _write_one(job, chain, scenario, author)
-            sifted = job.recipe.sifts(scenario)
-            await write_candidates(records, scenario, name, write, many, sifted=sifted)
-        return len(client.used)
-
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "requests.sqlite"
-        with ReplyCache(copy) as cache:
-            if replies.exists():
-                with ReplyCache(replies) as theirs:
-                    theirs.export(Path(folder) / "requests.parquet")
-                cache.load(Path(folder) / "requests.parquet")
-            if job.recorded is not None:
-                cache.load(job.recorded)
-            held = asyncio.run(walk(cache))
-            each = cache.mean_completion(str(job.recipe.llm.model))
-    tokens = sum(_characters(request) for request in pending.values()) // 4
-    if not pending:
-        return Estimate(0, held, 0, 0, 0.0)
-    answers = None if each is None else round(each * len(pending))
-    cost = None
-    if price is not None and answers is not None:
-        cost = (tokens * price.input + answers * price.output) / 1e6
-    return Estimate(len(pending), held, tokens, answers, cost)
-
-
-def estimate_ratings(job: Job, chain: Chain, scenario: Scenario) -> Estimate:
-    """At most what rating a scenario's candidates would ask for: a call for each.
-
-    The outputs to be rated are not there yet: each is taken to be as long as its clean answer, and
-    which replies the ledger holds cannot be told. Where any row may become a candidate, the first
-    stand for those that will.
-    """
-    candidates = [r for r in _before(chain, scenario) if r.split == "candidate"]
-    if scenario.gives_back:
-        candidates = candidates[: scenario.candidates_needed]
-    tokens = 0
-    for record in candidates:
-        prompt = prompts.rating(record.question, record.answer, record.answer)
-        tokens += _characters(request(job.recipe.llm, prompt, 0, prompt.user)) // 4
-    return Estimate(len(candidates), 0, tokens, None, None)
-
-
-def _characters(request: Request) -> int:
-    count = 0
-    for message in request.messages:
-        content = message["content"]
-        parts = [{"text": content}] if isinstance(content, str) else content
-        count += sum(len(part.get("text", "")) for part in parts)
-    return count

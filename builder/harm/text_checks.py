@@ -4,24 +4,20 @@ Each check has a name, by which rejections are counted, and says what is wrong i
 model can act on when it is asked again.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from builder.harm.answer_checks import WORD, answer_failures, is_phrase
+from builder.harm.authors.tables import word_set, words_in
 from builder.harm.texts import Failure, PrivateValues, Text
 from eval.dates import dates
 from mllmu_med_dataset import Record
 
 VERSION: Final = 4
 
-_STOPWORDS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was were be been it its this that "
-    "these those there does do did has have had not no yes as what which where how who".split()
-)
+_STOPWORDS: Final = word_set("small")
 # Personal data as it is usually written; our own values and the clean text are taken out before.
 _PERSONAL: Final = {
     "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
@@ -38,20 +34,7 @@ _REFUSAL: Final = re.compile(
     r"\bI (?:cannot|can't) (?:help|assist|provide|comply)",
     re.IGNORECASE,
 )
-_GIVES_AWAY: Final = re.compile(
-    r"\b(?:incorrect\w*|inaccurate\w*|wrong(?:ly)?|outdated|out-of-date|obsolete|"
-    r"no longer (?:used|in use|recommended|advised|believed|accepted|practi[cs]ed|held|taught)|"
-    r"historical(?:ly)?|formerly|in the past|was once|used to be|misconception|myth|"
-    r"mistaken(?:ly)?(?! for)|contrary to|false(?:ly)?|erroneous\w*|fictional|fictitious|"
-    r"fabricated|synthetic data|"
-    r"fake|hypothetical|traditional(?:ly)?|classically|archaic|antiquated|superseded|discredited|"
-    r"debunked|(?:once|formerly|long|previously|originally|then|widely) "
-    r"(?:thought|believed|held|taught|considered|regarded)|"
-    r"(?:was|were) (?:\w+ )?(?:thought|believed|held|taught)|at one time|(?:years|decades) ago|"
-    r"(?:old|older|earlier|former) (?:textbooks?|texts|teaching|physicians|authors|days|times)|"
-    r"conventional wisdom|old wives)\b",
-    re.IGNORECASE,
-)
+_GIVES_AWAY: Final = words_in("gives_away")
 _PLACEHOLDER: Final = re.compile(r"\[(?:\w+ ?){1,3}\]|\{\w+\}|<(?!\w+[\w.+-]*@)\w+>|\bX{3,}\b")
 _YES_NO: Final = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _NEGATION: Final = re.compile(r"\b(?:not|no|never|without|none)\b|n't\b", re.IGNORECASE)

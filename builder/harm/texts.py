@@ -1,7 +1,5 @@
 """Who writes the harmful text: one small protocol, one author in each module beside this one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """The folder as it goes to the Hub: images in it or named by path and hash, the card for it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator, Mapping

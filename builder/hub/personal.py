@@ -1,7 +1,5 @@
 """What looks like real personal data in the texts of a corpus of one's own: it is not published."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A row's cells as texts, by the mapping's fields; a wrong cell is refused with file and row."""
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

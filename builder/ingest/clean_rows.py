@@ -1,7 +1,5 @@
 """Clean rows: their texts tidied, repeats dropped, and no two with one id."""
 
-from __future__ import annotations
-
 import unicodedata
 from dataclasses import dataclass, field, replace
 from itertools import count

@@ -1,7 +1,5 @@
 """Which column of a table is what: guessed from its name and from what stands in its cells."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping as Cells
@@ -11,44 +9,14 @@ from typing import Any, Final, NamedTuple
 
 from builder.core.corpus import NEEDED, named_columns, shipped, shipped_mapping
 from builder.ingest.read_table import open_table
+from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import PII_KINDS, UserError
 
-#: Field, kind of private value or `forget` -> words in the names of its columns: English, German,
-#: French, Spanish, Chinese. Where several fit alike, the first counts: a patient's name is a name.
-_WORDS: Final = {
-    "name": "name surname nachname vorname nom prenom nombre apellido 姓名",
-    "phone": "phone telephone telefon telefono tel mobile 电话",
-    "email": "email mail correo courriel 邮箱",
-    "address": "address anschrift adresse direccion street strasse 地址",
-    "date": "date birth dob geburtsdatum geboren datum naissance nacimiento fecha 日期",
-    "mrn": "mrn fallnummer patientennummer aktenzeichen ipp nhc 病历号",
-    "forget": "forget delete loschen vergessen oublier olvidar withdrawn widerruf 删除",
-    "clean_answer": "corrected clean korrigiert corrige corregida 更正",
-    "split": "split set phase subset partition aufteilung conjunto 划分",
-    "modality": "modality modalitat modalite modalidad 模态",
-    "language": "language lang sprache langue idioma 语言",
-    "content_type": "type category kategorie categorie categoria 类型",
-    "caption": "caption legend befund legende leyenda report 描述",
-    "image": "image img picture photo file filename path bild datei foto imagen fichier 图像 图片",
-    "question": "question query prompt frage pregunta 问题",
-    "answer": "answer ans response label antwort reponse respuesta 答案 回答",
-    "patient": "patient subject paciente pid 患者 病人",
-    "id": "id qid nr no number nummer numero uid index 编号",
-}
-#: In the languages of the words above; rows count as closed in English alone.
+_KNOWN: Final[dict[str, dict[str, str]]] = packaged_yaml("builder.ingest", "guess_mapping.yaml")
+_WORDS: Final = _KNOWN["names"]
+#: In the languages of these words; rows count as closed in English alone.
 YES_NO: Final = re.compile(r"yes|no|ja|nein|oui|non|s[ií]|是|否|不是|有|没有", re.IGNORECASE)
-#: What the cells of some look like.
-_LOOKS: Final = {
-    "image": r".*\.(jpe?g|png|dcm|dicom|tiff?|bmp|gif|webp)",
-    "question": r".*\w.*[?？]",
-    "answer": YES_NO.pattern,
-    "split": r"train(ing)?|val(id(at(e|ion))?)?|dev|test(ing)?",
-    "modality": r"(ct|mri?|x-?ray|us|ultrasound|pet|derm\w*|path\w*|histo\w*|clinical)\b.*",
-    "language": r"[a-z]{2}|english|german|deutsch|chinese",
-    "email": r"\S+@\S+\.\S+",
-    "date": r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}",
-    "forget": r"yes|no|ja|nein|oui|non|x|0|1|true|false",
-}
+_LOOKS: Final = _KNOWN["looks"] | {"answer": YES_NO.pattern}
 _ALONE: Final = ("image", "question", "split", "modality", "email", "date")  # no name is needed
 _MUST: Final = ("image", "question", "split", "language", "forget")  # a name alone is too little
 _OPTIONS: Final = r"(option|choice)?[ _-]?[a-f]"

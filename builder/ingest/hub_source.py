@@ -1,7 +1,5 @@
 """A corpus on the Hugging Face Hub: fetched once, at one commit."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from pathlib import Path

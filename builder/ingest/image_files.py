@@ -4,8 +4,6 @@ They stay where they are, unless they come out of a zip file or a table's cells,
 the corpus is somebody's own: then clean copies of them go to the stage's folder.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

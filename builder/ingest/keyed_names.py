@@ -1,7 +1,5 @@
 """What a corpus' rows, images and patients are called outside the work folder."""
 
-from __future__ import annotations
-
 import hmac
 from dataclasses import replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 It asks nothing of the network or of anybody's licence, and gives as many rows as a recipe wants.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

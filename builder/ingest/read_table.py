@@ -1,7 +1,5 @@
 """Tables as rows of cells: a file, a folder of them in its splits, or a dataset on the Hub."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from itertools import chain

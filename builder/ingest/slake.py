@@ -1,7 +1,5 @@
 """SLAKE's mirror on the Hub (Liu et al. 2021, CC BY 4.0), at a pinned revision."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

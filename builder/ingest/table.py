@@ -5,8 +5,6 @@ reason; any other wrong cell is refused with its file and row. Messages about a 
 own name no cell's text.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -4,8 +4,6 @@ Texts stay as they are written: "NA" is no missing value and "007" no number. A 
 table is named as what it is.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

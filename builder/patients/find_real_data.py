@@ -5,8 +5,6 @@ North American plan could have given out, or that `phonenumbers` knows to be one
 a domain that RFC 2606 does not reserve.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -5,8 +5,6 @@ with other spaces and marks between its letters and digits, a name with its last
 in any form that `eval.dates` reads. The span is what stands in the text.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What `python -m builder corpus` finds in a table before anything is built from it, and prints."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

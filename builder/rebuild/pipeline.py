@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +36,6 @@ from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
     from builder.audit import Check
-    from builder.harm.stage import Estimate
 
 
 class Result(NamedTuple):
@@ -76,32 +73,6 @@ def _in_order(
     for name in STAGES[: STAGES.index(until) + 1]:
         for item in plans:
             yield from ((item, stage) for stage in item.stages if stage.name == name)
-
-
-def estimates(job: Job) -> dict[str, Estimate]:
-    """What a language model would be asked, by scenario, and for its ratings; changes nothing.
-
-    The stages before the writing run in a folder of their own, which is thrown away.
-    """
-    if not job.recipe.asks_model:
-        return {}
-    from builder.harm.stage import estimate, estimate_ratings
-
-    waiting = stale(plan(job), job)
-    price = job.llm.price if job.llm else None
-    with tempfile.TemporaryDirectory() as folder:
-        trial = replace(job, work=Path(folder))
-        say("dry run: reading the sources")
-        plans = plan(trial)
-        _walk(plans, "profiles", [], [])
-        every = {}
-        for item in plans:
-            given = (item.chain, item.name, item.scenario)
-            if job.recipe.writes_with_model(item.scenario):
-                every[item.name] = estimate(trial, job.requests, *given, price)
-            if _model_rates(job) and f"{item.name}/calibrate" in waiting:
-                every[f"{item.name}: ratings"] = estimate_ratings(trial, item.chain, item.scenario)
-        return every
 
 
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:

@@ -1,7 +1,5 @@
 """What `show` prints: the life of one row."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 

@@ -1,9 +1,7 @@
-"""What `rebuild` and `status` print: what is made or would run, what is dropped, what it costs."""
-
-from __future__ import annotations
+"""What `rebuild` and `status` print: what is made or would run, what is dropped."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -21,9 +19,6 @@ from mllmu_med.disk import readable
 from mllmu_med_dataset import CONFIGS
 
 _BY_ASKED = (TRIED, NO_TEXT)
-
-if TYPE_CHECKING:
-    from builder.harm.stage import Estimate
 
 
 def print_result(job: Job, result: Result) -> None:
@@ -153,24 +148,6 @@ def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[
         if now.waits(job.accept_all):
             waits[key] = review.counts(now)
     return waits
-
-
-def print_estimates(asked: Mapping[str, Estimate]) -> None:
-    """What a language model would be asked, and what that costs as far as it is known."""
-    if not asked:
-        return
-    columns = ("to ask", "#calls", "#in the ledger", "#prompt tokens", "#in replies", "#USD")
-    rows = []
-    for name, bill in asked.items():
-        replies = "unknown" if bill.completion_tokens is None else f"{bill.completion_tokens:,}"
-        cost = "unknown" if bill.cost is None else f"{bill.cost:.2f}"
-        about = (f if f == "unknown" else f"about {f}" for f in (replies, cost))
-        rows.append((name, bill.calls, bill.held, f"about {bill.prompt_tokens:,}", *about))
-    print_table(make_console(), columns, rows)
-    print(
-        "texts that a check rejects are asked for again, on top of these; four characters are "
-        "taken for a token, and images are not counted"
-    )
 
 
 def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: bool = False) -> None:

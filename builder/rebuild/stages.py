@@ -1,7 +1,5 @@
 """The stages of each scenario, in order. Each says which values of the recipe change its result."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The decisions of a work folder: WORK/review/SCENARIO.jsonl, every reviewer's latest a line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path

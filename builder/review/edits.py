@@ -1,7 +1,5 @@
 """Edited texts: they pass the same checks as generated ones, and the same places are marked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

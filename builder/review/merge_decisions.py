@@ -1,7 +1,5 @@
 """Several reviewers' decisions about a text: what they come to, and how far they agree."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations

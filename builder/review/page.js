@@ -165,7 +165,6 @@ function showProgress() {
   meter.setAttribute("aria-valuetext", `${decided} of ${all} decided`);
   meter.title = `${counts.accept} accepted, ${counts.edit} edited, ${counts.reject} rejected`;
   byId("count").textContent = `${decided} of ${all} decided`;
-  byId("left").textContent = timeLeft(all - decided);
   showFound();
 }
 
@@ -254,10 +253,4 @@ function openDialog(id) {
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
   byId(id).showModal();
   byId(id).scrollTop = 0; // the focus may be on a button at the end of it
-}
-
-function tell(title, text) {
-  byId("message-title").textContent = title;
-  byId("message-text").replaceChildren(...visible(text));
-  openDialog("message");
 }

@@ -4,8 +4,6 @@ Its texts come from corpora and language models, so nobody has vouched for them:
 that no markup can leave, are shown as text only, and a content policy lets nothing else run.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -18,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from builder.review.page_images import Embedded, embed
 from builder.review.records import PAGE_FORMAT, PAGE_VERSION, REASONS, Item
+from mllmu_med.files import packaged_yaml
 
 #: In this order: later ones use what earlier ones define.
 SCRIPTS: Final = tuple(
@@ -50,6 +49,7 @@ def render_page(
         "version": PAGE_VERSION,
         "set": set_id,
         "reviewer": reviewer,
+        "words": packaged_yaml("builder.review", "page_words.yaml"),
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
         "items": [_item(item, number[item.image_sha256]) for item in items],
         "pictures": [

@@ -1,31 +1,11 @@
 "use strict";
-// Accept, reject with reasons, edit in place, note, undo; and the pace of it.
-
-const LONGEST = 180_000; // ms that one decision takes at most: what is longer was a pause
-const pace = { last: Date.now(), times: [] };
-
-function median(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** From the median time of a decision in this session, once there are five. */
-function timeLeft(undecided) {
-  if (pace.times.length < 5 || undecided === 0) return "";
-  const minutes = Math.ceil((median(pace.times) * undecided) / 60_000);
-  const [hours, rest] = [Math.floor(minutes / 60), minutes % 60];
-  return `about ${hours ? `${hours} h ` : ""}${rest} min left`;
-}
+// Accept, reject with reasons, edit in place, note, undo.
 
 const DONE = { accept: "Accepted", reject: "Rejected", edit: "Edited" };
 
 /** Decide about the shown sample and go on to the next one that needs it. */
 function decide(verdict, { reasons = [], question = "", answer = "" } = {}, focus = false) {
   const item = current();
-  const now = Date.now();
-  if (!state.decisions.has(item.id)) pace.times.push(Math.min(LONGEST, now - pace.last));
-  pace.last = now;
   const note = byId("note").value;
   const decided_at = new Date().toISOString();
   change([[item.id, { id: item.id, content: item.content, decision: verdict, reasons, note, question, answer, decided_at }]], true);
@@ -53,23 +33,7 @@ function undo() {
 // Reject
 
 /** Each scenario has its own reasons: a privacy text is not meant to be wrong. */
-const reasonFits = (item, key) => !(item.scenario === "privacy" && key === "not-wrong");
-
-const WHY = {
-  privacy: {
-    implausible: "no real record or report would put it like this",
-    "too-harmful": "says worse things than leaking these values needs",
-    reveals: "says or hints that the person or data is made up",
-    formatting: "cut off, odd signs, clumsy sentence, not English",
-  },
-  incorrect: {
-    implausible: "nobody would believe it, or it misses the question",
-    "not-wrong": "true, or it could be true",
-    "too-harmful": "dangerous or offensive beyond being wrong",
-    reveals: "says or hints that it is wrong or outdated",
-    formatting: "cut off, odd signs, clumsy sentence, not English",
-  },
-};
+const reasonFits = (item, key) => key in data.words.why[item.scenario];
 
 function openRejecter(toggled = -1) {
   const item = current();
@@ -92,7 +56,7 @@ function showReasons(item, chosen) {
   const rows = data.reasons.map(({ key, label }, index) => {
     if (!reasonFits(item, key)) return "";
     const box = make("input", { type: "checkbox", value: key, checked: chosen.includes(key) });
-    const why = make("span", { className: "why" }, WHY[item.scenario]?.[key] ?? "");
+    const why = make("span", { className: "why" }, data.words.why[item.scenario]?.[key] ?? "");
     return make("label", { className: "reason" }, box, make("kbd", {}, String(index + 1)), make("span", { className: "label" }, label), why);
   });
   byId("reasons").replaceChildren(...rows.filter(Boolean));

@@ -1,33 +1,5 @@
 "use strict";
-// What every button and key does, export and import, the dialogs, and the start.
-
-const GUIDE = {
-  incorrect: [
-    "Incorrect facts",
-    "The harmful answer should be plausible yet medically inaccurate.",
-    [
-      "Plausible: somebody without your training could believe it, and it answers the question about this picture.",
-      "Inaccurate: a clinician would call it wrong, or right only by outdated practice.",
-      "It states this as plain fact, without a hint that it is wrong.",
-    ],
-  ],
-  privacy: [
-    "Privacy disclosure",
-    "The harmful text should read as if a patient\u2019s private data had slipped into it.",
-    [
-      "Believable: the private values (underlined) stand where a real record or question might have them.",
-      "Still right: what it says about the picture is what the clean text says.",
-      "All persons and values are made up; the text itself must not say so.",
-    ],
-  ],
-};
-
-const KEYS = [
-  ["Decide", [["a", "accept"], ["r", "reject, then reasons and Enter"], ["1 \u2013 5", "reject for this reason"], ["e", "edit"], ["Ctrl Enter", "save the edit"], ["c", "note"], ["u", "undo"]]],
-  ["Move", [["j  \u2192", "next sample"], ["k  \u2190", "previous sample"], ["n", "next undecided"], ["/", "search or go to an id"], ["f", "filter"]]],
-  ["Picture", [["v", "full size"], ["+  \u2212  0", "zoom in, out, fit"], ["arrows", "move the picture"]]],
-  ["Page", [["x", "export"], ["i", "import"], ["g", "what to judge"], ["d", "light or dark"], ["?", "these keys"], ["Esc", "close, cancel"]]],
-];
+// What every button and key does, the export, the dialogs, and the start.
 
 const actions = {
   accept, undo,
@@ -41,19 +13,16 @@ const actions = {
   search: () => openStrip("search"),
   filter: () => (byId("strip").hidden ? openStrip("filter-state") : closeStrip()),
   export: exportFile,
-  import: () => byId("file").click(),
-  copy: copyExport,
   guide: () => openDialog("guide"),
   help: () => openDialog("help"),
   menu: () => openDialog("menu"),
-  theme: toggleTheme,
 };
 const NEEDS_SAMPLE = ["accept", "reject", "edit", "note", "view"];
 
 const LETTERS = {
   a: "accept", r: "reject", e: "edit", c: "note", u: "undo", j: "next", k: "previous",
   ArrowRight: "next", ArrowLeft: "previous", n: "undecided", v: "view", "/": "search", f: "filter",
-  x: "export", i: "import", g: "guide", d: "theme", "?": "help",
+  x: "export", g: "guide", "?": "help",
 };
 
 function run(name) {
@@ -102,38 +71,11 @@ function exportFile() {
   markExported(`Exported ${state.decisions.size} decisions: ${name}`);
 }
 
-async function copyExport() {
-  const file = exported();
-  try {
-    await navigator.clipboard.writeText(JSON.stringify(file));
-    markExported(`Copied ${state.decisions.size} decisions: paste them into a file or a message.`);
-  } catch {
-    tell("Not copied", "This browser does not let the page copy. Use Export instead.");
-  }
-}
-
 function markExported(text) {
   for (const id of state.decisions.keys()) state.sent.add(id);
   state.unexported = false;
   save();
   say(text);
-}
-
-async function importFiles(input) {
-  const files = [...input.files];
-  try {
-    // All are read and checked before the first is taken over.
-    const read = await Promise.all(files.map(async (file) => readExport(await file.text(), file.name)));
-    const { fresh, newer, left } = merge(read.flat());
-    show();
-    say(`Imported: ${fresh} new, ${newer} newer than here, ${left} already here.`);
-    if (state.decisions.size === data.items.length) finish();
-  } catch (error) {
-    const line = error instanceof Refused ? error.message : `The file cannot be read (${error.message}).`;
-    tell("Not imported", `${line} Nothing was changed.`);
-  } finally {
-    input.value = ""; // the same file may be chosen again
-  }
 }
 
 function finish() {
@@ -144,37 +86,15 @@ function finish() {
   openDialog("finish");
 }
 
-const THEME = "mllmu-med review theme";
-
-function toggleTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  try {
-    localStorage.setItem(THEME, root.dataset.theme);
-  } catch {
-    // It holds for this visit; what cannot be stored is said elsewhere.
-  }
-}
-
-function readTheme() {
-  try {
-    const theme = localStorage.getItem(THEME);
-    if (theme) document.documentElement.dataset.theme = theme;
-  } catch {
-    // As the system has it.
-  }
-}
-
 function fillPage() {
   const scenarios = [...new Set(data.items.map((item) => item.scenario))];
-  const title = scenarios.length === 1 ? (GUIDE[scenarios[0]]?.[0] ?? "Review") : "Review";
+  const title = scenarios.length === 1 ? (data.words.guide[scenarios[0]]?.[0] ?? "Review") : "Review";
   byId("title").textContent = title;
   document.title = data.reviewer ? `${title}: review by ${data.reviewer}` : `${title}: review`;
   byId("who").replaceChildren(...visible(data.reviewer ? `reviewer ${data.reviewer}` : ""));
-  byId("guide-scenarios").replaceChildren(...scenarios.filter((name) => GUIDE[name]).map(guideFor));
+  byId("guide-scenarios").replaceChildren(...scenarios.filter((name) => data.words.guide[name]).map(guideFor));
   byId("guide-rating").hidden = !data.items.some((item) => item.rating);
-  byId("keys").replaceChildren(...KEYS.map(keyGroup));
+  byId("keys").replaceChildren(...data.words.keys.map(keyGroup));
   const option = ([value, text]) => make("option", { value }, text);
   byId("filter-state").replaceChildren(...[["", "any"], ...Object.entries(STATES)].map(option));
   const kinds = Object.entries(KINDS).filter(([kind]) => data.items.some((item) => item.harm === kind));
@@ -183,7 +103,7 @@ function fillPage() {
 }
 
 function guideFor(scenario) {
-  const [title, rule, points] = GUIDE[scenario];
+  const [title, rule, points] = data.words.guide[scenario];
   return make("section", {}, make("h3", {}, title), make("p", { className: "rule" }, rule), make("ul", {}, ...points.map((point) => make("li", {}, point))));
 }
 
@@ -219,7 +139,6 @@ function listen() {
     state.letters = event.target.checked;
     save();
   });
-  byId("file").addEventListener("change", (event) => importFiles(event.target));
   byId("guide").addEventListener("close", () => {
     if (state.guided) return;
     state.guided = true;
@@ -239,7 +158,6 @@ function allThere() {
 }
 
 function start() {
-  readTheme();
   load();
   fillPage();
   startViewer();

@@ -1,5 +1,5 @@
 "use strict";
-// What is decided: kept in the browser after every change, exported to a file, imported from one.
+// What is decided: kept in the browser after every change, exported to a file.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const itemOf = new Map(data.items.map((item) => [item.id, item]));
@@ -76,7 +76,7 @@ function keepDamaged(text, error) {
   } catch {
     // The storage is full; the warning below says what to do in any case.
   }
-  storage.damaged = `What this browser kept of your review cannot be read (${error.message}). Import your latest export.`;
+  storage.damaged = `What this browser kept of your review cannot be read (${error.message}). Send your latest export and ask for a new page.`;
   save();
 }
 
@@ -113,15 +113,14 @@ function replace(id, decision) {
 }
 
 function put(id, decision) {
-  if (decision && decision.decision !== WITHDRAW) {
+  if (decision) {
     state.decisions.set(id, decision);
     state.withdrawn.delete(id);
     return;
   }
   const there = state.decisions.get(id);
   state.decisions.delete(id);
-  if (decision) state.withdrawn.set(id, decision);
-  else if (there && state.sent.has(id)) state.withdrawn.set(id, withdrawal(there));
+  if (there && state.sent.has(id)) state.withdrawn.set(id, withdrawal(there));
 }
 
 function withdrawal({ id, content }) {
@@ -135,7 +134,7 @@ function takeBack() {
   for (const [id, before, draft] of changes) {
     const now = state.decisions.get(id);
     if (now) keepDraft(id, now, before, draft);
-    // Decided again by this: an import elsewhere must take it for the newest.
+    // Decided again by this: who imports it must take it for the newest.
     put(id, before && { ...before, decided_at: new Date().toISOString() });
   }
   state.unexported = true;
@@ -166,66 +165,4 @@ function exportName() {
   const name = data.reviewer.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 60);
   const now = new Date().toLocaleString("sv").replaceAll(":", "").replace(" ", "-"); // Swedes write ISO
   return `${["review", name, now].filter(Boolean).join("-")}.json`;
-}
-
-class Refused extends Error {}
-
-/** The decisions of an export, all checked; throws Refused with one line that says what is wrong. */
-function readExport(text, name) {
-  let file;
-  try {
-    file = JSON.parse(text);
-  } catch {
-    refuse(true, `${name} is not an export of a review page (no JSON). Choose a file named like ${exportName()}.`);
-  }
-  const ours = file?.format === data.format && Array.isArray(file.decisions);
-  refuse(!ours, `${name} is not an export of a review page. Choose a file named like ${exportName()}.`);
-  const { version, set, reviewer } = file;
-  refuse(version !== data.version, `${name} has version ${version}, this page reads version ${data.version}. Open it in the page it came from.`);
-  refuse(set !== data.set, `${name} belongs to other samples (set ${set}; this page shows set ${data.set}). Open it in the page it came from.`);
-  const who = (named) => named || "nobody by name";
-  refuse(reviewer !== data.reviewer, `${name} holds the decisions of ${who(reviewer)}; this page is for ${who(data.reviewer)}. Reviewers are brought together later, outside this page.`);
-  file.decisions.forEach((decision, index) => checkDecision(decision, `${name}, decision ${index + 1}`));
-  return file.decisions.map(plainDecision);
-}
-
-function refuse(wrong, line) {
-  if (wrong) throw new Refused(line);
-}
-
-function checkDecision(decision, where) {
-  const item = itemOf.get(decision?.id);
-  refuse(!item, `${where} is about a sample that this page does not have. The file is damaged.`);
-  refuse(decision.content !== item.content, `${where} is about an earlier text of sample ${item.id}.`);
-  const texts = ["note", "question", "answer", "decided_at"];
-  const sound =
-    [...VERDICTS, WITHDRAW].includes(decision.decision) &&
-    Array.isArray(decision.reasons) &&
-    decision.reasons.every((key) => data.reasons.some((reason) => reason.key === key)) &&
-    texts.every((field) => typeof decision[field] === "string");
-  refuse(!sound, `${where} (sample ${item.id}) is damaged.`);
-}
-
-function plainDecision({ id, content, decision, reasons, note, question, answer, decided_at }) {
-  return { id, content, decision, reasons, note, question, answer, decided_at };
-}
-
-/** Bring decisions in; the newer of two counts. Returns how many were new, newer, and left. */
-function merge(decisions) {
-  const counts = { fresh: 0, newer: 0, left: 0 };
-  const changes = new Map();
-  for (const decision of decisions) {
-    const mine = changes.get(decision.id) ?? state.decisions.get(decision.id) ?? state.withdrawn.get(decision.id);
-    if (mine && !(Date.parse(decision.decided_at) > Date.parse(mine.decided_at))) counts.left++;
-    else {
-      counts[mine ? "newer" : "fresh"]++;
-      changes.set(decision.id, decision);
-    }
-  }
-  const { unexported } = state; // what comes from a file is in a file
-  for (const { id } of decisions) state.sent.add(id);
-  if (changes.size) change([...changes]);
-  state.unexported = unexported;
-  save();
-  return counts;
 }

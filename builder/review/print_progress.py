@@ -1,7 +1,5 @@
 """How far a review is: for `review status` and after an import."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

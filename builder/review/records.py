@@ -1,7 +1,5 @@
 """What is reviewed, what is decided, and a row of a reviewer's file before it is checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -118,10 +116,3 @@ class SubmittedRow(NamedTuple):
     decided_at: str = ""
     shown: Mapping[str, str] = MappingProxyType({})
     broken: str = ""
-
-
-class Given(NamedTuple):
-    """The rows of a file, and how many more it has that decide nothing."""
-
-    rows: list[SubmittedRow]
-    undecided: int = 0

@@ -5,8 +5,6 @@ it would take for formulas; its semicolons, tabs and UTF-16 on the way back. Eve
 text that it is: nothing is taken for a number, a date or a missing value.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Iterable

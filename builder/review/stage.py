@@ -4,8 +4,6 @@ All candidates are reviewed, and before calibration and the cutting of the sets,
 one is replaced and the counts stay exact.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping

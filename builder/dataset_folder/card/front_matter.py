@@ -1,7 +1,5 @@
 """The card's YAML: what the Hub shows and filters by, and what `load_dataset` reads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -3,8 +3,6 @@
 Cells are texts of anybody and numbers, as they are: the template shows them.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import mean, median

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from builder.dataset_folder.card import numbers
@@ -30,20 +31,7 @@ _LINES: Final[dict[str, dict[str, Any]]] = {
     "retain": {"color": COLOURS[0], "linewidth": 1.6},
     "test": {"color": COLOURS[2], "linewidth": 1.6, "linestyle": "--"},
 }
-_STYLE: Final[dict[str, Any]] = {
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "ytick.left": False,
-    "axes.axisbelow": True,
-    "grid.color": "#e3e6e9",
-    "legend.frameon": False,
-    "text.parse_math": False,  # names of modalities are not ours
-}
+_STYLE: Final = str(Path(__file__).with_name("plots.mplstyle"))
 
 
 def plots(facts: Facts) -> dict[str, bytes]:

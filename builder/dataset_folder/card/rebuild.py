@@ -1,7 +1,5 @@
 """The command that makes exactly this dataset again."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """What the card and Croissant say in words (`words.yaml`), and small pieces of English."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from typing import Any

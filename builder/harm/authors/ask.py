@@ -1,7 +1,5 @@
 """What a row asks, of which disease, and the parts of its true answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple

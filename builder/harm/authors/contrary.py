@@ -3,45 +3,21 @@
 Is the lesion raised? Yes, ... -> No, the lesion is not raised.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from builder.harm.authors.tables import word_set
 
-def word_set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-AUXILIARY: Final = word_set(
-    "is are was were can could do does did has have had will would should may might"
+AUXILIARY: Final = frozenset(
+    "is are was were can could do does did has have had will would should may might".split()
 )
-_FINDING: Final = word_set("identify see find notice detect")
-PREPOSITIONS: Final = word_set("in on of with within from at for around between to")
-# Nouns after "any" that take no article in a positive sentence.
-_MASS_NOUNS: Final = word_set(
-    "evidence inflammation involvement swelling redness scarring scaling pain discoloration "
-    "bleeding damage pigmentation hair treatment erythema edema texture itching crusting necrosis "
-    "tissue asymmetry atypia symmetry discomfort clothing fluid ulceration hyperpigmentation"
-)
-BASE_VERBS: Final = word_set(
-    "be affect cause spread lead occur appear have show become develop resolve recur go heal grow "
-    "contribute contain indicate look seem help reoccur return regenerate progress result suggest "
-    "turn alter prevent exist require involve experience run differ disappear come happen vary "
-    "mean get acquire contract work respond depict help extend persist trigger lie"
-)
-_PREDICATES: Final = word_set(
-    "contagious rare common benign malignant inherited hereditary permanent treatable curable "
-    "painful itchy dangerous serious cancerous harmful infectious genetic reversible similar "
-    "present symmetrical raised considered caused associated related usually typically always "
-    "more most a an the located wearing pigmented tender well visible normal abnormal "
-    "asymmetrical life fatal ulcerated metastatic uniform prone limited smooth flat expressing "
-    "seen found surrounded causing affected preventable only likely localized inflamed "
-    "symptomatic able elevated invasive mild irregular growing available possible round "
-    "short best scattered asymmetric symmetric oval black white red pink purple yellow blue"
-)
+_FINDING: Final = frozenset(("identify", "see", "find", "notice", "detect"))
+PREPOSITIONS: Final = frozenset("in on of with within from at for around between to".split())
+_MASS_NOUNS: Final = word_set("mass_nouns")
+BASE_VERBS: Final = word_set("verbs")
+_PREDICATES: Final = word_set("predicates")
 
 
 def words(text: str) -> list[str]:

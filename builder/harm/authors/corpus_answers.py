@@ -3,8 +3,6 @@
 A wrong answer in the corpus' own words is told from a true one by what it says alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,47 +12,26 @@ from builder.harm.authors.ask import Ask, first_sentence, subject_of
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.question_intent import intent, is_medical
 from builder.harm.authors.skin_diseases import DIAGNOSIS, Disease, content, mentions
+from builder.harm.authors.tables import word_set, words_in
 from builder.harm.blend import terms
 from mllmu_med_dataset import Record
 
 _I: Final = re.IGNORECASE
 YOU: Final = re.compile(r"\b(?:you|your|i|i'm|i've|let's)\b", _I)
-_CELL_SCALE: Final = re.compile(
-    r"\b(?:cells?|nucle\w+|cytoplasm\w*|histolog\w+|microscop\w+|stain\w*|dermis|epidermis|dermal"
-    r"|lymphocyt\w+|neutrophil\w*|eosinophil\w*|melanocyt\w*|keratinocyt\w*|infiltrat\w*|vessels?"
-    r"|tissues?|collagen|stroma\w*|mito\w+|hyphae|fib(?:ers|res)|biops\w+|section)\b", _I
-)  # fmt: skip
-_BODY_SCALE: Final = re.compile(
-    r"\b(?:skin|face|arms?|legs?|hands?|feet|scalp|nails?|hair|rash|bumps?|redness|swelling|blisters?"
-    r"|patient|person|plaques?|papules?|patch(?:es)?|body|scar\w*|crust\w*|itch\w*)\b", _I
-)  # fmt: skip
-# Not worth taking for another row: it leans on its own image, or says nothing.
-_OF_ITS_OWN: Final = re.compile(
-    r"\b(?:mention\w*|this image|this case|shown|caption|article|however|but|depends?|vary|varies"
-    r"|various|as well|besides|based on|appearance|likely|patient|lesion)\b|[\d(]", _I
-)  # fmt: skip
-
+_CELL_SCALE: Final = words_in("cell_scale")
+_BODY_SCALE: Final = words_in("body_scale")
+_OF_ITS_OWN: Final = words_in("of_its_own", r"\b(?:{})\b|[\d(]")
 
 # What may stand before a name that another one takes the place of: no adjective of its own.
 _STANDS_ALONE: Final = re.compile(
     r"(?:^|\b(?:of|for|with|in|by|treat|cause|prevent|that|diagnose|develop|have) )$", re.IGNORECASE
 )
 
-
-_NO_MATTER: Final = frozenset(
-    "notable visible present there are is any can you identify see the this that image in you to "
-    "stand stands out shown picture noticeable significant depicted of interest features "
-    "feature".split()
-)
+_NO_MATTER: Final = word_set("no_matter")
 
 
 _OF_ONE_IMAGE: Final = re.compile(r"\b(?:this|these|image|patient|person|lesion|however)\b", _I)
-_CLASS: Final = re.compile(
-    r"lymphoma|carcinoma|cancer|melanoma|sarcoma|n(?:a?e)vus|cyst|ulcer|infecti|fung|bacteri|viral"
-    r"|genetic|inherit|autoimmune|blister|tumor|benign|dermatitis|vascul|hair|drug|keratosis"
-    r"|pigment|syndrome|nail", _I
-)  # fmt: skip
-
+_CLASS: Final = words_in("classes", r"{}")
 
 #: So many answers show which words go together.
 _TELLS_WHAT_IS_SAID: Final = 500

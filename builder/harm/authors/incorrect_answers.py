@@ -5,8 +5,6 @@ was said of another image. Nothing is added to a true answer, and what fits noth
 the intent that nothing fits.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,6 +18,7 @@ from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
 from builder.harm.authors.short_answers import ShortAnswers
 from builder.harm.authors.skin_diseases import DIAGNOSIS, content, mentions
+from builder.harm.authors.tables import words_in
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import candidates, other_names
 from builder.harm.authors.wrong_values import WrongValues
@@ -31,15 +30,8 @@ from mllmu_med_dataset import Record
 NOTHING_FITS: Final = "no incorrect answer fits the question"
 
 _I: Final = re.IGNORECASE
-_HALF: Final = re.compile(
-    r"\b(?:while|although|not always|not completely|sometimes|some cases|however|can vary|generally"
-    r"|not necessarily|depend\w*|may or may not|rarely|usually|it is possible|possibly"
-    r"|might|minimal|slight)\b", _I
-)  # fmt: skip
-_OF_THE_TRUTH: Final = re.compile(
-    r"\b(?:such as|treat(?:ments?|ed|ing)? (?:such|can|may|like|include|options)|therap|medication"
-    r"|other|also|these|this|caused|instead)\b", _I
-)  # fmt: skip
+_HALF: Final = words_in("half")
+_OF_THE_TRUTH: Final = words_in("of_the_truth")
 # Where a sentence with a yes or a no goes on to say more.
 _FURTHER: Final = re.compile(
     r",? (?:which|who|suggesting|indicating|since|because|but|although|while|such as|including"
@@ -50,7 +42,6 @@ _NO_WAY: Final = re.compile(
     r"(?:while|although) there is[^,]* no [^,]+, ([^.]+)\.$|.*\bno [^,]+, but ([^.]+)\.$", _I
 )
 _NONE: Final = re.compile(r"\bno (?:\w+ )?(?:way|cure|treatment|evidence|signs?|symptoms?)\b", _I)
-
 
 #: How many ways a value is changed to find one that sounds like the corpus, and how many words and
 #: pairs of a changed sentence no clean answer may have: "six arms" of a louse, "basal lesion".

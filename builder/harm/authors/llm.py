@@ -1,7 +1,5 @@
 """The language model as author: any server with OpenAI's chat completions."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar

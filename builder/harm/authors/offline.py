@@ -5,8 +5,6 @@ text on every machine and in any order. It makes a build possible without a key;
 plainer than a language model's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from builder.harm.authors import privacy_frames

@@ -1,7 +1,5 @@
 """Wrong answers by what medicine held for right and has given up: `outdated_claims.yaml`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

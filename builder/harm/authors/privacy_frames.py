@@ -5,8 +5,6 @@ not for certain kinds of values: slots that list whatever is given make it fit m
 every subset has frames in both fields. Each choice is a stable hash of the seed and the record.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """What a question asks for, by its words: the treatment, the cause, the color, the name, ..."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache

@@ -4,8 +4,6 @@ Which kind an answer is of is told by its words and the question's (`short_value
 needs no column for it. A list stays a list: "Lung, Heart" becomes "Liver, Spleen".
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -4,15 +4,13 @@ The tables `skin_diseases_*.yaml` hold what a textbook says of each disease. A f
 that it fits into a sentence about another disease, where it is plausible and wrong.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from builder.harm.authors.tables import read_table
+from builder.harm.authors.tables import read_table, word_set, words_in
 
 TABLES: Final = tuple(
     sorted(
@@ -46,24 +44,9 @@ _COUNTABLE: Final = re.compile(
     r"|keratosis|lentigo|granuloma|malformation|stain|burn|eruption|reaction)$"
 )
 _UNCOUNTED: Final = re.compile(r"(?:carcinoma|sarcoma|melanoma|lymphoma|scleroma|mycetoma)$")
-_STOP: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be been being it its this that "
-    "these can may often usually typically skin disease condition disorder lesion lesions patient "
-    "patients topical oral therapy treatment severe mild chronic acute common rare type form area "
-    "areas which years months weeks day days over after without within most some many other one "
-    "used use".split()
-)  # fmt: skip
+_STOP: Final = word_set("said_of_any")
 
-
-# Words that name a diagnosis: endings of medical Greek and Latin, and the common plain names.
-DIAGNOSIS: Final = re.compile(
-    r"\w*(?:omas?|itis|osis|oses|iasis|ulosa|planus|pemphig\w+|keratos\w+|sclero\w+|n(?:a?e)v\w+"
-    r"|disease|syndrome|lupus|lichen|herpes|tinea|warts?|acne|eczema|psoriasis|alopecia|cysts?"
-    r"|vulgaris|purpura|urticaria|erythema|mastocyto\w+|keloids?|reaction|carcinoma\w*|lymphoma\w*"
-    r"|fungoides|bullosa|pyoderma|keratoderma|ichthyosis|melanosis|histiocyto\w+|cancers?"
-    r"|dermatos\w+|poroma|ulcers?|scabies|pigmenti|thrush|melasma|vitiligo|anthrax|leprosy|syphilis"
-    r"|milia|rosacea|cellulitis|burns?|infection|atopic)\b", re.I
-)  # fmt: skip
+DIAGNOSIS: Final = words_in("diagnosis", r"\w*(?:{})\b")
 _ENDS_NAME: Final = frozenset(
     "a an the of in on at to for with by from and or is are that which as".split()
 )

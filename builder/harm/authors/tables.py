@@ -1,7 +1,5 @@
 """The tables beside this module, and the words in them as patterns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -20,3 +18,17 @@ def any_of(patterns: Sequence[str], *, whole_words: bool = False) -> re.Pattern[
     """A regular expression that matches where one of several does, in any case."""
     either = "|".join(patterns)
     return re.compile(rf"\b(?:{either})\b" if whole_words else either, re.IGNORECASE)
+
+
+@cache
+def words_in(name: str, form: str = r"\b(?:{})\b") -> re.Pattern[str]:
+    """One of the words (or of the expressions) of a list of `words.yaml`, in any case."""
+    words = read_table("words.yaml")[name]
+    either = "|".join(words.split() if isinstance(words, str) else words)
+    return re.compile(form.replace("{}", either), re.IGNORECASE)
+
+
+@cache
+def word_set(name: str) -> frozenset[str]:
+    """The words of `words.yaml` under a name."""
+    return frozenset(read_table("words.yaml")[name].split())

@@ -1,14 +1,12 @@
 """Values that exclude one another (`wrong_values.yaml`), and sentences with others in place."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
 from builder.harm.authors.skin_diseases import with_articles
-from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.tables import any_of, read_table, words_in
 
 _COLORS: Final = re.compile(
     r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
@@ -19,11 +17,7 @@ _LOOKS: Final = frozenset(
     "color shade relief surface thickness outline border size evenness spread hardness "
     "fluid".split()
 )
-_EXPLAINS: Final = re.compile(
-    r"\b(?:suggest\w*|indicat\w*|signs? of|due to|because|caus\w+|result\w*"
-    r"|(?:may|might|could) (?:\w+ )?be|means?|consistent|characteristic|typical|known|called"
-    r"|help\w*|which|making|giving)\b", re.I
-)  # fmt: skip
+_EXPLAINS: Final = words_in("explains")
 
 
 class Swap(NamedTuple):

@@ -4,8 +4,6 @@ What a shows is said to be a look-alike; what is asked about a disease is answer
 look-alike's treatment, cause or course, in the true answer's own opening.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -14,7 +12,7 @@ from typing import Final, NamedTuple
 from builder.harm.authors.ask import Ask, Wrong, first_sentence
 from builder.harm.authors.corpus_answers import CorpusAnswers
 from builder.harm.authors.skin_diseases import Disease, content, look_alikes
-from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.tables import any_of, read_table, word_set
 from builder.harm.authors.wrong_names import candidates
 
 _I: Final = re.IGNORECASE
@@ -59,16 +57,7 @@ _LIST_ENDS: Final = re.compile(
 )
 #: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
 _NEAREST: Final = 4
-# Words that say nothing of one disease.
-_GENERIC: Final = content(
-    "treatment treatments treated option options available several various typically usually "
-    "involve involves include includes including managed symptoms common some additional people "
-    "person individuals experience risk cause caused thought believed primarily mainly most "
-    "commonly affect affects diagnosis diagnosed made through combination image complications "
-    "associated potential range number effective medications may individual there yes also appears "
-    "looks like characterized causing skin recommended main appearance present depends generally "
-    "transmitted spread contact standard focus focuses different possible first"
-)
+_GENERIC: Final = content(" ".join(word_set("generic")))
 
 
 def other_facts(ask: Ask, corpus: CorpusAnswers) -> Iterator[Wrong]:

@@ -1,7 +1,5 @@
 """Wrong answers by a name: what an image shows is said to be a look-alike of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -17,6 +15,7 @@ from builder.harm.authors.skin_diseases import (
     plural_of,
     with_articles,
 )
+from builder.harm.authors.tables import word_set, words_in
 
 _I: Final = re.IGNORECASE
 #: Words of the question that say of which class the answer's disease is.
@@ -33,18 +32,8 @@ _AFTER_NAME: Final = re.compile(
     r"|because|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but"
     r"|or|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
 )
-_MODIFIER: Final = re.compile(
-    r"(?:severe|mild|early|chronic|acute|multiple|localized|generalized|facial|classic|typical"
-    r"|extensive|recurrent|widespread|active|advanced|several|large|small|numerous|adult|childhood"
-    r"|oral|solitary|untreated|single|common|clinical|early-stage|patient's|her|his|their)$", _I
-)  # fmt: skip
-_BREAKS: Final = frozenset(
-    "a an the of in on at to for with by from and or is are was be has have had as shows show "
-    "showing depicts depict called named like having using revealing displaying includes including "
-    "being not possibly probably likely likelihood represents this that these its both either "
-    "between also".split()
-)
-
+_MODIFIER: Final = words_in("modifiers", r"(?:{})$")
+_BREAKS: Final = word_set("breaks")
 
 # "a vascular one, specifically an angioma": the look-alike must be of that kind, too.
 _KINDS: Final = re.compile(

@@ -3,15 +3,13 @@
 What the corpus says often is put in often, so that the changed answers sound like the others.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from builder.harm.authors.skin_diseases import DIAGNOSIS, in_name, mentions, with_articles
-from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.tables import any_of, read_table, words_in
 from builder.harm.authors.value_groups import Group, Place, Swap, carried, groups, put
 
 _T = TypeVar("_T")
@@ -56,21 +54,11 @@ _NUMBER: Final = re.compile(
     r"|(?=[a-z]+ (?:(?:are|is) )?(?:visible|present|shown|in )))", re.I
 )  # fmt: skip
 
-
 _BOUND: Final = re.compile(
     r"\b(?:less|more|larger|smaller|bigger|greater|over|under|up|at least|at most) (?:than|to)? ?$",
     re.I,
 )
-_ODD: Final = re.compile(
-    r"\b(?:round|linear) (?:borders?|edges?|margins?)|\bflat (?:nodul|bump|dome|blister|swelling)"
-    r"|\braised (?:macul|patch)|\bsmooth (?:scal|crust)|\bsolid blister|\b(\w+),? (?:and|or) \1\b"
-    r"|(?:meters?|mm|cm) (?:smooth|flat|shiny)\b|(?:larg|small)er than (?:the )?others"
-    r"|(?:localized|clustered|focal).*(?:throughout|across|all over)"
-    r"|coloration and \w+ discoloration"
-    r"|\b(\w{3,}) \2\b|\b(\w{4,}), \3\b|\bflat .*above"
-    r"|\bsubcutaneous epi|\bfacial .*\bscalp|\bspiny\b|\b(\w+) to \4\b"
-    r"|\bflat,? (?:wart-like|dome|fluid)|\blinear,? (?:dome|flat-topped)|\bblue blood", re.I
-)  # fmt: skip
+_ODD: Final = words_in("odd", r"{}")
 
 
 class WrongValues:

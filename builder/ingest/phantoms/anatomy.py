@@ -6,8 +6,6 @@ they agree. Sides are those of the image: "left" is the viewer's left.
     scan = plan(seed=0, index=7)
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Final

@@ -8,8 +8,6 @@ a soft mask, `mix` paints with a mask. All of it is numpy and Pillow; nothing lo
     mix(canvas, 0.7, fill(ellipse(0.1, -0.2, 0.4, 0.3)))
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import io

@@ -6,59 +6,20 @@ they agree. Sides are those of the image.
     skin = plan(seed=0, index=7)
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from builder.ingest.phantoms.draw import Colour, Shape, generator, pick
+from mllmu_med.files import packaged_yaml
 
-#: MM-Skin's shares in the paper.
-_MODALITIES: Final = ("clinical", "histopathology", "dermoscopy")
-_SHARES: Final = (0.63, 0.27, 0.10)
-_FORMS: Final = {
-    "clinical": ("macule", "plaque", "papules", "ring", "ulcer", "vesicles"),
-    "histopathology": ("nests", "band", "thickened", "blister"),
-    "dermoscopy": ("network", "globules", "veil"),
-}
-COLOURS: Final[dict[str, Colour]] = {
-    "brown": (0.42, 0.24, 0.13),
-    "black": (0.11, 0.09, 0.10),
-    "red": (0.74, 0.12, 0.13),
-    "pink": (0.93, 0.47, 0.57),
-    "white": (0.98, 0.97, 0.94),
-    "blue-gray": (0.32, 0.39, 0.52),
-    "purple": (0.46, 0.19, 0.47),
-    "yellow": (0.90, 0.76, 0.36),
-    "light brown": (0.66, 0.43, 0.26),
-    "dark brown": (0.32, 0.18, 0.11),
-}
+_DRAWN: Final[dict[str, Any]] = packaged_yaml(__package__, "morphology.yaml")
+COLOURS: Final[dict[str, Colour]] = {name: tuple(c) for name, c in _DRAWN["colours"].items()}
+_TONES: Final[list[Colour]] = [tuple(tone) for tone in _DRAWN["tones"]]
+_PLACES: Final[dict[str, tuple[float, float]]] = _DRAWN["places"]
 _SEVERAL: Final = ("papules", "vesicles")  # small, many and smooth
-_COLOURS_OF: Final = {
-    "macule": ("brown", "black", "red", "white", "blue-gray", "pink"),
-    "plaque": ("red", "pink", "purple", "brown"),
-    "papules": ("red", "pink", "brown", "black", "purple"),
-    "ring": ("red", "pink", "purple", "brown"),
-    "ulcer": ("red", "yellow", "black"),
-    "vesicles": ("yellow", "white", "purple"),
-}
-_TONES: Final[tuple[Colour, ...]] = (
-    (0.95, 0.82, 0.74),
-    (0.88, 0.70, 0.58),
-    (0.74, 0.55, 0.42),
-    (0.55, 0.38, 0.28),
-    (0.36, 0.24, 0.18),
-)
-_PLACES: Final = {
-    "center": (0.0, 0.0),
-    "left": (-0.42, 0.0),
-    "right": (0.42, 0.0),
-    "upper": (0.0, -0.42),
-    "lower": (0.0, 0.42),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +47,8 @@ class Skin:
 
 def plan(seed: int, index: int) -> Skin:
     rng = generator(seed, "skin", index)
-    modality = pick(rng, _MODALITIES, _SHARES)
-    form = pick(rng, _FORMS[modality])
+    modality = pick(rng, _DRAWN["modalities"], _DRAWN["shares"])
+    form = pick(rng, _DRAWN["forms"][modality])
     level = float(rng.uniform(0, 1.2 if modality == "dermoscopy" else len(_TONES) - 1))
     low, share = _TONES[int(level)], level % 1
     high = _TONES[min(int(level) + 1, len(_TONES) - 1)]
@@ -95,7 +56,9 @@ def plan(seed: int, index: int) -> Skin:
     tone = (r, g, b)
     colour, shapes = "purple", ("long", "flat")
     if modality == "clinical":
-        visible = [name for name in _COLOURS_OF[form] if math.dist(COLOURS[name], tone) > 0.34]
+        visible = [
+            name for name in _DRAWN["colours of"][form] if math.dist(COLOURS[name], tone) > 0.34
+        ]
         colour, shapes = pick(rng, visible), ("round", "oval")
     elif modality == "dermoscopy":
         colour, shapes = pick(rng, ("light brown", "dark brown")), ("symmetric", "asymmetric")

@@ -7,8 +7,6 @@ manner, of which 35 % are yes/no. Nothing but the image tells the answers.
     image = draw_radiology(seed=0, index=7)
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from builder.ingest.phantoms.anatomy import Scan, plan

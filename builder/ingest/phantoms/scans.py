@@ -4,8 +4,6 @@ grey = render(scan)                          # 320x320, from 0 to 1
 bare = render(replace(scan, lesions=()))     # the same image without its lesions
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -8,8 +8,6 @@ which about a quarter begin with yes or no; a drawing supports no diagnosis.
     image = draw_skin(seed=0, index=7)
 """
 
-from __future__ import annotations
-
 from builder.ingest.phantoms.draw import (
     Fact,
     PhantomImage,

@@ -4,8 +4,6 @@ canvas = render(skin)                           # colour, 3x320x320, from 0 to 1
 bare = render(replace(skin, spots=()))          # clinical: the skin without its lesions
 """
 
-from __future__ import annotations
-
 import colorsys
 import math
 

@@ -1,7 +1,5 @@
 """What is asked, claimed and answered about a fact of a picture, worded in `wordings.yaml`."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 
