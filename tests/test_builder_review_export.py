@@ -34,14 +34,16 @@ def test_one_page_and_table_for_anybody(build: Build) -> None:
     told = export(build)
     folder = Path(told["folder"])
     assert folder == default_folder(build.out)
-    names = ["review.csv", "review.html"]
+    names = ["labelstudio.json", "labelstudio.xml", "review.csv", "review.html"]
     assert sorted(told["files"]) == sorted(tree(folder)) == names
     assert set(told["files"].values()) == {17}
     assert ids(folder / "review.csv") == all_ids(build)
     page = (folder / "review.html").read_text("utf-8")
-    assert all(
-        item.content in page for name in ("privacy", "incorrect") for item in build.items(name)
-    )
+    tasks = json.loads((folder / "labelstudio.json").read_text("utf-8"))
+    for item, task in zip([*build.items("privacy"), *build.items("incorrect")], tasks, strict=True):
+        assert item.content in page
+        assert (task["data"]["sample_id"], task["data"]["content"]) == (item.id, item.content)
+        assert task["data"]["picture"].startswith("data:image/")
     assert read_team(build.work) == Team()
 
 

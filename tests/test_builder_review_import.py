@@ -232,6 +232,38 @@ def test_equal_doubles_are_one(build: Build) -> None:
     assert "1 new, 0 as before, 1 doubled in it" in said
 
 
+def test_label_studio_with_second_thoughts(build: Build) -> None:
+    """One person annotates a text twice, skips the next; another disagrees."""
+    first, second, *_ = build.items("incorrect")
+
+    def annotation(number: int, who: str, *chosen: tuple[str, str], **more: Any) -> dict[str, Any]:
+        by = {"completed_by": {"id": number, "email": f"{who}@hospital.test"}}
+        when = {"was_cancelled": False, "updated_at": f"2026-03-01T10:00:0{number}.000000Z"}
+        result = [
+            {"from_name": name, "type": "choices", "value": {"choices": [choice]}}
+            for name, choice in chosen
+        ]
+        return {"id": number, **by, **when, "result": result, **more}
+
+    rejected = ("decision", "reject"), ("reasons", "reveals")
+    told = [
+        annotation(2, "anna", ("decision", "accept")),
+        annotation(1, "anna", *rejected),
+        annotation(3, "ben", *rejected),
+    ]
+    skipped = annotation(4, "anna", was_cancelled=True)
+    tasks = [
+        {"id": n, "data": {"sample_id": item.id, "content": item.content}, "annotations": notes}
+        for n, (item, notes) in enumerate([(first, told), (second, [skipped])])
+    ]
+    path = build.save("project-1.json", json.dumps(tasks))
+    assert "2 new, 0 as before, 1 doubled in it, 1 undecided" in build.review("import", path).stdout
+    assert decisions(build) == [
+        (first.id, "anna@hospital.test", "accept"),
+        (first.id, "ben@hospital.test", "reject"),
+    ]
+
+
 def test_a_text_changed_in_the_wrong_column(build: Build) -> None:
     items = build.items("incorrect")
     cells = {0: {"answer": "It is acne."}, 1: {"question": "007", "decision": "accept"}}
@@ -262,8 +294,7 @@ def test_many_refused_rows_are_counted_and_all_in_json(build: Build) -> None:
         (b"", "is empty"),
         (b'{"format": "mllmu-med review", "ver', "is cut off or damaged"),
         (b"[" * 100_000, "is cut off or damaged"),
-        (b'{"a": 1}', "is not what the review page saves"),
-        (b'[{"id": 1, "annotations": []}]', "is not what the review page saves"),
+        (b'{"a": 1}', "is neither what the review page saves nor a Label Studio export"),
         (page("a", []).replace('"version": 1', '"version": 2').encode(), "has version 2"),
         (b"PK\x03\x04xx", "is a workbook: save it as"),
         (b"<!DOCTYPE html><html>", "is a page: open it in a browser"),

@@ -50,8 +50,8 @@ def export(
     work: Work = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder for reviewers: for each a page for any browser of 2024 or later, and a
-    spreadsheet."""
+    """Write a folder for reviewers: for each a page for any browser of 2024 or later, a spreadsheet
+    and Label Studio tasks."""
     from builder.rebuild import pipeline
     from builder.rebuild.stages import plan
     from builder.review.export import Team
@@ -85,7 +85,10 @@ def export(
     for file, count in done.files.items():
         print(f"{shown(done.folder / file)}: {count:,} texts")
     settle = " --settle" if conflicts else ""
-    print("\nnext: open the page in a browser, or fill in the table; then")
+    print(
+        "\nnext: open the page in a browser, or fill in the table, or import the tasks into Label "
+        "Studio; then"
+    )
     print(f"  python -m builder review import{settle} FILES{options(job)}")
 
 
@@ -101,7 +104,10 @@ python -m builder review import --settle review-carl-2026-03-02.json
 def import_(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES...", help="Exports of the review page, or filled-in tables."),
+        typer.Argument(
+            metavar="FILES...",
+            help="Exports of the review page, filled-in tables or Label Studio's JSON.",
+        ),
     ],
     reviewer: Annotated[str, option("NAME", "The reviewer. [default: named in the files]")] = "",
     settle: Annotated[

@@ -86,7 +86,7 @@ class Counts:
     """What a file brought, in rows.
 
     same: as decided before. older: an earlier decision than the one that is here, which stays.
-    doubled: once more in the same file.
+    doubled: once more in the same file, the same or at another time.
     """
 
     new: int = 0
@@ -135,11 +135,13 @@ class RowChecker:
                 decided.setdefault((row.id, row.content, row.reviewer), []).append(row)
         taken = []
         for rows in decided.values():
-            if len({said(row) for row in rows}) > 1:
+            times = {utc_time(row.decided_at) for row in rows}
+            if len({said(row) for row in rows}) > 1 and ({"", None} & times or len(times) == 1):
                 places = " and ".join(row.row for row in rows)
                 why = f"doubled: {places} decide differently: keep one of them"
                 counts.refused += self._refused(file, rows, why)
                 continue
+            # Second thoughts, each with its time, as Label Studio keeps them: the last one counts.
             last = max(rows, key=lambda row: utc_time(row.decided_at) or "")
             checked = self._check(last)
             if isinstance(checked, str):

@@ -1,11 +1,11 @@
-"""What reviewers get: a folder with a page and a table for each."""
+"""What reviewers get: a folder with a page and a table for each, and tasks for Label Studio."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from builder.core.job import Job, image_reader
 from builder.core.stage_cache import Chain, locked
@@ -14,6 +14,9 @@ from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
 from mllmu_med.files import digest, make_folder, stable_hash, write_atomic, write_json
 from mllmu_med_dataset import UserError
+
+#: The images of Label Studio's tasks, like those of a page, take at most so many bytes.
+_BUDGET: Final = 36_000_000
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def export(
             page = render_page(share, read, name, set_id(share))
             files[f"review{tail}.html"] = (page, len(share))
             files[f"review{tail}.csv"] = (write_table(share, name), len(share))
+        files |= _label_studio(list(items.values()), read)
         data = {name: text.encode() for name, (text, _) in files.items()}
         folder = _place(job.out, to, data)
         make_folder(folder, "the review")
@@ -151,6 +155,25 @@ def _images(job: Job, by_scenario: Mapping[str, Open]) -> Callable[[Item], bytes
 def set_id(items: Sequence[Item]) -> str:
     """Names these very texts: twelve hex digits."""
     return digest([item.content for item in items])[:12]
+
+
+def _label_studio(
+    items: Sequence[Item], read: Callable[[Item], bytes]
+) -> dict[str, tuple[str, int]]:
+    from builder.review import labelstudio
+    from builder.review.page_images import embed
+
+    images = embed(items, read, _BUDGET)
+
+    def uri(item: Item) -> str:
+        image = images[item.image_sha256]
+        return f"data:{image.kind};base64,{image.base64}"
+
+    tasks = json.dumps(labelstudio.tasks(items, uri), ensure_ascii=False, indent=1)
+    return {
+        "labelstudio.json": (tasks + "\n", len(items)),
+        "labelstudio.xml": (labelstudio.CONFIG, len(items)),
+    }
 
 
 def _place(out: Path, to: Path | None, files: Mapping[str, bytes]) -> Path:

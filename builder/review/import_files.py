@@ -21,6 +21,7 @@ from builder.review.records import (
     PAGE_VERSION,
     WITHDRAW,
     Decision,
+    Given,
     SubmittedRow,
 )
 from builder.review.spreadsheet import read_table
@@ -31,7 +32,7 @@ from mllmu_med_dataset import UserError
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
 
 
-def read_file(path: Path) -> list[SubmittedRow]:
+def read_file(path: Path) -> Given:
     """The decisions in a file, recognised by what is in it; a UserError for any other."""
     where = str(path)
     try:
@@ -48,20 +49,25 @@ def read_file(path: Path) -> list[SubmittedRow]:
             f"{where}: is a page: open it in a browser, export there, and import what it saves"
         )
     if not begin.startswith((b"{", b"[")):
-        return read_table(data, where)
+        return Given(read_table(data, where))
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{where}: is cut off or damaged ({error}): export it again and import that"
         ) from error
-    return _read_page(value if isinstance(value, dict) else {}, where)
+    if isinstance(value, list):
+        from builder.review import labelstudio
+
+        return labelstudio.read_export(value, where)
+    return Given(_read_page(value, where))
 
 
 def _read_page(value: dict[str, Any], where: str) -> list[SubmittedRow]:
     if value.get("format") != PAGE_FORMAT or not isinstance(value.get("decisions"), list):
         raise UserError(
-            f"{where}: is not what the review page saves: import that, or a filled review.csv"
+            f"{where}: is neither what the review page saves nor a Label Studio export: import a "
+            "file of theirs, or a filled review.csv"
         )
     if value.get("version") != PAGE_VERSION:
         raise UserError(
@@ -142,9 +148,10 @@ def import_files(
         checker = RowChecker(by_scenario, before, Names(known), reviewer.strip(), settles)
         counts: dict[str, Counts] = {}
         changed = set()
-        for file, rows in read:
+        for file, given in read:
             file_counts = counts.setdefault(file, Counts())
-            for name, decision in checker.decisions(file, rows, file_counts):
+            file_counts.undecided += given.undecided
+            for name, decision in checker.decisions(file, given.rows, file_counts):
                 if _take(held[name], decision, file, file_counts):
                     changed.add(name)
         for name in sorted(changed):

@@ -116,3 +116,10 @@ class SubmittedRow(NamedTuple):
     decided_at: str = ""
     shown: Mapping[str, str] = MappingProxyType({})
     broken: str = ""
+
+
+class Given(NamedTuple):
+    """The rows of a file, and how many more it has that decide nothing."""
+
+    rows: list[SubmittedRow]
+    undecided: int = 0
