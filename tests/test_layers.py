@@ -68,7 +68,6 @@ def said(code: str) -> str:
         ("baselines.__main__", HEAVY | {"peft", "transformers"}),
         ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
         ("mllmu_med.llm.client", {"openai", "httpx2", "tenacity", "pyarrow"}),
-        ("mllmu_med.llm.batch", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),
         ("builder.commands.publish", {"huggingface_hub", "pyarrow", "datasets", "yaml", "rich"}),
         ("builder.rebuild.pipeline", HEAVY - {"numpy", "PIL", "yaml"} | {"faker", "PIL.Image"}),
