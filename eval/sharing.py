@@ -67,15 +67,20 @@ def probe(model: Model) -> Sharing:
     devices = [model.device] if model.device.type == "cuda" else []
     single = torch.autocast(model.device.type, enabled=False)
     with torch.random.fork_rng(devices), torch.inference_mode(False), torch.no_grad(), single:
-        torch.manual_seed(0)
-        try:
-            with torch.device(model.device):
-                net = type(model.base)(config).float().eval()
-            _spread(net)
-            tried = Model(net, model.processor, model.identity, model.format)
-            return _tried(tried, window, model.longest)
-        except _FAILS as error:
-            return Sharing(f"nothing: {first_line(error)}")
+        for device in (*devices, torch.device("cpu")):  # where there is room
+            torch.manual_seed(0)
+            try:
+                with torch.device(device):
+                    net = type(model.base)(config).float().eval()
+                _spread(net)
+                tried = Model(net, model.processor, model.identity, model.format)
+                return _tried(tried, window, model.longest)
+            except torch.cuda.OutOfMemoryError as error:
+                why = first_line(error)
+            except _FAILS as error:
+                why = first_line(error)
+                break
+    return Sharing(f"nothing: {why}")
 
 
 def _tried(model: Model, window: int, longest: int) -> Sharing:
