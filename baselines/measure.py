@@ -21,6 +21,7 @@ from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
 from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
+from eval.spread import is_first, spread, tell
 from eval.ues import ues
 from mllmu_med.files import digest, stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -96,24 +97,30 @@ def measure(
     """Answer every split, score it, look for leaks, weigh the answers.
 
     ways: how it is asked for private values. Without test rows nothing is weighed. What is in the
-    folder already, of this very model, is not asked again.
+    folder already, of this very model, is not asked again. Of several processes, each does its
+    share and the first one writes.
     """
+    first = is_first()
     asked = asks(data.all)
     own = _answered(model, asked, data, folder / ANSWERS, answers)
-    who = describe(folder / ANSWERS)
-    scored = score_answers(own, data.config, folder.name, who, data.vocabulary)
-    write_scores(folder, *scored)
+    who = describe(folder / ANSWERS) if first else {}
+    if first:
+        scored = score_answers(own, data.config, folder.name, who, data.vocabulary)
+        write_scores(folder, *scored)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
         every = [row for row in data.all if row.pii]
         others = asks(private, [way for way in ways if way != "own"])
         attacked = _answered(model, others, data, folder / "leak.jsonl", answers)
         mine = [pair for pair in own if pair[0].row.split == "forget"]
-        write_leak(folder, *leak_answers([*mine, *attacked], every, data.config, folder.name, who))
+        if first:
+            told = [*mine, *attacked]
+            write_leak(folder, *leak_answers(told, every, data.config, folder.name, who))
     identity = likelihood.identity_of(model)
-    if data.rows["test"] and not likelihood.kept(folder, identity, data.all):
+    if data.rows["test"] and not tell(first and likelihood.kept(folder, identity, data.all)):
         weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)
-        likelihood.write_rows(folder, weighed, identity)
+        if first:
+            likelihood.write_rows(folder, weighed, identity)
 
 
 def _answered(
@@ -122,7 +129,7 @@ def _answered(
     given = answer_with_model(
         model, asked, data.images, out, answers.max_new_tokens, answers.batch_size
     )
-    return list(zip(asked, given, strict=True))
+    return list(zip(asked, given, strict=is_first()))  # the others get none
 
 
 def swapped(model: Model, data: Data, answers: Answers, most: int = 200) -> dict[str, Any]:
@@ -164,9 +171,11 @@ def _replies(
     model: Model, asked: Sequence[Ask], data: Data, answers: Answers
 ) -> Iterator[tuple[Ask, str]]:
     """What a model answers now, written nowhere."""
-    for batch in batches(asked, answers.batch_size):
-        replies = model.answer(batch, data.images, answers.max_new_tokens)
-        yield from ((ask, reply.text) for ask, reply in zip(batch, replies, strict=True))
+    cuts = list(batches(asked, answers.batch_size))
+    for cut, replies in spread(
+        cuts, lambda cut: model.answer(cut, data.images, answers.max_new_tokens)
+    ):
+        yield from ((ask, reply.text) for ask, reply in zip(cut, replies, strict=True))
 
 
 def watcher(
@@ -195,10 +204,12 @@ def watcher(
     ids, held_ids = {row.id for row in watch}, {row.id for row in held}
     tuned = scored_rows(finetuned) if finetuned else []
 
-    def look(epoch: int) -> Verdict:
+    def look(epoch: int) -> Verdict | None:
+        replies = list(_replies(model, asked, data, recipe.answers))
+        if not is_first():
+            return None
         rows = [
-            score_row(ask, Prediction(ask.row.id, text), data.vocabulary)
-            for ask, text in _replies(model, asked, data, recipe.answers)
+            score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies
         ]
         means = rouge_means(rows)
         babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")

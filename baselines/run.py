@@ -67,13 +67,13 @@ class Stack:
         if self._model is None:
             from eval.load_model import load_model
 
-            device = self.device
-            if processes() > 1 and not device:
+            own = ""
+            if processes() > 1:
                 from baselines.train import process_device
 
-                device = process_device()
+                own = process_device()  # connects the processes, too
             self._model = load_model(
-                self.name, adapters, device, self.dtype, self.commit, self.share
+                self.name, adapters, self.device or own, self.dtype, self.commit, self.share
             )
             self._on = list(adapters)
         while self._on != list(adapters[: len(self._on)]):
@@ -169,11 +169,11 @@ def _do(
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
+    measure(model, data, part.folder, recipe.answers, ways)
+    record = {"identity": identity, "outcome": outcome}
+    if part.method in ("finetune", FINETUNED):
+        record["swapped"] = swapped(model, data, recipe.answers)
     if is_main():
-        measure(model, data, part.folder, recipe.answers, ways)
-        record = {"identity": identity, "outcome": outcome}
-        if part.method in ("finetune", FINETUNED):
-            record["swapped"] = swapped(model, data, recipe.answers)
         if part.method == FINETUNED:
             about = {
                 "data": data.about(),
@@ -251,7 +251,7 @@ def processes() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that measures and reports."""
+    """Whether this process is the one that writes and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 

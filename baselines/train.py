@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines.adapters import card, check_stack, lora_places, named, put_on
 from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
-from baselines.training_loop import Loop, OnEpoch, tell
+from baselines.training_loop import Loop, OnEpoch
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
 from eval.model import Model
+from eval.spread import tell
 from mllmu_med.files import digest, make_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UsageError, UserError

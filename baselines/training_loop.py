@@ -24,7 +24,8 @@ from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, peak_memory, step_cost, summed
 from eval.dataset_rows import ImageStore
 from eval.model import Model
-from mllmu_med.progress import progress, say
+from eval.spread import shown, tell
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Verdict:
     stop: str = ""
 
 
-#: Called on the main process with the epoch that has ended (from 1); the model is the one given to
-#: `train`, and answers as trained so far.
+#: Called in every process with the epoch that has ended (from 1); the first one's verdict counts.
+#: The model is the one given to `train`, and answers as trained so far.
 OnEpoch = Callable[[int], Verdict | None]
 
 
@@ -90,8 +91,7 @@ class Loop:
         main = self.accelerator.is_main_process
         if main and s.tracker:
             self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
-        showing = progress(self.name, steps, self._more) if main else nullcontext(lambda n=1: None)
-        with showing as advance:
+        with shown(self.name, steps, self._more) as advance:
             advance(self.done)
             while self.done < steps and not self.reason:
                 epoch, at = divmod(self.done, len(plan))
@@ -201,10 +201,7 @@ class Loop:
         return ""
 
     def _evaluate(self, on_epoch: OnEpoch | None, epoch: int) -> str:
-        verdict = None
-        if on_epoch and self.accelerator.is_main_process:
-            verdict = on_epoch(epoch)
-        verdict = tell(verdict) or Verdict()
+        verdict = tell(on_epoch(epoch) if on_epoch else None) or Verdict()
         if verdict.score is not None:
             self.scores[epoch] = verdict.score
             keeps = self.settings.keep == "best" and self._best() == epoch
@@ -303,10 +300,3 @@ def _checkpoint_activations(base: Any, on: bool) -> None:
     for module in base.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.training = on and any(p.requires_grad for p in module.parameters())
-
-
-def tell(value: Any) -> Any:
-    """The main process's value, to all."""
-    from accelerate.utils import broadcast_object_list
-
-    return broadcast_object_list([value])[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,11 @@ from eval.dataset_rows import ImageStore
 from eval.model import Answer, Model
 from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.run_folder import describe, identity_path
+from eval.spread import is_first, shown, spread, tell
 from mllmu_med.disk import writing
 from mllmu_med.files import canonical_json, check_out, digest, write_json
 from mllmu_med.locks import lock
-from mllmu_med.progress import progress, say
+from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 MAX_NEW_TOKENS: Final = 128
@@ -50,17 +51,21 @@ def answer_with_model(
 ) -> list[Prediction]:
     """Ask a loaded model everything, append each batch's answers to `out`, and return them all.
 
+    Of several processes the first one writes and returns them, see `eval.spread`.
     Raises UserError where `out` holds another model's, prompt's or dataset's answers.
     """
     model.expect(ask.question + ask.start for ask in asked)
     identity = {**model.identity, "sharing": model.sharing.why, "max_new_tokens": max_new_tokens}
-    with AnswerFile(out, asked, identity) as file:
-        with progress("answering", len(asked)) as advance:
-            for cut in batches(asked, batch):
-                if not all(file.has(ask) for ask in cut):
-                    file.add(cut, model.answer(cut, images, max_new_tokens))
-                advance(len(cut))
-        return file.finish()
+    cuts = list(batches(asked, batch))
+    with AnswerFile(out, asked, identity) if is_first() else nullcontext() as file:
+        left = tell(file and [i for i, cut in enumerate(cuts) if not all(map(file.has, cut))]) or []
+        with shown("answering", len(asked)) as advance:
+            advance(len(asked) - sum(len(cuts[i]) for i in left))
+            for i, answers in spread(left, lambda i: model.answer(cuts[i], images, max_new_tokens)):
+                if file:
+                    file.add(cuts[i], answers)
+                advance(len(cuts[i]))
+        return file.finish() if file else []
 
 
 def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:

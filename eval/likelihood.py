@@ -27,8 +27,8 @@ from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from eval.run_folder import read_json, read_rows_file, write_measured
+from eval.spread import shown, spread
 from mllmu_med.files import digest, stable_hash
-from mllmu_med.progress import progress
 from mllmu_med_dataset import Record, UserError
 
 ROWS: Final = "likelihood.jsonl"
@@ -75,20 +75,28 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
 def measure(
     model: Model, rows: Sequence[Record], images: ImageStore, batch: int
 ) -> list[dict[str, Any]]:
-    """One teacher-forced pass over some rows and the alternatives of the forget rows."""
+    """One teacher-forced pass over some rows and the alternatives of the forget rows.
+
+    In every process of several, see `eval.spread`.
+    """
     weighed = _texts(rows)
     model.expect(row.question + text for row, answers in weighed for text in answers)
     texts = {row.id: answers for row, answers in weighed}
     logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
-    with progress("weighing", len(rows)) as advance:
-        for asked in batches([Ask(row, row.question) for row in rows], batch):
-            pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
-            # The alternatives make a batch longer than was asked for: cut it again.
-            for start in range(0, len(pairs), batch):
-                part, answers = zip(*pairs[start : start + batch], strict=True)
-                for ask, values in zip(part, model.logprobs(part, answers, images), strict=True):
-                    logprobs[ask.row.id].append(values)
-            advance(len(asked))
+    cuts: list[list[tuple[Ask, str]]] = []
+    for asked in batches([Ask(row, row.question) for row in rows], batch):
+        pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
+        # The alternatives make a batch longer than was asked for: cut it again.
+        cuts += [pairs[start : start + batch] for start in range(0, len(pairs), batch)]
+
+    def weigh(cut: list[tuple[Ask, str]]) -> list[list[float]]:
+        return model.logprobs([ask for ask, _ in cut], [text for _, text in cut], images)
+
+    with shown("weighing", sum(map(len, cuts))) as advance:
+        for cut, found in spread(cuts, weigh):
+            for (ask, _), values in zip(cut, found, strict=True):
+                logprobs[ask.row.id].append(values)
+            advance(len(cut))
     return [
         {
             "id": row.id,

@@ -18,6 +18,7 @@ from eval.attacks import Ask
 from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
 from eval.special_tokens import MARK, Quoting
+from eval.spread import is_first
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -90,7 +91,7 @@ class Model:
         return found
 
     def say_once(self, line: str) -> None:
-        if line not in self._said:
+        if line not in self._said and is_first():
             self._said.add(line)
             say(line)
 

@@ -168,7 +168,7 @@ def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
-    """Each trains its share, one measures and reports; the adapters are those of one process."""
+    """Each trains and answers its share, one reports: the base model's bytes, near adapters."""
     import torch
     from safetensors.torch import load_file
 
@@ -180,6 +180,9 @@ def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
     assert done.stdout.count("What UES hides") == 1
     record = json.loads((place / "two" / "ga" / "record.json").read_text())
     assert record["processes"] == 2
+    for name in ("answers.jsonl", "leak.jsonl", "likelihood.jsonl"):
+        path = Path("base") / name
+        assert (place / "two" / path).read_bytes() == (loop / path).read_bytes()
     for part in ("finetune", "retrain", "ga"):
         name = "adapter/adapter_model.safetensors"
         one, two = (load_file(folder / part / name) for folder in (loop, place / "two"))
