@@ -33,7 +33,8 @@ def load_processor(source: str, revision: str | None, name: str) -> Any:
 
 def _from_parts(source: str, revision: str | None) -> Any:
     import transformers
-    from transformers import AutoImageProcessor, AutoTokenizer
+    from transformers import AutoTokenizer
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
     from transformers.processing_utils import ProcessorMixin
 
     how = {"revision": revision}
