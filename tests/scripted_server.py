@@ -25,11 +25,6 @@ default a list of the one model, None for a server without that route.
 Misuse (an unknown path, a missing or wrong key, a malformed body) is answered with 400 and raises
 AssertionError when the server closes. Log lines are JSON, flushed one by one: `event` (asked,
 answered), `number`, `prompt`, `sha256` (of the body), `again`, `fault`, `form`.
-
-The Files and Batch endpoints work without faults; `batch_steps` is how many polls a batch takes,
-`batch_end` its last status, `batch_fault(call)` what goes wrong with one line (a status such as 400
-or 500, or `expired`), `batch_hangs` that no GET is answered. `srv.batches` and `srv.files` hold
-what was made.
 """
 
 from __future__ import annotations
@@ -124,21 +119,14 @@ class ScriptedServer:
         model: str = MODEL,
         log: Path | None = None,
         port: int = 0,
-        batch_steps: int = 2,
-        batch_end: str = "completed",
-        batch_fault: Fault = lambda call: None,
     ) -> None:
         self.reply, self.fault, self.latency = reply, fault, latency
         self.key, self.model = key, model
         self.models: Answer | None = _json({"object": "list", "data": [{"id": model}]})
-        self.batch_steps, self.batch_end, self.batch_fault = batch_steps, batch_end, batch_fault
-        self.batch_hangs = False
         self.port, self.url = port, ""
         self.problems: list[str] = []
         self.lines: list[dict[str, Any]] = []
         self.in_flight = self.most_in_flight = 0
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
         self._log = log.open("a", encoding="utf-8") if log else None
         self._seen: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
@@ -258,10 +246,7 @@ class ScriptedServer:
             return await self._chat(body, prompt, hashlib.sha256(content).hexdigest())
         if (method, route) == ("GET", "/models"):
             return self.models or _error(404, "Not Found"), None
-        if self.batch_hangs and method == "GET":
-            self._note({"event": "hangs"})
-            await self._stop.wait()
-        return self._batch_api(method, route, content)
+        return _error(404, "Not Found"), None
 
     async def _chat(
         self, body: dict[str, Any], prompt: str, sha: str
@@ -306,74 +291,6 @@ class ScriptedServer:
             return _error(int(name), f"scripted {name}", wait=detail)
         text = self.reply(call.body)
         return _success(name, completion(text), self.key)
-
-    # --- Files and Batch ---
-
-    def _batch_api(self, method: str, route: str, content: bytes) -> tuple[Answer, None]:
-        parts = route.strip("/").split("/")
-        if (method, route) == ("POST", "/files"):
-            boundary = content.split(b"\r\n", 1)[0]
-            for part in content.split(boundary)[1:-1]:
-                head, _, data = part.partition(b"\r\n\r\n")
-                if b'name="file"' in head:
-                    return _json(self._file(data[:-2])), None
-            return self._misused("files: no file in the form")
-        known = len(parts) == 3 and parts[1] in self.files
-        if method == "GET" and known and (parts[0], parts[2]) == ("files", "content"):
-            return Answer(200, self.files[parts[1]]), None
-        if (method, route) == ("POST", "/batches"):
-            made = json.loads(content)
-            if made["endpoint"] != "/v1/chat/completions" or made["completion_window"] != "24h":
-                return self._misused(f"batches: {made}")
-            name = f"batch_{len(self.batches)}"
-            self.batches[name] = {**made, "id": name, "object": "batch", "status": "in_progress"}
-            self.batches[name] |= {"created_at": 0, "polls": 0}
-            return _json(self.batches[name]), None
-        if (method, route) == ("GET", "/batches"):
-            newest_first = list(self.batches.values())[::-1]  # one page, whatever is asked for
-            return _json({"object": "list", "data": newest_first}), None
-        if parts[0] == "batches" and method == "GET" and parts[-1] in self.batches:
-            return _json(self._poll(self.batches[parts[1]])), None
-        return self._misused(f"unknown path {method} {route}")
-
-    def _file(self, data: bytes) -> dict[str, Any]:
-        name = f"file_{len(self.files)}"
-        self.files[name] = data
-        whole = {"id": name, "object": "file", "bytes": len(data), "created_at": 0}
-        return {**whole, "filename": "x.jsonl", "purpose": "batch", "status": "processed"}
-
-    def _poll(self, batch: dict[str, Any]) -> dict[str, Any]:
-        batch["polls"] += 1
-        if batch["status"] != "in_progress" or batch["polls"] < self.batch_steps:
-            return batch
-        if self.batch_end == "failed":
-            errors = {"object": "list", "data": [{"code": "bad_line", "message": "line 1 is bad"}]}
-            batch |= {"status": "failed", "errors": errors}
-            return batch
-        good, bad = [], []
-        for number, text in enumerate(self.files[batch["input_file_id"]].splitlines()):
-            line = json.loads(text)
-            call = Call(line["body"], prompt_of(line["body"]), number, 0)
-            fault = self.batch_fault(call)
-            done: dict[str, Any] = {"id": f"r{number}", "custom_id": line["custom_id"]}
-            if fault == "expired":
-                bad.append({**done, "response": None, "error": {"code": "batch_expired"}})
-            elif fault:
-                error = {"error": {"message": f"scripted {fault}", "code": None}}
-                response = {"status_code": int(fault), "body": error}
-                bad.append({**done, "response": response, "error": None})
-            else:
-                response = {"status_code": 200, "body": completion(self.reply(line["body"]))}
-                good.append({**done, "response": response, "error": None})
-        batch["status"] = self.batch_end
-        counts = {"total": len(good + bad), "completed": len(good), "failed": len(bad)}
-        batch["request_counts"] = counts
-        # As the real one: not sorted, and no file where there is nothing to tell.
-        for name, lines in (("output_file_id", good[::-1]), ("error_file_id", bad)):
-            if lines:
-                data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                batch[name] = self._file(data.encode("utf-8", "surrogatepass"))["id"]
-        return batch
 
 
 def _json(value: Any) -> Answer:

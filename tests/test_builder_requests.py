@@ -410,15 +410,6 @@ def test_a_bug_in_a_job_ends_the_rest_and_keeps_what_is_in_flight(tmp_path: Path
         assert len(ledger) == len(server.answered()) < 30
 
 
-def test_missing_tells_what_a_run_would_send(tmp_path: Path) -> None:
-    async def job(client: Client) -> list[Request]:
-        await client.ask(request(1))
-        return client.missing([request(0), request(1), request(2), request(0)])
-
-    with ScriptedServer() as server:
-        assert go(tmp_path / "l", settings(server), job)[0] == [request(0), request(2)]
-
-
 @pytest.mark.parametrize(
     ("refuses", "form"),
     [((), "json_schema"), (("json_schema",), "json_object"), (("response_format",), "none")],

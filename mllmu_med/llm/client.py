@@ -11,7 +11,7 @@ there, in this run and in any later one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -84,10 +84,6 @@ class Client(Server):
             if reply is not None:
                 return key, reply
         return None
-
-    def missing(self, requests: Iterable[Request]) -> list[Request]:
-        """The requests the cache holds no reply to, each once: what a run would send."""
-        return list({r.key("asked"): r for r in requests if not self.held(r)}.values())
 
     def spent(self) -> Totals:
         """What was asked of this model with this cache, in this run and before."""

@@ -37,14 +37,9 @@ CREATE TABLE IF NOT EXISTS replies(
     model TEXT NOT NULL,            -- as the server named it
     prompt_tokens INTEGER,          -- NULL: the server did not say
     completion_tokens INTEGER,
-    origin TEXT NOT NULL,           -- live, batch or loaded (somebody else's export)
+    origin TEXT NOT NULL,           -- live or loaded (somebody else's export)
     raw TEXT,                       -- the reply's body; NULL when loaded
     base_url TEXT, latency REAL, retries INTEGER, asked_at TEXT, answered_at TEXT
-);
--- What the batches under way hold: their replies come with a key alone, perhaps to another run.
-CREATE TABLE IF NOT EXISTS submitted(
-    key TEXT PRIMARY KEY, batch TEXT NOT NULL,
-    request TEXT NOT NULL, structured TEXT NOT NULL, adapted TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -130,32 +125,9 @@ class ReplyCache:
         ValueError when `raw` is no chat completion.
         """
         asked = _asked(request, structured, facts.pop("adapted", ()))
-        return self._keep(asked, raw, origin="live", **facts)
-
-    def submit(self, batch: str, requests: Iterable[tuple[Request, str, Iterable[str]]]) -> None:
-        """Note what a batch holds, as `put` takes it; on the disk when this returns."""
-        rows = [(batch, *_asked(*request)) for request in requests]
-        columns = "batch, key, request, structured, adapted"
-        sql = f"INSERT OR REPLACE INTO submitted({columns}) VALUES (?, ?, ?, ?, ?)"
-        self._write(sql, rows).result()
-
-    def is_submitted(self, key: str) -> bool:
-        """Whether a batch under way holds this request."""
-        return self._row("SELECT 1 FROM submitted WHERE key = ?", key) is not None
-
-    def put_submitted(self, key: str, raw: str, **facts: Any) -> Future[None]:
-        """`put` for the reply to a request that a batch under way holds."""
-        columns = ", ".join(_Asked._fields)
-        asked = self._row(f"SELECT {columns} FROM submitted WHERE key = ?", key)
-        return self._keep(_Asked._make(asked or ()), raw, origin="batch", **facts)
-
-    def forget_submitted(self, batch: str) -> None:
-        """A batch is done with: nothing more will come of it."""
-        self._write("DELETE FROM submitted WHERE batch = ?", [(batch,)]).result()
-
-    def _keep(self, asked: _Asked, raw: str, **facts: Any) -> Future[None]:
         completion = read_completion(raw)
-        row = {**asked._asdict(), **completion.reply._asdict(), "raw": raw, **facts}
+        row = {**asked._asdict(), **completion.reply._asdict(), "raw": raw, "origin": "live"}
+        row |= facts
         del row["cached"]
         if not completion.has_usage:
             row |= {"prompt_tokens": None, "completion_tokens": None}
@@ -172,14 +144,6 @@ class ReplyCache:
             model,
         )
         return Totals(*row or ())
-
-    def mean_completion(self, model: str) -> float | None:
-        """Tokens of a reply, over all replies of a model that tell; None when there are none."""
-        mean: float | None = self._value(
-            "SELECT avg(completion_tokens) FROM replies WHERE json_extract(request, '$.model') = ?",
-            model,
-        )
-        return mean
 
     def meta(self, name: str) -> Any:
         """The JSON value under a name; None when there is none."""
