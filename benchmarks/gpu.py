@@ -33,7 +33,7 @@ import torch
 from gpu_bench import Bench, OutOfTime  # first: it says where the others are
 from gpu_models import TITLES, Noise, build, in_four_bits, made_rows, sizes
 from gpu_plain import PlainLoop
-from gpu_tables import written
+from gpu_tables import profiled, written
 
 from baselines.adapters import add_adapter, take_off
 from baselines.losses import METHODS, UNLEARNING
@@ -135,14 +135,12 @@ class Family:
                 bench.clear()
             return {"fits": False}
         finally:
-            _checkpoint_activations(model.base, False)
             loop.optimizer = loop.modules = None
             take_off(model)
             bench.clear()
 
     def _steps(self, loop: Loop, total: int) -> dict[str, Any]:
-        """Some steps of an epoch after a first one; tokens, and the features that a step needs,
-        are made before the clock starts."""
+        """Some steps after a first one; what is read of their images is read before."""
         model, method = self.model, loop.method
         plan = [step for epoch in range(4) for step in loop.plan(epoch)][: 1 + self.bench.steps]
         frozen, trained, output = sizes(model)
@@ -199,7 +197,6 @@ class Family:
                 return {"fits": False}
             finally:
                 plain.end()
-                del plain
                 self.bench.clear()
 
         self.bench.of(f"{self.name}/train/{method}/plain loop/all", work, 40)
@@ -209,15 +206,14 @@ class Family:
 
         def work() -> dict[str, Any]:
             images = Noise()  # another store: nothing of it is kept
-            count = 4 if self.bench.small else 8
-            ids = [f"image{i}" for i in range(count)]
+            ids = [f"image{i}" for i in range(8)]
             self.model.prefixes.of("image9", images)
             self.bench.wait()
             started = time.monotonic()
             for image_id in ids:
                 self.model.prefixes.of(image_id, images)
             self.bench.wait()
-            return {"samples_a_second": count / (time.monotonic() - started)}
+            return {"samples_a_second": len(ids) / (time.monotonic() - started)}
 
         self.bench.of(f"{self.name}/reading images", work)
 
@@ -315,26 +311,15 @@ def measure(family: Family) -> None:
 
 def profile(bench: Bench, name: str, out: str) -> None:
     """The kernels of a step of fine-tuning, packed and plain, and of some tokens of answers."""
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as profiler
-
-    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] * (bench.device == "cuda"))]
-    order = f"self_{'cuda' if bench.device == 'cuda' else 'cpu'}_time_total"
     family = Family(bench, name)
+    family.stack(0)
     bench.steps, bench.done, bench.journal = 1, {}, Path(f"{out}.profile.jsonl")
     works: dict[str, Callable[[], Any]] = {
         "fine-tuning, packed": lambda: family.train("finetune", "image"),
         "fine-tuning, a row each": lambda: family.train("finetune", "none"),
         "answers": lambda: family.asking("answers", "shared", 8),
     }
-    texts = []
-    for title, work in works.items():
-        with profiler(activities=kinds) as found:
-            work()
-        table = found.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=70)
-        texts.append(f"## {name}: {title}\n\n{table}\n")
-        print(texts[-1], flush=True)
-        Path(f"{out}.profile.txt").write_text("\n".join(texts), "utf-8")
+    profiled(works, bench.device == "cuda", Path(f"{out}.profile.txt"))
 
 
 def main() -> None:

@@ -51,12 +51,14 @@ class Bench:
             return self.done[key]
         if time.monotonic() + (0 if self.small else least) > self.deadline:
             raise OutOfTime(key)
+        from mllmu_med_dataset import UserError
+
         started = time.monotonic()
         try:
             line = work()
         except torch.cuda.OutOfMemoryError:
             line = {"fits": False}
-        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+        except (UserError, RuntimeError, ValueError, TypeError, AttributeError, LookupError):
             traceback.print_exc()  # others may go; this one is tried anew in the next call
             self.failed.append(key)
             return {}

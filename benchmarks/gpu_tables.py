@@ -1,9 +1,9 @@
-"""`gpu.py`'s JSON and Markdown, with the hours that the paper's Table 1 takes."""
+"""`gpu.py`'s JSON and Markdown, with the hours that the paper's Table 1 takes; its profile."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +117,19 @@ def _hours(tables: Mapping[str, Mapping[str, float]]) -> list[str]:
     for name in next(iter(shown.values())):
         lines.append(f"| {name} | {' | '.join(f'{h[name]:.2f}' for h in shown.values())} |")
     return lines
+
+
+def profiled(works: Mapping[str, Callable[[], Any]], cuda: bool, path: Path) -> None:
+    """Which operations took how long, of each piece of work, printed and written."""
+    from torch.profiler import ProfilerActivity, profile
+
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] * cuda)]
+    order = f"self_{'cuda' if cuda else 'cpu'}_time_total"
+    texts = []
+    for title, work in works.items():
+        with profile(activities=kinds) as found:
+            work()
+        table = found.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=70)
+        texts.append(f"## {title}\n\n{table}\n")
+        print(texts[-1], flush=True)
+        path.write_text("\n".join(texts), "utf-8")
