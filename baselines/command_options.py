@@ -78,14 +78,14 @@ class Options:
         return recipe
 
     def stack(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Stack:
-        """The recipe's model; the tiny one is made in a folder unless it is there."""
+        """The recipe's model; the tiny one is made in a run's folder unless it is there."""
         from baselines.run import Stack, tiny_model
         from baselines.tiny import TINY
 
         name = str(recipe.model)
         if name == TINY:
             name = str(tiny_model(recipe, dataset, folder))
-        return Stack(name, self.device, self.dtype, not self.no_share)
+        return Stack(name, self.device, self.dtype, not self.no_share, folder / "features")
 
 
 @dataclass(frozen=True)

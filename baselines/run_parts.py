@@ -52,7 +52,7 @@ def do_all(
                     part,
                     recipe,
                     data,
-                    Stack(stack.name, stack.device, stack.dtype, stack.share),
+                    Stack(stack.name, stack.device, stack.dtype, stack.share, stack.features),
                     ways,
                 )
             )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from eval.dataset_rows import ImageStore
     from eval.model import Model
 
-#: Most bytes of features that are kept; those of further images are read anew each time.
+#: Most bytes of features that are kept in memory, and fewest that the disk keeps free beside them;
+#: those of further images are read anew each time.
 KEPT: Final = 8_000_000_000
 #: What the library calls a language model's cache, given and returned; before 5.24 otherwise.
 CACHE: Final = next(
@@ -80,7 +82,7 @@ class Prefix:
 class Prefixes:
     """The prefixes of a model's images, with their features where these do not change.
 
-    Kept are those of one store of images: what another one calls by the same id is read anew.
+    In memory, or where the model has a folder for features, there (`eval.kept_features`). Kept are those of one store of images: what another one calls by the same id is read anew.
     """
 
     def __init__(self, model: Model) -> None:
@@ -88,6 +90,7 @@ class Prefixes:
         self._store: ImageStore | None = None
         self._prefixes: dict[str, Prefix] = {}
         self._features: dict[str, Features] = {}
+        self._files: dict[str, Path] = {}
         self._projected: dict[str, Tensor] = {}
         self._bytes = 0
         self._after = ("", "")  # the image's mark in a prompt, and what follows its last token
@@ -97,10 +100,7 @@ class Prefixes:
         self._look_at(images)
         if image_id not in self._prefixes:
             if image_id:
-                with torch.no_grad():
-                    self._prefixes[image_id], features = self._read(image_id, images)
-                if self._bytes < KEPT and not self._model.sees_anew():
-                    self._keep(image_id, features)
+                self._prefixes[image_id] = self._known(image_id, images)[0]
             else:
                 first = self._model.text_ids(self._model.prompt("", image=False))[:1]
                 self._prefixes[""] = Prefix("", first, torch.arange(2)[None])
@@ -114,12 +114,32 @@ class Prefixes:
         if self._model.sees_anew():
             return self._anew(prefix.image_id, images)
         if prefix.image_id not in self._features:
-            with torch.no_grad():
-                features = self._read(prefix.image_id, images)[1]
-            if self._bytes >= KEPT:
-                return features
-            self._keep(prefix.image_id, features)
+            return self._known(prefix.image_id, images)[1]
         return self._features[prefix.image_id]
+
+    def _known(self, image_id: str, images: ImageStore) -> tuple[Prefix, Features]:
+        """Found where it was kept, or read and kept where it does not change."""
+        from eval.kept_features import file_of, has_room, read, write
+
+        folder, anew = self._model.features, self._model.sees_anew()
+        file = None
+        if folder and not anew:
+            if image_id not in self._files:
+                self._files[image_id] = file_of(self._model, folder, images[image_id])
+            file = self._files[image_id]
+            if found := read(file, image_id):
+                prefix, features, self._after = found
+                return prefix, features
+        with torch.no_grad():
+            prefix, features = self._read(image_id, images)
+        if folder and file:
+            if has_room(folder):
+                write(file, prefix, features, self._after)
+            else:
+                self._model.say_once(f"  {folder}: the disk is nearly full: images are read anew")
+        elif self._bytes < KEPT and not anew:
+            self._keep(image_id, features)
+        return prefix, features
 
     def rest(self, text: str, image: bool) -> list[int]:
         """A prompt's tokens after its prefix, one at least."""
@@ -137,7 +157,7 @@ class Prefixes:
 
     def _look_at(self, images: ImageStore) -> None:
         if images is not self._store:
-            for kept in (self._prefixes, self._features, self._projected):
+            for kept in (self._prefixes, self._features, self._projected, self._files):
                 kept.clear()
             self._store, self._bytes = images, 0
 
