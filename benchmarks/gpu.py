@@ -26,6 +26,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from mllmu_med_dataset import UserError
 #: Samples in a pass and whether activations are computed again: the first that fits is measured.
 TRIES = [(n, False) for n in (16, 8, 4)] + [(n, True) for n in (16, 8, 4, 2, 1)]
 PAPER = ("ga", "gd", "kl-min", "idk", "llmu")
-RANK, ALPHA, ASKED, TOKENS, LONGEST = 128, 256, 32, 40, 128
+RANK, ALPHA, ASKED, TOKENS = 128, 256, 32, 40
 
 
 class Family:
@@ -96,9 +97,12 @@ class Family:
         where = f"{self.name}/train/{method}/{packing}/{gib or 'all'}{'/nf4' if nf4 else ''}"
 
         def work() -> dict[str, Any]:
+            if nf4:
+                self.stack(0)
+                in_four_bits(self.model)
             self.stack(0 if METHODS[method].learns else 1)
             with self.bench.limited(gib), tempfile.TemporaryDirectory() as folder:
-                return self._train(method, packing, gib, Path(folder))
+                return self._train(method, packing, -gib if nf4 else gib, Path(folder))
 
         return self.bench.of(where, work, 25)
 
@@ -135,6 +139,7 @@ class Family:
                 bench.clear()
             return {"fits": False}
         finally:
+            _checkpoint_activations(model.base, False)
             loop.optimizer = loop.modules = None
             take_off(model)
             bench.clear()
@@ -226,7 +231,7 @@ class Family:
             model = self.model
             size, most = (8, 4) if self.bench.small else (ASKED, tokens)
             asked = [Ask(row, row.question) for row in self.rows.all]
-            cuts = list(batches(asked, size))[: 2 if tokens < LONGEST else 1]
+            cuts = list(batches(asked, size))[:2]
             cuts = [cut[:4] for cut in cuts[:1]] if how == "row by row" else cuts
             shared = how == "shared"
 
@@ -263,17 +268,12 @@ class Family:
         self.bench.of(f"{self.name}/{what}/{how}/{tokens if what == 'answers' else 0}", work)
 
     def nf4(self) -> None:
-        from importlib.util import find_spec
-
-        key = f"{self.name}/train/finetune/none/24/nf4"
         if not find_spec("bitsandbytes") or self.bench.device == "cpu":
-            self.bench.of(key, lambda: {"fits": False, "why": "bitsandbytes is not installed"}, 0)
-        elif key not in self.bench.done:
-            self.stack(0)
-            in_four_bits(self.model)
-            self.at[24] = 0
-            for method in ("finetune", "kl-min", "llmu"):
-                self.train(method, "none", 24, nf4=True)
+            key, why = f"{self.name}/train/finetune/none/24/nf4", "bitsandbytes is not installed"
+            self.bench.of(key, lambda: {"fits": False, "why": why}, 0)
+            return
+        for method in ("finetune", "kl-min", "llmu"):
+            self.train(method, "none", 24, nf4=True)
 
     def end(self) -> None:
         self._model = None
@@ -282,7 +282,6 @@ class Family:
 
 def measure(family: Family) -> None:
     """All of one model, what matters most first."""
-    first = family.name == "llava_med"
     family.train("finetune", "image")
     family.train("finetune", "none")
     family.reading()
@@ -291,8 +290,7 @@ def measure(family: Family) -> None:
             family.train(method, packing)
     for what in ("answers", "likelihoods"):
         family.asking(what, "shared")
-    if first:
-        family.asking("answers", "shared", LONGEST)
+    family.asking("answers", "shared", 128)
     family.plain("finetune")
     family.asking("answers", "row by row")
     family.plain("kl-min")

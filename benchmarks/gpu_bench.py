@@ -61,6 +61,8 @@ class Bench:
         except (UserError, RuntimeError, ValueError, TypeError, AttributeError, LookupError):
             traceback.print_exc()  # others may go; this one is tried anew in the next call
             self.failed.append(key)
+            if len(self.failed) == 5:
+                raise SystemExit(f"failed: {', '.join(self.failed)}") from None
             return {}
         line = {"key": key, "gpu": self.gpu, **line, "took": round(time.monotonic() - started, 2)}
         with self.journal.open("a", encoding="utf-8") as stream:

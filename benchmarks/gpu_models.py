@@ -246,7 +246,7 @@ def in_four_bits(model: Model) -> None:
 
     decoder = model.base.get_decoder()
     for place, module in list(decoder.named_modules()):
-        if isinstance(module, torch.nn.Linear):
+        if type(module) is torch.nn.Linear:
             new = bnb.nn.Linear4bit(
                 module.in_features, module.out_features, module.bias is not None,
                 compute_dtype=torch.bfloat16, quant_type="nf4", device="meta",
