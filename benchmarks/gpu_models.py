@@ -110,7 +110,12 @@ def build(name: str, texts: Sequence[str], device: str, small: bool) -> Model:
     torch.manual_seed(0)
     with torch.device(device):
         net = AutoModelForImageTextToText.from_config(config, dtype=dtype).eval()
-    identity = {"model": TITLES[name], "weights": "random", "dtype": str(dtype).split(".")[1]}
+    identity = {
+        "model": TITLES[name],
+        "weights": "random",
+        "dtype": str(dtype).split(".")[1],
+        "attention": net.config.get_text_config()._attn_implementation,
+    }
     model = Model(net, processor, identity, chat_format(processor, name))
     decode_greedily(model)
     model.expect(texts)
