@@ -82,7 +82,8 @@ class Prefix:
 class Prefixes:
     """The prefixes of a model's images, with their features where these do not change.
 
-    In memory, or where the model has a folder for features, there (`eval.kept_features`). Kept are those of one store of images: what another one calls by the same id is read anew.
+    In memory, or where the model has a folder for features, there (`eval.kept_features`). In memory
+    are those of one store of images: what another one calls by the same id is read anew.
     """
 
     def __init__(self, model: Model) -> None:
