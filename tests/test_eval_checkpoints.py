@@ -456,8 +456,23 @@ def test_what_a_trainer_keeps_is_no_part_of_a_hash(tiny: Path, tmp_path: Path) -
                  "optimizer.bin", "scheduler.bin", "trainer_state.json"):  # fmt: skip
         (adapter / name).write_text(name)
     assert weights_hash(adapter) == before
+    (adapter / "tokenizer.json").write_text("{}")  # perhaps not used
+    assert weights_hash(adapter) == before
     (adapter / "more.bin").write_text("x")  # weights, for all we know
     assert weights_hash(adapter) != before
+
+
+def test_what_decides_answers_is_part_of_a_hash(tiny: Path, tmp_path: Path) -> None:
+    model = copied(tiny, tmp_path / "model")
+    seen, generation = {weights_hash(model)}, model / "generation_config.json"
+    told = json.loads(generation.read_text())
+    generation.write_text(json.dumps({**told, "temperature": 0.1}))
+    assert seen == {weights_hash(model)}
+    for name in ("preprocessor_config.json", "chat_template.jinja", "tokenizer_config.json"):
+        (model / name).write_text('{"max_pixels": 7}')
+        seen.add(weights_hash(model))
+    generation.write_text(json.dumps({**told, "eos_token_id": 7}))
+    assert len({*seen, weights_hash(model)}) == 5
 
 
 def test_hashes_are_remembered_between_processes(
