@@ -78,7 +78,7 @@ def read(file: Path, image_id: str) -> tuple[Prefix, Features, tuple[str, str]] 
         return None
     with safe_open(file, "pt") as stream:
         about: dict[str, Any] = json.loads(stream.metadata()["about"])
-        held: dict[str, Tensor] = {name: stream.get_tensor(name) for name in stream.keys()}
+        held: dict[str, Tensor] = {name: stream.get_tensor(name) for name in [*stream.keys()]}
     mask, one = held.get("mask"), {name: held[f"whole.{name}"] for name in about["whole"]}
     listed = {n: [held[f"whole.{n}.{i}"] for i in range(k)] for n, k in about["many"].items()}
     prefix = Prefix(
