@@ -42,6 +42,19 @@ def adapter_hash(path: str | Path) -> str:
     return weights_hash(folder)
 
 
+def base_of(net: Any) -> Any:
+    """The image-text model itself, below its adapters."""
+    return net.get_base_model() if hasattr(net, "get_base_model") else net
+
+
+def active(net: Any) -> list[str]:
+    """Names of the adapters that are on; none of a bare model."""
+    if not hasattr(net, "peft_config"):
+        return []
+    active = net.base_model.active_adapter
+    return [active] if isinstance(active, str) else list(active)
+
+
 def next_name(model: Any) -> str:
     """The name of the next adapter on top of a model."""
     return f"adapter_{len(getattr(model, 'peft_config', {}))}"
