@@ -21,7 +21,7 @@ from mllmu_med_dataset import UsageError, UserError
 if TYPE_CHECKING:
     from baselines.run import Part
 
-app = make_app("Fine-tune and unlearn on MLLMU-Med: LoRA on any LLaVA, or on a tiny one on a CPU.")
+app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tiny one on a CPU.")
 
 
 @app.command(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.model import Model
 from eval.run_folder import read_json
-from eval.weights import adapter_hash, next_name, no_casting, with_adapter
+from eval.weights import active, adapter_hash, next_name, no_casting, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.files import atomic_folder, stable_hash, write_atomic
 from mllmu_med_dataset import UserError
@@ -57,18 +57,29 @@ def lora_places(base: Any, projector: bool, name: str) -> Places:
     Raises:
         UserError: the decoder has none, or no projector is known.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
     from torch import nn
 
     decoder = base.get_decoder()
     root = next(place for place, module in base.named_modules() if module is decoder)
     words = {*map(id, (base.get_input_embeddings().weight, base.get_output_embeddings().weight))}
     taken, left, between = Counter[str](), Counter[str](), set[str]()
+    theirs = {
+        id(part)
+        for module in base.modules()
+        if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+        for name, child in module.named_children()
+        if name not in ("base_layer", "modules_to_save")
+        for part in child.modules()
+    }
     for place, module in base.named_modules():
-        if ".lora_" in place:
+        if id(module) in theirs:  # PEFT's, or a layer that it has replaced
             continue
+        place, whole, _ = place.partition(".modules_to_save.")
         place = place.removesuffix(".base_layer")  # of an adapter below
         inside = place.startswith(f"{root}.")
-        if isinstance(module, nn.Linear) and id(module.weight) not in words:
+        if isinstance(module, nn.Linear) and not whole and id(module.weight) not in words:
             if inside:
                 taken[re.sub(r"\.\d+\.", ".N.", place.removeprefix(f"{root}."))] += 1
             elif _BETWEEN.search(place):
@@ -114,10 +125,16 @@ class Adapter:
     @contextmanager
     def reference(self) -> Iterator[None]:
         """Answer as the model that training started from."""
-        self.net.base_model.set_adapter(self.parents, inference_mode=True)
+        net = self.net.base_model
+        if self.parents:
+            net.set_adapter(self.parents, inference_mode=True)
+        else:  # that there are none cannot be set where an adapter replaces layers whole
+            net.disable_adapter_layers()
         try:
             yield
         finally:
+            if not self.parents:
+                net.enable_adapter_layers()
             self.use()
 
     def save(self, folder: Path, card: str) -> None:
@@ -262,14 +279,6 @@ def take_off(model: Model) -> None:
         model.model = net.unload()
     model.identity["adapters"] = parents_of(model)[: len(parents)]
     model.changed()
-
-
-def active(net: Any) -> list[str]:
-    """Names of the adapters that are on; none of a bare model."""
-    if not hasattr(net, "peft_config"):
-        return []
-    active = net.base_model.active_adapter
-    return [active] if isinstance(active, str) else list(active)
 
 
 def parents_of(model: Model) -> list[dict[str, str]]:

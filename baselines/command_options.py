@@ -70,8 +70,8 @@ class Options:
         recipe = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
         if not recipe.model:
             raise UsageError(
-                f"recipe {name}: --model is missing: a LLaVA's folder or Hub id (for LLaVA-Med: "
-                "`python -m baselines convert-llava-med`), or tiny"
+                f"recipe {name}: --model is missing: an image-text model's folder or Hub id (for "
+                "LLaVA-Med: `python -m baselines convert-llava-med`), or tiny"
             )
         chosen = [] if methods is None else recipe.methods_in(methods)
         check_read(recipe, typed, [*parts, *chosen])

@@ -19,12 +19,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Adapter, active, check_stack, page
+from baselines.adapters import Adapter, check_stack, page
 from baselines.training_state import ended
 from eval.load_model import load_model
-from eval.weights import is_hub_id, next_name
+from eval.weights import active, is_hub_id, next_name
 from mllmu_med.disk import writing
 from mllmu_med.errors import first_line
 from mllmu_med.files import new_folder, write_atomic
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 #: Asked to see whether two models are one, each with the drawn picture and without.
 QUESTIONS: Final = ("What is shown in this image?", "Whose image is this, and of which day?")
 _TOKENS: Final = 24
+#: A question, the stack's own answer to it, and whether it has the drawn picture.
+Probe = tuple[str, str, bool]
 #: Logits of one function in float32, summed in another order, are nearer than this share of the
 #: largest.
 EQUAL: Final = 1e-4
@@ -59,14 +62,6 @@ _STACKED: Final = (
 _MERGED: Final = "A whole model: no adapter goes on it, and none can be taken off."
 #: Of a checkpoint, besides its weights.
 _BESIDE: Final = (".json", ".jinja", ".model", ".txt")
-
-
-class Probe(NamedTuple):
-    """A prompt with the stack's own answer, and how many tokens the prompt has."""
-
-    text: str
-    start: int
-    image: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +154,12 @@ def _merge(
     gc.collect()
     say("  written; loaded again, to be compared with the stack ...")
     merged = load_model(str(new) if kind else name, [] if kind else [new], device, "float32")
+    tokens = [len(model.processor.tokenizer) for model in (of_stack, merged)]
+    if tokens[0] != tokens[1]:
+        raise UserError(
+            f"{out}: loaded again, its tokenizer has {tokens[1]} tokens, the stack's {tokens[0]}: "
+            "nothing is kept: try --into-weights"
+        )
     found = _distance(whole, without, _logits(merged, probes))
     if not kind:
         if _places(merged.model, active(merged.model)[0]) != places:
@@ -252,8 +253,15 @@ def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
         source = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
     with writing(out, sum(weight.nbytes for weight in net.state_dict().values())):
         # Processor and chat template as they are: what reads them may be another library.
+        if "tokenizer" in stack.identity:  # an adapter's
+            tokenizer = stack.processor.tokenizer
+            tokenizer.chat_template = stack.processor.chat_template
+            tokenizer.save_pretrained(new)
+        own = {path.name for path in new.iterdir()}
         for path in sorted(source.iterdir()):
-            if path.suffix in _BESIDE and not path.name.endswith(".index.json"):
+            if path.name in own or path.name.endswith(".index.json"):
+                continue
+            if path.suffix in _BESIDE:
                 shutil.copyfile(path, new / path.name)
         net.save_pretrained(new)
 
@@ -264,33 +272,34 @@ def _probes(stack: Model) -> list[Probe]:
     probes = []
     for image in (True, False):
         for question in QUESTIONS:
-            prompt = stack.prompt(question, image)
-            read = stack.read_texts([prompt], [_picture()] if image else [])
-            start = read["input_ids"].shape[1]
+            ask: Any = SimpleNamespace(
+                row=SimpleNamespace(image_id=""), question=question, start="", image=image
+            )
             with torch.inference_mode(), stack.precision():
-                written = stack.model.generate(**read, max_new_tokens=_TOKENS)
-            tokenizer = stack.processor.tokenizer
-            answer = tokenizer.decode(written[0, start:], skip_special_tokens=True)
-            probes.append(Probe(stack.prompt(question, image, answer), start, image))
+                (answer,) = stack.answer_plainly([ask], _Pictures(), _TOKENS)
+            probes.append((question, answer.text, image))
     return probes
 
 
-def _picture() -> Any:
-    """Drawn: the same on every machine."""
-    from PIL import Image
+class _Pictures:
+    """One drawn picture: the same on every machine."""
 
-    return Image.radial_gradient("L").resize((336, 336)).convert("RGB")
+    def __getitem__(self, image_id: str, /) -> Any:
+        from PIL import Image
+
+        return Image.radial_gradient("L").resize((336, 336)).convert("RGB")
 
 
 def _logits(model: Model, probes: Sequence[Probe]) -> list[Tensor]:
-    """Of each probe, [its answer's tokens + 1, vocabulary], in float32 on the CPU."""
+    """Of each probe, [its answer's tokens, vocabulary], in float32 on the CPU."""
     import torch
 
     found = []
     with torch.inference_mode(), model.precision():
         for probe in probes:
-            read = model.read_texts([probe.text], [_picture()] if probe.image else [])
-            found.append(model.model(**read).logits[0, probe.start - 1 :].float().cpu())
+            read, spots = model.read_answered([probe], [_Pictures()[""]] if probe[2] else [])
+            columns = [spot.column for spot in spots]
+            found.append(model.plain_logits(read, [0] * len(spots), columns).float().cpu())
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +48,8 @@ def do_all(
             do(part, recipe, data, stack, ways)
             yield part
         else:
-            left.append(
-                (
-                    part,
-                    recipe,
-                    data,
-                    Stack(stack.name, stack.device, stack.dtype, stack.share, stack.features),
-                    ways,
-                )
-            )
+            own = replace(stack, _model=None, _on=[])
+            left.append((part, recipe, data, own, ways))
     if left:
         for number, _ in side_by_side(do, left, jobs):
             yield left[number][0]

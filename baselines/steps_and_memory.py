@@ -69,7 +69,7 @@ def size_of(name: str, tiny: TinySettings, data: Data) -> Size:
         config: Any = (
             config_of_tiny(tiny, tiny.vocabulary)
             if name == TINY
-            else AutoConfig.from_pretrained(source)
+            else AutoConfig.from_pretrained(source, trust_remote_code=False)
         )
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config)

@@ -49,7 +49,7 @@ class TrainSettings(BaseModel):
         tokens; `token`: over all answer tokens alike.
     beta, gamma, scale: of NPO, SimNPO and DPO; None: the value of the method's paper.
     retain_weight: of the retain loss beside theirs.
-    projector: LoRA on the projector's two layers as well as on the language model.
+    projector: LoRA on the layers between vision tower and language model, too.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
     keep: adapter of the last step, or of the epoch with the best score. `best` holds rows out: the

@@ -13,6 +13,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.weights import base_of
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
@@ -46,7 +47,7 @@ def read_adapter(path: str | Path, model: Any) -> AdapterFiles:
     """An adapter's files, named as the model names its layers; a UserError where unreadable."""
     folder = Path(path).expanduser()
     adapter = AdapterFiles(str(path), folder, _config(path, folder), _weights(path, folder))
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = base_of(model)
     layers = {name for name, _ in base.named_modules()}
     apart = next((file.name for file in folder.glob("non_lora_*.bin")), "")
     theirs = (f"{_PEFT}model.layers.", f"{_PEFT}model.mm_projector.")
@@ -176,7 +177,16 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
         UserError: rows for other tokens than the model's without a tokenizer for them, or a
             tokenizer with more tokens than there are rows for.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    from eval.output_layer import widen_output
+
+    base = base_of(model)
+    template = adapter.folder / "chat_template.jinja"
+    spoken = str(getattr(processor, "chat_template", "")).strip()
+    if processor and template.is_file() and template.read_text("utf-8").strip() != spoken:
+        say(
+            f"--adapter {adapter.name}: its chat_template.jinja is not the model's, whose own is "
+            "used: if it was trained with the other, put that into the model's folder"
+        )
     ends = [base.get_input_embeddings(), base.get_output_embeddings()]
     names = [name for name, module in base.named_modules() if any(module is e for e in ends)]
     rows = ends[0].weight.shape[0]
@@ -219,6 +229,7 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
             )
         # Every row is replaced by the adapter's.
         base.resize_token_embeddings(shape[0], mean_resizing=False)
+        widen_output(base)
         say(f"--adapter {adapter.name}: the vocabulary gets {shape[0]} rows, before {rows}")
     if tokenizer is not None and tokens > len(processor.tokenizer):
         say(
@@ -228,14 +239,19 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
         processor.tokenizer = tokenizer
 
 
+def brings_tokenizer(adapter: Path) -> bool:
+    """Whether a tokenizer lies beside an adapter, which may be used or not."""
+    return any((adapter.expanduser() / name).is_file() for name in _TOKENIZERS)
+
+
 def _tokenizer(adapter: AdapterFiles, processor: Any) -> Any:
     """The tokenizer beside an adapter; None where there is none."""
     from transformers import AutoTokenizer
 
-    if not any((adapter.folder / name).is_file() for name in _TOKENIZERS):
+    if not brings_tokenizer(adapter.folder):
         return None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(adapter.folder))
+        tokenizer = AutoTokenizer.from_pretrained(str(adapter.folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UserError(
             f"--adapter {adapter.name}: its tokenizer cannot be read: {first_line(error)}"

@@ -2,15 +2,18 @@
 
 All of it is read from the checkpoint's own chat template, once: the prompt is a user's turn with
 the image before the question; separator and end are what an assistant's turn puts around its text.
-Thinking is switched off where a template has a switch (`enable_thinking`): what is measured are
-answers. Where the assistant's turn does not begin as the prompt ends, or holds no special token at
-its end, that half is ours, and `source` says so.
+Thinking is switched off where a template has a switch (`enable_thinking`), else an empty thought
+stands in the prompt: what is measured are answers. Where the assistant's turn does not begin as the
+prompt ends, or holds no special token at its end, that half is ours, and `source` says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
+
+from jinja2 import TemplateError
 
 from mllmu_med.errors import first_line
 from mllmu_med_dataset import UserError
@@ -24,17 +27,23 @@ LLAVA_MED: Final = (
 )
 #: Stands for a text where a template is read; no template changes it.
 _TEXT: Final = "Qwerty"
+#: Today, to a template that tells a model the date: a run goes on tomorrow with the same prompts.
+_DATE: Final = date(2024, 7, 26)
+#: What templates raise where they fail.
+FAILS: Final = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
     """A model's turns.
 
+    thought: ends each prompt: what a template without a switch puts before an answer, as an empty
+        thought, e.g. `<think>\n\n</think>\n\n`; else nothing.
     separator: between prompt and answer, e.g. a space (LLaVA) or nothing (ChatML).
     closing: what follows an answer, up to and with the token that ends it, e.g. `<|im_end|>`, or
         LLaVA-Med's ` </s>`.
     end: that token's text.
-    source: where separator and end were found.
+    source: where separator and end were found, and what of it is ours.
     """
 
     processor: Any
@@ -43,10 +52,11 @@ class ChatFormat:
     closing: str
     end: str
     source: str
+    thought: str = ""
 
     def prompt(self, question: str, image: bool) -> str:
         """A user's turn, up to where the answer begins."""
-        return _rendered(self.processor, self.template, [_user(question, image)], True)
+        return rendered(self.processor, self.template, question, image) + self.thought
 
     def to_json(self) -> dict[str, str]:
         return {"separator": self.separator, "closing": self.closing, "source": self.source}
@@ -54,15 +64,15 @@ class ChatFormat:
 
 def chat_format(processor: Any, name: str) -> ChatFormat:
     """Read a checkpoint's chat template; a UserError where it fails."""
-    from jinja2 import TemplateError
-
     # Without one it is of LLaVA-Med's converted layout (see `eval.checkpoint_faults`).
     template = None if processor.chat_template else LLAVA_MED
+    dated = "strftime_now" in str(processor.chat_template)
+    if dated:
+        template = _fixed_date() + processor.chat_template
     try:
-        prompt = _rendered(processor, template, [_user(_TEXT, True)], True)
-        turns = [_user(_TEXT, True), _turn("assistant", [_part(_TEXT)])]
-        whole = _rendered(processor, template, turns, False)
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        prompt = rendered(processor, template, _TEXT, True)
+        whole = rendered(processor, template, _TEXT, True, _TEXT)
+    except FAILS as error:
         raise UserError(
             f"{name}: its chat template fails on a question with one image and its answer: "
             f"{first_line(error)}"
@@ -82,25 +92,40 @@ def chat_format(processor: Any, name: str) -> ChatFormat:
     if not before.startswith(prompt):
         separator = "" if prompt[-1:].isspace() else " "
         ours.append("separator")
-    source = f"chat template ({' and '.join(ours)}: ours)" if ours else "chat template"
-    return ChatFormat(processor, template, separator, closing, end, source)
+    said = [f"{' and '.join(ours)}: ours"] if ours else []
+    thought = ""
+    if "</think>" in separator:
+        thought, separator = separator, ""
+        said.append("thinking: closed in the prompt")
+    if dated:
+        said.append(f"date: always {_DATE}")
+    source = f"chat template ({'; '.join(said)})" if said else "chat template"
+    return ChatFormat(processor, template, separator, closing, end, source, thought)
 
 
-def _rendered(processor: Any, template: str | None, turns: list[Any], ask: bool) -> str:
+def _fixed_date() -> str:
+    """Jinja's own `strftime_now`, whose day is always the same."""
+    told = "".join(f"|replace('%{code}', '{_DATE:%{code}}')" for code in "dmbByYAaHMS")
+    return f"{{% macro strftime_now(format) %}}{{{{ format{told} }}}}{{% endmacro +%}}"
+
+
+def rendered(
+    processor: Any, template: str | None, question: str, image: bool, answer: str = ""
+) -> str:
+    """A user's turn up to where the answer begins, or with the assistant's turn after it.
+
+    Raises one of `FAILS`, as a template does that cannot be used.
+    """
+    asked = [*([{"type": "image"}] if image else []), {"type": "text", "text": question}]
+    turns = [{"role": "user", "content": asked}]
+    if answer:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     given = {"chat_template": template} if template else {}
     text: str = processor.apply_chat_template(
-        turns, add_generation_prompt=ask, tokenize=False, enable_thinking=False, **given
+        turns,
+        add_generation_prompt=not answer,
+        tokenize=False,
+        enable_thinking=False,
+        **given,
     )
     return text
-
-
-def _user(question: str, image: bool) -> dict[str, Any]:
-    return _turn("user", [*([{"type": "image"}] if image else []), _part(question)])
-
-
-def _turn(role: str, content: list[Any]) -> dict[str, Any]:
-    return {"role": role, "content": content}
-
-
-def _part(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.chat_format import FAILS, rendered
 from eval.weights import is_hub_id
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
@@ -31,6 +32,11 @@ def not_loaded(name: str, error: Exception) -> UserError:
         if kind != "llava_mistral":
             todo = "use the same model in transformers' layout (on the Hub: llava-hf/...)"
         return UserError(f"{name}: in the layout of the original LLaVA program ({kind}): {todo}")
+    if "custom code" in said or "`internvl_chat`" in said:
+        return UserError(
+            f"{name}: comes with code of its own, which is not run: use the same model in "
+            "transformers' layout (on the Hub often the one whose name ends in -hf)"
+        )
     return UserError(f"{name}: cannot be loaded as an image-text model: {said}")
 
 
@@ -80,12 +86,31 @@ def check_processor(processor: Any, config: Any, name: str) -> None:
         mended.append("num_additional_image_tokens 1")
     if mended:
         say(f"{name}: its processor does not say it, config.json does: {', '.join(mended)}")
-    if not getattr(processor, "chat_template", None) and not is_llava_med(config):
+    if getattr(processor, "chat_template", None) or is_llava_med(config):
+        return
+    if _shows_image(processor, processor.tokenizer.chat_template, config):
+        processor.chat_template = processor.tokenizer.chat_template
+        say(f"{name}: its processor has no chat template, its tokenizer's is used")
+    else:
         raise UserError(
             f"{name}: its processor has no chat template, so that nobody knows the prompt that it "
             "was trained with: add chat_template.jinja to its folder (of the model that it was "
             "made from)"
         )
+
+
+def _shows_image(processor: Any, template: Any, config: Any) -> bool:
+    """Whether a tokenizer's chat template puts an image in, as its processor understands it."""
+    from PIL import Image
+
+    if not template:
+        return False
+    try:
+        text = rendered(processor, template, "", True)
+        read = processor(text=[text], images=[[Image.new("RGB", (64, 64))]])
+    except FAILS:
+        return False
+    return config.image_token_id in read["input_ids"][0]
 
 
 def is_llava_med(config: Any) -> bool:

@@ -26,7 +26,9 @@ Adapters = Annotated[
 ]
 Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
 Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[str, option("NAME", "float32, bfloat16. [default: bfloat16, CPU: float32]")]
+Dtype = Annotated[
+    str, option("NAME", "float32, bfloat16, float16, nf4. [default: bfloat16, CPU: float32]")
+]
 NoShare = Annotated[
     bool, typer.Option("--no-share", help="Read every row through the model's own code; slower.")
 ]

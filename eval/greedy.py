@@ -18,7 +18,7 @@ from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.image_prefix import CACHE, Prefix, Rows, read_rows
 from eval.model import Model
-from eval.packed_rows import additive
+from eval.packed_rows import Text, additive, pack
 
 
 def greedy(
@@ -28,7 +28,8 @@ def greedy(
 
     None where a row would be longer than the model's sliding window.
     """
-    begun = begin(model, asked, images, most=most)
+    shared = model.sharing.prefill
+    begun = begin(model, asked, images, most=most) if shared else _whole(model, asked, images, most)
     if begun is None:
         return None
     cache, rows = begun
@@ -59,6 +60,20 @@ def greedy(
             begins=False,
         )
     return written
+
+
+def _whole(
+    model: Model, asked: Sequence[Ask], images: ImageStore, most: int
+) -> tuple[None, Rows] | None:
+    """No cache, and one question with its image as a row: where a cache cannot be gone on from."""
+    (ask,) = asked
+    prefix = model.prefixes.of(ask.row.image_id if ask.image else "", images)
+    rest = model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
+    window = model.sharing.window
+    if prefix.mask is not None or (window and len(prefix) + len(rest) + most > window):
+        return None
+    packed = pack(model, [prefix], [Text(rest, [model.pad])], together=False)
+    return packed and (None, packed[0])
 
 
 def begin(

@@ -12,7 +12,9 @@ Imports torch: import this module late.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from eval.dataset_rows import ImageStore
     from eval.model import Model
 
-#: Most bytes of features that are kept in memory, and fewest that the disk keeps free beside them;
-#: those of further images are read anew each time.
+#: Most bytes of features that a machine keeps in memory, and fewest that the disk keeps free beside
+#: them; those of further images are read anew each time.
 KEPT: Final = 8_000_000_000
 #: What the library calls a language model's cache, given and returned; before 5.24 otherwise.
 CACHE: Final = next(
@@ -39,6 +41,16 @@ CACHE: Final = next(
 _KNOWN: Final = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", CACHE}
 #: The question with which an image is read; nothing of it is kept.
 _ASKED: Final = "Qwerty"
+
+
+def most_kept() -> int:
+    """Bytes of features that this process keeps in memory: its share of `KEPT`, or of a quarter of
+    what is free."""
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError, StopIteration):  # no Linux: all there is
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = 1024 * int(next(line for line in lines if line.startswith("MemAv")).split()[1])
+    return min(KEPT, free // 4) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 class _Handed(Exception):
@@ -92,8 +104,7 @@ class Prefixes:
         self._prefixes: dict[str, Prefix] = {}
         self._features: dict[str, Features] = {}
         self._files: dict[str, Path] = {}
-        self._projected: dict[str, Tensor] = {}
-        self._bytes = 0
+        self._bytes, self._most = 0, most_kept()
         self._after = ("", "")  # the image's mark in a prompt, and what follows its last token
 
     def of(self, image_id: str, images: ImageStore) -> Prefix:
@@ -113,7 +124,7 @@ class Prefixes:
         if not prefix.image_id:
             return Features(None, {})
         if self._model.sees_anew():
-            return self._anew(prefix.image_id, images)
+            return self._read(prefix.image_id, images)[1]  # with gradients, if wanted
         if prefix.image_id not in self._features:
             return self._known(prefix.image_id, images)[1]
         return self._features[prefix.image_id]
@@ -138,7 +149,7 @@ class Prefixes:
                 write(file, prefix, features, self._after)
             else:
                 self._model.say_once(f"  {folder}: the disk is nearly full: images are read anew")
-        elif self._bytes < KEPT and not anew:
+        elif self._bytes < self._most and not anew:
             self._keep(image_id, features)
         return prefix, features
 
@@ -158,7 +169,7 @@ class Prefixes:
 
     def _look_at(self, images: ImageStore) -> None:
         if images is not self._store:
-            for kept in (self._prefixes, self._features, self._projected, self._files):
+            for kept in (self._prefixes, self._features, self._files):
                 kept.clear()
             self._store, self._bytes = images, 0
 
@@ -170,30 +181,6 @@ class Prefixes:
             for name, value in features.whole.items()
         }
         self._features[image_id] = Features(seen, whole)
-
-    def _anew(self, image_id: str, images: ImageStore) -> Features:
-        """With gradients where they are asked for; the frozen tower's part of the work is kept."""
-        if image_id in self._projected:
-            projector = self._model.base.model.multi_modal_projector
-            projected: Tensor = projector(self._projected[image_id].to(self._model.device))
-            return Features(projected.flatten(0, -2), {})
-        handed: list[tuple[Tensor, Tensor]] = []
-        projector = getattr(self._model.base.model, "multi_modal_projector", None)
-        hook = projector and projector.register_forward_hook(
-            lambda _, args, out: handed.append((args[0], out))
-        )
-        try:
-            features = self._read(image_id, images)[1]
-        finally:
-            if hook:
-                hook.remove()
-        # Where the projector's output is what the language model gets, its input can be kept.
-        if len(handed) == 1 and not features.whole and features.seen is not None:
-            before, out = handed[0]
-            if torch.equal(out.flatten(0, -2), features.seen) and self._bytes < KEPT:
-                self._projected[image_id] = before.detach().cpu()
-                self._bytes += before.nbytes
-        return features
 
     def _read(self, image_id: str, images: ImageStore) -> tuple[Prefix, Features]:
         """Run the family's own forward pass up to its language model."""

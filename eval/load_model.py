@@ -58,6 +58,8 @@ def load_model(
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
+    from eval.output_layer import widen_output
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     where = pick_device(device)
@@ -73,6 +75,7 @@ def load_model(
         model, report = AutoModelForImageTextToText.from_pretrained(
             source,
             revision=revision,
+            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # which are told below
             **_precision(kind, where, source, revision),
@@ -82,7 +85,7 @@ def load_model(
         raise not_loaded(name, error) from error
     check_weights(name, report["missing_keys"], report["mismatched_keys"])
     check_processor(processor, model.config, name)
-    _widen_output(model)
+    widen_output(model)
     own = processor.tokenizer
     for adapter in adapters:
         model = with_adapter(model, adapter, processor)
@@ -116,25 +119,6 @@ def load_model(
     if processor.tokenizer is not own:  # but an adapter's
         loaded.identity["tokenizer"] = digest(processor.tokenizer.get_vocab())[:16]
     return loaded
-
-
-def _widen_output(model: Any) -> None:
-    """Multiply in float32 where weights are halves: a logit of 20 in bfloat16 is right to .06.
-
-    In the layer itself, so that the family's own forward pass and `generate` do so, too.
-    """
-    from types import MethodType
-
-    import torch
-
-    def forward(head: Any, hidden: Any) -> Any:
-        bias = None if head.bias is None else head.bias.float()
-        with torch.autocast(hidden.device.type, enabled=False):
-            return torch.nn.functional.linear(hidden.float(), head.weight.float(), bias)
-
-    head = model.get_output_embeddings()
-    if type(head) is torch.nn.Linear and head.weight.dtype != torch.float32:
-        vars(head)["forward"] = MethodType(forward, head)
 
 
 def decode_greedily(loaded: Model) -> None:
@@ -171,7 +155,7 @@ def _precision(kind: str, where: str, source: str, revision: str | None) -> dict
 
     with torch.device("meta"):
         plan = AutoModelForImageTextToText.from_config(
-            AutoConfig.from_pretrained(source, revision=revision)
+            AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         )
     quantized = BitsAndBytesConfig(
         load_in_4bit=True,

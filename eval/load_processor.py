@@ -21,7 +21,9 @@ def load_processor(source: str, revision: str | None, name: str) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
+        return AutoProcessor.from_pretrained(
+            source, revision=revision, backend="pil", trust_remote_code=False
+        )
     except ImportError:
         try:
             return _from_parts(source, revision)
@@ -37,8 +39,8 @@ def _from_parts(source: str, revision: str | None) -> Any:
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
     from transformers.processing_utils import ProcessorMixin
 
-    how = {"revision": revision}
-    given, _ = ProcessorMixin.get_processor_dict(source, **how)
+    how: Any = {"revision": revision, "trust_remote_code": False}
+    given, _ = ProcessorMixin.get_processor_dict(source, revision=revision)
     images = AutoImageProcessor.from_pretrained(source, backend="pil", **how)
     tokenizer = AutoTokenizer.from_pretrained(source, **how)
     named = given.get("processor_class") or tokenizer.init_kwargs.get("processor_class")
@@ -46,13 +48,7 @@ def _from_parts(source: str, revision: str | None) -> Any:
     if kind is None:
         raise ImportError(f"no processor of this name: {named}")
 
-    class Without(kind):  # type: ignore[valid-type, misc]
-        """The processor, for images alone."""
-
-        def check_argument_for_proper_class(self, name: str, part: Any) -> Any:
-            return None if part is None else super().check_argument_for_proper_class(name, part)
-
-    Without.__name__ = kind.__name__
-    parts = dict.fromkeys(kind.get_attributes())
-    parts |= {"image_processor": images, "tokenizer": tokenizer}
-    return Without.from_args_and_dict([*parts.values()], given)
+    given_parts = {"image_processor": images, "tokenizer": tokenizer}
+    parts = [name for name in kind.get_attributes() if name in given_parts]
+    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
+    return still.from_args_and_dict([given_parts[name] for name in parts], given)

@@ -20,6 +20,7 @@ from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
 from eval.special_tokens import MARK, Quoting
 from eval.spread import is_first
+from eval.weights import active, base_of
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -69,9 +70,8 @@ class Model:
 
     @property
     def base(self) -> Any:
-        """The image-text model itself, below its adapters."""
-        net = self.model
-        return net.get_base_model() if hasattr(net, "get_base_model") else net
+        """See `base_of`."""
+        return base_of(self.model)
 
     @cached_property
     def quoting(self) -> Quoting:
@@ -104,8 +104,11 @@ class Model:
         self.say_once(f"  longer than the sliding window of {window:,} tokens: shares nothing")
 
     def expect(self, texts: Iterable[str]) -> None:
-        """Say which texts will be read: sharing is tried out at the longest one's length."""
-        longest = max(map(len, texts), default=0)
+        """Say which texts will be read: sharing is tried out at the longest one's length.
+
+        Rounded up to a power of two, so that texts of about its length are not tried out again.
+        """
+        longest = 1 << max(max(map(len, texts), default=0) - 1, 0).bit_length()
         if longest > self.longest:
             self.longest = longest
             self.__dict__.pop("sharing", None)
@@ -139,6 +142,10 @@ class Model:
         text = self.format.prompt(self.quoting.quoted(question), image)
         return f"{text}{self.format.separator}{self.quoting.quoted(start)}" if start else text
 
+    def is_quoted(self, ask: Ask) -> bool:
+        """Whether a question holds special tokens as text, which no processor reads as text."""
+        return any(MARK in self.quoting.quoted(text) for text in (ask.question, ask.start))
+
     def text_ids(self, text: str) -> list[int]:
         """A prompt's tokens as they are; a template that writes `<s>` itself gets no other."""
         begin = self.processor.tokenizer.bos_token
@@ -161,7 +168,8 @@ class Model:
         """Greedy answers to one batch, in its order: all with images, or none."""
 
         def work(batch: Sequence[Ask]) -> list[Answer]:
-            if self.sharing.prefill:
+            alone = len(batch) == 1 and self.sharing.rows and self.is_quoted(batch[0])
+            if self.sharing.prefill or alone:
                 from eval.greedy import greedy
 
                 written = greedy(self, batch, images, max_new_tokens)
@@ -276,11 +284,6 @@ class Model:
             say(f"  {what}: {len(some)} at once do not fit into memory, now {len(some) // 2} do")
         return done
 
-    @cached_property
-    def end(self) -> list[int]:
-        """The tokens of what closes an answer, the end token last."""
-        return self.quoting.encode(self.format.closing, False)
-
     def answer_ids(self, answer: str) -> list[int]:
         """The tokens of an answer after its prompt, with its end: what training trains.
 
@@ -313,13 +316,10 @@ class Model:
 
     def sees_anew(self) -> bool:
         """Whether an active adapter changes what an image looks like (LoRA on the projector)."""
-        net = self.model
-        if not hasattr(net, "peft_config"):
-            return False
-        if self._outside is None:
-            self._outside = outside_decoder(net)
-        active = net.base_model.active_adapter
-        return not self._outside.isdisjoint([active] if isinstance(active, str) else active)
+        on = active(self.model)
+        if on and self._outside is None:
+            self._outside = beyond_decoder(self.model)
+        return not (self._outside or frozenset()).isdisjoint(on)
 
     def changed(self) -> None:
         """An adapter was put on or taken off."""
@@ -333,9 +333,9 @@ class Model:
         return Answer(text, len(kept), "eos" if ended else "length")
 
 
-def outside_decoder(net: Any) -> frozenset[str]:
+def beyond_decoder(net: Any) -> frozenset[str]:
     """The adapters of a PEFT model with weights in neither decoder nor output layer."""
-    base = net.get_base_model()
+    base = base_of(net)
     inside = {*map(id, base.get_decoder().parameters())}
     inside |= {*map(id, base.get_output_embeddings().parameters())}
     names = [name for name, p in net.named_parameters() if id(p) not in inside]

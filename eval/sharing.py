@@ -100,6 +100,8 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
     def compare(name: str, what: str, weigh: Any) -> None:
         try:
             other = weigh()
+        except torch.OutOfMemoryError:  # tried again in main memory
+            raise
         except _FAILS as error:
             found[name] = False
             lacks.append(f"{what} ({first_line(error)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,11 @@ from mllmu_med_dataset import UsageError, UserError
 
 #: What trainers save beside the weights, under names that end as weights' do.
 _TRAINERS: Final = ("training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin")
+#: What decides how a model reads and speaks, beside its weights.
+_SETTINGS: Final = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "processor_config.json"),
+    *("preprocessor_config.json", "chat_template.jinja", "chat_template.json"),
+)
 
 
 def pick_device(name: str) -> str:
@@ -34,6 +40,19 @@ def adapter_hash(path: str | Path) -> str:
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json)")
     return weights_hash(folder)
+
+
+def base_of(net: Any) -> Any:
+    """The image-text model itself, below its adapters."""
+    return net.get_base_model() if hasattr(net, "get_base_model") else net
+
+
+def active(net: Any) -> list[str]:
+    """Names of the adapters that are on; none of a bare model."""
+    if not hasattr(net, "peft_config"):
+        return []
+    active = net.base_model.active_adapter
+    return [active] if isinstance(active, str) else list(active)
 
 
 def next_name(model: Any) -> str:
@@ -108,16 +127,26 @@ def no_casting(net: Any) -> None:
 def weights_hash(folder: Path) -> str:
     """A hash of a model's or adapter's configuration and weights; a UserError without weights.
 
-    What a trainer keeps beside them to go on (optimizer, scheduler, its arguments) is no part of
-    it. Files are read whole, each once as long as it does not change: see `mllmu_med.hashes`.
+    Of a generation configuration the tokens that end an answer count, of an adapter no tokenizer
+    (it may lie there unused), and nothing of what a trainer keeps beside them to go on (optimizer,
+    scheduler, its arguments). Files are read whole, each once as long as it does not change: see
+    `mllmu_med.hashes`.
     """
     files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
     files = sorted(path for path in files if path.name not in _TRAINERS)
     if not files:
         raise UserError(f"{folder}: holds no weights (*.safetensors)")
-    names = ("config.json", "adapter_config.json", "tokenizer.json", "processor_config.json")
-    files += [folder / name for name in names if (folder / name).is_file()]
-    return digest({path.name: remembered_digest(path) for path in files})[:16]
+    adapter = folder / "adapter_config.json"
+    names = [adapter] if adapter.is_file() else [folder / name for name in _SETTINGS]
+    files += [path for path in names if path.is_file()]
+    found: dict[str, Any] = {path.name: remembered_digest(path) for path in files}
+    generation = folder / "generation_config.json"
+    if generation.is_file() and not adapter.is_file():
+        try:
+            found["ends"] = json.loads(generation.read_text("utf-8")).get("eos_token_id")
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{generation}: not JSON ({error}): fetch it again") from error
+    return digest(found)[:16]
 
 
 def is_hub_id(name: str) -> bool:

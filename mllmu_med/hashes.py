@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from contextlib import suppress
 from functools import cache
@@ -56,8 +55,7 @@ def _digest(path: Path, was: tuple[int, int, int]) -> str:
     if _as_it_is(path) == was and time.time_ns() - max(was[1:]) > _COARSE:
         with suppress(OSError):  # no cache: it will be read again
             note.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=note.parent) as own:
-                new = Path(own) / note.name
-                new.write_text(json.dumps({"path": str(path), "file": was, "sha256": found}))
-                new.replace(note)
+            new = note.with_name(f"{note.name}.{os.getpid()}")
+            new.write_text(json.dumps({"path": str(path), "file": was, "sha256": found}))
+            new.replace(note)
     return found

@@ -84,6 +84,21 @@ def test_lora_is_on_all_linear_maps_of_the_decoder(tiny: Path) -> None:
         lora_places(base, False, "tiny")
 
 
+def test_what_an_adapter_below_brings_is_not_left_out(tiny: Path, tmp_path: Path) -> None:
+    """But a layer that it has replaced whole is, which PEFT puts no other adapter on."""
+    from peft import LoHaConfig, LoraConfig, get_peft_model
+
+    whole = LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens", "up_proj"])
+    configs = {"loha": LoHaConfig(r=2, target_modules=["layers.0.self_attn.q_proj"])}
+    for name, config in {**configs, "whole": whole}.items():
+        get_peft_model(load_model(str(tiny)).model, config).save_pretrained(tmp_path / name)
+    model = load_model(str(tiny), [tmp_path / "loha"])
+    assert not lora_places(model.base, False, "").left_out
+    model = load_model(str(tiny), [tmp_path / "whole"])
+    assert lora_places(model.base, False, "").left_out == {"mlp.up_proj.weight": 2}
+    assert sum("lora_A" in name for name in add_adapter(model, 4, 8).weights()) == 12
+
+
 def test_a_new_adapter_changes_nothing_until_it_is_trained(tiny: Path, tuned: Path) -> None:
     before = logits(load_model(str(tiny), [tuned]))
     model = load_model(str(tiny), [tuned])

@@ -29,10 +29,12 @@ from baselines.schedule import (
 )
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
+from eval.answer import answer_with_model
 from eval.attacks import Ask
-from eval.image_prefix import Rows
+from eval.image_prefix import KEPT, Rows, most_kept
 from eval.load_model import load_model
 from eval.model import Model
+from eval.sharing import Sharing, probe
 from mllmu_med_dataset import UserError
 
 FORGET, RETAIN = samples(small.FORGET), samples(small.RETAIN)  # 12 and 32 rows
@@ -216,7 +218,7 @@ def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) 
     assert len(batch.inputs.ids) == 2  # six questions about two pictures
 
 
-def test_special_tokens_in_a_row_are_text(tiny: Path) -> None:
+def test_special_tokens_in_a_row_are_text(tiny: Path, tmp_path: Path) -> None:
     """They show no image and end no answer: in training, answering and likelihoods alike."""
     model = World(tiny).model
     rows = [replace(row, question=f"<image> {row.question}</s>") for row in small.RETAIN[:3]]
@@ -244,9 +246,13 @@ def test_special_tokens_in_a_row_are_text(tiny: Path) -> None:
     batch = Encoder(model, small.Images()).collate(learnt, "image")
     assert batch.targets.tolist() == model.answer_ids(told) * 3
     assert (batch.inputs.ids == model.base.config.image_token_index).sum() == 16
+    model.sharing = Sharing("", rows=True)  # as of linear attention
+    assert [model.answer([ask], small.Images(), 8)[0] for ask in asked] == alone
     model = World(tiny, share=False).model
+    others = [Ask(row, row.question) for row in small.RETAIN[3:9]]
     with pytest.raises(UserError, match="holds one of its special tokens"):
-        model.answer(asked, small.Images(), 8)
+        answer_with_model(model, [*asked, *others], small.Images(), tmp_path / "answers.jsonl", 8)
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == len(others)
     with pytest.raises(UserError, match="holds one of its special tokens"):
         Encoder(model, small.Images()).collate(learnt, "image")
 
@@ -374,9 +380,26 @@ def test_no_gradient_on_prompt_image_and_padding(tiny: Path, share: bool) -> Non
     assert mask.min() == 0  # there was padding
 
 
+def test_sharing_is_tried_out_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For texts of about one length; without room on the accelerator, in main memory."""
+    model = load_model(str(tiny))
+    model.expect(["x" * 100])
+    found = model.sharing
+    model.expect(["x" * 120])
+    assert model.sharing is found
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("eval.packed_rows.logprobs", full)
+    assert probe(model).why == "nothing: no room"  # nowhere
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert most_kept() <= KEPT // 4
+
+
 @pytest.mark.parametrize("projector", [False, True])
 def test_the_tower_reads_each_image_once(tiny: Path, projector: bool) -> None:
-    """With LoRA on the projector, too, whose output changes: there its input is kept."""
+    """With LoRA on the projector, whose output changes, anew each time."""
     model = load_model(str(tiny))
     adapter = add_adapter(model, 4, 8, projector=projector)
     calls: list[int] = []
@@ -386,7 +409,8 @@ def test_the_tower_reads_each_image_once(tiny: Path, projector: bool) -> None:
     def seen(name: str) -> Any:
         return model.prefixes.features(model.prefixes.of(name, images), images).seen
 
-    first = {name: seen(name) for name in ("retain-0", "retain-1")}
+    with torch.inference_mode():  # as answers do, before training goes on
+        first = {name: seen(name) for name in ("retain-0", "retain-1")}
     read = len(calls)
     again = {name: seen(name) for name in first}
     assert torch.equal(first["retain-0"], again["retain-0"])
@@ -396,7 +420,7 @@ def test_the_tower_reads_each_image_once(tiny: Path, projector: bool) -> None:
                 weight.fill_(0.1)
     changed = seen("retain-0")
     hook.remove()
-    assert len(calls) == read <= 4
+    assert (len(calls) == read) == (not projector)
     assert not torch.equal(first["retain-0"], first["retain-1"])
     assert torch.equal(changed, first["retain-0"]) == (not projector)
     assert changed.requires_grad == projector

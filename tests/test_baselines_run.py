@@ -598,7 +598,7 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "nowhere: no such folder": (*LOOP, "--data", "nowhere"),
         "use privacy or incorrect": (*LOOP, "--config", "privat"),
         "neither a file nor one of demo": ("run", "--recipe", "none"),
-        "gpt: its configuration cannot be read: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
+        "gpt: cannot be loaded as an image-text model: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
         "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
         "--seeds 0,0: write different": (*LOOP, "--seeds", "0,0"),

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import small_training as small
 import torch
+from families import Pictures
 
+from baselines.run import Stack
+from eval.chat_format import chat_format
 from eval.checkpoint_faults import check_processor, not_loaded, outside_decoder
 from eval.load_model import load_model
 from eval.weights import weights_hash, with_adapter
@@ -104,6 +107,16 @@ def test_an_adapter_with_more_tokens(
     assert torch.equal(logits(model.model), logits(PeftModel.from_pretrained(read, adapter)))
     assert model.processor.tokenizer.encode("<organ3>")[-1] == before + 3
     assert "tokenizer" in model.identity.keys() - plain.identity.keys()
+    half = load_model(str(tiny), [adapter], dtype="bfloat16")
+    with half.precision():
+        assert logits(half.model).dtype == torch.float32
+    (adapter / "chat_template.jinja").write_text("other")
+    capsys.readouterr()
+    stack = Stack(str(tiny))
+    assert len(stack.at([]).base.get_input_embeddings().weight) == before
+    assert torch.equal(logits(stack.at([adapter]).model), logits(model.model))
+    assert "its chat_template.jinja is not the model's" in capsys.readouterr().err
+    assert len(stack.at([]).processor.tokenizer) == before
     with pytest.raises(UserError, match=r"embed_tokens\.weight is \["):  # in one that is at work
         with_adapter(plain.model, adapter)
 
@@ -389,6 +402,10 @@ def test_models_of_the_original_program(tiny: Path, tmp_path: Path) -> None:
     hub = str(not_loaded("ORG/llava-med", e.value.__cause__))
     assert "(`hf download ORG/llava-med --local-dir SRC`, then `python -m baselines" in hub
     plain = copied(tiny, tmp_path / "plain", model_type="llava_llama")
+    own = {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"}
+    code = copied(tiny, tmp_path / "code", model_type="internvl_chat", auto_map=own)
+    with pytest.raises(UserError, match=r"code of its own, which is not run: .*-hf\)"):
+        load_model(str(code))
     with pytest.raises(UserError, match=r"\(llava_llama\): use the same model in transformers'"):
         load_model(str(plain))
 
@@ -423,18 +440,25 @@ def test_what_a_processor_does_not_say(
         del told[key]
     file.write_text(json.dumps(told))
     capsys.readouterr()
-    mended = load_model(str(model))
+    mended, image = load_model(str(model)), Pictures()["0"]
     assert (
         "patch_size 16, vision_feature_select_strategy default, num_additional_image_tokens 1"
         in (capsys.readouterr().err)
     )
-    assert mended.image_tokens() == load_model(str(tiny)).image_tokens() == 16
+    read = [m.read_texts([m.prompt("")], [image]) for m in (mended, load_model(str(tiny)))]
+    assert torch.equal(*(one["input_ids"] for one in read))
     assert not capsys.readouterr().err
     config = mended.model.config
     mended.processor.patch_size, config.vision_config.patch_size = None, None
     with pytest.raises(UserError, match=r"no patch_size, and its config.json does not tell it"):
         check_processor(mended.processor, config, "m")
+    template = (model / "chat_template.jinja").read_text()
     (model / "chat_template.jinja").unlink()
+    told = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**told, "chat_template": template}))
+    assert load_model(str(model)).prompt("Why?") == load_model(str(tiny)).prompt("Why?")
+    told["chat_template"] = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (model / "tokenizer_config.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match=r"its processor has no chat template.*add chat_template"):
         load_model(str(model))
     # As converted from LLaVA-Med, whose prompt is known.
@@ -447,6 +471,19 @@ def test_what_a_processor_does_not_say(
         check_processor(mended.processor, config, "m")
 
 
+def test_a_template_with_a_date_that_thinks(tiny: Path) -> None:
+    processor = load_model(str(tiny)).processor
+    processor.chat_template = (
+        "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{% if m.role == 'user' %}<image>: "
+        "{{ m.content[-1].text }} A:{% else %}<think></think> {{ m.content[0].text }}</s>"
+        "{% endif %}{% endfor %}"
+    )
+    form = chat_format(processor, "m")
+    assert form.prompt("Why?", True) == "26 Jul 2024 <image>: Why? A:<think></think> "
+    assert (form.separator, form.closing) == ("", "</s>")
+    assert "(thinking: closed in the prompt; date: always 2024-07-26)" in form.source
+
+
 def test_what_a_trainer_keeps_is_no_part_of_a_hash(tiny: Path, tmp_path: Path) -> None:
     adapter = save(net_of(tiny), tmp_path / "a")
     before = weights_hash(adapter)
@@ -456,8 +493,23 @@ def test_what_a_trainer_keeps_is_no_part_of_a_hash(tiny: Path, tmp_path: Path) -
                  "optimizer.bin", "scheduler.bin", "trainer_state.json"):  # fmt: skip
         (adapter / name).write_text(name)
     assert weights_hash(adapter) == before
+    (adapter / "tokenizer.json").write_text("{}")  # perhaps not used
+    assert weights_hash(adapter) == before
     (adapter / "more.bin").write_text("x")  # weights, for all we know
     assert weights_hash(adapter) != before
+
+
+def test_what_decides_answers_is_part_of_a_hash(tiny: Path, tmp_path: Path) -> None:
+    model = copied(tiny, tmp_path / "model")
+    seen, generation = {weights_hash(model)}, model / "generation_config.json"
+    told = json.loads(generation.read_text())
+    generation.write_text(json.dumps({**told, "temperature": 0.1}))
+    assert seen == {weights_hash(model)}
+    for name in ("preprocessor_config.json", "chat_template.jinja", "tokenizer_config.json"):
+        (model / name).write_text('{"max_pixels": 7}')
+        seen.add(weights_hash(model))
+    generation.write_text(json.dumps({**told, "eos_token_id": 7}))
+    assert len({*seen, weights_hash(model)}) == 5
 
 
 def test_hashes_are_remembered_between_processes(

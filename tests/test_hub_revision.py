@@ -99,7 +99,7 @@ def test_the_commit_is_loaded(cache: Path, monkeypatch: pytest.MonkeyPatch, part
 
 def test_a_model_that_moves_on(cache: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def load(*given: object) -> Any:
-        raise Loaded(given[-1])
+        raise Loaded(given[4])
 
     monkeypatch.setattr("eval.load_model.load_model", load)
     fetched(cache, OLD)
