@@ -120,12 +120,13 @@ def rendered(
     turns = [{"role": "user", "content": asked}]
     if answer:
         turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-    given = {"chat_template": template} if template else {}
+    given: dict[str, Any] = {"chat_template": template} if template else {}
+    if "enable_thinking" in str(template or processor.chat_template):
+        given["enable_thinking"] = False
     text: str = processor.apply_chat_template(
         turns,
         add_generation_prompt=not answer,
         tokenize=False,
-        enable_thinking=False,
         **given,
     )
     return text

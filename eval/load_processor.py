@@ -6,6 +6,7 @@ videos cannot be loaded without torchvision; videos are not read here, so that p
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mllmu_med.errors import first_line
@@ -48,7 +49,8 @@ def _from_parts(source: str, revision: str | None) -> Any:
     if kind is None:
         raise ImportError(f"no processor of this name: {named}")
 
-    given_parts = {"image_processor": images, "tokenizer": tokenizer}
-    parts = [name for name in kind.get_attributes() if name in given_parts]
-    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
-    return still.from_args_and_dict([given_parts[name] for name in parts], given)
+    made = {"image_processor": images, "tokenizer": tokenizer}
+    asked = inspect.signature(kind.__init__).parameters
+    parts = [n for n in kind.get_attributes() if n in made or asked[n].default is asked[n].empty]
+    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: [*made])})
+    return still.from_args_and_dict([made.get(name) for name in parts], given)
