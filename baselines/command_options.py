@@ -59,6 +59,7 @@ class Options:
         """
         from baselines.recipe import check_read, load_recipe
         from baselines.run import is_tiny
+        from eval.weights import check_named
         from mllmu_med.recipe_files import Choice
         from mllmu_med.recipe_files import choices as parse_choices
 
@@ -73,6 +74,8 @@ class Options:
                 f"recipe {name}: --model is missing: an image-text model's folder or Hub id (for "
                 "LLaVA-Med: `python -m baselines convert-llava-med`), or tiny"
             )
+        if not is_tiny(recipe.model):
+            check_named(recipe.model)
         chosen = [] if methods is None else recipe.methods_in(methods)
         check_read(recipe, typed, [*parts, *chosen])
         return recipe

@@ -14,14 +14,14 @@ from eval.load_processor import load_processor
 from eval.model import Model
 from eval.weights import (
     adapter_hash,
+    check_named,
     hub_commit,
-    is_hub_id,
     pick_device,
     weights_hash,
     with_adapter,
 )
 from mllmu_med.files import digest
-from mllmu_med_dataset import UsageError, UserError
+from mllmu_med_dataset import UsageError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
 #: What decides an answer besides model and prompt: a checkpoint's own settings do not.
@@ -65,8 +65,7 @@ def load_model(
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     folder = Path(name).expanduser()
-    if not folder.is_dir() and not is_hub_id(name):
-        raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
+    check_named(name)
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir():  # so that weights and processor are of one commit
         revision = revision or hub_commit(name, fetch=True)
@@ -92,6 +91,10 @@ def load_model(
     model = model.eval()
     if kind != "nf4":  # which is put in its place as it is loaded
         model = model.to(where)
+    if where.startswith("cuda"):
+        # cuDNN plans each new length anew, milliseconds a layer: half of a step, and at every token
+        # of an answer.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     if where == "cpu" and model.num_parameters() < SMALL:
         # Its operations are too small to be shared: a second thread mostly waits, and where others
         # use the cores it waits long. One thread also gives the same sums on every machine.

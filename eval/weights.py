@@ -149,6 +149,12 @@ def weights_hash(folder: Path) -> str:
     return digest(found)[:16]
 
 
+def check_named(name: str) -> None:
+    """Raise UserError where a model's name is neither a folder here nor one of the Hub."""
+    if not Path(name).expanduser().is_dir() and not is_hub_id(name):
+        raise UserError(f"{name}: no such folder here; a model of the Hub is named ORG/NAME")
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a model's name is one of the Hub, and no folder here."""
     local = Path(name).expanduser().is_dir() or name.startswith((".", "/", "~"))
