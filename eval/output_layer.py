@@ -22,7 +22,8 @@ def widen_output(model: Any) -> None:
 def _forward(head: torch.nn.Linear, hidden: Tensor) -> Tensor:
     bias = None if head.bias is None else head.bias.float()
     with torch.autocast(hidden.device.type, enabled=False):
-        if hidden.is_cuda and hidden.dtype == head.weight.dtype and not torch.is_grad_enabled():
+        halves = torch.version.cuda and hidden.is_cuda and hidden.dtype == head.weight.dtype
+        if halves and not torch.is_grad_enabled():
             # The same products and sums without a copy of the weights in each step of an answer.
             flat = hidden.reshape(-1, hidden.shape[-1])
             made = torch.mm(flat, head.weight.t(), out_dtype=torch.float32)
