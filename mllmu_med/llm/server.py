@@ -223,23 +223,16 @@ class Server:
             failed, waited = failed + again.counts, waited + (not again.counts)
             return self._wait(again, failed if again.counts else waited)
 
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Again),
-            wait=pause,
-            stop=lambda _: failed >= most,
-            sleep=self._sleep,
-            reraise=True,
-        )
+        only = tenacity.retry_if_exception_type(Again)
+        often: Any = {"retry": only, "wait": pause, "stop": lambda _: failed >= most}
         try:
-            return await retrying(send)
+            return await tenacity.AsyncRetrying(sleep=self._sleep, reraise=True, **often)(send)
         except Again:
             self._gave_up = True
             last = f"failed {most} times, at last with: {self.stats.why_again}"
-            raise GaveUp(
-                f"{self.settings.where}: {what}: {last}: run again when the server is well; "
-                "what was answered is kept",
-                last,
-            ) from None
+            where = f"{self.settings.where}: {what}: {last}"
+            well = "run again when the server is well; what was answered is kept"
+            raise GaveUp(f"{where}: {well}", last) from None
 
     async def _sleep(self, seconds: float) -> None:
         self.stats.retried += 1
