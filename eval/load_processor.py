@@ -48,7 +48,6 @@ def _from_parts(source: str, revision: str | None) -> Any:
     if kind is None:
         raise ImportError(f"no processor of this name: {named}")
 
-    given_parts = {"image_processor": images, "tokenizer": tokenizer}
-    parts = [name for name in kind.get_attributes() if name in given_parts]
-    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
-    return still.from_args_and_dict([given_parts[name] for name in parts], given)
+    parts = {"image_processor": images, "tokenizer": tokenizer}
+    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: [*parts])})
+    return still.from_args_and_dict([parts.get(name) for name in kind.get_attributes()], given)
