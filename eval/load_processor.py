@@ -6,7 +6,6 @@ videos cannot be loaded without torchvision; videos are not read here, so that p
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from mllmu_med.errors import first_line
@@ -49,8 +48,6 @@ def _from_parts(source: str, revision: str | None) -> Any:
     if kind is None:
         raise ImportError(f"no processor of this name: {named}")
 
-    made = {"image_processor": images, "tokenizer": tokenizer}
-    asked = inspect.signature(kind.__init__).parameters
-    parts = [n for n in kind.get_attributes() if n in made or asked[n].default is asked[n].empty]
-    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: [*made])})
-    return still.from_args_and_dict([made.get(name) for name in parts], given)
+    parts = {"image_processor": images, "tokenizer": tokenizer}
+    still: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: [*parts])})
+    return still.from_args_and_dict([parts.get(name) for name in kind.get_attributes()], given)

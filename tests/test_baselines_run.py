@@ -510,6 +510,13 @@ def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeyp
     wrong = set(SPLITS)
 
     class Talking:
+        @staticmethod
+        def is_quoted(_: Ask) -> bool:
+            return False
+
+        def expect(self, _: object) -> None:
+            """Nothing is tried out."""
+
         def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
             texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
             return [Answer(text, 0, "eos") for text in texts]
@@ -576,6 +583,10 @@ def test_swapped_images_are_other_images(place: Path) -> None:
     asked: list[tuple[str, str]] = []
 
     class Seeing:
+        @staticmethod
+        def is_quoted(_: Ask) -> bool:
+            return False
+
         def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
             asked.extend((ask.row.id, ask.row.image_id) for ask in asks)
             return [Answer("", 0, "eos") for _ in asks]
@@ -598,7 +609,7 @@ def test_bad_use_is_one_line(place: Path) -> None:
         "nowhere: no such folder": (*LOOP, "--data", "nowhere"),
         "use privacy or incorrect": (*LOOP, "--config", "privat"),
         "neither a file nor one of demo": ("run", "--recipe", "none"),
-        "gpt: cannot be loaded as an image-text model: Unrecognized": (*LOOP[:-1], "gpt", "--plan"),
+        "gpt: cannot be loaded as an image-text model: Unrec": (*LOOP[:-1], "gpt", "--plan"),
         "no such folder here; a model": (*LOOP[:-1], "nothing", "--out", "z"),
         "write KEY=VALUE": (*LOOP, "--set", "epochs"),
         "--seeds 0,0: write different": (*LOOP, "--seeds", "0,0"),
