@@ -130,6 +130,7 @@ class Adapter:
             net.set_adapter(self.parents, inference_mode=True)
         else:  # that there are none cannot be set where an adapter replaces layers whole
             net.disable_adapter_layers()
+            net.active_adapter = []
         try:
             yield
         finally:
