@@ -49,11 +49,7 @@ def base_of(net: Any) -> Any:
 
 def active(net: Any) -> list[str]:
     """Names of the adapters that are on; none of a bare model."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     if not hasattr(net, "peft_config"):
-        return []
-    if next((m.disable_adapters for m in net.modules() if isinstance(m, BaseTunerLayer)), False):
         return []
     active = net.base_model.active_adapter
     return [active] if isinstance(active, str) else list(active)
