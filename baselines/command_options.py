@@ -59,7 +59,6 @@ class Options:
         """
         from baselines.recipe import check_read, load_recipe
         from baselines.run import is_tiny
-        from eval.weights import check_named
         from mllmu_med.recipe_files import Choice
         from mllmu_med.recipe_files import choices as parse_choices
 
@@ -74,8 +73,6 @@ class Options:
                 f"recipe {name}: --model is missing: an image-text model's folder or Hub id (for "
                 "LLaVA-Med: `python -m baselines convert-llava-med`), or tiny"
             )
-        if not is_tiny(recipe.model):
-            check_named(recipe.model)
         chosen = [] if methods is None else recipe.methods_in(methods)
         check_read(recipe, typed, [*parts, *chosen])
         return recipe
@@ -84,10 +81,12 @@ class Options:
         """The recipe's model; the tiny one is made in a run's folder unless it is there."""
         from baselines.run import Stack, tiny_model
         from baselines.tiny import TINY
+        from eval.weights import check_named
 
         name = str(recipe.model)
         if name == TINY:
             name = str(tiny_model(recipe, dataset, folder))
+        check_named(name)
         return Stack(name, self.device, self.dtype, not self.no_share, folder / "features")
 
 

@@ -63,8 +63,11 @@ def size_of(name: str, tiny: TinySettings, data: Data) -> Size:
     from baselines.adapters import lora_places
     from baselines.tiny import TINY, config_of_tiny
     from eval.checkpoint_faults import check_processor, not_loaded
+    from eval.weights import check_named
 
     source = str(Path(name).expanduser())
+    if name != TINY:
+        check_named(name)
     try:
         config: Any = (
             config_of_tiny(tiny, tiny.vocabulary)
