@@ -19,7 +19,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import Adapter, check_stack, page
@@ -269,12 +268,12 @@ def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
 def _probes(stack: Model) -> list[Probe]:
     import torch
 
+    from eval.sharing import made_ask
+
     probes = []
     for image in (True, False):
         for question in QUESTIONS:
-            ask: Any = SimpleNamespace(
-                row=SimpleNamespace(image_id=""), question=question, start="", image=image
-            )
+            ask = made_ask("", question, image)
             with torch.inference_mode(), stack.precision():
                 (answer,) = stack.answer_plainly([ask], _Pictures(), _TOKENS)
             probes.append((question, answer.text, image))

@@ -67,8 +67,7 @@ def _whole(
 ) -> tuple[None, Rows] | None:
     """No cache, and one question with its image as a row: where a cache cannot be gone on from."""
     (ask,) = asked
-    prefix = model.prefixes.of(ask.row.image_id if ask.image else "", images)
-    rest = model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
+    prefix, rest = model.prefixes.split(ask, images)
     window = model.sharing.window
     if prefix.mask is not None or (window and len(prefix) + len(rest) + most > window):
         return None
@@ -87,24 +86,21 @@ def begin(
 
     ends: tokens to be read after each prompt. most: how many more will come; see `greedy`.
     """
-    image_ids = [ask.row.image_id if ask.image else "" for ask in asked]
-    once = list(dict.fromkeys(image_ids))
-    prefixes = {image_id: model.prefixes.of(image_id, images) for image_id in once}
-    rest = [
-        model.prefixes.rest(model.prompt(ask.question, ask.image, ask.start), ask.image)
-        for ask in asked
-    ]
+    split = [model.prefixes.split(ask, images) for ask in asked]
+    prefixes, rest = [prefix for prefix, _ in split], [tokens for _, tokens in split]
     if ends:
         rest = [[*tokens, *end] for tokens, end in zip(rest, ends, strict=True)]
-    width, longest = max(map(len, prefixes.values())), max(map(len, rest))
+    width, longest = max(map(len, prefixes)), max(map(len, rest))
     if model.sharing.window and width + longest + most > model.sharing.window:
         return None
-    first = _prefill(model, [*prefixes.values()], width)
+    once = {prefix.image_id: prefix for prefix in prefixes}
+    first = _prefill(model, [*once.values()], width)
     cache = read_rows(model, first, images, use_cache=True)[CACHE]
-    index = torch.tensor([once.index(image_id) for image_id in image_ids], device=model.device)
+    order = list(once)
+    index = torch.tensor([order.index(p.image_id) for p in prefixes], device=model.device)
     cache.batch_select_indices(index)
-    before = torch.stack([_present(prefixes[i], width) for i in image_ids])
-    return cache, _questions(model, [prefixes[i] for i in image_ids], rest, before, longest)
+    before = torch.stack([_present(prefix, width) for prefix in prefixes])
+    return cache, _questions(model, prefixes, rest, before, longest)
 
 
 def _present(prefix: Prefix, width: int) -> Tensor:

@@ -25,6 +25,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
+    from eval.attacks import Ask
     from eval.dataset_rows import ImageStore
     from eval.model import Model
 
@@ -147,6 +148,11 @@ class Prefixes:
         elif self._bytes < self._most and not anew:
             self._keep(image_id, features)
         return prefix, features
+
+    def split(self, ask: Ask, images: ImageStore) -> tuple[Prefix, list[int]]:
+        """A question's prefix, and the tokens of its prompt after it."""
+        prefix = self.of(ask.row.image_id if ask.image else "", images)
+        return prefix, self.rest(self._model.prompt(ask.question, ask.image, ask.start), ask.image)
 
     def rest(self, text: str, image: bool) -> list[int]:
         """A prompt's tokens after its prefix, one at least."""

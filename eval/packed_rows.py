@@ -132,17 +132,12 @@ def logprobs(
     model: Model, pairs: Sequence[tuple[Ask, str]], images: ImageStore
 ) -> list[list[float]] | None:
     """Of each answer's tokens, see `Model.logprobs`; None where the rows are too long for it."""
-    prefixes = [
-        model.prefixes.of(ask.row.image_id if ask.image else "", images) for ask, _ in pairs
-    ]
+    split = [model.prefixes.split(ask, images) for ask, _ in pairs]
     texts = [
-        Text(
-            model.prefixes.rest(model.prompt(ask.question, ask.image), ask.image),
-            model.answer_ids(answer),
-        )
-        for ask, answer in pairs
+        Text(rest, model.answer_ids(answer))
+        for (_, rest), (_, answer) in zip(split, pairs, strict=True)
     ]
-    packed = pack(model, prefixes, texts, model.sharing.packing)
+    packed = pack(model, [prefix for prefix, _ in split], texts, model.sharing.packing)
     if packed is None:
         return None
     rows, spots = packed

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -92,7 +92,7 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
     text = text[: max(longest, 60)]
     while window and len(model.text_ids(text)) > window // 4:  # longer rows share nothing anyway
         text = text[: len(text) // 2]
-    asked = [_ask(i, part) for i, part in enumerate((text, text[:25], text[:41]))]
+    asked = [made_ask(str(i % 2), part) for i, part in enumerate((text, text[:25], text[:41]))]
     pairs = list(zip(asked, ("Yes", "The left lung, it seems", "CT of it"), strict=True))
     plain = [model.logprobs_plainly([pair], images)[0] for pair in pairs]
     found, lacks = {}, []
@@ -141,7 +141,7 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
     shares = [n for n, ok in found.items() if ok]
     why = f"shared: {', '.join(shares) or 'nothing'}"
     why += f"; not: {'; '.join(lacks)}" if lacks else ""
-    return replace(Sharing(why, **found), window=window)
+    return Sharing(why, window=window, **found)
 
 
 def window_of(text: Any) -> int:
@@ -198,8 +198,9 @@ class _Images:
         return images.frombytes("RGB", size, noise)
 
 
-def _ask(number: int, question: str) -> Any:
+def made_ask(image_id: str, question: str, image: bool = True) -> Ask:
+    """A question of no dataset's row, to try a model out with."""
     from types import SimpleNamespace
 
-    row: Any = SimpleNamespace(id=str(number), image_id=str(number % 2))
-    return Ask(row, question)
+    row: Any = SimpleNamespace(image_id=image_id)
+    return Ask(row, question, image=image)
