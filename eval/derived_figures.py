@@ -22,7 +22,9 @@ from eval.ues import SIGNATURE, ues_of_arrays
 from mllmu_med_dataset import SPLITS, UserError
 
 Arrays = dict[Key, Any]
-_LIKELY: Final = ("auc_loss", "auc_min_k", "privleak_loss", "privleak_min_k")
+#: Scores of membership attacks: what is higher is taken for a forget row.
+ATTACKS: Final = ("loss", "min_k", "min_k_plus", "zlib")
+_LIKELY: Final = tuple(f"{name}_{score}" for name in ("auc", "privleak") for score in ATTACKS)
 SIGNATURES: Final = {
     **dict.fromkeys(("ues", "gain", "retain_penalty", "test_penalty", "forget_penalty"), SIGNATURE),
     **dict.fromkeys((*_LIKELY, "ks_distance", "forget_quality"), WEIGHED),
@@ -64,7 +66,7 @@ def by_itself(run: Run, draws: Draws) -> Arrays:
         if counts:
             run.counts[Key("corpus_bleu", split)] = len(counts)
             made[Key("corpus_bleu", split)] = draws.total(items, counts, bleu_of_counts)
-    for score in ("loss", "min_k"):
+    for score in ATTACKS:
         sets = [run.items.get(Key(score, split)) for split in ("forget", "test")]
         if sets[0] and sets[1]:
             made[Key(f"auc_{score}")] = draws.auc(sets[0], sets[1])
@@ -78,7 +80,7 @@ def _against_retrain(
 ) -> Arrays:
     gaps = [np.abs(rouge[split] - theirs[Key("rouge1", split)]) for split in SPLITS]
     compared: Arrays = {Key("distance_to_retrain"): np.sum(gaps, axis=0)}
-    for score in ("loss", "min_k"):
+    for score in ATTACKS:
         auc = made.get(Key(f"auc_{score}"))
         sets = [retrained.items.get(Key(score, split)) for split in ("forget", "test")]
         if auc is not None and sets[0] and sets[1]:

@@ -9,15 +9,16 @@ rest is arithmetic on these, with the field's definitions (TOFU, Maini et al. 20
   incorrect the clean answer. TOFU divides by a paraphrase; we by the answer itself.
 - forget quality: p-value of the two-sample Kolmogorov-Smirnov test between the truth ratios of a
   model and of one retrained without the forget set: near 1 means they cannot be told apart.
-- membership attacks: AUC with which the loss (or its 20 % least likely tokens, min-k) tells forget
-  rows from test rows; .5 means not at all. The two sets also differ in their text: compare with the
-  retrained model's AUC, not with .5.
+- membership attacks: AUC with which the loss (or its 20 % least likely tokens, min-k; see also
+  `eval.memorisation`) tells forget rows from test rows; .5 means not at all. The two sets also
+  differ in their text: compare with the retrained model's AUC, not with .5.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,8 @@ from typing import Any, Final
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from eval.model import Model
+from eval.memorisation import memorised
+from eval.model import Model, Weighed
 from eval.run_folder import read_json, read_rows_file, write_measured
 from eval.spread import shown, spread
 from mllmu_med.files import digest, stable_hash
@@ -34,10 +36,10 @@ from mllmu_med_dataset import Record, UserError
 ROWS: Final = "likelihood.jsonl"
 RUN: Final = "likelihood.run.json"
 ALTERNATIVES: Final = 3
-MIN_K: Final = 0.2
 SIGNATURE: Final = (
     "answer and end tokens|per-token geometric mean|truth ratio: mean of alternatives / answer|"
-    "auc: forget against test, min-k 20 %|mllmu-med 1"
+    "memorised, extraction: without the end token, ties are wrong|"
+    "auc: forget against test, min-k and min-k++ 20 %|mllmu-med 2"
 )
 
 
@@ -82,31 +84,43 @@ def measure(
     weighed = _texts(rows)
     model.expect(row.question + text for row, answers in weighed for text in answers)
     texts = {row.id: answers for row, answers in weighed}
-    logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
+    every: dict[str, list[Weighed]] = {row.id: [] for row in rows}
     cuts: list[list[tuple[Ask, str]]] = []
     for asked in batches([Ask(row, row.question) for row in rows], batch):
         pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
         # The alternatives make a batch longer than was asked for: cut it again.
         cuts += [pairs[start : start + batch] for start in range(0, len(pairs), batch)]
 
-    def weigh(cut: list[tuple[Ask, str]]) -> list[list[float]]:
-        return model.logprobs([ask for ask, _ in cut], [text for _, text in cut], images)
+    def weigh(cut: list[tuple[Ask, str]]) -> list[Weighed]:
+        return model.weigh([ask for ask, _ in cut], [text for _, text in cut], images)
 
     with shown("weighing", sum(map(len, cuts))) as advance:
         for cut, found in spread(cuts, weigh):
-            for (ask, _), values in zip(cut, found, strict=True):
-                logprobs[ask.row.id].append(values)
+            for (ask, _), weights in zip(cut, found, strict=True):
+                every[ask.row.id].append(weights)
             advance(len(cut))
     return [
         {
             "id": row.id,
             "split": row.split,
             "asked": _asked(row, answers),
-            "logprobs": logprobs[row.id][0],
-            "alternatives": logprobs[row.id][1:],
+            **_tokens(every[row.id][0], model.ending),
+            "zlib": len(zlib.compress(row.answer.encode())),
+            "alternatives": [other.logprobs for other in every[row.id][1:]],
         }
         for row, answers in weighed
     ]
+
+
+def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
+    """An answer's tokens, the last of them its end, as a line holds them."""
+    return {
+        "logprobs": weighed.logprobs,
+        "right": "".join(str(int(said)) for said in weighed.right),
+        "end": ending,
+        "means": [float(f"{value:.6g}") for value in weighed.means],
+        "deviations": [float(f"{value:.6g}") for value in weighed.deviations],
+    }
 
 
 def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
@@ -116,8 +130,8 @@ def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
 
 
 def _asked(row: Record, texts: Sequence[str]) -> str:
-    """12 hex digits of all that a model reads when a row is weighed."""
-    return digest([row.question, row.image_sha256, *texts])[:12]
+    """12 hex digits of all that a model reads when a row is weighed, and of what is kept of it."""
+    return digest([SIGNATURE, row.question, row.image_sha256, *texts])[:12]
 
 
 def probability(logprobs: Sequence[float]) -> float:
@@ -144,19 +158,13 @@ def measured(row: dict[str, Any]) -> dict[str, float]:
     values = {
         "probability": probability(logprobs),
         "loss": sum(logprobs) / len(logprobs),
-        "min_k": min_k(logprobs),
+        **memorised(row),
     }
     ratio = truth_ratio(row) if row["split"] == "forget" else None
     if ratio is not None:
         # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
         values |= {"ratio": ratio, "truth_ratio": min(ratio, 1 / ratio) if ratio else 0.0}
     return values
-
-
-def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
-    """Mean of the least likely share of the tokens; of one token at least."""
-    least = sorted(logprobs)[: max(1, int(len(logprobs) * share))]
-    return sum(least) / len(least)
 
 
 def forget_quality(ratios: Sequence[float], retrained: Sequence[float]) -> float:
@@ -178,6 +186,18 @@ def identity_of(model: Model) -> dict[str, Any]:
 def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str, Any]) -> None:
     """The rows of `measure`, and whose they are; a kill leaves no rows of another model."""
     write_measured(folder, (RUN, ROWS), identity, rows)
+
+
+def read_weighed(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `measure`; a UserError where there are none, or an older version's."""
+    again = f"likelihood --model MODEL --out {folder}"
+    rows = read_rows_file(folder / ROWS, again)
+    if any("right" not in row for row in rows):
+        raise UserError(
+            f"{folder / ROWS}: of an older version, which kept log-probabilities alone: weigh the "
+            f"answers again with `python -m eval {again}`"
+        )
+    return rows
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:

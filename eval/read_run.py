@@ -158,7 +158,7 @@ def _read_leak(run: Run) -> None:
 
 def _read_likelihood(run: Run) -> None:
     path = run.folder / likelihood.ROWS
-    rows = read_rows_file(path, f"likelihood --out {run.folder}")
+    rows = likelihood.read_weighed(run.folder)
     images = {row["id"]: row["image"] for row in run.rows}
     values: dict[Key, dict[str, tuple[str, float]]] = {}
     with as_written(path):
