@@ -19,15 +19,17 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.memorisation import memorised
 from eval.model import Model, Weighed
+from eval.probes import SIGNATURE as PROBED
+from eval.probes import choices, mean_of, token_parts
 from eval.run_folder import read_json, read_rows_file, write_measured
 from eval.spread import shown, spread
 from mllmu_med.files import digest, stable_hash
@@ -74,42 +76,72 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+class Texts(NamedTuple):
+    """What is weighed of a row: its answer and the alternatives to it, and three wrong choices."""
+
+    row: Record
+    answers: list[str]
+    wrong: list[str]
+
+    def asks(self) -> Iterator[tuple[Ask, list[str]]]:
+        """With the image, and where there is something to compare, without."""
+        row = self.row
+        yield Ask(row, row.question), list(dict.fromkeys([*self.answers, *self.wrong]))
+        if self.wrong or row.split == "forget":
+            blind = Ask(row, row.question, "no_picture", image=False)
+            yield blind, [row.answer, *self.wrong]
+
+
 def measure(
     model: Model, rows: Sequence[Record], images: ImageStore, batch: int
 ) -> list[dict[str, Any]]:
-    """One teacher-forced pass over some rows and the alternatives of the forget rows.
+    """The answers of some rows, teacher-forced, and what they are compared with.
 
     In every process of several, see `eval.spread`.
     """
     weighed = _texts(rows)
-    model.expect(row.question + text for row, answers in weighed for text in answers)
-    texts = {row.id: answers for row, answers in weighed}
-    every: dict[str, list[Weighed]] = {row.id: [] for row in rows}
+    asked = {ask.key: (ask, texts) for of in weighed for ask, texts in of.asks()}
+    model.expect(ask.question + text for ask, texts in asked.values() for text in texts)
     cuts: list[list[tuple[Ask, str]]] = []
-    for asked in batches([Ask(row, row.question) for row in rows], batch):
-        pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
+    for some in batches([ask for ask, _ in asked.values()], batch):
+        pairs = [(ask, text) for ask in some for text in asked[ask.key][1]]
         # The alternatives make a batch longer than was asked for: cut it again.
         cuts += [pairs[start : start + batch] for start in range(0, len(pairs), batch)]
 
     def weigh(cut: list[tuple[Ask, str]]) -> list[Weighed]:
         return model.weigh([ask for ask, _ in cut], [text for _, text in cut], images)
 
+    found: dict[tuple[str, bool, str], Weighed] = {}
     with shown("weighing", sum(map(len, cuts))) as advance:
-        for cut, found in spread(cuts, weigh):
-            for (ask, _), weights in zip(cut, found, strict=True):
-                every[ask.row.id].append(weights)
+        for cut, weights in spread(cuts, weigh):
+            for (ask, text), weight in zip(cut, weights, strict=True):
+                found[ask.row.id, ask.image, text] = weight
             advance(len(cut))
-    return [
-        {
-            "id": row.id,
-            "split": row.split,
-            "asked": _asked(row, answers),
-            **_tokens(every[row.id][0], model.ending),
-            "zlib": len(zlib.compress(row.answer.encode())),
-            "alternatives": [other.logprobs for other in every[row.id][1:]],
-        }
-        for row, answers in weighed
-    ]
+    return [_line(of, found, model) for of in weighed]
+
+
+def _line(
+    texts: Texts, found: Mapping[tuple[str, bool, str], Weighed], model: Model
+) -> dict[str, Any]:
+    """A row as it is written; `blind_`: without the image."""
+    row = texts.row
+    blind = found.get((row.id, False, row.answer))
+    choices, blind_choices = (
+        [mean_of(found[row.id, image, text].logprobs) for text in texts.wrong]
+        for image in (True, False)
+    )
+    return {
+        "id": row.id,
+        "split": row.split,
+        "asked": _asked(texts),
+        **_tokens(found[row.id, True, row.answer], model.ending),
+        "zlib": len(zlib.compress(row.answer.encode())),
+        "alternatives": [found[row.id, True, text].logprobs for text in texts.answers[1:]],
+        "choices": choices,
+        "parts": token_parts(model, row) if row.split == "forget" else [],
+        "blind_logprobs": blind.logprobs if blind else [],
+        "blind_choices": blind_choices,
+    }
 
 
 def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
@@ -123,15 +155,17 @@ def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
     }
 
 
-def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
-    """Each row with what is weighed of it: its answer and the alternatives to it."""
+def _texts(rows: Sequence[Record]) -> list[Texts]:
     private = [row for row in rows if row.pii]
-    return [(row, [row.answer, *alternatives(row, private)]) for row in rows]
+    others = {row.id: alternatives(row, private) for row in rows}
+    wrong = choices(rows, others)
+    return [Texts(row, [row.answer, *others[row.id]], wrong.get(row.id, [])) for row in rows]
 
 
-def _asked(row: Record, texts: Sequence[str]) -> str:
+def _asked(texts: Texts) -> str:
     """12 hex digits of all that a model reads when a row is weighed, and of what is kept of it."""
-    return digest([SIGNATURE, row.question, row.image_sha256, *texts])[:12]
+    row, signed = texts.row, [SIGNATURE, PROBED]
+    return digest([*signed, row.question, row.image_sha256, texts.answers, texts.wrong])[:12]
 
 
 def probability(logprobs: Sequence[float]) -> float:
@@ -160,6 +194,10 @@ def measured(row: dict[str, Any]) -> dict[str, float]:
         "loss": sum(logprobs) / len(logprobs),
         **memorised(row),
     }
+    if row["split"] != "forget" and row["choices"]:
+        # TOFU's truth ratio of what is to be kept, the wrong choices for its perturbed answers.
+        others = mean_of([math.exp(mean) for mean in row["choices"]])
+        values["kept_truth"] = max(0.0, 1 - others / max(probability(logprobs), 1e-300))
     ratio = truth_ratio(row) if row["split"] == "forget" else None
     if ratio is not None:
         # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
@@ -210,6 +248,6 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
+    asked = [(texts.row.id, _asked(texts)) for texts in _texts(rows)]
     there = read_rows_file(folder / ROWS, "likelihood")
     return [(row["id"], row.get("asked", "")) for row in there] == asked

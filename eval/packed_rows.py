@@ -42,10 +42,13 @@ class Spot(NamedTuple):
 
 
 def grouped(image_ids: Sequence[str], together: bool) -> list[list[int]]:
-    """Samples by image, in the order of their first ones; each alone where not `together`."""
+    """Samples by image, in the order of their first ones; each alone where not `together`.
+
+    Those without an image ("") are alone, too: they share nothing.
+    """
     groups: dict[object, list[int]] = {}
     for i, image_id in enumerate(image_ids):
-        groups.setdefault(image_id if together else i, []).append(i)
+        groups.setdefault(image_id if together and image_id else i, []).append(i)
     return list(groups.values())
 
 

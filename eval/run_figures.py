@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: What lies in 0..1 besides what is printed as percent.
 PROBABILITIES: Final = (
-    *("probability", "memorised", "extraction"),
+    *("probability", "memorised", "extraction", "cloze", "kept_truth", "utility"),
     *(f"auc_{score}" for score in ATTACKS),
 )
 #: Distances of absolute values: no resample comes near 0, so percentiles would mislead.

@@ -19,7 +19,8 @@ from mllmu_med_dataset import SPLITS
 
 _LEAKED = tuple(metric for metric in METRICS if metric.startswith("leaked_"))
 _LIKELY = (
-    *("memorised", "extraction", "probability", "truth_ratio"),
+    *("memorised", "extraction", "probability", "truth_ratio", "choice", "cloze"),
+    *("gap_probability", "gap_leaked", "kept_truth", "utility"),
     *(f"auc_{score}" for score in ATTACKS),
 )
 
