@@ -114,6 +114,10 @@ def weigh(folder: Path, forget: float, n: int = 60) -> None:
             "logprobs": [math.log(forget if split == "forget" else 0.5)],
             **{"right": "1", "end": 0, "means": [-1.0], "deviations": [1.0], "zlib": 20},
             "alternatives": [[math.log(0.25)]] if split == "forget" and i < 9 else [],
+            "choices": [math.log(0.2)] * 3 if i % 2 else [],
+            "parts": [[0, 1]] if split == "forget" else [],
+            "blind_logprobs": [math.log(0.1)],
+            "blind_choices": [math.log(0.2)] * 3 if i % 2 else [],
         }
         for split, i in product(SPLITS, range(n))
     ]
@@ -253,7 +257,7 @@ def test_what_changes_nothing_gains_nothing(tmp_path: Path) -> None:
 
 def test_the_best_and_what_cannot_be_told_apart_are_marked(runs: list[Path]) -> None:
     report = collect(runs)
-    scores, parts, _hidden, leakage, likelihood = tables(report)
+    scores, parts, _hidden, leakage, likelihood, *_ = tables(report)
     heads = [(column.group, column.title) for column in scores.columns]
     assert heads[:3] == [("Forget", "ACC"), ("Forget", "ROUGE ↓"), ("Forget", "BLEU ↓")]
     assert heads[-1] == ("", "UES ↑")
