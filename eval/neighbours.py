@@ -60,7 +60,7 @@ def _answer(row: dict[str, Any]) -> str:
 
 def _words(row: dict[str, Any]) -> frozenset[str]:
     closed = row["answer_type"] == "closed"
-    text = (row["clean_question"] or row["question"]) if closed else _answer(row)
+    text = (row.get("clean_question") or row["question"]) if closed else _answer(row)
     return frozenset(word.casefold() for word in words(text))
 
 
