@@ -28,13 +28,13 @@ from mllmu_med_dataset import Record
 if TYPE_CHECKING:
     from eval.model import Model
 
-METRICS: Final = ("choice", "cloze", "gap_probability")
+METRICS: Final = ("choice", "cloze", "gap_probability", "kept_truth")
 CHOICES: Final = 4
 ASKED: Final = 60
 SIGNATURE: Final = (
     f"{CHOICES} answers of a content type, or of a private row's own text|per-token geometric mean|"
     f"ties are wrong|all forget rows, {ASKED} retain, {ASKED} test|cloze: mean over parts, "
-    "answer before them given|mllmu-med 1"
+    "answer before them given|kept truth: 1 - mean of wrong / own, at least 0|mllmu-med 1"
 )
 
 
