@@ -214,10 +214,10 @@ def add_adapter(
             net.add_adapter(name, config)
         else:
             net = get_peft_model(net, config, adapter_name=name)
-    no_casting(net)
     net.eval()
     adapter = Adapter(net, name, parents)
     adapter.use()
+    no_casting(net)
     trained = sum(f".{name}." in place and "lora_A" in place for place in adapter.weights())
     if trained != sum(places.taken.values()):
         raise RuntimeError(f"LoRA is on {trained} maps, not on {places}")

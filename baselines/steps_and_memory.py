@@ -135,7 +135,7 @@ def _rank(adapter: Path) -> int:
 def gigabytes(size: Size, settings: TrainSettings, rank_below: int = 0) -> float:
     """Memory of training on an accelerator; `rank_below`: of the frozen adapter beneath."""
     width = 2  # bytes of a weight in bfloat16
-    fixed = size.weights * width + size.lora_per_rank * rank_below * 4
+    fixed = (size.weights + size.lora_per_rank * rank_below) * width
     trained = size.lora_per_rank * settings.rank * (4 + 4 + 8)  # weight, gradient, AdamW's moments
     tokens = settings.micro_batch * (size.image_tokens + TEXT_TOKENS)
     layer = tokens * size.hidden * 17 * width

@@ -51,7 +51,8 @@ from mllmu_med_dataset import UserError
 #: Samples in a pass and whether activations are computed again: the first that fits is measured.
 TRIES = [(n, False) for n in (16, 8, 4)] + [(n, True) for n in (16, 8, 4, 2, 1)]
 PAPER = ("ga", "gd", "kl-min", "idk", "llmu")
-RANK, ALPHA, ASKED, TOKENS = 128, 256, 32, 40
+#: Asked at once: as the recipe `paper-privacy` does, and of other code's padded batches.
+RANK, ALPHA, ASKED, PADDED, TOKENS = 128, 256, 128, 32, 40
 
 
 class Family:
@@ -229,11 +230,13 @@ class Family:
             self.stack(2)
             self.bench.clear()
             model = self.model
-            size, most = (8, 4) if self.bench.small else (ASKED, tokens)
+            shared = how == "shared"
+            size = 8 if self.bench.small else ASKED if shared else PADDED
+            most = 4 if self.bench.small else tokens
             asked = [Ask(row, row.question) for row in self.rows.all]
             cuts = list(batches(asked, size))[:2]
-            cuts = [cut[:4] for cut in cuts[:1]] if how == "row by row" else cuts
-            shared = how == "shared"
+            if how == "row by row":
+                size, cuts = 1, [[ask] for ask in cuts[0][:4]]
 
             def one(cut: Sequence[Ask], most: int) -> int:
                 if what == "answers":
@@ -247,19 +250,16 @@ class Family:
                 )
                 return sum(len(one.logprobs) for one in weighed)
 
-            def all_of(most: int) -> int:
-                alone = how == "row by row"
-                every = [[ask] for cut in cuts for ask in cut] if alone else cuts
-                return sum(one(cut, most) for cut in every)
-
             with torch.inference_mode(), model.precision():
-                all_of(2)
+                sum(one(cut, 2) for cut in cuts)
                 self.bench.wait()
                 started = time.monotonic()
-                count = all_of(most)
+                count = sum(one(cut, most) for cut in cuts)
                 self.bench.wait()
             seconds = time.monotonic() - started
+            kind = "answering" if what == "answers" else "weighing"
             return {
+                "at_once": model._fitting.get(kind, size) if shared else size,
                 "samples_a_second": sum(map(len, cuts)) / seconds,
                 "tokens_a_second": count / seconds,
                 "peak_gib": peak_memory(model.device) / 2**30,

@@ -18,7 +18,7 @@ from family_table import FAMILIES
 
 from baselines import tiny
 from eval.chat_format import chat_format
-from eval.load_model import decode_greedily
+from eval.load_model import decode_greedily, set_arithmetic
 from eval.load_processor import load_processor
 from eval.model import Model
 from mllmu_med_dataset import Record
@@ -110,6 +110,7 @@ def build(name: str, texts: Sequence[str], device: str, small: bool) -> Model:
     torch.manual_seed(0)
     with torch.device(device):
         net = AutoModelForImageTextToText.from_config(config, dtype=dtype).eval()
+    set_arithmetic(net)
     identity = {
         "model": TITLES[name],
         "weights": "random",

@@ -93,8 +93,8 @@ def _training(mine: Mapping[str, dict[str, Any]]) -> list[str]:
 def _asking(mine: Mapping[str, dict[str, Any]]) -> list[str]:
     lines = [
         "",
-        "| | how | a second | tokens / s | peak, GiB |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| | how | at once | a second | tokens / s | peak, GiB |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for key, line in mine.items():
         kind, *rest = key.split("/")
@@ -102,7 +102,8 @@ def _asking(mine: Mapping[str, dict[str, Any]]) -> list[str]:
             continue
         name = f"{kind} of {rest[1]} tokens" if kind == "answers" else kind
         lines.append(
-            f"| {name} | {rest[0] if rest else 'once'} | {line['samples_a_second']:.2f} | "
+            f"| {name} | {rest[0] if rest else 'once'} | {line.get('at_once', 1)} | "
+            f"{line['samples_a_second']:.2f} | "
             f"{line.get('tokens_a_second', 0):,.0f} | {line.get('peak_gib', 0):.1f} |"
         )
     return lines

@@ -35,30 +35,28 @@ def greedy(
     cache, rows = begun
     written: list[list[int]] = [[] for _ in asked]
     alive = list(range(len(asked)))
-    stop = torch.tensor(sorted(model.end_tokens()), device=model.device)
+    ends = model.end_tokens()
+    mask, positions, at = (t.to(model.device) for t in (rows.mask, rows.positions, rows.at))
     for step in range(most):
         out = read_rows(model, rows, images, use_cache=True, **{CACHE: cache})
         cache = out[CACHE]
         chosen = model.logits(out.last_hidden_state[:, -1]).argmax(-1)
-        for i, token in zip(alive, chosen.tolist(), strict=True):
+        tokens = chosen.tolist()  # all that the device is waited for
+        for i, token in zip(alive, tokens, strict=True):
             written[i].append(token)
-        going = ~torch.isin(chosen, stop)
-        if step + 1 == most or not going.any():
+        left = [i for i, token in enumerate(tokens) if token not in ends]
+        if step + 1 == most or not left:
             break
-        # Answers differ much in length: those that have ended leave the batch.
-        keep = going.nonzero()[:, 0]
-        if len(keep) < len(alive):
+        if len(left) < len(alive):
+            # Answers differ much in length: those that have ended leave the batch.
+            keep = torch.tensor(left, device=model.device)
             cache.batch_select_indices(keep)
-        left = keep.tolist()
-        alive = [alive[i] for i in left]
-        rows = Rows(
-            chosen[keep, None],
-            torch.cat([rows.mask[left], torch.ones(len(left), 1, dtype=torch.long)], 1),
-            rows.positions[:, left, -1:] + 1,
-            [rows.prefixes[i] for i in left],
-            rows.at[left, -1:],
-            begins=False,
-        )
+            chosen, mask, at, positions = chosen[keep], mask[keep], at[keep], positions[:, keep]
+            alive = [alive[i] for i in left]
+        mask = torch.nn.functional.pad(mask, (0, 1), value=1)
+        positions, at = positions[:, :, -1:] + 1, at[:, -1:]
+        prefixes = [rows.prefixes[i] for i in left]
+        rows = Rows(chosen[:, None], mask, positions, prefixes, at, begins=False)
     return written
 
 

@@ -58,8 +58,6 @@ def load_model(
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
-    from eval.output_layer import widen_output
-
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     where = pick_device(device)
@@ -84,17 +82,13 @@ def load_model(
         raise not_loaded(name, error) from error
     check_weights(name, report["missing_keys"], report["mismatched_keys"])
     check_processor(processor, model.config, name)
-    widen_output(model)
+    set_arithmetic(model)
     own = processor.tokenizer
     for adapter in adapters:
         model = with_adapter(model, adapter, processor)
     model = model.eval()
     if kind != "nf4":  # which is put in its place as it is loaded
         model = model.to(where)
-    if where.startswith("cuda"):
-        # cuDNN plans each new length anew, milliseconds a layer: half of a step, and at every token
-        # of an answer.
-        torch.backends.cuda.enable_cudnn_sdp(False)
     if where == "cpu" and model.num_parameters() < SMALL:
         # Its operations are too small to be shared: a second thread mostly waits, and where others
         # use the cores it waits long. One thread also gives the same sums on every machine.
@@ -122,6 +116,18 @@ def load_model(
     if processor.tokenizer is not own:  # but an adapter's
         loaded.identity["tokenizer"] = digest(processor.tokenizer.get_vocab())[:16]
     return loaded
+
+
+def set_arithmetic(net: Any) -> None:
+    """What a model without adapters computes with, a benchmark's own one, too."""
+    import torch
+
+    from eval.output_layer import widen_output
+
+    # cuDNN's attention plans each new length anew, milliseconds a layer: half of a step, and at
+    # every token of an answer.
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    widen_output(net)
 
 
 def decode_greedily(loaded: Model) -> None:

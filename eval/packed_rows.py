@@ -88,7 +88,7 @@ def pack(
             segments += [number] * len(read)
         lines.append((prefix, ids, segments, after))
     width = max(pad_to, *(len(ids) for _, ids, _, _ in lines))
-    if model.device.type == "cuda":  # its attention copies a mask of any other width
+    if model.device.type == "cuda" and len(texts) > 1:  # it copies a mask of any other width
         width = -(-width // 8) * 8
     if window and width > window:
         return None

@@ -98,7 +98,6 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
         raise adapter.misfit(
             f"{len(strange)} weights have no place in it, or are missing (first: {strange[0]})"
         )
-    no_casting(model)
     try:
         model.base_model.set_adapter([*below, name], inference_mode=True)
     except ValueError as error:
@@ -107,21 +106,29 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
             f"--adapter {path}: it and an adapter below it replace the same layer whole (of "
             f"{whole}), of which one alone can be active: merge the one below into the model first"
         ) from error
+    no_casting(model)
     return model
 
 
 def no_casting(net: Any) -> None:
-    """Hand a bfloat16 model's adapters their input as it is.
+    """Hand a bfloat16 model's adapters their input as it is, and hold frozen LoRA as it is used.
 
     All passes are autocast (`Model.precision`), to the same numbers: peft's way, to float32 and
-    from there to bfloat16 again, makes two copies of each layer's input, and keeps one.
+    from there to bfloat16 again, makes two copies of each layer's input, and keeps one. Weights in
+    float32 are needed by what is trained alone; others would be converted at every token.
     """
     import torch
+    from peft.tuners.lora import LoraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    half = net.dtype == torch.bfloat16
     for module in net.modules():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = net.dtype != torch.bfloat16
+            module.cast_input_dtype_enabled = not half
+        if half and isinstance(module, LoraLayer):
+            for name, part in (*module.lora_A.items(), *module.lora_B.items()):
+                if not (part.weight.requires_grad or name in module.lora_variant):
+                    part.bfloat16()
 
 
 def weights_hash(folder: Path) -> str:

@@ -56,7 +56,6 @@ def trained_on(model: Model) -> list[float]:
     batch = Encoder(model, IMAGES).collate(samples, "image")
     logits = AnswerLogits(model, IMAGES)(batch)
     assert logits.dtype == torch.float32
-    assert logits.dtype == torch.float32
     each = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
     sums = torch.zeros(len(samples)).index_add(0, batch.of, each.detach())
     return (sums / batch.counts).tolist()
@@ -77,6 +76,40 @@ def test_training_and_evaluation_have_one_precision(checkpoint: Make, name: str)
     assert weighed(shared) == pytest.approx(trained_on(shared), abs=1e-3)
     apart = [abs(a - b) for a, b in zip(weighed(shared), weighed(plain), strict=True)]
     assert sum(apart) / len(apart) < 1e-2 < 3e-2 > max(apart)
+
+
+def test_what_is_frozen_is_held_as_it_is_used(checkpoint: Make, tmp_path: Path) -> None:
+    """An adapter of a bfloat16 model, in which it is computed with anyway: the same numbers."""
+    folder = str(checkpoint("llava_med"))
+    model = load_model(folder, dtype="bfloat16")
+    adapter = add_adapter(model, 8, 16)
+    for name, weight in adapter.weights().items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, 0, 0.1)
+    first = weighed(model), model.answer(asks(ROWS), IMAGES, 8)
+    assert {w.dtype for w in adapter.weights().values()} == {torch.float32}
+    adapter.save(tmp_path / "adapter", "")
+    loaded = load_model(folder, [tmp_path / "adapter"], dtype="bfloat16")
+    trained = [add_adapter(each, 8, 16) for each in (model, loaded)]
+    for each, new in zip((model, loaded), trained, strict=True):
+        below = [p for name, p in each.model.named_parameters() if f".{adapter.name}." in name]
+        assert {w.dtype for w in below} == {torch.bfloat16}
+        assert {w.dtype for w in new.weights().values()} == {torch.float32}
+        assert (weighed(each), each.answer(asks(ROWS), IMAGES, 8)) == first
+
+
+def test_a_row_of_its_own_is_not_padded(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU widths are rounded up, but an answer goes on from the last column."""
+    from eval.greedy import _whole
+
+    model, ask = load_model(str(checkpoint("llava_med"))), Ask(ROWS[0], ROWS[0].question)
+    assert model.prefixes.split(ask, IMAGES)
+    assert model.sharing.rows
+    monkeypatch.setattr(Model, "device", torch.device("cuda"))
+    for more in range(8):
+        whole = _whole(model, [replace(ask, question=ask.question + "?" * more)], IMAGES, 4)
+        assert whole
+        assert not (whole[1].mask == 0).any(), more
 
 
 def test_logits_of_halves_are_summed_in_float32(checkpoint: Make) -> None:
