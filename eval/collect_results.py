@@ -18,7 +18,7 @@ from eval.learnt import learn, narrow, notes
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
-from eval.references import ORACLE, PRIOR, lacks_clean, no_images_needed, references
+from eval.references import OF_FINETUNED, PRIOR, lacks_clean, no_images_needed, references
 from eval.results import ROLES, Figure, Key, Report
 from eval.run_figures import SeedRuns, make_figure, sign_of
 from eval.ues import same_rows
@@ -123,7 +123,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
     known = {line.role: line for line in lines if line.role != "method"}
     shown = known.get("finetune", lines[0])
     for made in zip(*(references(r, "finetune" in known) for r in shown.runs), strict=True):
-        alike = made if made[0].name == ORACLE else made[:1]
+        alike = made if made[0].name in OF_FINETUNED else made[:1]
         lines.append(SeedRuns(made[0].name, "reference", [*alike]))
     draws = Draws(_strata([run for line in lines for run in line.runs]))
     for line in _learnt(lines):
