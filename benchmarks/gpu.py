@@ -241,11 +241,11 @@ class Family:
                     return sum(answer.tokens for answer in given(cut, self.images, most))
                 texts = [ask.row.answer for ask in cut]
                 weighed = (
-                    model.logprobs(cut, texts, self.images)
+                    model.weigh(cut, texts, self.images)
                     if shared
-                    else model.logprobs_plainly(list(zip(cut, texts, strict=True)), self.images)
+                    else model.weigh_plainly(list(zip(cut, texts, strict=True)), self.images)
                 )
-                return sum(map(len, weighed))
+                return sum(len(one.logprobs) for one in weighed)
 
             def all_of(most: int) -> int:
                 alone = how == "row by row"

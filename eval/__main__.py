@@ -204,7 +204,6 @@ def likelihood(
     quality and PrivLeak, against the retrained model: `eval report`.
     """
     from eval import likelihood as likelihoods
-    from eval.run_folder import read_rows_file
     from eval.terminal_tables import print_likelihood
 
     with held(out):
@@ -219,7 +218,7 @@ def likelihood(
                 images = DatasetImages(data, config, [])
                 measured = likelihoods.measure(loaded, rows, images, batch_size)
                 likelihoods.write_rows(out, measured, identity)
-        read_rows_file(out / likelihoods.ROWS, f"likelihood --model MODEL --out {out}")
+        likelihoods.read_weighed(out)
     print_likelihood(out, as_json)
 
 

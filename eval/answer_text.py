@@ -25,6 +25,7 @@ def answer_of(text: str) -> str:
     return text if answer == text else answer.strip()
 
 
+WORD: Final = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
 _SAYS: Final = (  # "no doubt" and "no idea" say no "no"
     r"(?<![\w'])(?<!not\s)(yes|no(?!\s+(?:idea|clue|answer|comment|knowledge|information|doubt"
     r"|question|way\s+(?:to|of))\b))(?![\w'])"
@@ -85,12 +86,13 @@ _BROKEN: Final = 0.15
 def vocabulary_of(rows: Iterable[Record]) -> str:
     """Words of all questions and answers, clean and harmful, in lower case, one a line."""
     texts = {f"{r.question} {r.answer} {r.clean_question} {r.clean_answer}" for r in rows}
-    words = {word.lower() for text in (_WORDS["common"], *texts) for word in _words(text)}
-    return "\n".join(["", *sorted(words), ""])
+    known = {word.lower() for text in (_WORDS["common"], *texts) for word in words(text)}
+    return "\n".join(["", *sorted(known), ""])
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:'[^\W\d_]+)*", text.replace("’", "'"))
+def words(text: str) -> list[str]:
+    """The words of a text as they are written."""
+    return WORD.findall(text.replace("’", "'"))
 
 
 def degenerate(text: str, vocabulary: str = "") -> bool:
@@ -105,14 +107,14 @@ def degenerate(text: str, vocabulary: str = "") -> bool:
         return True
     if re.search(r"(\S)\1{9}|[\ufffd\0-\x08\x0b\x0c\x0e-\x1f\x7f]", text):
         return True
-    words = text.lower().split()
-    runs = any(len({*words[i : i + 4]}) == 1 for i in range(len(words) - 3))
-    repeats = runs or (len(words) >= 12 and len({*words}) < len(words) / 4)
+    said = text.lower().split()
+    runs = any(len({*said[i : i + 4]}) == 1 for i in range(len(said) - 3))
+    repeats = runs or (len(said) >= 12 and len({*said}) < len(said) / 4)
     if repeats or not vocabulary:
         return repeats
-    words = _words(re.sub(r"\S+@\S+", " ", text))
-    broken = bool(_I_ALONE.match(text)) + sum(_broken(word, vocabulary) for word in words)
-    return broken > _BROKEN * len(words)
+    said = words(re.sub(r"\S+@\S+", " ", text))
+    broken = bool(_I_ALONE.match(text)) + sum(_broken(word, vocabulary) for word in said)
+    return broken > _BROKEN * len(said)
 
 
 def _broken(word: str, vocabulary: str) -> bool:

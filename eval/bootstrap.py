@@ -37,6 +37,12 @@ class Items(NamedTuple):
         values = np.array([value for _, value in items.values()], dtype=float)
         return cls([*items], clusters, values)
 
+    def only(self, keep: Callable[[Any], object]) -> Items:
+        """Those whose id is to be kept."""
+        kept = [i for i, item in enumerate(self.ids) if keep(item)]
+        ids, clusters = ([column[i] for i in kept] for column in (self.ids, self.clusters))
+        return Items(ids, clusters, self.values[kept])
+
 
 class Draws:
     """How often each cluster is drawn: its value's row of ones, then a row for each resample."""

@@ -93,7 +93,7 @@ def figures_of_run(folder: Path) -> list[Figure]:
     report, line = Report(run.config, []), SeedRuns(run.name, "method", [run])
     draws = Draws(_strata([run]))
     _resample(line, draws, report)
-    line.by_run[0] |= by_itself(run, draws)
+    line.by_run[0] |= by_itself(run, line.by_run[0], draws)
     _finish(line, draws, {}, report)
     return sorted(report.figures, key=lambda figure: bool(figure.cut))
 

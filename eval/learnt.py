@@ -67,10 +67,10 @@ def narrow(run: Run, said: dict[Any, bool]) -> None:
     """Give a run the figures of what was learnt, too."""
     run.learnt = said
     for key, items in [*run.items.items()]:
-        kept = [i for i, item in enumerate(items.ids) if said.get(item)]
-        if kept and key.metric in _NARROWED and key.split == "forget" and not key.cut:
-            ids, clusters = ([column[i] for i in kept] for column in (items.ids, items.clusters))
-            run.items[key._replace(cut=CUT)] = Items(ids, clusters, items.values[kept])
+        if key.metric in _NARROWED and key.split == "forget" and not key.cut:
+            kept = items.only(said.get)
+            if kept.ids:
+                run.items[key._replace(cut=CUT)] = kept
 
 
 def items_of(run: Run) -> Iterator[dict[str, Any]]:

@@ -9,23 +9,27 @@ rest is arithmetic on these, with the field's definitions (TOFU, Maini et al. 20
   incorrect the clean answer. TOFU divides by a paraphrase; we by the answer itself.
 - forget quality: p-value of the two-sample Kolmogorov-Smirnov test between the truth ratios of a
   model and of one retrained without the forget set: near 1 means they cannot be told apart.
-- membership attacks: AUC with which the loss (or its 20 % least likely tokens, min-k) tells forget
-  rows from test rows; .5 means not at all. The two sets also differ in their text: compare with the
-  retrained model's AUC, not with .5.
+- membership attacks: AUC with which the loss (or its 20 % least likely tokens, min-k; see also
+  `eval.memorisation`) tells forget rows from test rows; .5 means not at all. The two sets also
+  differ in their text: compare with the retrained model's AUC, not with .5.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from eval.model import Model
+from eval.memorisation import memorised
+from eval.model import Model, Weighed
+from eval.probes import SIGNATURE as PROBED
+from eval.probes import choices, mean_of, token_parts
 from eval.run_folder import read_json, read_rows_file, write_measured
 from eval.spread import shown, spread
 from mllmu_med.files import digest, stable_hash
@@ -34,10 +38,10 @@ from mllmu_med_dataset import Record, UserError
 ROWS: Final = "likelihood.jsonl"
 RUN: Final = "likelihood.run.json"
 ALTERNATIVES: Final = 3
-MIN_K: Final = 0.2
 SIGNATURE: Final = (
     "answer and end tokens|per-token geometric mean|truth ratio: mean of alternatives / answer|"
-    "auc: forget against test, min-k 20 %|mllmu-med 1"
+    "memorised, extraction: without the end token, ties are wrong|"
+    "auc: forget against test, min-k and min-k++ 20 %|mllmu-med 2"
 )
 
 
@@ -72,52 +76,96 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+class Texts(NamedTuple):
+    """What is weighed of a row: its answer and the alternatives to it, and three wrong choices."""
+
+    row: Record
+    answers: list[str]
+    wrong: list[str]
+
+    def asks(self) -> Iterator[tuple[Ask, list[str]]]:
+        """With the image, and where there is something to compare, without."""
+        row = self.row
+        yield Ask(row, row.question), list(dict.fromkeys([*self.answers, *self.wrong]))
+        if self.wrong or row.split == "forget":
+            blind = Ask(row, row.question, "no_picture", image=False)
+            yield blind, [row.answer, *self.wrong]
+
+
 def measure(
     model: Model, rows: Sequence[Record], images: ImageStore, batch: int
 ) -> list[dict[str, Any]]:
-    """One teacher-forced pass over some rows and the alternatives of the forget rows.
+    """The answers of some rows, teacher-forced, and what they are compared with.
 
     In every process of several, see `eval.spread`.
     """
     weighed = _texts(rows)
-    model.expect(row.question + text for row, answers in weighed for text in answers)
-    texts = {row.id: answers for row, answers in weighed}
-    logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
+    asked = {ask.key: (ask, texts) for of in weighed for ask, texts in of.asks()}
+    model.expect(ask.question + text for ask, texts in asked.values() for text in texts)
     cuts: list[list[tuple[Ask, str]]] = []
-    for asked in batches([Ask(row, row.question) for row in rows], batch):
-        pairs = [(ask, text) for ask in asked for text in texts[ask.row.id]]
+    for some in batches([ask for ask, _ in asked.values()], batch):
+        pairs = [(ask, text) for ask in some for text in asked[ask.key][1]]
         # The alternatives make a batch longer than was asked for: cut it again.
         cuts += [pairs[start : start + batch] for start in range(0, len(pairs), batch)]
 
-    def weigh(cut: list[tuple[Ask, str]]) -> list[list[float]]:
-        return model.logprobs([ask for ask, _ in cut], [text for _, text in cut], images)
+    def weigh(cut: list[tuple[Ask, str]]) -> list[Weighed]:
+        return model.weigh([ask for ask, _ in cut], [text for _, text in cut], images)
 
+    found: dict[tuple[str, bool, str], Weighed] = {}
     with shown("weighing", sum(map(len, cuts))) as advance:
-        for cut, found in spread(cuts, weigh):
-            for (ask, _), values in zip(cut, found, strict=True):
-                logprobs[ask.row.id].append(values)
+        for cut, weights in spread(cuts, weigh):
+            for (ask, text), weight in zip(cut, weights, strict=True):
+                found[ask.row.id, ask.image, text] = weight
             advance(len(cut))
-    return [
-        {
-            "id": row.id,
-            "split": row.split,
-            "asked": _asked(row, answers),
-            "logprobs": logprobs[row.id][0],
-            "alternatives": logprobs[row.id][1:],
-        }
-        for row, answers in weighed
-    ]
+    return [_line(of, found, model) for of in weighed]
 
 
-def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
-    """Each row with what is weighed of it: its answer and the alternatives to it."""
+def _line(
+    texts: Texts, found: Mapping[tuple[str, bool, str], Weighed], model: Model
+) -> dict[str, Any]:
+    """A row as it is written; `blind_`: without the image."""
+    row = texts.row
+    blind = found.get((row.id, False, row.answer))
+    choices, blind_choices = (
+        [mean_of(found[row.id, image, text].logprobs) for text in texts.wrong]
+        for image in (True, False)
+    )
+    return {
+        "id": row.id,
+        "split": row.split,
+        "asked": _asked(texts),
+        **_tokens(found[row.id, True, row.answer], model.ending),
+        "zlib": len(zlib.compress(row.answer.encode())),
+        "alternatives": [found[row.id, True, text].logprobs for text in texts.answers[1:]],
+        "choices": choices,
+        "parts": token_parts(model, row) if row.split == "forget" else [],
+        "blind_logprobs": blind.logprobs if blind else [],
+        "blind_choices": blind_choices,
+    }
+
+
+def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
+    """An answer's tokens, the last of them its end, as a line holds them."""
+    return {
+        "logprobs": weighed.logprobs,
+        "right": "".join(str(int(said)) for said in weighed.right),
+        "end": ending,
+        "means": [float(f"{value:.6g}") for value in weighed.means],
+        "deviations": [float(f"{value:.6g}") for value in weighed.deviations],
+    }
+
+
+def _texts(rows: Sequence[Record]) -> list[Texts]:
     private = [row for row in rows if row.pii]
-    return [(row, [row.answer, *alternatives(row, private)]) for row in rows]
+    others = {row.id: alternatives(row, private) for row in rows}
+    wrong = choices(rows, others)
+    return [Texts(row, [row.answer, *others[row.id]], wrong.get(row.id, [])) for row in rows]
 
 
-def _asked(row: Record, texts: Sequence[str]) -> str:
-    """12 hex digits of all that a model reads when a row is weighed."""
-    return digest([row.question, row.image_sha256, *texts])[:12]
+def _asked(texts: Texts) -> str:
+    """12 hex digits of all that a model reads when a row is weighed, and of what is kept of it."""
+    row, signed = texts.row, [SIGNATURE, PROBED]
+    return digest([*signed, row.question, row.image_sha256, texts.answers, texts.wrong])[:12]
 
 
 def probability(logprobs: Sequence[float]) -> float:
@@ -144,19 +192,17 @@ def measured(row: dict[str, Any]) -> dict[str, float]:
     values = {
         "probability": probability(logprobs),
         "loss": sum(logprobs) / len(logprobs),
-        "min_k": min_k(logprobs),
+        **memorised(row),
     }
+    if row["split"] != "forget" and row["choices"]:
+        # TOFU's truth ratio of what is to be kept, the wrong choices for its perturbed answers.
+        others = mean_of([math.exp(mean) for mean in row["choices"]])
+        values["kept_truth"] = max(0.0, 1 - others / max(probability(logprobs), 1e-300))
     ratio = truth_ratio(row) if row["split"] == "forget" else None
     if ratio is not None:
         # min(R, 1/R) as TOFU prints it for forget rows: 1 where both are held equally likely.
         values |= {"ratio": ratio, "truth_ratio": min(ratio, 1 / ratio) if ratio else 0.0}
     return values
-
-
-def min_k(logprobs: Sequence[float], share: float = MIN_K) -> float:
-    """Mean of the least likely share of the tokens; of one token at least."""
-    least = sorted(logprobs)[: max(1, int(len(logprobs) * share))]
-    return sum(least) / len(least)
 
 
 def forget_quality(ratios: Sequence[float], retrained: Sequence[float]) -> float:
@@ -180,6 +226,18 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
     write_measured(folder, (RUN, ROWS), identity, rows)
 
 
+def read_weighed(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `measure`; a UserError where there are none, or an older version's."""
+    again = f"likelihood --model MODEL --out {folder}"
+    rows = read_rows_file(folder / ROWS, again)
+    if any("right" not in row for row in rows):
+        raise UserError(
+            f"{folder / ROWS}: of an older version, which kept log-probabilities alone: weigh the "
+            f"answers again with `python -m eval {again}`"
+        )
+    return rows
+
+
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
     """Whether a run's likelihoods of these texts are there; a UserError if another model's are."""
     path = folder / RUN
@@ -190,6 +248,6 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    asked = [(row.id, _asked(row, texts)) for row, texts in _texts(rows)]
+    asked = [(texts.row.id, _asked(texts)) for texts in _texts(rows)]
     there = read_rows_file(folder / ROWS, "likelihood")
     return [(row["id"], row.get("asked", "")) for row in there] == asked

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from eval.attacks import Ask
 from eval.chat_format import ChatFormat
@@ -41,6 +41,19 @@ class Answer:
     text: str
     tokens: int
     end: str  # "eos", or "length" where it was cut off
+
+
+class Weighed(NamedTuple):
+    """The tokens of an answer and its end, teacher-forced; a number for each.
+
+    right: whether no other token of the vocabulary is as likely: greedy decoding says it.
+    means, deviations: of log p over the vocabulary, under p itself.
+    """
+
+    logprobs: list[float]
+    right: list[bool]
+    means: list[float]
+    deviations: list[float]
 
 
 @dataclass
@@ -193,26 +206,30 @@ class Model:
     def logprobs(
         self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
     ) -> list[list[float]]:
-        """Log-probabilities of each answer's tokens and its end, teacher-forced, in float32.
+        """Log-probabilities of each answer's tokens and its end: those of `weigh`."""
+        return [weighed.logprobs for weighed in self.weigh(asked, answers, images)]
 
-        A list for each pair of question and answer, as long as `answer_ids` of the answer.
+    def weigh(
+        self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
+    ) -> list[Weighed]:
+        """Each answer's tokens and its end, teacher-forced, in float32.
+
+        One for each pair of question and answer, as long as `answer_ids` of the answer.
         """
 
-        def work(pairs: Sequence[tuple[Ask, str]]) -> list[list[float]]:
+        def work(pairs: Sequence[tuple[Ask, str]]) -> list[Weighed]:
             if self.sharing.rows:
-                from eval.packed_rows import logprobs
+                from eval.packed_rows import weigh
 
-                weighed = logprobs(self, pairs, images)
+                weighed = weigh(self, pairs, images)
                 if weighed is not None:
                     return weighed
                 self.too_long()
-            return self.logprobs_plainly(pairs, images)
+            return self.weigh_plainly(pairs, images)
 
         return self._in_memory("weighing", work, list(zip(asked, answers, strict=True)))
 
-    def logprobs_plainly(
-        self, pairs: Sequence[tuple[Ask, str]], images: ImageStore
-    ) -> list[list[float]]:
+    def weigh_plainly(self, pairs: Sequence[tuple[Ask, str]], images: ImageStore) -> list[Weighed]:
         """The same through the model's own processor and forward pass."""
         from eval.packed_rows import by_sample
 
@@ -284,18 +301,24 @@ class Model:
             say(f"  {what}: {len(some)} at once do not fit into memory, now {len(some) // 2} do")
         return done
 
-    def answer_ids(self, answer: str) -> list[int]:
+    @cached_property
+    def ending(self) -> int:
+        """How many of the last `answer_ids` are an answer's end."""
+        return len(self.answer_ids("Yes")) - len(self.answer_ids("Yes", closed=False))
+
+    def answer_ids(self, answer: str, closed: bool = True) -> list[int]:
         """The tokens of an answer after its prompt, with its end: what training trains.
 
         Read together with a prompt: alone, some tokenizers would begin it with one token more.
+        closed: with its end.
 
         Raises:
             UserError: a tokenizer that joins an answer's first word to the prompt's last.
         """
         prompt = self.prompt("", image=False)
         before = self.quoting.encode(prompt, False)
-        whole = f"{prompt}{self.format.separator}{self.quoting.quoted(answer)}{self.format.closing}"
-        both = self.quoting.encode(whole, False)
+        whole = f"{prompt}{self.format.separator}{self.quoting.quoted(answer)}"
+        both = self.quoting.encode(whole + self.format.closing * closed, False)
         if both[: len(before)] != before:
             raise self.tokens_depend()
         return both[len(before) :]

@@ -9,7 +9,7 @@ Imports torch: import this module late.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,12 @@ from torch import Tensor
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.image_prefix import Prefix, Rows, read_rows
-from eval.model import Model
+from eval.model import Model, Weighed
+
+#: Tokens whose moments are taken at once: each of them has copies of the whole vocabulary.
+_ROWS: Final = 64
+#: A log-probability at which p is 0, for those of minus infinity: 0 times it is to be 0.
+_NEVER: Final = -1e4
 
 
 class Text(NamedTuple):
@@ -37,10 +42,13 @@ class Spot(NamedTuple):
 
 
 def grouped(image_ids: Sequence[str], together: bool) -> list[list[int]]:
-    """Samples by image, in the order of their first ones; each alone where not `together`."""
+    """Samples by image, in the order of their first ones; each alone where not `together`.
+
+    Those without an image ("") are alone, too: they share nothing.
+    """
     groups: dict[object, list[int]] = {}
     for i, image_id in enumerate(image_ids):
-        groups.setdefault(image_id if together else i, []).append(i)
+        groups.setdefault(image_id if together and image_id else i, []).append(i)
     return list(groups.values())
 
 
@@ -128,10 +136,10 @@ def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
-def logprobs(
+def weigh(
     model: Model, pairs: Sequence[tuple[Ask, str]], images: ImageStore
-) -> list[list[float]] | None:
-    """Of each answer's tokens, see `Model.logprobs`; None where the rows are too long for it."""
+) -> list[Weighed] | None:
+    """Each answer's tokens, see `Model.weigh`; None where the rows are too long for it."""
     split = [model.prefixes.split(ask, images) for ask, _ in pairs]
     texts = [
         Text(rest, model.answer_ids(answer))
@@ -146,13 +154,29 @@ def logprobs(
     return by_sample(model.logits(hidden[where[:, 0], where[:, 1]]), spots, len(pairs))
 
 
-def by_sample(logits: Tensor, spots: Sequence[Spot], samples: int) -> list[list[float]]:
-    """Each sample's log-probabilities of its tokens, of logits in their places: [T, vocabulary]."""
-    weighed: list[list[float]] = [[] for _ in range(samples)]
-    found = chosen(logits, [spot.token for spot in spots])
-    for spot, value in zip(spots, found, strict=True):
-        weighed[spot.sample].append(value)
+def by_sample(logits: Tensor, spots: Sequence[Spot], samples: int) -> list[Weighed]:
+    """What each sample's tokens weigh, of logits in their places: [T, vocabulary]."""
+    weighed = [Weighed([], [], [], []) for _ in range(samples)]
+    tokens = torch.tensor([spot.token for spot in spots], device=logits.device)[:, None]
+    starts = range(0, len(spots), _ROWS)
+    parts = [_weigh(logits[i : i + _ROWS], tokens[i : i + _ROWS]) for i in starts]
+    found = [torch.cat(each).tolist() for each in zip(*parts, strict=True)]
+    for spot, *values in zip(spots, *found, strict=True):
+        for each, value in zip(weighed[spot.sample], values, strict=True):
+            each.append(value)
     return weighed
+
+
+def _weigh(logits: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+    """The fields of `Weighed` of some tokens, [T, 1], by the logits that predict them."""
+    logprobs = logits.float().log_softmax(-1)
+    own = logprobs.gather(1, tokens)
+    right = (logprobs >= own).sum(1) == 1
+    p = logprobs.exp()
+    logprobs.clamp_(min=_NEVER)
+    means = (p * logprobs).sum(1)
+    deviations = (p * (logprobs - means[:, None]).square()).sum(1).sqrt()
+    return own[:, 0], right, means, deviations
 
 
 def chosen(logits: Tensor, tokens: Sequence[int]) -> list[float]:

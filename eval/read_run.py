@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from eval import leak, likelihood, score
+from eval import leak, likelihood, probes, score
 from eval.answer_text import answer_of
 from eval.bootstrap import Items
 from eval.metric_names import OF_CUTS
@@ -158,18 +158,21 @@ def _read_leak(run: Run) -> None:
 
 def _read_likelihood(run: Run) -> None:
     path = run.folder / likelihood.ROWS
-    rows = read_rows_file(path, f"likelihood --out {run.folder}")
+    rows = likelihood.read_weighed(run.folder)
     images = {row["id"]: row["image"] for row in run.rows}
     values: dict[Key, dict[str, tuple[str, float]]] = {}
     with as_written(path):
         for row in rows:
-            for metric, value in likelihood.measured(row).items():
+            found = {(m, ""): value for m, value in likelihood.measured(row).items()}
+            for (metric, way), value in (found | probes.probed(row)).items():
                 cluster = images.get(row["id"], row["id"])
-                values.setdefault(Key(metric, row["split"]), {})[row["id"]] = cluster, value
+                key = Key(metric, row["split"], "", way)
+                values.setdefault(key, {})[row["id"]] = cluster, value
         run.weighed = [[row["id"], row.get("asked", "")] for row in rows]
     for key, items in values.items():
         run.items[key] = Items.of(items)
-        run.signatures[key.metric] = likelihood.SIGNATURE
+        probe = key.metric in probes.METRICS
+        run.signatures[key.metric] = probes.SIGNATURE if probe else likelihood.SIGNATURE
     for split in SPLITS if run.rows else ():
         weighed = len(values.get(Key("probability", split), {}))
         scored = sum(row["split"] == split for row in run.rows)

@@ -3,7 +3,7 @@
 A table is a choice of figures; which columns are shown depends on which figures there are.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -18,9 +18,18 @@ from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
 DAGGER: Final = "†"
+#: Behind a PrivLeak whose interval lies above 0.
+AVOIDED: Final = "‡"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
 _WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
+#: Tables of what is weighed.
+_WEIGHED: Final = {
+    "likelihood": "Likelihoods",
+    "memorisation": "Memorisation",
+    "membership": "Membership",
+    "damage": "Utility and damage",
+}
 WAYS: Final = {"own": "Same question", "any": "Any of five ways"}
 
 
@@ -140,7 +149,21 @@ def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
     if figure.versus and figure.low is not None and figure.high is not None:
         sign = "+" if figure.value > 0 and not text.startswith("+") else ""
         return Cell(f"{sign}{text}", limits, figure.low > 0 or figure.high < 0)
-    return Cell(text, limits, bool(figure.mark))
+    mark = f" {AVOIDED}" if is_avoided(figure) else ""
+    return Cell(text + mark, limits, bool(figure.mark))
+
+
+def is_avoided(figure: Figure) -> bool:
+    """Whether an attack tells forget rows less often than the retrained model's: a trace, too."""
+    return figure.metric.startswith("privleak_") and (figure.low or 0) > 0
+
+
+def left_out(figures: Mapping[Key, Figure]) -> list[str]:
+    """Which forget rows of a run have no multiple choice."""
+    weighed, asked = (figures.get(Key(m, "forget")) for m in ("probability", "choice"))
+    without = weighed.n - (asked.n if asked else 0) if weighed else 0
+    why = "forget rows have no three other answers to choose from: left out of choice"
+    return [f"{without:,} of {weighed.n:,} {why}."] if weighed and without else []
 
 
 def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]:
@@ -160,7 +183,11 @@ def by_split(*metrics: str) -> list[Column]:
 def _columns(table: str) -> list[Column]:
     """Those that `report_tables.yaml` lists, one for each split."""
     return [
-        Column(Key(entry["metric"], split), entry.get("group", ""), entry.get("head", split))
+        Column(
+            Key(entry["metric"], split, entry.get("cut", ""), entry.get("way", "")),
+            entry.get("group", ""),
+            entry.get("head", split),
+        )
         for entry in _WORDS["columns"][table]
         for split in entry["splits"]
     ]
@@ -194,7 +221,7 @@ def tables(report: Report) -> list[Table]:
         table("hidden", "What UES hides", _WORDS["hidden"], _columns("hidden")),
         table("leakage", "Leakage", _WORDS["leakage"], _leakage(models)),
         table("learnt", "Learnt before forgotten", _WORDS["learnt"], _learnt(models)),
-        table("likelihood", "Likelihoods", _WORDS["likelihood"], _columns("likelihood")),
+        *(table(name, title, _WORDS[name], _columns(name)) for name, title in _WEIGHED.items()),
     ]
     return [each for each in made if each.columns]
 
@@ -292,6 +319,9 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
         said.append(
             f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
         )
+    if any(is_avoided(figure) for line in lines for figure in line.figures.values()):
+        said.append(f"{AVOIDED} {_WORDS['avoided']}")
+    said += next(filter(None, (left_out(line.figures) for line in lines)), [])
     seeds = max((figure.seeds for figure in report.figures), default=1)
     spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
     return [*said, *report.notes, _WORDS["intervals"] + spread * (seeds > 1)]

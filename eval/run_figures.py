@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.bootstrap import Items, interval
-from eval.derived_figures import SIGNATURES
+from eval.derived_figures import ATTACKS, SIGNATURES
 from eval.intervals import share_interval
 from eval.metric_names import METRICS
 from eval.read_run import Run
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: What lies in 0..1 besides what is printed as percent.
-PROBABILITIES: Final = ("probability", "auc_loss", "auc_min_k")
+PROBABILITIES: Final = (
+    *("probability", "memorised", "extraction", "cloze", "kept_truth", "utility"),
+    *(f"auc_{score}" for score in ATTACKS),
+)
 #: Distances of absolute values: no resample comes near 0, so percentiles would mislead.
 FOLDED: Final = ("distance_to_retrain", "ks_distance")
 

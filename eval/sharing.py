@@ -85,7 +85,7 @@ def probe(model: Model) -> Sharing:
 
 def _tried(model: Model, window: int, longest: int) -> Sharing:
     from eval.greedy import begin
-    from eval.packed_rows import chosen, logprobs
+    from eval.packed_rows import chosen, weigh
 
     images = _Images()
     text = _WORDS * (1 + longest // len(_WORDS))
@@ -94,7 +94,7 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
         text = text[: len(text) // 2]
     asked = [made_ask(str(i % 2), part) for i, part in enumerate((text, text[:25], text[:41]))]
     pairs = list(zip(asked, ("Yes", "The left lung, it seems", "CT of it"), strict=True))
-    plain = [model.logprobs_plainly([pair], images)[0] for pair in pairs]
+    plain = [model.weigh_plainly([pair], images)[0].logprobs for pair in pairs]
     found, lacks = {}, []
 
     def compare(name: str, what: str, weigh: Any) -> None:
@@ -117,10 +117,10 @@ def _tried(model: Model, window: int, longest: int) -> Sharing:
 
     def weighed(**shared: bool) -> Any:
         model.__dict__["sharing"] = Sharing("", rows=True, window=window, **shared)
-        found = logprobs(model, pairs, images)
+        found = weigh(model, pairs, images)
         if found is None:
             raise UserError(_TOO_SHORT)
-        return found
+        return [one.logprobs for one in found]
 
     def prefilled() -> list[list[float]]:
         model.__dict__["sharing"] = Sharing("", prefill=True, window=window)

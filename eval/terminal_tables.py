@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from eval import leak
+from eval.derived_figures import ATTACKS
 from eval.metric_names import METRICS, SCORED
 from eval.report import print_table
 from eval.report_tables import WAYS, Column, Section, Table
@@ -17,7 +18,11 @@ from mllmu_med.console import make_console
 from mllmu_med_dataset import SPLITS
 
 _LEAKED = tuple(metric for metric in METRICS if metric.startswith("leaked_"))
-_LIKELY = ("probability", "truth_ratio", "auc_loss", "auc_min_k")
+_LIKELY = (
+    *("memorised", "extraction", "probability", "truth_ratio", "choice", "cloze"),
+    *("gap_probability", "gap_leaked", "kept_truth", "utility"),
+    *(f"auc_{score}" for score in ATTACKS),
+)
 
 
 def print_scores(folder: Path, as_json: bool = False) -> None:

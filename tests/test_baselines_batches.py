@@ -391,7 +391,7 @@ def test_sharing_is_tried_out_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr("eval.packed_rows.logprobs", full)
+    monkeypatch.setattr("eval.packed_rows.weigh", full)
     assert probe(model).why == "nothing: no room"  # nowhere
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert most_kept() <= KEPT // 4

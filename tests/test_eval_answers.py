@@ -335,15 +335,18 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
     with asking(tiny, demo, "privacy") as (model, asked, images):
         some = asked[:40]
         answers = [ask.row.answer for ask in some]
-        shared = model.logprobs(some, answers, images)
-        for ask, text, found in zip(some, answers, shared, strict=True):
+        shared = model.weigh(some, answers, images)
+        for ask, text, packed in zip(some, answers, shared, strict=True):
+            found = packed.logprobs
             with torch.inference_mode():
-                (alone,) = model.logprobs_plainly([(ask, text)], images)
+                (alone,) = model.weigh_plainly([(ask, text)], images)
                 whole = model.prompt(ask.question, True, text) + "</s>"
                 read = model.read_texts([whole], [images[ask.row.image_id]])
                 labels = read["input_ids"].clone()
                 labels[:, : -len(found)] = -100
                 loss = model.model(**read, labels=labels).loss.item()
-            assert found == pytest.approx(alone, abs=2e-4)
+            assert packed.right == alone.right
+            for one, other in zip(packed, alone, strict=True):
+                assert one == pytest.approx(other, abs=2e-4)
             assert -sum(found) / len(found) == pytest.approx(loss, rel=1e-4)
             assert len(found) == len(model.answer_ids(text))

@@ -15,12 +15,13 @@ from eval.likelihood import (
     kept,
     measure,
     measured,
-    min_k,
     probability,
+    read_weighed,
     truth_ratio,
     write_rows,
 )
-from eval.model import Model
+from eval.memorisation import exact_memorisation, extraction_strength, lowest, min_k_plus
+from eval.model import Model, Weighed
 from mllmu_med_dataset import UserError
 
 
@@ -29,7 +30,10 @@ def logs(*probabilities: float) -> list[float]:
 
 
 def row(split: str, own: list[float], *others: list[float], name: str = "a") -> dict[str, Any]:
-    return {"id": name, "split": split, "logprobs": own, "alternatives": list(others)}
+    n = len(own)
+    tokens = {"right": "1" * n, "end": n > 1, "means": [-2.0] * n, "deviations": [1.0] * n}
+    others_of = {"zlib": 10, "alternatives": list(others)}
+    return {"id": name, "split": split, "logprobs": own, **tokens, **others_of}
 
 
 def test_probability_is_a_geometric_mean_per_token() -> None:
@@ -51,9 +55,65 @@ def test_truth_ratio_of_one_token_and_more() -> None:
 
 
 def test_min_k_takes_one_token_at_least() -> None:
-    assert min_k([-3.0]) == -3
-    assert min_k([-1.0, -2.0, -3.0, -4.0]) == -4
-    assert min_k([-1.0] * 8 + [-5.0, -7.0]) == -6
+    assert lowest([-3.0]) == -3
+    assert lowest([-1.0, -2.0, -3.0, -4.0]) == -4
+    assert lowest([-1.0] * 8 + [-5.0, -7.0]) == -6
+
+
+@pytest.mark.parametrize(
+    ("right", "exact", "strength"),
+    [
+        ([True], 1, 1),
+        ([False], 0, 0),  # public code: an extraction strength of 1
+        ([False] * 3, 0, 0),  # public code: of .33
+        ([True] * 3, 1, 1),
+        ([False, True, True, True], 3 / 4, 3 / 4),
+        ([True, True, True, False], 3 / 4, 0),
+        ([True, False, True, False, True], 3 / 5, 1 / 5),
+    ],
+)
+def test_what_is_known_by_heart(right: list[bool], exact: float, strength: float) -> None:
+    assert exact_memorisation(right) == exact
+    assert extraction_strength(right) == pytest.approx(strength)
+
+
+def test_moments_are_those_of_the_whole_distribution() -> None:
+    """Against numpy in float64; a tie is not said; a token that is certain scores 0."""
+    import numpy as np
+    import torch
+
+    from eval.packed_rows import Spot, by_sample
+
+    logits = np.random.default_rng(7).normal(0, 3, (150, 50))
+    logits[3, 4:6] = 20  # a tie
+    logits[4, 6], logits[5] = 900, 0  # certain, and all alike
+    logits[6, 9] = -np.inf
+    tokens = [int(row.argmax()) if i % 2 else i % 50 for i, row in enumerate(logits)]
+    tokens[3:6] = [4, 6, 1]
+    spots = [Spot(0, i, token, i // 100) for i, token in enumerate(tokens)]
+    made = by_sample(torch.tensor(logits, dtype=torch.float32), spots, 2)
+    assert [len(one.logprobs) for one in made] == [100, 50]
+    own, right, means, deviations = (
+        np.array([value for one in made for value in one[field]]) for field in range(4)
+    )
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    logs = np.log(np.maximum(p, 1e-300))
+    mu = (p * logs).sum(1)
+    sigma = np.sqrt((p * logs**2).sum(1) - mu**2 + 1e-30)
+    assert own == pytest.approx(logs[range(150), tokens], abs=1e-5)
+    assert means == pytest.approx(mu, abs=1e-5)
+    assert deviations == pytest.approx(sigma, abs=1e-4)
+    greedy = logits.argmax(1) == tokens
+    greedy[3] = greedy[5] = False
+    assert right.tolist() == greedy.tolist()
+    assert list(map(bool, right[3:6])) == [False, True, False]
+    for first in (0, 3, 100):
+        some = slice(first, first + 10)
+        wanted = np.sort((logs[range(150), tokens] - mu)[some] / np.maximum(sigma, 1e-6)[some])
+        found = min_k_plus(*(list(of[some]) for of in (own, means, deviations)))
+        assert found == pytest.approx(wanted[:2].mean(), rel=1e-3)
+    assert min_k_plus([0.0], [0.0], [0.0]) == 0
 
 
 def test_auc_and_ks_on_known_samples() -> None:
@@ -89,14 +149,25 @@ def test_what_a_row_measures() -> None:
     assert found["ratio"] == pytest.approx(2)
     assert found["truth_ratio"] == pytest.approx(1 / 2)
     assert "truth_ratio" not in measured(row("test", logs(0.1, 0.9)))
-    assert measured(row("test", logs(0.1, 0.9)))["min_k"] == pytest.approx(math.log(0.1))
+    found = measured(row("test", logs(0.1, 0.9)))
+    assert found["min_k"] == pytest.approx(math.log(0.1))
+    assert found["min_k_plus"] == pytest.approx(math.log(0.1) + 2)  # mean -2, deviation 1
+    assert found["zlib"] == pytest.approx(math.log(0.09) / 2 / 10)
+    assert (found["memorised"], found["extraction"]) == (1, 1)
+    wrong = {**row("test", logs(0.1, 0.9)), "right": "01"}  # the end does not count
+    assert {measured(wrong)[name] for name in ("memorised", "extraction")} == {0}
 
 
 class Weigher(Model):
     """The arithmetic of `measure` without weights: each character is one token."""
 
-    def logprobs(self, asked: Any, answers: Any, image: Any) -> list[list[float]]:
-        return [[-float(len(answer))] * 2 for answer in answers]
+    ending = 1
+
+    def weigh(self, asked: Any, answers: Any, images: Any) -> list[Weighed]:
+        return [
+            Weighed([-float(len(answer))] * 2, [True] * 2, [-1.0] * 2, [1.0] * 2)
+            for answer in answers
+        ]
 
 
 def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None:
@@ -112,6 +183,11 @@ def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None
     for change in ({"question": "Why?"}, {"answer": "Another"}, {"image_sha256": "0"}):
         assert not kept(tmp_path, identity, [replace(rows[0], **change), *rows[1:]])
     assert not kept(tmp_path, identity, rows[1:])
+    for one in measured:
+        del one["right"]
+    write_rows(tmp_path, measured, identity)
+    with pytest.raises(UserError, match=r"of an older version.*eval likelihood --model MODEL"):
+        read_weighed(tmp_path)
     with pytest.raises(UserError, match="holds another model's likelihoods"):
         kept(tmp_path, {"run": "b" * 12}, rows)
 

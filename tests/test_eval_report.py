@@ -112,6 +112,7 @@ def weigh(folder: Path, forget: float, n: int = 60) -> None:
             "id": f"{split}/{i}",
             "split": split,
             "logprobs": [math.log(forget if split == "forget" else 0.5)],
+            **{"right": "1", "end": 0, "means": [-1.0], "deviations": [1.0], "zlib": 20},
             "alternatives": [[math.log(0.25)]] if split == "forget" and i < 9 else [],
         }
         for split, i in product(SPLITS, range(n))
