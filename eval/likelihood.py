@@ -73,13 +73,18 @@ def alternatives(row: Record, rows: Sequence[Record]) -> list[str]:
 
 
 def measure(
-    model: Model, rows: Sequence[Record], images: ImageStore, batch: int
+    model: Model,
+    rows: Sequence[Record],
+    images: ImageStore,
+    batch: int,
+    among: Sequence[Record] = (),
 ) -> list[dict[str, Any]]:
     """One teacher-forced pass over some rows and the alternatives of the forget rows.
 
-    In every process of several, see `eval.spread`.
+    among: rows whose private values the alternatives are made of; default: these rows. In every
+    process of several, see `eval.spread`.
     """
-    weighed = _texts(rows)
+    weighed = _texts(rows, among)
     model.expect(row.question + text for row, answers in weighed for text in answers)
     texts = {row.id: answers for row, answers in weighed}
     logprobs: dict[str, list[list[float]]] = {row.id: [] for row in rows}
@@ -109,9 +114,9 @@ def measure(
     ]
 
 
-def _texts(rows: Sequence[Record]) -> list[tuple[Record, list[str]]]:
+def _texts(rows: Sequence[Record], among: Sequence[Record] = ()) -> list[tuple[Record, list[str]]]:
     """Each row with what is weighed of it: its answer and the alternatives to it."""
-    private = [row for row in rows if row.pii]
+    private = [row for row in among or rows if row.pii]
     return [(row, [row.answer, *alternatives(row, private)]) for row in rows]
 
 
