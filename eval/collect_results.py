@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from eval.attack_results import attack_figures
+from eval.attack_results import notes as attack_notes
 from eval.attacks import NEEDS_CLEAN
 from eval.bootstrap import Draws
 from eval.compare_methods import differences, mark_best
@@ -87,6 +89,15 @@ def runs_and_learnt(folders: Sequence[Path]) -> list[Run]:
     return [run for line in lines for run in line.runs]
 
 
+def collect_attacks(folders: Sequence[Path]) -> Report:
+    """The attacks on the runs of one config alone; leakage without scores will do."""
+    runs = [read_run(folder, scored=False) for folder in find_runs(folders)]
+    lines = _lines(runs, {})
+    report = Report(runs[0].config, attack_figures(lines))
+    report.notes.extend(attack_notes(report))
+    return report
+
+
 def figures_of_run(folder: Path) -> list[Figure]:
     """The figures that one run has by itself; scores, leakage or likelihoods alone will do."""
     run = read_run(folder, scored=False)
@@ -141,6 +152,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
         _finish(line, draws, known, report)
     mark_best(lines, report)
     report.figures.extend(differences(lines, report))
+    report.figures.extend(attack_figures(lines))
     _note(lines, known, report)
     if paper:
         report.figures.extend(paper_figures(report.config, report.notes))
@@ -257,6 +269,7 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
     ):
         if role not in known:
             report.notes.append(missing)
+    report.notes.extend(attack_notes(report))
     leaks = {key.metric for line in lines for key in line.arrays if key.way}
     if "leaked_values" in leaks and "leaked_chance" not in leaks:
         report.notes.append(NO_CHANCE)

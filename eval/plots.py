@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eval.attack_tables import attack_plot
 from eval.references import PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
 from eval.results import ROLES, Figure, Key, Line, Report
@@ -40,6 +41,8 @@ def plots(report: Report) -> dict[str, Plot]:
         drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
         if _asked_for_leaks(report):
             drawn["leakage"] = leakage(report)
+        if attacked := attack_plot(report):
+            drawn["attacks"] = attacked
         return drawn
 
 
