@@ -212,10 +212,10 @@ class Work:
 
     def _measure(self, joined: list[tuple[Ask, Any]], new: Path) -> None:
         name, who = self.target.folder.resolve().name, describe(new / ANSWERS)
-        if any(row.pii for row in self.rows):
-            private = [row for row in self.data.all if row.pii]
+        private = [row for row in self.data.all if row.pii]
+        if private:
             write_leak(new, *leak_answers(joined, private, self.target.config, name, who))
-        else:
+        if not private or joined[0][0].way == "own":
             words = self.data.vocabulary
             write_scores(new, *score_answers(joined, self.target.config, name, who, words))
 

@@ -263,6 +263,10 @@ def report(
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
+    seeds: Annotated[
+        Path | None,
+        option("DIR", "Fine-tuned and retrained models of five seeds: which figures to trust."),
+    ] = None,
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
     verbose: Annotated[
@@ -277,7 +281,7 @@ def report(
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper)
+    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper, seeds=seeds)
     if len(collected) > 1 and (form == "html" or plots):
         configs = ", ".join(each.config for each in collected)
         raise UsageError(f"runs of {configs}: a page and plots are of one: name its folder")

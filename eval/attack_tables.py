@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from eval import meta_evaluation
 from eval.attack_kinds import STRENGTHS, Attack
 from eval.attack_results import CUT
 from eval.report_tables import Column, Section, Table, seen
@@ -54,7 +55,7 @@ def tables(report: Report) -> list[Table]:
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
             made.append(_table(label, title, f"{text} {_WHAT}", columns, lines))
-    return made
+    return [*made, *meta_evaluation.table(report)]
 
 
 def details(report: Report) -> list[Table]:

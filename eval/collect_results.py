@@ -17,6 +17,8 @@ from eval.compare_methods import differences, mark_best
 from eval.derived_figures import by_itself, derive
 from eval.leak import NO_CHANCE
 from eval.learnt import learn, narrow, notes
+from eval.meta_evaluation import meta_figures
+from eval.meta_evaluation import notes as meta_notes
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
@@ -46,14 +48,19 @@ def collect_all(
     retrain: Path | None = None,
     *,
     paper: bool = False,
+    seeds: Path | None = None,
 ) -> list[Report]:
-    """A report for each config of which these folders hold runs (see `collect`)."""
+    """A report for each config of which these folders hold runs (see `collect`).
+
+    seeds: fine-tuned and retrained models of several seeds, for `eval.meta_evaluation`.
+    """
+    of_seeds = {each.config: each for each in collect_all([seeds])} if seeds else {}
     named = {"base": base, "finetune": finetuned, "retrain": retrain}
     reports = []
     for runs in _by_config(folders, named):
         here = {run.folder.resolve() for run in runs}
         own = {r: path if path and path.resolve() in here else None for r, path in named.items()}
-        reports.append(_collect(runs, own, paper))
+        reports.append(_collect(runs, own, paper, of_seeds.get(runs[0].config)))
     return reports
 
 
@@ -124,7 +131,9 @@ def _read(folders: Sequence[Path], named: dict[str, Path | None]) -> list[Run]:
     return [*map(read_run, each.values())]
 
 
-def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Report:
+def _collect(
+    runs: list[Run], named: dict[str, Path | None], paper: bool, seeds: Report | None = None
+) -> Report:
     same_rows(runs)
     lines = _lines(runs, named)
     report = Report(runs[0].config, [])
@@ -153,6 +162,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
     mark_best(lines, report)
     report.figures.extend(differences(lines, report))
     report.figures.extend(attack_figures(lines))
+    report.figures.extend(meta_figures(report, lines, seeds))
     _note(lines, known, report)
     if paper:
         report.figures.extend(paper_figures(report.config, report.notes))
@@ -269,7 +279,7 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
     ):
         if role not in known:
             report.notes.append(missing)
-    report.notes.extend(attack_notes(report))
+    report.notes.extend([*attack_notes(report), *meta_notes(report)])
     leaks = {key.metric for line in lines for key in line.arrays if key.way}
     if "leaked_values" in leaks and "leaked_chance" not in leaks:
         report.notes.append(NO_CHANCE)

@@ -44,6 +44,7 @@ UNITS: Final[dict[str, Callable[[float], str]]] = {
     "p": lambda value: f"{value:.2g}",
     "effect": _word("worse", "no effect", "better"),
     "side": _word("below", "unclear", "above"),
+    "answer": _word("", "no", "yes"),
 }
 
 METRICS: Final[dict[str, Metric]] = {

@@ -2,7 +2,7 @@
 
 - clean oracle: the fine-tuned model's answers, every forget answer replaced by the one that it had
   before it was made harmful, where that is known of all. A perfect correction, the goal.
-- gibberish: the same with the letters of every forget answer in random order. A perfect destruction.
+- gibberish: the same with the letters of every forget answer in random order: destruction.
 - language prior: to every question the commonest retain answer to the same (clean) question,
   without a look at the image; to one that retain has not, its commonest open or closed answer.
 - perfect: the reference answers themselves, the ceiling of ROUGE, BLEU and accuracy.
@@ -29,7 +29,7 @@ _METRICS: Final = ("rouge1", "rouge_l", "bleu", "accuracy", "clean_rouge1", "cle
 
 
 def references(run: Run, finetuned: bool) -> list[Run]:
-    """All of them, on a run's rows; the first two take a fine-tuned run, the oracle clean answers."""
+    """All on a run's rows; the first two take a fine-tuned run, the oracle clean answers, too."""
     prior = _prior(run.rows)
     made = [(PRIOR, prior), (PERFECT, lambda row: row["reference"])]
     if finetuned:
