@@ -11,7 +11,7 @@ from eval import leak
 from eval.derived_figures import ATTACKS
 from eval.metric_names import METRICS, SCORED
 from eval.report import print_table
-from eval.report_tables import WAYS, Column, Section, Table
+from eval.report_tables import WAYS, Column, Section, Table, left_out
 from eval.results import Figure, Key, Line
 from eval.run_folder import read_json, read_rows_file
 from mllmu_med.console import make_console
@@ -19,20 +19,20 @@ from mllmu_med_dataset import SPLITS
 
 _LEAKED = tuple(metric for metric in METRICS if metric.startswith("leaked_"))
 _LIKELY = (
-    *("memorised", "extraction", "probability", "truth_ratio", "choice", "cloze"),
-    *("gap_probability", "gap_leaked", "kept_truth", "utility"),
-    *(f"auc_{score}" for score in ATTACKS),
+    ("probability", "truth_ratio", "memorised", "extraction", "choice", "cloze"),
+    ("utility", "kept_truth", "gap_probability", "gap_leaked"),
+    tuple(f"auc_{score}" for score in ATTACKS),
 )
 
 
 def print_scores(folder: Path, as_json: bool = False) -> None:
     """All metrics by split, then within each part of the rows."""
-    _print(folder, SCORED, "Percent.", "scores.json, scores.rows.jsonl", as_json)
+    _print(folder, [SCORED], "Percent.", "scores.json, scores.rows.jsonl", as_json)
 
 
 def print_likelihood(folder: Path, as_json: bool = False) -> None:
     """What the answers' probabilities give."""
-    written = "likelihood.jsonl; forget quality and PrivLeak: `eval report`"
+    written = "likelihood.jsonl; what compares with other runs, as PrivLeak: `eval report`"
     _print(folder, _LIKELY, "Fractions.", written, as_json)
 
 
@@ -56,27 +56,31 @@ def print_leak(folder: Path, as_json: bool = False) -> None:
         lines.append(leak.NO_CHANCE)
     if len(exposed) > 10:
         lines.append(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
-    _print(folder, _LEAKED, caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
+    _print(folder, [_LEAKED], caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
 
 
 def _print(
     folder: Path,
-    metrics: Sequence[str],
+    groups: Sequence[Sequence[str]],
     caption: str,
     written: str,
     as_json: bool,
     below: Sequence[str] = (),
 ) -> None:
+    """Tables of each group of metrics."""
     from eval.collect_results import figures_of_run
 
+    metrics = [metric for group in groups for metric in group]
     figures = [figure for figure in figures_of_run(folder) if figure.metric in metrics]
     if as_json:
         print(json.dumps([figure.model_dump() for figure in figures]))
         return
     out = make_console()
-    for table in _tables(figures, metrics, caption):
-        print_table(table, out)
-    for line in (*below, f"written to {folder}: {written}"):
+    for group in groups:
+        for table in _tables([f for f in figures if f.metric in group], group, caption):
+            print_table(table, out)
+    without = left_out({figure.key: figure for figure in figures})
+    for line in (*without, *below, f"written to {folder}: {written}"):
         out.print(escape(line))
 
 
@@ -86,7 +90,10 @@ def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> 
     for figure in sorted(figures, key=_place):
         if figure.value or figure.metric not in ("thinking", "unanswered"):
             cut, _, value = figure.cut.partition("=")
-            part = WAYS.get(figure.way, figure.way) or figure.split or "forget against test"
+            across = "forget against test" if figure.metric in _LIKELY[-1] else "retain and test"
+            part = WAYS.get(figure.way, figure.way)
+            if figure.metric not in _LEAKED:
+                part = f"{figure.split or across} {part.replace('_', ' ')}"
             parts = by_cut.setdefault(cut, {})
             parts.setdefault(f"{part} {value}".strip(), {})[Key(figure.metric)] = figure
     for cut, parts in by_cut.items():

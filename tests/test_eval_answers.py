@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -335,6 +336,11 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
     with asking(tiny, demo, "privacy") as (model, asked, images):
         some = asked[:40]
         answers = [ask.row.answer for ask in some]
+        blind = [replace(ask, image=False) for ask in some[:6]]
+        unseen = model.weigh(blind, answers[:6], images)
+        for ask, text, packed in zip(blind, answers, unseen, strict=False):
+            (alone,) = model.weigh_plainly([(ask, text)], images)
+            assert packed.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
         shared = model.weigh(some, answers, images)
         for ask, text, packed in zip(some, answers, shared, strict=True):
             found = packed.logprobs

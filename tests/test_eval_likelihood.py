@@ -32,7 +32,7 @@ def logs(*probabilities: float) -> list[float]:
 def row(split: str, own: list[float], *others: list[float], name: str = "a") -> dict[str, Any]:
     n = len(own)
     tokens = {"right": "1" * n, "end": n > 1, "means": [-2.0] * n, "deviations": [1.0] * n}
-    others_of = {"zlib": 10, "alternatives": list(others)}
+    others_of = {"zlib": 10, "alternatives": list(others), "choices": [], "parts": []}
     return {"id": name, "split": split, "logprobs": own, **tokens, **others_of}
 
 
@@ -154,6 +154,10 @@ def test_what_a_row_measures() -> None:
     assert found["min_k_plus"] == pytest.approx(math.log(0.1) + 2)  # mean -2, deviation 1
     assert found["zlib"] == pytest.approx(math.log(0.09) / 2 / 10)
     assert (found["memorised"], found["extraction"]) == (1, 1)
+    assert "kept_truth" not in found
+    chosen = {**row("test", logs(0.4, 0.4)), "choices": logs(0.1, 0.2, 0.3)}
+    assert measured(chosen)["kept_truth"] == pytest.approx(1 - 0.2 / 0.4)
+    assert measured({**chosen, "choices": logs(0.9)})["kept_truth"] == 0
     wrong = {**row("test", logs(0.1, 0.9)), "right": "01"}  # the end does not count
     assert {measured(wrong)[name] for name in ("memorised", "extraction")} == {0}
 
@@ -162,6 +166,9 @@ class Weigher(Model):
     """The arithmetic of `measure` without weights: each character is one token."""
 
     ending = 1
+
+    def answer_ids(self, answer: str, closed: bool = True) -> list[int]:
+        return [*map(ord, answer), *[0] * closed]
 
     def weigh(self, asked: Any, answers: Any, images: Any) -> list[Weighed]:
         return [
@@ -179,6 +186,10 @@ def test_what_is_kept_is_of_these_very_texts(demo: Path, tmp_path: Path) -> None
     measured = measure(Weigher(None, None, {}, True), rows, images, 4)
     write_rows(tmp_path, measured, identity)
     assert [row["logprobs"][0] for row in measured] == [-len(row.answer) for row in rows]
+    assert all(row["blind_logprobs"] == row["logprobs"] for row in measured)
+    assert all(row["blind_choices"] == row["choices"] for row in measured)
+    told = {bool(row["parts"]) for row in measured if row["choices"]}
+    assert told == {True}
     assert kept(tmp_path, identity, rows)
     for change in ({"question": "Why?"}, {"answer": "Another"}, {"image_sha256": "0"}):
         assert not kept(tmp_path, identity, [replace(rows[0], **change), *rows[1:]])

@@ -114,6 +114,10 @@ def weigh(folder: Path, forget: float, n: int = 60) -> None:
             "logprobs": [math.log(forget if split == "forget" else 0.5)],
             **{"right": "1", "end": 0, "means": [-1.0], "deviations": [1.0], "zlib": 20},
             "alternatives": [[math.log(0.25)]] if split == "forget" and i < 9 else [],
+            "choices": [math.log(0.2)] * 3 if i % 2 else [],
+            "parts": [[0, 1]] if split == "forget" else [],
+            "blind_logprobs": [math.log(0.1)],
+            "blind_choices": [math.log(0.2)] * 3 if i % 2 else [],
         }
         for split, i in product(SPLITS, range(n))
     ]
@@ -253,7 +257,7 @@ def test_what_changes_nothing_gains_nothing(tmp_path: Path) -> None:
 
 def test_the_best_and_what_cannot_be_told_apart_are_marked(runs: list[Path]) -> None:
     report = collect(runs)
-    scores, parts, _hidden, leakage, likelihood = tables(report)
+    scores, parts, _hidden, leakage, likelihood, *_ = tables(report)
     heads = [(column.group, column.title) for column in scores.columns]
     assert heads[:3] == [("Forget", "ACC"), ("Forget", "ROUGE ↓"), ("Forget", "BLEU ↓")]
     assert heads[-1] == ("", "UES ↑")
@@ -280,6 +284,55 @@ def test_the_best_and_what_cannot_be_told_apart_are_marked(runs: list[Path]) -> 
         (to_html, "<strong>5.00</strong>"),
     ):
         assert mark in form(report), form
+
+
+def test_what_is_weighed_against_base_finetuned_and_retrained_run(tmp_path: Path) -> None:
+    """Forget answers of .5, 1, .125 and .5; all others have .5; three wrong choices .2 each."""
+    likely = {"base": 0.5, "finetune": 1.0, "idk": 0.125, "retrain": 0.5}
+    kept = {"base": 0.2, "finetune": 0.6, "idk": 0.5, "retrain": 0.6}
+    made = [run(tmp_path / name, 0.5, kept[name], 0.6) for name in likely]
+    for folder in made:
+        weigh(folder, likely[folder.name])
+    leak(made[2], 0.4, silent="no_picture")
+    report = collect(made)
+    of = {line.run: line.figures for line in report.lines()}
+
+    def value(name: str, metric: str, *more: str) -> float:
+        return of[name][Key(metric, *more)].value
+
+    # Told from test rows of .5: always, never, and as often as not; by the base's too.
+    for score in ("loss", "min_k", "zlib", "reference"):
+        wanted = {"finetune": 1, "idk": 0, "retrain": 0.5}
+        assert {n: value(n, f"auc_{score}") for n in wanted} == wanted
+        assert value("finetune", f"privleak_{score}") == (0.5 - 1) / 0.5
+        assert value("idk", f"privleak_{score}") == (0.5 - 0) / 0.5
+    assert Key("auc_reference") not in of["base"]
+    rouge = [value("idk", "rouge1", split) for split in ("retain", "test")]
+    terms = [0.5, 0.5, *rouge, 1 - 0.2 / 0.5, 1 - 0.2 / 0.5]
+    assert value("idk", "utility") == pytest.approx(6 / sum(1 / term for term in terms))
+    assert of["idk"][Key("utility")].n == 120
+    assert value("idk", "choice", "forget") == value("idk", "choice", "forget", "", "no_picture")
+    assert (value("idk", "choice", "forget"), value("idk", "choice", "test")) == (0, 1)
+    assert of["idk"][Key("choice", "forget")].n == 30
+    assert value("idk", "cloze", "forget") == pytest.approx(0.125)
+    assert value("idk", "gap_probability", "forget") == pytest.approx(0.125 - 0.1)
+    assert value("idk", "gap_leaked", "forget") == pytest.approx(0.4)
+    lost = [value(name, "rouge1", "retain") for name in ("finetune", "idk")]
+    # All forget rows were "lung", which no retain row is.
+    key = Key("rouge1_drop", "retain", "near=other")
+    assert of["idk"][key].value == pytest.approx(lost[0] - lost[1])
+    assert of["idk"][key].n == 40
+    assert key not in of["finetune"]
+    table = next(table for table in tables(report) if table.label == "membership")
+    cells = {row.label: [cell.text for cell in row.cells] for row in rows_of(table)}
+    assert cells["IDK"][-1] == "+1.00 ‡"
+    assert "‡" not in "".join(cells["Finetune"])
+    said = notes(report, [], "")
+    assert any(note.startswith("‡ AUC below the retrained model's") for note in said)
+    assert any(note.startswith("30 of 60 forget rows have no three other") for note in said)
+    weigh(made[0], 0.5, n=59)
+    with pytest.raises(UserError, match="likelihoods of 59 forget rows"):
+        collect(made)
 
 
 def rows_of(table: Table) -> list[Row]:
@@ -550,8 +603,8 @@ def test_latex_is_balanced_and_escaped(runs: list[Path]) -> None:
         depth += {"{": 1, "}": -1}.get(character, 0)
         assert depth >= 0
     assert depth == 0
-    assert re.findall(r"\\begin{(.*?)}", text) == ["table*", "tabular"] * (5 + 6)
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 5 + 6
+    assert re.findall(r"\\begin{(.*?)}", text) == ["table*", "tabular"] * (8 + 6)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 8 + 6
     for table in re.findall(r"\\begin{tabular}{l(r+)}(.*?)\\end{tabular}", text, re.S):
         columns = len(table[0]) + 1
         body = re.sub(r"\\multicolumn{(\d+)}", lambda m: "& " * (int(m[1]) - 1), table[1])
@@ -604,8 +657,8 @@ def test_the_page(runs: list[Path]) -> None:
         if tag == "img":
             assert attributes["alt"]
     assert names.count("img") == 3
-    assert names.count("table") == names.count("caption") == 5 + 6
-    assert names.count("details") == 5 + 2 * 6 + 6  # words, further tables, runs
+    assert names.count("table") == names.count("caption") == 8 + 6
+    assert names.count("details") == 8 + 2 * 6 + 6  # words, further tables, runs
     for wanted in ("by modality", "by kind of question", "rouge1|f1", "adapters 1 path"):
         assert wanted in page.text
     assert 'name="viewport"' in text
