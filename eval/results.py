@@ -112,8 +112,7 @@ class Line(NamedTuple):
     def label(self) -> str:
         """What tables call it: a method as the paper writes it, another name as it is."""
         label = LABELS.get(self.run.lower().replace("_", "-"), self.run)
-        plain = self.role in ("method", "reference") or label == LABELS[self.role]
-        return label if plain else f"{label} ({self.role})"
+        return label if label == LABELS.get(self.role, label) else f"{label} ({self.role})"
 
     @property
     def is_broken(self) -> bool:
