@@ -246,8 +246,7 @@ def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
     for attack in chosen:
         if attack.group == "relearn" and attack not in left:  # killed after its last outcome
             _clear(work, attack, left)
-    done = f"{len(chosen) - len(left)} of {len(chosen)} done already"
-    say(f"{folder.name}: {len(left)} attacks" + f" ({done})" * (len(left) < len(chosen)))
+    say(f"{folder.name}: {len(left)} of {len(chosen)} attacks to do")
     if not left:
         return
     with held(folder / FOLDER):
@@ -304,7 +303,7 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
 
     def look(step: int) -> None:
         nonlocal asking
-        for attack in (a for a in attacks if a.strength == step and not work.is_done(a)):
+        for attack in (attack for attack in attacks if attack.strength == step):
             now = time.monotonic()
             named = {"path": f"{place.name}, step {step}", "weights": f"{place.name} {step}"}
             model.identity["adapters"] = [*below, named]

@@ -57,7 +57,9 @@ def tables(report: Report) -> list[Table]:
             before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
-            made.append(_table(label, title, f"{text} {_WHAT}", columns, lines))
+            made.append(
+                _table(label, title, f"{text} {_WHAT if not made else ''}".strip(), columns, lines)
+            )
     return made
 
 
