@@ -130,6 +130,12 @@ class Work:
     def rows(self) -> list[Record]:
         return attackable(self.data.rows["forget"])
 
+    def takes(self, attack: Attack) -> bool:
+        """Whether an attack can be made: on an adapter of unlearning, before a private value."""
+        if attack.kind == "prefix":
+            return any(row.pii for row in self.rows)
+        return attack.kind != "adapter" or self.target.unlearned
+
     def asked(self, attack: Attack) -> list[Record]:
         """The rows that are asked about: no row of an image or patient that is trained on."""
         if attack.kind != "relearn-forget":
@@ -241,7 +247,7 @@ def relearnt(rows: Sequence[Record]) -> list[Record]:
 def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
     """Every attack on one run that is not done."""
     folder = work.target.folder
-    chosen = [a for a in attacks if a.kind != "adapter" or work.target.unlearned]
+    chosen = [attack for attack in attacks if work.takes(attack)]
     left = [attack for attack in chosen if not work.is_done(attack)]
     for attack in chosen:
         if attack.group == "relearn" and attack not in left:  # killed after its last outcome
@@ -366,7 +372,7 @@ def attack_all(
         stack = stacks.setdefault(named, Stack(named[0], device, named[1], share))
         works.append(Work(target, data, stack))
     for work in works:  # refused before any work
-        for attack in attacks:
+        for attack in filter(work.takes, attacks):
             work.is_done(attack)
     at_once = jobs_for(jobs, targets[0].who["model"], device)
     if at_once == 1 or len(works) == 1:
