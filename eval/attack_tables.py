@@ -27,11 +27,8 @@ _TABLES: Final = (
         "Steps on three forget rows; asked are rows of other patients.",
         "relearn-forget",
     ),
-    (
-        "Relearning on other rows",
-        "Steps on retain rows alone, on test rows alone.",
-        "relearn-retain relearn-outside",
-    ),
+    ("Relearning on retain rows", "Steps on retain rows alone.", "relearn-retain"),
+    ("Relearning on outside rows", "Steps on test rows alone.", "relearn-outside"),
     ("Answers begun", "Given is a part of what precedes a private value.", "prefix"),
     ("Other prompts", "Reworded; told to say all; in the image.", "paraphrase jailbreak typeset"),
     (
