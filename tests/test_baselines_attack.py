@@ -261,7 +261,7 @@ def test_the_command_killed_and_resumed_and_the_report(loop: Path, place: Path) 
         said += done.stdout
     assert "under: " in said
     assert all(len(x) <= 110 for x in said.splitlines() if "  [" in x)
-    made = {path.name for path in [*loop.iterdir(), *(place / "runs/npo-prompts").iterdir()]}
+    made = {path.name for path in [*loop.iterdir(), *(place / "prompts").iterdir()]}
     assert {"attacks.csv", "attacks.png", "attacks.svg"} <= made
     shown = (place / "attacks.html").read_text()
     assert "Relearning on forget rows" in shown
