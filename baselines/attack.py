@@ -8,9 +8,9 @@ RUN/attacks/KIND-STRENGTH/    a run folder each (`eval.run_folder`), of the rows
 
 An outcome takes its place whole, so the same command goes on with the first that is not there.
 
-Relearning trains a new adapter on top of all that a model has, rank and alpha of the recipe's
-fine-tuning, at its learning rate held constant: so 30 steps begin with what 5 steps are, and one
-training gives all strengths. The adapter is not kept.
+Relearning trains a new adapter on top of all that a model has, with the recipe's settings of
+fine-tuning but at a part of its learning rate (`RATE`), held constant: so 30 steps begin with what
+5 steps are, and one training gives all strengths. The adapter is not kept.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from baselines.attack_target import RELEARNT, Target, relearnt, target_of
 from baselines.measure import Data
-from baselines.run import DONE, Stack
+from baselines.run import Stack
 from baselines.training_settings import TrainSettings
-from baselines.training_state import RECORD, difference
+from baselines.training_state import difference
 from eval import likelihood
-from eval.answer import MAX_NEW_TOKENS, answer_with_model, run_hash
+from eval.answer import answer_with_model, run_hash
 from eval.attack_kinds import (
     VERSION,
     Attack,
@@ -39,8 +40,8 @@ from eval.attack_kinds import (
 from eval.attack_results import ATTACK, FOLDER
 from eval.leak import leak_answers, write_leak
 from eval.run_folder import ANSWERS, describe, read_json
-from eval.score import SCORES, score_answers, write_scores
-from mllmu_med.files import atomic_folder, digest, stable_hash, write_json
+from eval.score import score_answers, write_scores
+from mllmu_med.files import atomic_folder, digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.processes import side_by_side
 from mllmu_med.progress import say
@@ -50,65 +51,9 @@ if TYPE_CHECKING:
     from eval.attacks import Ask
     from eval.model import Model
 
-#: Forget rows that `relearn-forget` trains on, each of another patient: our choice.
-RELEARNT: Final = 3
-
-
-class Target(NamedTuple):
-    """A run whose model is attacked: what it is made of, and how it was asked."""
-
-    folder: Path
-    who: dict[str, Any]  # of its answers.run.json
-    done: dict[str, Any]  # of its done.json: what it was made with; empty of a run made otherwise
-    record: dict[str, Any]
-    config: str
-
-    @property
-    def adapters(self) -> list[Path]:
-        return [Path(adapter["path"]) for adapter in self.who.get("adapters", [])]
-
-    @property
-    def unlearned(self) -> bool:
-        """Whether taking its last adapter off is an attack: of no run that learns."""
-        method = self.done.get("method") or self.folder.resolve().name
-        return bool(self.adapters) and method not in ("base", "finetune", "finetuned", "retrain")
-
-    @property
-    def batch(self) -> int:
-        return int(self.done.get("answers", {}).get("batch_size", 32))
-
-    @property
-    def longest(self) -> int:
-        return int(self.who.get("max_new_tokens", MAX_NEW_TOKENS))
-
-    def settings(self) -> TrainSettings:
-        """Of fine-tuning, as the recipe of this run, or the fine-tuned run below, has them."""
-        recipe, below = self.folder.parent / "recipe.json", self.record.get("model", {})
-        if recipe.is_file():
-            return TrainSettings.model_validate(read_json(recipe)["finetune"])
-        first = [Path(adapter["path"]).parent for adapter in below.get("adapters", [])][:1]
-        for folder in (*first, self.folder):
-            if (folder / RECORD).is_file():
-                return TrainSettings.model_validate(read_json(folder / RECORD)["settings"])
-        raise UserError(
-            f"{self.folder}: relearning takes the settings of fine-tuning, which neither "
-            "recipe.json beside it nor a record.json tells: leave these kinds out"
-        )
-
-
-def target_of(run: Path) -> Target:
-    """A run folder as something to attack; a UserError where its model is not known."""
-    who = describe(run / ANSWERS)
-    if not who.get("weights"):
-        why = "a server's model" if "server" in who else "no answers.run.json of eval or baselines"
-        raise UserError(
-            f"{run}: {why}: an attack needs the model itself: answer with --model first"
-        )
-    done = read_json(run / DONE).get("identity", {}) if (run / DONE).is_file() else {}
-    record = read_json(run / RECORD) if (run / RECORD).is_file() else {}
-    summary = next((run / n for n in (SCORES, "leak.json") if (run / n).is_file()), run / SCORES)
-    config = read_json(summary, f"score {run / ANSWERS}")["config"]
-    return Target(run, who, done, record, config)
+#: Of fine-tuning's learning rate: at all of it, without a rise and a fall, a fine-tuned model
+#: itself loses what it knows in so few steps, and the attack hides what it looks for. Ours.
+RATE: Final = 0.3
 
 
 @dataclass
@@ -126,6 +71,17 @@ class Work:
     @property
     def rows(self) -> list[Record]:
         return attackable(self.data.rows["forget"])
+
+    def takes(self, attack: Attack) -> bool:
+        """Whether there is what an attack needs: an unlearning adapter, values, patients."""
+        patients = len({row.whose for row in self.rows})
+        needed = {
+            "adapter": self.target.unlearned,
+            "prefix": any(row.pii for row in self.rows),
+            "relearn-forget": patients > RELEARNT,
+            "other-image": patients > 1,
+        }
+        return needed.get(attack.kind, True)
 
     def asked(self, attack: Attack) -> list[Record]:
         """The rows that are asked about: no row of an image or patient that is trained on."""
@@ -149,6 +105,7 @@ class Work:
             "epochs": most,  # of a step at least each
             "max_steps": most,
             "batch_size": min(base.batch_size, len(rows)),
+            "learning_rate": base.learning_rate * RATE,
             "warmup": 0.0,
             "lr_end": 1.0,
             "keep": "last",
@@ -220,30 +177,17 @@ class Work:
             write_scores(new, *score_answers(joined, self.target.config, name, who, words))
 
 
-def relearnt(rows: Sequence[Record]) -> list[Record]:
-    """The `RELEARNT` forget rows that `relearn-forget` trains on, alike for every model."""
-    chosen: dict[str, Record] = {}
-    for row in sorted(rows, key=lambda row: stable_hash("relearn", row.id)):
-        if len(chosen) < RELEARNT:
-            chosen.setdefault(row.whose, row)
-    if len({row.whose for row in rows}) <= len(chosen):
-        raise UserError(
-            "relearn-forget: no forget row of another patient is left to be asked about: leave "
-            "this kind out"
-        )
-    return [*chosen.values()]
-
-
 def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
     """Every attack on one run that is not done."""
     folder = work.target.folder
-    chosen = [a for a in attacks if a.kind != "adapter" or work.target.unlearned]
+    chosen = [attack for attack in attacks if work.takes(attack)]
     left = [attack for attack in chosen if not work.is_done(attack)]
     for attack in chosen:
         if attack.group == "relearn" and attack not in left:  # killed after its last outcome
             _clear(work, attack, left)
-    done = f"{len(chosen) - len(left)} of {len(chosen)} done already"
-    say(f"{folder.name}: {len(left)} attacks" + f" ({done})" * (len(left) < len(chosen)))
+    no = ", ".join(dict.fromkeys(attack.kind for attack in attacks if attack not in chosen))
+    lacks = f"; not here, see docs/attacks.md: {no}" if no else ""
+    say(f"{folder.name}: {len(left)} of {len(chosen)} attacks to do{lacks}")
     if not left:
         return
     with held(folder / FOLDER):
@@ -300,7 +244,7 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
 
     def look(step: int) -> None:
         nonlocal asking
-        for attack in (a for a in attacks if a.strength == step and not work.is_done(a)):
+        for attack in (attack for attack in attacks if attack.strength == step):
             now = time.monotonic()
             named = {"path": f"{place.name}, step {step}", "weights": f"{place.name} {step}"}
             model.identity["adapters"] = [*below, named]
@@ -312,6 +256,7 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
 
     rows = work.trained_on(attacks[0])
     settings = work.settings(attacks[0], most)
+    say(f"{target.folder.name}: {attacks[0].kind}: {most} steps on {len(rows)} rows")
     train(model, "retrain", [], rows, work.images, settings, place, on_step=look)
     stack.trained(place / "adapter")
     stack.at(target.adapters)
@@ -362,7 +307,7 @@ def attack_all(
         stack = stacks.setdefault(named, Stack(named[0], device, named[1], share))
         works.append(Work(target, data, stack))
     for work in works:  # refused before any work
-        for attack in attacks:
+        for attack in filter(work.takes, attacks):
             work.is_done(attack)
     at_once = jobs_for(jobs, targets[0].who["model"], device)
     if at_once == 1 or len(works) == 1:

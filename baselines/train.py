@@ -106,7 +106,7 @@ def train(
     more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
     text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places), **more})
     if accelerator.is_main_process:
-        say(f"  LoRA on {places}")
+        model.say_once(f"  LoRA on {places}")
         model.say_once(f"  rows of one image: {model.sharing.why}")
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
     outcome = loop.run_all(images, on_epoch, on_step)

@@ -314,7 +314,7 @@ def attack(
         list[Path], typer.Argument(metavar="RUN...", help="Runs, or a folder of them.")
     ],
     kind: Annotated[
-        str, option("LIST", "all; weights, relearn, prompt, image; or kinds: see below.")
+        str, option("LIST", "all; weights, relearn, prompt, image; or kinds, by docs/attacks.md.")
     ] = "all",
     data: Data = None,
     out: Annotated[

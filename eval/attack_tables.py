@@ -28,18 +28,19 @@ _TABLES: Final = (
         "Steps on three forget rows; asked are rows of other patients.",
         "relearn-forget",
     ),
-    (
-        "Relearning on other rows",
-        "Steps on retain rows alone, on test rows alone.",
-        "relearn-retain relearn-outside",
-    ),
+    ("Relearning on retain rows", "Steps on retain rows alone.", "relearn-retain"),
+    ("Relearning on outside rows", "Steps on test rows alone.", "relearn-outside"),
     ("Answers begun", "Given is a part of what precedes a private value.", "prefix"),
     ("Other prompts", "Reworded; told to say all; in the image.", "paraphrase jailbreak typeset"),
-    ("Changed images", "Encoded anew, cut; of another patient.", "jpeg crop other-image"),
+    (
+        "Changed images",
+        "JPEG of that quality; so much left of its sides; of another patient.",
+        "jpeg crop other-image",
+    ),
     ("Changed images", "Brighter; turned.", "brighten rotate"),
 )
 _UNITS: Final = {
-    **{"quantise": "bit", "relearn": "steps", "jpeg": "quality", "rotate": "degrees"},
+    **{"quantise": "bit", "relearn": "steps", "rotate": "degrees"},
     **dict.fromkeys(("prefix", "crop", "brighten"), "%"),
 }
 
@@ -54,7 +55,9 @@ def tables(report: Report) -> list[Table]:
             before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
-            made.append(_table(label, title, f"{text} {_WHAT}", columns, lines))
+            made.append(
+                _table(label, title, f"{text} {_WHAT if not made else ''}".strip(), columns, lines)
+            )
     return [*made, *meta_evaluation.table(report)]
 
 
@@ -95,17 +98,20 @@ def _column(metric: str, attack: Attack) -> Column:
 
 
 def attack_plot(report: Report) -> Plot | None:
-    """Recovery over strength, a panel for each kind that has several, a line a run."""
+    """Recovery over strength, a panel for each kind that has several, a line a run.
+
+    None where no such attack is done. Changes of an image are not attacks that grow with them.
+    """
     from eval import plots
 
     lines = [line for line in plots.models(report) if _attacks([line])]
     panels: dict[str, list[Attack]] = {}
     for attack in _attacks(lines):
-        panels.setdefault(attack.kind, []).append(attack)
-    panels = {kind: of for kind, of in panels.items() if len(of) > 1}
+        if attack.group != "image" and len(STRENGTHS[attack.kind]) > 1:
+            panels.setdefault(attack.kind, []).append(attack)
     if not panels:
         return None
-    plot = plots._plot(3.1 * len(panels) + 1.9, 4.2)
+    plot = plots.empty_plot(2.7 * len(panels) + 1.9, 4.0)
     axes: Any = plot.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     drawn: dict[str, Any] = {}
     for axis, (kind, attacks) in zip(axes, panels.items(), strict=True):
@@ -114,7 +120,7 @@ def attack_plot(report: Report) -> Plot | None:
         axis.set_xlabel({"bit": "bits", "%": "% of the beginning"}.get(unit, unit))
         methods = 0
         for line in lines:
-            style: dict[str, Any] = {"color": plots._role_colour(line), "linestyle": "--"}
+            style: dict[str, Any] = {"color": plots.role_colour(line), "linestyle": "--"}
             if line.role == "method":
                 style = {"color": plots.METHODS[methods % 5], "marker": plots.MARKERS[methods % 7]}
                 methods += 1
