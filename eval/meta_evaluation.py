@@ -4,10 +4,10 @@ After Dorna et al. 2025 (arXiv:2506.12618), who ask it of text models; formulas 
 
 - faithfulness: AUROC with which the figure tells models that were trained on the forget set
   (fine-tuned, several seeds) from models that were not (retrained); .5 is chance, 1 all.
-- stability under relearning and under quantisation: 1 - mean over the methods of how much of the
-  knowledge the figure sees more (or less) after the attack than before. Knowledge is 0 at the
-  retrained model's figure and 1 at the fine-tuned one's, each under the same attack. What a figure
-  calls forgotten and a few steps bring back was not gone: that figure has said too much.
+- stability under relearning and under quantisation: 1 - mean over methods and attacks (those whose
+  ceiling tells something) of how much more or less knowledge the figure sees after the attack.
+  Knowledge is 0 at the retrained model's figure and 1 at the fine-tuned one's, each under the same
+  attack. What a figure calls forgotten and a few steps bring back was not gone: it said too much.
 - agreement: Spearman's rank correlation, over the methods, with the most that any attack brings
   out (taking the last adapter off is none: that gives the fine-tuned model back). Leakage figures
   have a part in what they are held to here.
@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Final, NamedTuple
 
-from eval.attack_results import outcomes
+from eval.attack_results import CEILING, CUT, outcomes
 from eval.metric_names import METRICS
 from eval.read_run import Run, read_run
 from eval.references import GIBBERISH, ORACLE
@@ -62,6 +62,7 @@ _LEAST_RANGE: Final = 0.02
 _KEPT: Final = ("retain", "test")
 #: The role of a figure about a figure.
 ROLE: Final = "figure"
+_AGREES: Final = Key("agreement")
 _SIGNATURE: Final = (
     "meta|faithfulness: AUROC over models|stability: knowledge between retrained 0 and fine-tuned "
     "1, same attack, same rows|agreement: Spearman, Fisher's z|mllmu-med 1"
@@ -69,8 +70,8 @@ _SIGNATURE: Final = (
 _TITLE: Final = "Which figure to trust"
 _CAPTION: Final = (
     "Fractions. Faithful: tells models trained on the forget set from others (AUROC). Stable: sees "
-    "as much knowledge after an attack as before. Agrees: with the most that any attack brings out, "
-    "over methods (Spearman). Controls: where a perfect correction and gibberish land between "
+    "as much knowledge after an attack as before. Agrees: with the most that any attack brings "
+    "out, over methods (Spearman). Controls: where a perfect correction and gibberish land between "
     "Retrain (0) and Finetune (1); a figure at which gibberish lies below the correction rewards "
     "destruction: read `no language` beside it. Best first."
 )
@@ -98,7 +99,7 @@ def knowledge(value: float, retrain: float, finetune: float) -> float | None:
 
 
 def agreement(values: Sequence[float], told: Sequence[float]) -> Correlation | None:
-    """Of a figure with what comes out; None of fewer than four methods, or where one never moves."""
+    """Of a figure with what comes out; None of under four methods, or where one never moves."""
     from scipy.stats import spearmanr
 
     if len(values) < 4 or len({*values}) == 1 or len({*told}) == 1:
@@ -126,6 +127,7 @@ def meta_figures(report: Report, lines: Sequence[SeedRuns], seeds: Report | None
     told = _most(report, methods)
     if "finetune" not in known or "retrain" not in known or len(told) < 2:
         return []
+    _outcome.cache_clear()  # what was read before may have been made anew
     made: list[Figure] = []
     for key, sign in CANDIDATES.items():
         found = _all_of(key, sign, report, known, methods, told, seeds or report)
@@ -157,7 +159,8 @@ def _all_of(
         n = sum(map(len, models.values()))
         found["faithfulness"] = _figure(report, key, "faithfulness", auc, n=n)
     for group in ("relearn", "quantise"):
-        changes = _changes(key, group, known, methods)
+        telling = [cut for cut in _telling(report) if cut.startswith(f"{CUT}{group}")]
+        changes = _changes(key, telling, known, methods)
         if changes:
             value = 1 - fmean(changes)
             found[f"stable_{group}"] = _figure(
@@ -202,17 +205,26 @@ def _by_seed(seeds: Report, key: Key) -> dict[str, list[float]]:
     }
 
 
+def _telling(report: Report) -> list[str]:
+    """The attacks under which the fine-tuned model still tells enough, by their cuts."""
+    return [
+        figure.cut
+        for figure in report.figures
+        if figure.metric == "attacked" and figure.role == "finetune" and figure.value >= CEILING
+    ]
+
+
 def _changes(
-    key: Key, group: str, known: Mapping[str, Run], methods: Mapping[str, Run]
+    key: Key, cuts: Sequence[str], known: Mapping[str, Run], methods: Mapping[str, Run]
 ) -> list[float]:
-    """How much more or less knowledge a figure sees after each attack of a group, by method."""
+    """How much more or less knowledge a figure sees after each of some attacks, by method."""
     finetuned = known["finetune"]
     roles = ("retrain", "finetune")
     ends = {role: dict(outcomes(known[role].folder)) for role in roles}
     changes: list[float] = []
     for run in methods.values():
         for attack, folder in outcomes(run.folder):
-            if attack.kind.startswith(group) and all(attack in of for of in ends.values()):
+            if f"{CUT}{attack.name}" in cuts and all(attack in of for of in ends.values()):
                 after = _outcome(folder)
                 limits = [(known[role], _outcome(ends[role][attack])) for role in roles]
                 seen = [
@@ -292,4 +304,11 @@ def notes(report: Report) -> list[str]:
         told.append(f"Trusted here: {', '.join(trusted)}.")
     elif not told:
         told.append(f"No figure is over all bars here ({', '.join(map(str, BARS.values()))}).")
+    agreed = [line.figures[_AGREES] for line in lines if _AGREES in line.figures]
+    widest = [f for f in agreed if f.low is not None and f.high is not None]
+    if widest and min(f.high or 0 for f in widest) > max(f.low or 0 for f in widest):
+        told.append(
+            f"Agreement is over {widest[0].n} methods, and all its intervals overlap: which figure "
+            "agrees best is not settled here."
+        )
     return told
