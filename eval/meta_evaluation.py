@@ -166,11 +166,12 @@ def _all_of(
             found[f"stable_{group}"] = _figure(
                 report, key, f"stable_{group}", value, n=len(changes)
             )
-    values = {f.run: sign * f.value for f in report.figures if f.key == key and f.run in told}
+    alone = [f for f in report.figures if f.key == key and not f.versus]
+    values = {f.run: sign * f.value for f in alone if f.run in told}
     if agreed := agreement([values[name] for name in values], [told[name] for name in values]):
         limits = {"low": agreed.low, "high": agreed.high, "n": len(values)}
         found["agreement"] = _figure(report, key, "agreement", agreed.rho, **limits)
-    ends = {f.run: f.value for f in report.figures if f.key == key and not f.versus}
+    ends = {f.run: f.value for f in alone}
     for name, reference in (("at_oracle", ORACLE), ("at_gibberish", GIBBERISH)):
         if reference in ends:
             retrain, finetune = (ends[known[role].name] for role in ("retrain", "finetune"))
