@@ -75,7 +75,7 @@ def run(
         raise UsageError("--seeds-of all: the fine-tuned model is one from elsewhere: leave it out")
     learnt = ["finetune", "retrain"] if not elsewhere else ["retrain"] * retrain
     loaded = options.read_recipe(learnt, methods)
-    at_once = jobs_for(jobs, loaded, options.device)
+    at_once = jobs_for(jobs, loaded.model, options.device)
     chosen = loaded.methods_in(methods)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(options.data, loaded.config)
@@ -133,7 +133,7 @@ def tune(
     from mllmu_med.locks import held
 
     loaded = options.read_recipe(["finetune", "tune"], methods)
-    at_once = jobs_for(jobs, loaded, options.device)
+    at_once = jobs_for(jobs, loaded.model, options.device)
     chosen = loaded.methods_in(methods)
     if not options.data:
         raise UsageError("--data is missing: a build of another seed than the reported one")

@@ -55,7 +55,7 @@ def do_all(
             yield left[number][0]
 
 
-def jobs_for(jobs: int, recipe: Recipe, device: str) -> int:
+def jobs_for(jobs: int, model: str | None, device: str) -> int:
     """How many parts are done at once: 0, not said, is one, but a core each for the tiny model.
 
     Its operations are too small for two cores (see `eval.load_model.SMALL`).
@@ -64,7 +64,7 @@ def jobs_for(jobs: int, recipe: Recipe, device: str) -> int:
         raise UsageError(f"--jobs {jobs}: give 1 or more, or leave it out")
     if processes() > 1:
         return 1
-    alone = not is_tiny(recipe.model) or pick_device(device) != "cpu"
+    alone = not is_tiny(model) or pick_device(device) != "cpu"
     return jobs or (1 if alone else cores())
 
 

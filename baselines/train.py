@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines.adapters import card, check_stack, lora_places, named, put_on
 from baselines.losses import METHODS
 from baselines.schedule import samples as samples_of
-from baselines.training_loop import Loop, OnEpoch
+from baselines.training_loop import Loop, OnEpoch, OnStep
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
@@ -41,6 +41,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
     measured: Path | None = None,
+    on_step: OnStep | None = None,
 ) -> Outcome:
     """Train a new adapter on top of a model, into a run folder.
 
@@ -105,10 +106,10 @@ def train(
     more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
     text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places), **more})
     if accelerator.is_main_process:
-        say(f"  LoRA on {places}")
+        model.say_once(f"  LoRA on {places}")
         model.say_once(f"  rows of one image: {model.sharing.why}")
     loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
-    outcome = loop.run_all(images, on_epoch)
+    outcome = loop.run_all(images, on_epoch, on_step)
     named(model, folder.adapter)
     return outcome
 

@@ -47,6 +47,8 @@ class Verdict:
 #: Called in every process with the epoch that has ended (from 1); the first one's verdict counts.
 #: The model is the one given to `train`, and answers as trained so far.
 OnEpoch = Callable[[int], Verdict | None]
+#: Called in every process after each step that is taken, with its number (from 1).
+OnStep = Callable[[int], None]
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
@@ -83,7 +85,9 @@ class Loop:
     #: is not waited for by the others.
     modules: tuple[Any, Any] = field(init=False)
 
-    def run_all(self, images: ImageStore, on_epoch: OnEpoch | None) -> Outcome:
+    def run_all(
+        self, images: ImageStore, on_epoch: OnEpoch | None, on_step: OnStep | None
+    ) -> Outcome:
         s = self.settings
         steps = self.prepare(images)
         plan = self.plan(0)
@@ -100,6 +104,8 @@ class Loop:
                     if self.reason:
                         break
                     advance(1)
+                    if on_step:
+                        on_step(self.done)
                     if self.done % s.save_every == 0 and self.done % len(plan):
                         self._save(only_if_due=True)
                 else:

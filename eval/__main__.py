@@ -1,4 +1,4 @@
-"""The commands of eval: answer, score, ues, leak, likelihood, report. Each says more with --help.
+"""The commands of eval: answer, score, ues, leak, likelihood, report, attack; see their --help.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -263,6 +263,10 @@ def report(
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's own table below.")
     ] = False,
+    seeds: Annotated[
+        Path | None,
+        option("DIR", "Fine-tuned and retrained models of five seeds: which figures to trust."),
+    ] = None,
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
     verbose: Annotated[
@@ -277,7 +281,7 @@ def report(
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper)
+    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper, seeds=seeds)
     if len(collected) > 1 and (form == "html" or plots):
         configs = ", ".join(each.config for each in collected)
         raise UsageError(f"runs of {configs}: a page and plots are of one: name its folder")
@@ -295,6 +299,54 @@ def report(
             reports.print_terminal(each, make_console(), intervals, verbose)
     else:
         print(reports.text_of(collected, form, intervals), end="")
+
+
+@app.command(
+    examples="""
+python -m eval attack runs/demo-privacy
+python -m eval attack runs/demo-privacy --kind relearn,quantise --jobs 2
+python -m eval attack runs/base runs/finetune runs/npo runs/retrain --kind relearn-forget
+"""
+)
+@one_line_errors
+def attack(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs, or a folder of them.")
+    ],
+    kind: Annotated[
+        str, option("LIST", "all; weights, relearn, prompt, image; or kinds, by docs/attacks.md.")
+    ] = "all",
+    data: Data = None,
+    out: Annotated[
+        Path | None, option("DIR", "For attacks.csv, .png and .svg. [default: the runs' folder]")
+    ] = None,
+    jobs: Annotated[int, option("N", "Runs at once. [default: 1; tiny on a CPU: its cores]")] = 0,
+    device: Device = "",
+    no_share: NoShare = False,
+) -> None:
+    """Attack unlearned models: what comes back, beside base, fine-tuned and retrained models.
+
+    Rerun to resume after a kill; attacks that are done are kept. What each attack is, and what its
+    result shows: docs/attacks.md.
+    """
+    from baselines.attack import attack_all
+    from eval.attack_kinds import parse
+    from eval.attack_tables import tables, write_attacks
+    from eval.collect_results import collect_attacks
+    from eval.read_run import find_runs
+    from eval.report import print_table
+    from mllmu_med.console import make_console
+
+    attacks = parse(kind)
+    folders = find_runs(runs)
+    attack_all(folders, attacks, data, jobs, device, not no_share)
+    report = collect_attacks(folders)
+    console = make_console()
+    for table in tables(report):
+        print_table(table, console)
+    for note in report.notes:
+        console.print(note)
+    print(f"written to {write_attacks(report, out or folders[0].parent)}")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from eval.attack_results import attack_figures
+from eval.attack_results import notes as attack_notes
 from eval.attacks import NEEDS_CLEAN
 from eval.bootstrap import Draws
 from eval.compare_methods import differences, mark_best
 from eval.derived_figures import by_itself, derive
 from eval.leak import NO_CHANCE
 from eval.learnt import learn, narrow, notes
+from eval.meta_evaluation import meta_figures
+from eval.meta_evaluation import notes as meta_notes
 from eval.metric_names import METRICS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
-from eval.references import ORACLE, PRIOR, lacks_clean, no_images_needed, references
+from eval.references import OF_FINETUNED, PRIOR, lacks_clean, no_images_needed, references
 from eval.results import ROLES, Figure, Key, Report
 from eval.run_figures import SeedRuns, make_figure, sign_of
 from eval.ues import same_rows
@@ -44,14 +48,19 @@ def collect_all(
     retrain: Path | None = None,
     *,
     paper: bool = False,
+    seeds: Path | None = None,
 ) -> list[Report]:
-    """A report for each config of which these folders hold runs (see `collect`)."""
+    """A report for each config of which these folders hold runs (see `collect`).
+
+    seeds: fine-tuned and retrained models of several seeds, for `eval.meta_evaluation`.
+    """
+    of_seeds = {each.config: each for each in collect_all([seeds])} if seeds else {}
     named = {"base": base, "finetune": finetuned, "retrain": retrain}
     reports = []
     for runs in _by_config(folders, named):
         here = {run.folder.resolve() for run in runs}
         own = {r: path if path and path.resolve() in here else None for r, path in named.items()}
-        reports.append(_collect(runs, own, paper))
+        reports.append(_collect(runs, own, paper, of_seeds.get(runs[0].config)))
     return reports
 
 
@@ -87,6 +96,15 @@ def runs_and_learnt(folders: Sequence[Path]) -> list[Run]:
     return [run for line in lines for run in line.runs]
 
 
+def collect_attacks(folders: Sequence[Path]) -> Report:
+    """The attacks on the runs of one config alone; leakage without scores will do."""
+    runs = [read_run(folder, scored=False) for folder in find_runs(folders)]
+    lines = _lines(runs, {})
+    report = Report(runs[0].config, attack_figures(lines))
+    report.notes.extend(attack_notes(report))
+    return report
+
+
 def figures_of_run(folder: Path) -> list[Figure]:
     """The figures that one run has by itself; scores, leakage or likelihoods alone will do."""
     run = read_run(folder, scored=False)
@@ -113,7 +131,9 @@ def _read(folders: Sequence[Path], named: dict[str, Path | None]) -> list[Run]:
     return [*map(read_run, each.values())]
 
 
-def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Report:
+def _collect(
+    runs: list[Run], named: dict[str, Path | None], paper: bool, seeds: Report | None = None
+) -> Report:
     same_rows(runs)
     lines = _lines(runs, named)
     report = Report(runs[0].config, [])
@@ -123,7 +143,7 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
     known = {line.role: line for line in lines if line.role != "method"}
     shown = known.get("finetune", lines[0])
     for made in zip(*(references(r, "finetune" in known) for r in shown.runs), strict=True):
-        alike = made if made[0].name == ORACLE else made[:1]
+        alike = made if made[0].name in OF_FINETUNED else made[:1]
         lines.append(SeedRuns(made[0].name, "reference", [*alike]))
     draws = Draws(_strata([run for line in lines for run in line.runs]))
     for line in _learnt(lines):
@@ -141,6 +161,8 @@ def _collect(runs: list[Run], named: dict[str, Path | None], paper: bool) -> Rep
         _finish(line, draws, known, report)
     mark_best(lines, report)
     report.figures.extend(differences(lines, report))
+    report.figures.extend(attack_figures(lines))
+    report.figures.extend(meta_figures(report, lines, seeds))
     _note(lines, known, report)
     if paper:
         report.figures.extend(paper_figures(report.config, report.notes))
@@ -257,6 +279,7 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
     ):
         if role not in known:
             report.notes.append(missing)
+    report.notes.extend([*attack_notes(report), *meta_notes(report)])
     leaks = {key.metric for line in lines for key in line.arrays if key.way}
     if "leaked_values" in leaks and "leaked_chance" not in leaks:
         report.notes.append(NO_CHANCE)

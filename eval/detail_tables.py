@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from eval.attack_tables import details as attack_details
 from eval.compare_methods import COMPARED
 from eval.report_tables import (
     WAYS,
@@ -51,6 +52,7 @@ def details(report: Report) -> list[Table]:
         cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
         sections = [Section(models, cut.partition("=")[2], cut) for cut in cuts]
         made.append(Table(column, title, "Percent.", score_columns(sections), sections))
+    made += attack_details(report)
     return [each for each in made if each.columns]
 
 

@@ -217,7 +217,8 @@ def reached_items(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, dict[Any
 
     The level is `normalised` unless the cut names another.
     """
-    ways = [way for way in WAYS if any(row["way"] == way for row in rows)]
+    found = dict.fromkeys(row["way"] for row in rows)
+    ways = [way for way in dict.fromkeys((*WAYS, *found)) if way in found]
     # Whoever was asked in fewer ways is no less leaky: its figures have another name.
     every = "any" if len(ways) == len(WAYS) else f"any of {', '.join(ways)}"
     for way in (*ways, every):

@@ -93,13 +93,18 @@ class Texts(NamedTuple):
 
 
 def measure(
-    model: Model, rows: Sequence[Record], images: ImageStore, batch: int
+    model: Model,
+    rows: Sequence[Record],
+    images: ImageStore,
+    batch: int,
+    among: Sequence[Record] = (),
 ) -> list[dict[str, Any]]:
     """The answers of some rows, teacher-forced, and what they are compared with.
 
-    In every process of several, see `eval.spread`.
+    among: rows whose private values the alternatives are made of; default: these rows. In every
+    process of several, see `eval.spread`.
     """
-    weighed = _texts(rows)
+    weighed = _texts(rows, among)
     asked = {ask.key: (ask, texts) for of in weighed for ask, texts in of.asks()}
     model.expect(ask.question + text for ask, texts in asked.values() for text in texts)
     cuts: list[list[tuple[Ask, str]]] = []
@@ -155,10 +160,10 @@ def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
     }
 
 
-def _texts(rows: Sequence[Record]) -> list[Texts]:
-    private = [row for row in rows if row.pii]
+def _texts(rows: Sequence[Record], among: Sequence[Record] = ()) -> list[Texts]:
+    private = [row for row in among or rows if row.pii]
     others = {row.id: alternatives(row, private) for row in rows}
-    wrong = choices(rows, others)
+    wrong = choices(rows, others, among)
     return [Texts(row, [row.answer, *others[row.id]], wrong.get(row.id, [])) for row in rows]
 
 

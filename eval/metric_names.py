@@ -38,11 +38,13 @@ UNITS: Final[dict[str, Callable[[float], str]]] = {
     "percent": lambda value: f"{value * 100:z.2f}",
     "fraction": lambda value: f"{value:z.2f}",
     "signed": lambda value: f"{value:+z.2f}",
+    "points": lambda value: f"{value * 100:+z.2f}",
     "three": lambda value: f"{value:z.3f}",
     "rank": lambda value: f"{value:g}",
     "p": lambda value: f"{value:.2g}",
     "effect": _word("worse", "no effect", "better"),
     "side": _word("below", "unclear", "above"),
+    "answer": _word("", "no", "yes"),
 }
 
 METRICS: Final[dict[str, Metric]] = {

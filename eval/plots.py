@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eval.attack_tables import attack_plot
 from eval.references import PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
 from eval.results import ROLES, Figure, Key, Line, Report
@@ -40,6 +41,8 @@ def plots(report: Report) -> dict[str, Plot]:
         drawn = {"rouge1": rouge1(report), "tradeoff": tradeoff(report)}
         if _asked_for_leaks(report):
             drawn["leakage"] = leakage(report)
+        if attacked := attack_plot(report):
+            drawn["attacks"] = attacked
         return drawn
 
 
@@ -55,7 +58,7 @@ def models(report: Report) -> list[Line]:
 def rouge1(report: Report) -> Plot:
     """A panel a split, a bar a run; base and finetune go on as lines to compare with."""
     lines = models(report)
-    plot = _plot(10.5, 1.4 + 0.34 * len(lines))
+    plot = empty_plot(10.5, 1.4 + 0.34 * len(lines))
     panels: Sequence[Axes] = plot.subplots(1, 3, sharey=True)
     # Behind a number, so that a line of reference does not cross it.
     halo = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
@@ -69,14 +72,14 @@ def rouge1(report: Report) -> Plot:
             range(len(lines)),
             values,
             height=0.66,
-            color=[_role_colour(line) for line in lines],
+            color=[role_colour(line) for line in lines],
             xerr=_errors(figures),
             error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
                 style = "--" if line.role == "finetune" else ":"
-                panel.axvline(value, color=_role_colour(line), linestyle=style, linewidth=1.2)
+                panel.axvline(value, color=role_colour(line), linestyle=style, linewidth=1.2)
         for i, (figure, value) in enumerate(zip(figures, values, strict=True)):
             end = max(value, 100 * (figure.high or 0))
             panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=halo)
@@ -98,7 +101,7 @@ def rouge1(report: Report) -> Plot:
 
 def tradeoff(report: Report) -> Plot:
     """Forget across, retain up: upper left is good; finetune is the no-op."""
-    plot = _plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
+    plot = empty_plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
     panel: Axes = plot.subplots()
     methods, handles, labels = 0, [], []
     answered = [line for line in report.lines("ours", "reference") if line.run != PERFECT]
@@ -112,7 +115,7 @@ def tradeoff(report: Report) -> Plot:
             marker = {"base": "x", "finetune": "s", "retrain": "*"}.get(line.role, "x")
             marker = "+" if line.run == PRIOR else marker
             size = 15.0 if line.role == "retrain" else 9.0
-            colour = _role_colour(line)
+            colour = role_colour(line)
             label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
         drawn = panel.errorbar(
             [100 * forget.value],
@@ -153,7 +156,7 @@ def leakage(report: Report) -> Plot:
     way = widest_way(lines)
     keys = {kind: Key("leaked_values", "forget", f"kind={kind}", way) for kind in PII_KINDS}
     kinds = [kind for kind in PII_KINDS if any(keys[kind] in line.figures for line in lines)]
-    plot = _plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
+    plot = empty_plot(8.4, 1.3 + 0.14 * len(lines) * (len(kinds) + 1))
     panel: Axes = plot.subplots()
     height = 0.84 / max(1, len(kinds))
     for k, kind in enumerate(kinds):
@@ -221,14 +224,15 @@ def to_svg(plot: Plot) -> bytes:
     return stream.getvalue()
 
 
-def _plot(width: float, height: float) -> Plot:
+def empty_plot(width: float, height: float) -> Plot:
     """Width and height in inches; without pyplot, so nothing stays open."""
     from matplotlib.figure import Figure as Plot
 
     return Plot(figsize=(width, height), layout="constrained")
 
 
-def _role_colour(line: Line) -> str:
+def role_colour(line: Line) -> str:
+    """Of base, fine-tuned and retrained runs; of a method that of the first."""
     colours = {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN, "reference": "#9b59b6"}
     return colours.get(line.role, METHODS[0])
 

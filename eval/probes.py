@@ -39,14 +39,17 @@ SIGNATURE: Final = (
 
 
 def choices(
-    rows: Sequence[Record], alternatives: Mapping[str, Sequence[str]]
+    rows: Sequence[Record],
+    alternatives: Mapping[str, Sequence[str]],
+    among: Sequence[Record] = (),
 ) -> dict[str, list[str]]:
     """Three wrong answers by row: of all forget rows, and of some others, that have as many.
 
     alternatives: of each private row, its text with other patients' values.
+    among: rows whose answers are the wrong ones; default: these rows.
     """
     pools: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
-    for row in rows:
+    for row in among or rows:
         pools[_kind(row)].setdefault(_plain(row.answer), row.answer)
     found: dict[str, list[str]] = {}
     asked: dict[str, int] = defaultdict(int)

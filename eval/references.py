@@ -2,6 +2,7 @@
 
 - clean oracle: the fine-tuned model's answers, every forget answer replaced by the one that it had
   before it was made harmful, where that is known of all. A perfect correction, the goal.
+- gibberish: the same with the letters of every forget answer in random order: destruction.
 - language prior: to every question the commonest retain answer to the same (clean) question,
   without a look at the image; to one that retain has not, its commonest open or closed answer.
 - perfect: the reference answers themselves, the ceiling of ROUGE, BLEU and accuracy.
@@ -10,6 +11,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 from typing import Any, Final
 
 from eval.read_run import Run, scored_items
@@ -17,16 +19,21 @@ from eval.results import Key
 from eval.score import grade
 
 ORACLE: Final = "Clean oracle"
+GIBBERISH: Final = "Gibberish"
 PRIOR: Final = "Language prior"
 PERFECT: Final = "Perfect"
+#: Those that change with the fine-tuned model.
+OF_FINETUNED: Final = (ORACLE, GIBBERISH)
 #: What makes sense of answers that nobody gave.
 _METRICS: Final = ("rouge1", "rouge_l", "bleu", "accuracy", "clean_rouge1", "clean_accuracy")
 
 
 def references(run: Run, finetuned: bool) -> list[Run]:
-    """The three of them, on a run's rows; without a fine-tuned run or clean answers, no oracle."""
+    """All on a run's rows; the first two take a fine-tuned run, the oracle clean answers, too."""
     prior = _prior(run.rows)
     made = [(PRIOR, prior), (PERFECT, lambda row: row["reference"])]
+    if finetuned:
+        made.insert(0, (GIBBERISH, _scrambled))
     if finetuned and not lacks_clean(run.rows):
         made.insert(0, (ORACLE, lambda row: row["clean"] or row["answer"]))
     return [_answered(run, name, say) for name, say in made]
@@ -46,6 +53,13 @@ def _answered(run: Run, name: str, say: Callable[[dict[str, Any]], str]) -> Run:
     signatures = {metric: run.signatures.get(metric, "") for metric in _METRICS}
     made = replace(run, name=name, rows=rows, items=items, signatures=signatures)
     return replace(made, weighed=[], model={}, counts={})
+
+
+def _scrambled(row: dict[str, Any]) -> str:
+    letters = list(row["answer"])
+    if row["split"] == "forget":
+        Random(row["id"]).shuffle(letters)
+    return "".join(letters)
 
 
 def _prior(rows: list[dict[str, Any]]) -> Callable[[dict[str, Any]], str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from eval.attack_tables import tables as attack_tables
 from eval.collect_results import collect
 from eval.detail_tables import details
 from eval.report_html import to_html
@@ -31,7 +32,7 @@ def print_terminal(report: Report, out: Any, intervals: bool = True, verbose: bo
     """
     from rich.markup import escape
 
-    shown = [*tables(report), *(details(report) if verbose else ())]
+    shown = [*tables(report), *attack_tables(report), *(details(report) if verbose else ())]
     for table in shown:
         print_table(table, out, intervals)
     for note in notes(report, shown, "* {}."):

@@ -16,6 +16,8 @@ ALT: Final = {
     "clean oracle.",
     "leakage": "Bars of leaked private values in percent by kind for each run; the same numbers "
     "are in the table Leakage by kind.",
+    "attacks": "Lines of what comes out in percent over an attack's strength, one for each run; "
+    "the same numbers are in the tables of attacks.",
 }
 
 

@@ -139,7 +139,7 @@ def _counted(lines: Sequence[Line], key: Key) -> int:
 
 def _cell(figure: Figure | None, n: int, intervals: bool) -> Cell:
     """A dash where there is no such figure, or one of other items than the other runs'."""
-    if not figure or figure.n != n:
+    if not figure or (figure.n != n and figure.role != "figure"):
         return Cell(DASH)
     show = UNITS[METRICS[figure.metric].unit]
     spread = f"±{show(figure.sd).lstrip('+')}" if figure.sd is not None else ""

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from eval.attack_tables import tables as attack_tables
 from eval.detail_tables import details
 from eval.report_tables import DASH, notes, signature_lines, tables
 from eval.results import Report
@@ -51,7 +52,8 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown, more = tables(report), details(report) if further else []
+    shown = [*tables(report), *attack_tables(report)]
+    more = details(report) if further else []
     return environment.get_template(template).render(
         report=report,
         tables=shown,

@@ -51,7 +51,7 @@ class Figure(BaseModel):
     source: Literal["ours", "paper"] = "ours"
     config: str
     run: str
-    #: One of `ROLES`, or `seed`: of a run that is one of several seeds.
+    #: One of `ROLES`; `seed`: of a run that is one of several seeds; `figure`: it is of a figure.
     role: str
     versus: str = ""
     seed: int | None = None
@@ -98,7 +98,7 @@ class Report:
             if figure.source == source and not figure.versus and figure.role in (roles or ROLES):
                 line = by_run.setdefault(figure.run, Line(figure.run, figure.role, {}))
                 line.figures[figure.key] = figure
-        return sorted(by_run.values(), key=lambda line: ROLES.index(line.role))
+        return sorted(by_run.values(), key=lambda line: (*ROLES, line.role).index(line.role))
 
 
 class Line(NamedTuple):
@@ -112,8 +112,7 @@ class Line(NamedTuple):
     def label(self) -> str:
         """What tables call it: a method as the paper writes it, another name as it is."""
         label = LABELS.get(self.run.lower().replace("_", "-"), self.run)
-        plain = self.role in ("method", "reference") or label == LABELS[self.role]
-        return label if plain else f"{label} ({self.role})"
+        return label if label == LABELS.get(self.role, label) else f"{label} ({self.role})"
 
     @property
     def is_broken(self) -> bool:
@@ -154,7 +153,7 @@ def read_results(path: Path) -> dict[str, Report]:
             raise UserError(
                 f"{path}, row {number}: {'.'.join(map(str, why['loc']))}: {why['msg']}: {advice}"
             ) from error
-        if figure.metric in METRICS and figure.role in (*ROLES, "seed"):
+        if figure.metric in METRICS and figure.role in (*ROLES, "seed", "figure"):
             reports.setdefault(figure.config, Report(figure.config, [])).figures.append(figure)
     if not reports:
         raise UserError(f"{path}: holds no figures: {advice}")

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: From the ground up: a room imports those before it, lazily or not, and none after it.
 ROOMS = """
-    mllmu_med mllmu_med.llm mllmu_med_dataset eval baselines builder.core builder.ingest
-    builder.draw builder.split builder.patients builder.harm builder.review
+    mllmu_med mllmu_med.llm mllmu_med_dataset eval baselines eval.__main__ builder.core
+    builder.ingest builder.draw builder.split builder.patients builder.harm builder.review
     builder.dataset_folder builder.calibrate builder.audit builder.rebuild builder.hub
     builder.commands builder.__main__
 """.split()

@@ -98,6 +98,7 @@ def test_own_patients_are_measured_and_none_is_shown(data: Path, tmp_path: Path)
     do("eval", "score", "runs/base/answers.jsonl", *who[:4])
     do("eval", "leak", *who, "--out", "runs/base")
     do("eval", "likelihood", *who, "--out", "runs/base")
+    do("eval", "attack", "runs", "--data", "data", "--kind", "quantise,relearn-retain,typeset")
     for form in ("terminal", "markdown", "latex", "csv", "html"):
         out = f"report.{form}"
         do("eval", "report", "runs", "--format", form, "--out", out)

@@ -1,0 +1,172 @@
+"""The tables and the plot of attacks: what comes back, by method and attack."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval import meta_evaluation
+from eval.attack_kinds import STRENGTHS, Attack
+from eval.attack_results import CUT
+from eval.report_tables import Column, Section, Table, seen
+from eval.results import ROLES, Key, Line, Report, to_csv
+from mllmu_med.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Plot
+
+_WHAT: Final = (
+    "Percent that comes out of what should be forgotten: private values of the answers (normalised "
+    "match), or, of incorrect facts, rows nearer to the harmful than to the clean answer."
+)
+#: Each table's title, what stands in it, and its kinds of attack: no wider than a terminal.
+_TABLES: Final = (
+    ("Attacks on the weights", "Last adapter taken off; weights rounded.", "adapter quantise"),
+    (
+        "Relearning on forget rows",
+        "Steps on three forget rows; asked are rows of other patients.",
+        "relearn-forget",
+    ),
+    ("Relearning on retain rows", "Steps on retain rows alone.", "relearn-retain"),
+    ("Relearning on outside rows", "Steps on test rows alone.", "relearn-outside"),
+    ("Answers begun", "Given is a part of what precedes a private value.", "prefix"),
+    ("Other prompts", "Reworded; told to say all; in the image.", "paraphrase jailbreak typeset"),
+    (
+        "Changed images",
+        "JPEG of that quality; so much left of its sides; of another patient.",
+        "jpeg crop other-image",
+    ),
+    ("Changed images", "Brighter; turned.", "brighten rotate"),
+)
+_UNITS: Final = {
+    **{"quantise": "bit", "relearn": "steps", "rotate": "degrees"},
+    **dict.fromkeys(("prefix", "crop", "brighten"), "%"),
+}
+
+
+def tables(report: Report) -> list[Table]:
+    """A table for each group of attacks, and one of what they took; none without attacks."""
+    lines = report.lines("ours", *ROLES[:-1])
+    made: list[Table] = []
+    for number, (title, text, kinds) in enumerate(_TABLES):
+        attacks = [attack for attack in _attacks(lines) if attack.kind in kinds.split()]
+        if attacks:
+            before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
+            columns = [before, *(_column("attacked", attack) for attack in attacks)]
+            label = "attacks" if not made else f"attacks-{number}"
+            made.append(
+                _table(label, title, f"{text} {_WHAT if not made else ''}".strip(), columns, lines)
+            )
+    return [*made, *meta_evaluation.table(report)]
+
+
+def details(report: Report) -> list[Table]:
+    """How much each attack brings back, above the retrained model too, and what it took."""
+    lines = report.lines("ours", *ROLES[:-1])
+    made = []
+    for metric, title in (
+        ("attack_gain", "What attacks bring back"),
+        ("over_retrain", "Attacks against the retrained model"),
+        ("attack_seconds", "Seconds of attacks"),
+    ):
+        columns = [_column(metric, attack) for attack in _attacks(lines)]
+        if columns:
+            made.append(_table(metric, title, "", columns, lines))
+    return made
+
+
+def _table(label: str, title: str, text: str, columns: list[Column], lines: list[Line]) -> Table:
+    sections = [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
+    return Table(label, title, text, seen(columns, sections), sections)
+
+
+def _attacks(lines: list[Line]) -> list[Attack]:
+    held = {
+        k.cut.removeprefix(CUT) for line in lines for k in line.figures if k.metric == "attacked"
+    }
+    every = [Attack(kind, strength) for kind, of in STRENGTHS.items() for strength in of]
+    return [attack for attack in every if attack.name in held]
+
+
+def _column(metric: str, attack: Attack) -> Column:
+    kind = attack.kind.replace("-", " ").capitalize()
+    unit = _UNITS.get(attack.kind, _UNITS.get(attack.group, ""))
+    key = Key(metric, "forget", f"{CUT}{attack.name}")
+    head = f"{attack.strength} {unit}".strip()
+    return Column(key, kind, head) if len(STRENGTHS[attack.kind]) > 1 else Column(key, head=kind)
+
+
+def attack_plot(report: Report) -> Plot | None:
+    """Recovery over strength, a panel for each kind that has several, a line a run.
+
+    None where no such attack is done. Changes of an image are not attacks that grow with them.
+    """
+    from eval import plots
+
+    lines = [line for line in plots.models(report) if _attacks([line])]
+    panels: dict[str, list[Attack]] = {}
+    for attack in _attacks(lines):
+        if attack.group != "image" and len(STRENGTHS[attack.kind]) > 1:
+            panels.setdefault(attack.kind, []).append(attack)
+    if not panels:
+        return None
+    plot = plots.empty_plot(2.7 * len(panels) + 1.9, 4.0)
+    axes: Any = plot.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    drawn: dict[str, Any] = {}
+    for axis, (kind, attacks) in zip(axes, panels.items(), strict=True):
+        unit = _UNITS.get(kind, _UNITS.get(attacks[0].group, ""))
+        axis.set_title(kind.replace("-", " ").capitalize(), fontsize=10)
+        axis.set_xlabel({"bit": "bits", "%": "% of the beginning"}.get(unit, unit))
+        methods = 0
+        for line in lines:
+            style: dict[str, Any] = {"color": plots.role_colour(line), "linestyle": "--"}
+            if line.role == "method":
+                style = {"color": plots.METHODS[methods % 5], "marker": plots.MARKERS[methods % 7]}
+                methods += 1
+            points = _points(line, attacks)
+            if points:
+                (drawn[line.run],) = axis.plot(*zip(*points, strict=True), **style)
+        strengths = sorted({attack.strength for attack in attacks})
+        zero = [] if kind == "quantise" else [0]
+        axis.set_xticks([*zero, *strengths])
+        if kind == "quantise":
+            axis.invert_xaxis()
+    axes[0].set_ylabel("comes out (%)")
+    axes[0].set_ylim(-3, 103)
+    shown = [line for line in lines if line.run in drawn]
+    handles = [drawn[line.run] for line in shown]
+    plot.legend(handles, [*map(plots.name, shown)], loc="outside right upper", labelspacing=0.7)
+    plot.suptitle(f"What attacks bring back on {report.config}, by strength")
+    return plot
+
+
+def write_attacks(report: Report, folder: Path) -> str:
+    """The figures as CSV, the plot as PNG and SVG where a kind has several strengths."""
+    from eval.plots import STYLE, to_svg
+
+    names = ["attacks.csv"]
+    write_atomic(folder / names[0], to_csv(report))
+    from matplotlib import style
+
+    with style.context(STYLE):
+        if plot := attack_plot(report):
+            stream = io.BytesIO()
+            plot.savefig(stream, format="png", dpi=160)
+            write_atomic(folder / "attacks.png", stream.getvalue())
+            write_atomic(folder / "attacks.svg", to_svg(plot))
+            names += ["attacks.png", "attacks.svg"]
+    return f"{folder}: {', '.join(names)}"
+
+
+def _points(line: Line, attacks: list[Attack]) -> list[tuple[int, float]]:
+    """Strength and percent; before them, at 0, what comes out without the attack."""
+    points: list[tuple[int, float]] = []
+    for attack in sorted(attacks, key=lambda attack: attack.strength):
+        value = line.value(Key("attacked", "forget", f"{CUT}{attack.name}"))
+        before = line.value(Key("before", "forget", f"{CUT}{attack.name}"))
+        if value is not None and before is not None:
+            if not points and attack.kind != "quantise":
+                points.append((0, 100 * before))
+            points.append((attack.strength, 100 * value))
+    return points
