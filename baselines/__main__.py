@@ -180,7 +180,7 @@ _add_learning(
 
 
 def _who_takes() -> str:
-    from baselines.losses import UNLEARNING, who_reads
+    from baselines.methods import UNLEARNING, who_reads
 
     lines = []
     for key, names in who_reads().items():
@@ -220,7 +220,7 @@ def unlearn(
     The fine-tuned model is a run of ours (--from), or one from elsewhere (--model with --adapter or
     --as-finetuned), which is measured in the folder `finetune` beside OUT first.
     """
-    from baselines.losses import UNLEARNING
+    from baselines.methods import UNLEARNING
     from baselines.run import FINETUNED, Part
     from baselines.training_state import ended
 

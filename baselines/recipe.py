@@ -8,14 +8,22 @@ a method that does not take it, or given by `--set` to a command that runs nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from baselines.losses import METHODS, SOME_READ, UNLEARNING, who_reads
+from baselines.methods import METHODS, UNLEARNING, Method, who_reads
 from baselines.tiny import TINY, TinySettings
-from baselines.training_settings import Count, TrainSettings
+from baselines.training_settings import Count, MethodSettings, TrainSettings
 from baselines.tune_space import TuneSpace
 from mllmu_med.recipe_files import Choice, checked, keys_set, recipe_tree
 from mllmu_med_dataset import UsageError
@@ -50,12 +58,12 @@ class Recipe(BaseModel):
     watch: Annotated[int, Field(ge=0)] = 0
     tune: TuneSpace = TuneSpace()
     finetune: TrainSettings
-    unlearn: TrainSettings
-    methods: dict[str, TrainSettings]
+    unlearn: MethodSettings
+    methods: dict[str, MethodSettings]
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, methods: dict[str, TrainSettings]) -> dict[str, TrainSettings]:
+    def _known(cls, methods: dict[str, MethodSettings]) -> dict[str, MethodSettings]:
         for name in methods:
             if name not in UNLEARNING:
                 raise ValueError(f"no method {name!r}: use {', '.join(UNLEARNING)}")
@@ -63,8 +71,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _read(self) -> Recipe:
+        _check_own("unlearn", self.unlearn, {})
         for name, own in (("finetune", self.finetune), *self.methods.items()):
             where = name if name == "finetune" else f"methods.{name}"
+            _check_own(where, own, {name: METHODS[name]})
             for key in unread(name, self.settings(name)) & own.model_fields_set:
                 raise ValueError(f"{where}.{key}: {_not_taken(name, key)}")
         return self
@@ -74,9 +84,9 @@ class Recipe(BaseModel):
         if part in ("finetune", "retrain"):
             return self.finetune
         own = self.methods[part].model_dump(exclude_unset=True) if part in self.methods else {}
-        both = TrainSettings(**{**self.unlearn.model_dump(exclude_unset=True), **own})
+        both = MethodSettings(**{**self.unlearn.model_dump(exclude_unset=True), **own})
         left = unread(part, both) - own.keys()
-        return TrainSettings(**both.model_dump(exclude_unset=True, exclude=left))
+        return MethodSettings(**both.model_dump(exclude_unset=True, exclude=left))
 
     def seeded(self, seed: int, learning: bool) -> Recipe:
         """With another seed for unlearning; `learning`: for fine-tuning and retraining too."""
@@ -114,7 +124,29 @@ class Recipe(BaseModel):
 
 def unread(part: str, settings: TrainSettings) -> set[str]:
     """The settings that do not decide a part's result; `part`: of `METHODS`."""
-    return {*SOME_READ} - METHODS[part].reads(settings.retain_weight)
+    return {*who_reads()} - METHODS[part].reads(settings)
+
+
+def _check_own(where: str, settings: TrainSettings, of: Mapping[str, Method]) -> None:
+    """Raise ValueError for a key that no method has, or a value of another type than its method's.
+
+    of: the method whose settings these are; none: all may read them.
+    """
+    known = {key: None for method in METHODS.values() for key in method.options}
+    for key, value in settings.given().items():
+        if key not in {*known, *TrainSettings.model_fields}:
+            near = get_close_matches(key, [*known, *TrainSettings.model_fields], n=1)
+            hint = f" (nearest: {near[0]})" if near else ""
+            raise ValueError(f"unknown key {where}.{key}{hint}")
+        for method in (of or METHODS).values():
+            if key in method.options:
+                try:
+                    method.check(key, value)
+                except ValidationError as error:
+                    said = error.errors()[0]["msg"]
+                    raise ValueError(
+                        f"{where}.{key}: {said[0].lower()}{said[1:]} (is {value!r})"
+                    ) from error
 
 
 def _not_taken(part: str, key: str) -> str:

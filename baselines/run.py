@@ -24,8 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.losses import UNLEARNING
 from baselines.measure import Data, held_out, measure, swapped, watcher
+from baselines.methods import UNLEARNING
 from baselines.tiny import TINY
 from baselines.training_state import RECORD, difference, from_elsewhere
 from eval.attacks import WAYS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines.losses import Method
+from baselines.methods import Method
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record, UserError
 
@@ -89,7 +89,7 @@ def epoch_steps(
     Raises:
         UserError: a set that the method needs is empty.
     """
-    draws = method.draws(settings.retain_weight)
+    draws = method.draws(settings)
     for name, rows, needed in (("forget", forget, method.forget), ("retain", retain, draws)):
         if needed and not rows:
             raise UserError(f"the {name} set is empty: this method trains on it")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.losses import METHODS
+from baselines.methods import METHODS
 from baselines.schedule import epoch_steps, samples
 from eval.chat_format import chat_format
 from eval.load_processor import load_processor

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import card, check_stack, lora_places, named, put_on
-from baselines.losses import METHODS
+from baselines.methods import METHODS
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch
 from baselines.training_settings import TrainSettings

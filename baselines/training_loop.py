@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
-from baselines.losses import Method
+from baselines.methods import Method
 from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
 from baselines.training_settings import TrainSettings

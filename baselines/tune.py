@@ -17,8 +17,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.losses import METHODS
 from baselines.measure import rouge_means
+from baselines.methods import METHODS
 from baselines.run import DONE, Part, is_main
 from baselines.run_parts import do_all
 from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
@@ -125,10 +125,10 @@ def tune(
 
 def _with(recipe: Recipe, method: str, drawn: dict[str, Any]) -> Recipe:
     """The recipe with a trial's values in the place of a method's own."""
-    from baselines.training_settings import TrainSettings
+    from baselines.training_settings import MethodSettings
 
-    own = recipe.methods.get(method, TrainSettings()).model_dump(exclude_unset=True)
-    settings = TrainSettings(**{**own, **drawn})
+    own = recipe.methods.get(method, MethodSettings()).model_dump(exclude_unset=True)
+    settings = MethodSettings(**{**own, **drawn})
     return recipe.model_copy(update={"methods": {**recipe.methods, method: settings}})
 
 

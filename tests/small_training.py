@@ -8,7 +8,7 @@ from typing import Any
 import tiny_llava
 from corpora import record
 
-from baselines.training_settings import TrainSettings
+from baselines.training_settings import MethodSettings
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
 
@@ -42,10 +42,10 @@ FORGET = rows("forget", 3)
 RETAIN = rows("retain", 8)
 
 
-def settings(**changed: Any) -> TrainSettings:
+def settings(**changed: Any) -> MethodSettings:
     """A few steps of what the tiny model learns with."""
     usual: dict[str, Any] = {"rank": 8, "alpha": 16, "learning_rate": 3e-3, "epochs": 1}
-    return TrainSettings(**{**usual, "batch_size": 8, "micro_batch": 16, **changed})
+    return MethodSettings(**{**usual, "batch_size": 8, "micro_batch": 16, **changed})
 
 
 def make(folder: Path, **how: Any) -> Path:

@@ -13,7 +13,8 @@ import torch
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits
-from baselines.losses import METHODS, UNLEARNING, mean_nll
+from baselines.losses import mean_nll
+from baselines.methods import METHODS, UNLEARNING
 from baselines.schedule import (
     Pass,
     Sample,

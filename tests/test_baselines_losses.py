@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from baselines.batches import Batch
-from baselines.losses import METHODS, Method, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.losses import Answers, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.methods import METHODS, Method
 from baselines.schedule import Sample, Step, _step
-from baselines.step import options, parts_of
+from baselines.step import parts_of
 from baselines.training_settings import TrainSettings
 
 #: part, answer tokens: unequal lengths, so that every kind of mean gives another number.
@@ -132,7 +133,7 @@ def loss_of(
     parts = parts_of(
         logits, batch_of(samples), step, method, how, reference[torch.tensor(compared)]
     )
-    return method.loss(*(parts[name] for name in method.parts), **options(method, how))
+    return method.loss(**parts, **method.values(how))
 
 
 def own(method: str, samples: Samples) -> Samples:
@@ -254,6 +255,7 @@ def test_bfloat16_logits_are_widened() -> None:
 
 
 def test_a_loss_without_its_reference_says_so() -> None:
-    part = Part(torch.ones(1), torch.ones(1), 1, 1)
+    one = torch.zeros(1, dtype=torch.long)
+    part = Part(Answers(torch.ones(1, 2), one, one, one + 1), one, 1, 1)
     with pytest.raises(ValueError, match="reference"):
         mean_kl(part)

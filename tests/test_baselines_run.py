@@ -17,8 +17,8 @@ import yaml
 from corpora import PLAIN, builder, command, process
 
 from baselines.__main__ import Options
-from baselines.losses import METHODS
 from baselines.measure import Data, held_out, rouge_means, swapped, watched
+from baselines.methods import METHODS
 from baselines.recipe import Answers, load_recipe
 from baselines.run import Part, Stack, do
 from baselines.steps_and_memory import gigabytes, plan, size_of

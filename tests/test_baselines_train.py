@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from baselines.adapters import take_off
-from baselines.losses import UNLEARNING
+from baselines.methods import UNLEARNING
 from baselines.train import train
 from baselines.training_loop import Verdict, learning_rate
 from baselines.training_state import Outcome
