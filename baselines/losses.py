@@ -225,6 +225,15 @@ def llmu(forget: Part, refused: Part, retain: Part) -> Tensor:
     return kl_min(forget, retain) + idk(refused, retain)
 
 
+def relabel(clean: Part, retain: Part, *, retain_weight: Weight = 1.0) -> Tensor:
+    """Clean relabelling: l(clean answers), with the retain loss beside it.
+
+    Relabelling (Golatkar et al. 2020, arXiv:1911.04933, with labels at random) where the right
+    answers are known: what correcting incorrect facts amounts to.
+    """
+    return _with_retain(mean_nll(clean), retain, retain_weight)
+
+
 def npo(forget: Part, retain: Part, *, beta: Positive = 0.1, retain_weight: Weight = 1.0) -> Tensor:
     """Negative Preference Optimization (Zhang et al. 2024, arXiv:2404.05868, Eq. 3).
 

@@ -115,6 +115,7 @@ METHODS: Final = {
     "npo": Method.of(losses.npo, "forget", whole=True),
     "simnpo": Method.of(losses.simnpo, whole=True),
     "dpo": Method.of(losses.dpo, "forget", "refused", whole=True),
+    "relabel": Method.of(losses.relabel),
 }
 
 

@@ -30,11 +30,26 @@ class Sample:
     image_id: str
     question: str
     answer: str
-    part: str = ""  # of a method: `forget`, `refused`, `retain` or `learn`
+    part: str = ""  # of a method: `forget`, `refused`, `clean`, `retain` or `learn`
+    clean: str = ""  # the row's clean answer
 
 
 def samples(rows: Sequence[Record]) -> list[Sample]:
-    return [Sample(row.id, row.image_id, row.question, row.answer) for row in rows]
+    return [
+        Sample(row.id, row.image_id, row.question, row.answer, clean=row.clean_answer)
+        for row in rows
+    ]
+
+
+def check_rows(method: Method, forget: Sequence[Record]) -> None:
+    """Raise UserError where a method takes clean answers and forget rows have none."""
+    without = [row.id for row in forget if not row.clean_answer]
+    if without and "clean" in method.parts:
+        raise UserError(
+            f"{len(without):,} of {len(forget):,} forget rows have no clean answer, which this "
+            f"method trains on (e.g. {without[0]}): give the corpus a column of them, or take "
+            "another method"
+        )
 
 
 def refusal(row_id: str, phrases: Sequence[str]) -> str:
@@ -95,11 +110,8 @@ def epoch_steps(
             raise UserError(f"the {name} set is empty: this method trains on it")
 
     def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
-        phrase = refusal(row.id, settings.refusals)
-        return tuple(
-            replace(row, part=part, answer=phrase if part == "refused" else row.answer)
-            for part in parts
-        )
+        other = {"refused": refusal(row.id, settings.refusals), "clean": row.clean}
+        return tuple(replace(row, part=part, answer=other.get(part, row.answer)) for part in parts)
 
     seed, how = settings.seed, settings.shuffle
     f = [unit(row, method.forget) for row in shuffled(forget, how, seed, epoch)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import card, check_stack, lora_places, named, put_on
 from baselines.methods import METHODS
+from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch
 from baselines.training_settings import TrainSettings
@@ -68,9 +69,15 @@ def train(
     check_stack(model)
     model.expect(row.question + row.answer for row in [*forget, *retain])
     chosen = METHODS[method]
+    check_rows(chosen, forget)
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
-    rows = digest([[[asdict(s), hashes[s.id]] for s in part] for part in used])[:12]
+    idle = set() if "clean" in chosen.parts else {"clean"}
+    told = [
+        [[{k: v for k, v in asdict(s).items() if k not in idle}, hashes[s.id]] for s in part]
+        for part in used
+    ]
+    rows = digest(told)[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))

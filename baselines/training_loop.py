@@ -214,7 +214,7 @@ class Loop:
         return max(self.scores, key=lambda epoch: self.scores[epoch])
 
     def _more(self) -> str:
-        said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
+        said = [n for n in ("loss", "forget", "refused", "clean", "retain", "kl") if n in self.line]
         return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
 
     def _save(self, only_if_due: bool = False) -> None:

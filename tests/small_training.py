@@ -23,7 +23,8 @@ def rows(split: str, images: int, each: int = 4) -> list[Record]:
         for k in range(each):
             answer = ANSWERS[k].format(*(stable_hash(split, i, k, n) % 90 for n in range(3)))
             key, image = f"{split}/{i}/{k}", f"{split}-{i}"
-            found.append(record(QUESTIONS[k], answer, key, image, split=split, clean_answer=""))
+            how = {"split": split, "clean_answer": f"clean {answer}"}
+            found.append(record(QUESTIONS[k], answer, key, image, **how))
     return found
 
 
