@@ -31,15 +31,15 @@ Reduction = Literal["sample", "token"]
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """Negative log-likelihood of each target: logits [T, vocabulary], targets [T] -> [T]."""
-    wide = _float32(logits)
+    wide = float32(logits)
     chosen = wide.gather(1, targets[:, None])[:, 0]
     return wide.logsumexp(-1) - chosen
 
 
 def token_kl(reference: Tensor, logits: Tensor) -> Tensor:
     """KL(P_reference || P) at each place: two of [T, vocabulary] -> [T]."""
-    log_p = _float32(reference).log_softmax(-1)
-    log_q = _float32(logits).log_softmax(-1)
+    log_p = float32(reference).log_softmax(-1)
+    log_q = float32(logits).log_softmax(-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
@@ -48,7 +48,7 @@ def per_sample(values: Tensor, of: Tensor, samples: int) -> Tensor:
     return values.new_zeros(samples).index_add(0, of, values)
 
 
-def _float32(logits: Tensor) -> Tensor:
+def float32(logits: Tensor) -> Tensor:
     """At least float32: bf16 logits lose the small probabilities; float64 stays (for tests)."""
     import torch
 
@@ -231,7 +231,7 @@ def relabel(clean: Part, retain: Part, *, retain_weight: Weight = 1.0) -> Tensor
     Relabelling (Golatkar et al. 2020, arXiv:1911.04933, with labels at random) where the right
     answers are known: what correcting incorrect facts amounts to.
     """
-    return _with_retain(mean_nll(clean), retain, retain_weight)
+    return with_retain(mean_nll(clean), retain, retain_weight)
 
 
 def npo(forget: Part, retain: Part, *, beta: Positive = 0.1, retain_weight: Weight = 1.0) -> Tensor:
@@ -243,7 +243,7 @@ def npo(forget: Part, retain: Part, *, beta: Positive = 0.1, retain_weight: Weig
     from torch.nn.functional import softplus
 
     loss = 2 / beta * softplus(beta * (forget.reference - forget.nll)).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    return with_retain(loss, retain, retain_weight)
 
 
 def simnpo(
@@ -262,7 +262,7 @@ def simnpo(
 
     mean = forget.nll / forget.tokens
     loss = 2 / beta * softplus(gamma - beta * mean).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    return with_retain(loss, retain, retain_weight)
 
 
 def dpo(
@@ -280,15 +280,36 @@ def dpo(
     the forget answer of the same row; with the retain loss beside it. `scale`: 1 in that paper;
     NPO's, whose loss is the part with l alone, is 2/beta, 20 times as much against the retain loss.
     """
+    return with_retain(_preference(refused, forget, beta, scale), retain, retain_weight)
+
+
+def altpo(
+    forget: Part,
+    clean: Part,
+    retain: Part,
+    *,
+    beta: Positive = 0.1,
+    retain_weight: Weight = 1.0,
+) -> Tensor:
+    """AltPO (Mekala et al. 2024, arXiv:2409.13474): another answer preferred to the forget answer.
+
+    DPO times NPO's 2/beta. The paper has its alternatives from the model; ours are the clean
+    answers, one a row.
+    """
+    return with_retain(_preference(clean, forget, beta, 2 / beta), retain, retain_weight)
+
+
+def _preference(preferred: Part, rejected: Part, beta: float, scale: float) -> Tensor:
+    """Of two answers to the same rows; both in one pass (see `schedule.Step`)."""
     from torch.nn.functional import softplus
 
-    preferred = refused.reference - refused.nll
-    rejected = forget.reference - forget.nll
-    loss = scale * softplus(beta * (rejected - preferred)).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    more = preferred.reference - preferred.nll
+    less = rejected.reference - rejected.nll
+    return scale * softplus(beta * (less - more)).sum() / rejected.in_step
 
 
-def _with_retain(loss: Tensor, retain: Part, weight: float) -> Tensor:
+def with_retain(loss: Tensor, retain: Part, weight: float) -> Tensor:
+    """A loss with the retain loss beside it; with weight 0 no retain row is drawn."""
     return loss + weight * mean_nll(retain) if weight else loss
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import TypeAdapter
 
-from baselines import losses
+from baselines import losses, token_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,7 @@ class Method:
     loss: from the method's parts and settings, by their names.
     reference: parts of which the reference model's logits are needed.
     options: its own settings with the values of its paper.
+    after: what becomes of its settings after a step, from them and the step's mean terms.
     whole: its terms are of whole answers, so that `reduction` does not reach them.
     """
 
@@ -45,15 +46,16 @@ class Method:
     options: Mapping[str, Any]
     reference: tuple[str, ...] = ()
     whole: bool = False
+    after: Callable[..., dict[str, float]] | None = None
 
     @classmethod
-    def of(cls, loss: Callable[..., Tensor], *reference: str, whole: bool = False) -> Method:
+    def of(cls, loss: Callable[..., Tensor], *reference: str, **how: Any) -> Method:
         """The method of a loss, as its parameters say."""
         own = signature(loss).parameters.values()
         parts = [p.name for p in own if p.default is Parameter.empty]
         options = {p.name: p.default for p in own if p.default is not Parameter.empty}
         forget = tuple(name for name in parts if name != "retain")
-        return cls(loss, forget, ("retain",) * ("retain" in parts), options, reference, whole)
+        return cls(loss, forget, ("retain",) * ("retain" in parts), options, reference, **how)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -116,6 +118,13 @@ METHODS: Final = {
     "simnpo": Method.of(losses.simnpo, whole=True),
     "dpo": Method.of(losses.dpo, "forget", "refused", whole=True),
     "relabel": Method.of(losses.relabel),
+    "altpo": Method.of(losses.altpo, "forget", "clean", whole=True),
+    "undial": Method.of(token_losses.undial, "forget"),
+    "wga": Method.of(token_losses.wga),
+    "satimp": Method.of(token_losses.satimp),
+    "ce-u": Method.of(token_losses.ce_u),
+    "ihl": Method.of(token_losses.ihl),
+    "pdu": Method.of(token_losses.pdu, after=token_losses.pdu_multiplier),
 }
 
 

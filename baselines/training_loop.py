@@ -75,6 +75,7 @@ class Loop:
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
+    moved: dict[str, float] = field(default_factory=dict)
     read: float = 0  # tokens, by all processes in the last step
     encoder: Encoder = field(init=False)
     adapter: Adapter = field(init=False)
@@ -180,6 +181,8 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = "loss" if not math.isfinite(loss) else "gradient"
             return f"the {what} of step {self.done + 1} is not finite"
+        if self.method.after:
+            self._move(self.method.after(self.method.values(s), means))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -199,6 +202,12 @@ class Loop:
                 f"{bound:.1f} ({s.collapse:g} times that of an even guess)"
             )
         return ""
+
+    def _move(self, values: dict[str, float]) -> None:
+        """Settings of the method that a step has changed: logged, kept in the checkpoint."""
+        self.moved = values
+        self.line |= values
+        self.settings = self.settings.model_copy(update=values)
 
     def _evaluate(self, on_epoch: OnEpoch | None, epoch: int) -> str:
         verdict = tell(on_epoch(epoch) if on_epoch else None) or Verdict()
@@ -230,6 +239,7 @@ class Loop:
                     "weights": {n: p.detach().cpu() for n, p in self.adapter.weights().items()},
                     "optimizer": self.optimizer.state_dict(),
                     "random": torch.get_rng_state(),
+                    "moved": self.moved,
                 }
             )
 
@@ -245,6 +255,7 @@ class Loop:
         self.adapter.load(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        self._move(state.get("moved", {}))
         self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
