@@ -7,7 +7,7 @@ method's own settings (`methods.npo.beta` in a recipe). Its equation is in `base
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
@@ -27,7 +27,7 @@ FORGET: Final = ("forget", "refused", "clean")
 SOME_READ: Final = ("collapse", "reduction", "refusals", "retain_sampling")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """How a method uses its rows.
 
@@ -37,6 +37,7 @@ class Method:
     reference: parts of which the reference model's logits are needed.
     options: its own settings with the values of its paper.
     after: what becomes of its settings after a step, from them and the step's mean terms.
+    source: of a method of one's own, its file and function with the file's sha256.
     whole: its terms are of whole answers, so that `reduction` does not reach them.
     """
 
@@ -47,6 +48,7 @@ class Method:
     reference: tuple[str, ...] = ()
     whole: bool = False
     after: Callable[..., dict[str, float]] | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loss: Callable[..., Tensor], *reference: str, **how: Any) -> Method:
@@ -89,6 +91,11 @@ class Method:
     def learns(self) -> bool:
         """Fine-tuning and retraining: the rows of both sets are learnt alike."""
         return "learn" in self.retain
+
+
+def purpose(method: Method) -> str:
+    """What the method of a loss is, by the first sentence of its docstring."""
+    return (method.loss.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
 @cache

@@ -18,7 +18,6 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.measure import rouge_means
-from baselines.methods import METHODS
 from baselines.run import DONE, Part, is_main
 from baselines.run_parts import do_all
 from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
@@ -101,7 +100,7 @@ def tune(
     for method in methods:
         for number in range(recipe.tune.trials):
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
-            drawn[part] = method, number, recipe.tune.draw(number, METHODS[method].options)
+            drawn[part] = method, number, recipe.tune.draw(number, recipe.known[method].options)
     calls = [(part, _with(quiet, method, how)) for part, (method, _, how) in drawn.items()]
     done: dict[Part, Trial] = {}
     for part in do_all(calls, data, stack, _WAYS, jobs):
