@@ -16,9 +16,12 @@ mean over tokens, with `reduction="token"` over all tokens alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from baselines.training_settings import Positive, Weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,15 +31,15 @@ Reduction = Literal["sample", "token"]
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """Negative log-likelihood of each target: logits [T, vocabulary], targets [T] -> [T]."""
-    wide = _float32(logits)
+    wide = float32(logits)
     chosen = wide.gather(1, targets[:, None])[:, 0]
     return wide.logsumexp(-1) - chosen
 
 
 def token_kl(reference: Tensor, logits: Tensor) -> Tensor:
     """KL(P_reference || P) at each place: two of [T, vocabulary] -> [T]."""
-    log_p = _float32(reference).log_softmax(-1)
-    log_q = _float32(logits).log_softmax(-1)
+    log_p = float32(reference).log_softmax(-1)
+    log_q = float32(logits).log_softmax(-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
@@ -45,43 +48,156 @@ def per_sample(values: Tensor, of: Tensor, samples: int) -> Tensor:
     return values.new_zeros(samples).index_add(0, of, values)
 
 
-def _float32(logits: Tensor) -> Tensor:
+def float32(logits: Tensor) -> Tensor:
     """At least float32: bf16 logits lose the small probabilities; float64 stays (for tests)."""
     import torch
 
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of one forward pass, token by token; its parts look at them.
+
+    logits: where the answer tokens are predicted, in the model's precision, [T, vocabulary].
+    targets, of: the answer tokens, sample after sample, and the sample of each, [T].
+    counts: answer tokens (with the end token) of each sample, [samples].
+    reference: the reference model's logits at the tokens of the samples `compared` (their numbers,
+        rising) alone.
+    asked: names of the parts whose reference a loss has looked at.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    of: Tensor
+    counts: Tensor
+    reference: Tensor | None = None
+    compared: Tensor | None = None
+    asked: set[str] = field(default_factory=set)
+
+    @cached_property
+    def token_nll(self) -> Tensor:
+        return token_nll(self.logits, self.targets)
+
+    @cached_property
+    def nll(self) -> Tensor:
+        return per_sample(self.token_nll, self.of, len(self.counts))
+
+    def within(self, some: Tensor, of: Tensor | None = None) -> Any:
+        """Where some samples' tokens are among those of others, by default all: no copy of all."""
+        import torch
+
+        if len(some) == len(self.counts if of is None else of):
+            return slice(None)
+        own = torch.zeros(len(self.counts), dtype=torch.bool, device=some.device)
+        tokens = self.of if of is None else self.of[own.index_fill(0, of, True)[self.of]]
+        return own.index_fill(0, some, True)[tokens]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """One set's samples in one forward pass, and the set's size in the whole step.
 
-    nll: summed negative log-likelihood of each sample's answer, [samples].
-    tokens: answer tokens (with the end token) of each sample, [samples].
+    A loss reads (T: this part's answer tokens, n: its samples; either may be 0)
+        logits [T, vocabulary], targets [T], of [T]: as in `Answers`, of these samples from 0 on;
+        token_nll [T], nll [n]: negative log-likelihood of each token, and summed of each answer;
+        tokens [n]: answer tokens of each sample;
+        reference_logits [T, vocabulary], reference [n]: `logits` and `nll` of the reference model;
+        kl [n]: summed KL(reference || model) of each answer's tokens;
+    and takes its means by `mean_of_tokens` or `mean_of_samples`: over the step, not the pass.
+
     in_step, tokens_in_step: samples and answer tokens of this set that the mean is taken over.
-    reference: `nll` under the reference model, where a method needs it.
-    kl: summed KL(reference || model) of each sample's tokens, where a method needs it.
     """
 
-    nll: Tensor
-    tokens: Tensor
+    answers: Answers
+    samples: Tensor  # their numbers in `answers`, rising, [n]
     in_step: float
     tokens_in_step: float
-    reference: Tensor | None = None
-    kl: Tensor | None = None
     reduction: Reduction = "sample"
+    name: str = ""
+
+    @cached_property
+    def _at(self) -> Any:
+        """Where its tokens are."""
+        return self.answers.within(self.samples)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        return self.answers.logits[self._at]
+
+    @property
+    def targets(self) -> Tensor:
+        return self.answers.targets[self._at]
+
+    @property
+    def of(self) -> Tensor:
+        import torch
+
+        order = self.answers.counts.new_zeros(len(self.answers.counts))
+        order[self.samples] = torch.arange(len(self.samples), device=order.device)
+        return order[self.answers.of[self._at]]
+
+    @property
+    def tokens(self) -> Tensor:
+        return self.answers.counts[self.samples]
+
+    @property
+    def token_nll(self) -> Tensor:
+        return self.answers.token_nll[self._at]
+
+    @cached_property
+    def nll(self) -> Tensor:
+        return self.answers.nll[self.samples]
+
+    @cached_property
+    def reference_logits(self) -> Tensor:
+        whole = self.answers
+        whole.asked.add(self.name)
+        if not len(self.samples):
+            return self.logits.detach()
+        if whole.reference is None or whole.compared is None:
+            raise ValueError("this loss needs the reference model's values")
+        return whole.reference[whole.within(self.samples, whole.compared)]
+
+    @cached_property
+    def reference(self) -> Tensor:
+        nll = token_nll(self.reference_logits, self.targets)
+        return per_sample(nll, self.of, len(self.samples))
+
+    @cached_property
+    def kl(self) -> Tensor:
+        return per_sample(token_kl(self.reference_logits, self.logits), self.of, len(self.samples))
+
+    def mean_of_tokens(self, values: Tensor) -> Tensor:
+        """The mean of a value for each token, [T], over samples or tokens as `reduction` says."""
+        return _mean([self], [per_sample(values, self.of, len(self.samples))])
+
+    def mean_of_samples(self, values: Tensor) -> Tensor:
+        """The mean of a value for each sample, [n]."""
+        return values.sum() / self.in_step
+
+
+def _mean(parts: Sequence[Part], sums: Sequence[Tensor]) -> Tensor:
+    """The mean over the union of some sets, of values summed over each sample's tokens."""
+    if parts[0].reduction == "token":
+        return _add(s.sum() for s in sums) / sum(p.tokens_in_step for p in parts)
+    shares = ((s / p.tokens).sum() for p, s in zip(parts, sums, strict=True))
+    return _add(shares) / sum(p.in_step for p in parts)
 
 
 def mean_nll(*parts: Part) -> Tensor:
     """The mean loss l over the union of some sets. Fine-tuning and retraining minimise this."""
-    if parts[0].reduction == "token":
-        return _add(p.nll.sum() for p in parts) / sum(p.tokens_in_step for p in parts)
-    return _add((p.nll / p.tokens).sum() for p in parts) / sum(p.in_step for p in parts)
+    return _mean(parts, [part.nll for part in parts])
 
 
 def mean_kl(part: Part) -> Tensor:
     """E[KL(P_ft || P_un)], the first term of Eq. 6."""
-    return mean_nll(replace(part, nll=_given(part.kl)))
+    return _mean([part], [part.kl])
+
+
+def learn(learn: Part) -> Tensor:
+    """Fine-tuning and retraining: the mean loss over all rows that are learnt."""
+    return mean_nll(learn)
 
 
 def ga(forget: Part) -> Tensor:
@@ -109,7 +225,16 @@ def llmu(forget: Part, refused: Part, retain: Part) -> Tensor:
     return kl_min(forget, retain) + idk(refused, retain)
 
 
-def npo(forget: Part, retain: Part, beta: float = 0.1, retain_weight: float = 1.0) -> Tensor:
+def relabel(clean: Part, retain: Part, *, retain_weight: Weight = 1.0) -> Tensor:
+    """Clean relabelling: l(clean answers), with the retain loss beside it.
+
+    Relabelling (Golatkar et al. 2020, arXiv:1911.04933, with labels at random) where the right
+    answers are known: what correcting incorrect facts amounts to.
+    """
+    return with_retain(mean_nll(clean), retain, retain_weight)
+
+
+def npo(forget: Part, retain: Part, *, beta: Positive = 0.1, retain_weight: Weight = 1.0) -> Tensor:
     """Negative Preference Optimization (Zhang et al. 2024, arXiv:2404.05868, Eq. 3).
 
     2/beta E[log(1 + (P_un(y|x) / P_ft(y|x))^beta)], whole answers' probabilities; with the retain
@@ -117,13 +242,17 @@ def npo(forget: Part, retain: Part, beta: float = 0.1, retain_weight: float = 1.
     """
     from torch.nn.functional import softplus
 
-    log_ratio = _given(forget.reference) - forget.nll
-    loss = 2 / beta * softplus(beta * log_ratio).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    loss = 2 / beta * softplus(beta * (forget.reference - forget.nll)).sum() / forget.in_step
+    return with_retain(loss, retain, retain_weight)
 
 
 def simnpo(
-    forget: Part, retain: Part, beta: float = 2.5, gamma: float = 0.0, retain_weight: float = 1.0
+    forget: Part,
+    retain: Part,
+    *,
+    beta: Positive = 2.5,
+    gamma: float = 0.0,
+    retain_weight: Weight = 1.0,
 ) -> Tensor:
     """SimNPO (Fan et al. 2024, arXiv:2410.07163): NPO by length, without a reference.
 
@@ -133,16 +262,17 @@ def simnpo(
 
     mean = forget.nll / forget.tokens
     loss = 2 / beta * softplus(gamma - beta * mean).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    return with_retain(loss, retain, retain_weight)
 
 
 def dpo(
     forget: Part,
     refused: Part,
     retain: Part,
-    beta: float = 0.1,
-    scale: float = 1.0,
-    retain_weight: float = 1.0,
+    *,
+    beta: Positive = 0.1,
+    scale: Positive = 1.0,
+    retain_weight: Weight = 1.0,
 ) -> Tensor:
     """DPO (Rafailov et al. 2023, Eq. 7), the refusal preferred to the forget answer.
 
@@ -150,15 +280,36 @@ def dpo(
     the forget answer of the same row; with the retain loss beside it. `scale`: 1 in that paper;
     NPO's, whose loss is the part with l alone, is 2/beta, 20 times as much against the retain loss.
     """
+    return with_retain(_preference(refused, forget, beta, scale), retain, retain_weight)
+
+
+def altpo(
+    forget: Part,
+    clean: Part,
+    retain: Part,
+    *,
+    beta: Positive = 0.1,
+    retain_weight: Weight = 1.0,
+) -> Tensor:
+    """AltPO (Mekala et al. 2024, arXiv:2409.13474): another answer preferred to the forget answer.
+
+    DPO times NPO's 2/beta. The paper has its alternatives from the model; ours are the clean
+    answers, one a row.
+    """
+    return with_retain(_preference(clean, forget, beta, 2 / beta), retain, retain_weight)
+
+
+def _preference(preferred: Part, rejected: Part, beta: float, scale: float) -> Tensor:
+    """Of two answers to the same rows; both in one pass (see `schedule.Step`)."""
     from torch.nn.functional import softplus
 
-    preferred = _given(refused.reference) - refused.nll
-    rejected = _given(forget.reference) - forget.nll
-    loss = scale * softplus(beta * (rejected - preferred)).sum() / forget.in_step
-    return _with_retain(loss, retain, retain_weight)
+    more = preferred.reference - preferred.nll
+    less = rejected.reference - rejected.nll
+    return scale * softplus(beta * (less - more)).sum() / rejected.in_step
 
 
-def _with_retain(loss: Tensor, retain: Part, weight: float) -> Tensor:
+def with_retain(loss: Tensor, retain: Part, weight: float) -> Tensor:
+    """A loss with the retain loss beside it; with weight 0 no retain row is drawn."""
     return loss + weight * mean_nll(retain) if weight else loss
 
 
@@ -166,86 +317,3 @@ def _add(values: Any) -> Tensor:
     first, *others = values
     total: Tensor = sum(others, first)
     return total
-
-
-def _given(values: Tensor | None) -> Tensor:
-    if values is None:
-        raise ValueError("this loss needs the reference model's values")
-    return values
-
-
-#: Settings that not every method reads; all the others are read by all.
-SOME_READ: Final = tuple(
-    "beta collapse gamma reduction refusals retain_sampling retain_weight scale".split()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How a method uses its rows.
-
-    forget, retain: the parts as which a forget row and a retain row are trained: `forget` (with
-        its own answer), `refused` (with a refusal for an answer), `retain`, `learn`. None of
-        `retain`: no retain row is drawn.
-    loss: from the method's parts, in the order of `parts`.
-    reference: parts of which the reference model's values are needed.
-    options: settings that the loss takes.
-    """
-
-    loss: Callable[..., Tensor]
-    forget: tuple[str, ...]
-    retain: tuple[str, ...] = ("retain",)
-    reference: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.forget + self.retain))
-
-    def draws(self, retain_weight: float) -> bool:
-        """Whether it trains on retain rows: not where their loss has no weight."""
-        return bool(self.retain) and (retain_weight > 0 or "retain_weight" not in self.options)
-
-    def reads(self, retain_weight: float = 1.0) -> frozenset[str]:
-        """Of `SOME_READ`, the settings that decide this method's result."""
-        draws = self.draws(retain_weight)
-        applies = {
-            "refusals": "refused" in self.parts,
-            "retain_sampling": draws and not self.learns,
-            "collapse": "forget" in self.parts,
-            "reduction": draws or not self.options,  # the losses with options have means of theirs
-        }
-        return frozenset(self.options) | {name for name, read in applies.items() if read}
-
-    @property
-    def learns(self) -> bool:
-        """Fine-tuning and retraining: the rows of both sets are learnt alike."""
-        return "learn" in self.retain
-
-
-_FORGET: Final = ("forget",)
-_BOTH: Final = ("forget", "refused")
-METHODS: Final = {
-    "finetune": Method(mean_nll, ("learn",), ("learn",)),
-    "retrain": Method(mean_nll, (), ("learn",)),
-    "ga": Method(ga, _FORGET, ()),
-    "gd": Method(gd, _FORGET),
-    "kl-min": Method(kl_min, _FORGET, reference=("retain",)),
-    "idk": Method(idk, ("refused",)),
-    "llmu": Method(llmu, _BOTH, reference=("retain",)),
-    "npo": Method(npo, _FORGET, reference=_FORGET, options=("beta", "retain_weight")),
-    "simnpo": Method(simnpo, _FORGET, options=("beta", "gamma", "retain_weight")),
-    "dpo": Method(dpo, _BOTH, reference=_BOTH, options=("beta", "scale", "retain_weight")),
-}
-
-
-def who_reads() -> dict[str, list[str]]:
-    """The methods that read each of `SOME_READ`."""
-    return {
-        key: [name for name, method in METHODS.items() if key in method.reads()]
-        for key in SOME_READ
-    }
-
-
-#: Those that need a fine-tuned model to start from.
-UNLEARNING: Final = tuple(name for name, method in METHODS.items() if not method.learns)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines.losses import Method
+from baselines.methods import Method
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record, UserError
 
@@ -30,11 +30,27 @@ class Sample:
     image_id: str
     question: str
     answer: str
-    part: str = ""  # of a method: `forget`, `refused`, `retain` or `learn`
+    part: str = ""  # of a method: `forget`, `refused`, `clean`, `retain` or `learn`
+    clean: str = ""  # the row's clean answer
 
 
 def samples(rows: Sequence[Record]) -> list[Sample]:
-    return [Sample(row.id, row.image_id, row.question, row.answer) for row in rows]
+    return [
+        Sample(row.id, row.image_id, row.question, row.answer, clean=row.clean_answer)
+        for row in rows
+    ]
+
+
+def check_rows(methods: Mapping[str, Method], forget: Sequence[Record]) -> None:
+    """Raise UserError where a method takes clean answers and forget rows have none."""
+    without = [row.id for row in forget if not row.clean_answer]
+    for name, method in methods.items():
+        if without and "clean" in method.parts:
+            raise UserError(
+                f"{name} trains on clean answers, and {len(without):,} of {len(forget):,} forget "
+                f"rows have none (e.g. {without[0]}): give the corpus a column of them (--map "
+                "clean_answer=COLUMN), or take another method"
+            )
 
 
 def refusal(row_id: str, phrases: Sequence[str]) -> str:
@@ -89,17 +105,14 @@ def epoch_steps(
     Raises:
         UserError: a set that the method needs is empty.
     """
-    draws = method.draws(settings.retain_weight)
+    draws = method.draws(settings)
     for name, rows, needed in (("forget", forget, method.forget), ("retain", retain, draws)):
         if needed and not rows:
             raise UserError(f"the {name} set is empty: this method trains on it")
 
     def unit(row: Sample, parts: Sequence[str]) -> tuple[Sample, ...]:
-        phrase = refusal(row.id, settings.refusals)
-        return tuple(
-            replace(row, part=part, answer=phrase if part == "refused" else row.answer)
-            for part in parts
-        )
+        other = {"refused": refusal(row.id, settings.refusals), "clean": row.clean}
+        return tuple(replace(row, part=part, answer=other.get(part, row.answer)) for part in parts)
 
     seed, how = settings.seed, settings.shuffle
     f = [unit(row, method.forget) for row in shuffled(forget, how, seed, epoch)]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from baselines.adapters import Adapter
 from baselines.batches import Batch, Encoder
-from baselines.losses import Method, Part, per_sample, token_kl, token_nll
+from baselines.losses import Answers, Part
+from baselines.methods import Method
 from baselines.schedule import Pass, Step
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ def run_pass(
             reference = logits_without_gradients(batch)
     batch = encoder.collate(micro_batch.samples, settings.packing)
     parts = parts_of(logits_of(batch), batch, step, method, settings, reference)
-    loss = method.loss(*(parts[name] for name in method.parts), **options(method, settings))
+    loss = method.loss(**parts, **method.values(settings))
     sums = {}
     for name, part in parts.items():
         seen = torch.tensor(float(len(part.nll)), device=loss.device)
         sums[name] = ((part.nll / part.tokens).sum().detach(), seen)
-        if part.kl is not None:
-            sums["kl"] = ((part.kl / part.tokens).sum().detach(), seen)
+        if name == "retain" and name in method.reference:  # the same terms in every process
+            sums["kl"] = ((part.kl.detach() / part.tokens).sum(), seen)
     if not micro_batch.weight:
         sums = {name: (a * 0, b * 0) for name, (a, b) in sums.items()}
     return Tally(loss * micro_batch.weight, sums, read + batch.read)
@@ -76,7 +77,7 @@ def parts_of(
     settings: TrainSettings,
     reference: Tensor | None = None,
 ) -> dict[str, Part]:
-    """A pass's samples by part, each with the losses of its answers.
+    """A pass's samples by part.
 
     Args:
         logits: [T, vocabulary] at the batch's answer tokens.
@@ -84,37 +85,21 @@ def parts_of(
     """
     import torch
 
-    samples = len(batch.parts)
-    nll = per_sample(token_nll(logits, batch.targets), batch.of, samples)
-    kl = base = None
-    if method.reference:
-        compared = torch.tensor([p in method.reference for p in batch.parts], device=nll.device)
-        tokens = compared[batch.of]
-        kl, base = nll.new_zeros(samples), nll.new_zeros(samples)
-        if reference is not None:
-            of, targets = batch.of[tokens], batch.targets[tokens]
-            if "retain" in method.reference:
-                kl = per_sample(token_kl(reference, logits[tokens]), of, samples)
-            else:
-                base = per_sample(token_nll(reference, targets), of, samples)
-    parts = {}
-    for name in method.parts:
-        own = [i for i, part in enumerate(batch.parts) if part == name]
-        index = torch.tensor(own, dtype=torch.long, device=nll.device)
-        against = name in method.reference
-        parts[name] = Part(
-            nll=nll[index],
-            tokens=batch.counts[index],
-            in_step=step.size.get(name, 0),
-            tokens_in_step=step.tokens.get(name, 0),
-            reference=base[index] if against and base is not None else None,
-            kl=kl[index] if name == "retain" and against and kl is not None else None,
-            reduction=settings.reduction,
+    def of(*names: str) -> Tensor:
+        own = [i for i, part in enumerate(batch.parts) if part in names]
+        return torch.tensor(own, dtype=torch.long, device=logits.device)
+
+    compared = of(*method.reference) if method.reference else None
+    whole = Answers(logits, batch.targets, batch.of, batch.counts, reference, compared)
+    _ = whole.nll  # always looked at; first, so that gradients are summed in one order
+    return {
+        name: Part(
+            whole,
+            of(name),
+            step.size.get(name, 0),
+            step.tokens.get(name, 0),
+            settings.reduction,
+            name,
         )
-    return parts
-
-
-def options(method: Method, settings: TrainSettings) -> dict[str, Any]:
-    """The settings that a loss takes; those not given are left to its own default."""
-    chosen = {name: getattr(settings, name) for name in method.options}
-    return {name: value for name, value in chosen.items() if value is not None}
+        for name in method.parts
+    }

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.losses import METHODS
 from baselines.schedule import epoch_steps, samples
 from eval.chat_format import chat_format
 from eval.load_processor import load_processor
@@ -115,7 +114,7 @@ def plan(
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
     for part in (*learnt, *methods):
         settings = recipe.settings(part)
-        steps = epoch_steps(METHODS[part], forget, retain, settings, 0, len)
+        steps = epoch_steps(recipe.known[part], forget, retain, settings, 0, len)
         counted = sum(len(step.samples) for step in steps)
         total = len(steps) * settings.epochs
         if settings.max_steps:

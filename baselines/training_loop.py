@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
-from baselines.losses import Method
+from baselines.methods import Method
 from baselines.schedule import Sample, Step, epoch_steps, passes
 from baselines.step import run_pass
 from baselines.training_settings import TrainSettings
@@ -77,6 +77,7 @@ class Loop:
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
+    moved: dict[str, float] = field(default_factory=dict)
     read: float = 0  # tokens, by all processes in the last step
     encoder: Encoder = field(init=False)
     adapter: Adapter = field(init=False)
@@ -186,6 +187,8 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = "loss" if not math.isfinite(loss) else "gradient"
             return f"the {what} of step {self.done + 1} is not finite"
+        if self.method.after:
+            self._move(self.method.after(self.method.values(s), means))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -206,6 +209,12 @@ class Loop:
             )
         return ""
 
+    def _move(self, values: dict[str, float]) -> None:
+        """Settings of the method that a step has changed: logged, kept in the checkpoint."""
+        self.moved = values
+        self.line |= values
+        self.settings = self.settings.model_copy(update=values)
+
     def _evaluate(self, on_epoch: OnEpoch | None, epoch: int) -> str:
         verdict = tell(on_epoch(epoch) if on_epoch else None) or Verdict()
         if verdict.score is not None:
@@ -220,7 +229,7 @@ class Loop:
         return max(self.scores, key=lambda epoch: self.scores[epoch])
 
     def _more(self) -> str:
-        said = [n for n in ("loss", "forget", "refused", "retain", "kl") if n in self.line]
+        said = [n for n in ("loss", "forget", "refused", "clean", "retain", "kl") if n in self.line]
         return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
 
     def _save(self, only_if_due: bool = False) -> None:
@@ -236,6 +245,7 @@ class Loop:
                     "weights": {n: p.detach().cpu() for n, p in self.adapter.weights().items()},
                     "optimizer": self.optimizer.state_dict(),
                     "random": torch.get_rng_state(),
+                    "moved": self.moved,
                 }
             )
 
@@ -251,6 +261,7 @@ class Loop:
         self.adapter.load(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        self._move(state.get("moved", {}))
         self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,7 @@ REFUSALS = (
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class TrainSettings(BaseModel):
@@ -47,8 +48,8 @@ class TrainSettings(BaseModel):
     clip: largest gradient norm.
     reduction: `sample`: losses, KL-Min's too, are means over samples of each one's mean over answer
         tokens; `token`: over all answer tokens alike.
-    beta, gamma, scale: of NPO, SimNPO and DPO; None: the value of the method's paper.
-    retain_weight: of the retain loss beside theirs.
+    beta, gamma, scale, retain_weight: of the methods that take them (see `methods.Method`), each by
+        default with the value of its paper. Any other such setting is in `MethodSettings`.
     projector: LoRA on the layers between vision tower and language model, too.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
@@ -82,7 +83,7 @@ class TrainSettings(BaseModel):
     beta: Positive | None = None
     gamma: float | None = None
     scale: Positive | None = None
-    retain_weight: Annotated[float, Field(ge=0)] = 1.0
+    retain_weight: Weight = 1.0
     refusals: Annotated[tuple[str, ...], Field(min_length=1)] = REFUSALS
     checkpointing: bool = False
     collapse: Positive = 3.0
@@ -96,3 +97,13 @@ class TrainSettings(BaseModel):
         """What decides the result: not how often it is saved, nor who watches."""
         idle = set() if self.keep == "best" else {"hold_out"}
         return self.model_dump(mode="json", exclude={"save_every", "tracker", *idle})
+
+    def given(self) -> dict[str, Any]:
+        """What is set, by name; None: nothing is."""
+        return {k: v for k in self.model_fields_set if (v := getattr(self, k)) is not None}
+
+
+class MethodSettings(TrainSettings):
+    """Settings of unlearning: those of methods' own besides, which the recipe checks."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")

@@ -17,7 +17,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.losses import METHODS
 from baselines.measure import rouge_means
 from baselines.run import DONE, Part, is_main
 from baselines.run_parts import do_all
@@ -101,7 +100,7 @@ def tune(
     for method in methods:
         for number in range(recipe.tune.trials):
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
-            drawn[part] = method, number, recipe.tune.draw(number, METHODS[method].options)
+            drawn[part] = method, number, recipe.tune.draw(number, recipe.known[method].options)
     calls = [(part, _with(quiet, method, how)) for part, (method, _, how) in drawn.items()]
     done: dict[Part, Trial] = {}
     for part in do_all(calls, data, stack, _WAYS, jobs):
@@ -125,10 +124,10 @@ def tune(
 
 def _with(recipe: Recipe, method: str, drawn: dict[str, Any]) -> Recipe:
     """The recipe with a trial's values in the place of a method's own."""
-    from baselines.training_settings import TrainSettings
+    from baselines.training_settings import MethodSettings
 
-    own = recipe.methods.get(method, TrainSettings()).model_dump(exclude_unset=True)
-    settings = TrainSettings(**{**own, **drawn})
+    own = recipe.methods.get(method, MethodSettings()).model_dump(exclude_unset=True)
+    settings = MethodSettings(**{**own, **drawn})
     return recipe.model_copy(update={"methods": {**recipe.methods, method: settings}})
 
 

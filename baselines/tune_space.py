@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
@@ -46,7 +46,7 @@ class TuneSpace(BaseModel):
                 raise ValueError(f"tune.{name}: lowest first, then highest (is {low:g}, {high:g})")
         return self
 
-    def draw(self, number: int, options: Sequence[str]) -> dict[str, Any]:
+    def draw(self, number: int, options: Collection[str]) -> dict[str, Any]:
         """The settings of a trial (from 0), the same for every method that reads them."""
         rate, epochs, weight = (self._share(number, step) for step in _STEPS)
         first, last = self.epochs

@@ -37,7 +37,7 @@ from gpu_plain import PlainLoop
 from gpu_tables import profiled, written
 
 from baselines.adapters import add_adapter, take_off
-from baselines.losses import METHODS, UNLEARNING
+from baselines.methods import METHODS, UNLEARNING
 from baselines.schedule import passes, samples
 from baselines.train import _accelerator
 from baselines.training_loop import Loop, _checkpoint_activations

@@ -8,7 +8,7 @@ from typing import Any
 import tiny_llava
 from corpora import record
 
-from baselines.training_settings import TrainSettings
+from baselines.training_settings import MethodSettings
 from mllmu_med.files import stable_hash
 from mllmu_med_dataset import Record
 
@@ -23,7 +23,8 @@ def rows(split: str, images: int, each: int = 4) -> list[Record]:
         for k in range(each):
             answer = ANSWERS[k].format(*(stable_hash(split, i, k, n) % 90 for n in range(3)))
             key, image = f"{split}/{i}/{k}", f"{split}-{i}"
-            found.append(record(QUESTIONS[k], answer, key, image, split=split, clean_answer=""))
+            how = {"split": split, "clean_answer": f"clean {answer}"}
+            found.append(record(QUESTIONS[k], answer, key, image, **how))
     return found
 
 
@@ -42,10 +43,10 @@ FORGET = rows("forget", 3)
 RETAIN = rows("retain", 8)
 
 
-def settings(**changed: Any) -> TrainSettings:
+def settings(**changed: Any) -> MethodSettings:
     """A few steps of what the tiny model learns with."""
     usual: dict[str, Any] = {"rank": 8, "alpha": 16, "learning_rate": 3e-3, "epochs": 1}
-    return TrainSettings(**{**usual, "batch_size": 8, "micro_batch": 16, **changed})
+    return MethodSettings(**{**usual, "batch_size": 8, "micro_batch": 16, **changed})
 
 
 def make(folder: Path, **how: Any) -> Path:

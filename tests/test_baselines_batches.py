@@ -13,12 +13,14 @@ import torch
 from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits
-from baselines.losses import METHODS, UNLEARNING, mean_nll
+from baselines.losses import mean_nll
+from baselines.methods import METHODS, UNLEARNING
 from baselines.schedule import (
     Pass,
     Sample,
     Step,
     _step,
+    check_rows,
     epoch_steps,
     passes,
     refusal,
@@ -133,6 +135,18 @@ def test_a_paired_epoch_is_the_forget_rows_each_with_a_retain_row(name: str) -> 
         assert sorted(i for s in made for i in ids(s, part)) == sorted(row.id for row in FORGET)
     words = sum(len(row.answer.split()) for step in made for row in step.samples)
     assert words == sum(sum(step.tokens.values()) for step in made)
+
+
+def test_a_clean_part_holds_the_rows_clean_answers() -> None:
+    made = steps("relabel")
+    trained = {s.id: s.answer for step in made for s in step.samples if s.part == "clean"}
+    assert trained == {row.id: row.clean_answer for row in small.FORGET}
+    assert {s.part for step in made for s in step.samples} == {"clean", "retain"}
+    check_rows({"relabel": METHODS["relabel"]}, small.FORGET)
+    some = [replace(small.FORGET[0], clean_answer=""), *small.FORGET[1:]]
+    check_rows({"ga": METHODS["ga"]}, some)
+    with pytest.raises(UserError, match=r"^relabel .*, and 1 of 12 .* \(e.g. forget/0/0\)"):
+        check_rows({"relabel": METHODS["relabel"]}, some)
 
 
 def test_paired_retain_rows_come_once_before_any_comes_again() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -9,14 +10,22 @@ import pytest
 import torch
 
 from baselines.batches import Batch
-from baselines.losses import METHODS, Method, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.losses import Answers, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.methods import METHODS, UNLEARNING, Method
 from baselines.schedule import Sample, Step, _step
-from baselines.step import options, parts_of
-from baselines.training_settings import TrainSettings
+from baselines.step import parts_of
+from baselines.token_losses import pdu_multiplier
+from baselines.training_settings import MethodSettings, TrainSettings
 
 #: part, answer tokens: unequal lengths, so that every kind of mean gives another number.
-TOY = (("forget", (3, 1)), ("refused", (0, 2, 4)), ("retain", (2,)), ("retain", (1, 1, 0, 4)))
-PAIR = (("forget", (4,)), ("refused", (2, 2)))
+TOY = (
+    ("forget", (3, 1)),
+    ("refused", (0, 2, 4)),
+    ("clean", (1, 0, 0)),
+    ("retain", (2,)),
+    ("retain", (1, 1, 0, 4)),
+)
+PAIR = (("forget", (4,)), ("refused", (2, 2)), ("clean", (3,)))
 VOCABULARY = 5
 
 Rows = list[list[float]]
@@ -34,9 +43,16 @@ def log_p(logits: list[float]) -> list[float]:
 
 
 class Hand:
-    """The equations, sample by sample, as one would with a pocket calculator."""
+    """The equations, sample by sample, as one would with a pocket calculator.
 
-    def __init__(self, samples: Samples, logits: Rows, reference: Rows) -> None:
+    still: the hand of which what an equation holds still is taken, where this one's logits moved.
+    """
+
+    def __init__(
+        self, samples: Samples, logits: Rows, reference: Rows, still: "Hand | None" = None
+    ) -> None:
+        self.still = still or self
+        self.forget: list[list[tuple[int, list[float], list[float]]]] = []  # y, z, z_ft
         self.nll: dict[str, list[list[float]]] = {}
         self.base: dict[str, list[list[float]]] = {}
         self.kl: dict[str, list[list[float]]] = {}
@@ -44,6 +60,9 @@ class Hand:
         for part, answer in samples:
             p = [log_p(row) for row in logits[at : at + len(answer)]]
             q = [log_p(row) for row in reference[at : at + len(answer)]]
+            if part == "forget":
+                rows = logits[at : at + len(answer)], reference[at : at + len(answer)]
+                self.forget.append(list(zip(answer, *rows, strict=True)))
             at += len(answer)
             self.nll.setdefault(part, []).append([-p[i][t] for i, t in enumerate(answer)])
             self.base.setdefault(part, []).append([-q[i][t] for i, t in enumerate(answer)])
@@ -88,6 +107,53 @@ class Hand:
         ]
         return fmean(some) + self.l("retain")
 
+    def altpo(self) -> float:
+        some = [
+            -2 / 0.1 * math.log(1 / (1 + math.exp(-(0.1 * won - 0.1 * lost))))
+            for won, lost in zip(self.log_ratio("clean"), self.log_ratio("forget"), strict=True)
+        ]
+        return fmean(some) + self.l("retain")
+
+    def tokens(self, value: Callable[[int, list[float], list[float]], float]) -> float:
+        """The mean over forget samples of the mean over their tokens."""
+        return fmean(fmean(value(*token) for token in one) for one in self.forget)
+
+    def weighed(self, weight: Callable[[float], float]) -> float:
+        """-E[weight(p) l], the weights held still."""
+        some = []
+        for one, fixed in zip(self.forget, self.still.forget, strict=True):
+            weights = [weight(math.exp(log_p(z)[y])) for y, z, _ in fixed]
+            some.append(fmean(w * log_p(z)[y] for w, (y, z, _) in zip(weights, one, strict=True)))
+        return fmean(some) + self.l("retain")
+
+    def undial(self) -> float:
+        def value(y: int, z: list[float], other: list[float]) -> float:
+            target = [math.exp(x - 10 * (v == y)) for v, x in enumerate(other)]
+            return -sum(a / sum(target) * b for a, b in zip(target, log_p(z), strict=True))
+
+        return self.tokens(value) + self.l("retain")
+
+    def ce_u(self) -> float:
+        some = []
+        for one, fixed in zip(self.forget, self.still.forget, strict=True):
+            inner = []
+            for (y, z, _), (_, still, _) in zip(one, fixed, strict=True):
+                others = {v: math.exp(x) for v, x in enumerate(still) if v != y}
+                total = sum(others.values())
+                inner.append(-sum(e / total * log_p(z)[v] for v, e in others.items()))
+            some.append(fmean(inner))
+        return fmean(some) + self.l("retain")
+
+    def ihl(self) -> float:
+        def value(y: int, z: list[float], _: list[float]) -> float:
+            p = [math.exp(x) for x in log_p(z)]
+            return 1 + p[y] - max(p[:y] + p[y + 1 :])
+
+        return self.tokens(value) + self.l("retain")
+
+    def pdu(self) -> float:
+        return self.tokens(lambda y, z, _: (max(z) - fmean(z)) ** 2) + 2 * self.l("retain")
+
 
 EQUATIONS: dict[str, Callable[[Hand], float]] = {
     "ga": lambda h: -h.l("forget"),
@@ -98,12 +164,20 @@ EQUATIONS: dict[str, Callable[[Hand], float]] = {
     "npo": Hand.npo,
     "simnpo": Hand.simnpo,
     "dpo": Hand.dpo,
+    "relabel": lambda h: h.l("clean") + h.l("retain"),
+    "altpo": Hand.altpo,
+    "undial": Hand.undial,
+    "wga": lambda h: h.weighed(lambda p: p),
+    "satimp": lambda h: h.weighed(lambda p: p**5 * (1 - p)),
+    "ce-u": Hand.ce_u,
+    "ihl": Hand.ihl,
+    "pdu": Hand.pdu,
 }
 BY_TOKEN: dict[str, Callable[[Hand], float]] = {
     "idk": lambda h: h.by_token("refused", "retain"),
     "kl-min": lambda h: h.kl_by_token() - h.by_token("forget"),
 }
-SETTINGS = TrainSettings(gamma=0.3, scale=3)
+SETTINGS = MethodSettings(gamma=0.3, scale=3, multiplier=2)
 
 
 def step_of(samples: Samples) -> Step:
@@ -132,7 +206,7 @@ def loss_of(
     parts = parts_of(
         logits, batch_of(samples), step, method, how, reference[torch.tensor(compared)]
     )
-    return method.loss(*(parts[name] for name in method.parts), **options(method, how))
+    return method.loss(**parts, **method.values(how))
 
 
 def own(method: str, samples: Samples) -> Samples:
@@ -156,16 +230,15 @@ def test_value_and_gradient(name: str, kind: torch.dtype) -> None:
     )
     loss.backward()
     equation = EQUATIONS[name]
-    assert loss.item() == pytest.approx(
-        equation(Hand(samples, logits, reference)), rel=1e-6, abs=1e-6
-    )
+    still = Hand(samples, logits, reference)
+    assert loss.item() == pytest.approx(equation(still), rel=1e-6, abs=1e-6)
     for i in range(tokens):
         for j in range(VOCABULARY):
             ends = []
             for moved in (1e-5, -1e-5):
                 changed = [list(row) for row in logits]
                 changed[i][j] += moved
-                ends.append(equation(Hand(samples, changed, reference)))
+                ends.append(equation(Hand(samples, changed, reference, still)))
             slope = (ends[0] - ends[1]) / 2e-5
             assert float(tensor.grad[i, j]) == pytest.approx(slope, abs=1e-6)  # type: ignore[index]
 
@@ -210,7 +283,7 @@ def test_a_split_batch_adds_up(name: str, reduction: str) -> None:
     how = TrainSettings(reduction=reduction)
     step = step_of(samples)
     whole = loss_of(METHODS[name], samples, logits, reference, how, step)
-    size = 2 if name == "dpo" else 1
+    size = 2 if name in ("dpo", "altpo") else 1
     shares, at = [], 0
     for i in range(0, len(samples), size):
         some = samples[i : i + size]
@@ -230,7 +303,7 @@ def test_kl_of_a_model_with_itself_is_nothing_and_its_direction_is_forward() -> 
 
 
 def test_llmu_is_kl_min_and_idk() -> None:
-    samples = TOY
+    samples = own("llmu", TOY)
     logits = torch.tensor(numbers(10, 7), dtype=torch.float64)
     reference = torch.tensor(numbers(10, 8), dtype=torch.float64)
     method = METHODS["llmu"]
@@ -241,6 +314,26 @@ def test_llmu_is_kl_min_and_idk() -> None:
     both = kl(forget, retain) + idk(refused, retain)
     assert float(llmu(forget, refused, retain)) == float(both)
     assert float(both) == float(mean_kl(retain) - mean_nll(forget) + mean_nll(refused, retain))
+
+
+def test_methods_and_equations_are_the_same_ones_and_say_what_they_compare() -> None:
+    """Of each, the parts are declared of which it looks at the reference, and no other."""
+    assert {*EQUATIONS} == {*UNLEARNING}
+    for name in UNLEARNING:
+        method, samples = METHODS[name], own(name, TOY)
+        tokens = sum(len(answer) for _, answer in samples)
+        logits, reference = (torch.tensor(numbers(tokens, seed)) for seed in (1, 2))
+        whole = replace(method, reference=method.parts)
+        parts = parts_of(logits, batch_of(samples), step_of(samples), whole, SETTINGS, reference)
+        method.loss(**parts, **method.values(SETTINGS))
+        assert next(iter(parts.values())).answers.asked == {*method.reference}, name
+
+
+def test_the_multiplier_follows_the_retain_loss() -> None:
+    values = {"multiplier": 1.0, "dual_rate": 2.0, "epsilon": 0.25}
+    assert pdu_multiplier(values, {"retain": 0.75}) == {"multiplier": 2.0}
+    assert pdu_multiplier(values, {"retain": -0.5}) == {"multiplier": 0.0}
+    assert pdu_multiplier(values, {"forget": 0.75}) == {"multiplier": 1.0}
 
 
 def test_bfloat16_logits_are_widened() -> None:
@@ -254,6 +347,7 @@ def test_bfloat16_logits_are_widened() -> None:
 
 
 def test_a_loss_without_its_reference_says_so() -> None:
-    part = Part(torch.ones(1), torch.ones(1), 1, 1)
+    one = torch.zeros(1, dtype=torch.long)
+    part = Part(Answers(torch.ones(1, 2), one, one, one + 1), one, 1, 1)
     with pytest.raises(ValueError, match="reference"):
         mean_kl(part)

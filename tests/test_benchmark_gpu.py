@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.losses import UNLEARNING
+from baselines.methods import UNLEARNING
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 #: Runs it where `datasets` cannot be imported.
