@@ -77,6 +77,7 @@ def run(
     loaded = options.read_recipe(learnt, methods)
     at_once = jobs_for(jobs, loaded, options.device)
     chosen = loaded.methods_in(methods)
+    tuned.check(chosen)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(options.data, loaded.config)
     if plan:
@@ -226,6 +227,7 @@ def unlearn(
 
     if method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
+    tuned.check([method])
     elsewhere = tuned.elsewhere(options.model)
     if elsewhere and parent is None:
         first = Part(FINETUNED, out.parent / "finetune", elsewhere.adapters)

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from baselines.methods import METHODS, UNLEARNING, Method, who_reads
+from baselines.methods import EDITS_READ, METHODS, UNLEARNING, Method, who_reads
 from baselines.tiny import TINY, TinySettings
 from baselines.training_settings import Count, MethodSettings, TrainSettings
 from baselines.tune_space import TuneSpace
@@ -124,7 +124,10 @@ class Recipe(BaseModel):
 
 def unread(part: str, settings: TrainSettings) -> set[str]:
     """The settings that do not decide a part's result; `part`: of `METHODS`."""
-    return {*who_reads()} - METHODS[part].reads(settings)
+    known = {*who_reads()}
+    if METHODS[part].edits:
+        known |= TrainSettings.model_fields.keys() - EDITS_READ
+    return known - METHODS[part].reads(settings)
 
 
 def _check_own(where: str, settings: TrainSettings, of: Mapping[str, Method]) -> None:
@@ -153,6 +156,8 @@ def _not_taken(part: str, key: str) -> str:
     taken = sorted(METHODS[part].reads())
     if key in taken:
         return f"{part} with retain_weight 0 does not read it: leave it out"
+    if METHODS[part].edits and key in TrainSettings.model_fields:
+        return f"{part} takes no training steps; it takes {', '.join(taken)}"
     others = [name for name in who_reads()[key] if name in UNLEARNING]
     return f"{part} does not take it, {', '.join(others)} do; {part} takes {', '.join(taken)}"
 
