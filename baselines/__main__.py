@@ -5,21 +5,25 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from baselines.command_options import FineTuned, Jobs, Options, Out
-from eval.command_options import Adapters, Device
+from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
+from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
+from baselines.other_commands import add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
 
 if TYPE_CHECKING:
     from baselines.run import Part
+
+_NAMES: Final = ", ".join(UNLEARNING)
 
 app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tiny one on a CPU.")
 
@@ -28,6 +32,7 @@ app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tin
     examples="""
 python -m baselines run
 python -m baselines run --config incorrect --methods ga,idk --out runs/some
+python -m baselines run --method my_loss.py:loss
 python -m baselines run --seeds 0,1,2
 python -m baselines run --model llava-med --config privacy --out runs/llava-med
 python -m baselines run --model llava-med --plan
@@ -43,7 +48,8 @@ def run(
         bool,
         typer.Option("--retrain", help="With --adapter: retrain --model too, by the recipe."),
     ] = False,
-    methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
+    methods: Annotated[str, option("LIST", f"Of {_NAMES}. [default: the recipe's]")] = "",
+    method: OwnMethods = None,
     out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
     seeds: Annotated[
         str | None, option("LIST", "Repeat with each, e.g. 0,1,2. [default: the recipe's seed]")
@@ -65,6 +71,7 @@ def run(
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
     from baselines.run_parts import jobs_for, notes, parse_seeds, run_seeds
+    from baselines.schedule import check_rows
     from mllmu_med.locks import held
 
     if seeds_of not in ("unlearning", "all"):
@@ -74,12 +81,12 @@ def run(
     if elsewhere and seeds_of == "all":
         raise UsageError("--seeds-of all: the fine-tuned model is one from elsewhere: leave it out")
     learnt = ["finetune", "retrain"] if not elsewhere else ["retrain"] * retrain
-    loaded = options.read_recipe(learnt, methods)
+    loaded, chosen = options.read_recipe(learnt, methods, method or [])
     at_once = jobs_for(jobs, loaded, options.device)
-    chosen = loaded.methods_in(methods)
     tuned.check(chosen)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(options.data, loaded.config)
+    check_rows({name: loaded.known[name] for name in chosen}, dataset.rows["forget"])
     if plan:
         from baselines.steps_and_memory import print_plan
 
@@ -116,7 +123,8 @@ python -m baselines tune --data tuning --methods ga,npo --set tune.trials=16 --o
 def tune(
     options: Options,
     out: Out,
-    methods: Annotated[str, option("LIST", "e.g. ga,idk. [default: the recipe's]")] = "",
+    methods: Annotated[str, option("LIST", f"Of {_NAMES}. [default: the recipe's]")] = "",
+    method: OwnMethods = None,
     reported: Annotated[
         str, option("DIR|ID", "The dataset whose results are reported: nothing of it is seen.")
     ] = DEFAULT_FOLDER,
@@ -129,18 +137,19 @@ def tune(
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
     from baselines.run_parts import jobs_for
+    from baselines.schedule import check_rows
     from baselines.tune import FRAGMENT, unseen
     from baselines.tune import tune as run_trials
     from mllmu_med.locks import held
 
-    loaded = options.read_recipe(["finetune", "tune"], methods)
+    loaded, chosen = options.read_recipe(["finetune", "tune"], methods, method or [])
     at_once = jobs_for(jobs, loaded, options.device)
-    chosen = loaded.methods_in(methods)
     if not options.data:
         raise UsageError("--data is missing: a build of another seed than the reported one")
     whole = Dataset.read(options.data, loaded.config)
     shown = Dataset.read(reported, loaded.config)
     dataset, left_out = unseen(whole, shown)
+    check_rows({name: loaded.known[name] for name in chosen}, dataset.rows["forget"])
     about = {"data": whole.about(), "reported": shown.about(), "rows_left_out": left_out}
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
@@ -180,9 +189,11 @@ _add_learning(
 )
 
 
-def _who_takes() -> str:
-    from baselines.methods import UNLEARNING, who_reads
+def _purposes() -> str:
+    return "\n".join(f"  {name:9} {purpose(METHODS[name])}" for name in UNLEARNING)
 
+
+def _who_takes() -> str:
     lines = []
     for key, names in who_reads().items():
         takers = [name for name in names if name in UNLEARNING]
@@ -197,6 +208,12 @@ def _who_takes() -> str:
   python -m baselines unlearn ga --from runs/finetune --out runs/ga
   python -m baselines unlearn idk --from runs/finetune --set methods.idk.epochs=5 --out runs/idk-5
   python -m baselines unlearn npo --model llava-med --adapter ours --out runs/ours/npo
+  python -m baselines unlearn my_loss.py:loss --from runs/finetune --out runs/mine
+
+Methods:
+
+\b
+{_purposes()}
 
 Settings that only some methods take; one that a method does not take is refused:
 
@@ -207,7 +224,7 @@ Settings that only some methods take; one that a method does not take is refused
 @one_line_errors
 def unlearn(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="ga, gd, kl-min, idk, llmu, npo, simnpo or dpo.")
+        str, typer.Argument(metavar="METHOD", help="One of those below, or FILE.py:FUNCTION.")
     ],
     out: Out,
     options: Options,
@@ -221,19 +238,23 @@ def unlearn(
     The fine-tuned model is a run of ours (--from), or one from elsewhere (--model with --adapter or
     --as-finetuned), which is measured in the folder `finetune` beside OUT first.
     """
-    from baselines.methods import UNLEARNING
+    from baselines.own_methods import is_file, name_own
     from baselines.run import FINETUNED, Part
     from baselines.training_state import ended
 
-    if method not in UNLEARNING:
-        raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}")
+    own = [method] if is_file(method) else []
+    if own:
+        method, _ = name_own(method)
+    elif method not in UNLEARNING:
+        raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}, or FILE.py:FUNCTION")
     tuned.check([method])
     elsewhere = tuned.elsewhere(options.model)
     if elsewhere and parent is None:
         first = Part(FINETUNED, out.parent / "finetune", elsewhere.adapters)
         if out.resolve() == first.folder.resolve():
             raise UsageError(f"--out {out}: is for the fine-tuned model: give another name")
-        _train(options, first, Part(method, out, elsewhere.adapters, first.folder))
+        last = Part(method, out, elsewhere.adapters, first.folder)
+        _train(options, first, last, own=own)
         return
     if parent is None or elsewhere or options.model or options.config:
         raise UsageError(
@@ -247,16 +268,27 @@ def unlearn(
     known = {"model": record["model"]["model"], "config": about["config"]}
     options = replace(options, **known, data=options.data or about["source"])
     measured = Path(record["measured"]) if "measured" in record else None
-    _train(options, Part(method, out, tuple(adapters), measured), run=parent, learnt=about["hash"])
+    last = Part(method, out, tuple(adapters), measured)
+    _train(options, last, own=own, run=parent, learnt=about["hash"])
 
 
-def _train(options: Options, *parts: Part, run: Path | None = None, learnt: str = "") -> None:
-    """Train and measure parts; `learnt`: hash of the dataset of the run that they go on from."""
+def _train(
+    options: Options,
+    *parts: Part,
+    own: Sequence[str] = (),
+    run: Path | None = None,
+    learnt: str = "",
+) -> None:
+    """Train and measure parts; `own`: the last one's method, if it is in a file.
+
+    learnt: hash of the dataset of the run that they go on from.
+    """
     from baselines.measure import Data as Dataset
     from baselines.run import do, is_main
+    from baselines.schedule import check_rows
     from eval.terminal_tables import print_scores
 
-    recipe = options.read_recipe([parts[-1].method])
+    recipe, _ = options.read_recipe([parts[-1].method], own=own)
     dataset = Dataset.read(options.data, recipe.config)
     if learnt and dataset.hash != learnt:
         raise UserError(
@@ -264,6 +296,8 @@ def _train(options: Options, *parts: Part, run: Path | None = None, learnt: str 
             f"{dataset.source or DEFAULT_FOLDER} is {dataset.hash}): give --data the one it was "
             "trained on, or fine-tune anew"
         )
+    last = parts[-1].method
+    check_rows({last: recipe.known[last]}, dataset.rows["forget"])
     stack = options.stack(recipe, dataset, parts[0].folder.parent)
     stack.features = parts[-1].folder / "features"  # others may run beside it
     for part in parts:
@@ -273,75 +307,7 @@ def _train(options: Options, *parts: Part, run: Path | None = None, learnt: str 
         print_scores(parts[-1].folder)
 
 
-@app.command(
-    examples="""
-python -m baselines merge runs/ours/npo --out served
-python -m baselines merge runs/ours/npo --into-weights --out unlearned
-python -m baselines merge --model llava-med --adapter ours --adapter npo --out served
-"""
-)
-@one_line_errors
-def merge(
-    out: Annotated[Path, option("DIR", "A new folder.")],
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run of unlearn; or --model.")
-    ] = None,
-    model: Annotated[str | None, option("DIR|ID", "The model below each --adapter.")] = None,
-    adapter: Adapters = None,
-    into_weights: Annotated[
-        bool, typer.Option("--into-weights", help="A whole model without adapters.")
-    ] = False,
-    dtype: Annotated[
-        str, option("NAME", "Of merged weights: bfloat16, float16, float32. [default: bfloat16]")
-    ] = "",
-    device: Device = "",
-) -> None:
-    """Make one adapter of stacked ones, or merged weights, as vLLM and SGLang serve them.
-
-    What is written is loaded again, and its logits are compared with the stack's.
-    """
-    from baselines.merge import merge as merged
-
-    print(merged(run, model, adapter or [], out, into_weights, dtype, device))
-
-
-@app.command(
-    examples="""
-python -m baselines recipe paper-privacy
-python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
-"""
-)
-@one_line_errors
-def recipe(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="demo, demo-incorrect, laptop, paper-privacy or paper-incorrect."
-        ),
-    ] = "demo",
-) -> None:
-    """Print a recipe with its comments, as a template for your own."""
-    from mllmu_med.recipe_files import recipe_text
-
-    print(recipe_text("baselines", name), end="")
-
-
-@app.command(
-    examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med\n"
-    "python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336"
-)
-@one_line_errors
-def convert_llava_med(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
-    vision: Annotated[
-        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
-    ] = None,
-) -> None:
-    """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
-    from baselines.llava_med import convert
-
-    print(convert(source, target, vision or "checkpoint"))
+add_others(app)
 
 
 if __name__ == "__main__":

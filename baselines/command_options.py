@@ -36,6 +36,14 @@ Set = Annotated[
     list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
 ]
 Out = Annotated[Path, option("DIR", "The run's folder.")]
+OwnMethods = Annotated[
+    list[str] | None,
+    option(
+        "FILE.py:FUNCTION",
+        "A loss of your own, besides; may be repeated (see `python -m baselines method`).",
+        "--method",
+    ),
+]
 Jobs = Annotated[int, option("N", "Parts at once. [default: 1; tiny on a CPU: its cores]")]
 
 
@@ -52,11 +60,19 @@ class Options:
     dtype: Dtype = ""
     no_share: NoShare = False
 
-    def read_recipe(self, parts: Sequence[str], methods: str | None = None) -> Recipe:
+    def read_recipe(
+        self, parts: Sequence[str], methods: str | None = None, own: Sequence[str] = ()
+    ) -> tuple[Recipe, list[str]]:
         """The recipe of a command that trains some parts; every `--set` has to decide one of them.
 
-        methods: a list of methods that are trained too, comma-separated (empty: the recipe's own).
+        Args:
+            methods: a list of methods that are trained too, comma-separated (empty: the recipe's).
+            own: more of them, each a FILE.py:FUNCTION.
+
+        Returns:
+            The recipe, and the names of those methods.
         """
+        from baselines.own_methods import name_own
         from baselines.recipe import check_read, load_recipe
         from baselines.run import is_tiny
         from mllmu_med.recipe_files import Choice
@@ -67,15 +83,21 @@ class Options:
         name = self.recipe or (demo if is_tiny(self.model) else f"paper-{scenario}")
         typed = parse_choices(self.choices or [])
         named = {"model": self.model, "config": self.config}
-        recipe = load_recipe(name, [*typed, *(Choice(k, v) for k, v in named.items() if v)])
+        given = [name_own(text) for text in own]
+        for one, text in given:
+            if [other for other, _ in given].count(one) > 1:
+                raise UsageError(f"method {text}: {one} is named twice: name one otherwise")
+        choices = [*typed, *(Choice(k, v) for k, v in named.items() if v)]
+        recipe = load_recipe(name, choices, dict(given))
         if not recipe.model:
             raise UsageError(
                 f"recipe {name}: --model is missing: an image-text model's folder or Hub id (for "
                 "LLaVA-Med: `python -m baselines convert-llava-med`), or tiny"
             )
-        chosen = [] if methods is None else recipe.methods_in(methods)
+        more = [one for one, _ in given]
+        chosen = more if methods is None else recipe.methods_in(methods, more)
         check_read(recipe, typed, [*parts, *chosen])
-        return recipe
+        return recipe, chosen
 
     def stack(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Stack:
         """The recipe's model; the tiny one is made in a run's folder unless it is there."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Final
 
 from baselines.adapters import not_plain
 from baselines.editing import Edit, Look, RowsRead, columns, down_projections, neurons_in
-from baselines.training_settings import Count, Positive, Share
+from baselines.training_settings import Count, Portion, Positive, Share
 from eval.weights import active
 from mllmu_med_dataset import UserError
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from baselines.batches import Batch
     from eval.model import Model
 
-Part = Annotated[float, Field(gt=0, le=1)]
 #: Added to what is divided by, and the smallest difference that has a direction; as in the papers'
 #: own code.
 _EPSILON: Final = 1e-5
@@ -67,7 +64,7 @@ def negation(model: Model, *, strength: Positive = 1.0) -> Edit:
     }
 
 
-def manu(model: Model, forget: RowsRead, retain: RowsRead, *, neurons: Part = 0.05) -> Edit:
+def manu(model: Model, forget: RowsRead, retain: RowsRead, *, neurons: Portion = 0.05) -> Edit:
     """MANU, modality-aware neuron unlearning (Liu et al. 2025, arXiv:2502.15910).
 
     The share `neurons` of the decoder's MLP neurons with the largest sum of I_forget / (I_retain +
@@ -128,8 +125,8 @@ def chip(
     forget: RowsRead,
     retain: RowsRead,
     *,
-    variance: Part = 0.95,
-    neurons: Part = 0.1,
+    variance: Portion = 0.95,
+    neurons: Portion = 0.1,
     image_weight: Share = 0.3,
     layers: Count = 6,
 ) -> Edit:

@@ -7,7 +7,7 @@ method's own settings (`methods.npo.beta` in a recipe). Its equation is in `base
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
@@ -17,8 +17,6 @@ from pydantic import TypeAdapter
 from baselines import edits, losses, token_losses
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from baselines.training_settings import TrainSettings
 
 #: Parts as which a forget row is trained: with its own answer, a refusal or its clean answer.
@@ -27,7 +25,7 @@ FORGET: Final = ("forget", "refused", "clean")
 SOME_READ: Final = ("collapse", "reduction", "refusals", "retain_sampling")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """How a method uses its rows.
 
@@ -37,6 +35,7 @@ class Method:
     reference: parts of which the reference model's logits are needed.
     options: its own settings with the values of its paper.
     after: what becomes of its settings after a step, from them and the step's mean terms.
+    source: of a method of one's own, its file and function with the file's sha256.
     whole: its terms are of whole answers, so that `reduction` does not reach them.
     edits: it takes no step: `loss` is of `baselines.edits`, from the model and the rows of its
         parts to the layers that it changes.
@@ -50,6 +49,7 @@ class Method:
     whole: bool = False
     after: Callable[..., dict[str, float]] | None = None
     edits: bool = False
+    source: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loss: Callable[..., Any], *reference: str, **how: Any) -> Method:
@@ -97,11 +97,18 @@ class Method:
         return "learn" in self.retain
 
 
+def purpose(method: Method) -> str:
+    """What the method of a loss is, by the first sentence of its docstring."""
+    return (method.loss.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
 @cache
 def _kinds(loss: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     """The types of a loss's settings: as annotated, else those of the defaults."""
     try:
-        told = get_type_hints(loss, None, {"Tensor": object, "Part": object}, include_extras=True)
+        told = get_type_hints(
+            loss, None, dict.fromkeys(("Tensor", "Part", "Model"), object), include_extras=True
+        )
     except NameError:  # of an annotation that only type checkers read
         told = {}
     options = ((p.name, p.default) for p in signature(loss).parameters.values())

@@ -17,11 +17,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from baselines.methods import EDITS_READ, METHODS, UNLEARNING, Method, who_reads
+from baselines.own_methods import read_own, tried
 from baselines.tiny import TINY, TinySettings
 from baselines.training_settings import Count, MethodSettings, TrainSettings
 from baselines.tune_space import TuneSpace
@@ -46,6 +46,7 @@ class Recipe(BaseModel):
     watch: open questions of each split that are answered at the end of every epoch, for UES by
         epoch and to stop a collapse; 0: none. They choose nothing.
     tune: what `tune` draws each method's trials from.
+    own: methods that are not shipped, each name with its FILE.py:FUNCTION.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,25 +60,78 @@ class Recipe(BaseModel):
     tune: TuneSpace = TuneSpace()
     finetune: TrainSettings
     unlearn: MethodSettings
+    own: dict[str, str] = {}
     methods: dict[str, MethodSettings]
 
-    @field_validator("methods")
-    @classmethod
-    def _known(cls, methods: dict[str, MethodSettings]) -> dict[str, MethodSettings]:
-        for name in methods:
-            if name not in UNLEARNING:
-                raise ValueError(f"no method {name!r}: use {', '.join(UNLEARNING)}")
-        return methods
+    @property
+    def known(self) -> dict[str, Method]:
+        """The shipped methods and one's own, each as its parameters say."""
+        return {**METHODS, **{name: read_own(text) for name, text in self.own.items()}}
+
+    def method(self, name: str) -> Method:
+        """A method as it is trained: of one's own, what of the reference it reads is known."""
+        method = self.known[name]
+        return tried(method, method.values(self.settings(name))) if name in self.own else method
 
     @model_validator(mode="after")
     def _read(self) -> Recipe:
-        _check_own("unlearn", self.unlearn, {})
+        known = self.known
+        for name in self.methods:
+            if name not in known or known[name].learns:
+                raise ValueError(f"no method {name!r}: use {self._names}")
+        self._check_own("unlearn", self.unlearn, known.values())
         for name, own in (("finetune", self.finetune), *self.methods.items()):
             where = name if name == "finetune" else f"methods.{name}"
-            _check_own(where, own, {name: METHODS[name]})
-            for key in unread(name, self.settings(name)) & own.model_fields_set:
-                raise ValueError(f"{where}.{key}: {_not_taken(name, key)}")
+            self._check_own(where, own, [known[name]])
+            for key in self.unread(name, self.settings(name)) & own.model_fields_set:
+                raise ValueError(f"{where}.{key}: {self.not_taken(name, key)}")
+        for name in self.own:
+            self.method(name)
         return self
+
+    @property
+    def _names(self) -> str:
+        names = [*UNLEARNING, *self.own]
+        return f"{', '.join(names)}, or one of yours: --method FILE.py:FUNCTION"
+
+    def _check_own(self, where: str, settings: TrainSettings, methods: Iterable[Method]) -> None:
+        """Raise ValueError for a key that no method has, or a value that its method cannot take.
+
+        methods: those that may read these settings.
+        """
+        every = {key for method in self.known.values() for key in method.options}
+        for key, value in settings.given().items():
+            if key not in {*every, *TrainSettings.model_fields}:
+                near = get_close_matches(key, [*every, *TrainSettings.model_fields], n=1)
+                hint = f" (nearest: {near[0]})" if near else ""
+                raise ValueError(f"unknown key {where}.{key}{hint}")
+            for method in methods:
+                if key in method.options:
+                    try:
+                        method.check(key, value)
+                    except ValidationError as error:
+                        said = error.errors()[0]["msg"]
+                        raise ValueError(
+                            f"{where}.{key}: {said[0].lower()}{said[1:]} (is {value!r})"
+                        ) from error
+
+    def unread(self, part: str, settings: TrainSettings) -> set[str]:
+        """The settings that do not decide a part's result; `part`: of `known`."""
+        known = {*who_reads(self.known)}
+        if self.known[part].edits:
+            known |= TrainSettings.model_fields.keys() - EDITS_READ
+        return known - self.known[part].reads(settings)
+
+    def not_taken(self, part: str, key: str) -> str:
+        """Why a part does not read a setting."""
+        taken = sorted(self.known[part].reads())
+        if key in taken:
+            return f"{part} with retain_weight 0 does not read it: leave it out"
+        if self.known[part].edits and key in TrainSettings.model_fields:
+            return f"{part} takes no training steps; it takes {', '.join(taken)}"
+        readers = who_reads(self.known)[key]
+        others = [name for name in readers if not self.known[name].learns]
+        return f"{part} does not take it, {', '.join(others)} do; {part} takes {', '.join(taken)}"
 
     def settings(self, part: str) -> TrainSettings:
         """Of `finetune`, `retrain` (the same) or a method."""
@@ -85,7 +139,7 @@ class Recipe(BaseModel):
             return self.finetune
         own = self.methods[part].model_dump(exclude_unset=True) if part in self.methods else {}
         both = MethodSettings(**{**self.unlearn.model_dump(exclude_unset=True), **own})
-        left = unread(part, both) - own.keys()
+        left = self.unread(part, both) - own.keys()
         return MethodSettings(**both.model_dump(exclude_unset=True, exclude=left))
 
     def seeded(self, seed: int, learning: bool) -> Recipe:
@@ -106,75 +160,52 @@ class Recipe(BaseModel):
         """The recipe in full, each method with all that it reads; itself a recipe."""
         parts = {name: self.settings(name) for name in ("finetune", *self.methods)}
         full = {
-            name: part.model_dump(mode="json", exclude=unread(name, part))
+            name: part.model_dump(mode="json", exclude=self.unread(name, part))
             for name, part in parts.items()
         }
         return {**self.model_dump(mode="json"), "finetune": full.pop("finetune"), "methods": full}
 
-    def methods_in(self, methods: str) -> list[str]:
-        """The methods of a comma-separated list, by default the recipe's; else a UsageError."""
+    def methods_in(self, methods: str, also: Sequence[str] = ()) -> list[str]:
+        """The methods of a comma-separated list, by default the recipe's; else a UsageError.
+
+        also: names of more, which the recipe knows.
+        """
         names = [name.strip() for name in methods.split(",") if name.strip()]
         for name in names:
-            if name not in UNLEARNING:
-                raise UsageError(f"method {name}: use {', '.join(UNLEARNING)}")
+            if name not in self.known or self.known[name].learns:
+                raise UsageError(f"method {name}: use {self._names}")
             if names.count(name) > 1:
                 raise UsageError(f"method {name} is named twice")
-        return names or list(self.methods)
+        return list(dict.fromkeys([*(names or self.methods), *also]))
 
 
 def unread(part: str, settings: TrainSettings) -> set[str]:
-    """The settings that do not decide a part's result; `part`: of `METHODS`."""
-    known = {*who_reads()}
-    if METHODS[part].edits:
-        known |= TrainSettings.model_fields.keys() - EDITS_READ
-    return known - METHODS[part].reads(settings)
+    """The settings that do not decide a shipped part's result."""
+    return {*who_reads()} - METHODS[part].reads(settings)
 
 
-def _check_own(where: str, settings: TrainSettings, of: Mapping[str, Method]) -> None:
-    """Raise ValueError for a key that no method has, or a value of another type than its method's.
+def load_recipe(
+    name_or_file: str, settings: Iterable[Choice] = (), own: Mapping[str, str] | None = None
+) -> Recipe:
+    """Read a recipe and apply `--set`; a UsageError names in one line what is wrong in it.
 
-    of: the method whose settings these are; none: all may read them.
+    own: methods besides, see `Recipe`.
     """
-    known = {key: None for method in METHODS.values() for key in method.options}
-    for key, value in settings.given().items():
-        if key not in {*known, *TrainSettings.model_fields}:
-            near = get_close_matches(key, [*known, *TrainSettings.model_fields], n=1)
-            hint = f" (nearest: {near[0]})" if near else ""
-            raise ValueError(f"unknown key {where}.{key}{hint}")
-        for method in (of or METHODS).values():
-            if key in method.options:
-                try:
-                    method.check(key, value)
-                except ValidationError as error:
-                    said = error.errors()[0]["msg"]
-                    raise ValueError(
-                        f"{where}.{key}: {said[0].lower()}{said[1:]} (is {value!r})"
-                    ) from error
-
-
-def _not_taken(part: str, key: str) -> str:
-    taken = sorted(METHODS[part].reads())
-    if key in taken:
-        return f"{part} with retain_weight 0 does not read it: leave it out"
-    if METHODS[part].edits and key in TrainSettings.model_fields:
-        return f"{part} takes no training steps; it takes {', '.join(taken)}"
-    others = [name for name in who_reads()[key] if name in UNLEARNING]
-    return f"{part} does not take it, {', '.join(others)} do; {part} takes {', '.join(taken)}"
-
-
-def load_recipe(name_or_file: str, settings: Iterable[Choice] = ()) -> Recipe:
-    """Read a recipe and apply `--set`; a UsageError names in one line what is wrong in it."""
-    sections = ["tiny", "answers", "tune", "methods", *(f"methods.{name}" for name in UNLEARNING)]
+    own = own or {}
+    names = [*UNLEARNING, *own]
+    sections = ["tiny", "answers", "tune", "methods", *(f"methods.{name}" for name in names)]
     tree = recipe_tree("baselines", name_or_file, settings, optional=sections)
     methods: Any = tree.setdefault("methods", {})
     if isinstance(methods, dict):
         tree["methods"] = {name: {} if own is None else own for name, own in methods.items()}
+    if own:
+        tree["own"] = {**tree.get("own", {}), **own}
     return checked(Recipe, tree, f"recipe {name_or_file}")
 
 
 def check_read(recipe: Recipe, settings: Iterable[Choice], parts: Sequence[str]) -> None:
     """Raise UsageError where a command runs no part that reads what was set."""
-    methods = [part for part in parts if part in UNLEARNING]
+    methods = [part for part in parts if part in recipe.known and not recipe.known[part].learns]
     tiny = recipe.model == TINY
     for setting in keys_set(settings):
         head, *path = setting.split(".")
@@ -201,8 +232,8 @@ def _unread_by_all(recipe: Recipe, methods: Sequence[str], key: str) -> str:
         own = recipe.methods[name].model_fields_set if name in recipe.methods else set()
         if key in own:
             why = f"the recipe has methods.{name}.{key}, set that"
-        elif key in unread(name, recipe.settings(name)):
-            why = _not_taken(name, key)
+        elif key in recipe.unread(name, recipe.settings(name)):
+            why = recipe.not_taken(name, key)
         else:
             return ""
     return why

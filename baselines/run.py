@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, held_out, measure, swapped, watcher
-from baselines.methods import UNLEARNING
 from baselines.tiny import TINY
 from baselines.training_state import RECORD, difference, from_elsewhere
 from eval.attacks import WAYS
@@ -168,7 +167,8 @@ def _do(
         from baselines.train import train
 
         settings = recipe.settings(part.method)
-        held = held_out(data, settings, part.method in UNLEARNING)
+        method = recipe.method(part.method)
+        held = held_out(data, settings, not method.learns)
         look = watcher(model, data, recipe, part.folder, part.tuned, held)
         left_out = {row.id for row in held}
         forget, retain = (
@@ -186,6 +186,7 @@ def _do(
             look,
             data.about(),
             part.measured,
+            method,
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
@@ -213,8 +214,10 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         check_trainable(dtype)
     model = Path(stack.name).expanduser()
     named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
+    source = dict(recipe.known[part.method].source) if part.trains else {}
     return {
         "method": part.method,
+        **({"loss": source} if source else {}),
         "model": weights_hash(model) if model.is_dir() else named,
         "dtype": dtype,
         "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],

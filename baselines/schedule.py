@@ -49,15 +49,16 @@ def samples(rows: Sequence[Record]) -> list[Sample]:
     ]
 
 
-def check_rows(method: Method, forget: Sequence[Record]) -> None:
+def check_rows(methods: Mapping[str, Method], forget: Sequence[Record]) -> None:
     """Raise UserError where a method takes clean answers and forget rows have none."""
     without = [row.id for row in forget if not row.clean_answer]
-    if without and "clean" in method.parts:
-        raise UserError(
-            f"{len(without):,} of {len(forget):,} forget rows have no clean answer, which this "
-            f"method trains on (e.g. {without[0]}): give the corpus a column of them, or take "
-            "another method"
-        )
+    for name, method in methods.items():
+        if without and "clean" in method.parts:
+            raise UserError(
+                f"{name} trains on clean answers, and {len(without):,} of {len(forget):,} forget "
+                f"rows have none (e.g. {without[0]}): give the corpus a column of them (--map "
+                "clean_answer=COLUMN), or take another method"
+            )
 
 
 def refusal(row_id: str, phrases: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.methods import METHODS
 from baselines.schedule import epoch_steps, samples
 from eval.chat_format import chat_format
 from eval.load_processor import load_processor
@@ -115,7 +114,7 @@ def plan(
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
     for part in (*learnt, *methods):
         settings = recipe.settings(part)
-        chosen = METHODS[part]
+        chosen = recipe.known[part]
         if chosen.edits:  # its rows are read once, and nothing is kept for gradients
             read = len(forget) * bool(chosen.forget) + len(retain) * bool(chosen.retain)
             once = settings.model_copy(update={"rank": 0, "checkpointing": True})

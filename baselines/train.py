@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import card, check_stack, lora_places, named, put_on
 from baselines.editing import edit
-from baselines.methods import METHODS
+from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
 from baselines.training_loop import Loop, OnEpoch
@@ -43,6 +43,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
     measured: Path | None = None,
+    own: Method | None = None,
 ) -> Outcome:
     """Train a new adapter on top of a model, into a run folder.
 
@@ -53,7 +54,7 @@ def train(
     Args:
         model: from `load_model`, with the adapters that this one goes on top of; in a run of
             several processes, loaded to `process_device()`.
-        method: of `losses.METHODS`.
+        method: of `METHODS`, or the name of one's own, given as `own`.
         forget, retain: the rows; a set that the method does not use is left alone.
         images: looked up by `image_id`.
         data: what the rows are of (folder, config, build), for the record and the model card.
@@ -64,13 +65,13 @@ def train(
             memory for a pass.
         UsageError: an unknown method.
     """
-    if method not in METHODS:
+    if not own and method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
     check_trainable(str(model.identity.get("dtype")))
     check_stack(model)
     model.expect(row.question + row.answer for row in [*forget, *retain])
-    chosen = METHODS[method]
-    check_rows(chosen, forget)
+    chosen = own or METHODS[method]
+    check_rows({method: chosen}, forget)
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
     idle = {"clean", "patient"} - {*chosen.parts} - ({"patient"} if chosen.edits else set())
@@ -80,6 +81,7 @@ def train(
     ]
     rows = digest(told)[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
+    identity |= {"loss": dict(chosen.source)} if chosen.source else {}
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
     lora = {"on": places.taken, "left_out": places.left_out}

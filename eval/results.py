@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 #: In the order of a table's rows; a run is taken for a role by its name where none is given.
 ROLES: Final = ("base", "finetune", "method", "retrain", "reference")
-_LABELS: Final = "Base Finetune GA GD KL-Min IDK LLMU NPO SimNPO DPO Retrain".split()
+_LABELS: Final = (
+    "Base Finetune GA GD KL-Min IDK LLMU NPO SimNPO DPO Relabel AltPO UnDIAL WGA SatImp CE-U IHL "
+    "PDU Retrain"
+).split()
 LABELS: Final = {label.lower(): label for label in _LABELS}
 
 #: From this share of forget outputs that are no language a method is marked as broken: our choice.

@@ -142,11 +142,11 @@ def test_a_clean_part_holds_the_rows_clean_answers() -> None:
     trained = {s.id: s.answer for step in made for s in step.samples if s.part == "clean"}
     assert trained == {row.id: row.clean_answer for row in small.FORGET}
     assert {s.part for step in made for s in step.samples} == {"clean", "retain"}
-    check_rows(METHODS["relabel"], small.FORGET)
+    check_rows({"relabel": METHODS["relabel"]}, small.FORGET)
     some = [replace(small.FORGET[0], clean_answer=""), *small.FORGET[1:]]
-    check_rows(METHODS["ga"], some)
-    with pytest.raises(UserError, match=r"^1 of 12 forget rows have no clean answer.*forget/0/0"):
-        check_rows(METHODS["relabel"], some)
+    check_rows({"ga": METHODS["ga"]}, some)
+    with pytest.raises(UserError, match=r"^relabel .*, and 1 of 12 .* \(e.g. forget/0/0\)"):
+        check_rows({"relabel": METHODS["relabel"]}, some)
 
 
 def test_paired_retain_rows_come_once_before_any_comes_again() -> None:

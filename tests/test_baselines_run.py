@@ -551,7 +551,7 @@ def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeyp
 )
 def test_a_tiny_model_that_was_made_has_the_demos_recipe(model: str | None, recipe: str) -> None:
     """Also in `unlearn --from`, which finds the model under its folder's name."""
-    assert Options(model=model).read_recipe(["finetune"]).name == recipe
+    assert Options(model=model).read_recipe(["finetune"])[0].name == recipe
 
 
 def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:

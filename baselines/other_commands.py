@@ -1,0 +1,111 @@
+"""The commands of baselines that train nothing: merge, recipe, method, convert-llava-med."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.command_options import Adapters, Device
+from mllmu_med.command_line import App, one_line_errors, option
+
+
+def merge(
+    out: Annotated[Path, option("DIR", "A new folder.")],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run of unlearn; or --model.")
+    ] = None,
+    model: Annotated[str | None, option("DIR|ID", "The model below each --adapter.")] = None,
+    adapter: Adapters = None,
+    into_weights: Annotated[
+        bool, typer.Option("--into-weights", help="A whole model without adapters.")
+    ] = False,
+    dtype: Annotated[
+        str, option("NAME", "Of merged weights: bfloat16, float16, float32. [default: bfloat16]")
+    ] = "",
+    device: Device = "",
+) -> None:
+    """Make one adapter of stacked ones, or merged weights, as vLLM and SGLang serve them.
+
+    What is written is loaded again, and its logits are compared with the stack's.
+    """
+    from baselines.merge import merge as merged
+
+    print(merged(run, model, adapter or [], out, into_weights, dtype, device))
+
+
+def recipe(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="demo, demo-incorrect, laptop, paper-privacy or paper-incorrect."
+        ),
+    ] = "demo",
+) -> None:
+    """Print a recipe with its comments, as a template for your own."""
+    from mllmu_med.recipe_files import recipe_text
+
+    print(recipe_text("baselines", name), end="")
+
+
+def method(
+    own: Annotated[
+        str, typer.Argument(metavar="FILE.py:FUNCTION", help="A loss of yours, to be checked.")
+    ] = "",
+) -> None:
+    """Print a loss with its comments, as a template for your own; or check yours.
+
+    What a loss is given, and what it has to give, stands in the template.
+    """
+    from baselines.own_methods import TEMPLATE, name_own, read_own, tried
+
+    if not own:
+        print(TEMPLATE, end="")
+        return
+    name, text = name_own(own)
+    checked = tried(read_own(text), read_own(text).options)
+    settings = ", ".join(f"{key}={value}" for key, value in checked.options.items())
+    print(f"{name}: trains on {', '.join(checked.parts)}")
+    print(f"settings: {settings or 'none'}")
+    print(f"the fine-tuned model is asked about: {', '.join(checked.reference) or 'nothing'}")
+
+
+def convert_llava_med(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
+    vision: Annotated[
+        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
+    ] = None,
+) -> None:
+    """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
+    from baselines.llava_med import convert
+
+    print(convert(source, target, vision or "checkpoint"))
+
+
+def add_others(app: App) -> None:
+    """Put them on the command line."""
+    app.command(
+        examples="""
+python -m baselines merge runs/ours/npo --out served
+python -m baselines merge runs/ours/npo --into-weights --out unlearned
+python -m baselines merge --model llava-med --adapter ours --adapter npo --out served
+"""
+    )(one_line_errors(merge))
+    app.command(
+        examples="""
+python -m baselines recipe paper-privacy
+python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
+"""
+    )(one_line_errors(recipe))
+    app.command(
+        examples="""
+python -m baselines method > my_loss.py
+python -m baselines method my_loss.py:loss && python -m baselines run --method my_loss.py:loss
+"""
+    )(one_line_errors(method))
+    app.command(
+        examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med\n"
+        "python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336"
+    )(one_line_errors(convert_llava_med))

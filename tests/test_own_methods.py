@@ -1,0 +1,185 @@
+"""A method of one's own: what it may be, what is said of one that may not, and that it runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_llava
+from corpora import PLAIN, builder
+from small_training import MethodSettings
+from test_baselines_run import SMALL, run
+from test_readme import ROOT, commands
+
+from baselines.command_options import Options
+from baselines.methods import METHODS, UNLEARNING, purpose
+from baselines.own_methods import TEMPLATE, name_own, read_own, tried
+from eval import load_results
+from eval.dataset_rows import read_rows
+from eval.results import LABELS
+from mllmu_med_dataset import UsageError
+
+HEAD = "import torch\nfrom baselines.losses import mean_nll, mean_kl\n"
+GOOD = "def loss(forget, retain):\n    return mean_nll(retain) - mean_nll(forget)\n"
+
+
+def read(folder: Path, text: str, name: str = "mine.py", function: str = "loss") -> Any:
+    (folder / name).write_text(HEAD + text)
+    method = read_own(f"{folder / name}:{function}")
+    return tried(method, method.options)
+
+
+def test_the_template_is_a_method(tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(TEMPLATE)
+    name, text = name_own(str(tmp_path / "my_loss.py:loss"))
+    method = read_own(text)
+    assert name == "my_loss"
+    assert (method.parts, dict(method.options)) == (
+        ("forget", "retain"), {"gamma": 2.0, "retain_weight": 1.0}
+    )  # fmt: skip
+    assert tried(method, method.options).reference == ()
+    assert not method.draws(MethodSettings(retain_weight=0))
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("mean_kl(retain) - mean_nll(forget)", ("retain",)),
+        ("forget.mean_of_samples(forget.nll - forget.reference) + mean_nll(retain)", ("forget",)),
+        ("forget.mean_of_tokens((forget.logits - forget.reference_logits).sum(-1))", ("forget",)),
+        ("mean_nll(retain) - mean_nll(forget)", ()),
+    ],
+)
+def test_what_it_reads_of_the_reference_is_seen(tmp_path: Path, body: str, parts: Any) -> None:
+    assert read(tmp_path, f"def loss(forget, retain):\n    return {body}\n").reference == parts
+
+
+def test_settings_decide_what_it_reads(tmp_path: Path) -> None:
+    body = "mean_nll(forget) + (kl and kl * mean_kl(forget))"
+    method = read(tmp_path, f"def loss(forget, *, kl=0.0):\n    return {body}\n")
+    assert method.reference == ()
+    assert tried(method, {"kl": 0.5}).reference == ("forget",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def other(forget):\n    return 0", "mine.py has no function loss"),
+        ("def loss(forgot):\n    return 0", "parameter forgot: no such part: forget, refused"),
+        ("def loss(retain):\n    return mean_nll(retain)", "takes nothing of the forget set"),
+        ("def loss():\n    return 0", "takes nothing of the forget set: take some of forget"),
+        ("def loss(forget, beta=1.0):\n    return 0", "parameter beta: no such part"),
+        ("def loss(forget, *, beta):\n    return 0", "beta: a setting needs a default"),
+        ("def loss(forget, *, beta='a'):\n    return 0", "a float, an int or a bool (is 'a')"),
+        ("def loss(forget, *, epochs=1):\n    return 0", "epochs: is a setting of every run"),
+        ("def loss(forget):\n    return 3.0", "gives 3.0, where one number"),
+        ("def loss(forget):\n    return forget.nll", "gives a tensor of shape [2], where one"),
+        ("def loss(forget):\n    return mean_nll(forget) / 0", "is inf on small made parts"),
+        ("def loss(forget):\n    return forget.nll.detach().sum()", "has no gradient"),
+        ("def loss(forget):\n    return mean_nll(forget) * 0", "its gradient is all 0"),
+        ("def loss(forget):\n    return forget.nll.mean()", "take means by mean_of_tokens"),
+        (
+            "def loss(forget, retain):\n    return mean_nll(forget) + retain.nll.mean()",
+            "is nan on small made parts where a part is empty",
+        ),
+        (
+            "def loss(forget):\n    x = 1\n    return x / 0",
+            "mine.py, line 5: ZeroDivision",
+        ),
+        ("def loss(forget)\n    return 0", "mine.py, line 3: SyntaxError: expected ':'"),
+        ("import nothing_of_that_name", "mine.py, line 3: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read(tmp_path, text)
+    assert said in str(error.value)
+    assert str(error.value).startswith("method mine.py:loss: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nowhere.py:loss", "no file"),
+        ("mine.py", "write FILE.py:FUNCTION"),
+        ("npo.py:loss", "npo is shipped already"),
+        ("mine.py:kl_min", "kl_min is shipped already"),
+        ("base.py:loss", "base is shipped already"),
+        ("1st.py:loss", "is no name for a folder"),
+    ],
+)
+def test_where_it_is_and_what_it_is_called(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_own(name_own(text)[1])
+
+
+def test_a_recipe_knows_it_and_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TEMPLATE)
+    own = [str(tmp_path / "mine.py:loss")]
+
+    def of(*choices: str, methods: str = "") -> Any:
+        return Options("demo", choices=[*choices]).read_recipe([], methods, own)
+
+    recipe, names = of("methods.mine.gamma=3", methods="ga")
+    assert names == ["ga", "mine"]
+    assert recipe.method("mine").values(recipe.settings("mine"))["gamma"] == 3.0
+    assert of()[1][-2:] == ["dpo", "mine"]
+    again = type(recipe).model_validate(recipe.to_json())
+    assert again.settings("mine") == recipe.settings("mine")
+    for choice, said in {
+        "methods.mine.gamme=3": "unknown key methods.mine.gamme (nearest: gamma)",
+        "methods.mine.gamma=much": "methods.mine.gamma: input should be a valid number",
+        "methods.mine.beta=3": "mine does not take it, npo, ",
+        "methods.npo.gamma=3": "npo does not take it, simnpo, mine do",
+        "methods.mine.gamma=-1.0e+9": "is inf on small made parts",
+    }.items():
+        with pytest.raises(UsageError) as error:
+            of(choice)
+        assert said in str(error.value).replace("-inf", "inf").replace("nan", "inf")
+    with pytest.raises(UsageError, match="mine is named twice"):
+        Options("demo").read_recipe([], "", own * 2)
+
+
+def test_every_shipped_method_has_a_label_and_a_purpose() -> None:
+    assert {*UNLEARNING} <= {*LABELS}
+    assert all(0 < len(purpose(METHODS[name])) < 110 for name in UNLEARNING)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    builder("rebuild", "--limit", "90", "--set", "privacy.ratios=[10]", *PLAIN, cwd=folder)
+    texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
+    tiny_llava.make(folder / "model", texts)
+    (folder / "small.yaml").write_text(SMALL)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_guides_commands_run_in_turn(place: Path) -> None:
+    """As they stand, on a small model by a small recipe; in processes beside each other, too."""
+    turns = commands((ROOT / "docs" / "add-a-method.md").read_text("utf-8"))
+    assert [words[3] for words in turns] == ["method", "method", "run", "unlearn", "run"]
+    file = place / "my_loss.py"
+    file.write_text(run(place, turns[0][3]))
+    assert "my_loss: trains on forget, retain" in run(place, *turns[1][3:])
+    small = ("--recipe", "small.yaml")
+    whole = (*small, "--model", "model", "--out", "runs/demo-privacy", "--jobs", "2")
+    run(place, *turns[2][3:], *whole)
+    done = place / "runs/demo-privacy/my_loss"
+    record, before = (done / "record.json").read_text(), (done / "done.json").read_bytes()
+    assert json.loads(record)["identity"]["loss"].keys() == {"my_loss.py:loss"}
+    frame = load_results(place / "runs/demo-privacy")
+    assert {"ga", "llmu", "my_loss"} <= {*frame.run}
+    run(place, *turns[3][3:], *small)
+    ours, alone = (f / "adapter/adapter_model.safetensors" for f in (done, place / "runs/mine"))
+    assert ours.read_bytes() == alone.read_bytes()
+    assert "my_loss: done already" in run(place, *turns[2][3:], *whole)
+    assert (done / "done.json").read_bytes() == before
+    other = (*whole[:-3], "runs/other", "--jobs", "2")
+    run(place, *turns[4][3:], *other, "--plan")
+    file.write_text(file.read_text() + "\n")
+    read_own.cache_clear()
+    said = run(place, *turns[2][3:], *whole, ok=False)
+    assert "was run otherwise (loss.my_loss.py:loss: " in said
