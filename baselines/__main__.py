@@ -83,6 +83,7 @@ def run(
     learnt = ["finetune", "retrain"] if not elsewhere else ["retrain"] * retrain
     loaded, chosen = options.read_recipe(learnt, methods, method or [])
     at_once = jobs_for(jobs, loaded.model, options.device)
+    tuned.check(chosen)
     folder = out or Path("runs") / f"{loaded.name}-{loaded.config}"
     dataset = Dataset.read(options.data, loaded.config)
     check_rows({name: loaded.known[name] for name in chosen}, dataset.rows["forget"])
@@ -246,6 +247,7 @@ def unlearn(
         method, _ = name_own(method)
     elif method not in UNLEARNING:
         raise UsageError(f"method {method}: use {', '.join(UNLEARNING)}, or FILE.py:FUNCTION")
+    tuned.check([method])
     elsewhere = tuned.elsewhere(options.model)
     if elsewhere and parent is None:
         first = Part(FINETUNED, out.parent / "finetune", elsewhere.adapters)

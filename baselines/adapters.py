@@ -31,6 +31,14 @@ GIVES_BACK: Final = (
     "as it was, and a fine-tuned adapter is as confidential as the data that it learnt. Give away "
     "merged weights alone: `python -m baselines merge RUN --into-weights --out DIR`."
 )
+#: What LoRA has besides its two matrices (fields of PEFT's LoraConfig).
+_MORE: Final = (
+    "use_dora",
+    "modules_to_save",
+    "lora_bias",
+    "target_parameters",
+    "trainable_token_indices",
+)
 #: What the layers between a vision tower and a language model are called.
 _BETWEEN: Final = re.compile(r"projector|connector|merger")
 
@@ -146,22 +154,11 @@ class Adapter:
     def write(self, new: Path, card: str, folder: Path) -> None:
         """Write it into an empty folder, which will stand at `folder`."""
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
         state = get_peft_model_state_dict(
             self.net, adapter_name=self.name, save_embedding_layers=False
         )
-        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        config = self.net.peft_config[self.name]
-        trains, config.inference_mode = config.inference_mode, True
-        size = sum(value.nbytes for value in state.values())
-        with writing(folder, size):
-            save_file(state, new / "adapter_model.safetensors", metadata={"format": "pt"})
-            try:
-                config.save_pretrained(str(new))
-            finally:
-                config.inference_mode = trains
-            write_atomic(new / "README.md", card)
+        write_adapter(state, self.net.peft_config[self.name], new, card, folder)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over the values of `weights()` of another process of the same run."""
@@ -173,6 +170,24 @@ class Adapter:
         with torch.no_grad():
             for name, value in state.items():
                 own[name].copy_(value)
+
+
+def write_adapter(
+    state: Mapping[str, Tensor], config: Any, new: Path, card: str, folder: Path
+) -> None:
+    """Write matrices by PEFT's names into an empty folder, which will stand at `folder`."""
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    trains, config.inference_mode = config.inference_mode, True
+    size = sum(value.nbytes for value in state.values())
+    with writing(folder, size):
+        save_file(state, new / "adapter_model.safetensors", metadata={"format": "pt"})
+        try:
+            config.save_pretrained(str(new))
+        finally:
+            config.inference_mode = trains
+        write_atomic(new / "README.md", card)
 
 
 def add_adapter(
@@ -224,6 +239,14 @@ def add_adapter(
     model.model = net
     model.changed()
     return adapter
+
+
+def not_plain(config: Any) -> str:
+    """Why an adapter is more than two matrices a layer; empty for plain LoRA."""
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    odd = [field for field in _MORE if getattr(config, field, None)]
+    odd += ["bias"] if getattr(config, "bias", "none") != "none" else []
+    return f"is {kind}, no LoRA" if kind != "LORA" else f"has {odd[0]}" if odd else ""
 
 
 def put_on(model: Model, folder: Path) -> None:

@@ -126,6 +126,14 @@ class FineTuned:
         bool, typer.Option("--as-finetuned", help="--model itself is fine-tuned: no base model.")
     ] = False
 
+    def check(self, methods: Sequence[str]) -> None:
+        """Raise UsageError where a method needs the adapter that the model has not."""
+        if self.as_finetuned and "negation" in methods:
+            raise UsageError(
+                "negation: takes the fine-tuned adapter away, which --as-finetuned has not: give "
+                "--model BASE --adapter ADAPTER, or other methods"
+            )
+
     def elsewhere(self, model: str | None, retrain: bool = False) -> Elsewhere | None:
         """The fine-tuned model, if one is given; its weights are looked for before any work."""
         from baselines.run import Elsewhere

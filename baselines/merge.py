@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Adapter, check_stack, page
+from baselines.adapters import Adapter, check_stack, not_plain, page
 from baselines.training_state import ended
 from eval.load_model import load_model
 from eval.weights import active, is_hub_id, next_name
@@ -46,14 +46,6 @@ Probe = tuple[str, str, bool]
 EQUAL: Final = 1e-4
 #: Where rounding changes so much of what the last adapter changes, that is said: our choice.
 ROUNDED: Final = 0.5
-#: What no LoRA adapter that another one is put beside can hold (fields of PEFT's LoraConfig).
-_ALONE: Final = (
-    "use_dora",
-    "modules_to_save",
-    "lora_bias",
-    "target_parameters",
-    "trainable_token_indices",
-)
 _STACKED: Final = (
     "The {} adapters stand in it side by side, the fine-tuned one in the first ranks, from where "
     "it can be taken out again: to be served, not to be given away."
@@ -185,12 +177,7 @@ def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
             "without adapters: --into-weights"
         )
     for path, name in zip(adapters, active(stack.model), strict=True):
-        config = stack.model.peft_config[name]
-        kind = str(getattr(config.peft_type, "value", config.peft_type))
-        odd = [field for field in _ALONE if getattr(config, field, None)]
-        odd += ["bias"] if getattr(config, "bias", "none") != "none" else []
-        if kind != "LORA" or odd:
-            why = f"has {odd[0]}" if odd else f"is {kind}, no LoRA"
+        if why := not_plain(stack.model.peft_config[name]):
             raise UserError(
                 f"{path}: {why}, which one adapter cannot hold for all: use --into-weights"
             )

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import TypeAdapter
 
-from baselines import losses, token_losses
+from baselines import edits, losses, token_losses
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from baselines.training_settings import TrainSettings
 
 #: Parts as which a forget row is trained: with its own answer, a refusal or its clean answer.
@@ -39,22 +37,26 @@ class Method:
     after: what becomes of its settings after a step, from them and the step's mean terms.
     source: of a method of one's own, its file and function with the file's sha256.
     whole: its terms are of whole answers, so that `reduction` does not reach them.
+    edits: it takes no step: `loss` is of `baselines.edits`, from the model and the rows of its
+        parts to the layers that it changes.
     """
 
-    loss: Callable[..., Tensor]
+    loss: Callable[..., Any]
     forget: tuple[str, ...]
     retain: tuple[str, ...]
     options: Mapping[str, Any]
     reference: tuple[str, ...] = ()
     whole: bool = False
     after: Callable[..., dict[str, float]] | None = None
+    edits: bool = False
     source: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, loss: Callable[..., Tensor], *reference: str, **how: Any) -> Method:
+    def of(cls, loss: Callable[..., Any], *reference: str, **how: Any) -> Method:
         """The method of a loss, as its parameters say."""
         own = signature(loss).parameters.values()
-        parts = [p.name for p in own if p.default is Parameter.empty]
+        parts = [p.name for p in own if p.default is Parameter.empty and p.name != "model"]
+        how.setdefault("edits", "model" in signature(loss).parameters)
         options = {p.name: p.default for p in own if p.default is not Parameter.empty}
         forget = tuple(name for name in parts if name != "retain")
         return cls(loss, forget, ("retain",) * ("retain" in parts), options, reference, **how)
@@ -78,6 +80,8 @@ class Method:
 
     def reads(self, settings: TrainSettings | None = None) -> frozenset[str]:
         """The settings that decide its result, of those that not all methods read."""
+        if self.edits:
+            return frozenset(self.options)
         draws = bool(self.retain) if settings is None else self.draws(settings)
         applies = {
             "refusals": "refused" in self.parts,
@@ -99,10 +103,12 @@ def purpose(method: Method) -> str:
 
 
 @cache
-def _kinds(loss: Callable[..., Tensor]) -> dict[str, TypeAdapter[Any]]:
+def _kinds(loss: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     """The types of a loss's settings: as annotated, else those of the defaults."""
     try:
-        told = get_type_hints(loss, None, {"Tensor": object, "Part": object}, include_extras=True)
+        told = get_type_hints(
+            loss, None, dict.fromkeys(("Tensor", "Part", "Model"), object), include_extras=True
+        )
     except NameError:  # of an annotation that only type checkers read
         told = {}
     options = ((p.name, p.default) for p in signature(loss).parameters.values())
@@ -132,6 +138,9 @@ METHODS: Final = {
     "ce-u": Method.of(token_losses.ce_u),
     "ihl": Method.of(token_losses.ihl),
     "pdu": Method.of(token_losses.pdu, after=token_losses.pdu_multiplier),
+    "negation": Method.of(edits.negation),
+    "manu": Method.of(edits.manu),
+    "chip": Method.of(edits.chip),
 }
 
 
@@ -144,5 +153,8 @@ def who_reads(methods: Mapping[str, Method] = METHODS) -> dict[str, list[str]]:
     }
 
 
+#: What a method without steps reads of the settings of training: nothing that decides its result
+#: but for rounding.
+EDITS_READ: Final = frozenset({"micro_batch"})
 #: Those that need a fine-tuned model to start from.
 UNLEARNING: Final = tuple(name for name, method in METHODS.items() if not method.learns)

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from baselines.methods import METHODS, UNLEARNING, Method, who_reads
+from baselines.methods import EDITS_READ, METHODS, UNLEARNING, Method, who_reads
 from baselines.own_methods import read_own, tried
 from baselines.tiny import TINY, TinySettings
 from baselines.training_settings import Count, MethodSettings, TrainSettings
@@ -117,13 +117,18 @@ class Recipe(BaseModel):
 
     def unread(self, part: str, settings: TrainSettings) -> set[str]:
         """The settings that do not decide a part's result; `part`: of `known`."""
-        return {*who_reads(self.known)} - self.known[part].reads(settings)
+        known = {*who_reads(self.known)}
+        if self.known[part].edits:
+            known |= TrainSettings.model_fields.keys() - EDITS_READ
+        return known - self.known[part].reads(settings)
 
     def not_taken(self, part: str, key: str) -> str:
         """Why a part does not read a setting."""
         taken = sorted(self.known[part].reads())
         if key in taken:
             return f"{part} with retain_weight 0 does not read it: leave it out"
+        if self.known[part].edits and key in TrainSettings.model_fields:
+            return f"{part} takes no training steps; it takes {', '.join(taken)}"
         readers = who_reads(self.known)[key]
         others = [name for name in readers if not self.known[name].learns]
         return f"{part} does not take it, {', '.join(others)} do; {part} takes {', '.join(taken)}"

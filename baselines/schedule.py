@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines.methods import Method
 from mllmu_med.files import stable_hash, stable_share
 from mllmu_med_dataset import Record, UserError
 
 if TYPE_CHECKING:
+    from baselines.methods import Method
     from baselines.training_settings import TrainSettings
 
 Shuffle = Literal["image", "row"]
@@ -32,11 +32,19 @@ class Sample:
     answer: str
     part: str = ""  # of a method: `forget`, `refused`, `clean`, `retain` or `learn`
     clean: str = ""  # the row's clean answer
+    patient: str = ""  # whose the image is; of a corpus without patients, the image itself
 
 
 def samples(rows: Sequence[Record]) -> list[Sample]:
     return [
-        Sample(row.id, row.image_id, row.question, row.answer, clean=row.clean_answer)
+        Sample(
+            row.id,
+            row.image_id,
+            row.question,
+            row.answer,
+            clean=row.clean_answer,
+            patient=row.patient_id or row.image_id,
+        )
         for row in rows
     ]
 

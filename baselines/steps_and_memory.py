@@ -114,7 +114,13 @@ def plan(
     forget, retain = (samples(data.rows[split]) for split in ("forget", "retain"))
     for part in (*learnt, *methods):
         settings = recipe.settings(part)
-        steps = epoch_steps(recipe.known[part], forget, retain, settings, 0, len)
+        chosen = recipe.known[part]
+        if chosen.edits:  # its rows are read once, and nothing is kept for gradients
+            read = len(forget) * bool(chosen.forget) + len(retain) * bool(chosen.retain)
+            once = settings.model_copy(update={"rank": 0, "checkpointing": True})
+            planned.append(Planned(part, 0, read, 0, gigabytes(size, once, below), 0.0))
+            continue
+        steps = epoch_steps(chosen, forget, retain, settings, 0, len)
         counted = sum(len(step.samples) for step in steps)
         total = len(steps) * settings.epochs
         if settings.max_steps:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import card, check_stack, lora_places, named, put_on
+from baselines.editing import edit
 from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
@@ -74,7 +75,7 @@ def train(
     check_rows({method: chosen}, forget)
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
-    idle = set() if "clean" in chosen.parts else {"clean"}
+    idle = {"clean", "patient"} - {*chosen.parts} - ({"patient"} if chosen.edits else set())
     told = [
         [[{k: v for k, v in asdict(s).items() if k not in idle}, hashes[s.id]] for s in part]
         for part in used
@@ -84,6 +85,7 @@ def train(
     identity |= {"loss": dict(chosen.source)} if chosen.source else {}
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
+    lora = {"on": places.taken, "left_out": places.left_out}
     accelerator = _accelerator(model, settings, out)
     folder = RunFolder(out)
     about = {
@@ -96,7 +98,7 @@ def train(
         "processes": accelerator.num_processes,
         "packing": settings.packing if model.sharing.packing else "none",
         "sharing": model.sharing.why,
-        "lora": {"on": places.taken, "left_out": places.left_out},
+        **({} if chosen.edits else {"lora": lora}),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         **from_elsewhere(measured),
         "outcome": None,
@@ -113,11 +115,17 @@ def train(
         return ended
     dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
     more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
-    text = card(model, method, {"Data": dataset, "Run": run, "LoRA on": str(places), **more})
+
+    def text(on: str) -> str:
+        return card(model, method, {"Data": dataset, "Run": run, "LoRA on": on, **more})
+
+    if chosen.edits:
+        rows_of = {name: used[name == "retain"] for name in chosen.parts}
+        return edit(model, method, chosen, rows_of, images, settings, folder, text, accelerator)
     if accelerator.is_main_process:
         model.say_once(f"  LoRA on {places}")
         model.say_once(f"  rows of one image: {model.sharing.why}")
-    loop = Loop(model, chosen, method, *used, settings, folder, run, text, accelerator)
+    loop = Loop(model, chosen, method, *used, settings, folder, run, text(str(places)), accelerator)
     outcome = loop.run_all(images, on_epoch, on_step)
     named(model, folder.adapter)
     return outcome

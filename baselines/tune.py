@@ -98,9 +98,10 @@ def tune(
         pass
     drawn: dict[Part, tuple[str, int, dict[str, Any]]] = {}
     for method in methods:
+        known = recipe.known[method]
         for number in range(recipe.tune.trials):
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
-            drawn[part] = method, number, recipe.tune.draw(number, recipe.known[method].options)
+            drawn[part] = method, number, recipe.tune.draw(number, known.options, not known.edits)
     calls = [(part, _with(quiet, method, how)) for part, (method, _, how) in drawn.items()]
     done: dict[Part, Trial] = {}
     for part in do_all(calls, data, stack, _WAYS, jobs):

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from baselines.training_settings import Count, Positive
+from baselines.training_settings import Count, Portion, Positive
 
 #: What a choice may cost, as fractions: retain ROUGE-1, and answers that are no language.
 LOSES: Final = 0.05
@@ -29,6 +29,8 @@ class TuneSpace(BaseModel):
 
     learning_rate, weight: on a logarithmic scale; epochs: whole numbers.
     weight: of methods that have one of their own (`retain_weight` of NPO, SimNPO and DPO).
+    strength, neurons, variance: of methods without steps, which have none of these three; neurons
+        on a logarithmic scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,18 +39,33 @@ class TuneSpace(BaseModel):
     learning_rate: tuple[Positive, Positive] = (2e-4, 2e-3)
     epochs: tuple[Count, Count] = (4, 16)
     weight: tuple[Positive, Positive] = (0.1, 2.0)
+    strength: tuple[Positive, Positive] = (0.2, 1.2)
+    neurons: tuple[Portion, Portion] = (0.01, 0.5)
+    variance: tuple[Portion, Portion] = (0.5, 1.0)
 
     @model_validator(mode="after")
     def _rising(self) -> TuneSpace:
-        for name in ("learning_rate", "epochs", "weight"):
+        for name in type(self).model_fields.keys() - {"trials"}:
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"tune.{name}: lowest first, then highest (is {low:g}, {high:g})")
         return self
 
-    def draw(self, number: int, options: Collection[str]) -> dict[str, Any]:
-        """The settings of a trial (from 0), the same for every method that reads them."""
+    def draw(self, number: int, options: Collection[str], steps: bool = True) -> dict[str, Any]:
+        """The settings of a trial (from 0), the same for every method that reads them.
+
+        options: the method's own settings; steps: whether it is trained.
+        """
         rate, epochs, weight = (self._share(number, step) for step in _STEPS)
+        if not steps:
+            low, high = self.strength
+            least, most = self.variance
+            drawn: dict[str, Any] = {
+                "strength": round(low + rate * (high - low), 3),
+                "neurons": _between(*self.neurons, rate),
+                "variance": round(least + epochs * (most - least), 3),
+            }
+            return {name: value for name, value in drawn.items() if name in options}
         first, last = self.epochs
         drawn = {
             "learning_rate": _between(*self.learning_rate, rate),
