@@ -231,11 +231,17 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
     write_measured(folder, (RUN, ROWS), identity, rows)
 
 
+def outdated(folder: Path) -> bool:
+    """Whether a run's likelihoods are of an older version, which kept log-probabilities alone."""
+    path = folder / ROWS
+    return path.is_file() and any("right" not in row for row in read_rows_file(path, "likelihood"))
+
+
 def read_weighed(folder: Path) -> list[dict[str, Any]]:
     """The rows of `measure`; a UserError where there are none, or an older version's."""
     again = f"likelihood --model MODEL --out {folder}"
     rows = read_rows_file(folder / ROWS, again)
-    if any("right" not in row for row in rows):
+    if outdated(folder):
         raise UserError(
             f"{folder / ROWS}: of an older version, which kept log-probabilities alone: weigh the "
             f"answers again with `python -m eval {again}`"
