@@ -148,7 +148,7 @@ def figures_of(report: Report, name: str) -> dict[Key, Figure]:
 
 def test_the_order_and_names_of_the_paper(runs: list[Path]) -> None:
     labels = [line.label for line in collect(runs).lines()]
-    answered = ["Clean oracle", "Language prior", "Perfect"]
+    answered = ["Clean oracle", "Gibberish", "Language prior", "Perfect"]
     assert labels == ["Base", "Finetune", "IDK", NASTY, "KL-Min", "Retrain", *answered]
     other = collect(runs[1:5], base=runs[0], finetuned=runs[3]).lines()[:5]
     assert [(line.label, line.role) for line in other] == [
@@ -706,7 +706,8 @@ def test_plots(tmp_path: Path, count: int) -> None:
     )
     legend = found["tradeoff"].axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()][:2] == ["Base", "Finetune (no-op)"]
-    assert [t.get_text() for t in legend.get_texts()][count:] == ["Clean oracle", "Language prior"]
+    answered = ["Clean oracle", "Gibberish", "Language prior"]
+    assert [t.get_text() for t in legend.get_texts()][count:] == answered
     assert to_svg(found["tradeoff"]) == to_svg(plots(report)["tradeoff"])
     paths = write_plots(report, tmp_path / "plots")
     assert {path.name for path in paths} == {
