@@ -399,7 +399,7 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):
         small.settings(learning_rate=-1)
-    with pytest.raises(UsageError, match="^gd has no setting gama$"):
+    with pytest.raises(UsageError, match=r"^gd has no setting gama$"):
         run(model, "gd", tmp_path / "other", gama=1)
 
 
