@@ -399,8 +399,8 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):
         small.settings(learning_rate=-1)
-    with pytest.raises(ValidationError):
-        small.settings(learning_rates=1)
+    with pytest.raises(UsageError, match=r"^gd has no setting gama$"):
+        run(model, "gd", tmp_path / "other", gama=1)
 
 
 def test_no_memory_names_a_way(model: Model, tmp_path: Path, monkeypatch: Any) -> None:
