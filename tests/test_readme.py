@@ -89,7 +89,7 @@ def test_the_readme_has_all_the_commands() -> None:
         "builder": {"corpus", "rebuild", "recipe", "status", "show", "review", "audit", "publish"}
     }
     verbs["baselines"] = {"run"}
-    verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "report"}
+    verbs["eval"] = {"answer", "score", "leak", "likelihood", "ues", "attack", "report"}
     found: dict[str, set[str]] = {}
     for words in commands():
         assert words[:2] == ["python", "-m"]
