@@ -83,6 +83,20 @@ class Answers:
     def nll(self) -> Tensor:
         return per_sample(self.token_nll, self.of, len(self.counts))
 
+    @cached_property
+    def given_reference(self) -> Tensor:
+        if self.reference is not None:
+            return self.reference
+        if self.compared is None or len(self.compared):
+            raise ValueError("this loss needs the reference model's values")
+        return self.logits.detach()[:0]  # none of its samples is in this pass
+
+    @cached_property
+    def reference_nll(self) -> Tensor:
+        at = self.within(self.compared) if self.compared is not None else slice(0)
+        nll = token_nll(self.given_reference, self.targets[at])
+        return per_sample(nll, self.of[at], len(self.counts))
+
     def within(self, some: Tensor, of: Tensor | None = None) -> Any:
         """Where some samples' tokens are among those of others, by default all: no copy of all."""
         import torch
@@ -149,20 +163,18 @@ class Part:
     def nll(self) -> Tensor:
         return self.answers.nll[self.samples]
 
-    @cached_property
+    @property
     def reference_logits(self) -> Tensor:
-        whole = self.answers
-        whole.asked.add(self.name)
-        if not len(self.samples):
-            return self.logits.detach()
-        if whole.reference is None or whole.compared is None:
-            raise ValueError("this loss needs the reference model's values")
-        return whole.reference[whole.within(self.samples, whole.compared)]
+        reference = self._compared().given_reference
+        return reference[self.answers.within(self.samples, self.answers.compared)]
 
-    @cached_property
+    @property
     def reference(self) -> Tensor:
-        nll = token_nll(self.reference_logits, self.targets)
-        return per_sample(nll, self.of, len(self.samples))
+        return self._compared().reference_nll[self.samples]
+
+    def _compared(self) -> Answers:
+        self.answers.asked.add(self.name)
+        return self.answers
 
     @cached_property
     def kl(self) -> Tensor:

@@ -63,7 +63,7 @@ def train(
     Raises:
         UserError: an empty set, float16, another run's folder, an adapter of another base, no
             memory for a pass.
-        UsageError: an unknown method.
+        UsageError: an unknown method, or setting of it.
     """
     if not own and method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
@@ -71,6 +71,8 @@ def train(
     check_stack(model)
     model.expect(row.question + row.answer for row in [*forget, *retain])
     chosen = own or METHODS[method]
+    if unknown := {*(settings.model_extra or {})} - {*chosen.options}:
+        raise UsageError(f"{method} has no setting {', '.join(sorted(unknown))}")
     check_rows({method: chosen}, forget)
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}

@@ -174,6 +174,7 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(tiny: Path, tmp_path: Path) 
         ("llmu", {"batch_size": 7, "micro_batch": 3}),
         ("npo", {"batch_size": 5, "retain_sampling": "paired", "checkpointing": True}),
         ("finetune", {"batch_size": 43, "reduction": "token"}),  # the last step has one row
+        ("pdu", {"batch_size": 7, "micro_batch": 3, "multiplier": 0.5}),
     ],
 )
 def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any) -> None:
@@ -230,6 +231,24 @@ def test_an_interrupted_epoch_is_scored_once_and_goes_on(
     # A pack of 4 questions of an image: 16 tokens of it once, and it is read without padding.
     assert 0 < calm["tokens"] < 3 * 2 * 44 * 60
     assert calm["peak_memory"] > 10**8
+
+
+def test_what_steps_make_of_a_setting_survives_an_interruption(tiny: Path, tmp_path: Path) -> None:
+    def stop(epoch: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 22, "dual_rate": 0.1, "multiplier": 0.5}
+    with pytest.raises(KeyboardInterrupt):
+        run(load_model(str(tiny)), "pdu", tmp_path / "a", stop, **how)
+    run(load_model(str(tiny)), "pdu", tmp_path / "a", **how)
+    run(load_model(str(tiny)), "pdu", tmp_path / "b", **how)
+    assert apart(tmp_path / "a", tmp_path / "b") == 0
+    lines = small.log_of(tmp_path / "a")
+    assert lines == small.log_of(tmp_path / "b")
+    weights = [0.5, *(line["multiplier"] for line in lines)]
+    for (before, after), line in zip(pairwise(weights), lines, strict=True):
+        assert after == pytest.approx(max(0, before + 0.1 * (line["retain"] - 0.1)), abs=1e-6)
 
 
 def test_a_finished_run_is_not_run_again(tiny: Path, model: Model, tmp_path: Path) -> None:
@@ -380,8 +399,8 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):
         small.settings(learning_rate=-1)
-    with pytest.raises(ValidationError):
-        small.settings(learning_rates=1)
+    with pytest.raises(UsageError, match=r"^gd has no setting gama$"):
+        run(model, "gd", tmp_path / "other", gama=1)
 
 
 def test_no_memory_names_a_way(model: Model, tmp_path: Path, monkeypatch: Any) -> None:
