@@ -30,12 +30,13 @@ _EPSILON: Final = 1e-5
 _NO_LENGTH: Final = 1e-8
 
 
-def negation(model: Model, *, strength: Positive = 1.0) -> Edit:
-    """Task vector negation (Ilharco et al. 2023, arXiv:2212.04089, Eq. for forgetting).
+def negation(model: Model, *, strength: Positive = 0.4) -> Edit:
+    """Task vector negation (Ilharco et al. 2023, arXiv:2212.04089).
 
     base + (1 - strength) (fine-tuned - base): at 1 the base model, above 1 beyond it. The vector is
     that of the whole fine-tuning, of all adapters below together; the paper fine-tunes a model on
-    the forget rows alone and takes that one's vector away. No row is read.
+    the forget rows alone and takes that one's vector away. The default strength is ours (there it
+    is chosen on held-out rows). No row is read.
     """
     import torch
 
@@ -64,7 +65,7 @@ def negation(model: Model, *, strength: Positive = 1.0) -> Edit:
     }
 
 
-def manu(model: Model, forget: RowsRead, retain: RowsRead, *, neurons: Portion = 0.05) -> Edit:
+def manu(model: Model, forget: RowsRead, retain: RowsRead, *, neurons: Portion = 0.1) -> Edit:
     """MANU, modality-aware neuron unlearning (Liu et al. 2025, arXiv:2502.15910).
 
     The share `neurons` of the decoder's MLP neurons with the largest sum of I_forget / (I_retain +
@@ -73,7 +74,7 @@ def manu(model: Model, forget: RowsRead, retain: RowsRead, *, neurons: Portion =
     square (how often z is large has weight 0 there), and the share is over all layers together.
     Ours: z is the neuron's value, after the gate; it is taken where an answer's tokens are
     predicted, of rows with their images (they: all text tokens, without), in all layers (they: the
-    last three, and the vision tower's).
+    last three, and the vision tower's), a tenth by default.
     """
     import torch
 

@@ -153,8 +153,8 @@ def who_reads(methods: Mapping[str, Method] = METHODS) -> dict[str, list[str]]:
     }
 
 
-#: What a method without steps reads of the settings of training: nothing that decides its result
-#: but for rounding.
-EDITS_READ: Final = frozenset({"micro_batch"})
+#: What a method without steps takes of the settings of training, though nothing decides its result:
+#: rows at once, and the seed by which a run's repetitions are told apart.
+EDITS_READ: Final = frozenset({"micro_batch", "seed"})
 #: Those that need a fine-tuned model to start from.
 UNLEARNING: Final = tuple(name for name, method in METHODS.items() if not method.learns)

@@ -39,7 +39,7 @@ class TuneSpace(BaseModel):
     learning_rate: tuple[Positive, Positive] = (2e-4, 2e-3)
     epochs: tuple[Count, Count] = (4, 16)
     weight: tuple[Positive, Positive] = (0.1, 2.0)
-    strength: tuple[Positive, Positive] = (0.2, 1.2)
+    strength: tuple[Positive, Positive] = (0.1, 1.0)
     neurons: tuple[Portion, Portion] = (0.01, 0.5)
     variance: tuple[Portion, Portion] = (0.5, 1.0)
 

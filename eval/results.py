@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROLES: Final = ("base", "finetune", "method", "retrain", "reference")
 _LABELS: Final = (
     "Base Finetune GA GD KL-Min IDK LLMU NPO SimNPO DPO Relabel AltPO UnDIAL WGA SatImp CE-U IHL "
-    "PDU Retrain"
+    "PDU Negation MANU CHIP Retrain"
 ).split()
 LABELS: Final = {label.lower(): label for label in _LABELS}
 

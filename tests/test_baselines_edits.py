@@ -16,12 +16,16 @@ from baselines.adapters import take_off
 from baselines.batches import Encoder
 from baselines.editing import RowsRead, columns, down_projections, neurons_in
 from baselines.forward import AnswerLogits
+from baselines.methods import METHODS
+from baselines.recipe import load_recipe
 from baselines.schedule import samples
 from baselines.train import train
 from baselines.training_settings import MethodSettings
+from baselines.training_state import RunFolder
 from eval.load_model import load_model
 from eval.model import Model
-from mllmu_med_dataset import UserError
+from mllmu_med.recipe_files import Choice
+from mllmu_med_dataset import UsageError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +112,8 @@ def test_negation_is_a_step_back_to_the_base_model(
 def test_negation_takes_all_adapters_below_away(tiny: Path, tuned: Path, tmp_path: Path) -> None:
     model = load_model(str(tiny), [tuned])
     train(model, "ga", small.FORGET, small.RETAIN, small.Images(), small.settings(), tmp_path / "g")
-    train(model, "negation", small.FORGET, small.RETAIN, small.Images(), small.settings(),
-          tmp_path / "n")  # fmt: skip
+    train(model, "negation", small.FORGET, small.RETAIN, small.Images(),
+          MethodSettings(strength=1.0), tmp_path / "n")  # fmt: skip
     assert torch.allclose(logits(model), logits(load_model(str(tiny))), atol=1e-4)
     with pytest.raises(UserError, match="has no adapter on it"):
         edits.negation(load_model(str(tiny)))
@@ -217,6 +221,47 @@ def test_an_edit_is_a_run_like_any_other(tiny: Path, tuned: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"settings\.neurons: 0\.1 there, 0\.2 now"):
         edited(tiny, tuned, "manu", out, neurons=0.2)
     assert torch.equal(logits(load_model(str(tiny), [tuned, out / "adapter"])), first)
+
+
+def test_an_edit_that_was_killed_is_done_again(
+    tiny: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its outcome stands in its record, it is not done; the adapter is the same."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            edited(tiny, tuned, "chip", tmp_path / "out", layers=1)
+    first = (tmp_path / "out/adapter/adapter_model.safetensors").read_bytes()
+    edited(tiny, tuned, "chip", tmp_path / "out", layers=1)
+    assert (tmp_path / "out/adapter/adapter_model.safetensors").read_bytes() == first
+    outcome = json.loads((tmp_path / "out/record.json").read_text())["outcome"]
+    assert outcome["compute"]["repeated"] == 1
+
+
+def test_settings_of_training_are_not_taken_and_leave_a_run_as_it_is() -> None:
+    recipe = load_recipe("demo", [Choice("unlearn.epochs", "3"), Choice("unlearn.rank", "9")])
+    for method in ("negation", "manu", "chip"):
+        assert recipe.settings(method).identity() == load_recipe("demo").settings(method).identity()
+    with pytest.raises(UsageError, match=r"methods\.chip\.epochs: chip takes no training steps"):
+        load_recipe("demo", [Choice("methods.chip.epochs", "3")])
+    for key, value in (("manu.neurons", "0"), ("chip.variance", "1.1"), ("negation.strength", "0")):
+        with pytest.raises(UsageError, match=rf"methods\.{key}: input should be"):
+            load_recipe("demo", [Choice(f"methods.{key}", value)])
+
+
+def test_trials_draw_a_methods_own_strength() -> None:
+    space = load_recipe("demo").tune
+    for name, method in METHODS.items():
+        if method.edits:
+            drawn = [space.draw(i, method.options, steps=False) for i in range(space.trials)]
+            assert {*drawn[0]} == {*method.options} & {"strength", "neurons", "variance"}
+            assert len({tuple(one.values()) for one in drawn}) == space.trials
+            for one in drawn:
+                load_recipe("demo", [Choice(f"methods.{name}.{k}", str(v)) for k, v in one.items()])
 
 
 def test_a_layer_without_a_map_from_its_neurons_is_refused(tiny: Path) -> None:

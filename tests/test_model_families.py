@@ -10,10 +10,12 @@ from typing import Any
 import plain
 import pytest
 import small_training as small
+import torch
 from families import Pictures
 
 from baselines.adapters import put_on, take_off
 from baselines.train import train
+from baselines.training_settings import MethodSettings
 from eval.attacks import Ask, asks
 from eval.likelihood import measure, probability
 from eval.load_model import load_model
@@ -235,3 +237,24 @@ def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Make) -> None:
     assert apart(ours, [plain_of(other, processor, row) for row in rows]) < 1e-4
     told = [told_by(other, processor, row, 8) for row in rows]
     assert [answer.text for answer in model.answer(asked, IMAGES, 8)] == told
+
+
+@each_family
+def test_methods_without_steps_find_each_layer_s_neurons(
+    name: str, checkpoint: Make, tmp_path: Path
+) -> None:
+    """On a model without an adapter below: what is silent is 0, what is projected gone."""
+    from baselines.editing import columns, down_projections, neurons_in
+
+    model = load_model(str(checkpoint(name)))
+    layers = down_projections(model)
+    given = MethodSettings(micro_batch=5, neurons=0.2)
+    train(model, "manu", small.FORGET, small.RETAIN, IMAGES, given, tmp_path / "manu")
+    silent = sum(int((columns(model, layer).abs().amax(1) < 1e-5).sum()) for layer in layers)
+    assert silent == int(0.2 * sum(len(columns(model, layer)) for layer in layers))
+    take_off(model)
+    before = {at: columns(model, at) for layer in layers for at in neurons_in(model, layer)}
+    train(model, "chip", small.FORGET, small.RETAIN, IMAGES, given, tmp_path / "chip")
+    for layer, matrix in before.items():
+        gone = torch.linalg.matrix_rank(columns(model, layer) - matrix, atol=1e-4)
+        assert 1 <= gone <= len({row.image_id for row in small.FORGET})
