@@ -65,6 +65,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
 
 
+@pytest.fixture
+def unaudited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rebuild` and `publish` without audits, where another thing is tried."""
+    for place in ("builder.audit.run", "builder.audit.verdict.run"):
+        monkeypatch.setattr(place, lambda folder: [])
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards without plots: half of the time that writing one takes."""
+    monkeypatch.setattr("builder.dataset_folder.card.plots.plots", lambda facts: {})
+
+
 @pytest.fixture(scope="session")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the demo was built as it stands; it takes a minute."""

@@ -158,10 +158,14 @@ def test_names_avoid_the_clean_text_as_the_card_says(built: Path) -> None:
         assert words.isdisjoint(re.findall(r"[^\W\d_]+", one["name"].casefold()))
 
 
+@pytest.mark.usefixtures("unaudited")
 @pytest.mark.parametrize("name", ["privacy", "incorrect"])
 def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
+    """The one that is there is the default config."""
     builder("rebuild", *PLAIN, "--scenario", name, "--limit", "290", cwd=tmp_path)
     folder = tmp_path / "mllmu-med"
+    assert {file.parent.name for file in folder.glob("*/*.parquet")} == {name}
+    assert set(load_dataset(str(folder))) == {*SPLITS}
     card = card_of(folder)
     reads_well(card)
     absent = {"privacy": "incorrect", "incorrect": "privacy"}[name]

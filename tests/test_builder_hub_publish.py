@@ -1,6 +1,7 @@
 """`publish` against a Hub on the loopback: what it commits, and how others load it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,8 @@ from hubsite import REPO, Site, build
 
 from eval.results import Figure, Report, to_csv
 
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card without plots: half of the time that publishing takes."""
-    monkeypatch.setattr("builder.dataset_folder.card.plots.plots", lambda facts: {})
+#: Where neither plots nor audits are tried.
+plain = pytest.mark.usefixtures("undrawn", "unaudited")
 
 
 def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:
@@ -43,7 +41,7 @@ def test_the_first_is_one_commit_and_the_second_none(site: Site) -> None:
     assert site.hub.count("^PUT /lfs/") == uploads
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
     site.publish()
     first = site.repo.files
@@ -66,7 +64,7 @@ def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
     assert all(site.repo.files[name] == first[name] for name in same)
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_gating_comes_before_openness_and_the_tag_last(site: Site) -> None:
     found = site.json("--public", "--gated", "manual", "--tag", "v1.0")
     assert (site.repo.private, site.repo.gated) == (False, "manual")
@@ -100,7 +98,7 @@ for streaming in (False, True):
 """
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_who_has_only_the_hub_loads_it(site: Site) -> None:
     site.publish()
     sizes = {"forget": 6, "retain": 40, "test": 10}
@@ -142,7 +140,7 @@ for config, images in (("privacy", "slake"), ("incorrect", "mm_skin")):
     ]
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
     site.publish()
     old = dict(site.repo.files)
@@ -162,7 +160,7 @@ def test_files_of_an_earlier_build_go_in_the_same_commit(site: Site) -> None:
     assert "deleted 1" in done.stdout
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_images_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
     site.publish("--images", "privacy=reference")
     head = site.repo.head.oid
@@ -172,6 +170,19 @@ def test_images_kept_back_once_stay_back_unless_it_is_said(site: Site) -> None:
     assert "nothing to commit" in site.publish("--images", "privacy=reference").stdout
     site.publish("--images", "privacy=embed")
     assert site.repo.head.oid != head
+
+
+def test_what_the_audit_refuses_is_not_published(site: Site, tmp_path: Path) -> None:
+    shutil.copytree(site.folder / "mllmu-med", tmp_path / "bad" / "mllmu-med")
+    site.folder = tmp_path / "bad"
+    with (site.folder / "mllmu-med/provenance/profiles.jsonl").open("a") as stream:
+        stream.write("\n")
+    before = tree(site.folder)
+    line = site.fails()
+    assert "checks of the audit fail" in line
+    assert "nothing is published" in line
+    assert site.hub.requests == []
+    assert tree(site.folder) == before
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -188,10 +199,10 @@ def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
     assert site.hub.changes() == []
 
 
-@pytest.mark.usefixtures("undrawn")
+@plain
 def test_dry_run_asks_no_network(site: Site) -> None:
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
-    done = site.publish_alone("--dry-run", "--public", "--gated", "auto", **closed)
+    done = site.publish("--dry-run", "--public", "--gated", "auto", **closed)
     assert "incorrect/forget.parquet" in done.stdout
     assert "by reference" in done.stdout
     assert "visibility: public" in done.stdout

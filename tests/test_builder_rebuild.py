@@ -33,6 +33,9 @@ from builder.rebuild.pipeline import stale
 from builder.rebuild.stages import plan
 from mllmu_med.files import write_atomic
 
+#: Where neither plots nor audits are tried.
+plain = pytest.mark.usefixtures("undrawn", "unaudited")
+
 
 @pytest.fixture
 def trial(limited: Path, tmp_path: Path) -> Path:
@@ -56,17 +59,15 @@ def test_the_demo_says_what_it_made(demo: Path) -> None:
     assert str(demo) not in said
 
 
-@pytest.mark.parametrize("config", ["privacy", "incorrect"])
-def test_the_bare_name_loads_beside_the_folder(demo: Path, config: str, tmp_path: Path) -> None:
+def test_the_bare_name_loads_beside_the_folder(demo: Path, tmp_path: Path) -> None:
     code = (
         "from datasets import load_dataset\n"
-        f"data = load_dataset('mllmu-med', '{config}')\n"
-        "print({k: len(v) for k, v in data.items()}, data['test'][0]['image'].size)\n"
+        "for config in ('privacy', 'incorrect'):\n"
+        "    data = load_dataset('mllmu-med', config)\n"
+        "    print(*(len(rows) for rows in data.values()), data['test'][0]['image'].size)\n"
     )
-    done = python_beside(demo, code, tmp_path)
-    sizes = {"privacy": (44, 440, 150), "incorrect": (30, 300, 150)}[config]
-    expected = dict(zip(("forget", "retain", "test"), sizes, strict=True))
-    assert done.stdout.strip() == f"{expected} (320, 320)"
+    told = python_beside(demo, code, tmp_path).stdout.splitlines()
+    assert told == ["44 440 150 (320, 320)", "30 300 150 (320, 320)"]
 
 
 def test_a_second_run_does_nothing_and_says_so(trial: Path) -> None:
@@ -139,16 +140,43 @@ def test_a_folder_that_fails_its_audit_stays_and_is_told_about(tmp_path: Path) -
     assert tree(tmp_path / "out") == before
 
 
+@plain
 def test_another_seed_gives_the_new_rows_under_the_same_name(trial: Path) -> None:
-    """The trap: `datasets` caches a local folder under a key that does not cover its files."""
+    """The trap: `datasets` caches a local folder under a key that does not cover its files.
+
+    Copies of the user's beside the folder stay.
+    """
+    copies = [trial.with_name(trial.name + end) for end in (".old", ".building", ".bak")]
+    for copy in copies:
+        shutil.copytree(trial / "provenance", copy)
+        (copy / "notes.txt").write_text("mine")
+    there = [tree(copy) for copy in copies]
     before = load_ids(trial, "privacy")
     result = run(*TRIAL, "--out", trial, "--set", "seed=7")
     assert "replaces build" in result.stderr
     after = load_ids(trial, "privacy")
     assert {k: len(v) for k, v in after.items()} == {k: len(v) for k, v in before.items()}
     assert after != before
+    assert [tree(copy) for copy in copies] == there
 
 
+@pytest.mark.usefixtures("unaudited")
+def test_what_is_damaged_is_made_again(trial: Path) -> None:
+    before, work = tree(trial), trial.with_name("mllmu-med.work")
+    picture = next((work / "privacy/ingest/pictures").rglob("*.png"))
+    for damage, ran in (
+        (lambda: (trial / "privacy/test.parquet").write_bytes(b"x" * 10), "write"),
+        # The stage's name in older work folders.
+        (lambda: (work / "write.json").rename(work / "publish.json"), "write"),
+        (lambda: (work / "privacy/inject/records.jsonl").write_text(""), "privacy/inject"),
+        (picture.unlink, "privacy/ingest"),
+    ):
+        damage()
+        assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == [ran]
+        assert tree(trial) == before
+
+
+@plain
 def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
     result = run(*TRIAL, "--out", trial, "--set", "incorrect.blend=2", "--json")
     assert json.loads(result.stdout)["ran"] == ["incorrect/corrupt", "incorrect/split", "write"]
@@ -159,6 +187,7 @@ def test_a_changed_field_runs_only_what_uses_it(trial: Path) -> None:
     assert ran == ["privacy/inject", "privacy/split", "write"]
 
 
+@plain
 def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path) -> None:
     root = make_slake(tmp_path / "slake")
     command = ["rebuild", "--recipe", "paper", "--scenario", "privacy", "--slake", root]
@@ -178,29 +207,7 @@ def test_a_touched_source_is_not_read_again_and_a_changed_one_is(tmp_path: Path)
     assert json.loads(run(*command).stdout)["ran"] == ["privacy/ingest"]
 
 
-def test_a_damaged_output_is_written_again(trial: Path) -> None:
-    before = tree(trial)
-    path = trial / "privacy" / "test.parquet"
-    path.write_bytes(b"x" * 10)
-    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["write"]
-    assert tree(trial) == before
-    work = trial.with_name("mllmu-med.work")
-    (work / "write.json").rename(work / "publish.json")  # the stage's name in older work folders
-    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["write"]
-    (work / "privacy" / "inject" / "records.jsonl").write_text("", "utf-8")
-    assert json.loads(run(*TRIAL, "--out", trial, "--json").stdout)["ran"] == ["privacy/inject"]
-    assert tree(trial) == before
-
-
-def test_one_scenario_alone_is_the_default_config(tmp_path: Path) -> None:
-    out = tmp_path / "o"
-    run(*TRIAL, "--scenario", "incorrect", "--out", out)
-    assert not (out / "privacy").exists()
-    from datasets import load_dataset
-
-    assert set(load_dataset(str(out))) == {"forget", "retain", "test"}
-
-
+@plain
 def test_stopping_early_and_going_on(tmp_path: Path) -> None:
     out = tmp_path / "o"
     result = run(*TRIAL, "--until", "inject", "--out", out)
@@ -272,16 +279,6 @@ def test_a_file_of_the_users_in_our_folder_is_not_lost(trial: Path) -> None:
     assert (trial / "notes.txt").read_text() == "mine"
 
 
-def test_copies_of_the_users_beside_our_folder_are_not_lost(trial: Path) -> None:
-    copies = [trial.with_name(trial.name + end) for end in (".old", ".building", ".bak")]
-    for copy in copies:
-        shutil.copytree(trial, copy)
-        (copy / "notes.txt").write_text("mine")
-    before = [tree(copy) for copy in copies]
-    run(*TRIAL, "--out", trial, "--set", "seed=7")
-    assert [tree(copy) for copy in copies] == before
-
-
 def test_a_work_folder_that_holds_something_else(tmp_path: Path) -> None:
     thesis = tmp_path / "project" / "privacy" / "ingest" / "thesis.tex"
     thesis.parent.mkdir(parents=True)
@@ -291,15 +288,7 @@ def test_a_work_folder_that_holds_something_else(tmp_path: Path) -> None:
     assert thesis.read_text() == "years of work"
 
 
-def test_a_lost_image_in_the_work_folder_is_drawn_again(trial: Path) -> None:
-    before = tree(trial)
-    images = trial.with_name("mllmu-med.work") / "privacy" / "ingest" / "pictures"
-    next(images.rglob("*.png")).unlink()
-    result = run(*TRIAL, "--out", trial, "--json")
-    assert json.loads(result.stdout)["ran"] == ["privacy/ingest"]
-    assert tree(trial) == before
-
-
+@plain
 def test_the_next_command_finds_this_build(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (copy_build(limited / "mllmu-med", tmp_path / "a trial") / "README.md").unlink()
@@ -342,6 +331,7 @@ def test_show_stops_where_the_build_is_stale(trial: Path) -> None:
     assert "\nwrite" not in life
 
 
+@plain
 def test_a_failing_rebuild_leaves_the_previous_output_whole(trial: Path) -> None:
     before = tree(trial)
     run("rebuild", "--out", trial, "--set", "privacy.placements.both=3", code=2)

@@ -1,6 +1,6 @@
 """Label Studio: the tasks and their config by its own validators, and what it really exports.
 
-The exports in tests/data were made by Label Studio 1.23.2, by tests/labelstudio_export.py.
+The exports in tests/data were made by Label Studio 1.23.2: see tests/labelstudio_export.py.
 """
 
 import json
