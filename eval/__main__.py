@@ -260,12 +260,9 @@ def report(
     intervals: Annotated[
         bool, typer.Option("--intervals/--no-intervals", help="95 % intervals below the figures.")
     ] = True,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Add the paper's own table below.")
-    ] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Add the paper's own table.")] = False,
     seeds: Annotated[
-        Path | None,
-        option("DIR", "Fine-tuned and retrained models of five seeds: which figures to trust."),
+        Path | None, option("DIR", "Fine-tuned and retrained seeds: which figures to trust.")
     ] = None,
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,

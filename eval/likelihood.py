@@ -26,8 +26,8 @@ from typing import Any, Final, NamedTuple
 from eval.answer import batches, run_hash
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from eval.memorisation import memorised
-from eval.model import Model, Weighed
+from eval.memorisation import Weighed, memorised
+from eval.model import Model
 from eval.probes import SIGNATURE as PROBED
 from eval.probes import choices, mean_of, token_parts
 from eval.run_folder import read_json, read_rows_file, write_measured

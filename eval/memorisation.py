@@ -14,12 +14,25 @@ another one is not said. Of the attacks, a higher score is a member's.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: Share of the tokens that min-k and min-k++ look at.
 MIN_K: Final = 0.2
 #: What a deviation is at least: a model that is sure of its token has none.
 _FLOOR: Final = 1e-6
+
+
+class Weighed(NamedTuple):
+    """The tokens of an answer and its end, teacher-forced; a number for each.
+
+    right: whether no other token of the vocabulary is as likely: greedy decoding says it.
+    means, deviations: of log p over the vocabulary, under p itself.
+    """
+
+    logprobs: list[float]
+    right: list[bool]
+    means: list[float]
+    deviations: list[float]
 
 
 def exact_memorisation(right: Sequence[bool]) -> float:

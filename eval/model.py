@@ -13,14 +13,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.attacks import Ask
 from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
+from eval.memorisation import Weighed
 from eval.special_tokens import MARK, Quoting
 from eval.spread import is_first
-from eval.weights import active, base_of
+from eval.weights import active, base_of, beyond_decoder
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -41,19 +42,6 @@ class Answer:
     text: str
     tokens: int
     end: str  # "eos", or "length" where it was cut off
-
-
-class Weighed(NamedTuple):
-    """The tokens of an answer and its end, teacher-forced; a number for each.
-
-    right: whether no other token of the vocabulary is as likely: greedy decoding says it.
-    means, deviations: of log p over the vocabulary, under p itself.
-    """
-
-    logprobs: list[float]
-    right: list[bool]
-    means: list[float]
-    deviations: list[float]
 
 
 @dataclass
@@ -354,12 +342,3 @@ class Model:
         kept = tokens[: ended[0]] if ended else tokens
         text = self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip()
         return Answer(text, len(kept), "eos" if ended else "length")
-
-
-def beyond_decoder(net: Any) -> frozenset[str]:
-    """The adapters of a PEFT model with weights in neither decoder nor output layer."""
-    base = base_of(net)
-    inside = {*map(id, base.get_decoder().parameters())}
-    inside |= {*map(id, base.get_output_embeddings().parameters())}
-    names = [name for name, p in net.named_parameters() if id(p) not in inside]
-    return frozenset(a for a in net.peft_config if any(f".{a}." in name for name in names))

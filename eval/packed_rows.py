@@ -17,7 +17,8 @@ from torch import Tensor
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.image_prefix import Prefix, Rows, read_rows
-from eval.model import Model, Weighed
+from eval.memorisation import Weighed
+from eval.model import Model
 
 #: Tokens whose moments are taken at once: each of them has copies of the whole vocabulary.
 _ROWS: Final = 64

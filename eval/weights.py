@@ -55,6 +55,15 @@ def active(net: Any) -> list[str]:
     return [active] if isinstance(active, str) else list(active)
 
 
+def beyond_decoder(net: Any) -> frozenset[str]:
+    """The adapters of a PEFT model with weights in neither decoder nor output layer."""
+    base = base_of(net)
+    inside = {*map(id, base.get_decoder().parameters())}
+    inside |= {*map(id, base.get_output_embeddings().parameters())}
+    names = [name for name, p in net.named_parameters() if id(p) not in inside]
+    return frozenset(a for a in net.peft_config if any(f".{a}." in name for name in names))
+
+
 def next_name(model: Any) -> str:
     """The name of the next adapter on top of a model."""
     return f"adapter_{len(getattr(model, 'peft_config', {}))}"

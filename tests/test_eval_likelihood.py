@@ -20,8 +20,8 @@ from eval.likelihood import (
     truth_ratio,
     write_rows,
 )
-from eval.memorisation import exact_memorisation, extraction_strength, lowest, min_k_plus
-from eval.model import Model, Weighed
+from eval.memorisation import Weighed, exact_memorisation, extraction_strength, lowest, min_k_plus
+from eval.model import Model
 from mllmu_med_dataset import UserError
 
 
