@@ -100,7 +100,6 @@ def down_projections(model: Model) -> list[str]:
     Raises:
         UserError: a layer without one, e.g. with experts in one tensor.
     """
-
     base, name = model.base, str(model.identity.get("model"))
     places = lora_places(base, False, name)
     found = [p for p, _ in base.named_modules() if re.fullmatch(places.pattern, p)]
@@ -222,7 +221,7 @@ def _write(changes: Edit, new: Path, card: str, folder: Path) -> None:
         task_type="CAUSAL_LM",
     )
     state = {
-        f"base_model.model.{layer}.lora_{which}.weight": matrix.float().cpu().contiguous()
+        f"base_model.model.{layer}.lora_{which}.weight": matrix.float()
         for layer, pair in changes.items()
         for which, matrix in zip("AB", pair, strict=True)
     }

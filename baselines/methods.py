@@ -158,3 +158,5 @@ def who_reads(methods: Mapping[str, Method] = METHODS) -> dict[str, list[str]]:
 EDITS_READ: Final = frozenset({"micro_batch", "seed"})
 #: Those that need a fine-tuned model to start from.
 UNLEARNING: Final = tuple(name for name, method in METHODS.items() if not method.learns)
+#: Of these, those that take steps.
+TRAINED: Final = tuple(name for name in UNLEARNING if not METHODS[name].edits)

@@ -37,7 +37,7 @@ from gpu_plain import PlainLoop
 from gpu_tables import profiled, written
 
 from baselines.adapters import add_adapter, take_off
-from baselines.methods import METHODS
+from baselines.methods import METHODS, TRAINED
 from baselines.schedule import passes, samples
 from baselines.train import _accelerator
 from baselines.training_loop import Loop, _checkpoint_activations
@@ -50,7 +50,6 @@ from mllmu_med_dataset import UserError
 
 #: Samples in a pass and whether activations are computed again: the first that fits is measured.
 TRIES = [(n, False) for n in (16, 8, 4)] + [(n, True) for n in (16, 8, 4, 2, 1)]
-TRAINED = [name for name, how in METHODS.items() if not (how.learns or how.edits)]
 PAPER = ("ga", "gd", "kl-min", "idk", "llmu")
 #: Asked at once: as the recipe `paper-privacy` does, and of other code's padded batches.
 RANK, ALPHA, ASKED, PADDED, TOKENS = 128, 256, 128, 32, 40

@@ -14,7 +14,7 @@ from baselines.adapters import Adapter, add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits
 from baselines.losses import mean_nll
-from baselines.methods import METHODS, UNLEARNING
+from baselines.methods import METHODS, TRAINED
 from baselines.schedule import (
     Pass,
     Sample,
@@ -322,7 +322,7 @@ def relative(found: list[Any], wanted: list[Any]) -> float:
     return max(((a - b).abs().max() / b.abs().max().clamp(min=1e-6)).item() for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", [*UNLEARNING, "finetune"])
+@pytest.mark.parametrize("name", [*TRAINED, "finetune"])
 def test_packing_changes_neither_loss_nor_gradient(world: World, name: str) -> None:
     step = steps_for(world, name)
     packed, theirs = world.run(name, step, 100, packing="image")
@@ -333,7 +333,7 @@ def test_packing_changes_neither_loss_nor_gradient(world: World, name: str) -> N
 
 
 @pytest.mark.parametrize("reduction", ["sample", "token"])
-@pytest.mark.parametrize("name", UNLEARNING)
+@pytest.mark.parametrize("name", TRAINED)
 def test_four_passes_are_one(world: World, name: str, reduction: str) -> None:
     """Accumulated 4 x 1 against 4 at once, with answers of unequal length."""
     step = steps_for(world, name)

@@ -11,7 +11,7 @@ import torch
 
 from baselines.batches import Batch
 from baselines.losses import Answers, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
-from baselines.methods import METHODS, UNLEARNING, Method
+from baselines.methods import METHODS, TRAINED, Method
 from baselines.schedule import Sample, Step, _step
 from baselines.step import parts_of
 from baselines.token_losses import pdu_multiplier
@@ -318,8 +318,8 @@ def test_llmu_is_kl_min_and_idk() -> None:
 
 def test_methods_and_equations_are_the_same_ones_and_say_what_they_compare() -> None:
     """Of each, the parts are declared of which it looks at the reference, and no other."""
-    assert {*EQUATIONS} == {*UNLEARNING}
-    for name in UNLEARNING:
+    assert {*EQUATIONS} == {*TRAINED}
+    for name in TRAINED:
         method, samples = METHODS[name], own(name, TOY)
         tokens = sum(len(answer) for _, answer in samples)
         logits, reference = (torch.tensor(numbers(tokens, seed)) for seed in (1, 2))

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from baselines.adapters import take_off
-from baselines.methods import UNLEARNING
+from baselines.methods import TRAINED
 from baselines.train import train
 from baselines.training_loop import Verdict, learning_rate
 from baselines.training_state import Outcome
@@ -83,7 +83,7 @@ def test_fine_tuning_learns_and_unlearning_goes_its_way(model: Model, tmp_path: 
     assert done.status == "finished"
     assert done.steps == 80 == len(small.log_of(tmp_path / "ft"))
     assert sum(answers(model)) > 40  # of 44
-    for method in UNLEARNING:
+    for method in TRAINED:
         out = tmp_path / method
         run(model, method, out, epochs=4, batch_size=6, learning_rate=1e-3,
             retain_sampling="paired", **how)  # fmt: skip

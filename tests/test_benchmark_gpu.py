@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.methods import UNLEARNING
+from baselines.methods import TRAINED
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 #: Runs it where `datasets` cannot be imported.
@@ -28,7 +28,7 @@ def test_small_shape_is_measured_whole_and_resumed(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     found = json.loads(out.with_suffix(".json").read_text("utf-8"))
     lines = {line["key"].removeprefix("llava_med/"): line for line in found["measured"]}
-    methods = ["finetune", *UNLEARNING]
+    methods = ["finetune", *TRAINED]
     wanted = {f"train/{m}/{p}" for m in methods for p in ("image/all", "none/all", "none/48")}
     wanted |= {f"train/{m}/none/24" for m in methods}
     wanted |= {f"train/{m}/plain loop/all" for m in ("finetune", "kl-min")}
