@@ -168,8 +168,8 @@ def waiting_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture
-def build(waiting_build: Build, tmp_path: Path) -> Build:
-    """A build that waits for review, of the test's own."""
+def build(waiting_build: Build, tmp_path: Path, undrawn: None, unaudited: None) -> Build:
+    """A build that waits for review, of the test's own; without plots and audits."""
     return waiting_build.copy(tmp_path)
 
 

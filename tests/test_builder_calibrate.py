@@ -39,6 +39,7 @@ from mllmu_med.llm.chat import Reply
 from mllmu_med.recipe_files import Choice
 from mllmu_med_dataset import PiiSpan, Record, UserError
 
+pytestmark = pytest.mark.usefixtures("unaudited")
 #: A few rows, a few steps of training, answers of a few tokens: all may be kept.
 QUICK = ["--scenario", "incorrect", "--limit", "120", "--set", "calibration.least=1"]
 QUICK += ["--set", "incorrect.candidates=60"]  # 15 at this size, of which 7 are kept

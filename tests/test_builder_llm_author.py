@@ -35,7 +35,7 @@ JUDGED = [*SMALL, "--set", "incorrect.judge.least_plausible=3", "--set", "incorr
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
+def key(monkeypatch: pytest.MonkeyPatch, unaudited: None, undrawn: None) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 

@@ -9,6 +9,7 @@ import pytest
 from corpora import PLAIN, tree
 from reviews import Build, decide, edit, make_corpora, reject, run
 
+from builder.audit import failing, run_checks
 from builder.core.job import read_job
 from builder.core.load_recipe import load_recipe
 from builder.core.stage_cache import Chain
@@ -110,6 +111,7 @@ def test_the_dataset_reflects_what_was_decided(build: Build) -> None:
     )
     build.accept("privacy", reviewer="Anna Ny")
     build.rebuild()
+    assert failing(run_checks.run(build.out)) == ""
     found = rows(build, "incorrect")
     assert len(found) == 4
     assert not {first.id, second.id} & set(found)

@@ -67,9 +67,17 @@ def check(point: Point, done: Any, folder: Path) -> None:
     assert halves(folder) == [], point
 
 
-def test_a_disk_that_fills_in_the_stages(rebuild: Rebuild, tmp_path: Path, whole: Any) -> None:
+def few(point: Point) -> bool:
+    """Every kind of point in one stage, and where each of the others is done."""
+    return point.what == "rename" or "draw" in point.path
+
+
+@pytest.mark.parametrize("only", [few, pytest.param(every, marks=pytest.mark.slow)])
+def test_a_disk_that_fills_in_the_stages(
+    only: Only, rebuild: Rebuild, tmp_path: Path, whole: Any
+) -> None:
     points = []
-    for point, done in each_fault(partial(rebuild, "--until", "split"), tmp_path):
+    for point, done in each_fault(partial(rebuild, "--until", "split"), tmp_path, only=only):
         check(point, done, tmp_path)
         points.append(point)
     assert_stages(points)

@@ -126,11 +126,12 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
     assert "mine" in page
 
 
+@pytest.mark.usefixtures("unaudited", "undrawn")
 @pytest.mark.parametrize(
     "words",
     [
         pytest.param(words, marks=[pytest.mark.slow] if "llm" in words else [])
-        for words in of("builder")
+        for words in map(list, dict.fromkeys(map(tuple, of("builder"))))
     ],
     ids=lambda words: " ".join(words[3:6]),
 )
