@@ -358,9 +358,14 @@ def test_methods_that_cannot_be_told_apart_are_not_ranked(tmp_path: Path) -> Non
 
 def test_rows_that_no_model_answered(runs: list[Path]) -> None:
     report = collect(runs)
-    oracle, prior, perfect = (line.figures for line in report.lines("ours", "reference"))
+    answered = (line.figures for line in report.lines("ours", "reference"))
+    oracle, gibberish, prior, perfect = answered
     assert oracle[Key("clean_rouge1", "forget")].value == 1
     assert oracle[Key("rouge1", "forget")].value == 0  # "lung" for "liver"
+    assert gibberish[Key("clean_rouge1", "forget")].value == 0
+    assert gibberish[Key("rouge1", "retain")] == oracle[Key("rouge1", "retain")].model_copy(
+        update={"run": "Gibberish"}
+    )
     assert perfect[Key("rouge1", "test")].value == prior[Key("rouge1", "test")].value == 1
     assert perfect[Key("bleu", "test")].value == pytest.approx(0.178, abs=1e-3)
     assert Key("ues") not in perfect
