@@ -362,7 +362,7 @@ def test_rows_that_no_model_answered(runs: list[Path]) -> None:
     oracle, gibberish, prior, perfect = answered
     assert oracle[Key("clean_rouge1", "forget")].value == 1
     assert oracle[Key("rouge1", "forget")].value == 0  # "lung" for "liver"
-    assert gibberish[Key("clean_rouge1", "forget")].value == 0
+    assert gibberish[Key("clean_rouge1", "forget")].value == 1 / 40  # one "lung" has come whole
     assert gibberish[Key("rouge1", "retain")] == oracle[Key("rouge1", "retain")].model_copy(
         update={"run": "Gibberish"}
     )
