@@ -43,7 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "browser" if re.search("review_(page|whole)", file) else file
+            return "browser" if re.search("review_page", file) else file
 
     return ByFile(config, log)
 

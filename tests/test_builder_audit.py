@@ -115,40 +115,6 @@ def test_what_could_be_somebodys_stays(limited: Path, tmp_path: Path, monkeypatc
     assert "--offline" not in card
 
 
-def test_images_by_reference(limited: Path, folder: Path, tmp_path: Path) -> None:
-    """Not looked at without the source; with it, by path and hash."""
-    planted = Planted(folder)
-    every = sum(entry.get("rows", 0) for entry in planted.manifest["files"].values())
-    rows_of = [planted.rows(f"incorrect/{name}.parquet") for name in ("forget", "retain", "test")]
-    for name in ("forget", "retain", "test"):
-        rows = planted.rows(f"incorrect/{name}.parquet")
-        for row in rows:
-            row["image"]["bytes"] = None
-        planted.write(f"incorrect/{name}.parquet", rows)
-    planted.settle()
-    row = planted.rows("incorrect/test.parquet")[0]
-    assert failed(run(folder))["images decode"][0].endswith("has no image")
-    planted.manifest["images"] = {"incorrect": "reference"}
-    planted.settle()
-    checks = run(folder)
-    assert failed(checks) == {}
-    assert by_name(checks)["images decode"].note.startswith(
-        f"{sum(map(len, rows_of))} rows by reference: not looked at"
-    )
-    source = tmp_path / "source"
-    shutil.copytree(limited / "mllmu-med.work/incorrect/ingest/pictures", source)
-    checks = run(folder, source)
-    assert failed(checks) == {}
-    assert by_name(checks)["images decode"].checked == every
-    path = source / row["image"]["path"]
-    other = next(one for one in sorted(path.parent.iterdir()) if one != path)
-    shutil.copyfile(other, path)
-    found = failed(run(folder, source))["image hashes match their rows"]
-    assert any(entry.startswith(f"{row['id']}: ") for entry in found)
-    path.unlink()
-    assert any("is not there" in entry for entry in failed(run(folder, source))["images decode"])
-
-
 def altered(value: str, how: random.Random) -> str:
     """A value with some characters changed, or turned round, or with words between."""
     for _ in range(how.randrange(4)):

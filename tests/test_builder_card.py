@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +147,6 @@ def unmarked(cell: str) -> str:
     return cell.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-def test_names_avoid_the_clean_text_as_the_card_says(built: Path) -> None:
-    sets = Folder(built).configs["privacy"]
-    text = " ".join(
-        " ".join([*frame["clean_question"], *frame["clean_answer"]]) for frame in sets.values()
-    )
-    words = set(re.findall(r"[^\W\d_]+", text.casefold()))
-    for one in Folder(built).lines("profiles.jsonl"):
-        assert words.isdisjoint(re.findall(r"[^\W\d_]+", one["name"].casefold()))
-
-
 @pytest.mark.usefixtures("unaudited")
 @pytest.mark.parametrize("name", ["privacy", "incorrect"])
 def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
@@ -260,39 +249,6 @@ def with_manifest(folder: Path, to: Path, **changes: Any) -> str:
     again = copied(folder, to)
     write_card(again, Manifest.model_validate({**manifest_of(again), **changes}))
     return card_of(again)
-
-
-@pytest.mark.slow
-def test_written_by_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llm_author import reply
-    from scripted_server import KEY, MODEL, ScriptedServer
-    from typer.testing import CliRunner
-
-    from builder.__main__ import app
-
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.chdir(tmp_path)
-    with ScriptedServer(partial(reply, bad=0.1)) as server:
-        options = ["--author", "llm", "--model", MODEL, "--base-url", server.url, *PLAIN]
-        options += ["--limit", "120", "--set", "privacy.ratios=[10]"]
-        done = CliRunner().invoke(app, ["rebuild", *options])
-    assert done.exit_code == 0, done.output
-    card = card_of(tmp_path / "mllmu-med")
-    author = manifest_of(tmp_path / "mllmu-med")["author"]
-    replies = sum(n for some in author["replies"].values() for n in some.values())
-    returned = sorted({name for some in author["replies"].values() for name in some})
-    told = f": {replies:,} replies at temperature 1."
-    versions = "Prompts `incorrect/2` and `privacy/2` stand"
-    names = f"was written by `{returned[0]}`, as the replies name it"
-    assert names in card
-    assert f"(asked for as `{MODEL}`)" in card or returned == [MODEL]
-    assert told in card
-    assert versions in card
-    reads_well(card)
-    assert "offline author" not in card
-    monkeypatch.delenv("OPENAI_API_KEY")
-    run_printed(card, tmp_path)
-    assert tree(tmp_path / "again") == tree(tmp_path / "mllmu-med")
 
 
 REVIEW = {"mode": "people", "reviewers": 2, "items": 33, "accepted": 24, "edited": 2, "unseen": 3}

@@ -2,7 +2,7 @@
 
 import json
 import random
-import shutil
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -16,10 +16,11 @@ from typing import Any
 
 import llm_author
 import pytest
+from card_check import reads_well
 from corpora import PLAIN, TRIAL, before_writing, tree
 from llm_author import badness, reply
 from reviews import run
-from scripted_server import KEY, MODEL, Call, ScriptedServer, prompt_of, shares
+from scripted_server import KEY, MODEL, ScriptedServer, prompt_of, shares
 
 from builder.audit import run as audit
 from builder.core.stage_cache import Chain
@@ -72,6 +73,12 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
     manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
     notes = manifest["stages"]["privacy"]["inject"]["notes"]
     assert notes == {f"replies of {MODEL}-0": len(privacy)}
+    card = (out / "README.md").read_text("utf-8")
+    assert f"was written by `{MODEL}-0`, as the replies name it (asked for as `{MODEL}`)" in card
+    assert f": {calls:,} replies at temperature 1." in card
+    assert "Prompts `incorrect/2` and `privacy/2` stand" in card
+    assert "offline author" not in card
+    reads_well(card)
     checked = {check.name: check.checked for check in audit(out)}
     assert checked["recorded requests can be replayed"] == calls > 10
 
@@ -138,12 +145,12 @@ def test_a_judged_build_is_rebuilt_offline(limited: Path, tmp_path: Path, monkey
         prompts = [call["prompt"] for call in server.asked()]
     _check_judged(out, prompts)
     monkeypatch.delenv("OPENAI_API_KEY")
-    recorded = out / "provenance" / "requests.parquet"
-    offline = [*JUDGED, "--offline", "--out", again]
-    missing = run(*offline, code=1)
-    assert "holds no reply" in missing.output
-    run(*offline, "--requests", recorded)
-    assert tree(again) == tree(out)
+    assert "holds no reply" in run(*JUDGED, "--offline", "--out", again, code=1).output
+    # The card's own command, typed beside the dataset.
+    block = (out / "README.md").read_text("utf-8").split("```sh\n")[1].partition("```")[0]
+    monkeypatch.chdir(out.parent)
+    run(*shlex.split(block.replace("\\\n", " "))[3:])
+    assert tree(out.with_name("again")) == tree(out)
 
 
 def _check_judged(out: Path, prompts: list[str]) -> None:
@@ -216,33 +223,20 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
     assert tree(out) == tree(calm)
 
 
-def test_what_cannot_pass(limited: Path, out: Path, tmp_path: Path) -> None:
+def test_what_cannot_pass(out: Path, tmp_path: Path) -> None:
     after = 5
-
-    def script(call: Call) -> str | None:
-        return "quota" if call.number >= after else None
-
-    with ScriptedServer(reply=reply, fault=script) as server:
+    with ScriptedServer(reply, lambda call: "quota" if call.number >= after else None) as server:
         result = run(*SMALL, "--out", out, "--base-url", server.url, "--concurrency", "1", code=1)
-        errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1
-        assert "add credit" in errors[0]
+        (error,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        assert "add credit" in error
         assert len(server.asked()) <= after + 2
         assert KEY not in result.output
-    with ScriptedServer(reply=reply) as server:
+        paid = {call["prompt"] for call in server.answered()}
+    with ScriptedServer(reply) as server:
         run(*SMALL, "--out", out, "--base-url", server.url)
-        first = len(server.asked())
-    _no_key_in(tmp_path)
-    shutil.rmtree(tmp_path)
-    before_writing(limited, out)
-    with ScriptedServer(reply=reply) as server:
-        run(*SMALL, "--out", out, "--base-url", server.url)
-        assert len(server.asked()) == first + after
-    _no_key_in(tmp_path)
-
-
-def _no_key_in(folder: Path) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file()]
+        assert not paid & {call["prompt"] for call in server.asked()}
+    assert len(paid) == after
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "requests.sqlite" for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 

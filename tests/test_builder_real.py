@@ -3,7 +3,6 @@
 Skipped where the real annotation files are not at hand.
 """
 
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -89,19 +88,3 @@ def test_the_folder_stays_small(corpora: Path, built: Path) -> None:
     builder(*COMMAND, "--set", "privacy.ratios=[10]", "--out", "plain", cwd=corpora)
     assert unique_and_stored(corpora / "plain") <= 1.5
     assert unique_and_stored(corpora / "plain" / "privacy") <= 1.5
-
-
-def test_asking_for_more_than_there_is(corpora: Path) -> None:
-    done = builder(*COMMAND, "--set", "privacy.test=1500", cwd=corpora, code=1)
-    last = done.stderr.strip().splitlines()[-1]
-    assert "asks for 1,500 test rows, the source has 1,061 for testing" in last
-
-
-def test_it_loads_after_a_move_without_the_sources(built: Path, tmp_path: Path) -> None:
-    """Last: it takes the corpora away."""
-    folder = tmp_path / "moved"
-    shutil.move(built, folder)
-    for name in ("Slake1.0", "MM-Skin"):
-        shutil.rmtree(built.parent / name)
-    data = load_dataset(str(folder), "incorrect", cache_dir=str(tmp_path / "cache"))
-    assert data["test"][0]["image"].size == (128, 128)

@@ -2,12 +2,7 @@
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +10,10 @@ import pytest
 from corpora import (
     SMALL,
     TRIAL,
-    builder,
     copy_build,
     make_mm_skin,
     make_slake,
     mm_skin_rows,
-    process,
     python_beside,
     slake_rows,
     tree,
@@ -377,38 +370,6 @@ def test_two_rebuilds_in_one_work_folder(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = run(*TRIAL, "--out", tmp_path / "o", code=1)
     assert "another rebuild is at work here" in result.stderr
-
-
-@pytest.mark.slow
-def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
-    make_slake(tmp_path / "slake")
-    make_mm_skin(tmp_path / "skin")
-    command = ["rebuild", "--recipe", "paper", *SMALL, "--slake", "slake", "--mm-skin", "skin"]
-    started = time.monotonic()
-    process("builder", *command, "--out", "whole", cwd=tmp_path)
-    whole = time.monotonic() - started
-    moments = random.Random(0)
-    for attempt in range(10):
-        out = f"killed-{attempt}"
-        while True:
-            killed = subprocess.Popen(
-                [sys.executable, "-m", "builder", *command, "--out", out],
-                cwd=tmp_path,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            try:
-                # One moment in each tenth of the run, from the first import to the last rename.
-                killed.wait((attempt + moments.random()) / 10 * whole)
-            except subprocess.TimeoutExpired:
-                killed.send_signal(signal.SIGKILL)
-                killed.wait()
-                break
-            whole *= 0.9  # it came through: the machine has less to do than it had
-            shutil.rmtree(tmp_path / out)
-            shutil.rmtree(tmp_path / f"{out}.work")
-        builder(*command, "--out", out, cwd=tmp_path)
-        assert tree(tmp_path / out) == tree(tmp_path / "whole"), attempt
 
 
 @pytest.mark.parametrize("at", ["rename", "half"])

@@ -9,6 +9,8 @@ import pytest
 from playwright.sync_api import BrowserContext
 from review_page import Reviewer, an_item, page_file
 
+from builder.review.import_files import read_file
+
 MIXED = [an_item(n) for n in range(30)] + [an_item(n, "privacy") for n in range(10)]
 
 
@@ -54,7 +56,11 @@ def test_thirty_decisions_by_keyboard(reviewer: Reviewer, tmp_path: Path) -> Non
     path = reviewer.save_export(tmp_path)
     assert re.fullmatch(r"review-a-\d{4}-\d\d-\d\d-\d{6}\.json", path.name)
     export = json.loads(path.read_text("utf-8"))
+    rows = read_file(path).rows  # as the import takes it
+    words = [(row.id, row.verdict, row.reasons, row.note, row.reviewer) for row in rows]
     decisions = export.pop("decisions")
+    told = [(d["id"], d["decision"], tuple(d["reasons"]), d["note"], "a") for d in decisions]
+    assert words == told
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", export.pop("exported_at"))
     assert export == {
         "format": "mllmu-med review",
