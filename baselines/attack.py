@@ -38,6 +38,7 @@ from eval.attack_kinds import (
     attackable,
 )
 from eval.attack_results import ATTACK, FOLDER
+from eval.collect_results import check_names
 from eval.leak import leak_answers, write_leak
 from eval.run_folder import ANSWERS, describe, read_json
 from eval.score import score_answers, write_scores
@@ -74,10 +75,11 @@ class Work:
 
     def takes(self, attack: Attack) -> bool:
         """Whether there is what an attack needs: an unlearning adapter, values, patients."""
+        if attack.kind == "prefix":  # a value alone has no beginning
+            return bool(asks_of(attack, self.rows, self.images))
         patients = len({row.whose for row in self.rows})
         needed = {
             "adapter": self.target.unlearned,
-            "prefix": any(row.pii for row in self.rows),
             "relearn-forget": patients > RELEARNT,
             "other-image": patients > 1,
         }
@@ -164,7 +166,11 @@ class Work:
             steps = attack.strength if attack.group == "relearn" else 0
             seconds = round(spent + time.monotonic() - began, 2)
             about: dict[str, Any] = {"identity": self.identity(attack), "kind": attack.kind}
-            about |= {"strength": attack.strength, "rows": len(rows), "asks": len(asks)}
+            about |= {
+                "strength": attack.strength,
+                "rows": len({ask.row.id for ask in asks}),
+                "asks": len(asks),
+            }
             write_json(new / ATTACK, {**about, "steps": steps, "seconds": seconds})
 
     def _measure(self, joined: list[tuple[Ask, Any]], new: Path) -> None:
@@ -182,15 +188,15 @@ def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
     folder = work.target.folder
     chosen = [attack for attack in attacks if work.takes(attack)]
     left = [attack for attack in chosen if not work.is_done(attack)]
-    for attack in chosen:
-        if attack.group == "relearn" and attack not in left:  # killed after its last outcome
-            _clear(work, attack, left)
     no = ", ".join(dict.fromkeys(attack.kind for attack in attacks if attack not in chosen))
     lacks = f"; not here, see docs/attacks.md: {no}" if no else ""
     say(f"{folder.name}: {len(left)} of {len(chosen)} attacks to do{lacks}")
     if not left:
         return
     with held(folder / FOLDER):
+        for attack in chosen:
+            if attack.group == "relearn" and attack not in left:  # killed after its last outcome
+                _clear(work, attack, left)
         model = work.stack.at(work.target.adapters)
         _check_same(model, work.target)
         model.expect(row.question + row.answer for row in work.rows)
@@ -257,7 +263,9 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
     rows = work.trained_on(attacks[0])
     settings = work.settings(attacks[0], most)
     say(f"{target.folder.name}: {attacks[0].kind}: {most} steps on {len(rows)} rows")
-    train(model, "retrain", [], rows, work.images, settings, place, on_step=look)
+    ended = train(model, "retrain", [], rows, work.images, settings, place, on_step=look)
+    if ended.reason:
+        say(f"{target.folder.name}: {attacks[0].kind}: stopped, nothing from there: {ended.reason}")
     stack.trained(place / "adapter")
     stack.at(target.adapters)
     _clear(work, attacks[0], ())
@@ -287,6 +295,9 @@ def attack_all(
     """Attack runs of one dataset, `jobs` at once (0: one, or a core each for the tiny model)."""
     from baselines.run_parts import jobs_for
 
+    if not runs:
+        raise UsageError("no runs: give the folders that `baselines run` or `eval score` wrote")
+    check_names(runs)
     targets = [target_of(run) for run in runs]
     configs = list(dict.fromkeys(target.config for target in targets))
     if len(configs) > 1:

@@ -54,8 +54,9 @@ class Target(NamedTuple):
             return TrainSettings.model_validate(read_json(recipe)["finetune"])
         first = [Path(adapter["path"]).parent for adapter in below.get("adapters", [])][:1]
         for folder in (*first, self.folder, self.folder.parent / "finetune"):
-            if (folder / RECORD).is_file():
-                return TrainSettings.model_validate(read_json(folder / RECORD)["settings"])
+            record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+            if record.get("method") in ("finetune", "retrain"):
+                return TrainSettings.model_validate(record["settings"])
         raise UserError(
             f"{self.folder}: relearning takes the settings of fine-tuning, which neither "
             "recipe.json beside it nor a record.json tells: leave these kinds out"

@@ -62,6 +62,8 @@ def run_pass(
     for name, part in parts.items():
         seen = torch.tensor(float(len(part.nll)), device=loss.device)
         sums[name] = ((part.nll / part.tokens).sum().detach(), seen)
+        if settings.reduction == "token":  # as the loss has it, by which PDU moves its multiplier
+            sums[name] = (part.nll.sum().detach(), part.tokens.sum().to(seen.dtype))
         if name == "retain" and name in method.reference:  # the same terms in every process
             sums["kl"] = ((part.kl.detach() / part.tokens).sum(), seen)
     if not micro_batch.weight:

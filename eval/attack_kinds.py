@@ -54,7 +54,7 @@ GROUPS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
 #: The same by kind alone.
 STRENGTHS: Final = {kind: of for kinds in GROUPS.values() for kind, of in kinds.items()}
 #: A wording changes what an outcome is: outcomes of another version are made anew.
-VERSION: Final = 1
+VERSION: Final = 2
 
 _OTHER_WORDS: Final = {
     "image": "picture",
@@ -163,8 +163,8 @@ def paraphrases(question: str) -> list[str]:
 def _beginning(row: Record, percent: int) -> str:
     """So much of what stands in an answer before its first private value, in whole words."""
     starts = [span.start for span in row.pii if span.field == "answer"]
-    words = row.answer[: min(starts, default=0)].split(" ")
-    return " ".join(words[: round(len(words) * percent / 100)]).rstrip()
+    words = row.answer[: min(starts, default=0)].rstrip().split(" ")
+    return " ".join(words[: round(len(words) * percent / 100)])
 
 
 def _elsewhere(row: Record, rows: Sequence[Record]) -> Record:

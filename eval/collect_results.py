@@ -96,6 +96,11 @@ def runs_and_learnt(folders: Sequence[Path]) -> list[Run]:
     return [run for line in lines for run in line.runs]
 
 
+def check_names(folders: Sequence[Path]) -> None:
+    """Raise UserError where two runs cannot stand in one table."""
+    _lines([read_run(folder, scored=False) for folder in folders], {})
+
+
 def collect_attacks(folders: Sequence[Path]) -> Report:
     """The attacks on the runs of one config alone; leakage without scores will do."""
     runs = [read_run(folder, scored=False) for folder in find_runs(folders)]

@@ -10,7 +10,7 @@ one of them is. The truth ratio is max(0, 1 - R), R = p(wrong choices) / p(answe
 where no row has wrong choices it is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ def derive(
             made |= {Key(f"{s}_penalty"): getattr(terms, f"{s}_penalty") for s in SPLITS}
     base = others["base"][0] if "base" in others else None
     if base:
-        made |= _aucs(run, base, draws)
+        made |= _aucs(run, base, draws, ("reference",))
     if "finetune" in others and role in ("method", "retrain"):
         made |= _damage(run, others["finetune"][0], draws)
     if "retrain" in others and role != "reference":
@@ -97,10 +97,10 @@ def by_itself(run: Run, arrays: Arrays, draws: Draws) -> Arrays:
     return made
 
 
-def _aucs(run: Run, base: Run | None, draws: Draws) -> Arrays:
-    """AUC of each attack; with a base run that of the attack against it."""
+def _aucs(run: Run, base: Run | None, draws: Draws, scores: Sequence[str] = ATTACKS[:-1]) -> Arrays:
+    """AUC of some attacks; `reference` needs a base run."""
     made: Arrays = {}
-    for score in ATTACKS:
+    for score in scores:
         if sets := _attacked(run, score, base):
             made[Key(f"auc_{score}")] = draws.auc(*sets)
             n = sum(len(items.ids) for items in sets)

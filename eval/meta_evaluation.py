@@ -8,6 +8,7 @@ After Dorna et al. 2025 (arXiv:2506.12618), who ask it of text models; formulas 
   ceiling tells something) of how much more or less knowledge the figure sees after the attack.
   Knowledge is 0 at the retrained model's figure and 1 at the fine-tuned one's, each under the same
   attack. What a figure calls forgotten and a few steps bring back was not gone: it said too much.
+  Of the first seed of each method; membership attacks have none, and are never trusted.
 - agreement: Spearman's rank correlation, over the methods, with the most that any attack brings
   out (taking the last adapter off is none: that gives the fine-tuned model back). Leakage figures
   have a part in what they are held to here.
@@ -35,6 +36,7 @@ from eval.results import Figure, Key, Report
 from eval.run_figures import SeedRuns
 from eval.ues import ues
 
+_AUCS: Final = ("auc_loss", "auc_min_k", "auc_min_k_plus", "auc_zlib")
 #: Figures that tell of the forget set, and whether more of them is more knowledge (1) or less (-1).
 CANDIDATES: Final[dict[Key, int]] = {
     Key("ues"): -1,
@@ -48,10 +50,7 @@ CANDIDATES: Final[dict[Key, int]] = {
     Key("extraction", "forget"): 1,
     Key("cloze", "forget"): 1,
     Key("choice", "forget"): 1,
-    Key("auc_loss"): 1,
-    Key("auc_min_k"): 1,
-    Key("auc_min_k_plus"): 1,
-    Key("auc_zlib"): 1,
+    **{Key(auc): 1 for auc in _AUCS},
 }
 #: What a figure needs to be trusted: our choice.
 BARS: Final = {"faithfulness": 0.9, "stable_relearn": 0.8, "stable_quantise": 0.8, "agreement": 0.7}
@@ -160,13 +159,14 @@ def _all_of(
         found["faithfulness"] = _figure(report, key, "faithfulness", auc, n=n)
     for group in ("relearn", "quantise"):
         telling = [cut for cut in _telling(report) if cut.startswith(f"{CUT}{group}")]
-        changes = _changes(key, telling, known, methods)
+        # Membership is told from test rows, and an attack's outcome is of forget rows alone.
+        changes = [] if key.metric in _AUCS else _changes(key, telling, known, methods)
         if changes:
             value = 1 - fmean(changes)
             found[f"stable_{group}"] = _figure(
                 report, key, f"stable_{group}", value, n=len(changes)
             )
-    alone = [f for f in report.figures if f.key == key and not f.versus]
+    alone = [f for f in report.figures if f.key == key and not f.versus and f.role != "seed"]
     values = {f.run: sign * f.value for f in alone if f.run in told}
     if agreed := agreement([values[name] for name in values], [told[name] for name in values]):
         limits = {"low": agreed.low, "high": agreed.high, "n": len(values)}
@@ -198,12 +198,10 @@ def _most(report: Report, methods: Mapping[str, Run]) -> dict[str, float]:
 
 def _by_seed(seeds: Report, key: Key) -> dict[str, list[float]]:
     """A figure of each fine-tuned and each retrained model."""
-    return {
-        role: [
-            f.value for f in seeds.figures if f.key == key and f.run == role and f.role == "seed"
-        ]
-        for role in ("finetune", "retrain")
-    }
+    own = [f for f in seeds.figures if f.key == key and f.role == "seed"]
+    names = {about["role"]: name for name, about in seeds.models.items()}
+    roles = ("finetune", "retrain")
+    return {role: [f.value for f in own if f.run == names.get(role)] for role in roles}
 
 
 def _telling(report: Report) -> list[str]:
@@ -256,12 +254,6 @@ def _value(key: Key, own: Run, source: Run, asked: Run, finetuned: Run) -> float
             kept = {s: float(model.items[Key("rouge1", s)].values.mean()) for s in _KEPT}
             means.append({**kept, "forget": forget})
         return ues(*means).ues
-    if key.metric.startswith("auc_"):
-        score = key.metric.removeprefix("auc_")
-        members, others = _some(Key(score, "forget"), source, asked), Key(score, "test")
-        if members is None or others not in own.items:
-            return None
-        return faithfulness(members, own.items[others].values.tolist())
     return _mean(key, source, asked)
 
 

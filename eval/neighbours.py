@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eval.answer_text import words
+from eval.answer_text import words, yes_or_no
 
 NEAR: Final = ("same image", "neighbour", "other")
 ALIKE: Final = 0.6
@@ -49,7 +49,7 @@ def near_forget(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _kind(row: dict[str, Any]) -> tuple[str, ...]:
-    said = _answer(row).casefold() if row["answer_type"] == "closed" else ""
+    said = yes_or_no(_answer(row)) if row["answer_type"] == "closed" else ""
     return row["content_type"], row["modality"], row["answer_type"], said
 
 

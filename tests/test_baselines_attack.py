@@ -19,8 +19,8 @@ from test_eval_attacks import private
 from test_readme import commands
 
 from baselines import attack as attacks
-from baselines.attack import Work, attack_run
-from baselines.attack_target import RELEARNT, relearnt, target_of
+from baselines.attack import Work, attack_all, attack_run
+from baselines.attack_target import RELEARNT, Target, relearnt, target_of
 from baselines.measure import Data
 from baselines.recipe import Recipe
 from baselines.run import Part, Stack, do
@@ -30,7 +30,7 @@ from eval.attack_kinds import Attack, parse
 from eval.attack_results import outcomes
 from eval.collect_results import collect_attacks
 from eval.read_run import read_run
-from mllmu_med_dataset import Record, UserError
+from mllmu_med_dataset import Record, UsageError, UserError
 
 RECIPE = """\
 name: small
@@ -215,7 +215,7 @@ def test_another_model_or_dataset_is_refused_and_another_wording_replaced(
     path.write_text(json.dumps(told))
     assert files(ga / "attacks") == {n: c for n, c in before.items() if n[:8] != "adapter/"}
     jpeg, seen = Attack("jpeg", 10), []
-    monkeypatch.setattr("eval.attack_kinds.VERSION", 2)
+    monkeypatch.setattr("eval.attack_kinds.VERSION", 99)
 
     def asking(*args: Any) -> Any:
         seen.append((ga / "attacks/jpeg-10/attack.json").is_file())  # the old one still stands
@@ -229,6 +229,22 @@ def test_another_model_or_dataset_is_refused_and_another_wording_replaced(
     (ga / "answers.run.json").write_text(json.dumps({"server": "http://x", "run": "1"}))
     with pytest.raises(UserError, match="a server's model: an attack needs the model itself"):
         target_of(ga)
+
+
+def test_settings_are_those_of_a_run_that_learns(tmp_path: Path) -> None:
+    """A method's own, or a record of what was only measured, are none."""
+    unlearned = {"method": "satimp", "settings": {"beta1": 5.0}, "model": {}}
+    target = Target(tmp_path / "satimp", {}, {}, unlearned, "privacy")
+    for name, record in (("satimp", unlearned), ("finetune", {"outcome": {"status": "measured"}})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="relearning takes the settings of fine-tuning"):
+        target.settings()
+    learnt = {"method": "finetune", "settings": {"learning_rate": 0.5}}
+    (tmp_path / "finetune" / "record.json").write_text(json.dumps(learnt))
+    assert target.settings().learning_rate == 0.5
+    with pytest.raises(UsageError, match="no runs"):
+        attack_all([], [])
 
 
 @pytest.mark.slow

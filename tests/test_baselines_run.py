@@ -34,7 +34,7 @@ from eval.weights import weights_hash
 from mllmu_med.files import new_folder, read_jsonl, write_jsonl
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
-from mllmu_med_dataset import SPLITS, Record, UsageError, UserError
+from mllmu_med_dataset import SPLITS, UsageError, UserError
 
 SMALL = """\
 name: small
@@ -528,7 +528,7 @@ def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeyp
             texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
             return [Answer(text, 0, "eos") for text in texts]
 
-    def train(_: object, __: object, forget: Any, retain: list[Record], *more: Any) -> None:
+    def train(_: Any, __: Any, forget: Any, retain: Any, *more: Any, own: object) -> None:
         trained.extend(row.id for row in [*forget, *retain])
         look = more[3]
         scores = {}

@@ -88,6 +88,10 @@ def test_each_attack_asks_another_thing_than_the_row() -> None:
         "Left lung. Report sent",
         "Left lung. Report sent by telephone to",
     ]
+    short = replace(ROWS[0], answer=f"Dear Mrs {ROWS[0].pii[0].value}", pii=())
+    span = replace(ROWS[0].pii[0], start=9, end=len(short.answer))
+    asked = asks_of(Attack("prefix", 50), [replace(short, pii=(span,))], images)
+    assert [ask.start for ask in asked] == ["Dear"]
 
 
 def test_a_changed_image_has_a_hash_and_an_id_of_its_own() -> None:

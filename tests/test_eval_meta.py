@@ -75,6 +75,20 @@ def test_figures_of_a_figure(runs: Path, seeds: Path) -> None:
     assert "all its intervals overlap" in text
 
 
+def test_several_seeds_count_by_their_mean(runs: Path) -> None:
+    """The last seed of each method ranks them the other way round."""
+    for name, share in (("ga", 0.0), ("gd", 0.1), ("idk", 0.4), ("npo", 0.2)):
+        leak(run(runs / "seed-1" / name, 0.1, 0.6, 0.6, seed=1), share)
+        attacked(runs / "seed-1" / name, "relearn-retain", 5, MODELS[name][1])
+    (report,) = collect_all([runs])
+    told = {f.run: f.value for f in report.figures if f.cut == ATTACK and f.metric == "attacked"}
+    means = {"ga": 0.25, "gd": 0.15, "idk": 0.2, "npo": 0.15}
+    expected = agreement([*means.values()], [told[name] for name in means])
+    assert expected
+    found = of_figure(report, "values own")["agreement"]
+    assert found.value == pytest.approx(expected.rho)
+
+
 def test_gibberish_passes_for_forgetting_but_not_in_clean_rouge(runs: Path) -> None:
     """The control lands where it belongs in one figure at least."""
     (report,) = collect_all([runs])

@@ -128,7 +128,7 @@ def test_neighbours_share_a_finding_not_an_image() -> None:
         scored("unlike", "A dark lesion of the spleen"),
         scored("filler", "A scar of the spleen"),
         scored("elsewhere", "A pale lesion of the liver", modality="MRI"),
-        scored("asked", "Yes", **yes),
+        scored("asked", "yes.", **yes),
         scored("denied", "No", **yes),
         scored("other question", "Yes", **{**yes, "question": "Are there ribs?"}),
         scored("test", "A pale lesion of the liver", "test"),
