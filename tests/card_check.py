@@ -41,12 +41,6 @@ class Folder:
         rows = pq.read_table(self.path / path, columns=columns).to_pylist()
         return pd.DataFrame(rows, columns=columns)
 
-    def lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.path / "provenance" / name
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
     def size(self, config: str) -> int:
         paths = {p for some in self.manifest["configs"][config].values() for p in some}
         return sum((self.path / path).stat().st_size for path in paths)

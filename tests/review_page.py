@@ -87,6 +87,7 @@ class Reviewer:
         self.page.goto(path.as_uri())
         if guided:
             self.keys("Enter")
+            self.page.wait_for_function("() => state.guided")  # it closes a moment later
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith(("data:", "blob:", self.path.as_uri())):

@@ -157,7 +157,6 @@ def test_files_that_the_repository_ignores_are_told(site: Site) -> None:
     [
         (["--images", "privat=embed"], "write SCENARIO=MODE with SCENARIO privacy or incorrect"),
         (["--images", "privacy=link"], "MODE embed or reference"),
-        (["--images", ""], "--images: is empty"),
         (["--images", ","], "write SCENARIO=MODE"),
         (["--images", "privacy=embed,privacy=embed"], "privacy is given twice"),
         (["--gated", "open"], "use auto or manual"),
