@@ -66,13 +66,6 @@ def test_the_demo_passes_without_its_work_folder(demo: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_calibrated_build_passes(calibrated: Path) -> None:
-    checks = run(calibrated / "mllmu-med")
-    assert failed(checks) == {}
-    assert by_name(checks)["calibration columns are the ratings"].note == ""
-
-
-@pytest.mark.slow
 def test_a_build_split_by_image_passes(tmp_path: Path) -> None:
     choices = ["calibration=null", "privacy.split_by=image", "incorrect.split_by=image"]
     sets = [word for choice in choices for word in ("--set", choice)]

@@ -155,6 +155,7 @@ def test_an_absent_scenario_leaves_no_trace(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "mllmu-med"
     assert {file.parent.name for file in folder.glob("*/*.parquet")} == {name}
     assert set(load_dataset(str(folder))) == {*SPLITS}
+    assert front_matter(card_of(folder))["configs"][0]["default"] is True
     card = card_of(folder)
     reads_well(card)
     absent = {"privacy": "incorrect", "incorrect": "privacy"}[name]

@@ -64,17 +64,11 @@ def commands(pages: str = PAGES) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_rebuilds_output_is_the_readmes(calibrated: Path) -> None:
+def test_the_readmes_output_is_what_is_printed(calibrated: Path) -> None:
     assert masked((calibrated / "stdout.txt").read_text("utf-8")) == masked(blocks("text")[0])
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_shows_output_is_the_readmes(calibrated: Path) -> None:
     words = next(words for words in commands() if words[3] == "show")
-    done = builder(*words[3:], cwd=calibrated)
     shown = next(block for block in blocks("text") if block.startswith(words[-1]))
-    assert masked(done.stdout) == masked(shown)
+    assert masked(builder(*words[3:], cwd=calibrated).stdout) == masked(shown)
 
 
 def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:

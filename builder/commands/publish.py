@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from builder.commands.options import OUT, Out
+from builder.commands.options import OUT, AsJson, Out
 from mllmu_med.command_line import one_line_errors, option
 from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError, UserError
@@ -67,7 +67,7 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print files, sizes and visibility; uses no network.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Audit the dataset, then push it to the Hub in one commit; a rerun commits nothing new."""
     from builder.dataset_folder.manifest import read_manifest

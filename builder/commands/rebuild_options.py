@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.commands.options import OUT, Forget, Out, Work
+from builder.commands.options import OUT, AsJson, Forget, Out, Work
 from mllmu_med.command_line import option
 from mllmu_med_dataset import CONFIGS, UsageError
 
@@ -120,7 +120,7 @@ class Options:
         bool,
         typer.Option("--dry-run", help="Print which stages would run."),
     ] = False
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False
+    as_json: AsJson = False
 
 
 def make_job(options: Options) -> Job:

@@ -13,7 +13,7 @@ from builder.review.import_files import Imported
 from builder.review.merge_decisions import Merged, agreement, pairs
 from builder.review.records import REASONS, in_words
 from builder.review.stage import Open, check_enough
-from mllmu_med.console import make_console, make_table
+from mllmu_med.console import make_console, print_table
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
@@ -87,14 +87,12 @@ def _progress(texts: Open, team: Team) -> list[tuple[str, int, int | None]]:
 def print_status(job: Job, by_scenario: Mapping[str, Open], team: Team) -> None:
     """The same for people."""
     out = make_console()
-    table = make_table(
-        "review", "#texts", "#accepted", "#edited", "#rejected", "#conflicts", "#undecided"
-    )
-    for name, texts in by_scenario.items():
-        counts = _verdicts(texts).values()
-        numbers = [len(texts.items), *counts, len(texts.conflicts()), len(texts.undecided())]
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    out.print(table)
+    columns = "review #texts #accepted #edited #rejected #conflicts #undecided".split()
+    rows = [
+        (n, len(x.items), *_verdicts(x).values(), len(x.conflicts()), len(x.undecided()))
+        for n, x in by_scenario.items()
+    ]
+    print_table(out, columns, rows, gap=False)
     for name, texts in by_scenario.items():
         reasons = ", ".join(f"{text} {count:,}" for text, count in _reasons(texts).items())
         if reasons:
@@ -107,20 +105,16 @@ def print_status(job: Job, by_scenario: Mapping[str, Open], team: Team) -> None:
 
 
 def _print_reviewers(out: Console, by_scenario: Mapping[str, Open], team: Team) -> None:
-    progress = make_table("reviewer", "review", "#decided", "#of")
-    between = make_table("both decided", "review", "#texts", "#agreement", "#kappa")
+    progress, between = [], []
     for name, texts in by_scenario.items():
         for who, decided, of in _progress(texts, team):
-            progress.add_row(Text(who), name, f"{decided:,}", "" if of is None else f"{of:,}")
+            progress.append((who, name, decided, "" if of is None else of))
         for pair in pairs(texts.merged.values()):
             kappa = "undefined" if pair.kappa is None else f"{pair.kappa:.2f}"
             share = f"{100 * pair.agree / pair.both:.0f} %"
-            names = Text(f"{pair.first}, {pair.second}")
-            between.add_row(names, name, f"{pair.both:,}", share, kappa)
-    for table in (progress, between):
-        if table.row_count:
-            out.print()
-            out.print(table)
+            between.append((f"{pair.first}, {pair.second}", name, pair.both, share, kappa))
+    print_table(out, ("reviewer", "review", "#decided", "#of"), progress)
+    print_table(out, ("both decided", "review", "#texts", "#agreement", "#kappa"), between)
 
 
 def _print_conflicts(out: Console, by_scenario: Mapping[str, Open]) -> None:
