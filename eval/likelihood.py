@@ -259,6 +259,8 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
+    if outdated(folder):
+        return False
     asked = [(texts.row.id, _asked(texts)) for texts in _texts(rows)]
     there = read_rows_file(folder / ROWS, "likelihood")
     return [(row["id"], row.get("asked", "")) for row in there] == asked
