@@ -112,19 +112,12 @@ def _items(run: Run, folder: Path) -> tuple[Items, Items]:
     """What came out under an attack, and of the same items what came out without it."""
     under = _all_items(read_run(folder, scored=False), folder)
     own = _all_items(run, run.folder)
-    places = {item: i for i, item in enumerate(own.ids)}
-    kept = [i for i, item in enumerate(under.ids) if item in places]
-    if not kept:
+    both = {*under.ids} & {*own.ids}
+    if not both:
         raise UserError(
             f"{folder}: holds no value that {run.folder} holds: another dataset's: remove it"
         )
-    before = [places[under.ids[i]] for i in kept]
-    return _some(under, kept), _some(own, before)
-
-
-def _some(items: Items, places: list[int]) -> Items:
-    ids, clusters = ([column[i] for i in places] for column in (items.ids, items.clusters))
-    return Items(ids, clusters, items.values[places])
+    return under.only(both.__contains__), own.only(both.__contains__)
 
 
 def _all_items(run: Run, folder: Path) -> Items:

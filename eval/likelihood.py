@@ -234,14 +234,18 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
 def outdated(folder: Path) -> bool:
     """Whether a run's likelihoods are of an older version, which kept log-probabilities alone."""
     path = folder / ROWS
-    return path.is_file() and any("right" not in row for row in read_rows_file(path, "likelihood"))
+    return path.is_file() and _old(read_rows_file(path, "likelihood"))
+
+
+def _old(rows: Sequence[dict[str, Any]]) -> bool:
+    return any("right" not in row for row in rows)
 
 
 def read_weighed(folder: Path) -> list[dict[str, Any]]:
     """The rows of `measure`; a UserError where there are none, or an older version's."""
     again = f"likelihood --model MODEL --out {folder}"
     rows = read_rows_file(folder / ROWS, again)
-    if outdated(folder):
+    if _old(rows):
         raise UserError(
             f"{folder / ROWS}: of an older version, which kept log-probabilities alone: weigh the "
             f"answers again with `python -m eval {again}`"
@@ -259,8 +263,6 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    if outdated(folder):
-        return False
     asked = [(texts.row.id, _asked(texts)) for texts in _texts(rows)]
     there = read_rows_file(folder / ROWS, "likelihood")
-    return [(row["id"], row.get("asked", "")) for row in there] == asked
+    return not _old(there) and [(row["id"], row.get("asked", "")) for row in there] == asked
