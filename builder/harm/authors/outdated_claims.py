@@ -8,14 +8,12 @@ from typing import Any, Final
 from builder.harm.authors.ask import Ask, Wrong
 from builder.harm.authors.contrary import is_polar, says_yes
 from builder.harm.authors.skin_diseases import Disease, named
-from builder.harm.authors.tables import read_table
+from builder.harm.authors.tables import pattern, read_table
 from builder.harm.authors.wrong_facts import sentence_of
 
 _INTENTS: Final = {"spread": "contagion", "what": "what_is"}
 # What a yes or a no about the outlook answers; and an open question that a prognosis does not.
-_DANGER: Final = re.compile(
-    r"\b(?:dangerous|serious|fatal|harmful|life-threatening|deadly)\b", re.IGNORECASE
-)
+_DANGER: Final = pattern("danger")
 _HOW_LONG: Final = re.compile(r"\bhow long\b", re.IGNORECASE)
 # Yes/no questions of these intents are answered falsely only by the other answer.
 _ONLY_OPPOSITE: Final = frozenset(("contagion", "prognosis", "prevention", "inheritance"))
