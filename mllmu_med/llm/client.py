@@ -126,7 +126,8 @@ class Client(Server):
                 answered_at=now(),
             )
             try:
-                await asyncio.wrap_future(kept)
+                # A reply that nobody waits for any more is kept, too: it has been paid for.
+                await asyncio.shield(asyncio.wrap_future(kept))
             except UserError as error:
                 raise self.halt(error) from None
             self.count(request.key(mode), completion)
