@@ -374,7 +374,7 @@ def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
 def exif(p: Planted) -> str:
     tags = Image.Exif()
     tags[0x013B] = "Dr. No"
-    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its image holds EXIF"
+    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its image holds more"
 
 
 def plot_with_author(p: Planted) -> str:
@@ -383,7 +383,7 @@ def plot_with_author(p: Planted) -> str:
     path = p.folder / "provenance/plot.png"
     path.write_bytes(png_with(stream.getvalue(), b"tEXt", b"Author\0me"))
     p.manifest["files"]["provenance/plot.png"] = {}
-    return "provenance/plot.png: holds a text chunk"
+    return "provenance/plot.png: holds more"
 
 
 def absolute_image(p: Planted) -> str:
@@ -635,11 +635,11 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("other image", SKIN, "its image has the sha256",
               image=lambda row: {**row["image"], "bytes": image_data(1)}),
      "image hashes match their rows"),
-    (_image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
+    (_image("holds more than", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
      METADATA),
     (exif, METADATA),
-    (_image("holds a comment", lambda _: image_data(8, comment=b"ward 3")), METADATA),
-    (_image("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
+    (_image("holds more than the image", lambda _: image_data(8, comment=b"ward 3")), METADATA),
+    (_image("holds more", lambda data: data + b"Patient: A. B."), METADATA),
     (_image("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)), METADATA, DECODE),
     (plot_with_author, METADATA),
     (absolute_image, PATHLESS, PATHS),

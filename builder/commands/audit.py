@@ -14,12 +14,6 @@ from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, UsageError, UserError
 
-EXAMPLES = """
-python -m builder audit
-python -m builder audit trial --json
-python -m builder audit ORG/mllmu-med --images Slake1.0
-python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
-"""
 EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 wrong usage.
 """
 

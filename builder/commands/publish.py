@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from builder.dataset_folder.manifest import Manifest
     from builder.hub.push import Wish
 
-EXAMPLES = """
-python -m builder publish ORG/mllmu-med --dry-run
-python -m builder publish ORG/mllmu-med
-python -m builder publish ORG/mllmu-med --public --gated manual --tag v1.0
-python -m builder publish ORG/mllmu-med --images privacy=embed,incorrect=reference
-python -m builder publish ORG/mllmu-med --results report.csv
-"""
 EPILOG = """The token comes from HF_TOKEN or from `hf auth login`.
 
 Exit codes: 0 done, 1 failed (the last commit stays), 2 wrong usage.
