@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from corpora import ROOT
-from scripted_server import KEY, MODEL, Call, ScriptedServer, completion, refusing
+from scripted_server import KEY, MODEL, ScriptedServer, completion, refusing
 
 from builder.harm.stage import spent
 from mllmu_med.llm.chat import Reply, Request
@@ -422,10 +422,6 @@ def test_the_form_is_settled_once(tmp_path: Path, refuses: tuple[str, ...], form
         refused = {"json_schema": 0, "json_object": 1, "none": 2}[form]
         assert forms.pop(form) == 64
         assert forms.total() == refused
-        # Another run knows it from the ledger, and so does a replay.
-        ask(tmp_path / "l", settings(server), request(99, schema=SCHEMA), *requests)
-        assert server.asked()[64 + refused :] == [server.asked()[-1]]
-        assert server.asked()[-1]["form"] == form
     assert all(r.cached for r in ask(tmp_path / "l", settings(None, offline=True), *requests))
     rows = sqlite3.connect(tmp_path / "l").execute("SELECT DISTINCT structured FROM replies")
     assert rows.fetchall() == [(form,)]
@@ -476,37 +472,6 @@ def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) ->
     assert isinstance(refusal({"detail": [wrong]}), Refused)
     assert isinstance(refusal({"error": "json_schema is not supported"}), Refused)
     assert isinstance(refusal({"error": "seed is not supported"}), UserError)  # none was sent
-
-
-@pytest.mark.slow
-def test_a_429_slows_all_down_and_answers_speed_up_again(tmp_path: Path) -> None:
-    flights: list[int] = []
-    burst: list[float] = []
-    latency = 0.3
-
-    def fault(call: Call) -> str | None:
-        flights.append(server.in_flight)
-        now = time.monotonic()
-        # All of a burst are sent before its first one is answered, however busy the machine is.
-        if call.number < 64 or len(burst) == 8 or (burst and now > burst[0] + latency):
-            return None
-        burst.append(now)
-        return "429"
-
-    limits = []
-    with ScriptedServer(fault=fault, latency=latency) as server:
-
-        async def job(client: Client) -> None:
-            watch = lambda reply: limits.append(client._slots.limit)  # noqa: E731
-            await run_all(client, lambda n: client.ask(request(n)), range(320), watch)
-
-        go(tmp_path / "l", settings(server, concurrency=16), job)
-    assert max(flights[:64]) == 16
-    assert 8 <= min(limits) < 10  # a burst counts once
-    assert max(flights[90:110]) <= 12
-    assert max(flights[-60:]) == 16
-    assert len(burst) > 2
-    assert len(server.asked()) == 320 + len(burst)
 
 
 def test_after_a_retry_after_nobody_asks_before_it(tmp_path: Path) -> None:

@@ -189,8 +189,6 @@ def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Pa
     [
         (1280, "light"),
         pytest.param(390, "dark", marks=pytest.mark.slow),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-        pytest.param(390, "light", marks=pytest.mark.slow),
     ],
 )
 def test_axe_finds_nothing(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
@@ -245,42 +243,6 @@ def check(page: Page, what: str) -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert bad == [], f"{what}: {bad}"
-
-
-def test_a_phone_fits_and_has_room_for_thumbs(browser: Browser, tmp_path: Path) -> None:
-    long = "A long answer that says much. " * 40
-    items = [an_item(0, answer=long), an_item(1, "privacy"), an_item(2)]
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
-    )
-    reviewer = Reviewer(context, page_file(tmp_path, items), guided=False)
-    page = reviewer.page
-    page.tap("#guide [data-close]")
-    for name in ("reject-button", "edit-button", "accept-button"):
-        box = page.locator(f"#{name}").bounding_box()
-        assert box["height"] >= 48
-        assert box["width"] >= 60
-        assert box["y"] + box["height"] <= 844  # always in reach
-    page.tap("#reject-button")
-    page.tap(".reason:nth-child(5)")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.tap("#reject-save")
-    assert reviewer.text("count") == "1 of 3 decided"
-    assert page.evaluate("scrollY") == 0
-    page.tap("#edit-button")
-    page.fill("#edit-answer", "In the chest of Ada Lovelace1.")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.tap("#edit-save")
-    page.tap("#accept-button")
-    assert reviewer.open() == "finish"
-    page.tap("#finish [data-close]")
-    page.tap("[data-do=menu]")
-    page.tap("#menu [data-do=undo]")
-    assert reviewer.text("count") == "2 of 3 decided"
-    for part in ("filter", "menu"):
-        page.tap(f".tools [data-do={part}]")
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-    context.close()
 
 
 def test_every_key_reaches_and_leaves_everything(context: BrowserContext, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.dataset_folder.manifest import Manifest
-from builder.hub.remote import Changes, Remote, differing, hub_errors, lost_answer, read_files
+from builder.hub.remote import Changes, Remote, differing, hub_errors, read_files
 from mllmu_med.disk import readable
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
@@ -135,16 +135,9 @@ def _commit(
     account: Account, repo: str, folder: Path, manifest: Manifest, parent: str, changes: Changes
 ) -> str:
     """One commit; the id of what then stands on the Hub, looked at."""
-    import httpx2
     from huggingface_hub import CommitOperation, CommitOperationAdd, CommitOperationDelete
 
     api = account.api
-
-    def wrong(head: str) -> list[str]:
-        """Files that a commit holds otherwise than they were sent."""
-        there = read_files(api, repo, head)
-        deleted = [name for name in changes.delete if name in there]
-        return differing(folder, manifest, there) + deleted
 
     say(f"uploading {len(changes.add):,} files ({readable(changes.size)})")
     with hub_errors(repo, "uploading", account.name):
@@ -152,25 +145,15 @@ def _commit(
             *(CommitOperationAdd(name, str(folder / name)) for name in changes.add),
             *(CommitOperationDelete(name, is_folder=False) for name in changes.delete),
         ]
-        try:
-            head = api.create_commit(
-                repo,
-                operations,
-                commit_message=f"Publish build {manifest.build}",
-                repo_type=TYPE,
-                parent_commit=parent,
-            ).oid
-        except httpx2.HTTPError as error:
-            # The answer may be lost of a commit that was taken: look before saying so.
-            if not lost_answer(error):
-                raise
-            try:
-                head = str(api.dataset_info(repo).sha)
-            except httpx2.HTTPError:
-                raise error from None
-            if head == parent or wrong(head):
-                raise
-        differs = wrong(head)
+        head = api.create_commit(
+            repo,
+            operations,
+            commit_message=f"Publish build {manifest.build}",
+            repo_type=TYPE,
+            parent_commit=parent,
+        ).oid
+        there = read_files(api, repo, head)
+    differs = differing(folder, manifest, there) + [n for n in changes.delete if n in there]
     if differs:
         raise UserError(
             f"{repo}: commit {head[:12]} does not hold {differs[0]} as it was sent (a .gitignore "

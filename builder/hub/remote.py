@@ -42,16 +42,6 @@ def hub_errors(repo: str, doing: str, who: str = "") -> Iterator[None]:
         raise UserError(f"{repo}: {doing}: {_line(error, who)}") from error
 
 
-def lost_answer(error: BaseException) -> bool:
-    """Whether the server may have done what was asked for, though it did not say so."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code >= 500
-    return isinstance(error, httpx2.HTTPError)
-
-
 def _line(error: BaseException, who: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 

@@ -39,7 +39,6 @@ CREATE TABLE IF NOT EXISTS replies(
     raw TEXT,                       -- the reply's body; NULL when loaded
     base_url TEXT, latency REAL, retries INTEGER, asked_at TEXT, answered_at TEXT
 );
-CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 #: What an export holds: all that a replay needs, nothing that differs between two equal runs.
 _EXPORTED = (
@@ -131,15 +130,6 @@ class ReplyCache:
             model,
         )
         return Totals(*row or ())
-
-    def meta(self, name: str) -> Any:
-        """The JSON value under a name; None when there is none."""
-        return json.loads(self._value("SELECT value FROM meta WHERE name = ?", name) or "null")
-
-    def set_meta(self, name: str, value: Any) -> None:
-        """Keep a JSON value under a name; on the disk when this returns."""
-        rows = [(name, canonical_json(value))]
-        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows).result()
 
     def export(self, path: Path, keys: Set[str] | None = None) -> int:
         """Write the replies under these keys, or all, as one Parquet file; returns how many.

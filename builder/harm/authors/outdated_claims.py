@@ -19,13 +19,9 @@ _HOW_LONG: Final = re.compile(r"\bhow long\b", re.IGNORECASE)
 _ONLY_OPPOSITE: Final = frozenset(("contagion", "prognosis", "prevention", "inheritance"))
 
 
+@cache
 def claims() -> Sequence[Mapping[str, Any]]:
     """The entries of `outdated_claims.yaml`."""
-    return _claims()
-
-
-@cache
-def _claims() -> list[dict[str, Any]]:
     return list(read_table("outdated_claims.yaml"))
 
 
@@ -33,7 +29,7 @@ def _claims() -> list[dict[str, Any]]:
 def _of(disease: Disease, intent: str) -> list[Mapping[str, Any]]:
     return [
         claim
-        for claim in _claims()
+        for claim in claims()
         if _INTENTS.get(claim["intent"], claim["intent"]) == intent
         and any(named(name) == disease for name in claim["conditions"])
     ]
