@@ -2,14 +2,11 @@
 
 import fcntl
 import json
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import decisions_file
@@ -312,22 +309,6 @@ def test_an_unreadable_file_changes_nothing(content: bytes, line: str, build: Bu
     assert build.stored() == before
 
 
-def test_killed_while_it_writes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, *_ = build.items("incorrect")
-    build.review("import", build.page("anna", decide(first)))
-    before = build.stored()
-
-    def killed(self: Path, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", killed)
-    build.review("import", build.page("ben", decide(second)), code=130)
-    monkeypatch.undo()
-    assert build.stored() == before
-    build.review("import", build.page("ben", decide(second)))
-    assert len(decisions(build)) == 2
-
-
 def test_damaged_decisions_are_not_written_over(build: Build) -> None:
     one = build.items("incorrect")[0]
     path = decisions_file.path(build.work, "incorrect")
@@ -354,32 +335,6 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
     assert "no texts to review yet" in build.review("status", code=1).stderr
     build.rebuild("--set", "incorrect.review=false", "--set", "privacy.review=false")
     assert "wants no review" in build.review("status", code=1).stderr
-
-
-@pytest.mark.slow
-def test_the_papers_size_in_two_seconds(build: Build) -> None:
-    """660 texts among more than 10,000 rows; the command as a user waits for it."""
-    from builder.core.stage_cache import Chain
-    from mllmu_med.files import write_jsonl
-
-    records = Chain(build.work / "incorrect").records("corrupt")
-    copies = (replace(one, id=f"{one.id}/{copy}") for copy in range(240) for one in records)
-    rows, left = [], 660
-    for row in copies:
-        if row.split != "candidate" or left:
-            rows.append(row)
-            left -= row.split == "candidate"
-    path = build.work / "incorrect" / "corrupt" / "records.jsonl"
-    write_jsonl(path, (row.to_json() for row in rows))
-    assert len(build.items("incorrect")) == 660
-    assert len(rows) > 10_000
-    saved = build.page("anna", *map(decide, build.items("incorrect")))
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        builder("review", "import", saved, "--out", build.out, cwd=build.folder)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 2
 
 
 def test_a_text_that_changed_far_from_its_beginning_is_shown_where_it_did(build: Build) -> None:

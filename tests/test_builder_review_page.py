@@ -151,17 +151,6 @@ def test_rejecting_needs_a_reason_that_fits_the_scenario(reviewer: Reviewer) -> 
     assert reviewer.text("verdict") == "Rejected: formatting"
 
 
-def test_undo_brings_back_an_edit_that_was_typed_and_not_saved(reviewer: Reviewer) -> None:
-    reviewer.keys("e")
-    reviewer.type(" Really.")
-    reviewer.keys("Escape", "a")  # the wrong key
-    reviewer.reload()
-    reviewer.keys("u")
-    assert reviewer.text("kept-edit").startswith("You began an edit here")
-    reviewer.keys("e")
-    assert reviewer.page.input_value("#edit-answer") == f"{MIXED[0].answer} Really."
-
-
 def test_an_edit_is_kept_and_hints_never_block(reviewer: Reviewer, tmp_path: Path) -> None:
     reviewer.keys("e")
     reviewer.type(" And")
@@ -284,30 +273,6 @@ def test_without_storage_a_warning_stays(
     assert verdicts(export) == ["accept", "reject"]
     assert reviewer.text("banners") != ""
     assert reviewer.troubles == []
-
-
-def test_the_warning_goes_when_storage_works_again(context: BrowserContext, mixed: Path) -> None:
-    context.add_init_script(
-        "const real = Storage.prototype.setItem; Storage.prototype.setItem = function (...all) {"
-        " if (window.full) throw new DOMException('no', 'QuotaExceededError');"
-        " return real.apply(this, all); };"
-    )
-    reviewer = Reviewer(context, mixed)
-    reviewer.page.evaluate("window.full = true")
-    reviewer.keys("a")
-    assert "storage is full" in reviewer.text("banners")
-    reviewer.page.evaluate("window.full = false")
-    reviewer.keys("a")
-    assert reviewer.text("banners") == ""
-    assert reviewer.text("saved").startswith("Saved")
-
-
-def test_damaged_storage_is_put_aside(context: BrowserContext, mixed: Path) -> None:
-    context.add_init_script("localStorage.setItem('mllmu-med review 0123456789ab a', '{oops')")
-    reviewer = Reviewer(context, mixed, guided=False)
-    assert "cannot be read" in reviewer.text("banners")
-    kept = reviewer.page.evaluate("Object.entries(localStorage).map(pair => pair.join('='))")
-    assert any("damaged" in pair and pair.endswith("={oops") for pair in kept)
 
 
 def test_two_tabs_lose_nothing(context: BrowserContext, mixed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from corpora import (
     SMALL,
-    image_data,
     make_mm_skin,
     make_slake,
     mm_skin_repeats,
@@ -190,16 +189,6 @@ def test_a_stage_that_gives_two_rows_one_id_is_stopped(tmp_path: Path) -> None:
     assert Chain(tmp_path / "work").state("ingest") is None
 
 
-@pytest.mark.parametrize("answer", ["None", "NA", "nan", "null", "0012", "2", "#N/A", "TRUE"])
-def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: Path) -> None:
-    train = [*slake_rows(0, 1), slake_row(0, 9001, "How many?", answer)]
-    outcome = read_slake(make_slake(tmp_path / "s", train), tmp_path / "work")
-    assert next(row for row in outcome.kept if row.id.endswith("/9001")).answer == answer
-    rows = [{"image": "dataset/a.png", "question": "How many?", "answer": answer}]
-    skin = read_skin(make_mm_skin(tmp_path / "m", rows))
-    assert [row.answer for row in skin.kept] == [answer]
-
-
 def test_closed_means_yes_or_no(tmp_path: Path) -> None:
     """SLAKE's CLOSED covers 'Lung' and 'T2' too; the paper's accuracies do not."""
     answers = {"Yes": "closed", "no": "closed", "No.": "closed", "Lung": "open", "None": "open"}
@@ -332,21 +321,12 @@ def bomb(root: Path) -> None:
 HEAD = "image,question,answer\n"
 TRAIN, TEST = "slake/train.json", "slake/test.json"
 PIC = "slake/imgs/xmlab2/source.jpg"
-HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no train.json": (gone(TRAIN), ["holds none of train.json", "give SLAKE's own folder"]),
-    "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json: broken JSON", "line 2 column"]),
-    "JSON of another form": (put(TRAIN, b'{"rows": []}'), ["train.json: not a list of rows"]),
-    "not UTF-8": (
-        put(TEST, b'["\xff"]'),
-        ["test.json: not UTF-8 (byte 2; it may be cp1252)"],
-    ),
     "an object for an answer": (
         edit_row(TRAIN, 4, answer={"a": 1}),
         ["train.json, row 5 (qid 4): answer is an object", "correct the row"],
     ),
-    "a missing key": (edit_row(TRAIN, 0, question=...), ["row 1 (qid 0): has no 'question'"]),
-    "a row that is no object": (put(TEST, b"[3]"), ["test.json, row 1: is not a JSON object"]),
     "an unknown modality": (
         edit_row(TRAIN, 2, modality="PET"),
         ["row 3 (qid 2): modality is 'PET'", "CT, MRI, X-Ray"],
@@ -359,18 +339,9 @@ BAD: dict[str, tuple[Change, list[str]]] = {
         edit_row(TRAIN, 10, img_name="/etc/passwd"),
         ["row 11 (qid 104): image", "slake/imgs/passwd is not there"],
     ),
-    "a climbing picture path": (
-        edit_row(TRAIN, 1, img_name="../x.jpg"),
-        ["row 2 (qid 1): image '../x.jpg' climbs out"],
-    ),
     "a missing picture": (
         gone(PIC),
         ["row 13 (qid 200): image", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
-    ),
-    "an empty picture": (put(PIC, b""), ["xmlab2/source.jpg is empty"]),
-    "a truncated picture": (
-        put(PIC, image_data(1)[:-300]),
-        ["xmlab2/source.jpg is damaged or cut"],
     ),
     "no picture at all": (put(PIC, b"not a picture"), ["xmlab2/source.jpg is no picture"]),
     "two bad pictures": (two_bad, ["is no picture (and 1 more images)"]),
@@ -382,34 +353,14 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     ),
     "a broken zip": (broken_zip, ["imgs.zip: a broken zip file"]),
     "no annotations": (gone("skin/VQA.csv"), ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"]),
-    "a missing column": (
-        csv_text("image,question\na.png,Q\n"),
-        ["VQA.csv: has no column answer (it has image, question)"],
-    ),
-    "an empty file": (csv_text(""), ["VQA.csv: is empty: restore it"]),
-    "a ragged row": (csv_text(HEAD + "a.png,Q,A\nb.png,Q\n"), ["VQA.csv, row 3: not 3 values"]),
-    "too many values": (csv_text(HEAD + "a.png,Q,A,B\n"), ["VQA.csv, row 2: not 3 values"]),
-    "far too many values": (
-        csv_text(HEAD + "a.png,Q,A\nb.png,Q" + ",B" * 99),
-        ["VQA.csv, row 3: not 3 values as in the header"],
-    ),
     "a column twice": (
         csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
         ["VQA.csv: row 1 has the column answer twice: name one of them otherwise"],
     ),
-    "half a character": (put(TEST, HALF.encode()), ["test.json, row 1: holds half a character"]),
     "a damaged zip entry": (damaged_entry, ["imgs.zip: a broken zip file"]),
     "a name that no file can have": (
         csv_text(HEAD + "x" * 300 + ".png,Q,A\n"),
         ["xxx.png cannot be read (File name too long)"],
-    ),
-    "an open quote": (
-        csv_text(HEAD + 'a.png,"Q,A\n'),
-        ["VQA.csv, row 2: broken CSV (unexpected end of data)"],
-    ),
-    "a climbing path in the CSV": (
-        csv_text(HEAD + "../../a.png,Q,A\n"),
-        ["VQA.csv, row 2: image '../../a.png' climbs out"],
     ),
     "a bomb": (bomb, ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"]),
     "an unknown skin modality": (
@@ -449,14 +400,6 @@ def test_bad_input_gets_one_line(case: str, tmp_path: Path) -> None:
     for part in parts:
         assert part in errors[0]
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("flag", ["--slake", "--mm-skin"])
-def test_a_missing_folder(flag: str, tmp_path: Path) -> None:
-    make_slake(tmp_path / "slake")
-    make_mm_skin(tmp_path / "skin")
-    result = rebuild(tmp_path, flag, str(tmp_path / "nowhere"), code=1)
-    assert "nowhere: no such file or folder" in result.stderr
 
 
 def test_bad_images_can_be_dropped(tmp_path: Path) -> None:

@@ -116,6 +116,9 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     ),
     "half a line": ("a.jsonl", b'{"a": 1}\n{"a', "; the file is cut off): restore"),
     "half a Parquet file": ("a.parquet", PARQUET, "no whole Parquet file"),
+    "another form": ("a.json", b'{"rows": []}', "not a list of rows"),
+    "no object": ("a.json", b"[3]", "row 1: is not a JSON object"),
+    "too long a row": ("a.csv", HEAD + b"a,b,c,d\n", "row 2: not 3 values as in the header"),
     "half a character": ("a.json", b'[{"a": "\\ud800"}]', "row 1: holds half a character"),
 }
 
@@ -146,6 +149,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "no image": ({"file": ""}, {}, "image is not named: restore it, or leave its rows out"),
     "a missing image": ({"file": "Ana.png"}, {}, "image is not there: restore it"),
+    "no answer": ({"answer": ...}, {}, "row 1: has no 'answer'"),
     "no such column": ({}, {"patient": "Filee"}, "has no column Filee (it has file, question"),
 }
 
@@ -155,7 +159,8 @@ def test_a_wrong_cell_is_one_line_without_its_text(kind: str, tmp_path: Path) ->
     """The corpus is somebody's own: the message names the file and the row alone."""
     cell, mapping, message = WRONG[kind]
     path = with_images(tmp_path / "Own") / "t.json"
-    path.write_text(json.dumps([{**ROWS[4], **cell}, *ROWS[:4]]))
+    row = {name: value for name, value in {**ROWS[4], **cell}.items() if value is not ...}
+    path.write_text(json.dumps([row, *ROWS[:4]]))
     with pytest.raises(UserError) as caught:
         read(path, names="keyed", **mapping)
     assert message in str(caught.value)

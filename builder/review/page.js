@@ -182,7 +182,6 @@ function showSaved() {
   byId("saved").classList.toggle("bad", Boolean(problem));
   const advice = "Export often, and before you close the page.";
   banner("storage", problem && `${problem} ${advice}`);
-  banner("damaged", storage.damaged ?? "");
 }
 
 /** A warning that stays until `text` is empty. */
