@@ -10,7 +10,6 @@ import pytest
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import decisions_file
-from builder.review.check_rows import quoted_apart
 from builder.review.records import Item
 
 
@@ -78,8 +77,7 @@ def test_the_later_decision_wins(build: Build) -> None:
 
 def test_who_it_was(build: Build) -> None:
     one = build.items("incorrect")[0]
-    said = build.review("import", build.page("", decide(one))).stdout
-    assert "names no reviewer" in said
+    build.review("import", build.page("", decide(one)))
     build.review("import", build.page("", decide(one)), "--reviewer", " Dr  Zoe ")
     assert [who for _, who, _ in decisions(build)] == ["Dr Zoe", "reviewer"]
 
@@ -268,9 +266,9 @@ def test_a_text_changed_in_the_wrong_column(build: Build) -> None:
     path = build.save("t.csv", as_csv(filled(items, cells)))
     done = build.review("import", path, code=1)
     first, second, *_ = done.stderr.splitlines()
-    assert f"t.csv, row 2 ({items[0].id}): its answer reads “It is acne.”, ours “" in first
+    assert f"t.csv, row 2 ({items[0].id}): its answer is not as it was exported" in first
     assert "write a new text into edited_answer" in first
-    assert f"row 3 ({items[1].id}): its question reads “007”" in second
+    assert f"row 3 ({items[1].id}): its question is not as" in second
     assert decisions(build) == [(items[2].id, "anna", "accept")]
 
 
@@ -335,16 +333,3 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
     assert "no texts to review yet" in build.review("status", code=1).stderr
     build.rebuild("--set", "incorrect.review=false", "--set", "privacy.review=false")
     assert "wants no review" in build.review("status", code=1).stderr
-
-
-def test_a_text_that_changed_far_from_its_beginning_is_shown_where_it_did(build: Build) -> None:
-    one = open_item(build)
-    (row,) = filled([one], {0: {"decision": "accept"}})
-    long = one.answer + " and so on" * 9
-    mine, ours = quoted_apart(long, long + " or so")
-    assert mine.startswith("“...")
-    assert ours == mine.replace("”", " or so”")
-    row["answer"] += "!"
-    table = build.save("a.csv", as_csv([row]))
-    (refused,) = files(build.review("import", "--json", table, code=1))["refused"]
-    assert "!”, ours “" in refused["why"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
 from builder.dataset_folder.write import MANIFEST, file_entry
 from mllmu_med.card_head import CARD
-from mllmu_med.files import file_digest
+from mllmu_med.files import file_digest, packaged_yaml
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -61,20 +61,10 @@ def _line(error: BaseException, who: str) -> str:
 
 
 def _advice(status: int, who: str) -> str:
-    user = f"user {who}" if who else "the token's user"
-    advice = {
-        401: "it does not know the token: run `hf auth login`, or set HF_TOKEN to a valid one",
-        402: "the account needs a plan that allows this",
-        403: f"{user} may not do this: use a token with write access there, or another ORG/NAME",
-        404: f"no such user, organisation or repository, or {user} may not see it: check ORG/NAME",
-        409: f"somebody else is changing the repository: {AGAIN}",
-        412: f"somebody else has committed meanwhile: {AGAIN}",
-        413: "too large for the Hub: leave images out with --images, or ask for more storage",
-        429: f"too many requests: wait a while; {AGAIN}",
-    }
     if status >= 500:
         return f"try later; {AGAIN}"
-    return advice.get(status, "see what it says")
+    advice: str = packaged_yaml("builder.hub", "advice.yaml").get(status, "see what it says")
+    return advice.format(user=f"user {who}" if who else "the token's user", again=AGAIN)
 
 
 def _plain(what: object) -> str:
