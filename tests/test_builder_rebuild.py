@@ -214,7 +214,7 @@ def test_stopping_early_and_going_on(tmp_path: Path) -> None:
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "o"
     result = run(*TRIAL, "--dry-run", "--out", out)
-    assert "would run" in result.stdout
+    assert "to do" in result.stdout
     assert list(tmp_path.iterdir()) == []
     plan = json.loads(run(*TRIAL, "--dry-run", "--json", "--out", out).stdout)
     assert plan["would_run"][0] == "privacy/ingest"

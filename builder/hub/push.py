@@ -26,7 +26,6 @@ class Wish(NamedTuple):
     repo: str
     private: bool | None
     gated: str | None  # auto or manual
-    tag: str | None
 
 
 class Account(NamedTuple):
@@ -43,7 +42,6 @@ class Done(NamedTuple):
     committed: bool
     created: bool
     settings: list[str]  # that were changed
-    tagged: bool
 
 
 def log_in(repo: str) -> Account:
@@ -72,19 +70,6 @@ def log_in(repo: str) -> Account:
     return Account(api, name)
 
 
-def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
-    """Raise UserError where a tag stands on another commit than the one it would be set on."""
-    if wish.tag is None or remote is None or wish.tag not in remote.tags:
-        return
-    stands, new = remote.tags[wish.tag], changes.add or changes.delete
-    if new or stands != remote.head:
-        what = "this is a new one" if new else f"not on {remote.head[:12]}"
-        raise UserError(
-            f"{wish.repo}: tag {wish.tag} stands on commit {stands[:12]}, {what}: choose another "
-            "--tag, or delete that one on the Hub"
-        )
-
-
 def push(
     account: Account,
     wish: Wish,
@@ -93,7 +78,7 @@ def push(
     remote: Remote | None,
     changes: Changes,
 ) -> Done:
-    """Make the repository hold the folder: create it, close it, commit, open it, tag it.
+    """Make the repository hold the folder: create it, close it, commit, open it.
 
     A failure leaves the last commit as it was; what has been uploaded is not uploaded again.
 
@@ -124,11 +109,7 @@ def push(
         head = _commit(account, repo, folder, manifest, head, changes)
     if wish.private is False and remote.private:
         change("public", private=False)
-    tagged = wish.tag is not None and wish.tag not in remote.tags
-    if wish.tag is not None and tagged:
-        with hub_errors(repo, f"setting tag {wish.tag}", account.name):
-            api.create_tag(repo, tag=wish.tag, revision=head, repo_type=TYPE)
-    return Done(head, committed, created, settings, tagged)
+    return Done(head, committed, created, settings)
 
 
 def _commit(

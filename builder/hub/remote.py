@@ -88,7 +88,6 @@ class Remote:
     files: Mapping[str, RepoFile] = field(default_factory=dict)
     build: AnyBuild | None = None  # of ours, that stands there
     card_sha256: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)  # name -> commit
 
 
 class Changes(NamedTuple):
@@ -115,7 +114,6 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
             return None
         head = str(info.sha)
         files = read_files(api, repo, head)
-        refs = api.list_repo_refs(repo, repo_type="dataset")
         for name in sorted({MANIFEST, CARD} & files.keys()):
             api.hf_hub_download(repo, name, repo_type="dataset", revision=head, local_dir=into)
     return Remote(
@@ -125,7 +123,6 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
         files=files,
         build=any_build(into),
         card_sha256=file_digest(into / CARD) if CARD in files else None,
-        tags={ref.name: ref.target_commit for ref in refs.tags},
     )
 
 
