@@ -9,8 +9,9 @@ from builder.audit import verdict
 from builder.core import ratings
 from builder.core.job import Job, options, shown
 from builder.core.stage_cache import Chain, ChainPlan, StageState
+from builder.dataset_folder.card.words import words
 from builder.dataset_folder.manifest import read_manifest
-from builder.dataset_folder.text_quality import HEADS, lines
+from builder.dataset_folder.text_quality import lines
 from builder.harm.candidates import NO_TEXT, TRIED
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
@@ -160,7 +161,8 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
     _print_ratings(console, job, [name for name, ran in states.items() if "calibrate" in ran])
     if "write" not in stale:
         quality = lines(read_manifest(job.out).text_quality)
-        print_table(console, [HEADS[0], *(f"#{head}" for head in HEADS[1:])], quality)
+        first, *others = words()["quality"]
+        print_table(console, [first, *(f"#{head}" for head in others)], quality)
 
 
 def _print_stages(

@@ -10,7 +10,6 @@ const KINDS = {
 };
 const STATES = { undecided: "Undecided", accept: "Accepted", edit: "Edited", reject: "Rejected" };
 const filter = { state: "", query: "" };
-const LONG = 350; // characters; longer texts are set smaller, so that less has to be scrolled
 let at = 0; // index of the shown sample in data.items; -1 when the filter leaves none
 
 const current = () => data.items[at];
@@ -148,7 +147,6 @@ function showTexts(item) {
   const marked = ({ added, removed }) => added.length + removed.length > 0;
   byId("legend").hidden = !marked(asked) && (said.rewritten || !marked(said)) && !item.values.length;
   byId("legend-value").hidden = !item.values.length;
-  for (const box of document.querySelectorAll(".text")) box.classList.toggle("long", box.textContent.length > LONG);
   byId("kept-edit").hidden = !hasKeptEdit(item);
 }
 
@@ -171,7 +169,6 @@ function showFound() {
   const on = Boolean(filter.state || filter.query.trim());
   const found = data.items.filter((item) => matches(item)).length;
   byId("found").textContent = on ? `${found} of ${data.items.length} match` : "";
-  byId("filter-button").classList.toggle("on", on);
   byId("filter-button").firstChild.textContent = on ? `Filter: ${found}` : "Filter";
 }
 
