@@ -219,25 +219,6 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     assert "use another model" in result.output.splitlines()[-1]
 
 
-def test_the_bar_counts_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`split_by: image` has every candidate written, not only as many as are kept."""
-    from contextlib import contextmanager
-
-    totals, steps = [], []
-
-    @contextmanager
-    def bar(what: str, total: int, more: Any) -> Any:
-        totals.append(total)
-        yield lambda: steps.append(1)
-
-    monkeypatch.setattr("builder.harm.stage.progress", bar)
-    with ScriptedServer(reply=reply) as server:
-        wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
-        wanted += ["--set", "privacy.ratios=[10]"]
-        run(*wanted, "--out", tmp_path / "m", "--base-url", server.url)
-    assert totals == [len(steps)]
-
-
 def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "m")]
     assert "needs a model" in run("rebuild", "--author", "llm", *out, code=2).output

@@ -129,15 +129,6 @@ def test_no_two_rows_of_slake_share_an_id(tmp_path: Path) -> None:
     assert {"slake/xmlab0/90010", *(f"slake/xmlab0/90010-{n}" for n in (2, 3, 4))} < {*ids}
 
 
-def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
-    clean = read_skin(make_mm_skin(tmp_path / "a", mm_skin_rows(60)))
-    repeated = read_skin(make_mm_skin(tmp_path / "b"))
-    assert repeated.kept[: len(clean.kept)] == clean.kept
-    one, two = (row.id for row in repeated.kept[len(clean.kept) :])
-    assert (one, two) == ("mm_skin/bk1_1.png/a95a37e7", "mm_skin/bk1_1.png/a95a37e7-2")
-    assert {f"{clean.kept[0].id}-2", f"{clean.kept[0].id}-3"} < {*ids_apart(repeated)}
-
-
 def test_ids_of_rows_that_share_their_digits_do_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = [*mm_skin_rows(3), *mm_skin_repeats()]
     here = read_skin(make_mm_skin(tmp_path / "a", rows))
