@@ -130,8 +130,8 @@ def meaning(
     if caused_by(httpx2.ConnectError, httpx2.ConnectTimeout):
         if caused_by(ssl.SSLError):
             return UserError(
-                f"{where}: TLS failed ({last}): is it http:// rather than https://, or signed by an "
-                "authority that SSL_CERT_FILE has to name?"
+                f"{where}: TLS failed ({last}): is it http:// rather than https://, or signed by "
+                "an authority that SSL_CERT_FILE has to name?"
             )
         if caused_by(ConnectionRefusedError):
             return Unreachable("nobody listens there")
