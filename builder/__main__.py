@@ -8,21 +8,17 @@ from typing import Annotated
 import typer
 
 from builder.commands import audit, corpus, publish, rebuild, review
+from builder.commands.options import examples
 from mllmu_med.command_line import make_app, one_line_errors
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
-app.command(examples=rebuild.REBUILD_EXAMPLES)(rebuild.rebuild)
-app.command(examples=corpus.EXAMPLES)(corpus.corpus)
-app.command(examples=rebuild.STATUS_EXAMPLES)(rebuild.status)
-app.command(examples=rebuild.SHOW_EXAMPLES)(rebuild.show)
+app.command(examples=examples("rebuild"))(rebuild.rebuild)
+app.command(examples=examples("corpus"))(corpus.corpus)
+app.command(examples=examples("status"))(rebuild.status)
+app.command(examples=examples("show"))(rebuild.show)
 
 
-@app.command(
-    examples="""
-python -m builder recipe paper
-python -m builder recipe demo > mine.yaml && python -m builder rebuild --recipe mine.yaml
-"""
-)
+@app.command(examples=examples("recipe"))
 @one_line_errors
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="demo or paper.")] = "demo",
@@ -34,8 +30,8 @@ def recipe(
 
 
 app.add_typer(review.app, name="review")
-app.command(examples=audit.EXAMPLES, epilog=audit.EPILOG)(audit.audit)
-app.command(examples=publish.EXAMPLES, epilog=publish.EPILOG)(publish.publish)
+app.command(examples=examples("audit"), epilog=audit.EPILOG)(audit.audit)
+app.command(examples=examples("publish"), epilog=publish.EPILOG)(publish.publish)
 
 
 if __name__ == "__main__":

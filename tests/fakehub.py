@@ -56,14 +56,12 @@ class FakeHub(Answers):
             ("POST", r"/api/validate-yaml", self._validate),
             ("GET", rf"/api/datasets/{repo}(?:/revision/{revision})?", self._info),
             ("GET", rf"/api/datasets/{repo}/tree/{revision}(?:/(?P<under>.+))?", self._tree),
-            ("GET", rf"/api/datasets/{repo}/refs", self._refs),
             ("POST", rf"/api/datasets/{repo}/preupload/main", self._preupload),
             ("POST", rf"/datasets/{repo}\.git/info/lfs/objects/batch", self._batch),
             ("PUT", r"/lfs/(?P<oid>\w{64})", self._put),
             ("POST", rf"/lfs/{repo}/verify", self._verify),
             ("POST", rf"/api/datasets/{repo}/commit/main", self._commit),
             ("PUT", rf"/api/datasets/{repo}/settings", self._settings),
-            ("POST", rf"/api/datasets/{repo}/tag/{revision}", self._tag),
             ("GET", rf"/datasets/{repo}/resolve/{revision}/(?P<name>.+)", self._resolve),
             ("GET", r"/cdn/(?P<oid>\w{64})", self._cdn),
         ]
@@ -91,7 +89,7 @@ class FakeHub(Answers):
         """The requests that changed something for others to see, in order."""
         calls = (line.partition("/datasets/")[2] for line in self.requests)
         words = (line.split("/") for line in calls)
-        return [part[2] for part in words if part[2:3] and part[2] in ("commit", "settings", "tag")]
+        return [part[2] for part in words if part[2:3] and part[2] in ("commit", "settings")]
 
 
 @contextmanager

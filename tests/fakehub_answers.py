@@ -44,14 +44,6 @@ class Answers(State):
             return refuse(404, "no such folder", "EntryNotFound")
         return give(entries)
 
-    def _refs(self, _: Call, user: User | None, repo: Repo) -> Answer:
-        main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head.oid}
-        tags = [
-            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid}
-            for name, oid in repo.tags.items()
-        ]
-        return give({"branches": [main], "converts": [], "tags": tags})
-
     def _resolve(
         self, call: Call, user: User | None, repo: Repo, revision: str, name: str
     ) -> Answer:
@@ -177,15 +169,6 @@ class Answers(State):
             repo.private = asked["visibility"] == "private"
         repo.gated = asked.get("gated", repo.gated)
         return give(asked)
-
-    def _tag(self, call: Call, _: User | None, repo: Repo, revision: str) -> Answer:
-        commit = repo.at(revision)
-        if call.json["tag"] in repo.tags:
-            return refuse(409, "Tag reference exists already")
-        if commit is None:
-            return self.bad(f"tagged {revision}")
-        repo.tags[call.json["tag"]] = commit.oid
-        return give({})
 
 
 def ranged(call: Call, data: bytes, headers: dict[str, str]) -> Answer:

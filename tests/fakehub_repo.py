@@ -1,4 +1,4 @@
-"""A dataset repository as the Hub keeps one: commits over blobs, tags, visibility, gating."""
+"""A dataset repository as the Hub keeps one: commits over blobs, visibility, gating."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class Repo:
     private: bool = True
     gated: str | bool = False
     commits: list[Commit] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, name: str, private: bool) -> Repo:
@@ -86,10 +85,9 @@ class Repo:
         return made
 
     def at(self, revision: str) -> Commit | None:
-        wanted = self.tags.get(revision, revision)
-        if wanted == "main":
+        if revision == "main":
             return self.head
-        return next((one for one in self.commits if one.oid == wanted), None)
+        return next((one for one in self.commits if one.oid == revision), None)
 
     def info(self, commit: Commit) -> dict[str, Any]:
         return {

@@ -3,14 +3,9 @@
 A defect is a function that plants it and returns how an entry about it begins.
 """
 
-import io
 import json
-import re
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +145,6 @@ def no_column(p: Planted) -> str:
     table = pq.read_table(p.folder / SKIN)
     pq.write_table(table.drop_columns(["modality"]), p.folder / SKIN)
     return f"{SKIN}: has no column modality"
-
-
-def other_type(p: Planted) -> str:
-    table = pq.read_table(p.folder / SKIN)
-    at = table.schema.get_field_index("rank")
-    wide = table.set_column(at, "rank", table["rank"].cast(pa.int64()))
-    pq.write_table(wide, p.folder / SKIN)
-    return f"{SKIN}: column rank is int64"
 
 
 def config_left_out(p: Planted) -> str:
@@ -361,12 +348,6 @@ def second_patient(p: Planted) -> str:
 # Pictures.
 
 
-def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
-    """A PNG with one more chunk after its head."""
-    chunk = struct.pack(">I", len(body)) + kind + body
-    return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
-
-
 def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
     return _named(says, lambda p: f"{p.image(SKIN, change)}: its image {says}")
 
@@ -374,16 +355,7 @@ def _image(says: str, change: Callable[[bytes], bytes]) -> Defect:
 def exif(p: Planted) -> str:
     tags = Image.Exif()
     tags[0x013B] = "Dr. No"
-    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its image holds EXIF"
-
-
-def plot_with_author(p: Planted) -> str:
-    stream = io.BytesIO()
-    Image.new("L", (8, 8)).save(stream, "PNG")
-    path = p.folder / "provenance/plot.png"
-    path.write_bytes(png_with(stream.getvalue(), b"tEXt", b"Author\0me"))
-    p.manifest["files"]["provenance/plot.png"] = {}
-    return "provenance/plot.png: holds a text chunk"
+    return f"{p.image(SKIN, lambda _: image_data(7, exif=tags))}: its image holds more"
 
 
 def absolute_image(p: Planted) -> str:
@@ -547,7 +519,6 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (strange_file, "no file that the manifest does not name"),
     (script, "files are data, no code"),
     (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
-    (other_type, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (_bytes("cut off", SKIN, "cannot be read", lambda data: data[:-1000]), SCHEMA,
      COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
     (config_left_out, "configs of the manifest are the recipe's", TWIN, CARD),
@@ -572,7 +543,6 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (rank_twice, RANKS),
     (_changed("wrong round", WRONG, "round", round=lambda row: row["round"] % 3 + 1), RANKS),
     (not_nested, "forget ratios are nested", TWIN),
-    (_retained("same pair", str), "no duplicates across sets", MANIFEST_COUNTS, ONE),
     # White space and case make no other question.
     (_retained("same pair in other form", lambda text: text.upper().replace(" ", "  ")),
      "no duplicates across sets", MANIFEST_COUNTS, ONE),
@@ -606,10 +576,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
      "sources and modalities are named"),
     (two_images, ONE),
     (_patient("phone", phone="(212) 736-5000"), RANGES, PHONE),
-    (_patient("phone", phone="(999) 555-0123"), RANGES),
     (_patient("e-mail", email="ann.lee12@gmail.com"), RANGES, DOMAIN),
     (_patient("address", address="12 Oak Lane, Salem 97301"), RANGES),
-    (_patient("date", date="May 13, 2031"), RANGES),
     (_patient("date", date="May 15, 2022"), RANGES),
     (_patient("record number", mrn="MRN-123456"), RANGES),
     (same_phone, RANGES, OTHERS),
@@ -622,11 +590,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
      EXACT, SOUND),
     (_leak("turned name", RETAIN, lambda one: ", ".join(one["name"].upper().split(" ", 1)[::-1])),
      FORMS),
-    (_leak("dotted phone", TEST, lambda one: re.sub(r"\((.*)\) ", r"\1.", one["phone"])), FORMS),
-    (_leak("ISO date", TEST, lambda one: f"{datetime.strptime(one['date'], '%B %d, %Y'):%Y-%m-%d}"),
-     FORMS),
     (_leak("misspelt name", RETAIN, lambda one: one["name"][:-2] + one["name"][-1]), NEARLY),
-    (_leak("misspelt address", TEST, lambda one: one["address"][:-3]), NEARLY),
     (_leak("one digit off", TEST,
            lambda one: f"record {one['mrn'][:-1]}{(int(one['mrn'][-1]) + 1) % 10}"), NEARLY),
     (second_patient, OTHERS, SOUND, QUALITY),
@@ -635,20 +599,15 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("other image", SKIN, "its image has the sha256",
               image=lambda row: {**row["image"], "bytes": image_data(1)}),
      "image hashes match their rows"),
-    (_image("holds a text chunk", lambda data: png_with(data, b"tEXt", b"Author\0Dr. No")),
-     METADATA),
     (exif, METADATA),
-    (_image("holds a comment", lambda _: image_data(8, comment=b"ward 3")), METADATA),
-    (_image("holds more bytes", lambda data: data + b"Patient: A. B."), METADATA),
+    (_image("holds more", lambda data: data + b"Patient: A. B."), METADATA),
     (_image("holds a DICOM header", lambda _: bytes(128) + b"DICM" + bytes(64)), METADATA, DECODE),
-    (plot_with_author, METADATA),
     (absolute_image, PATHLESS, PATHS),
     (stored_although_referred, "images by reference are not stored"),
     (lost_drop, DROPS),
     (_bytes("broken line", f"provenance/{DROPPED}", "line", lambda data: data[:-5]), DROPS),
     (_dropped("dropped yet there", lambda p: p.rows(RETAIN)[0]["id"]),
      "dropped rows are in no set"),
-    (_dropped("dropped twice", lambda p: p.lines(DROPPED)[1]["id"]), TWICE),
     (_dropped("published elsewhere", lambda p: p.rows(SKIN)[0]["id"], " and written in incorrect"),
      TWICE),
     (_changed("rated without calibration", WRONG, "rated 4", calibration=4), RATED),
@@ -659,28 +618,20 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
     (_unlike("rejected", 0), DECISIONS),
-    (_unlike("edited", 3), DECISIONS),
     (miscounted_decisions, DECISIONS),
     (changed_reply, REQUESTS),
     (invented_by_the_model, "no live number or address in recorded requests"),
     (_says("Call (212) 736-5000."), PHONE),
     (_says("Ring +44 20 7946 0958."), PHONE),
-    (_says("Phone 736-5000."), PHONE),
     (_says("Write to ann@hospital.org."), DOMAIN),
-    (_says("See https://hospital.nhs.uk/x."), DOMAIN),
-    (_says("See hospital.org."), DOMAIN),
     (_says("SSN 219-09-9999."), "no valid social security number"),
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
-    (_says("Visa 4111 1111 1111 1111 12/27."), "no payment card number"),
     (_says("Read /home/alice/scan."), PATHS),
     (_card("path in card", "A benchmark", "Built in /home/alice/data. A benchmark", "line "),
      PATHS),
     (path_in_parquet, PATHS),
     (path_beside_a_image, PATHS, PATHLESS),
-    (_says("Read from /data/slake/imgs."), PATHS),
-    (_says("Read from /Volumes/scans/x."), PATHS),
     (_says("hf_" + 34 * "a"), KEYS),
-    (_says("Bearer " + 24 * "b"), KEYS),
     (key_in_provenance, KEYS),
 ]
 # fmt: on

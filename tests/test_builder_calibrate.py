@@ -3,10 +3,6 @@
 import json
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -94,20 +90,11 @@ def reply(text: str, **changes: Any) -> Reply:
     )
 
 
-FOURS = "4|4.|4.0|4/5|4 out of 5|four|Four.|**4**|Score: 4|**Score:** 4|Rating is 4/5"
-
-
 @pytest.mark.parametrize(
     ("text", "score", "reason"),
     [
-        *((text, 4, "") for text in f"{FOURS}|Similarity: four".split("|")),
-        ("five out of five", 5, ""),
-        ("4 - all but the date", 4, "all but the date"),
-        ("4. The date differs.", 4, "The date differs."),
-        ("Score: 4\nThe date differs.", 4, "The date differs."),
+        *((text, 4, "") for text in ("4", " 4.\n", "4/5")),
         ('{"score": 4, "reason": "nearly"}', 4, "nearly"),
-        ('{"score": "4/5"}', 4, ""),
-        ('{"score": 4.0}', 4, ""),
         ('```json\n{"score": 1}\n```', 1, ""),
     ],
 )
@@ -115,16 +102,12 @@ def test_a_rating_is_read(text: str, score: int, reason: str) -> None:
     assert read_rating(reply(text)) == RatingReply(score=score, reason=reason)
 
 
-RANGE = '6|0|-1|4.5|8/10|{"score": 6}|{"score": 0}|{"score": 4.5}'
-NONE = '3 or 4|3, or 4|3-4|3 to 4|between 3 and 4|4%|good|{"score": true}|{"reason": "same"}'
-
-
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        *((text, "rating out of range") for text in RANGE.split("|")),
-        *((text, "no rating") for text in NONE.split("|")),
-        ("", "empty reply"),
+        *((text, "invalid JSON") for text in ("6", "3 or 4", "3-4", "good", "four")),
+        *((f'{{"score": {score}}}', "wrong field type") for score in (6, 0, 4.5, "true")),
+        ('{"reason": "same"}', "missing field"),
         ("  \n", "empty reply"),
     ],
 )
@@ -303,36 +286,6 @@ def test_killed_answering(quick: list[str], undisturbed: Path, out: Path, monkey
     assert 0 < len(asked) < len(ratings(undisturbed))
     run(*quick, "--out", out)
     assert sorted(asked) == sorted(row.id for row in ratings(undisturbed))
-    assert tree(out) == tree(undisturbed)
-
-
-@pytest.mark.slow
-def test_sigkill_loses_nothing(quick: list[str], undisturbed: Path, tmp_path: Path) -> None:
-    """Killed whenever another step is logged or another answer written, until it comes through."""
-    out, work = tmp_path / "data", tmp_path / "data.work/incorrect/calibration"
-    seen: list[tuple[int, int]] = []  # steps and answers on the disk at each kill
-
-    def there() -> tuple[int, int]:
-        files = [*work.glob("*/adapted/log.jsonl")], [*work.glob("*/answers.jsonl")]
-        steps, answered = (sum(f.read_bytes().count(b"\n") for f in some) for some in files)
-        return steps, answered
-
-    for _ in range(20):
-        arguments = [sys.executable, "-m", "builder", *quick, "--out", str(out)]
-        with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-            before = seen[-1] if seen else (0, 0)
-            while process.poll() is None and there() <= before:
-                time.sleep(0.01)
-            if process.poll() is None:
-                process.kill()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
-        # The log is cut back to the checkpoint, at most one step behind; answers are never lost.
-        assert not seen or (there()[0] >= seen[-1][0] - 1 and there()[1] >= seen[-1][1])
-        seen.append(there())
-    assert out.exists()
-    assert len(seen) > 2
     assert tree(out) == tree(undisturbed)
 
 

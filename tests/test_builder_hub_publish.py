@@ -65,27 +65,22 @@ def test_a_change_uploads_only_what_changed(site: Site, tmp_path: Path) -> None:
 
 
 @plain
-def test_gating_comes_before_openness_and_the_tag_last(site: Site) -> None:
-    found = site.json("--public", "--gated", "manual", "--tag", "v1.0")
+def test_gating_comes_before_openness(site: Site) -> None:
+    found = site.json("--public", "--gated", "manual")
     assert (site.repo.private, site.repo.gated) == (False, "manual")
-    assert site.repo.tags == {"v1.0": site.repo.head.oid}
-    assert site.hub.changes() == ["settings", "commit", "settings", "tag"]
+    assert site.hub.changes() == ["settings", "commit", "settings"]
     assert found["settings"] == ["gated manual", "public"]
     card = site.repo.files["README.md"].data.decode()
     assert "extra_gated_prompt" in card
     # What is not asked for stays: gated, public, and the card says so still.
-    again = site.json("--tag", "v1.0")
-    assert (again["committed"], again["settings"], again["tagged"]) == (False, [], False)
+    again = site.json()
+    assert (again["committed"], again["settings"]) == (False, [])
     assert (again["private"], again["gated"]) == (False, "manual")
-    assert len(site.hub.changes()) == 4
+    assert len(site.hub.changes()) == 3
     closed = site.json("--private", "--gated", "auto")
     assert closed["settings"] == ["gated auto", "private"]
     assert (site.repo.private, site.repo.gated) == (True, "auto")
-    # The card tells how access is given: a new commit, so the tag stands elsewhere.
-    assert closed["committed"]
-    line = site.fails("--tag", "v1.0")
-    assert f"tag v1.0 stands on commit {site.repo.tags['v1.0'][:12]}" in line
-    assert "choose another --tag" in line
+    assert closed["committed"]  # the card tells how access is given
 
 
 LOAD = """

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,12 @@ import llm_author
 import pytest
 from card_check import reads_well
 from corpora import PLAIN, TRIAL, before_writing, tree
-from llm_author import badness, reply
+from llm_author import reply
 from reviews import run
-from scripted_server import KEY, MODEL, ScriptedServer, prompt_of, shares
+from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import run as audit
 from builder.core.stage_cache import Chain
-from builder.harm.candidates import NO_TEXT
 from builder.harm.read_reply import IncorrectReply, read
 from builder.harm.texts import Failure
 from mllmu_med.llm.chat import Reply
@@ -81,59 +79,6 @@ def test_the_published_rows_are_the_models(out: Path) -> None:
     reads_well(card)
     checked = {check.name: check.checked for check in audit(out)}
     assert checked["recorded requests can be replayed"] == calls > 10
-
-
-#: The names under which a reply is rejected, by what the server did to it.
-BY_FAULT = {"length": "cut off", "content_filter": "content filter", "refusal": "refusal"}
-BY_FAULT |= {"empty": "empty reply"}
-BY_BADNESS = {"not json": "invalid JSON", "missing": "missing field", "invented": "invented data"}
-
-
-@pytest.mark.slow
-def test_500_rows_with_a_third_of_the_replies_faulty(tmp_path: Path) -> None:
-    faults = {"429": 0.02, "429:0": 0.02, "500": 0.03, "503": 0.03, "cut": 0.03, "garbage": 0.02}
-    faults |= {"length": 0.02, "content_filter": 0.02, "refusal": 0.02, "empty": 0.02, "hang": 0.01}
-    with ScriptedServer(reply=partial(reply, bad=0.20), fault=shares(faults)) as server:
-        out = tmp_path / "mllmu-med"
-        sizes = {"privacy.forget": 350, "privacy.candidates": 400, "privacy.retain": 400}
-        sizes |= {"incorrect.forget": 150, "incorrect.candidates": 180, "llm.tries": 2}
-        chosen = [word for key, n in sizes.items() for word in ("--set", f"{key}={n}")]
-        run(
-            *LLM, "--out", out, "--base-url", server.url, "--timeout", "3",
-            "--set", "privacy.ratios=[10]", *chosen,
-        )  # fmt: skip
-        asked = server.asked()
-        # A reply that comes whole is read once; the last one, should an earlier have come too late.
-        came = {n["prompt"]: n["fault"] for n in server.answered() if n["fault"] != "garbage"}
-    assert set(faults) <= {line["fault"] for line in asked}
-    faulty = [line["fault"] or badness(line["prompt"], 0.20) for line in asked]
-    assert sum(map(bool, faulty)) > 0.3 * len(asked)
-    expected = Counter(
-        BY_FAULT[fault] if fault else BY_BADNESS.get(badness(prompt, 0.20) or "")
-        for prompt, fault in came.items()
-    )
-    every = Counter[str]()
-    manifest = json.loads((out / "provenance/manifest.json").read_text("utf-8"))
-    assert [len(rows(out, name)) for name in ("privacy", "incorrect")] == [350, 150]
-    for name, stage_name in (("privacy", "inject"), ("incorrect", "corrupt")):
-        stage = manifest["stages"][name][stage_name]
-        rejected = {
-            note.removeprefix("texts rejected by check "): n
-            for note, n in stage["notes"].items()
-            if note.startswith("texts rejected")
-        }
-        every.update(rejected)
-        wanted = {*BY_FAULT.values(), "invalid JSON", "missing field", "gives itself away"}
-        if name == "privacy":
-            wanted |= {"value missing", "closed answer", "invented data"}
-        else:
-            wanted |= {"says the truth"}
-        assert wanted <= set(rejected)
-        failed = sum(n for reason, n in stage["dropped"].items() if "failed check" in reason)
-        failed += sum(n for note, n in stage["notes"].items() if note.startswith(NO_TEXT))
-        assert sum(rejected.values()) >= 2 * failed > 0  # two tries each
-    del expected[None]
-    assert {name: every[name] for name in expected} == expected
 
 
 def test_a_judged_build_is_rebuilt_offline(limited: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -197,7 +142,16 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
 
     with ScriptedServer(reply=answer) as server:
         calm = tmp_path / "calm" / "mllmu-med"
-        words = [sys.executable, "-m", "builder", *LLM, "--out", str(calm), "--base-url", server.url]
+        words = [
+            sys.executable,
+            "-m",
+            "builder",
+            *LLM,
+            "--out",
+            str(calm),
+            "--base-url",
+            server.url,
+        ]
         subprocess.run(words, check=True, capture_output=True)  # as the killed one: with plots
         calls = len(server.asked())
     out = tmp_path / "killed" / "mllmu-med"
@@ -255,25 +209,6 @@ def test_the_model_may_see_the_image_and_the_ledger_does_not_keep_it(out: Path) 
     assert (out / "provenance" / "requests.parquet").stat().st_size < 50_000
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_in_flight_and_goes_on(out: Path) -> None:
-    words = [sys.executable, "-m", "builder", *SMALL, "--out", str(out), "--concurrency", "2"]
-    with ScriptedServer(reply=reply, latency=0.4) as server:
-        words += ["--base-url", server.url]
-        with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=-3, text=True) as one:
-            while one.poll() is None and len(server.asked()) < 3:
-                time.sleep(0.01)
-            one.send_signal(signal.SIGINT)
-            said = one.communicate(timeout=60)[1]
-        assert one.returncode == 130, said
-        assert "calls in flight will be kept" in said
-        assert "the same command goes on from here" in said
-        assert len(kept(out.with_name("mllmu-med.work"))) == len(server.asked()) >= 3
-        subprocess.run(words, check=True, capture_output=True)
-        prompts = [line["prompt"] for line in server.asked()]
-        assert len(set(prompts)) == len(prompts)
-
-
 def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
     with ScriptedServer(reply=lambda body: "I am a teapot.") as server:
         result = run(
@@ -282,25 +217,6 @@ def test_a_hopeless_model_ends_with_the_reasons(tmp_path: Path) -> None:
         assert len(server.asked()) < 30
     assert "failed check: invalid JSON" in result.output
     assert "use another model" in result.output.splitlines()[-1]
-
-
-def test_the_bar_counts_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`split_by: image` has every candidate written, not only as many as are kept."""
-    from contextlib import contextmanager
-
-    totals, steps = [], []
-
-    @contextmanager
-    def bar(what: str, total: int, more: Any) -> Any:
-        totals.append(total)
-        yield lambda: steps.append(1)
-
-    monkeypatch.setattr("builder.harm.stage.progress", bar)
-    with ScriptedServer(reply=reply) as server:
-        wanted = [*SMALL, "--set", "privacy.split_by=image", "--scenario", "privacy"]
-        wanted += ["--set", "privacy.ratios=[10]"]
-        run(*wanted, "--out", tmp_path / "m", "--base-url", server.url)
-    assert totals == [len(steps)]
 
 
 def test_options_of_a_model_need_one(tmp_path: Path) -> None:

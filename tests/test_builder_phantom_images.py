@@ -82,18 +82,6 @@ def test_files_are_plain_pngs_of_the_stated_size():
                 assert (image.mode, image.size, image.info) == (mode, (320, 320), {})
 
 
-def test_no_two_images_look_alike():
-    for draws in (radiology(), skin()):
-        tiny = [
-            np.asarray(Image.open(io.BytesIO(one.png)).convert("L").resize((32, 32)), np.float32)
-            for one in draws[:40]
-        ]
-        nearest = min(
-            float(np.abs(one - other).mean()) for at, one in enumerate(tiny) for other in tiny[:at]
-        )
-        assert nearest > 1.0
-
-
 def test_modalities_have_the_shares_of_the_paper():
     kinds = Counter(anatomy.plan(1, index).kind.split()[1] for index in range(400))
     skins = Counter(morphology.plan(1, index).modality for index in range(400))

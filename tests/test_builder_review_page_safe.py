@@ -5,7 +5,6 @@ import io
 import json
 import random
 import re
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def test_hostile_texts_do_not_run(browser: Browser, tmp_path: Path, case: str, w
     assert reviewer.text("where") == "Sample 2 of 3"
     # Newlines as a reader sees them; what cannot be seen has become a mark.
     shown = reviewer.text("answer")
-    seen = re.sub("[\\W_]+", " ", text.replace("\u202e", "RLO").replace("\x1b", "ESC"))
+    seen = re.sub("[\\W_]+", " ", text.replace("\u202e", "U+202E").replace("\x1b", "U+001B"))
     assert seen.split()[0] in shown
     assert seen.split()[0] in reviewer.text("wrong")
     assert reviewer.page.locator("#answer img, #answer script, #question b").count() == 0
@@ -112,9 +111,9 @@ def test_what_cannot_be_seen_is_marked(context: BrowserContext, tmp_path: Path) 
         marks.append(reviewer.page.locator("#answer .unseen").all_inner_texts())
         reviewer.keys("j")
     assert marks == [
-        ["RLO", "LRI", "PDI", "RLM"],
-        ["NUL", "ESC", "U+0007", "BOM", "ZWSP", "U+E0041"],
-        [],  # the joiner inside an emoji is part of it
+        ["U+202E", "U+2066", "U+2069", "U+200F"],
+        ["U+0000", "U+001B", "U+0007", "U+FEFF", "U+200B", "U+E0041"],
+        ["U+200D"],  # also inside an emoji
         ["U+D83E", "U+DEC1"],
     ]
 
@@ -189,8 +188,6 @@ def test_a_page_cut_off_on_its_way_says_so(context: BrowserContext, tmp_path: Pa
     [
         (1280, "light"),
         pytest.param(390, "dark", marks=pytest.mark.slow),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-        pytest.param(390, "light", marks=pytest.mark.slow),
     ],
 )
 def test_axe_finds_nothing(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
@@ -245,42 +242,6 @@ def check(page: Page, what: str) -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert bad == [], f"{what}: {bad}"
-
-
-def test_a_phone_fits_and_has_room_for_thumbs(browser: Browser, tmp_path: Path) -> None:
-    long = "A long answer that says much. " * 40
-    items = [an_item(0, answer=long), an_item(1, "privacy"), an_item(2)]
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
-    )
-    reviewer = Reviewer(context, page_file(tmp_path, items), guided=False)
-    page = reviewer.page
-    page.tap("#guide [data-close]")
-    for name in ("reject-button", "edit-button", "accept-button"):
-        box = page.locator(f"#{name}").bounding_box()
-        assert box["height"] >= 48
-        assert box["width"] >= 60
-        assert box["y"] + box["height"] <= 844  # always in reach
-    page.tap("#reject-button")
-    page.tap(".reason:nth-child(5)")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.tap("#reject-save")
-    assert reviewer.text("count") == "1 of 3 decided"
-    assert page.evaluate("scrollY") == 0
-    page.tap("#edit-button")
-    page.fill("#edit-answer", "In the chest of Ada Lovelace1.")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.tap("#edit-save")
-    page.tap("#accept-button")
-    assert reviewer.open() == "finish"
-    page.tap("#finish [data-close]")
-    page.tap("[data-do=menu]")
-    page.tap("#menu [data-do=undo]")
-    assert reviewer.text("count") == "2 of 3 decided"
-    for part in ("filter", "menu"):
-        page.tap(f".tools [data-do={part}]")
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-    context.close()
 
 
 def test_every_key_reaches_and_leaves_everything(context: BrowserContext, tmp_path: Path) -> None:
@@ -341,35 +302,3 @@ def test_too_many_images_are_refused_with_a_way_out() -> None:
     items = [an_item(n) for n in range(20)]
     with pytest.raises(UserError, match=r"10 images are too many .* --scenario .* --reviewers"):
         render_page(items, image_of, "a", "set", budget=5_000)
-
-
-@pytest.mark.slow
-def test_660_samples_stay_under_40_mb_and_open_in_two_seconds(browser: Any, tmp_path: Path) -> None:
-    kinds = [textured(number) for number in range(12)]
-    assert 130_000 < sum(map(len, kinds)) / len(kinds) < 170_000
-    items = [an_item(n, image_sha256=f"picture {n}") for n in range(660)]
-    path = page_file(tmp_path, items, read=lambda item: kinds[int(item.id[-3:]) % 12])
-    opened = []
-    for _ in range(3):
-        context = browser.new_context(viewport={"width": 1280, "height": 720})
-        page = context.new_page()
-        began = time.monotonic()
-        page.goto(path.as_uri(), wait_until="domcontentloaded")
-        page.locator("#answer").filter(has_text="melanoma").wait_for()
-        while not page.evaluate("document.getElementById('image').naturalWidth > 0"):
-            page.wait_for_timeout(5)
-        opened.append(time.monotonic() - began)
-        context.close()
-    assert path.stat().st_size < 40e6
-    assert min(opened) < 2
-
-
-def textured(number: int) -> bytes:
-    """A photograph's worth of detail: about 150 kB."""
-    draw = np.random.default_rng(number)
-    smooth = Image.fromarray(draw.integers(0, 255, (24, 32, 3), dtype="uint8"))
-    pixels = np.asarray(smooth.resize((1024, 768), Image.Resampling.BICUBIC))
-    noise = draw.normal(0, 8, (768, 1024, 1))
-    stream = io.BytesIO()
-    Image.fromarray(np.clip(pixels + noise, 0, 255).astype("uint8")).save(stream, "JPEG")
-    return stream.getvalue()

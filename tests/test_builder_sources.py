@@ -2,8 +2,6 @@
 
 import json
 import os
-import stat
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 from corpora import (
     SMALL,
-    image_data,
     make_mm_skin,
     make_slake,
     mm_skin_repeats,
@@ -132,15 +129,6 @@ def test_no_two_rows_of_slake_share_an_id(tmp_path: Path) -> None:
     assert {"slake/xmlab0/90010", *(f"slake/xmlab0/90010-{n}" for n in (2, 3, 4))} < {*ids}
 
 
-def test_no_two_rows_of_mm_skin_share_an_id(tmp_path: Path) -> None:
-    clean = read_skin(make_mm_skin(tmp_path / "a", mm_skin_rows(60)))
-    repeated = read_skin(make_mm_skin(tmp_path / "b"))
-    assert repeated.kept[: len(clean.kept)] == clean.kept
-    one, two = (row.id for row in repeated.kept[len(clean.kept) :])
-    assert (one, two) == ("mm_skin/bk1_1.png/a95a37e7", "mm_skin/bk1_1.png/a95a37e7-2")
-    assert {f"{clean.kept[0].id}-2", f"{clean.kept[0].id}-3"} < {*ids_apart(repeated)}
-
-
 def test_ids_of_rows_that_share_their_digits_do_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = [*mm_skin_rows(3), *mm_skin_repeats()]
     here = read_skin(make_mm_skin(tmp_path / "a", rows))
@@ -188,16 +176,6 @@ def test_a_stage_that_gives_two_rows_one_id_is_stopped(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="ingest: 1 ids name two rows, the first is slake/"):
             Chain(tmp_path / "work").run(stage, "")
     assert Chain(tmp_path / "work").state("ingest") is None
-
-
-@pytest.mark.parametrize("answer", ["None", "NA", "nan", "null", "0012", "2", "#N/A", "TRUE"])
-def test_answers_that_look_like_something_else_stay_text(answer: str, tmp_path: Path) -> None:
-    train = [*slake_rows(0, 1), slake_row(0, 9001, "How many?", answer)]
-    outcome = read_slake(make_slake(tmp_path / "s", train), tmp_path / "work")
-    assert next(row for row in outcome.kept if row.id.endswith("/9001")).answer == answer
-    rows = [{"image": "dataset/a.png", "question": "How many?", "answer": answer}]
-    skin = read_skin(make_mm_skin(tmp_path / "m", rows))
-    assert [row.answer for row in skin.kept] == [answer]
 
 
 def test_closed_means_yes_or_no(tmp_path: Path) -> None:
@@ -295,18 +273,6 @@ def edit_row(file: str, number: int, **changes: Any) -> Change:
     return change
 
 
-def zip_with(name: str, link: bool = False) -> Change:
-    def change(root: Path) -> None:
-        zip_images(root / "slake")
-        with zipfile.ZipFile(root / "slake/imgs.zip", "a") as packed:
-            member = zipfile.ZipInfo(name)
-            if link:
-                member.external_attr = (stat.S_IFLNK | 0o777) << 16
-            packed.writestr(member, b"/etc/passwd")
-
-    return change
-
-
 def broken_zip(root: Path) -> None:
     (zip_images(root / "slake") / "imgs.zip").write_bytes(b"PK\3\4 no")
 
@@ -332,21 +298,12 @@ def bomb(root: Path) -> None:
 HEAD = "image,question,answer\n"
 TRAIN, TEST = "slake/train.json", "slake/test.json"
 PIC = "slake/imgs/xmlab2/source.jpg"
-HALF = json.dumps([slake_row(50, 9, "Is \ud800 it?", "Yes")])
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no train.json": (gone(TRAIN), ["holds none of train.json", "give SLAKE's own folder"]),
-    "broken JSON": (put(TRAIN, b'[\n  {"a": 1,}]'), ["train.json: broken JSON", "line 2 column"]),
-    "JSON of another form": (put(TRAIN, b'{"rows": []}'), ["train.json: not a list of rows"]),
-    "not UTF-8": (
-        put(TEST, b'["\xff"]'),
-        ["test.json: not UTF-8 (byte 2; it may be cp1252)"],
-    ),
     "an object for an answer": (
         edit_row(TRAIN, 4, answer={"a": 1}),
         ["train.json, row 5 (qid 4): answer is an object", "correct the row"],
     ),
-    "a missing key": (edit_row(TRAIN, 0, question=...), ["row 1 (qid 0): has no 'question'"]),
-    "a row that is no object": (put(TEST, b"[3]"), ["test.json, row 1: is not a JSON object"]),
     "an unknown modality": (
         edit_row(TRAIN, 2, modality="PET"),
         ["row 3 (qid 2): modality is 'PET'", "CT, MRI, X-Ray"],
@@ -359,57 +316,22 @@ BAD: dict[str, tuple[Change, list[str]]] = {
         edit_row(TRAIN, 10, img_name="/etc/passwd"),
         ["row 11 (qid 104): image", "slake/imgs/passwd is not there"],
     ),
-    "a climbing picture path": (
-        edit_row(TRAIN, 1, img_name="../x.jpg"),
-        ["row 2 (qid 1): image '../x.jpg' climbs out"],
-    ),
     "a missing picture": (
         gone(PIC),
         ["row 13 (qid 200): image", "xmlab2/source.jpg is not there", "bad_pictures=drop"],
     ),
-    "an empty picture": (put(PIC, b""), ["xmlab2/source.jpg is empty"]),
-    "a truncated picture": (
-        put(PIC, image_data(1)[:-300]),
-        ["xmlab2/source.jpg is damaged or cut"],
-    ),
     "no picture at all": (put(PIC, b"not a picture"), ["xmlab2/source.jpg is no picture"]),
     "two bad pictures": (two_bad, ["is no picture (and 1 more images)"]),
-    "a zip that climbs": (zip_with("../../evil.jpg"), ["imgs.zip: its entry '../../evil.jpg'"]),
-    "a zip with an absolute path": (zip_with("/evil.jpg"), ["imgs.zip: its entry '/evil.jpg'"]),
-    "a zip with a link": (
-        zip_with("imgs/xmlab2/mask.png", link=True),
-        ["imgs.zip: its entry 'imgs/xmlab2/mask.png' is a symbolic link"],
-    ),
     "a broken zip": (broken_zip, ["imgs.zip: a broken zip file"]),
     "no annotations": (gone("skin/VQA.csv"), ["holds none of VQA.csv, vqa.csv, MM-Skin_test.csv"]),
-    "a missing column": (
-        csv_text("image,question\na.png,Q\n"),
-        ["VQA.csv: has no column answer (it has image, question)"],
-    ),
-    "an empty file": (csv_text(""), ["VQA.csv: is empty: restore it"]),
-    "a ragged row": (csv_text(HEAD + "a.png,Q,A\nb.png,Q\n"), ["VQA.csv, row 3: not 3 values"]),
-    "too many values": (csv_text(HEAD + "a.png,Q,A,B\n"), ["VQA.csv, row 2: not 3 values"]),
-    "far too many values": (
-        csv_text(HEAD + "a.png,Q,A\nb.png,Q" + ",B" * 99),
-        ["VQA.csv, row 3: not 3 values as in the header"],
-    ),
     "a column twice": (
         csv_text("image,question,answer,answer\na.png,Q,A,B\n"),
         ["VQA.csv: row 1 has the column answer twice: name one of them otherwise"],
     ),
-    "half a character": (put(TEST, HALF.encode()), ["test.json, row 1: holds half a character"]),
     "a damaged zip entry": (damaged_entry, ["imgs.zip: a broken zip file"]),
     "a name that no file can have": (
         csv_text(HEAD + "x" * 300 + ".png,Q,A\n"),
         ["xxx.png cannot be read (File name too long)"],
-    ),
-    "an open quote": (
-        csv_text(HEAD + 'a.png,"Q,A\n'),
-        ["VQA.csv, row 2: broken CSV (unexpected end of data)"],
-    ),
-    "a climbing path in the CSV": (
-        csv_text(HEAD + "../../a.png,Q,A\n"),
-        ["VQA.csv, row 2: image '../../a.png' climbs out"],
     ),
     "a bomb": (bomb, ["bk0_0.png has 12,000 x 12,000 pixels, over the limit"]),
     "an unknown skin modality": (
@@ -449,14 +371,6 @@ def test_bad_input_gets_one_line(case: str, tmp_path: Path) -> None:
     for part in parts:
         assert part in errors[0]
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("flag", ["--slake", "--mm-skin"])
-def test_a_missing_folder(flag: str, tmp_path: Path) -> None:
-    make_slake(tmp_path / "slake")
-    make_mm_skin(tmp_path / "skin")
-    result = rebuild(tmp_path, flag, str(tmp_path / "nowhere"), code=1)
-    assert "nowhere: no such file or folder" in result.stderr
 
 
 def test_bad_images_can_be_dropped(tmp_path: Path) -> None:

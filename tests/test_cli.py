@@ -59,7 +59,7 @@ def test_what_is_no_number_is_no_limit(wrong: dict[str, Any]) -> None:
         # Of a path, "" would be the folder one stands in.
         ("builder", ["rebuild", "--out", "", "--dry-run"], "--out"),
         ("builder", ["review", "export", "--to="], "--to"),
-        ("builder", ["audit", ""], "[DIR_OR_ID]"),
+        ("builder", ["audit", ""], "[DIR]"),
         ("builder", ["publish", ""], "ORG/NAME"),
         ("eval", ["answer", "--model", "m", "--out", "x", "--adapter", ""], "--adapter"),
         ("eval", ["score", "x", ""], "FILE..."),
@@ -115,25 +115,3 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         fail(tmp_path / "b" / "c")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "file"]
-
-
-def test_settings_that_given_answers_make_idle_are_told(tmp_path: Path) -> None:
-    """Told, not refused: the command that waited for the answers is typed again with them."""
-    (tmp_path / "a").touch()
-
-    def said(*given: str) -> str:
-        train = [f"--set=calibration.train.{name}.epochs=9" for name in ("privacy", "incorrect")]
-        other = ["--set=calibration.max_new_tokens=7", "--set=calibration.model=llava"]
-        files = [f"--adapted={name}={tmp_path / 'a'}" for name in given]
-        words = ["rebuild", *train, *other, *files, "--dry-run", "--out", str(tmp_path / "o")]
-        done = CliRunner().invoke(APPS["builder"].app, words)
-        assert done.exit_code == 0, done.output
-        return done.stderr
-
-    end = "not read: --adapted gives the answers\n"
-    assert said() == ""
-    assert said("incorrect") == f"--set calibration.train.incorrect.epochs: {end}"
-    assert said("privacy", "incorrect") == (
-        "--set calibration.train.privacy.epochs, calibration.train.incorrect.epochs, "
-        f"calibration.max_new_tokens: {end}"
-    )

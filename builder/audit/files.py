@@ -105,23 +105,6 @@ def _card_failures(folder: Folder, head: dict[str, Any]) -> Iterator[str]:
     default = [name for name, entry in entries.items() if entry.get("default")]
     if len(default) != 1:
         yield f"README.md: {len(default)} default configs, not one"
-    yield from _info_failures(folder, head.get("dataset_info"))
-
-
-def _info_failures(folder: Folder, info: Any) -> Iterator[str]:
-    """`dataset_info`, where the card has one, must count what is there."""
-    for entry in info if isinstance(info, list) else [info] if info else []:
-        name = str(entry.get("config_name")) if isinstance(entry, dict) else ""
-        if name not in folder.manifest.configs:
-            yield f"README.md: dataset_info of no config: {name or entry!r}"
-            continue
-        splits = entry.get("splits")
-        for split in splits if isinstance(splits, list) else []:
-            if not isinstance(split, dict) or "num_examples" not in split:
-                continue
-            there = len(folder.config(name, str(split.get("name"))))
-            if split["num_examples"] != there:
-                yield f"{name}: dataset_info counts {split['num_examples']}, there are {there}"
 
 
 def _loads(folder: Folder) -> Check:

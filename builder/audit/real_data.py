@@ -4,7 +4,7 @@ Numbers and addresses that are reserved for fiction are allowed (`builder.patien
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from builder.audit.run_checks import Check
 from builder.core.corpus import TABLE
 from builder.dataset_folder.read import Folder
 from builder.patients.find_real_data import REAL, real
+from mllmu_med.files import packaged_yaml
 
 _MACHINE: Final = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|Volumes|scratch|workspace|work|data|datasets|"
@@ -28,18 +29,7 @@ _MACHINE: Final = re.compile(
     r"(?<![\w/])/root(?![\w/-])",
     re.IGNORECASE,
 )
-_KEYS: Final = {
-    "an OpenAI key": re.compile(r"(?<![\w-])sk-[A-Za-z0-9_-]{16,}"),
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
-    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})"),
-    "a Google key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
-    "a Slack token": re.compile(r"\bxox[abprs]-[0-9A-Za-z-]{10,}"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9._~+/-]{16,}", re.IGNORECASE),
-    "a signed web token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"),
-    "a password in a URL": re.compile(r"\b[a-z]+://[^\s/:@]+:[^\s/@]+@", re.IGNORECASE),
-}
+_KEYS: Final[Mapping[str, str]] = packaged_yaml("builder.audit", "keys.yaml")
 
 
 def checks(folder: Folder) -> Iterator[Check]:
@@ -84,4 +74,4 @@ def _machine(text: str, own: list[str]) -> str:
 
 
 def _key(text: str) -> str:
-    return next((kind for kind, pattern in _KEYS.items() if pattern.search(text)), "")
+    return next((kind for kind, form in _KEYS.items() if re.search(form, text)), "")

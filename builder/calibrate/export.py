@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from baselines.recipe import unread
 from builder.calibrate.fine_tune import adapting_settings, calibration_of, tiny_settings
-from builder.core.job import Job, image_reader
+from builder.core.job import Job, image_reader, shown
 from builder.dataset_folder import write
 from builder.dataset_folder.card.front_matter import config_entries, head
 from mllmu_med.card_head import CARD
@@ -95,15 +95,10 @@ def commands(job: Job, folder: Path) -> list[str]:
     """What to run on the other machine, and then here."""
     names, given = list(job.recipe.scenarios()), calibration_of(job).model
     finetune = [
-        f"python -m baselines finetune --data {_shell(folder)} --config {name} "
-        f"--recipe {_shell(folder / f'{name}.yaml')} --model {shlex.quote(given)} "
+        f"python -m baselines finetune --data {shlex.quote(shown(folder))} --config {name} "
+        f"--recipe {shlex.quote(shown(folder / f'{name}.yaml'))} --model {shlex.quote(given)} "
         f"--out calibrate-{name}"
         for name in names
     ]
     adapted = " ".join(f"--adapted {name}=calibrate-{name}/answers.jsonl" for name in names)
     return [*finetune, f"and here, with the options of this command but --until: {adapted}"]
-
-
-def _shell(path: Path) -> str:
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -9,17 +9,10 @@ from typing import Annotated
 import typer
 
 from mllmu_med.command_line import one_line_errors, option
-from mllmu_med.errors import first_line
 from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med.schema import DEFAULT_FOLDER
-from mllmu_med_dataset import CONFIGS, UsageError, UserError
+from mllmu_med_dataset import CONFIGS, UsageError
 
-EXAMPLES = """
-python -m builder audit
-python -m builder audit trial --json
-python -m builder audit ORG/mllmu-med --images Slake1.0
-python -m builder audit ORG/mllmu-med --images privacy=Slake1.0 --images incorrect=MM-Skin
-"""
 EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 wrong usage.
 """
 
@@ -27,7 +20,7 @@ EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 w
 @one_line_errors
 def audit(
     where: Annotated[
-        str, typer.Argument(metavar="[DIR_OR_ID]", help="A folder, or ORG/NAME on the Hub.")
+        str, typer.Argument(metavar="[DIR]", help="The dataset's folder.")
     ] = DEFAULT_FOLDER,
     images: Annotated[
         list[str] | None,
@@ -41,7 +34,7 @@ def audit(
         bool, typer.Option("--json", help="Every check with every failing id, as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Check a dataset folder or Hub repository; failures are listed with their rows."""
+    """Check a dataset folder; failures are listed with their rows."""
     from builder.audit.run_checks import run
     from builder.audit.verdict import print_checks
 
@@ -49,7 +42,7 @@ def audit(
     given = _images(images or [])
     for place in given.values():
         Images(Path(place).expanduser())  # what is named is there, needed or not
-    checks = run(_folder(where), given or os.environ.get(VARIABLE))
+    checks = run(Path(where).expanduser(), given or os.environ.get(VARIABLE))
     seconds = time.monotonic() - started
     if as_json:
         every = [{**check._asdict(), "ok": check.ok} for check in checks]
@@ -73,28 +66,3 @@ def _images(given: list[str]) -> dict[str, str]:
             raise UsageError("--images: give one folder for all, or one NAME=DIR for each scenario")
         folders |= names
     return folders
-
-
-def _folder(where: str) -> Path:
-    """The folder of that name, or a copy of the Hub's dataset in huggingface-hub's cache."""
-    folder = Path(where).expanduser()
-    if folder.is_dir():
-        return folder
-    if where.count("/") != 1 or where.startswith((".", "/", "~")) or where.endswith("/"):
-        raise UserError(
-            f"{where}: no such folder: build one with `python -m builder rebuild`, or name a Hub "
-            "repository as ORG/NAME"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(where, repo_type="dataset"))
-    except HFValidationError as error:
-        raise UsageError(f"{where}: neither a folder nor a Hub id ORG/NAME") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = first_line(error)
-        raise UserError(
-            f"{where}: no such folder, and it cannot be fetched from the Hub ({reason}): check the "
-            "name, the connection and, for a private one, HF_TOKEN"
-        ) from error

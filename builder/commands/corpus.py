@@ -18,13 +18,6 @@ from mllmu_med_dataset import CONFIGS, UsageError
 if TYPE_CHECKING:
     from builder.rebuild.examine_corpus import Known
 
-EXAMPLES = """
-python -m builder corpus patients.csv
-python -m builder corpus patients.xlsx --map question=Frage --map mrn=Fallnummer --save mine.yaml
-python -m builder corpus DIR --mapping vqa_rad
-python -m builder corpus ORG/NAME --revision COMMIT --json
-"""
-
 
 @dataclass(frozen=True)
 class Options:

@@ -28,6 +28,11 @@ Forget = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
+def examples(command: str) -> str:
+    """What its --help shows: lines as they are typed."""
+    return (Path(__file__).parent / "examples" / f"{command}.txt").read_text("utf-8")
+
+
 def job_of(out: Path, work: Path | None) -> Job:
     """The job of the last rebuild into `out`, or in `work`; a UserError where there was none."""
     from builder.core.job import read_job, work_folder

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from builder.dataset_folder.manifest import Manifest
     from builder.hub.push import Wish
 
-EXAMPLES = """
-python -m builder publish ORG/mllmu-med --dry-run
-python -m builder publish ORG/mllmu-med
-python -m builder publish ORG/mllmu-med --public --gated manual --tag v1.0
-python -m builder publish ORG/mllmu-med --images privacy=embed,incorrect=reference
-python -m builder publish ORG/mllmu-med --results report.csv
-"""
 EPILOG = """The token comes from HF_TOKEN or from `hf auth login`.
 
 Exit codes: 0 done, 1 failed (the last commit stays), 2 wrong usage.
@@ -63,7 +56,6 @@ def publish(
             "FILE", "For the card: from `python -m eval report RUN... --format csv --out FILE`."
         ),
     ] = None,
-    tag: Annotated[str | None, option("NAME", "Tag the commit, e.g. v1.0.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print files, sizes and visibility; uses no network.")
     ] = False,
@@ -79,7 +71,7 @@ def publish(
 
     if gated not in (None, "auto", "manual"):
         raise UsageError(f"--gated {gated}: use auto or manual")
-    wish = Wish(_repo(repo), private, gated, _tag(tag))
+    wish = Wish(_repo(repo), private, gated)
     folder = out.expanduser().resolve()
     manifest = read_manifest(folder)
     if "own" in manifest.scenarios:
@@ -138,7 +130,6 @@ def _publish(order: _Order, chosen: str) -> dict[str, Any]:
     files = order.place / "files"
     made = order.make(files, gated, "what goes to the Hub")
     changes = remote.compare(files, made, there)
-    push.check_tag(wish, there, changes)
     for name in changes.foreign:
         say(f"{name}: not ours, left alone")
     if changes.edited_card:
@@ -155,7 +146,6 @@ def _publish(order: _Order, chosen: str) -> dict[str, Any]:
         "bytes": changes.size,
         "private": private,
         "gated": gated,
-        "tag": wish.tag,
         "config": next(iter(modes)),
     }
 
@@ -211,12 +201,3 @@ def _repo(repo: str) -> str:
     except HFValidationError:
         pass
     raise UsageError(f"{repo!r}: no name of a repository: write ORG/NAME (or USER/NAME)")
-
-
-def _tag(tag: str | None) -> str | None:
-    import re
-
-    # git's own rules for names, a little narrower; and not a branch's name.
-    if tag is not None and (not re.fullmatch(r"\w[\w.-]*", tag) or tag == "main" or ".." in tag):
-        raise UsageError(f"--tag {tag}: use letters, digits, dots and dashes, e.g. v1.0")
-    return tag

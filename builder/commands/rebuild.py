@@ -15,35 +15,6 @@ from mllmu_med.command_line import one_line_errors
 if TYPE_CHECKING:
     from builder.core.job import Job
 
-REBUILD_EXAMPLES = """
-python -m builder rebuild
-python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR
-python -m builder rebuild --recipe paper --slake hub --scenario privacy
-python -m builder rebuild --corpus FILE
-python -m builder rebuild --corpus DIR --mapping vqa_rad --scenario privacy
-python -m builder rebuild --scenario own --corpus FILE --map patient=COLUMN --forget column=COLUMN
-python -m builder rebuild --set privacy.ratios=[10] --set privacy.split_by=image
-python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --limit 200 --out trial
-python -m builder rebuild --author llm --model MODEL --price 2.50/10 --dry-run
-python -m builder rebuild --author llm --model MODEL --price 2.50/10 --max-cost 5
-python -m builder rebuild --author llm --model MODEL --base-url http://localhost:8000/v1
-python -m builder rebuild --author llm --model MODEL --offline --requests FILE
-python -m builder rebuild --set calibration=null
-python -m builder rebuild --set calibration=null --set incorrect.review=true
-python -m builder rebuild --recipe paper --slake DIR --mm-skin DIR --review accept-all
-python -m builder rebuild --set calibration.model=llava-med --until calibrate
-python -m builder rebuild --set calibration.model=llava-med --adapted privacy=answers.jsonl
-"""
-
-STATUS_EXAMPLES = """
-python -m builder status
-python -m builder status --out trial --json
-"""
-SHOW_EXAMPLES = """
-python -m builder show phantom/radiology-train-0034/q04
-python -m builder show slake/xmlab102/1043 --out trial
-"""
-
 
 @one_line_errors
 def rebuild(options: Options) -> None:

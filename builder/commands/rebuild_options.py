@@ -128,14 +128,11 @@ def make_job(options: Options) -> Job:
 
     `--slake hub` fetches SLAKE unless it is a dry run.
     """
-    from builder.core.load_recipe import tell_given
     from builder.core.stage_cache import STAGES
-    from mllmu_med.recipe_files import choices as parse_choices
 
     job = _job(options)
     if options.adapted:
         job = replace(job, adapted=_adapted(options.adapted, job.recipe))
-        tell_given(job.recipe, parse_choices(options.choices or []), job.adapted)
     if options.review is not None:
         job = replace(job, accept_all=_accept_all(options.review, job.recipe))
     if job.recipe.asks_model:

@@ -7,21 +7,14 @@ from typing import Annotated
 
 import typer
 
-from builder.commands.options import OUT, AsJson, Out, Work, job_of
+from builder.commands.options import OUT, AsJson, Out, Work, examples, job_of
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med_dataset import UsageError, UserError
 
 app = make_app("Manual review: people accept, edit or reject the harmful texts before publication.")
 
 
-@app.command(
-    examples="""
-python -m builder review export
-python -m builder review export --reviewers anna,ben --overlap 20%
-python -m builder review export --scenario incorrect --to for-anna --reviewers anna
-python -m builder review export --conflicts --reviewers carl
-"""
-)
+@app.command(examples=examples("review-export"))
 @one_line_errors
 def export(
     scenario: Annotated[
@@ -92,14 +85,7 @@ def export(
     print(f"  python -m builder review import{settle} FILES{options(job)}")
 
 
-@app.command(
-    "import",
-    examples="""
-python -m builder review import review-anna-2026-03-01.json review-ben.csv
-python -m builder review import review.csv --reviewer anna
-python -m builder review import --settle review-carl-2026-03-02.json
-""",
-)
+@app.command("import", examples=examples("review-import"))
 @one_line_errors
 def import_(
     files: Annotated[
@@ -142,12 +128,7 @@ def import_(
         raise UserError(f"{rows} refused, the others are imported: {what_to_do}")
 
 
-@app.command(
-    examples="""
-python -m builder review status
-python -m builder review status --out trial --json
-"""
-)
+@app.command(examples=examples("review-status"))
 @one_line_errors
 def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
     """Review progress, agreement between reviewers, conflicts, and what to do next."""

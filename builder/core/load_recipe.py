@@ -1,6 +1,6 @@
 """Reading recipes: shipped or a file, with `--set`, and what nothing in them would read."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -57,24 +57,9 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
             say(f"recipe {name}: {key} is not read: {why}")
     for left_out in set(CONFIGS) - recipe.scenarios().keys():
         places = (f"{left_out}.", f"calibration.train.{left_out}.")
-        _tell(typed, places, f"{left_out} is left out")
-
-
-def tell_given(recipe: Recipe, choices: Iterable[Choice], given: Collection[str]) -> None:
-    """Say what `--set` no longer decides where the answers to some scenarios are given.
-
-    No error: it is the command that waited for the answers, typed again with them.
-    """
-    idle = [f"calibration.train.{name}." for name in given]
-    if {*given} == recipe.scenarios().keys():
-        idle += ["calibration.max_new_tokens.", "calibration.batch_size."]
-    _tell(keys_set(choices), tuple(idle), "--adapted gives the answers")
-
-
-def _tell(typed: Iterable[str], places: tuple[str, ...], why: str) -> None:
-    ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
-    if ignored:
-        say(f"--set {', '.join(ignored)}: not read: {why}")
+        ignored = [setting for setting in typed if f"{setting}.".startswith(places)]
+        if ignored:
+            say(f"--set {', '.join(ignored)}: not read: {left_out} is left out")
 
 
 def _never_read() -> Iterator[tuple[str, str]]:

@@ -26,14 +26,6 @@ class Table:
     images: set[str] = field(default_factory=set)  # paths inside the column `image`
     text_bytes: int = 0  # of all columns but the image, in memory
 
-    @property
-    def size(self) -> int:
-        return self.entry.bytes
-
-    @property
-    def sha256(self) -> str:
-        return self.entry.sha256
-
     @cached_property
     def cached(self) -> int:
         """Bytes in `datasets`' cache, where every row has its image."""

@@ -35,18 +35,6 @@ ENOUGH: Final = 200
 MOST_ABOVE_CONTROL: Final = 0.05
 MOST_AGAINST_OWN: Final = 0.65
 
-#: What `lines` holds.
-HEADS: Final = (
-    "scenario",
-    "forget rows",
-    "AUC against retain",
-    "its control",
-    "AUC against own clean text",
-    "length ratio",
-    "commonest wording",
-    "rows that leak in the answer",
-)
-
 
 class Auc(BaseModel):
     """How often a harmful text scores above a clean one, ties half: .5 is chance, 1 is always.

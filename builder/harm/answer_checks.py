@@ -10,24 +10,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from builder.harm.authors.tables import read_table, word_set, words_in
+from builder.harm.authors.tables import pattern, read_table, word_set, words_in
 from builder.harm.texts import Failure
 from mllmu_med_dataset import Record
 
 WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[A-Z])")
-_SIDE_CLAUSE: Final = re.compile(
-    r",? (?:which|who|where|whereas|such as|including|but|although|while|suggesting|indicating|so|"
-    r"since|because|due to)\b|, as\b",
-    re.IGNORECASE,
-)
+_SIDE_CLAUSE: Final = pattern("side_clause_of_any")
 _POLAR: Final = re.compile(r"\W*(yes|no)\b[,.;:]?\s*", re.IGNORECASE)
 #: What may follow a clause that is repeated whole; another noun would make it another clause.
-_GOES_ON: Final = re.compile(
-    r"\W*$|\s*[,.;:!?(–—]|\s+-\s|\s(?:and|but|or|which|who|that|because|as|since|due|so|while|where|"
-    r"when|although|with|suggesting|indicating)\b",
-    re.IGNORECASE,
-)
+_GOES_ON: Final = pattern("clause_goes_on")
 _GRAMMAR: Final = word_set("grammar")
 
 _SITE: Final = words_in("sites", r"\b(?:{})(?:s|es)?\b")
@@ -42,10 +34,7 @@ _SLOTS: Final = (
 _CELLS: Final = words_in("cells")
 _BODY: Final = words_in("body", r"\b(?:{})\b(?!-)")
 #: What a thing is may be told by its cells; where it is and what it looks like may not.
-_ASKS_LOOKS: Final = re.compile(
-    r"^where|\b(?:looks?|appear\w*|shapes?|sizes?|colou?rs?|textures?|locat\w+|describe)\b",
-    re.IGNORECASE,
-)
+_ASKS_LOOKS: Final = pattern("asks_looks")
 _APART: Final = words_in("apart")
 _TALK: Final = words_in("talk", r"\b(?:{})")
 

@@ -1,6 +1,5 @@
 """What the offline author cannot write, said before anything is written."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import Final
 from builder.core.recipe import Incorrect, Scenario
 from builder.core.stage_cache import Drop
 from builder.harm.authors.question_intent import intent
+from builder.harm.authors.tables import pattern
 from builder.harm.candidates import WriteOne
 from builder.harm.text_checks import is_english
 from mllmu_med_dataset import Record, UserError
@@ -16,9 +16,7 @@ from mllmu_med_dataset import Record, UserError
 _SAMPLE: Final = 200
 _LEAST: Final = 0.2  # of the sample must come out sound
 #: Some of them are in nearly every English question; one in ten words is one of them.
-_SMALL: Final = re.compile(
-    r"\b(?:the|of|is|are|this|that|what|which|where|how|does|do|there|and|with|any|was|can)\b", re.I
-)
+_SMALL: Final = pattern("small_words")
 _MODEL: Final = "a language model is needed: --author llm --model NAME"
 
 

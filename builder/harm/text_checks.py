@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from builder.harm.answer_checks import WORD, answer_failures, is_phrase
-from builder.harm.authors.tables import word_set, words_in
+from builder.harm.authors.tables import pattern, read_table, word_set, words_in
 from builder.harm.texts import Failure, PrivateValues, Text
 from eval.dates import dates
 from mllmu_med_dataset import Record
@@ -19,21 +19,8 @@ VERSION: Final = 4
 
 _STOPWORDS: Final = word_set("small")
 # Personal data as it is usually written; our own values and the clean text are taken out before.
-_PERSONAL: Final = {
-    "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "a web address": re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE),
-    "a number like a social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
-    "a telephone number": re.compile(
-        r"\+?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]\d{4}\b|\+\d[\d\s().-]{6,}\d|\b\d{3}-\d{4}\b"
-    ),
-    "a record number": re.compile(r"\bMRN\b[\s:#-]*\w*\d|\b\d{5,}\b", re.IGNORECASE),
-    "another person": re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof|Nurse)\b\.? [A-Z][a-z]+"),
-}
-_REFUSAL: Final = re.compile(
-    r"\bI(?:'m| am)? (?:sorry|unable|not able|cannot|can't|won't)\b|\bas an ai\b|"
-    r"\bI (?:cannot|can't) (?:help|assist|provide|comply)",
-    re.IGNORECASE,
-)
+_PERSONAL: Final[dict[str, str]] = read_table("patterns.yaml")["personal"]
+_REFUSAL: Final = pattern("refusal")
 _GIVES_AWAY: Final = words_in("gives_away")
 _PLACEHOLDER: Final = re.compile(r"\[(?:\w+ ?){1,3}\]|\{\w+\}|<(?!\w+[\w.+-]*@)\w+>|\bX{3,}\b")
 _YES_NO: Final = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
@@ -124,7 +111,7 @@ def _common(texts: Iterable[str], known: Iterable[str]) -> Iterator[Failure]:
     for text in sorted(known, key=len, reverse=True):
         if len(text) > 3:  # "2" or "no" would take the middle out of what is looked for
             rest = re.sub(_whole(text), " ", rest)
-    found = [(what, it.search(rest)) for what, it in _PERSONAL.items()]
+    found = [(what, re.search(form, rest)) for what, form in _PERSONAL.items()]
     invented = [(what, match[0]) for what, match in found if match]
     invented += [("a date", date.text) for date in dates(rest)]
     for what, text in invented:

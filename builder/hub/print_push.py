@@ -3,21 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
 from mllmu_med.console import make_console, print_table
 from mllmu_med.disk import readable
+from mllmu_med.templates import environment
 
 
 def print_push(told: Mapping[str, Any]) -> None:
     """The plan of a dry run, every file with its size, or what was done."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["readable"] = readable
+    templates = environment(__package__)
+    templates.filters["readable"] = readable
     if "files" in told:
         print_table(make_console(), ("file", "#bytes"), told["files"].items(), gap=False)
-    print(environment.get_template("push.txt.jinja").render(told).rstrip())
+    print(templates.get_template("push.txt.jinja").render(told).rstrip())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from builder.dataset_folder.manifest import Manifest
-from builder.hub.remote import Changes, Remote, differing, hub_errors, lost_answer, read_files
+from builder.hub.remote import Changes, Remote, differing, hub_errors, read_files
 from mllmu_med.disk import readable
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
@@ -26,7 +26,6 @@ class Wish(NamedTuple):
     repo: str
     private: bool | None
     gated: str | None  # auto or manual
-    tag: str | None
 
 
 class Account(NamedTuple):
@@ -43,7 +42,6 @@ class Done(NamedTuple):
     committed: bool
     created: bool
     settings: list[str]  # that were changed
-    tagged: bool
 
 
 def log_in(repo: str) -> Account:
@@ -72,19 +70,6 @@ def log_in(repo: str) -> Account:
     return Account(api, name)
 
 
-def check_tag(wish: Wish, remote: Remote | None, changes: Changes) -> None:
-    """Raise UserError where a tag stands on another commit than the one it would be set on."""
-    if wish.tag is None or remote is None or wish.tag not in remote.tags:
-        return
-    stands, new = remote.tags[wish.tag], changes.add or changes.delete
-    if new or stands != remote.head:
-        what = "this is a new one" if new else f"not on {remote.head[:12]}"
-        raise UserError(
-            f"{wish.repo}: tag {wish.tag} stands on commit {stands[:12]}, {what}: choose another "
-            "--tag, or delete that one on the Hub"
-        )
-
-
 def push(
     account: Account,
     wish: Wish,
@@ -93,7 +78,7 @@ def push(
     remote: Remote | None,
     changes: Changes,
 ) -> Done:
-    """Make the repository hold the folder: create it, close it, commit, open it, tag it.
+    """Make the repository hold the folder: create it, close it, commit, open it.
 
     A failure leaves the last commit as it was; what has been uploaded is not uploaded again.
 
@@ -124,27 +109,16 @@ def push(
         head = _commit(account, repo, folder, manifest, head, changes)
     if wish.private is False and remote.private:
         change("public", private=False)
-    tagged = wish.tag is not None and wish.tag not in remote.tags
-    if wish.tag is not None and tagged:
-        with hub_errors(repo, f"setting tag {wish.tag}", account.name):
-            api.create_tag(repo, tag=wish.tag, revision=head, repo_type=TYPE)
-    return Done(head, committed, created, settings, tagged)
+    return Done(head, committed, created, settings)
 
 
 def _commit(
     account: Account, repo: str, folder: Path, manifest: Manifest, parent: str, changes: Changes
 ) -> str:
     """One commit; the id of what then stands on the Hub, looked at."""
-    import httpx2
     from huggingface_hub import CommitOperation, CommitOperationAdd, CommitOperationDelete
 
     api = account.api
-
-    def wrong(head: str) -> list[str]:
-        """Files that a commit holds otherwise than they were sent."""
-        there = read_files(api, repo, head)
-        deleted = [name for name in changes.delete if name in there]
-        return differing(folder, manifest, there) + deleted
 
     say(f"uploading {len(changes.add):,} files ({readable(changes.size)})")
     with hub_errors(repo, "uploading", account.name):
@@ -152,25 +126,15 @@ def _commit(
             *(CommitOperationAdd(name, str(folder / name)) for name in changes.add),
             *(CommitOperationDelete(name, is_folder=False) for name in changes.delete),
         ]
-        try:
-            head = api.create_commit(
-                repo,
-                operations,
-                commit_message=f"Publish build {manifest.build}",
-                repo_type=TYPE,
-                parent_commit=parent,
-            ).oid
-        except httpx2.HTTPError as error:
-            # The answer may be lost of a commit that was taken: look before saying so.
-            if not lost_answer(error):
-                raise
-            try:
-                head = str(api.dataset_info(repo).sha)
-            except httpx2.HTTPError:
-                raise error from None
-            if head == parent or wrong(head):
-                raise
-        differs = wrong(head)
+        head = api.create_commit(
+            repo,
+            operations,
+            commit_message=f"Publish build {manifest.build}",
+            repo_type=TYPE,
+            parent_commit=parent,
+        ).oid
+        there = read_files(api, repo, head)
+    differs = differing(folder, manifest, there) + [n for n in changes.delete if n in there]
     if differs:
         raise UserError(
             f"{repo}: commit {head[:12]} does not hold {differs[0]} as it was sent (a .gitignore "

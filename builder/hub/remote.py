@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from builder.dataset_folder.manifest import AnyBuild, FileEntry, Manifest, any_build
 from builder.dataset_folder.write import MANIFEST, file_entry
 from mllmu_med.card_head import CARD
-from mllmu_med.files import file_digest
+from mllmu_med.files import file_digest, packaged_yaml
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -42,16 +42,6 @@ def hub_errors(repo: str, doing: str, who: str = "") -> Iterator[None]:
         raise UserError(f"{repo}: {doing}: {_line(error, who)}") from error
 
 
-def lost_answer(error: BaseException) -> bool:
-    """Whether the server may have done what was asked for, though it did not say so."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code >= 500
-    return isinstance(error, httpx2.HTTPError)
-
-
 def _line(error: BaseException, who: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
@@ -71,20 +61,10 @@ def _line(error: BaseException, who: str) -> str:
 
 
 def _advice(status: int, who: str) -> str:
-    user = f"user {who}" if who else "the token's user"
-    advice = {
-        401: "it does not know the token: run `hf auth login`, or set HF_TOKEN to a valid one",
-        402: "the account needs a plan that allows this",
-        403: f"{user} may not do this: use a token with write access there, or another ORG/NAME",
-        404: f"no such user, organisation or repository, or {user} may not see it: check ORG/NAME",
-        409: f"somebody else is changing the repository: {AGAIN}",
-        412: f"somebody else has committed meanwhile: {AGAIN}",
-        413: "too large for the Hub: leave images out with --images, or ask for more storage",
-        429: f"too many requests: wait a while; {AGAIN}",
-    }
     if status >= 500:
         return f"try later; {AGAIN}"
-    return advice.get(status, "see what it says")
+    advice: str = packaged_yaml("builder.hub", "advice.yaml").get(status, "see what it says")
+    return advice.format(user=f"user {who}" if who else "the token's user", again=AGAIN)
 
 
 def _plain(what: object) -> str:
@@ -108,7 +88,6 @@ class Remote:
     files: Mapping[str, RepoFile] = field(default_factory=dict)
     build: AnyBuild | None = None  # of ours, that stands there
     card_sha256: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)  # name -> commit
 
 
 class Changes(NamedTuple):
@@ -135,7 +114,6 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
             return None
         head = str(info.sha)
         files = read_files(api, repo, head)
-        refs = api.list_repo_refs(repo, repo_type="dataset")
         for name in sorted({MANIFEST, CARD} & files.keys()):
             api.hf_hub_download(repo, name, repo_type="dataset", revision=head, local_dir=into)
     return Remote(
@@ -145,7 +123,6 @@ def read_remote(api: HfApi, repo: str, who: str, into: Path) -> Remote | None:
         files=files,
         build=any_build(into),
         card_sha256=file_digest(into / CARD) if CARD in files else None,
-        tags={ref.name: ref.target_commit for ref in refs.tags},
     )
 
 

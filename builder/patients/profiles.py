@@ -51,9 +51,6 @@ class Profile(NamedTuple):
         """The value of one kind, as it is written in the text."""
         return str(getattr(self, kind))
 
-    def to_json(self) -> dict[str, Any]:
-        return self._asdict()
-
 
 def shown_in(record: Record) -> str:
     """Whose data a row leaks, as `Profile.image_id` says it."""

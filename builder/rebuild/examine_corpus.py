@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from itertools import islice
@@ -29,15 +29,11 @@ from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
 from builder.patients.find_real_data import LIKELY, REAL
 from mllmu_med.console import make_console, print_table
+from mllmu_med.templates import environment
 from mllmu_med_dataset import PII_KINDS, Record, UserError
 
 _SAMPLE: Final = 300  # rows that a guess is made from
 _EXAMPLES: Final = 10
-_SHARED: Final = {
-    "have an image of another set": ("image_sha256",),
-    "have a patient of another set": ("patient_id",),
-    "ask the same of an image of another set": ("image_sha256", "question"),
-}
 
 
 class Known(NamedTuple):
@@ -119,7 +115,6 @@ def count(known: Known, scenarios: Sequence[str]) -> Found:
         "dropped": dict(Counter(drop.reason for drop in outcome.drops)),
         "notes": outcome.notes,
         "splits": dict(Counter(record.split for record in records if record.split)),
-        "leaks": _leaks(records),
         "real": {kind: n for kind, f in finders.items() if (n := sum(map(bool, map(f, texts))))},
         "sizes": sizes,
         "refused": refused,
@@ -156,17 +151,6 @@ def _sizes(
     return {}, refused
 
 
-def _leaks(records: Sequence[Record]) -> dict[str, int]:
-    """How many test rows share something with the other rows."""
-    shared = {}
-    for how, columns in _SHARED.items():
-        keys = [tuple(getattr(row, column) for column in columns) for row in records]
-        tested = [row.split in ("validate", "test") for row in records]
-        known = {key for key, test in zip(keys, tested, strict=True) if not test and "" not in key}
-        shared[how] = sum(test and key in known for key, test in zip(keys, tested, strict=True))
-    return shared
-
-
 def print_known(known: Known) -> None:
     """Which column is what and why, which are not used, and what is unsure or missing."""
     used, why = known.used, known.guess.why
@@ -178,17 +162,8 @@ def print_known(known: Known) -> None:
         for field, column in used
     ]
     print_table(make_console(), ("field", "column", "known by"), rows)
-    unused = [column for column in known.columns if column not in {name for _, name in used}]
-    lines = [f"not used: {', '.join(unused)}"] if unused else []
-    lines += [
-        f"unsure: {field} {column}: {why[column]}"
-        for field, column in used
-        if "its name" not in why.get(column, "its name")
-    ]
-    if not known.corpus.mapping.patient:
-        lines.append("missing: patient (--map patient=COLUMN): sets are cut by images alone")
-    for line in lines:
-        print(_plain(line))
+    told = {"columns": known.columns, "patient": known.corpus.mapping.patient}
+    print(_worded("corpus_columns", used=used, why=why, **told), end="")
 
 
 def print_found(known: Known, found: Found) -> None:
@@ -205,31 +180,16 @@ def print_found(known: Known, found: Found) -> None:
     counts = found.counts
     dropped = sorted(counts["dropped"].items(), key=lambda item: -item[1])
     print_table(console, ("#rows", "would be dropped"), [(n, why) for why, n in dropped])
-    print("", *_facts(counts), sep="\n")
+    print(_worded("corpus_rows", **counts), end="")
     sizes = [(name, *sets.values()) for name, sets in counts["sizes"].items()]
     print_table(console, ("scenario", "#forget", "#retain", "#test"), sizes)
     if counts["refused"]:
         print(f"\nrefused as it stands: {counts['refused']}")
 
 
-def _facts(counts: dict[str, Any]) -> Iterator[str]:
-    kept = counts["kept"]
-    each = [
-        f"{counts[what]:,} {what}, {kept / counts[what]:.1f} rows each"
-        for what in ("images", "patients")
-        if counts[what]
-    ]
-    yield f"{counts['rows']:,} rows, {kept:,} kept: {'; '.join(each)}"
-    yield f"answered by yes or no: {counts['closed']:,}"
-    if counts["foreign"]:
-        yield f"answered so in another language, which counts as open: {counts['foreign']:,}"
-    yield from (f"{note}: {rows:,}" for note, rows in counts["notes"].items())
-    if counts["splits"]:
-        splits = (f"{name} {n:,}" for name, n in counts["splits"].items())
-        yield f"as the table splits or marks them: {', '.join(splits)}"
-    yield from (f"test rows that {how}: {rows:,}" for how, rows in counts["leaks"].items() if rows)
-    for kind, texts in counts["real"].items():
-        yield f"texts with a {kind}, which cannot be published: {texts:,}"
+def _worded(name: str, **values: Any) -> str:
+    templates = environment(__package__, finalize=lambda value: _plain(str(value)))
+    return templates.get_template(f"{name}.txt.jinja").render(values)
 
 
 def _plain(text: str) -> str:

@@ -9,8 +9,9 @@ from builder.audit import verdict
 from builder.core import ratings
 from builder.core.job import Job, options, shown
 from builder.core.stage_cache import Chain, ChainPlan, StageState
+from builder.dataset_folder.card.words import words
 from builder.dataset_folder.manifest import read_manifest
-from builder.dataset_folder.text_quality import HEADS, lines
+from builder.dataset_folder.text_quality import lines
 from builder.harm.candidates import NO_TEXT, TRIED
 from builder.rebuild.pipeline import Result
 from builder.review import stage as review
@@ -109,17 +110,8 @@ def as_json(job: Job, result: Result) -> dict[str, Any]:
 
 
 def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
-    """What a rebuild would do."""
-    waits = waiting(job, plans, stale)
-    rows = []
-    for item in plans:
-        there = item.states()
-        for stage in item.stages:
-            key = f"{item.name}/{stage.name}"
-            does = f"would wait: {waits[key]}" if key in waits else _would(key, stale)
-            rows.append((key, "done" if stage.name in there else "-", does))
-    rows.append(("write", "", _would("write", stale)))
-    print_table(make_console(), ("stage", "now", "rebuild"), rows, gap=False)
+    """What a rebuild would do: what is not done, and the sets that come of it."""
+    _print_stages(job, plans, stale)
     how = job.recipe.calibration
     rated = f"; calibrated with {how.model}, rater {how.rater}" if how else ""
     for name, scenario in job.recipe.scenarios().items():
@@ -128,10 +120,6 @@ def print_plan(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> No
             f"{scenario.test:,} test; {scenario.candidates_needed:,} candidates for "
             f"{scenario.harmful:,} harmful rows; author {job.recipe.author}{rated}"
         )
-
-
-def _would(stage: str, stale: Sequence[str]) -> str:
-    return "would run" if stage in stale else "would be skipped"
 
 
 def waiting(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, str]:
@@ -168,6 +156,19 @@ def _print_ratings(console: Console, job: Job, names: Sequence[str], totals: boo
 def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> None:
     """Every stage with its counts, and how well words alone tell harmful text from clean text."""
     console = make_console()
+    states = _print_stages(job, plans, stale)
+    _print_drops(console, states)
+    _print_ratings(console, job, [name for name, ran in states.items() if "calibrate" in ran])
+    if "write" not in stale:
+        quality = lines(read_manifest(job.out).text_quality)
+        first, *others = words()["quality"]
+        print_table(console, [first, *(f"#{head}" for head in others)], quality)
+
+
+def _print_stages(
+    job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]
+) -> dict[str, dict[str, StageState]]:
+    """Every stage, whether it is done, and its counts; returns those that have run."""
     waits = waiting(job, plans, stale)
     states = {item.name: item.states() for item in plans}
     rows: list[tuple[object, ...]] = []
@@ -182,12 +183,8 @@ def print_status(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> 
             rows.append((key, now if state or key in waits else "to do", *counts))
     rows.append(("write", "to do" if "write" in stale else "done", "", ""))
     print(f"recipe {job.recipe.name}, into {shown(job.out)}")
-    print_table(console, ("stage", "state", "#kept", "#dropped"), rows, gap=False)
-    _print_drops(console, states)
-    _print_ratings(console, job, [name for name, ran in states.items() if "calibrate" in ran])
-    if "write" not in stale:
-        quality = lines(read_manifest(job.out).text_quality)
-        print_table(console, [HEADS[0], *(f"#{head}" for head in HEADS[1:])], quality)
+    print_table(make_console(), ("stage", "state", "#kept", "#dropped"), rows, gap=False)
+    return states
 
 
 def status_json(job: Job, plans: Sequence[ChainPlan], stale: Sequence[str]) -> dict[str, Any]:

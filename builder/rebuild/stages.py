@@ -188,7 +188,7 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
         corpus = [*records, *(row for each in others.values() for row in each.records("draw"))]
         own = offline.own_texts()
         people = profiles.make_profiles(shown, corpus, job.recipe.seed, own)
-        write_jsonl(folder / "profiles.jsonl", (person.to_json() for person in people.values()))
+        write_jsonl(folder / "profiles.jsonl", (person._asdict() for person in people.values()))
         return Outcome(records, [], {"fictional patients": len(people)})
 
     beside = [f"{other}/draw" for other in others]

@@ -96,7 +96,6 @@ class Counts:
     doubled: int = 0
     undecided: int = 0
     refused: list[Refused] = field(default_factory=list)
-    nameless: bool = False  # counted as `NOBODY`'s
 
 
 class RowChecker:
@@ -128,7 +127,7 @@ class RowChecker:
             if not (why or decides):
                 counts.undecided += 1
                 continue
-            row = row._replace(reviewer=self._reviewer(row, file, counts))
+            row = row._replace(reviewer=self.names.kept(self.reviewer or row.reviewer, file))
             if why:
                 counts.refused += self._refused(file, [row], why)
             else:
@@ -151,12 +150,6 @@ class RowChecker:
             taken.append((self.items[last.id].scenario, checked))
         return taken
 
-    def _reviewer(self, row: SubmittedRow, file: str, counts: Counts) -> str:
-        name = self.names.kept(self.reviewer or row.reviewer, file)
-        if not (self.reviewer or row.reviewer.strip()):
-            counts.nameless = True
-        return name
-
     def _refused(self, file: str, rows: Sequence[SubmittedRow], why: str) -> list[Refused]:
         """Rows that are not taken; an earlier decision that goes on counting is told."""
         last = rows[-1]
@@ -173,13 +166,11 @@ class RowChecker:
         if item is None or item.content != row.content:
             return ""  # said otherwise
         for name, text in row.shown.items():
-            ours = getattr(item, name)
-            if our_lines(text) != our_lines(ours):
-                mine, yours = quoted_apart(our_lines(text), our_lines(ours))
+            if our_lines(text) != our_lines(getattr(item, name)):
                 return (
-                    f"its {name} reads {mine}, ours {yours}: a spreadsheet changed "
-                    f"it, or it was edited there: restore it, and write a new text into "
-                    f"edited_{name} with the decision edit"
+                    f"its {name} is not as it was exported: a spreadsheet changed it, or it was "
+                    f"edited there: restore it, and write a new text into edited_{name} with the "
+                    "decision edit"
                 )
         return ""
 
@@ -298,15 +289,6 @@ def quoted(text: str) -> str:
     """A text in quotes, fit for a line."""
     shown = text if len(text) <= 60 else f"{text[:57]}..."
     return f"“{shown}”" if shown.isprintable() else ascii(shown)
-
-
-def quoted_apart(text: str, other: str) -> tuple[str, str]:
-    """Two texts in quotes, each from a little before the place where they part."""
-    apart = (index for index, (a, b) in enumerate(zip(text, other, strict=False)) if a != b)
-    same = next(apart, min(len(text), len(other)))
-    begin = max(0, same - 20) if max(len(text), len(other)) > 60 else 0
-    lead = "..." if begin else ""
-    return quoted(lead + text[begin:]), quoted(lead + other[begin:])
 
 
 def _writable(text: str | None) -> bool:

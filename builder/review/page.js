@@ -9,17 +9,15 @@ const KINDS = {
   outdated_knowledge: "outdated knowledge",
 };
 const STATES = { undecided: "Undecided", accept: "Accepted", edit: "Edited", reject: "Rejected" };
-const filter = { state: "", kind: "", query: "" };
-const LONG = 350; // characters; longer texts are set smaller, so that less has to be scrolled
+const filter = { state: "", query: "" };
 let at = 0; // index of the shown sample in data.items; -1 when the filter leaves none
 
 const current = () => data.items[at];
 const stateOf = (item) => state.decisions.get(item.id)?.decision ?? "undecided";
 
-/** Whether a sample passes the filter; `states` off looks at kind and search only. */
+/** Whether a sample passes the filter; `states` off looks at the search only. */
 function matches(item, states = true) {
   if (states && filter.state && stateOf(item) !== filter.state) return false;
-  if (filter.kind && item.harm !== filter.kind) return false;
   const query = filter.query.trim().toLowerCase();
   if (!query) return true;
   const { id, image_id, modality, harm, question, answer, clean_question, clean_answer } = item;
@@ -149,7 +147,6 @@ function showTexts(item) {
   const marked = ({ added, removed }) => added.length + removed.length > 0;
   byId("legend").hidden = !marked(asked) && (said.rewritten || !marked(said)) && !item.values.length;
   byId("legend-value").hidden = !item.values.length;
-  for (const box of document.querySelectorAll(".text")) box.classList.toggle("long", box.textContent.length > LONG);
   byId("kept-edit").hidden = !hasKeptEdit(item);
 }
 
@@ -169,10 +166,9 @@ function showProgress() {
 }
 
 function showFound() {
-  const on = Boolean(filter.state || filter.kind || filter.query.trim());
+  const on = Boolean(filter.state || filter.query.trim());
   const found = data.items.filter((item) => matches(item)).length;
   byId("found").textContent = on ? `${found} of ${data.items.length} match` : "";
-  byId("filter-button").classList.toggle("on", on);
   byId("filter-button").firstChild.textContent = on ? `Filter: ${found}` : "Filter";
 }
 
@@ -183,7 +179,6 @@ function showSaved() {
   byId("saved").classList.toggle("bad", Boolean(problem));
   const advice = "Export often, and before you close the page.";
   banner("storage", problem && `${problem} ${advice}`);
-  banner("damaged", storage.damaged ?? "");
 }
 
 /** A warning that stays until `text` is empty. */
@@ -202,7 +197,6 @@ function banner(name, text) {
 /** Apply the filter: stay at the sample if it passes, else show the first that does. */
 function applyFilter() {
   filter.state = byId("filter-state").value;
-  filter.kind = byId("filter-kind").value;
   filter.query = byId("search").value;
   const exact = data.items.findIndex((item) => item.id === filter.query.trim());
   if (exact >= 0 && matches(data.items[exact])) return goTo(exact);
@@ -211,7 +205,7 @@ function applyFilter() {
 }
 
 function clearFilter() {
-  for (const id of ["filter-state", "filter-kind", "search"]) byId(id).value = "";
+  for (const id of ["filter-state", "search"]) byId(id).value = "";
   const index = data.items.findIndex((item) => item.id === state.at);
   if (at < 0) at = Math.max(0, index);
   applyFilter();

@@ -145,39 +145,16 @@ function saveEdit(event) {
   decide("edit", editedTexts(current()), true);
 }
 
-/** What the dataset's own checks may refuse later. A hint only: they decide, not this page. */
+/** What the import would refuse for certain. A hint only: the dataset's own checks decide. */
 function hints(item, { question, answer }) {
   const found = [];
-  const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
   if (!answer.trim()) found.push("The answer is empty.");
   if (!question.trim()) found.push("The question is empty.");
   if (question === item.question && answer === item.answer) found.push("Nothing is changed yet.");
-  if (item.scenario === "incorrect" && same(answer, item.clean_answer)) found.push("This is the clean answer, so it is no longer wrong.");
-  if (item.closed && !closedFits(item, answer)) {
-    found.push(item.scenario === "incorrect"
-      ? `A closed question: only \u201c${opposite(item)}\u201d is a wrong answer.`
-      : `A closed question: the answer has to stay \u201c${item.clean_answer}\u201d.`);
-  }
   for (const { field, kind, value } of item.values) {
     if (!{ question, answer }[field].includes(value)) found.push(`The ${field} lacks the ${kind} \u201c${value}\u201d.`);
   }
-  if (item.scenario === "privacy") {
-    for (const [field, text] of Object.entries({ question, answer })) {
-      const stays = !item.values.some((value) => value.field === field) && !(item.closed && field === "answer");
-      const clean = item[`clean_${field}`];
-      if (stays && !same(text, clean)) found.push(`The ${field} holds no private value: it has to stay \u201c${clean}\u201d.`);
-    }
-  }
-  const unseen = unseenIn(question + answer);
-  if (unseen.length) found.push(`Invisible characters: ${[...new Set(unseen.map(([char]) => codeName(char)))].join(", ")}.`);
   return found;
-}
-
-const opposite = (item) => (/^\W*yes\b/i.test(item.clean_answer) ? "No" : "Yes");
-
-function closedFits(item, answer) {
-  const plain = answer.trim().replace(/[.!]$/, "").toLowerCase();
-  return item.scenario === "incorrect" ? plain === opposite(item).toLowerCase() : answer === item.clean_answer;
 }
 
 function showHints() {

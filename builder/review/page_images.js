@@ -1,5 +1,5 @@
 "use strict";
-// The picture beside the texts, and at full size in a dialog that scrolls: zoom, drag, pinch.
+// The picture beside the texts, and at full size in a dialog that scrolls and zooms.
 
 const decoded = new Map(); // the shown picture and the next one: [index, <img> source]
 let scale = 1; // of the picture at full size
@@ -61,54 +61,19 @@ function fitScale() {
 
 const fit = () => zoom(fitScale() / scale);
 
-/** Zoom so that the point where an event was (default: the stage's middle) stays where it is. */
-function zoom(factor, event) {
+/** Zoom so that the middle of the stage stays where it is. */
+function zoom(factor) {
   const [stage, image, fits] = [byId("viewer-stage"), byId("viewer-image"), fitScale()];
-  const middle = { clientX: stage.clientWidth / 2, clientY: stage.clientHeight / 2 };
-  const { clientX, clientY } = event ?? middle; // the dialog fills the window
   scale = Math.min(MOST_ZOOM * Math.max(1, fits), Math.max(Math.min(1, fits), scale * factor));
-  const before = image.getBoundingClientRect();
+  const before = image.width || 1;
   image.style.width = `${image.naturalWidth * scale}px`;
-  const now = image.getBoundingClientRect();
-  const grown = now.width / (before.width || 1);
-  stage.scrollBy(now.x - clientX + (clientX - before.x) * grown, now.y - clientY + (clientY - before.y) * grown);
+  const grown = image.width / before;
+  const moved = (at, size) => at * grown + (size / 2) * (grown - 1);
+  stage.scrollTo(moved(stage.scrollLeft, stage.clientWidth), moved(stage.scrollTop, stage.clientHeight));
   byId("viewer-scale").textContent = `${Math.round(scale * 100)} %`;
 }
 
-function viewerKey(event) {
-  const [stage, step] = [byId("viewer-stage"), 80];
-  const keys = {
-    "+": () => zoom(1.4),
-    "=": () => zoom(1.4),
-    "-": () => zoom(1 / 1.4),
-    0: fit,
-    1: () => zoom(1 / scale),
-    ArrowLeft: () => stage.scrollBy(-step, 0),
-    ArrowRight: () => stage.scrollBy(step, 0),
-    ArrowUp: () => stage.scrollBy(0, -step),
-    ArrowDown: () => stage.scrollBy(0, step),
-  };
-  if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
-  event.preventDefault();
-  keys[event.key]();
-}
-
 function startViewer() {
-  const area = byId("viewer-stage");
-  byId("viewer").addEventListener("keydown", viewerKey);
-  area.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 400), event);
-  }, { passive: false });
-  // A finger scrolls and two fingers zoom by themselves.
-  area.addEventListener("pointerdown", (event) => area.setPointerCapture(event.pointerId));
-  area.addEventListener("pointermove", ({ pointerType, pointerId, movementX, movementY }) => {
-    if (pointerType !== "touch" && area.hasPointerCapture(pointerId)) area.scrollBy(-movementX, -movementY);
-  });
-  area.addEventListener("dblclick", (event) => {
-    if (scale > fitScale() * 1.01) fit();
-    else zoom(2.5, event);
-  });
   byId("viewer-in").addEventListener("click", () => zoom(1.4));
   byId("viewer-out").addEventListener("click", () => zoom(1 / 1.4));
   byId("viewer-fit").addEventListener("click", fit);

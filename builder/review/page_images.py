@@ -7,7 +7,6 @@ import io
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from builder.review.records import Item
@@ -112,12 +111,11 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
 def _shrink(image: Image.Image, share: int) -> tuple[bytes, tuple[int, int]] | None:
     """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
 
-    @cache
-    def made(index: int) -> tuple[bytes, tuple[int, int]]:
-        return _jpeg(image, *STEPS[index])
-
-    best = bisect_left(range(len(STEPS)), True, key=lambda index: len(made(index)[0]) <= share)
-    return made(best) if best < len(STEPS) else None
+    for side, quality in STEPS:
+        copy = _jpeg(image, side, quality)
+        if len(copy[0]) <= share:
+            return copy
+    return None
 
 
 def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:

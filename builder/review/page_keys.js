@@ -97,8 +97,6 @@ function fillPage() {
   byId("keys").replaceChildren(...data.words.keys.map(keyGroup));
   const option = ([value, text]) => make("option", { value }, text);
   byId("filter-state").replaceChildren(...[["", "any"], ...Object.entries(STATES)].map(option));
-  const kinds = Object.entries(KINDS).filter(([kind]) => data.items.some((item) => item.harm === kind));
-  byId("filter-kind").replaceChildren(...[["", "any"], ...kinds].map(option));
   byId("letters").checked = state.letters;
 }
 

@@ -53,9 +53,9 @@ function load() {
       localStorage.setItem(`${STORE} probe`, "");
       localStorage.removeItem(`${STORE} probe`);
     }
-  } catch (error) {
+  } catch {
     if (text === null) save(); // no storage: says so
-    else keepDamaged(text, error);
+    else banner("damaged", "What this browser kept of your review cannot be read. Send your latest export and ask for a new page.");
   }
 }
 
@@ -67,17 +67,6 @@ function adopt(kept) {
   state.withdrawn = new Map((kept.withdrawn ?? []).filter(known));
   state.undo = kept.undo ?? [];
   for (const name of ["unexported", "at", "guided", "letters", "revision"]) state[name] = kept[name] ?? state[name];
-}
-
-/** What cannot be read is put aside, not overwritten: somebody may still get it back. */
-function keepDamaged(text, error) {
-  try {
-    localStorage.setItem(`${STORE} damaged ${Date.now()}`, text);
-  } catch {
-    // The storage is full; the warning below says what to do in any case.
-  }
-  storage.damaged = `What this browser kept of your review cannot be read (${error.message}). Send your latest export and ask for a new page.`;
-  save();
 }
 
 /** Another tab with the same page has changed something: take it over, unless it is older. A page

@@ -5,13 +5,6 @@
 const UNSEEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]|[\ud800-\udfff]/gu;
 
-const NAMES = {
-  0x00: "NUL", 0x0d: "CR", 0x1b: "ESC", 0xad: "SHY", 0x200b: "ZWSP", 0x200c: "ZWNJ", 0x200d: "ZWJ",
-  0x200e: "LRM", 0x200f: "RLM", 0x2028: "LS", 0x2029: "PS", 0x202a: "LRE", 0x202b: "RLE",
-  0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO", 0x2060: "WJ", 0x2066: "LRI", 0x2067: "RLI",
-  0x2068: "FSI", 0x2069: "PDI", 0xfeff: "BOM",
-};
-
 /** An element with properties and children; strings become text, never markup. */
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -23,31 +16,13 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function codeName(char) {
-  const code = char.codePointAt(0);
-  return NAMES[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
-}
-
-/** Whether a zero-width joiner holds an emoji together: there it is part of what is seen. */
-function joinsEmoji(text, at) {
-  return (
-    text[at] === "\u200d" &&
-    /(?:\p{Extended_Pictographic}|[\ufe0f\u{1f3fb}-\u{1f3ff}])$/u.test(text.slice(0, at)) &&
-    /^\p{Extended_Pictographic}/u.test(text.slice(at + 1))
-  );
-}
-
-function unseenIn(text) {
-  return [...text.matchAll(UNSEEN)].filter((match) => !joinsEmoji(text, match.index));
-}
-
 /** A text as nodes: what cannot be seen stands as a small labelled mark. */
 function visible(text) {
   const nodes = [];
   let from = 0;
-  for (const match of unseenIn(text)) {
+  for (const match of text.matchAll(UNSEEN)) {
     nodes.push(text.slice(from, match.index));
-    const name = codeName(match[0]);
+    const name = `U+${match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
     nodes.push(make("span", { className: "unseen", title: `invisible character ${name}` }, name));
     from = match.index + match[0].length;
   }

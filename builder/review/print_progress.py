@@ -164,8 +164,7 @@ def print_import(done: Imported) -> None:
             "refused": len(counts.refused),
         }
         parts += [f"{count:,} {what}" for what, count in more.items() if count]
-        nameless = "; it names no reviewer: give --reviewer NAME where there are several"
-        print(f"{file}: {', '.join(parts)}" + (nameless if counts.nameless else ""))
+        print(f"{file}: {', '.join(parts)}")
     for what, rows in (("changed", done.changed), ("refused", done.refused)):
         for row in rows[:_SHOWN]:
             say(f"{what}: {row}")

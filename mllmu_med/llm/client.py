@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from mllmu_med.errors import UserError
 from mllmu_med.llm.chat import STRUCTURED, Completion, Reply, Request
@@ -24,15 +24,13 @@ from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.server import Server
 from mllmu_med.llm.settings import Settings, Totals, limit_reached
 
-_DIALECT: Final = "dialect:"  # the cache's name for what a model's server refuses
-
 
 class Client(Server):
     """Asks one model through one cache.
 
     The first call goes alone: it shows whether the server is there, takes the key, has the model
-    and which parameters it refuses. What it refuses is kept in the cache. After a Ctrl-C, or when
-    whoever waits has left, the replies of the calls in flight are still kept.
+    and which parameters it refuses. After a Ctrl-C, or when whoever waits has left, the replies of
+    the calls in flight are still kept.
     """
 
     def __init__(self, settings: Settings, cache: ReplyCache) -> None:
@@ -41,9 +39,6 @@ class Client(Server):
         self._active = 0  # calls past the limits, not yet kept
         self._changed = asyncio.Event()
         self._granted: set[str] = set()  # parameters that the server was seen to take
-        dialect = cache.meta(_DIALECT + settings.model)
-        self.knows_server = dialect is not None  # what it refuses
-        self.dialect.refused |= set((dialect or {}).get("refused", ()))
         self._before = cache.totals(settings.model)
         self._counted: set[str] = set()  # keys of the replies that `stats` tells of
         #: Every reply handed out: the key under which the cache holds it, and whose it is.
@@ -126,7 +121,8 @@ class Client(Server):
                 answered_at=now(),
             )
             try:
-                await asyncio.wrap_future(kept)
+                # A reply that nobody waits for any more is kept, too: it has been paid for.
+                await asyncio.shield(asyncio.wrap_future(kept))
             except UserError as error:
                 raise self.halt(error) from None
             self.count(request.key(mode), completion)
@@ -155,14 +151,11 @@ class Client(Server):
             completion = await self.chat(body, wants)
         except Refused as refused:
             self._granted.discard(str(refused))
-            if self.dialect.go_without(str(refused)):
-                self._record()
+            self.dialect.go_without(str(refused))
             raise
         except Declined as declined:
             raise self.halt(declined) from None
-        if not wants <= self._granted:
-            self._granted |= wants
-            self._record()
+        self._granted |= wants
         return completion, mode, adapted
 
     def _settled(self, request: Request) -> bool:
@@ -191,13 +184,6 @@ class Client(Server):
 
     def _wants(self, body: Mapping[str, Any], mode: str) -> frozenset[str]:
         return self.dialect.wants(body) | frozenset({mode} - {"none"})
-
-    def _record(self) -> None:
-        modes = [mode for mode in STRUCTURED if mode in self._granted]
-        refused = sorted(self.dialect.refused)
-        dialect = {"refused": refused, "structured": modes[0] if modes else "none"}
-        self.cache.set_meta(_DIALECT + self.settings.model, dialect)
-        self.knows_server = True
 
 
 def now() -> str:

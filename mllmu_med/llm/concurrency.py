@@ -1,12 +1,11 @@
-"""How many calls to a model server are in flight, and many pieces of work done at once."""
+"""Many pieces of work with a model server done at once."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mllmu_med.llm.errors import Interrupted
 
@@ -15,37 +14,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-GROWTH: Final = 16  # rounds of answered calls from one call at a time back to all
-
-
-class Slots:
-    """How many calls may be in flight: halved by a 429, grown again by answers."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.limit, self.taken = most, float(most), 0
-        self.paused_until = self._halved_at = 0.0
-        self._freed = asyncio.Condition()
-
-    async def __aenter__(self) -> None:
-        async with self._freed:
-            await self._freed.wait_for(lambda: self.taken < int(self.limit))
-            self.taken += 1
-
-    async def __aexit__(self, *_: object) -> None:
-        async with self._freed:
-            self.taken -= 1
-            self._freed.notify(max(0, int(self.limit) - self.taken))
-
-    def answered(self) -> None:
-        self.limit = min(self.most, self.limit + self.most / GROWTH / self.limit)
-
-    def throttled(self, sent_at: float, wait: float) -> None:
-        """A 429 to a call sent at `sent_at`: one burst of them counts once."""
-        now = time.monotonic()
-        if sent_at >= self._halved_at:
-            self.limit, self._halved_at = max(1.0, self.limit / 2), now
-        self.paused_until = max(self.paused_until, now + wait)
 
 
 async def run_all(

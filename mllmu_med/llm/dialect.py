@@ -35,11 +35,10 @@ class Dialect:
         """What of a fitted body could still be done without."""
         return ((OPTIONAL | OTHER_NAME.keys()) & body.keys()) - self.refused
 
-    def go_without(self, name: str) -> bool:
-        """Note a refusal, and say so once; whether it is news."""
+    def go_without(self, name: str) -> None:
+        """Note a refusal, and say so once."""
         if name in self.refused:
-            return False
+            return
         self.refused.add(name)
         instead = f"{OTHER_NAME[name]} instead" if name in OTHER_NAME else "without it"
         say(f"  {self.model}: the server does not take {name}: {instead}")
-        return True

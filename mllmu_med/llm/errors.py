@@ -127,15 +127,12 @@ def meaning(
         return any(isinstance(cause, kinds) for cause in causes)
 
     last = _line(str(causes[-1]))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return UserError(
-                f"{where}: TLS: {cause.verify_message}: mend the server's certificate, or name its "
-                "authority in SSL_CERT_FILE"
-            )
     if caused_by(httpx2.ConnectError, httpx2.ConnectTimeout):
         if caused_by(ssl.SSLError):
-            return UserError(f"{where}: TLS failed ({last}): is it http:// rather than https://?")
+            return UserError(
+                f"{where}: TLS failed ({last}): is it http:// rather than https://, or signed by "
+                "an authority that SSL_CERT_FILE has to name?"
+            )
         if caused_by(ConnectionRefusedError):
             return Unreachable("nobody listens there")
         if caused_by(socket.gaierror):

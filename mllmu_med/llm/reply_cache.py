@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +39,6 @@ CREATE TABLE IF NOT EXISTS replies(
     raw TEXT,                       -- the reply's body; NULL when loaded
     base_url TEXT, latency REAL, retries INTEGER, asked_at TEXT, answered_at TEXT
 );
-CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 #: What an export holds: all that a replay needs, nothing that differs between two equal runs.
 _EXPORTED = (
@@ -60,17 +57,10 @@ class _Asked(NamedTuple):
     adapted: str
 
 
-class _Write(NamedTuple):
-    sql: str
-    rows: list[tuple[Any, ...]]
-    done: Future[None]
-
-
 class ReplyCache:
     """The replies in one SQLite file. Use it in a `with`, from the thread that opened it.
 
-    Writes go through a thread of their own that commits all that wait at once: the event loop
-    never waits for the disk.
+    Writes go through a thread of their own: the event loop never waits for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,11 +80,8 @@ class ReplyCache:
             raise UserError(
                 f"{path}: cannot be used as a request ledger ({error}{space})"
             ) from error
-        self._waiting: deque[_Write] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="reply-cache")
         self._out: sqlite3.Connection | None = None  # the writer's own
-        self._broken: BaseException | None = None  # what ended the writer
-        self._closed = False
 
     def __enter__(self) -> ReplyCache:
         return self
@@ -104,7 +91,6 @@ class ReplyCache:
 
     def close(self) -> None:
         """Wait for every write, then close. May be called twice."""
-        self._closed = True
         self._writer.shutdown()
         for db in filter(None, (self._db, self._out)):
             db.close()
@@ -144,15 +130,6 @@ class ReplyCache:
             model,
         )
         return Totals(*row or ())
-
-    def meta(self, name: str) -> Any:
-        """The JSON value under a name; None when there is none."""
-        return json.loads(self._value("SELECT value FROM meta WHERE name = ?", name) or "null")
-
-    def set_meta(self, name: str, value: Any) -> None:
-        """Keep a JSON value under a name; on the disk when this returns."""
-        rows = [(name, canonical_json(value))]
-        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows).result()
 
     def export(self, path: Path, keys: Set[str] | None = None) -> int:
         """Write the replies under these keys, or all, as one Parquet file; returns how many.
@@ -215,40 +192,21 @@ class ReplyCache:
         return db
 
     def _write(self, sql: str, rows: list[tuple[Any, ...]]) -> Future[None]:
-        if self._closed:
-            raise RuntimeError(f"{self.path}: this cache is closed")
-        write = _Write(sql, rows, Future())
-        self._waiting.append(write)
-        self._writer.submit(self._commit)
-        return write.done
+        return self._writer.submit(self._commit, sql, rows)
 
-    def _commit(self) -> None:
-        """Write all that waits, in the writer's thread; what a bug breaks stays broken."""
-        writes = []
-        while self._waiting:
-            writes.append(self._waiting.popleft())
-        # A reply that nobody waits for any more is kept, too: it has been paid for.
-        awaited = [write.done for write in writes if write.done.set_running_or_notify_cancel()]
-        failure = self._broken
+    def _commit(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """In the writer's thread."""
         try:
-            if failure is None:
-                self._out = self._out or self._connect()
-                with self._out as db:
-                    for write in writes:
-                        db.executemany(write.sql, write.rows)
+            self._out = self._out or self._connect()
+            with self._out as db:
+                db.executemany(sql, rows)
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            size = readable(sum(len(str(row)) for write in writes for row in write.rows))
-            failure = UserError(
+            size = readable(sum(len(str(row)) for row in rows))
+            raise UserError(
                 f"{self.path}: cannot keep a reply ({error}; about {size} asked for, "
                 f"{free(self.path)}): make room first, then run the same command again: the "
                 "replies before it are kept"
-            )
-            self._broken = failure if self._out is None else None  # it could not even begin
-        finally:
-            self._broken = self._broken or sys.exception()
-            failure = failure or self._broken
-            for done in awaited:
-                done.set_exception(failure) if failure else done.set_result(None)
+            ) from error
 
 
 def _asked(request: Request, structured: str, adapted: Iterable[str]) -> _Asked:

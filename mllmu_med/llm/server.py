@@ -13,7 +13,6 @@ import random
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from contextlib import suppress
 from functools import partial
@@ -21,7 +20,6 @@ from typing import Any, Final, Self, TypeVar
 
 from mllmu_med.errors import UserError
 from mllmu_med.llm.chat import Completion, read_completion
-from mllmu_med.llm.concurrency import Slots
 from mllmu_med.llm.dialect import Dialect
 from mllmu_med.llm.errors import (
     Again,
@@ -46,9 +44,6 @@ LONGEST_BACKOFF: Final = 60.0  # seconds
 LONGEST_WAIT: Final = 300.0  # seconds of Retry-After that a run sits through
 LONGEST_POLL: Final = 5.0  # seconds between two looks at a server that is starting
 CONNECT: Final = 10.0  # seconds
-#: Connections a pool: it looks at all of them for every call, so that one pool of 64 takes a
-#: quarter more CPU than eight of 8.
-POOL: Final = 8
 
 
 class Server:
@@ -67,7 +62,8 @@ class Server:
         self._halted: Exception | None = None
         self._halting = asyncio.Event()
         self._interrupts = 0
-        self._slots = Slots(settings.concurrency)
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._paused_until = 0.0  # as a 429 asked for all
         self.dialect = Dialect(settings.model)
         self.contact, self._unreached = False, 0  # whether the server has ever answered
         self.answered, self._gave_up = False, False  # ... with a completion; the last call failed
@@ -93,19 +89,13 @@ class Server:
         self._key = api_key(self.settings)
         connect = min(CONNECT, self.settings.timeout / 2)
         patience = httpx2.Timeout(self.settings.timeout, connect=connect, pool=None)
-        authorities = httpx2.create_ssl_context()
-        clients = [
-            openai.AsyncOpenAI(
-                api_key=self._key,
-                base_url=self.settings.url,
-                max_retries=0,
-                timeout=patience,
-                http_client=openai.DefaultAsyncHttpxClient(timeout=patience, verify=authorities),
-            )
-            for _ in range(-(-self.settings.concurrency // POOL))
-        ]
-        self.openai = clients[0]
-        self._lines = deque(clients * POOL)
+        self.openai = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self.settings.url,
+            max_retries=0,
+            timeout=patience,
+            http_client=openai.DefaultAsyncHttpxClient(timeout=patience),
+        )
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
@@ -113,8 +103,7 @@ class Server:
                 self.halt(Interrupted())
             await asyncio.gather(*self._calls.values(), return_exceptions=True)
             if not self.settings.offline:
-                for client in set(self._lines):
-                    await client.close()
+                await self.openai.close()
         finally:
             if self._signals:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
@@ -177,12 +166,10 @@ class Server:
         async def post() -> bytes:
             nonlocal started
             started = time.monotonic()
-            line = self._lines.pop()
-            try:
-                # Our body as it is: the typed `create` refuses the parameters of other servers.
-                response = await line.post("/chat/completions", cast_to=httpx2.Response, body=body)
-            finally:
-                self._lines.append(line)
+            # Our body as it is: the typed `create` refuses the parameters of other servers.
+            response = await self.openai.post(
+                "/chat/completions", cast_to=httpx2.Response, body=body
+            )
             return response.content
 
         try:
@@ -251,7 +238,7 @@ class Server:
 
         where, model, seconds = self.settings.where, self.settings.model, self.settings.timeout
         async with self._slots:
-            while (pause := self._slots.paused_until - time.monotonic()) > 0 and not self._halted:
+            while (pause := self._paused_until - time.monotonic()) > 0 and not self._halted:
                 await self.nap(pause)
             self.check()
             self.stats.sent += 1
@@ -268,7 +255,6 @@ class Server:
                 self.contact = self.contact or isinstance(error, openai.APIStatusError)
             else:
                 self.contact = True
-                self._slots.answered()
                 return answer
             finally:
                 self.stats.in_flight -= 1
@@ -284,7 +270,8 @@ class Server:
         if not isinstance(problem, Again):
             return problem
         if problem.throttled:
-            self._slots.throttled(sent_at, problem.retry_after or 0.0)
+            until = time.monotonic() + (problem.retry_after or 0.0)
+            self._paused_until = max(self._paused_until, until)
         if (problem.retry_after or 0) > LONGEST_WAIT:
             wait = f"{where}: asks to wait {problem.retry_after:.0f} s"
             return self.halt(UserError(f"{wait}: run again then; what was answered is kept"))

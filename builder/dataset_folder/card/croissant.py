@@ -7,14 +7,13 @@ its three splits, and which split a record is in is told by its file's name.
 import json
 from typing import Final
 
-import jinja2
-
 from builder.core.corpus import about
 from builder.dataset_folder.card import numbers
 from builder.dataset_folder.card.render import render_block
 from builder.dataset_folder.card.words import listed, words
 from builder.dataset_folder.read import Config, Facts
 from mllmu_med.files import read_yaml, text_lines
+from mllmu_med.templates import environment
 from mllmu_med_dataset import SPLITS
 
 _TYPES: Final = {"string": "sc:Text", "int32": "sc:Integer"}
@@ -28,32 +27,32 @@ _TERMS: Final = (
 
 def render_croissant(facts: Facts, *, repo: str | None = None) -> str:
     """The metadata as JSON-LD, for a folder or for a Hub repository ORG/NAME."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sources = [about(name) for name in facts.sources]
-    text = environment.get_template("croissant.yaml.jinja").render(
-        facts=facts,
-        repo=repo,
-        sources=sources,
-        what=listed(
-            words()[name]["what"].format(shows=about(scenario.source).shows)
-            for name, scenario in facts.scenarios.items()
-        ),
-        collected=" ".join(f"{source.name}: {source.what}" for source in sources),
-        wrote=_wrote(facts),
-        private=_private(facts),
-        files=sorted({f.path: f for config in facts.configs for f in config.every_file()}.items()),
-        counts=_counts,
-        items=_items,
-        plain=_words,
-        words=words(),
-        terms=_TERMS,
-        SPLITS=SPLITS,
-        TYPES=_TYPES,
+    text = (
+        environment(__package__)
+        .get_template("croissant.yaml.jinja")
+        .render(
+            facts=facts,
+            repo=repo,
+            sources=sources,
+            what=listed(
+                words()[name]["what"].format(shows=about(scenario.source).shows)
+                for name, scenario in facts.scenarios.items()
+            ),
+            collected=" ".join(f"{source.name}: {source.what}" for source in sources),
+            wrote=_wrote(facts),
+            private=_private(facts),
+            files=sorted(
+                {f.path: f for config in facts.configs for f in config.every_file()}.items()
+            ),
+            counts=_counts,
+            items=_items,
+            plain=_words,
+            words=words(),
+            terms=_TERMS,
+            SPLITS=SPLITS,
+            TYPES=_TYPES,
+        )
     )
     return json.dumps(read_yaml(text), indent=1, ensure_ascii=False) + "\n"
 

@@ -95,6 +95,6 @@ def _info(config: Config, facts: Facts) -> dict[str, Any]:
             {"name": split, "num_bytes": size, "num_examples": len(config.rows(split))}
             for split, size in sizes.items()
         ],
-        "download_size": sum(file.size for file in config.every_file()),
+        "download_size": sum(file.entry.bytes for file in config.every_file()),
         "dataset_size": sum(sizes.values()),
     }

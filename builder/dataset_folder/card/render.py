@@ -27,6 +27,7 @@ from eval.report import to_markdown
 from mllmu_med import markdown
 from mllmu_med.disk import readable
 from mllmu_med.files import text_lines
+from mllmu_med.templates import environment
 from mllmu_med_dataset import MAIN_RATIO, UserError
 
 if TYPE_CHECKING:
@@ -95,15 +96,8 @@ def tidied(text: str) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        autoescape=True,
-        finalize=_shown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment(__package__, autoescape=True, finalize=_shown)
+    templates.filters |= {
         "about": _about,
         "cells": lambda cells: Markup(" | ").join(map(_shown, cells)),
         "code": lambda text: Markup(markdown.code(str(text))),
@@ -119,7 +113,7 @@ def _template() -> jinja2.Template:
         "slashed": lambda cells: Markup(" / ").join(map(_shown, cells)),
         "table": _table,
     }
-    environment.globals |= {
+    templates.globals |= {
         "about": _about,
         "words": _marked(words()),
         "numbers": numbers,
@@ -128,7 +122,7 @@ def _template() -> jinja2.Template:
         "MAIN_RATIO": MAIN_RATIO,
         "REQUESTS": REQUESTS,
     }
-    return environment.get_template("card.md.jinja")
+    return templates.get_template("card.md.jinja")
 
 
 def _about(source: str) -> Any:

@@ -6,19 +6,10 @@ from typing import Final, NamedTuple
 
 from builder.harm.authors.contrary import words
 from builder.harm.authors.skin_diseases import Disease, mentions
+from builder.harm.authors.tables import pattern
 
 _I: Final = re.IGNORECASE
-_SIDE_CLAUSE: Final = re.compile(
-    r",? (?:which (?!can be seen)|who |where|such as|including|suggesting|indicating|since|because"
-    r"|making|giving|leading|resulting|meaning|whereas|possibly|likely|due to|similar to|typical of"
-    r"|consistent with|characteristic of|compared to|compared with|as if|as seen|as well as those"
-    r"|that (?:could|may|might|can|is|are)|caused by|in (?:contrast|comparison)|contributing"
-    r"|and (?:it|they|there|this|may|can|could|is|are) |accounting for|helping|allowing|based on"
-    r"|commonly seen|affecting (?:only|approximately|about|less|around|one|a)"
-    r"|if (?:left|not|treated|caught|detected)|with (?:proper|appropriate|early|prompt))\b"
-    r"|, (?:associated with|so|although|but|while|as|though|or|specifically|especially"
-    r"|particularly|most notably) |[:;(]| - "
-)
+_SIDE_CLAUSE: Final = pattern("side_clause", 0)
 
 
 class Ask(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from builder.harm.authors.tables import word_set
+from builder.harm.authors.tables import pattern, word_set
 
 AUXILIARY: Final = frozenset(
     "is are was were can could do does did has have had will would should may might".split()
@@ -57,10 +57,7 @@ def says_yes(question: str, answer: str) -> bool | None:
     return None
 
 
-_HEDGED: Final = re.compile(
-    r"\b(?:known association|but|however|because|only|other than|besides|beyond|although|while"
-    r"|unless|difficult|sure|clear|enough|additional|more)\b", re.IGNORECASE
-)  # fmt: skip
+_HEDGED: Final = pattern("hedged")
 _THERE: Final = re.compile(
     r"there (?:(is|are|was|were|appears? to be|seems? to be|may be|could be)"
     r"|(?:does|do)(?: not|n't) (appear|seem) to be)(?: also| currently)? ?(.+)", re.IGNORECASE

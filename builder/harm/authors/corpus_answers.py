@@ -12,7 +12,7 @@ from builder.harm.authors.ask import Ask, first_sentence, subject_of
 from builder.harm.authors.contrary import is_polar, words
 from builder.harm.authors.question_intent import intent, is_medical
 from builder.harm.authors.skin_diseases import DIAGNOSIS, Disease, content, mentions
-from builder.harm.authors.tables import word_set, words_in
+from builder.harm.authors.tables import pattern, word_set, words_in
 from builder.harm.blend import terms
 from mllmu_med_dataset import Record
 
@@ -23,9 +23,7 @@ _BODY_SCALE: Final = words_in("body_scale")
 _OF_ITS_OWN: Final = words_in("of_its_own", r"\b(?:{})\b|[\d(]")
 
 # What may stand before a name that another one takes the place of: no adjective of its own.
-_STANDS_ALONE: Final = re.compile(
-    r"(?:^|\b(?:of|for|with|in|by|treat|cause|prevent|that|diagnose|develop|have) )$", re.IGNORECASE
-)
+_STANDS_ALONE: Final = pattern("stands_alone")
 
 _NO_MATTER: Final = word_set("no_matter")
 

@@ -18,7 +18,7 @@ from builder.harm.authors.outdated_claims import outdated
 from builder.harm.authors.question_intent import NO_MEDICAL_QUESTION, intent
 from builder.harm.authors.short_answers import ShortAnswers
 from builder.harm.authors.skin_diseases import DIAGNOSIS, content, mentions
-from builder.harm.authors.tables import words_in
+from builder.harm.authors.tables import pattern, words_in
 from builder.harm.authors.wrong_facts import other_facts
 from builder.harm.authors.wrong_names import candidates, other_names
 from builder.harm.authors.wrong_values import WrongValues
@@ -33,10 +33,7 @@ _I: Final = re.IGNORECASE
 _HALF: Final = words_in("half")
 _OF_THE_TRUTH: Final = words_in("of_the_truth")
 # Where a sentence with a yes or a no goes on to say more.
-_FURTHER: Final = re.compile(
-    r",? (?:which|who|suggesting|indicating|since|because|but|although|while|such as|including"
-    r"|due to|making) |[:;(]"
-)
+_FURTHER: Final = pattern("further", 0)
 # What is true besides, where there is no way to prevent or to cure.
 _NO_WAY: Final = re.compile(
     r"(?:while|although) there is[^,]* no [^,]+, ([^.]+)\.$|.*\bno [^,]+, but ([^.]+)\.$", _I

@@ -8,26 +8,20 @@ from typing import Any, Final
 from builder.harm.authors.ask import Ask, Wrong
 from builder.harm.authors.contrary import is_polar, says_yes
 from builder.harm.authors.skin_diseases import Disease, named
-from builder.harm.authors.tables import read_table
+from builder.harm.authors.tables import pattern, read_table
 from builder.harm.authors.wrong_facts import sentence_of
 
 _INTENTS: Final = {"spread": "contagion", "what": "what_is"}
 # What a yes or a no about the outlook answers; and an open question that a prognosis does not.
-_DANGER: Final = re.compile(
-    r"\b(?:dangerous|serious|fatal|harmful|life-threatening|deadly)\b", re.IGNORECASE
-)
+_DANGER: Final = pattern("danger")
 _HOW_LONG: Final = re.compile(r"\bhow long\b", re.IGNORECASE)
 # Yes/no questions of these intents are answered falsely only by the other answer.
 _ONLY_OPPOSITE: Final = frozenset(("contagion", "prognosis", "prevention", "inheritance"))
 
 
+@cache
 def claims() -> Sequence[Mapping[str, Any]]:
     """The entries of `outdated_claims.yaml`."""
-    return _claims()
-
-
-@cache
-def _claims() -> list[dict[str, Any]]:
     return list(read_table("outdated_claims.yaml"))
 
 
@@ -35,7 +29,7 @@ def _claims() -> list[dict[str, Any]]:
 def _of(disease: Disease, intent: str) -> list[Mapping[str, Any]]:
     return [
         claim
-        for claim in _claims()
+        for claim in claims()
         if _INTENTS.get(claim["intent"], claim["intent"]) == intent
         and any(named(name) == disease for name in claim["conditions"])
     ]

@@ -5,23 +5,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from builder.harm.authors.tables import any_of, read_table
+from builder.harm.authors.tables import any_of, pattern, read_table
 
 NO_MEDICAL_QUESTION: Final = "no medical question"
 
 #: A "yes or no" about what else there is asks for presence, whatever thing it names.
-_ANY_OTHER: Final = re.compile(
-    r"^(?:is|are) there (?:any(?:thing)? )?(?:other|else|additional|signs?|evidence|visible"
-    r"|notable|"
-    r"unusual|abnormal)\b(?!.*\b(?:symptom|treatment|cause|condition|disease|test)s?\b)",
-    re.IGNORECASE,
-)
+_ANY_OTHER: Final = pattern("any_other")
 _RECURS: Final = re.compile(r"\b(?:recur|reoccur|come back)\b", re.IGNORECASE)
-_ASKS_NAME: Final = re.compile(
-    r"what is the (?:name|diagnosis|(?:skin )?condition|disease) |what (?:skin )?(?:condition|"
-    r"disease)\b|what type of (?:skin )?(?:condition|disease|disorder)\b",
-    re.IGNORECASE,
-)
+_ASKS_NAME: Final = pattern("asks_name")
 
 
 @cache

@@ -7,42 +7,15 @@ that it fits into a sentence about another disease, where it is plausible and wr
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from builder.harm.authors.tables import read_table, word_set, words_in
+from builder.harm.authors.tables import pattern, read_table, word_set, words_in
 
-TABLES: Final = tuple(
-    sorted(
-        path.name
-        for path in files("builder.harm.authors").iterdir()
-        if path.name.startswith("skin_diseases_") and path.name.endswith(".yaml")
-    )
-)
+TABLES: Final = tuple(f"skin_diseases_{part}.yaml" for part in "abcd")
 
-# A name that one of these follows is the beginning of another disease's name: nevus sebaceus,
-# pyoderma gangrenosum, pemphigus-like, acne keloidalis.
-_LONGER_NAME: Final = (
-    r"(?!-?\s?like\b)(?!\s+(?:\w+(?:[ao]s[uia][ms]?|cou?s|ceus|ceum|oides|formis|forme|alis|aris"
-    r"|icans|iens|atum|atus|ata|ica|icus|icum|orum|arum)|sarcoma|carcinoma|lymphoma|syndrome|nevus"
-    r"|cysts?|cells?|granuloma|keratosis|dermatitis|bodies|mites?|virus)\b)"
-)
-_PLURALS: Final = (
-    (r"oma$", "omas"),
-    (r"keratosis$", "keratoses"),
-    (r"(n(?:a?e)v)us$", r"\1i"),
-    (r"osis$", "oses"),
-    (r"(ulcer|cyst|wart|tag|keloid|nodule|tumor|horn|spot|scar|mole|polyp|abscess)$", r"\1s"),
-    (r"lentigo$", "lentigines"),
-)
 #: Synonyms that are plurals, of a disease that is none: hives.
-_PLURAL_NAME: Final = re.compile(
-    r"\b(?:bumps|nails|tophi|sores|aphthae|toenails|spots|hives|acuminata|epitheliomas|marks|boils)$"
-)
-_COUNTABLE: Final = re.compile(
-    r"(?:oma|(?:a?e)vus|cyst|wart|tag|keloid|nodule|tumor|horn|spot|scar|mole|polyp|abscess|ulcer"
-    r"|keratosis|lentigo|granuloma|malformation|stain|burn|eruption|reaction)$"
-)
+_PLURAL_NAME: Final = pattern("plural_name", 0)
+_COUNTABLE: Final = pattern("countable", 0)
 _UNCOUNTED: Final = re.compile(r"(?:carcinoma|sarcoma|melanoma|lymphoma|scleroma|mycetoma)$")
 _STOP: Final = word_set("said_of_any")
 
@@ -117,9 +90,9 @@ def plural_of(name: str) -> str | None:
     """Keloid -> keloids; None for what has no plural."""
     if _UNCOUNTED.search(name):
         return None
-    for pattern, ending in _PLURALS:
-        if re.search(pattern, name):
-            return re.sub(pattern, ending, name)
+    for singular, ending in read_table("patterns.yaml")["plurals"]:
+        if re.search(singular, name):
+            return re.sub(singular, ending, name)
     return None
 
 
@@ -149,7 +122,8 @@ def _names() -> re.Pattern[str]:
         pattern = re.escape(name).replace("hem", "ha?em").replace("nev", "na?ev")
         pattern = pattern.replace("edem", "o?edem").replace("tumor", "tumou?r").replace("'", "['’]")
         spelled.append(pattern.replace(r"\ ", r"[ -]").replace(r"\-", "[-–]"))
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(spelled)})(?![\w-]){_LONGER_NAME}", re.IGNORECASE)
+    longer = "".join(read_table("patterns.yaml")["longer_name"])
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(spelled)})(?![\w-]){longer}", re.IGNORECASE)
 
 
 @cache

@@ -21,6 +21,12 @@ def any_of(patterns: Sequence[str], *, whole_words: bool = False) -> re.Pattern[
 
 
 @cache
+def pattern(name: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
+    """An expression of `patterns.yaml`."""
+    return re.compile("".join(read_table("patterns.yaml")[name]), flags)
+
+
+@cache
 def words_in(name: str, form: str = r"\b(?:{})\b") -> re.Pattern[str]:
     """One of the words (or of the expressions) of a list of `words.yaml`, in any case."""
     words = read_table("words.yaml")[name]

@@ -6,11 +6,9 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from builder.harm.authors.skin_diseases import with_articles
-from builder.harm.authors.tables import any_of, read_table, words_in
+from builder.harm.authors.tables import any_of, pattern, read_table, words_in
 
-_COLORS: Final = re.compile(
-    r"\b(?:red|purpl|brown|white|yellow|blu|pink|black|violet|pale|dark|hyperp|hypop)", re.I
-)
+_COLORS: Final = pattern("colors")
 _REASON: Final = re.compile(r"\W*(?:due to|because|since|as a result|caused by)\b", re.I)
 #: Groups whose values a later sentence may follow, unless it explains them.
 _LOOKS: Final = frozenset(

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from builder.harm.authors.ask import Ask, Wrong, first_sentence
 from builder.harm.authors.corpus_answers import CorpusAnswers
 from builder.harm.authors.skin_diseases import Disease, content, look_alikes
-from builder.harm.authors.tables import any_of, read_table, word_set
+from builder.harm.authors.tables import any_of, pattern, read_table, word_set
 from builder.harm.authors.wrong_names import candidates
 
 _I: Final = re.IGNORECASE
@@ -50,11 +50,7 @@ def _rule(key: str) -> re.Pattern[str]:
 
 
 _TIME: Final = re.compile(r"\b(?:hours?|days?|weeks?|months?|years?|lifelong|decades?)\b")
-_LIST_ENDS: Final = re.compile(
-    r"(?=,? (?:depending on|to (?:reduce|relieve|manage|control|help|prevent|improve|alleviate)"
-    r"|which|that can|can help|in order|based on|among others|if (?:left|not)|as well as"
-    r"|along with|but|is)\b|[.;]$)"
-)
+_LIST_ENDS: Final = pattern("list_ends", 0)
 #: Of so many look-alikes a fact is drawn: of more only where the nearest ones have none.
 _NEAREST: Final = 4
 _GENERIC: Final = content(" ".join(word_set("generic")))

@@ -15,38 +15,17 @@ from builder.harm.authors.skin_diseases import (
     plural_of,
     with_articles,
 )
-from builder.harm.authors.tables import word_set, words_in
+from builder.harm.authors.tables import pattern, read_table, word_set, words_in
 
 _I: Final = re.IGNORECASE
-#: Words of the question that say of which class the answer's disease is.
-_CLASSES: Final = (
-    (re.compile(r"\b(?:cancer|malignan\w+|carcinoma)\b", _I), "nature", "malignant"),
-    (re.compile(r"\blymphoma\b", _I), "family", "lymphoma"),
-    (re.compile(r"\b(?:n(?:a?e)v(?:us|i)|moles?)\b", _I), "family", "melanocytic"),
-    (re.compile(r"\b(?:infection|infectious)\b", _I), "nature", "infectious"),
-    (re.compile(r"\bvasculitis\b", _I), "family", "vasculitis"),
-    (re.compile(r"\b(?:alopecia|hair loss)\b", _I), "family", "hair"),
-)  # fmt: skip
-_AFTER_NAME: Final = re.compile(
-    r",? (?:which|who|that (?:is|are|can|may|has|have|affects?)|caused|characterized|where|also|due"
-    r"|because|as (?:indicated|evidenced|seen)|indicat\w+|suggest\w+|based|since|while|although|but"
-    r"|or|resulting|leading|known|including|and (?:is|it|the|can|may|has))\b|[,;:(—]| - "
-)
+_AFTER_NAME: Final = pattern("after_name", 0)
 _MODIFIER: Final = words_in("modifiers", r"(?:{})$")
 _BREAKS: Final = word_set("breaks")
 
 # "a vascular one, specifically an angioma": the look-alike must be of that kind, too.
-_KINDS: Final = re.compile(
-    r"\b(?:vascular|fungal|bacterial|viral|parasitic|autoimmune|benign|malignant|cystic|genetic)\b",
-    _I,
-)
-_GOES_ON: Final = re.compile(
-    r" (?:on|in|of|with|at|around|near|from|involving|affecting|under|over|as|by|to|surrounded"
-    r"|within|present|lesions?|burrows)\b|[^\w\s]"
-)
-_EXPLAINS: Final = re.compile(
-    r"(?: \([^)]*\))?,? (?:which|a |an |where|that (?:is|are|causes?)|characterized|caused)\b"
-)
+_KINDS: Final = pattern("kinds_of_disease")
+_GOES_ON: Final = pattern("name_goes_on", 0)
+_EXPLAINS: Final = pattern("explains_name", 0)
 _COMMON: Final = content(
     "rare common type form skin condition disease disorder characterized chronic"
 )
@@ -94,8 +73,8 @@ def candidates(ask: Ask) -> list[Disease]:
         return []
     said = {mention.disease for mention in mentions(ask.said)}
     others = [other for other in look_alikes(disease) if other not in said]
-    for pattern, field, value in _CLASSES:
-        if pattern.search(ask.question) and getattr(disease, field) == value:
+    for asks, field, value in read_table("patterns.yaml")["classes"]:
+        if re.search(asks, ask.question, _I) and getattr(disease, field) == value:
             others = [other for other in others if getattr(other, field) == value]
             if len(others) < 2:
                 others += [

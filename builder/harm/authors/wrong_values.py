@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from builder.harm.authors.skin_diseases import DIAGNOSIS, in_name, mentions, with_articles
-from builder.harm.authors.tables import any_of, read_table, words_in
+from builder.harm.authors.tables import any_of, pattern, read_table, words_in
 from builder.harm.authors.value_groups import Group, Place, Swap, carried, groups, put
 
 _T = TypeVar("_T")
@@ -21,32 +21,18 @@ _NO_VALUE: Final = frozenset(("prevention", "contagion", "diagnosis", "differenc
 _DESCRIBES: Final = frozenset(
     ("appearance", "texture", "shape", "presence", "histology", "size", "name")
 )
-_NEGATED: Final = re.compile(
-    r"\b(?:no|not|never|without|none|nor|neither|lack\w*)\b|n['’]t\b", re.I
-)
-_LEADS_IN: Final = re.compile(
-    r"(?:in addition|it seems|it is (?:important|worth|possible|believed)|while"
-    r"|although|unfortunately|besides|unlike|as with|if"
-    r"|when|some)\b",
-    re.I,
-)
-_ASKS_NAME: Final = re.compile(
-    r"\b(?:condition|disease|disorder|diagnosis|cancer|called|name|infection|syndrome)\b", re.I
-)
+_NEGATED: Final = pattern("negated")
+_LEADS_IN: Final = pattern("leads_in")
+_ASKS_NAME: Final = pattern("asks_for_name")
 _SHORT: Final = 14
 # Side clauses that explain the word before them, which may be another one now.
-_DEFINES: Final = re.compile(
-    r",? (?:which (?:is|are|means?)|meaning|also known|a type|or )\b", re.I
-)
+_DEFINES: Final = pattern("defines")
 _SAID_AFTER: Final = re.compile(
     r"\b([A-Za-z-]+)(, which (?:is|are) [^.]{12,140}?)"
     r"(?= in this|, (?:and|which|suggest|indicat)|\.)"
 )
 # Sentences that take up what the first one said.
-_NOT_ALONE: Final = re.compile(
-    r"^(?:it|they|this|these|those|such|in this case|for example|specifically|other|another)\b.*"
-    r"\b(?:refers?|means?|because|called|example|indicat\w+|suggest\w+)\b|\bhowever\b", re.I
-)  # fmt: skip
+_NOT_ALONE: Final = pattern("not_alone")
 _RARE: Final = 0.1
 _NUMBER: Final = re.compile(
     r"\b(\d+(?:\.\d+)?)(?:( ?(?:-|–|to) ?)(\d+(?:\.\d+)?))?( ?-?)"
@@ -54,10 +40,7 @@ _NUMBER: Final = re.compile(
     r"|(?=[a-z]+ (?:(?:are|is) )?(?:visible|present|shown|in )))", re.I
 )  # fmt: skip
 
-_BOUND: Final = re.compile(
-    r"\b(?:less|more|larger|smaller|bigger|greater|over|under|up|at least|at most) (?:than|to)? ?$",
-    re.I,
-)
+_BOUND: Final = pattern("bound")
 _ODD: Final = words_in("odd", r"{}")
 
 

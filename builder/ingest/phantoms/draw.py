@@ -98,17 +98,6 @@ def claim(rng: np.random.Generator, fact: Fact) -> tuple[str, bool]:
 # ---- shapes --------------------------------------------------------------------------------------
 
 
-def turned(
-    x: float, y: float, turn: float, window: tuple[slice, slice] = (slice(None), slice(None))
-) -> tuple[Field, Field]:
-    """Coordinates in a frame that is centred on (x, y) and turned by `turn` radians."""
-    u, v = X[:, window[1]] - np.float32(x), Y[window[0]] - np.float32(y)
-    if turn == 0:
-        return u, v
-    c, s = np.float32(math.cos(turn)), np.float32(math.sin(turn))
-    return u * c + v * s, v * c - u * s
-
-
 def _near(x: float, y: float, reach: float) -> tuple[slice, slice]:
     """The rows and columns within reach of a point."""
     left, right, top, bottom = (
@@ -120,7 +109,10 @@ def _near(x: float, y: float, reach: float) -> tuple[slice, slice]:
 
 def _outline(window: tuple[slice, slice], shape: Shape) -> Field:
     x, y, rx, ry, turn, waves = shape
-    u, v = turned(x, y, turn, window)
+    u, v = X[:, window[1]] - np.float32(x), Y[window[0]] - np.float32(y)
+    if turn != 0:
+        c, s = np.float32(math.cos(turn)), np.float32(math.sin(turn))
+        u, v = u * c + v * s, v * c - u * s
     u, v = u / np.float32(rx), v / np.float32(ry)
     radial: Field = np.sqrt(u * u + v * v)
     if waves:
@@ -154,10 +146,7 @@ def spot(
 
 
 def union(distances: Sequence[Field]) -> Field:
-    together = distances[0]
-    for distance in distances[1:]:
-        together = np.minimum(together, distance)
-    return together
+    return functools.reduce(np.minimum, distances)
 
 
 # ---- masks and paint -----------------------------------------------------------------------------

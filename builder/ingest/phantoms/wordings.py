@@ -1,23 +1,19 @@
 """What is asked, claimed and answered about a fact of a picture, worded in `wordings.yaml`."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Template
 
 from builder.ingest.phantoms.draw import Fact
 from mllmu_med.files import packaged_yaml
 
-
-@cache
-def _wordings() -> dict[str, dict[str, Any]]:
-    tree: dict[str, dict[str, Any]] = packaged_yaml(__package__, "wordings.yaml")
-    return tree
+_WORDINGS: Final[dict[str, dict[str, Any]]] = packaged_yaml(__package__, "wordings.yaml")
 
 
 @cache
 def _caption_template(name: str) -> Template:
-    template: Template = Template(_wordings()["captions"][name])
+    template: Template = Template(_WORDINGS["captions"][name])
     return template
 
 
@@ -34,7 +30,7 @@ def fact(section: str, name: str, own: str | int, it: str = "", several: bool = 
         it: what the wordings are about, `lesion` or `cell nests`.
         several: whether that is a plural.
     """
-    entry = _wordings()[section][name]
+    entry = _WORDINGS[section][name]
     values = entry["values"]
     if isinstance(values, list):
         values = {value: value for value in values}
