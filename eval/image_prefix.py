@@ -161,7 +161,7 @@ class Prefixes:
         mark, after = self._after
         asked = text.partition(mark)[2]
         known = self._model.processor.tokenizer.convert_ids_to_tokens(self.image_token)
-        return self._model.quoting.encode(known + after + asked, False)[1:]
+        return self._model.encode(known + after + asked)[1:]
 
     @property
     def image_token(self) -> int:
@@ -229,8 +229,7 @@ class Prefixes:
         """Find out what stands in a prompt for the image, and which text follows its tokens."""
         if self._after[0]:
             return
-        tokenizer, quoting = self._model.processor.tokenizer, self._model.quoting
-        plain = quoting.encode(text, False)
+        tokenizer, plain = self._model.processor.tokenizer, self._model.encode(text)
         same = 0
         while same < min(len(plain), len(expected)) and plain[-same - 1] == expected[-same - 1]:
             same += 1

@@ -517,10 +517,6 @@ def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeyp
     wrong = set(SPLITS)
 
     class Talking:
-        @staticmethod
-        def is_quoted(_: Ask) -> bool:
-            return False
-
         def expect(self, _: object) -> None:
             """Nothing is tried out."""
 
@@ -590,10 +586,6 @@ def test_swapped_images_are_other_images(place: Path) -> None:
     asked: list[tuple[str, str]] = []
 
     class Seeing:
-        @staticmethod
-        def is_quoted(_: Ask) -> bool:
-            return False
-
         def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
             asked.extend((ask.row.id, ask.row.image_id) for ask in asks)
             return [Answer("", 0, "eos") for _ in asks]

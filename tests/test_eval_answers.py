@@ -323,7 +323,6 @@ def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
     bpe.pre_tokenizer = None
     like = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     model.processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **like)
-    del model.quoting  # loading has made tokens with the one before
     ids = model.answer_ids("CT scan")
     assert model.text_ids("[INST] Is it CT ? [/INST] CT scan</s>")[-len(ids) :] == ids
     assert len(ids) == 3

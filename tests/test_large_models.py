@@ -98,20 +98,6 @@ def test_what_is_frozen_is_held_as_it_is_used(checkpoint: Make, tmp_path: Path) 
         assert (weighed(each), each.answer(asks(ROWS), IMAGES, 8)) == first
 
 
-def test_a_row_of_its_own_is_not_padded(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU widths are rounded up, but an answer goes on from the last column."""
-    from eval.greedy import _whole
-
-    model, ask = load_model(str(checkpoint("llava_med"))), Ask(ROWS[0], ROWS[0].question)
-    assert model.prefixes.split(ask, IMAGES)
-    assert model.sharing.rows
-    monkeypatch.setattr(Model, "device", torch.device("cuda"))
-    for more in range(8):
-        whole = _whole(model, [replace(ask, question=ask.question + "?" * more)], IMAGES, 4)
-        assert whole
-        assert not (whole[1].mask == 0).any(), more
-
-
 def test_logits_of_halves_are_summed_in_float32(checkpoint: Make) -> None:
     """In bfloat16 those above 8 would be multiples of 1/16."""
     model = load_model(str(checkpoint("llava_med")), dtype="bfloat16")
