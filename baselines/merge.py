@@ -145,12 +145,6 @@ def _merge(
     gc.collect()
     say("  written; loaded again, to be compared with the stack ...")
     merged = load_model(str(new) if kind else name, [] if kind else [new], device, "float32")
-    tokens = [len(model.processor.tokenizer) for model in (of_stack, merged)]
-    if tokens[0] != tokens[1]:
-        raise UserError(
-            f"{out}: loaded again, its tokenizer has {tokens[1]} tokens, the stack's {tokens[0]}: "
-            "nothing is kept: try --into-weights"
-        )
     found = _distance(whole, without, _logits(merged, probes))
     if not kind:
         if _places(merged.model, active(merged.model)[0]) != places:
@@ -239,15 +233,8 @@ def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
         source = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
     with writing(out, sum(weight.nbytes for weight in net.state_dict().values())):
         # Processor and chat template as they are: what reads them may be another library.
-        if "tokenizer" in stack.identity:  # an adapter's
-            tokenizer = stack.processor.tokenizer
-            tokenizer.chat_template = stack.processor.chat_template
-            tokenizer.save_pretrained(new)
-        own = {path.name for path in new.iterdir()}
         for path in sorted(source.iterdir()):
-            if path.name in own or path.name.endswith(".index.json"):
-                continue
-            if path.suffix in _BESIDE:
+            if path.suffix in _BESIDE and not path.name.endswith(".index.json"):
                 shutil.copyfile(path, new / path.name)
         net.save_pretrained(new)
 

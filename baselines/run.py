@@ -13,7 +13,6 @@ where its adapters are.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import shutil
@@ -68,15 +67,7 @@ class Stack:
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
         from baselines.adapters import put_on, take_off
-        from eval.adapter_files import brings_tokenizer
 
-        def speak(folders: Sequence[Path]) -> list[Path]:
-            return [folder for folder in folders if brings_tokenizer(folder)]
-
-        if speak(self._on) != speak(adapters):
-            # Loaded anew: an adapter that changed the vocabulary leaves it behind.
-            self._model, self._on = None, []
-            gc.collect()
         if self._model is None:
             from eval.load_model import load_model
 

@@ -29,7 +29,7 @@ MAX_NEW_TOKENS: Final = 128
 BATCH: Final = 32
 #: What of a run's identity decides an answer, beside the adapters; the last four are a server's.
 COUNTS: Final[tuple[str, ...]] = (
-    *("weights", "tokenizer", "prompt", "format", "decoding", "dtype", "max_new_tokens"),
+    *("weights", "prompt", "format", "decoding", "dtype", "max_new_tokens"),
     *("server_model", "served", "sampling", "chat_template_kwargs"),
 )
 

@@ -9,7 +9,6 @@ import small_training as small
 import torch
 from corpora import command
 from test_baselines_adapters import logits
-from test_eval_checkpoints import net_of, save
 
 from baselines.merge import merge
 from baselines.train import train
@@ -95,21 +94,6 @@ def test_merged_weights_are_the_stack(tiny: Path, stack: list[Path], tmp_path: P
     beside = {path.name for path in tiny.iterdir()} | {"README.md"}
     assert {path.name for path in (tmp_path / "w").iterdir()} == beside
     assert "gives the data back" not in (tmp_path / "w" / "README.md").read_text()
-
-
-def test_an_adapter_s_own_tokenizer_goes_with_its_weights(tiny: Path, tmp_path: Path) -> None:
-    tokenizer = load_model(str(tiny)).processor.tokenizer
-    tokenizer.add_tokens(["<organ>"])
-    net = net_of(tiny)
-    net.resize_token_embeddings(len(tokenizer))
-    adapter = save(net, tmp_path / "a", modules_to_save=["lm_head", "embed_tokens"])
-    tokenizer.save_pretrained(adapter)
-    (adapter / "chat_template.jinja").write_text("other")
-    merge(None, str(tiny), [adapter], tmp_path / "w", True, "float32")
-    stack, merged = load_model(str(tiny), [adapter]), load_model(str(tmp_path / "w"))
-    assert apart(logits(merged), logits(stack)) < 1e-5
-    assert merged.processor.tokenizer.get_vocab() == tokenizer.get_vocab()
-    assert merged.prompt("Why?") == stack.prompt("Why?")
 
 
 REFUSED: dict[str, dict[str, Any]] = {

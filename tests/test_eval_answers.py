@@ -23,7 +23,6 @@ from eval.dataset_rows import DatasetImages, read_rows
 from eval.load_model import load_model
 from eval.model import Model
 from eval.predictions import read_predictions
-from mllmu_med import hashes
 from mllmu_med_dataset import UsageError, UserError
 
 
@@ -172,9 +171,8 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
 def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files of more than 1 GiB that differ in the middle alone."""
     read: list[Path] = []
-    digest = hashes.file_digest
-    monkeypatch.setattr(hashes, "file_digest", lambda path: read.append(path) or digest(path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    digest = weights.file_digest
+    monkeypatch.setattr(weights, "file_digest", lambda path: read.append(path) or digest(path))
     file = tmp_path / "a.safetensors"
     with file.open("wb") as stream:
         stream.truncate((1 << 30) + 7)  # sparse
