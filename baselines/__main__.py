@@ -99,7 +99,6 @@ def run(
         stack = options.stack(loaded, dataset, folder)
         what = (loaded, dataset, stack, folder, chosen, numbers, seeds_of == "all")
         folders = run_seeds(*what, at_once, elsewhere)
-        stack.ended()
         if not is_main():
             return
         from eval import report
@@ -154,7 +153,6 @@ def tune(
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
         best = run_trials(loaded, dataset, stack, out, chosen, about, at_once)
-        stack.ended()
     if is_main():
         for _, lacks in best:
             if lacks:
@@ -299,10 +297,8 @@ def _train(
     last = parts[-1].method
     check_rows({last: recipe.known[last]}, dataset.rows["forget"])
     stack = options.stack(recipe, dataset, parts[0].folder.parent)
-    stack.features = parts[-1].folder / "features"  # others may run beside it
     for part in parts:
         do(part, recipe, dataset, stack)
-    stack.ended()
     if is_main():
         print_scores(parts[-1].folder)
 

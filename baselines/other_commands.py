@@ -74,14 +74,11 @@ def method(
 def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
-    vision: Annotated[
-        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
-    ] = None,
 ) -> None:
     """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
     from baselines.llava_med import convert
 
-    print(convert(source, target, vision or "checkpoint"))
+    print(convert(source, target))
 
 
 def add_others(app: App) -> None:
@@ -106,6 +103,5 @@ python -m baselines method my_loss.py:loss && python -m baselines run --method m
 """
     )(one_line_errors(method))
     app.command(
-        examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med\n"
-        "python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336"
+        examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med"
     )(one_line_errors(convert_llava_med))

@@ -28,7 +28,7 @@ from statistics import fmean, harmonic_mean
 from typing import Final, NamedTuple
 
 from eval.attack_results import CEILING, CUT, outcomes
-from eval.metric_names import METRICS
+from eval.metric_names import METRICS, WORDS
 from eval.read_run import Run, read_run
 from eval.references import GIBBERISH, ORACLE
 from eval.report_tables import Column, Section, Table, seen
@@ -65,14 +65,6 @@ _AGREES: Final = Key("agreement")
 _SIGNATURE: Final = (
     "meta|faithfulness: AUROC over models|stability: knowledge between retrained 0 and fine-tuned "
     "1, same attack, same rows|agreement: Spearman, Fisher's z|mllmu-med 1"
-)
-_TITLE: Final = "Which figure to trust"
-_CAPTION: Final = (
-    "Fractions. Faithful: tells models trained on the forget set from others (AUROC). Stable: sees "
-    "as much knowledge after an attack as before. Agrees: with the most that any attack brings "
-    "out, over methods (Spearman). Controls: where a perfect correction and gibberish land between "
-    "Retrain (0) and Finetune (1); a figure at which gibberish lies below the correction rewards "
-    "destruction: read `no language` beside it. Best first."
 )
 
 
@@ -278,7 +270,10 @@ def table(report: Report) -> list[Table]:
     heads = ("trusted", "trust", *BARS, "at_oracle", "at_gibberish")
     sections = [Section(lines)]
     columns = seen([Column(Key(head)) for head in heads], sections)
-    return [Table("trust", _TITLE, _CAPTION, columns, sections, of="figure")] if lines else []
+    if not lines:
+        return []
+    title = "Which figure to trust"
+    return [Table("trust", title, WORDS["trust"], columns, sections, of="figure")]
 
 
 def notes(report: Report) -> list[str]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.attacks import Ask
@@ -50,7 +49,6 @@ class Model:
 
     share: whether rows may share what is read of an image, where that is right (`--no-share`).
     longest: of the texts to be read, in characters: the length at which that is tried out.
-    features: a folder that keeps what is read of images; None: they are kept in memory.
     """
 
     model: Any
@@ -59,7 +57,6 @@ class Model:
     format: ChatFormat
     share: bool = True
     longest: int = 0
-    features: Path | None = None
     _outside: frozenset[str] | None = field(default=None, repr=False)
     _fitting: dict[str, int] = field(default_factory=dict, repr=False)  # into memory, at once
     _said: set[str] = field(default_factory=set, repr=False)

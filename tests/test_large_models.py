@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 import small_training as small
 import torch
-from families import WHOLE, Pictures
+from families import Pictures
 
 from baselines.adapters import add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits
-from baselines.run import Stack
 from baselines.schedule import Sample
 from baselines.train import train
 from baselines.training_state import RunFolder
@@ -35,7 +34,6 @@ from mllmu_med_dataset import UserError
 
 Make = Callable[[str], Path]
 IMAGES = Pictures()
-QUICK = ("llava_med", "qwen2_5_vl")
 ROWS = [*small.FORGET[:6], *small.RETAIN[:10]]
 
 
@@ -193,48 +191,6 @@ def test_two_processes_evaluate_as_one(checkpoint: Make, tmp_path: Path) -> None
         assert (two / name).read_bytes() == (one / name).read_bytes()
     shares = [json.loads((two / f"sizes-{rank}.json").read_text()) for rank in (0, 1)]
     assert shares == [sizes[1::2], sizes[2::2]]
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in WHOLE]
-)
-def test_features_are_read_once_a_run(checkpoint: Make, name: str, tmp_path: Path) -> None:
-    """By another process, too: it finds them on the disk, and comes to the same."""
-    images = len({row.image_id for row in ROWS})
-    found, calls = [], []
-    for _ in range(2):
-        model = load_model(str(checkpoint(name)))
-        model.features, read = tmp_path / "features", model.prefixes._read
-        model.prefixes.__dict__["_read"] = lambda *given, _read=read: (
-            calls.append(1) or _read(*given)
-        )
-        found.append((weighed(model), model.answer(asks(ROWS), IMAGES, 4)))
-        assert model.sharing.rows
-        assert len(calls) == images
-    assert found[0] == found[1]
-    folder = tmp_path / "features"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert len([*folder.rglob("*.*")]) == images
-
-
-def test_features_are_gone_with_the_run(
-    checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A small model's are kept in memory, as are those that LoRA on the projector changes."""
-    stack = Stack(str(checkpoint("llava_med")), features=tmp_path / "features")
-    assert stack.at(()).features is None
-    stack.ended()
-    monkeypatch.setattr("baselines.run.SMALL", 0)
-    stack = Stack(str(checkpoint("llava_med")), features=tmp_path / "features")
-    model = stack.at(())
-    adapter = add_adapter(model, 2, 2, projector=True)
-    first = weighed(model)
-    assert not stack.features.exists()
-    with adapter.reference():
-        assert weighed(model) == pytest.approx(first, abs=1e-4)  # the new adapter changes nothing
-    assert any(stack.features.iterdir())
-    stack.ended()
-    assert not stack.features.exists()
 
 
 def test_what_shares_nothing_is_said_once(
