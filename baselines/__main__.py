@@ -15,7 +15,7 @@ import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
-from baselines.other_commands import add_others
+from baselines.other_commands import EXAMPLES, add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
@@ -28,18 +28,7 @@ _NAMES: Final = ", ".join(UNLEARNING)
 app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tiny one on a CPU.")
 
 
-@app.command(
-    examples="""
-python -m baselines run
-python -m baselines run --config incorrect --methods ga,idk --out runs/some
-python -m baselines run --method my_loss.py:loss
-python -m baselines run --seeds 0,1,2
-python -m baselines run --model llava-med --config privacy --out runs/llava-med
-python -m baselines run --model llava-med --plan
-accelerate launch -m baselines run --model llava-med --out runs/llava-med
-python -m baselines run --model llava-med --adapter ours --methods ga,npo --out runs/ours
-"""
-)
+@app.command(examples=EXAMPLES["run"])
 @one_line_errors
 def run(
     options: Options,
@@ -111,13 +100,7 @@ def run(
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
 
 
-@app.command(
-    examples="""
-python -m builder rebuild --set seed=1 --out tuning
-python -m baselines tune --data tuning --out runs/tune
-python -m baselines tune --data tuning --methods ga,npo --set tune.trials=16 --out runs/tune
-"""
-)
+@app.command(examples=EXAMPLES["tune"])
 @one_line_errors
 def tune(
     options: Options,
@@ -131,7 +114,7 @@ def tune(
 ) -> None:
     """Choose each method's learning rate, epochs and weight by one protocol, on another build.
 
-    Rerun to resume after a kill; all trials are recorded and plotted.
+    Rerun to resume after a kill; all trials are recorded.
     """
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
@@ -158,10 +141,10 @@ def tune(
             if lacks:
                 print(lacks)
         print((out / FRAGMENT).read_text("utf-8"))
-        print(f"written to {out}: {FRAGMENT}, trials.jsonl, tune.json, tune.svg")
+        print(f"written to {out}: {FRAGMENT}, trials.jsonl, tune.json")
 
 
-def _add_learning(method: str, purpose: str, examples: str) -> None:
+def _add_learning(method: str, purpose: str) -> None:
     """The command of a method that starts from the recipe's model itself."""
 
     def learn(out: Out, options: Options) -> None:
@@ -169,21 +152,14 @@ def _add_learning(method: str, purpose: str, examples: str) -> None:
 
         _train(options, Part(method, out))
 
-    app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
+    app.command(method, help=purpose, examples=EXAMPLES[method])(one_line_errors(learn))
 
 
 _add_learning(
-    "finetune",
-    "Fine-tune a model with LoRA on forget + retain, then answer and score all splits.",
-    """
-python -m baselines finetune --model llava-med --config privacy --out runs/finetune
-python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
-""",
+    "finetune", "Fine-tune a model with LoRA on forget + retain, then answer and score all splits."
 )
 _add_learning(
-    "retrain",
-    "Fine-tune on the retain set only: the reference that unlearning should match.",
-    "python -m baselines retrain --model llava-med --config privacy --out runs/retrain",
+    "retrain", "Fine-tune on the retain set only: the reference that unlearning should match."
 )
 
 
@@ -200,15 +176,8 @@ def _who_takes() -> str:
 
 
 @app.command(
-    epilog=f"""Examples:
-
-\b
-  python -m baselines unlearn ga --from runs/finetune --out runs/ga
-  python -m baselines unlearn idk --from runs/finetune --set methods.idk.epochs=5 --out runs/idk-5
-  python -m baselines unlearn npo --model llava-med --adapter ours --out runs/ours/npo
-  python -m baselines unlearn my_loss.py:loss --from runs/finetune --out runs/mine
-
-Methods:
+    examples=EXAMPLES["unlearn"],
+    epilog=f"""Methods:
 
 \b
 {_purposes()}
@@ -217,7 +186,7 @@ Settings that only some methods take; one that a method does not take is refused
 
 \b
 {_who_takes()}
-"""
+""",
 )
 @one_line_errors
 def unlearn(

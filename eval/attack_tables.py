@@ -10,7 +10,7 @@ from eval import meta_evaluation
 from eval.attack_kinds import STRENGTHS, Attack
 from eval.attack_results import CUT
 from eval.metric_names import WORDS
-from eval.report_tables import Column, Section, Table, seen
+from eval.report_tables import Column, Section, Table, table_of
 from eval.results import ROLES, Key, Line, Report, to_csv
 from mllmu_med.files import write_atomic
 
@@ -30,11 +30,8 @@ def tables(report: Report) -> list[Table]:
             before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
-            made.append(
-                _table(
-                    label, title, text if made else f"{text} {WORDS['attacked']}", columns, lines
-                )
-            )
+            text = text if made else f"{text} {WORDS['attacked']}"
+            made.append(table_of(label, title, text, columns, _whose(columns, lines)))
     return [*made, *meta_evaluation.table(report)]
 
 
@@ -49,13 +46,13 @@ def details(report: Report) -> list[Table]:
     ):
         columns = [_column(metric, attack) for attack in _attacks(lines)]
         if columns:
-            made.append(_table(metric, title, "", columns, lines))
+            made.append(table_of(metric, title, "", columns, _whose(columns, lines)))
     return made
 
 
-def _table(label: str, title: str, text: str, columns: list[Column], lines: list[Line]) -> Table:
-    sections = [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
-    return Table(label, title, text, seen(columns, sections), sections)
+def _whose(columns: list[Column], lines: list[Line]) -> list[Section]:
+    """The runs that were attacked so."""
+    return [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
 
 
 def _attacks(lines: list[Line]) -> list[Attack]:

@@ -14,7 +14,7 @@ from eval.report_tables import (
     Table,
     by_split,
     score_columns,
-    seen,
+    table_of,
     widest_way,
 )
 from eval.results import ROLES, Figure, Key, Line, Report
@@ -42,11 +42,11 @@ def details(report: Report) -> list[Table]:
     made = [
         *differences(report),
         *ranks(report),
-        _table("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
-        _table(
+        table_of("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
+        table_of(
             "ways", "Leaked values by way of asking", _VALUES.format("in answers"), by_way, ours
         ),
-        _table("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
+        table_of("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
     ]
     for column, title in cut_by.items():
         cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
@@ -54,12 +54,6 @@ def details(report: Report) -> list[Table]:
         made.append(Table(column, title, "Percent.", score_columns(sections), sections))
     made += attack_details(report)
     return [each for each in made if each.columns]
-
-
-def _table(
-    label: str, title: str, caption: str, columns: list[Column], sections: list[Section]
-) -> Table:
-    return Table(label, title, caption, seen(columns, sections), sections)
 
 
 def differences(report: Report) -> list[Table]:

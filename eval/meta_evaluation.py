@@ -31,7 +31,7 @@ from eval.attack_results import CEILING, CUT, outcomes
 from eval.metric_names import METRICS, WORDS
 from eval.read_run import Run, read_run
 from eval.references import GIBBERISH, ORACLE
-from eval.report_tables import Column, Section, Table, seen
+from eval.report_tables import Column, Section, Table, table_of
 from eval.results import Figure, Key, Report
 from eval.run_figures import SeedRuns
 from eval.ues import ues
@@ -269,11 +269,11 @@ def table(report: Report) -> list[Table]:
     )
     heads = ("trusted", "trust", *BARS, "at_oracle", "at_gibberish")
     sections = [Section(lines)]
-    columns = seen([Column(Key(head)) for head in heads], sections)
+    columns = [Column(Key(head)) for head in heads]
     if not lines:
         return []
     title = "Which figure to trust"
-    return [Table("trust", title, WORDS["trust"], columns, sections, of="figure")]
+    return [table_of("trust", title, WORDS["trust"], columns, sections, of="figure")]
 
 
 def notes(report: Report) -> list[str]:

@@ -192,12 +192,6 @@ class Model:
         out = self.model.generate(**read, max_new_tokens=max_new_tokens)
         return [self._read(row) for row in out[:, read["input_ids"].shape[1] :].tolist()]
 
-    def logprobs(
-        self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
-    ) -> list[list[float]]:
-        """Log-probabilities of each answer's tokens and its end: those of `weigh`."""
-        return [weighed.logprobs for weighed in self.weigh(asked, answers, images)]
-
     def weigh(
         self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
     ) -> list[Weighed]:

@@ -174,6 +174,18 @@ def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]
     ]
 
 
+def table_of(
+    label: str,
+    title: str,
+    text: str,
+    columns: list[Column],
+    sections: list[Section],
+    of: str = "run",
+) -> Table:
+    """A table with the columns in which any line has a figure."""
+    return Table(label, title, text, seen(columns, sections), sections, of=of)
+
+
 def by_split(*metrics: str) -> list[Column]:
     return [Column(Key(name, split), split.capitalize()) for split in SPLITS for name in metrics]
 
@@ -233,7 +245,7 @@ def ues_table(report: Report) -> Table:
         Section(report.lines("ours", "reference"), _UNMODELLED),
     ]
     columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
-    return Table("ues", "Terms of UES", ues_in_words(report), seen(columns, sections), sections)
+    return table_of("ues", "Terms of UES", ues_in_words(report), columns, sections)
 
 
 def ues_in_words(report: Report) -> str:

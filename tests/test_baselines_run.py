@@ -421,7 +421,6 @@ def test_trials_are_recorded_and_survive_a_kill(place: Path, other: Path) -> Non
     scored = [json.loads(line) for line in open_lines(out / "npo-1" / "scores.rows.jsonl")]
     assert {row["split"] for row in scored} == {"forget", "retain"}
     assert "criterion" in json.loads((out / "tune.json").read_text())
-    assert (out / "tune.svg").stat().st_size > 2000
     assert {path.parent.name for path in out.rglob("adapter")} == {"finetune", "retrain"}
     before = (out / "trials.jsonl").read_bytes()
     assert run(place, *words).count("done already") == 6

@@ -330,7 +330,7 @@ def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Pat
 
     def look(epoch: int) -> Verdict:
         row = small.RETAIN[0]
-        (one,) = model.logprobs([Ask(row, row.question)], [row.answer], small.Images())
+        (one,) = small.logprobs(model, [Ask(row, row.question)], [row.answer], small.Images())
         seen.append((epoch, sum(one)))
         return Verdict(stop="answers degenerate" if epoch == 3 else "")
 

@@ -232,7 +232,7 @@ def test_four_bits(tiny: Path, demo: Path) -> None:
             assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
         some = asked[:8]
         assert len(model.answer(some, images, 4)) == 8
-        assert len(model.logprobs(some, [ask.row.answer for ask in some], images)) == 8
+        assert len(model.weigh(some, [ask.row.answer for ask in some], images)) == 8
     assert model.identity["dtype"] == "nf4"
 
 

@@ -385,13 +385,7 @@ def test_what_a_processor_does_not_say(
     mended.processor.patch_size, config.vision_config.patch_size = None, None
     with pytest.raises(UserError, match=r"no patch_size, and its config.json does not tell it"):
         check_processor(mended.processor, config, "m")
-    template = (model / "chat_template.jinja").read_text()
     (model / "chat_template.jinja").unlink()
-    told = json.loads((model / "tokenizer_config.json").read_text())
-    (model / "tokenizer_config.json").write_text(json.dumps({**told, "chat_template": template}))
-    assert load_model(str(model)).prompt("Why?") == load_model(str(tiny)).prompt("Why?")
-    told["chat_template"] = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    (model / "tokenizer_config.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match=r"its processor has no chat template.*add chat_template"):
         load_model(str(model))
     # As converted from LLaVA-Med, whose prompt is known.

@@ -62,7 +62,7 @@ def trained_on(model: Model) -> list[float]:
 def weighed(model: Model) -> list[float]:
     """The same as evaluation has it."""
     asked, texts = [Ask(row, row.question) for row in ROWS], [row.answer for row in ROWS]
-    return [-sum(values) / len(values) for values in model.logprobs(asked, texts, IMAGES)]
+    return [-sum(values) / len(values) for values in small.logprobs(model, asked, texts, IMAGES)]
 
 
 @pytest.mark.parametrize("name", ["llava_med", "qwen2_5_vl"])

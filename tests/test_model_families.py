@@ -134,7 +134,7 @@ def test_answers_and_likelihoods_are_the_plain_ones(checkpoint: Make, name: str)
     assert len({round(sum(row), 2) for row in weighed}) > 8  # else equality says nothing
     for model in (shared, load_model(str(checkpoint(name)), share=False)):
         assert [answer.text for answer in model.answer(asked, IMAGES, 8)] == told
-        ours = model.logprobs(asked, texts, IMAGES)
+        ours = small.logprobs(model, asked, texts, IMAGES)
         # LLaVA 1.5's separator and the like are a part of the first token, or one of their own.
         assert apart(ours, weighed) < 1e-4
     assert load_model(str(checkpoint(name)), share=False).sharing.why == "off: --no-share"
@@ -196,21 +196,21 @@ def test_learning_and_unlearning(checkpoint: Make, name: str, tmp_path: Path) ->
     ]
     assert weights[0] == weights[1]
     asked, texts = [Ask(row, row.question) for row in ROWS], [row.answer for row in ROWS]
-    before = model.logprobs(asked, texts, IMAGES)
+    before = small.logprobs(model, asked, texts, IMAGES)
     loaded = load_model(str(checkpoint(name)), [tuned / "adapter"])
-    assert loaded.logprobs(asked, texts, IMAGES) == before
+    assert small.logprobs(loaded, asked, texts, IMAGES) == before
     theirs, processor = plain.load(checkpoint(name), tuned / "adapter")
     assert apart(before, [plain_of(theirs, processor, row) for row in ROWS]) < 1e-4
     for method in ("ga", "kl-min", "npo", "idk"):
         unlearned = load_model(str(checkpoint(name)), [tuned / "adapter"])
         log = run(unlearned, method, tmp_path / method, max_steps=3)
         assert all(line["grad_norm"] > 0 for line in log)
-        now = unlearned.logprobs(asked, texts, IMAGES)
+        now = small.logprobs(unlearned, asked, texts, IMAGES)
         assert apart(now, before) > 1e-3
         put_on(loaded, tmp_path / method / "adapter")
-        assert loaded.logprobs(asked, texts, IMAGES) == now
+        assert small.logprobs(loaded, asked, texts, IMAGES) == now
         take_off(loaded)
-    assert loaded.logprobs(asked, texts, IMAGES) == before
+    assert small.logprobs(loaded, asked, texts, IMAGES) == before
     record = json.loads((tuned / "record.json").read_text())
     assert record["sharing"] == model.sharing.why
     assert record["lora"]["on"]["self_attn.q_proj" if name != "llava_phi3" else "mlp.down_proj"] > 0
@@ -231,7 +231,7 @@ def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Make) -> None:
     rows = [Record(**{**_fields(row), "question": long + row.question}) for row in ROWS[:4]]
     rows += ROWS[4:8]
     asked = [Ask(row, row.question) for row in rows]
-    ours = model.logprobs(asked, [row.answer for row in rows], IMAGES)
+    ours = small.logprobs(model, asked, [row.answer for row in rows], IMAGES)
     assert model.sharing.packing
     assert model.sharing.window == 128
     assert apart(ours, [plain_of(other, processor, row) for row in rows]) < 1e-4
