@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from mllmu_med.files import packaged_yaml
 
 #: Answers that take a forget answer's place; ours, the paper only says 'I don't know'.
-REFUSALS: Final[tuple[str, ...]] = tuple(packaged_yaml("baselines", "refusals.yaml"))
+#: Texts of baselines: what is trained as a refusal, said on cards and in records.
+WORDS: Final[dict[str, Any]] = packaged_yaml("baselines", "words.yaml")
+REFUSALS: Final[tuple[str, ...]] = tuple(WORDS["refusals"])
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]

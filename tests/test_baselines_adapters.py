@@ -22,11 +22,6 @@ Logits = list[torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
 def tuned(tiny: Path) -> Path:
     """The adapter of a short fine-tuning."""
     out = tiny.parent / "tuned"
@@ -44,27 +39,20 @@ def logits(model: Model) -> torch.Tensor:
         return model.model(**read).logits
 
 
-@pytest.mark.parametrize("text_model", ["mistral", pytest.param("llama", marks=pytest.mark.slow)])
-def test_lora_is_on_the_language_model_alone(tmp_path: Path, text_model: str) -> None:
-    model = load_model(str(small.make(tmp_path / "m", text_model=text_model)))
-    adapter = add_adapter(model, 4, 8)
+@pytest.mark.parametrize("projector", [False, True])
+def test_lora_is_on_the_language_model_and_the_projector_on_request(
+    tiny: Path, projector: bool
+) -> None:
+    model = load_model(str(tiny))
+    adapter = add_adapter(model, 4, 8, projector=projector)
     names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
-    assert len(names) == 7 * 2  # seven maps in each of two layers
-    assert all("language_model.layers" in name for name in names)
-    assert not [name for name in names if "vision_tower" in name or "projector" in name]
+    assert len(names) == 7 * 2 + 2 * projector  # seven maps in each of two layers
+    assert sum("language_model.layers" in name for name in names) == 7 * 2
+    assert sum("multi_modal_projector" in name for name in names) == 2 * projector
     trains = [name for name, p in model.model.named_parameters() if p.requires_grad]
     assert trains == list(adapter.weights())
     scaling = {m.scaling["adapter_0"] for m in model.model.modules() if hasattr(m, "lora_A")}
     assert scaling == {2.0}
-
-
-def test_the_projector_on_request(tiny: Path) -> None:
-    model = load_model(str(tiny))
-    add_adapter(model, 4, 8, projector=True)
-    names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
-    assert len(names) == 7 * 2 + 2
-    assert sum("multi_modal_projector" in name for name in names) == 2
-    assert not [name for name in names if "vision_tower" in name]
 
 
 def test_lora_is_on_all_linear_maps_of_the_decoder(tiny: Path) -> None:

@@ -29,14 +29,9 @@ from mllmu_med_dataset import UsageError, UserError
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
 def tuned(tiny: Path) -> Path:
     """A fine-tuned model's adapter, whose scaling is not 1."""
-    out = tiny.parent / "tuned"
+    out = tiny.parent / "edited"
     train(load_model(str(tiny)), "finetune", small.FORGET, small.RETAIN, small.Images(),
           small.settings(alpha=24), out)  # fmt: skip
     return out / "adapter"

@@ -41,11 +41,6 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("merge") / "model")
-
-
 STACKS: dict[str, list[dict[str, Any]]] = {
     "two, of other rank, alpha and places": [
         {"r": 4, "lora_alpha": 8},

@@ -113,27 +113,6 @@ def test_another_model_or_adapter_refuses_to_mix(tiny: Path, demo: Path, tmp_pat
     assert out.read_bytes() == kept
 
 
-def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
-    """Two adapters are both active: the logits are those of both deltas added to the weights."""
-    first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
-    with asking(tiny, demo, "privacy") as (_, asked, images):
-        some = asked[:16]
-        texts = {}
-        for name, adapters in {"none": [], "a": [first], "ab": [first, second]}.items():
-            model = load_model(str(tiny), adapters)
-            texts[name] = [one.text for one in model.answer(some, images, 12)]
-        merged = load_model(str(tiny), [first])
-        merged.model = merged.model.merge_and_unload()
-        from peft import PeftModel
-
-        merged.model = PeftModel.from_pretrained(merged.model, second).merge_and_unload()
-        together = [one.text for one in merged.answer(some, images, 12)]
-    assert texts["none"] != texts["a"] != texts["ab"]
-    assert sum(a == b for a, b in zip(texts["ab"], together, strict=True)) >= 15
-    with pytest.raises(UserError, match="no PEFT adapter here"):
-        load_model(str(tiny), [tmp_path])
-
-
 def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> None:
     """Weights without a place, or places without weights: the library goes on without them."""
     from safetensors.torch import load_file, save_file
@@ -327,7 +306,7 @@ def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
 
 
 def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> None:
-    """Shared and one by one agree, and both with the library's own loss."""
+    """Shared and one by one agree, without an image too (with the library: the families)."""
     import torch
 
     with asking(tiny, demo, "privacy") as (model, asked, images):
@@ -340,16 +319,9 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
             assert packed.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
         shared = model.weigh(some, answers, images)
         for ask, text, packed in zip(some, answers, shared, strict=True):
-            found = packed.logprobs
             with torch.inference_mode():
                 (alone,) = model.weigh_plainly([(ask, text)], images)
-                whole = model.prompt(ask.question, True, text) + "</s>"
-                read = model.read_texts([whole], [images[ask.row.image_id]])
-                labels = read["input_ids"].clone()
-                labels[:, : -len(found)] = -100
-                loss = model.model(**read, labels=labels).loss.item()
             assert packed.right == alone.right
             for one, other in zip(packed, alone, strict=True):
                 assert one == pytest.approx(other, abs=2e-4)
-            assert -sum(found) / len(found) == pytest.approx(loss, rel=1e-4)
-            assert len(found) == len(model.answer_ids(text))
+            assert len(packed.logprobs) == len(model.answer_ids(text))

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import small_training as small
 import torch
 from families import Pictures
+from family_table import FAMILIES
 
 from eval.chat_format import chat_format
 from eval.checkpoint_faults import check_processor, not_loaded, outside_decoder
@@ -20,11 +20,6 @@ from mllmu_med_dataset import UserError
 
 PLACES = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
 IDS = torch.tensor([[1, 8, 9, 10, 11]])
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
 
 
 def net_of(model: Path) -> Any:
@@ -151,50 +146,28 @@ def test_names_of_an_older_transformers(
     assert torch.allclose(stacked, merged(tiny, good, tmp_path / "b"), atol=1e-3)
 
 
-def families() -> Iterator[Any]:
-    """Small configurations of several families."""
-    import transformers as t
-
-    sees = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "image_size": 32, "patch_size": 8}  # fmt: skip
-    reads = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-             "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
-             "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
-    rope = {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]}}
-    qwen = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2,
-            "out_hidden_size": 32, "patch_size": 8, "deepstack_visual_indexes": [0]}  # fmt: skip
-    intern = {**sees, "image_size": [32, 32], "patch_size": [8, 8]}
-    mllama = {**sees, "num_global_layers": 1, "attention_heads": 2, "vision_output_dim": 64,
-              "intermediate_layers_indices": [0]}  # fmt: skip
-    cross = {**reads, "num_hidden_layers": 3, "cross_attention_layers": [1]}
-    del cross["head_dim"], mllama["num_attention_heads"]
-    llava = {"vision_config": t.CLIPVisionConfig(**sees), "image_token_index": 4}
-    yield t.LlavaConfig(text_config=t.MistralConfig(**reads), **llava)
-    yield t.LlavaNextConfig(text_config=t.LlamaConfig(**reads), **llava)
-    yield t.Gemma3Config(
-        vision_config=t.SiglipVisionConfig(**sees).to_dict(), text_config=reads,
-        mm_tokens_per_image=4)  # fmt: skip
-    yield t.Qwen2_5_VLConfig(vision_config=qwen, text_config={**reads, **rope})
-    yield t.Qwen3VLConfig(vision_config=qwen, text_config={**reads, **rope})
-    yield t.InternVLConfig(vision_config=intern, text_config=t.Qwen2Config(**reads).to_dict())
-    yield t.Idefics3Config(vision_config=sees, text_config=t.LlamaConfig(**reads).to_dict())
-    yield t.MllamaConfig(vision_config=mllama, text_config=cross)
+def config_of(name: str) -> Any:
+    """A small configuration of a family."""
+    family = FAMILIES[name]
+    return family.config(dict.fromkeys(f"{family.special} {family.last}".split(), 3), 64)
 
 
-@pytest.mark.parametrize("config", list(families()), ids=lambda config: config.model_type)
-def test_four_bits_leave_the_vision_side_alone(config: Any) -> None:
+@pytest.mark.parametrize(
+    "name", "llava_llama llava_next gemma3 qwen2_5_vl qwen3_vl internvl idefics3 mllama".split()
+)
+def test_four_bits_leave_the_vision_side_alone(name: str) -> None:
     """As transformers' integration of bitsandbytes chooses the layers."""
     from transformers import AutoModelForImageTextToText
     from transformers.quantizers.quantizers_utils import should_convert_module
 
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config_of(name))
     inside = {id(part) for part in model.get_decoder().modules()}
     kept = outside_decoder(model)
     linear = {n: p for n, p in model.named_modules() if isinstance(p, torch.nn.Linear)}
-    small = {name for name in linear if should_convert_module(name, kept)}
-    assert small == {name for name, part in linear.items() if id(part) in inside}
-    assert 14 <= len(small) < len(linear)
+    found = {name for name in linear if should_convert_module(name, kept)}
+    assert found == {name for name, part in linear.items() if id(part) in inside}
+    assert 14 <= len(found) < len(linear)
     assert len(kept) <= 4
 
 
@@ -203,9 +176,9 @@ def test_names_of_an_older_qwen(tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
-    config = next(one for one in families() if one.model_type == "qwen2_5_vl")
     torch.manual_seed(0)
-    AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path / "model")
+    net = AutoModelForImageTextToText.from_config(config_of("qwen2_5_vl"))
+    net.save_pretrained(tmp_path / "model")
     places = r".*(language_model.*(q|down)_proj|visual.*(qkv|mlp\.0))"
     good = save(net_of(tmp_path / "model"), tmp_path / "good", target_modules=places)
 
