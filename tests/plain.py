@@ -7,7 +7,6 @@ Nothing here is the product's, so that it can be compared with it: prompts by th
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 _ANSWER = "~answer~"
@@ -56,11 +55,7 @@ def load_processor(folder: Path) -> Any:
     still = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
     images = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    rest = [None] * (kind.__name__ == "SmolVLMProcessor")  # its videos have no default
-    processor = still.from_args_and_dict([images, tokenizer, *rest], about)
-    if rest:
-        processor.video_processor = SimpleNamespace(num_frames=None, fps=None)
-    return processor
+    return still.from_args_and_dict([images, tokenizer], about)
 
 
 def plain_text(processor: Any, question: str, answer: str = "", **how: Any) -> str:
@@ -90,8 +85,6 @@ def plain_turn(processor: Any, **how: Any) -> Turn:
 
 def plain_inputs(model: Any, processor: Any, question: str, image: Any, **how: Any) -> Any:
     """What the model reads of one question, by the chat template: a batch of one row."""
-    if not processor.chat_template:  # PaliGemma
-        return _read(model, processor, processor.image_token + question, image)
     told = [{"type": "image", "image": image}, {"type": "text", "text": question}]
     read = processor.apply_chat_template(
         [{"role": "user", "content": told}],

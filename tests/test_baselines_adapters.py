@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import small_training as small
 import torch
-from corpora import tree
-from faults import each_fault
 
 from baselines.adapters import add_adapter, card, lora_places, put_on, take_off
 from baselines.train import train
@@ -207,28 +205,3 @@ def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -
     assert "LoRA adapter: finetune" in (tuned / "README.md").read_text()
     files = {path.name for path in tuned.iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-
-
-def test_an_adapter_on_a_full_disk(tiny: Path, tmp_path: Path) -> None:
-    """The one that was saved before stays, and nothing beside it."""
-    adapter = add_adapter(load_model(str(tiny)), 4, 8)
-    place = tmp_path / "run" / "adapter"
-    adapter.save(place, "first")
-    before = tree(tmp_path)
-    failures = []
-
-    def save() -> None:
-        try:
-            adapter.save(place, "second")
-        except UserError as error:
-            failures.append(str(error))
-            assert tree(tmp_path) == before
-            assert [path.name for path in place.parent.iterdir()] == ["adapter"]
-
-    points = [(point.what, point.path) for point, _ in each_fault(save, tmp_path)]
-    assert len(failures) == len(points)
-    new = "run/.adapter.builder-new"
-    wanted = [("write", f"{new}/adapter_config.json"), ("rename", f"{new}/README.md")]
-    moves = [("rename", "run/.adapter.builder-old"), ("rename", "run/adapter")]
-    assert {("mkdir", new), *wanted, *moves} <= {*points}
-    assert (place / "README.md").read_text() == "second"

@@ -310,16 +310,6 @@ def steps_for(world: World, name: str) -> Step:
     )[0]
 
 
-@pytest.mark.parametrize("packing", ["image", "none"])
-def test_padding_changes_nothing(world: World, packing: str) -> None:
-    rows = FORGET[:6]
-    narrow = world.encoder.collate(rows, packing)
-    wide = world.encoder.collate(rows, packing, pad_to=200)
-    assert wide.inputs.ids.shape[1] == 200 > narrow.inputs.ids.shape[1]
-    with torch.no_grad():
-        torch.testing.assert_close(world.logits(wide), world.logits(narrow), atol=2e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("share", [True, False])
 def test_no_gradient_on_prompt_image_and_padding(tiny: Path, share: bool) -> None:
     """Of the places of the output layer, exactly those that predict an answer get a gradient."""

@@ -9,6 +9,7 @@ import small_training as small
 import torch
 from corpora import command
 from test_baselines_adapters import logits
+from test_eval_checkpoints import net_of, save
 
 from baselines.merge import merge
 from baselines.train import train
@@ -17,23 +18,11 @@ from mllmu_med_dataset import UsageError, UserError
 
 #: peft calls what transformers deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-ATTENTION = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
 
 
 def plain(model: Path, folder: Path, seed: int, **how: Any) -> Path:
     """An adapter with random weights, made by PEFT alone."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForImageTextToText
-
-    torch.manual_seed(seed)
-    base = AutoModelForImageTextToText.from_pretrained(model)
-    settings = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION, **how}
-    net = get_peft_model(base, LoraConfig(**settings))
-    for name, weight in net.named_parameters():
-        if "lora_B" in name or "modules_to_save" in name:
-            torch.nn.init.normal_(weight, std=0.2)
-    net.save_pretrained(folder)
-    return folder
+    return save(net_of(model), folder, seed, **{"lora_alpha": 4, **how})
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:

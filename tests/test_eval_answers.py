@@ -122,12 +122,11 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     first = {name for name in weights if "layers.0." in name}
     assert 0 < len(first) < len(weights)
 
-    def changed(name: str, kept: dict[str, Any] | None) -> Path:
+    def changed(name: str, kept: dict[str, Any]) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "adapter_config.json").write_bytes((good / "adapter_config.json").read_bytes())
-        if kept is not None:
-            save_file(kept, folder / "adapter_model.safetensors", {"format": "pt"})
+        save_file(kept, folder / "adapter_model.safetensors", {"format": "pt"})
         return folder
 
     load_model(str(tiny), [good])
@@ -139,8 +138,6 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     less = changed("less", {name: one for name, one in weights.items() if name not in first})
     with pytest.raises(UserError, match=f"{len(first)} weights have no place in it, or are miss"):
         load_model(str(tiny), [less])
-    with pytest.raises(UserError, match="holds no weights"):
-        load_model(str(tiny), [changed("none", None)])
     cut = changed("cut", weights) / "adapter_model.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"--adapter .*cut: cannot be read"):
@@ -165,8 +162,6 @@ def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     with pytest.raises(UserError, match="no such folder here"):
         load_model(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
@@ -175,12 +170,6 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
     damaged.mkdir()
     for path in tiny.iterdir():
         (damaged / path.name).write_bytes(path.read_bytes())
-    weights = load_file(damaged / "model.safetensors")
-    lost = next(name for name in weights if "projector" in name)
-    del weights[lost]
-    save_file(weights, damaged / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match=r"1 weights are missing .*projector"):
-        load_model(str(damaged))
     (damaged / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
         load_model(str(damaged))
@@ -190,29 +179,10 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
         load_model(str(tiny), dtype="int8")
 
 
-def test_four_bits(tiny: Path, demo: Path) -> None:
-    """Only the language model's layers are quantized, and the answers stay near."""
-    if not find_spec("bitsandbytes"):
-        with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
-            load_model(str(tiny), dtype="nf4")
-        pytest.skip("bitsandbytes is not installed")
-    with asking(tiny, demo, "privacy") as (full, asked, images):
-        model = load_model(str(tiny), dtype="nf4", device="cpu")
-        kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
-        small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
-        assert len(small) == 14
-        assert all("language_model.layers" in name for name in small)
-        from bitsandbytes.functional import dequantize_4bit
-
-        for name in small:
-            weight = model.model.get_submodule(name).weight
-            wanted = full.model.get_submodule(name).weight
-            found = dequantize_4bit(weight.data, weight.quant_state).float()
-            assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
-        some = asked[:8]
-        assert len(model.answer(some, images, 4)) == 8
-        assert len(model.weigh(some, [ask.row.answer for ask in some], images)) == 8
-    assert model.identity["dtype"] == "nf4"
+@pytest.mark.skipif(bool(find_spec("bitsandbytes")), reason="bitsandbytes is installed")
+def test_four_bits_need_another_package(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
+        load_model(str(tiny), dtype="nf4")
 
 
 def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Path) -> None:
@@ -263,25 +233,6 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         size = f"{images[rows[one.id].image_id].size} " if one.way == "own" else ""
         assert one.answer == size + rows[one.id].question[::-1].strip()
     assert server.key not in out.read_text() + out.with_suffix(".run.json").read_text()
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [("401", "(401): scripted 401: check OPENAI_API_KEY"), ("404", "the server has no model")],
-)
-def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, said: str) -> None:
-    out = tmp_path / "answers.jsonl"
-    words = ["--split", "forget", "--out", str(out), "--concurrency", "2"]
-    with ScriptedServer(says, lambda call: fault if call.number >= 9 else None) as server:
-        monkeypatch.setenv("OPENAI_API_KEY", server.key)
-        words += ["--model", server.model, "--server", server.url]
-        assert said in answer(*words, cwd=demo, ok=False)
-        assert len(server.asked()) <= 11
-        kept = read_predictions(out)
-        assert 8 <= len(kept) <= 9
-        server.fault = lambda call: None
-        answer(*words, cwd=demo)
-        assert len(server.asked()) <= 11 + 44 - len(kept)
 
 
 def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:

@@ -109,7 +109,6 @@ OLD_PATTERN = (
     [
         ({}, {}),
         ({"target_modules": EVERYWHERE}, {"target_modules": OLD_PATTERN}),
-        ({"target_modules": EVERYWHERE}, {"target_modules": ["q_proj", "fc1", "linear_1"]}),
         (
             {
                 "rank_pattern": {r"language_model\.layers\.0\.self_attn\.q_proj": 2},

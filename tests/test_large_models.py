@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +18,10 @@ from baselines.forward import AnswerLogits
 from baselines.schedule import Sample
 from baselines.train import train
 from baselines.training_state import RunFolder
-from eval import likelihood
-from eval.answer import answer_with_model, batches
 from eval.attacks import Ask, asks
 from eval.load_model import load_model
 from eval.model import Model
 from eval.sharing import Sharing
-from eval.spread import is_first, ranks
 from mllmu_med_dataset import UserError
 
 Make = Callable[[str], Path]
@@ -151,48 +143,6 @@ def test_checkpoints_take_a_fiftieth_of_the_time(
     assert saved == [2, 8, 11, 16, 22]  # epochs of 11 steps
 
 
-def evaluated(folder: Path, out: Path) -> list[int]:
-    """Answers and likelihoods into a folder; how many questions this process was asked at once."""
-    model, asked = load_model(str(folder), device="cpu"), asks(ROWS)
-    answer, sizes = model.answer, []
-
-    def counted(batch: Any, *how: Any) -> Any:
-        sizes.append(len(batch))
-        return answer(batch, *how)
-
-    model.__dict__["answer"] = counted
-    answer_with_model(model, asked, IMAGES, out / "answers.jsonl", 8, 3)
-    found = likelihood.measure(model, ROWS, IMAGES, 3)
-    if is_first():
-        likelihood.write_rows(out, found, likelihood.identity_of(model))
-    return sizes
-
-
-@pytest.mark.slow
-def test_two_processes_evaluate_as_one(checkpoint: Make, tmp_path: Path) -> None:
-    """The same bytes, here on top of three answers that a kill has left."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    sizes = evaluated(checkpoint("llava_med"), one)
-    lines = (one / "answers.jsonl").read_text().splitlines(keepends=True)
-    first = {ask.row.id for ask in next(batches(asks(ROWS), 3))}
-    there = [line for line in lines if json.loads(line)["id"] in first]
-    (two / "answers.jsonl").write_text("".join(there))
-    shutil.copy(one / "answers.run.json", two)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__]
-    paths = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 0))
-    subprocess.run(
-        [sys.executable, *launch, str(checkpoint("llava_med")), str(two)],
-        env={**os.environ, "PYTHONPATH": paths},
-        check=True,
-    )
-    for name in ("answers.jsonl", "answers.run.json", likelihood.ROWS, likelihood.RUN):
-        assert (two / name).read_bytes() == (one / name).read_bytes()
-    shares = [json.loads((two / f"sizes-{rank}.json").read_text()) for rank in (0, 1)]
-    assert shares == [sizes[1::2], sizes[2::2]]
-
-
 def test_what_shares_nothing_is_said_once(
     checkpoint: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,12 +190,3 @@ def test_what_did_not_fit_is_not_tried_again(
     room = 0
     with pytest.raises(UserError, match="one question alone does not fit"):
         model.answer(asked, IMAGES, 4)
-
-
-if __name__ == "__main__":  # each process of two: MODEL OUT
-    from baselines.train import process_device
-
-    process_device()
-    torch.set_num_threads(1)
-    mine = evaluated(Path(sys.argv[1]), Path(sys.argv[2]))
-    (Path(sys.argv[2]) / f"sizes-{ranks()[0]}.json").write_text(json.dumps(mine))
