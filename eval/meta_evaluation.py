@@ -281,22 +281,15 @@ def notes(report: Report) -> list[str]:
     lines = report.lines("ours", ROLE)
     if not lines:
         return []
-    told = []
+    words, told = WORDS["trust_notes"], []
     if all(line.value(Key("faithfulness")) is None for line in lines):
-        told.append(
-            f"Faithfulness needs {LEAST_SEEDS} fine-tuned and {LEAST_SEEDS} retrained models or "
-            "more: `baselines run --seeds 0,1,2,3,4 --seeds-of all --out DIR`, then `eval report "
-            "RUNS --seeds DIR`."
-        )
+        told.append(words["unfaithful"].format(least=LEAST_SEEDS))
     if trusted := [line.run for line in lines if line.value(Key("trusted"))]:
-        told.append(f"Trusted here: {', '.join(trusted)}.")
+        told.append(words["trusted"].format(names=", ".join(trusted)))
     elif not told:
-        told.append(f"No figure is over all bars here ({', '.join(map(str, BARS.values()))}).")
+        told.append(words["none"].format(bars=", ".join(map(str, BARS.values()))))
     agreed = [line.figures[_AGREES] for line in lines if _AGREES in line.figures]
     widest = [f for f in agreed if f.low is not None and f.high is not None]
     if widest and min(f.high or 0 for f in widest) > max(f.low or 0 for f in widest):
-        told.append(
-            f"Agreement is over {widest[0].n} methods, and all its intervals overlap: which figure "
-            "agrees best is not settled here."
-        )
+        told.append(words["unsettled"].format(n=widest[0].n))
     return told

@@ -682,12 +682,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
             "methods.gd.retain_weight: gd does not take it, npo, simnpo, dpo",
         ),
         ("methods.gd.retain_weight=0.3", " do; gd takes collapse, reduction, retain_sampling"),
-        ("methods.ga.retain_weight=1.0", "ga does not take it"),
-        ("methods.ga.retain_sampling=paired", "ga does not take it"),
         ("methods.gd.beta=2", "gd does not take it, npo, simnpo, dpo"),
-        ("methods.idk.gamma=2", "idk does not take it, simnpo"),
-        ("methods.llmu.retain_weight=0.5", "llmu does not take it"),
-        ("methods.idk.collapse=9", "idk does not take it"),
         ("methods.npo.refusals=[No.]", "npo does not take it, idk, llmu, dpo do"),
         ("methods.npo={retain_weight: 0, reduction: token}", "npo with retain_weight 0 does not"),
         ("methods.simnpo={retain_weight: 0, retain_sampling: paired}", "simnpo with retain_weight"),
@@ -695,9 +690,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
         ("unlearn.lernrate=2", "unknown key unlearn.lernrate"),
         ("methods.npo.beta=much", "methods.npo.beta: input should be a valid number"),
         ("methods.npo.beta=-1", "methods.npo.beta: input should be greater than 0 (is -1)"),
-        ("methods.relabel.retain_weight=-1", "greater than or equal to 0 (is -1)"),
         ("finetune.refusals=[No.]", "finetune.refusals: finetune does not take it"),
-        ("finetune.collapse=4", "finetune.collapse: finetune does not take it"),
     ],
 )
 def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: str) -> None:
@@ -712,17 +705,14 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
     ("choice", "parts", "said"),
     [
         ("methods.ga.epochs=2", ["gd"], "ga is not run here"),
-        ("methods.npo.beta=2", ["finetune", "retrain", "ga"], "npo is not run here"),
         ("finetune.epochs=2", ["gd"], "gd trains on top of a model that is fine-tuned already"),
         ("unlearn.epochs=2", ["finetune"], "no method is run here"),
         ("unlearn.retain_weight=0.3", ["gd"], "gd does not take it, npo, simnpo, dpo"),
-        ("unlearn.beta=0.3", ["ga", "gd"], "gd does not take it"),
         ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
         ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
         ("tune.trials=5", ["finetune", "ga"], "only the command tune draws trials"),
         ("unlearn={rank: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
         ("methods={npo: {epochs: 9}}", ["ga"], "methods.npo.epochs: nothing reads it: npo is not"),
-        ("methods={ga: {epochs: 9}, npo: {}}", ["ga"], "methods.npo: nothing reads it"),
     ],
 )
 def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
@@ -741,12 +731,10 @@ def test_what_is_read_is_taken() -> None:
         "methods.dpo.refusals=[No.]": ["dpo"],
         "unlearn.refusals=[No.]": ["finetune"],  # the tiny model's vocabulary holds them
         "unlearn.rank=5": ["idk", "gd"],
-        "unlearn={rank: 5, beta: 0.3}": ["gd", "npo"],
         "methods={ga: {epochs: 9}}": ["ga"],
         "unlearn.beta=0.3": ["gd", "npo"],
         "finetune.epochs=2": ["retrain"],
         "tiny.seed=5": ["finetune"],
-        "answers.batch_size=5": ["ga"],
         "watch=5": ["ga"],
     }.items():
         assert Options("demo", choices=[choice]).read_recipe(parts)
