@@ -15,7 +15,7 @@ import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
-from baselines.other_commands import add_others
+from baselines.other_commands import EXAMPLES, add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
@@ -28,18 +28,7 @@ _NAMES: Final = ", ".join(UNLEARNING)
 app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tiny one on a CPU.")
 
 
-@app.command(
-    examples="""
-python -m baselines run
-python -m baselines run --config incorrect --methods ga,idk --out runs/some
-python -m baselines run --method my_loss.py:loss
-python -m baselines run --seeds 0,1,2
-python -m baselines run --model llava-med --config privacy --out runs/llava-med
-python -m baselines run --model llava-med --plan
-accelerate launch -m baselines run --model llava-med --out runs/llava-med
-python -m baselines run --model llava-med --adapter ours --methods ga,npo --out runs/ours
-"""
-)
+@app.command(examples=EXAMPLES["run"])
 @one_line_errors
 def run(
     options: Options,
@@ -99,7 +88,6 @@ def run(
         stack = options.stack(loaded, dataset, folder)
         what = (loaded, dataset, stack, folder, chosen, numbers, seeds_of == "all")
         folders = run_seeds(*what, at_once, elsewhere)
-        stack.ended()
         if not is_main():
             return
         from eval import report
@@ -112,13 +100,7 @@ def run(
     print(f"\nwritten to {folder}: report.html, and a folder for each model")
 
 
-@app.command(
-    examples="""
-python -m builder rebuild --set seed=1 --out tuning
-python -m baselines tune --data tuning --out runs/tune
-python -m baselines tune --data tuning --methods ga,npo --set tune.trials=16 --out runs/tune
-"""
-)
+@app.command(examples=EXAMPLES["tune"])
 @one_line_errors
 def tune(
     options: Options,
@@ -132,7 +114,7 @@ def tune(
 ) -> None:
     """Choose each method's learning rate, epochs and weight by one protocol, on another build.
 
-    Rerun to resume after a kill; all trials are recorded and plotted.
+    Rerun to resume after a kill; all trials are recorded.
     """
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
@@ -154,16 +136,15 @@ def tune(
     with held(out) if is_main() else nullcontext():
         stack = options.stack(loaded, dataset, out)
         best = run_trials(loaded, dataset, stack, out, chosen, about, at_once)
-        stack.ended()
     if is_main():
         for _, lacks in best:
             if lacks:
                 print(lacks)
         print((out / FRAGMENT).read_text("utf-8"))
-        print(f"written to {out}: {FRAGMENT}, trials.jsonl, tune.json, tune.svg")
+        print(f"written to {out}: {FRAGMENT}, trials.jsonl, tune.json")
 
 
-def _add_learning(method: str, purpose: str, examples: str) -> None:
+def _add_learning(method: str, purpose: str) -> None:
     """The command of a method that starts from the recipe's model itself."""
 
     def learn(out: Out, options: Options) -> None:
@@ -171,21 +152,14 @@ def _add_learning(method: str, purpose: str, examples: str) -> None:
 
         _train(options, Part(method, out))
 
-    app.command(method, help=purpose, examples=examples)(one_line_errors(learn))
+    app.command(method, help=purpose, examples=EXAMPLES[method])(one_line_errors(learn))
 
 
 _add_learning(
-    "finetune",
-    "Fine-tune a model with LoRA on forget + retain, then answer and score all splits.",
-    """
-python -m baselines finetune --model llava-med --config privacy --out runs/finetune
-python -m baselines finetune --model llava-med --set finetune.projector=true --out runs/projector
-""",
+    "finetune", "Fine-tune a model with LoRA on forget + retain, then answer and score all splits."
 )
 _add_learning(
-    "retrain",
-    "Fine-tune on the retain set only: the reference that unlearning should match.",
-    "python -m baselines retrain --model llava-med --config privacy --out runs/retrain",
+    "retrain", "Fine-tune on the retain set only: the reference that unlearning should match."
 )
 
 
@@ -202,15 +176,8 @@ def _who_takes() -> str:
 
 
 @app.command(
-    epilog=f"""Examples:
-
-\b
-  python -m baselines unlearn ga --from runs/finetune --out runs/ga
-  python -m baselines unlearn idk --from runs/finetune --set methods.idk.epochs=5 --out runs/idk-5
-  python -m baselines unlearn npo --model llava-med --adapter ours --out runs/ours/npo
-  python -m baselines unlearn my_loss.py:loss --from runs/finetune --out runs/mine
-
-Methods:
+    examples=EXAMPLES["unlearn"],
+    epilog=f"""Methods:
 
 \b
 {_purposes()}
@@ -219,7 +186,7 @@ Settings that only some methods take; one that a method does not take is refused
 
 \b
 {_who_takes()}
-"""
+""",
 )
 @one_line_errors
 def unlearn(
@@ -299,10 +266,8 @@ def _train(
     last = parts[-1].method
     check_rows({last: recipe.known[last]}, dataset.rows["forget"])
     stack = options.stack(recipe, dataset, parts[0].folder.parent)
-    stack.features = parts[-1].folder / "features"  # others may run beside it
     for part in parts:
         do(part, recipe, dataset, stack)
-    stack.ended()
     if is_main():
         print_scores(parts[-1].folder)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from baselines.training_settings import WORDS
 from eval.model import Model
 from eval.run_folder import read_json
 from eval.weights import active, adapter_hash, next_name, no_casting, with_adapter
@@ -25,12 +26,6 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: On every adapter's card.
-GIVES_BACK: Final = (
-    "An unlearning adapter that is taken off gives the data back: the fine-tuned model below it is "
-    "as it was, and a fine-tuned adapter is as confidential as the data that it learnt. Give away "
-    "merged weights alone: `python -m baselines merge RUN --into-weights --out DIR`."
-)
 #: What LoRA has besides its two matrices (fields of PEFT's LoraConfig).
 _MORE: Final = (
     "use_dora",
@@ -329,7 +324,7 @@ def page(model: Model, title: str, facts: list[str], text: str, library: str = "
     for i, parent in enumerate(parents_of(model), 1):
         lines.append(f"Adapter {i}: `{parent['path']}` (weights {parent['weights']})")
     listed = "\n".join(f"- {line}" for line in [*lines, *facts])
-    text = "\n\n".join(filter(None, [text, GIVES_BACK if library == "peft" else ""]))
+    text = "\n\n".join(filter(None, [text, WORDS["gives_back"] if library == "peft" else ""]))
     return f"""---
 library_name: {library}
 tags: [lora, mllmu-med, machine-unlearning]

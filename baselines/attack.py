@@ -15,7 +15,6 @@ fine-tuning but at a part of its learning rate (`RATE`), held constant: so 30 st
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from eval.collect_results import check_names
 from eval.leak import leak_answers, write_leak
 from eval.run_folder import ANSWERS, describe, read_json
 from eval.score import score_answers, write_scores
+from mllmu_med.disk import remove
 from mllmu_med.files import atomic_folder, digest, write_json
 from mllmu_med.locks import held
 from mllmu_med.processes import side_by_side
@@ -194,9 +194,8 @@ def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
     if not left:
         return
     with held(folder / FOLDER):
-        for attack in chosen:
-            if attack.group == "relearn" and attack not in left:  # killed after its last outcome
-                _clear(work, attack, left)
+        for training in (folder / FOLDER).glob(".relearn-*"):  # of a run that was killed
+            remove(training)
         model = work.stack.at(work.target.adapters)
         _check_same(model, work.target)
         model.expect(row.question + row.answer for row in work.rows)
@@ -245,7 +244,8 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
 
     stack, target = work.stack, work.target
     model, most = stack.at(target.adapters), max(attack.strength for attack in attacks)
-    place = _training(work, attacks[0], most)
+    key = digest([work.identity(attacks[0])["settings"], target.who["run"], most])[:8]
+    place = target.folder / FOLDER / f".{attacks[0].kind}-{key}"
     below, began, asking = list(model.identity.get("adapters", [])), time.monotonic(), 0.0
 
     def look(step: int) -> None:
@@ -268,20 +268,7 @@ def _relearn(work: Work, attacks: Sequence[Attack]) -> None:
         say(f"{target.folder.name}: {attacks[0].kind}: stopped, nothing from there: {ended.reason}")
     stack.trained(place / "adapter")
     stack.at(target.adapters)
-    _clear(work, attacks[0], ())
-
-
-def _training(work: Work, attack: Attack, most: int) -> Path:
-    """Where a relearning is trained until it has ended, by what decides it."""
-    key = digest([work.identity(attack)["settings"], work.target.who["run"], most])[:8]
-    return work.target.folder / FOLDER / f".{attack.kind}-{key}"
-
-
-def _clear(work: Work, attack: Attack, left: Sequence[Attack]) -> None:
-    """Take away what trainings of a kind have left, unless there is more to be asked of them."""
-    if not any(other.kind == attack.kind for other in left):
-        for folder in (work.target.folder / FOLDER).glob(f".{attack.kind}-????????"):
-            shutil.rmtree(folder)
+    remove(place)
 
 
 def attack_all(

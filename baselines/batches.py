@@ -66,8 +66,8 @@ class Encoder:
             self._questions[sample.question] = rest
         return Text(self._questions[sample.question], self.answer(sample.answer))
 
-    def collate(self, samples: Sequence[Sample], packing: str, pad_to: int = 0) -> Batch:
-        """One batch of some samples, padded on the right; `pad_to` widens the padding."""
+    def collate(self, samples: Sequence[Sample], packing: str) -> Batch:
+        """One batch of some samples, padded on the right."""
         shared = self.model.sharing
         if shared.rows:
             from eval.packed_rows import pack
@@ -75,7 +75,7 @@ class Encoder:
             prefixes = [self.model.prefixes.of(s.image_id, self.images) for s in samples]
             texts = [self._text(sample) for sample in samples]
             together = packing == "image" and shared.packing
-            packed = pack(self.model, prefixes, texts, together, pad_to)
+            packed = pack(self.model, prefixes, texts, together)
             if packed:
                 rows, spots = packed
                 return self._batch(samples, rows, spots, rows.tokens)

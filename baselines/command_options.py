@@ -109,7 +109,7 @@ class Options:
         if name == TINY:
             name = str(tiny_model(recipe, dataset, folder))
         check_named(name)
-        return Stack(name, self.device, self.dtype, not self.no_share, folder / "features")
+        return Stack(name, self.device, self.dtype, not self.no_share)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _replies(
     model: Model, asked: Sequence[Ask], data: Data, answers: Answers
 ) -> Iterator[tuple[Ask, str]]:
     """What a model answers now, written nowhere."""
-    cuts = list(batches(asked, answers.batch_size, model.is_quoted))
+    cuts = list(batches(asked, answers.batch_size))
     for cut, replies in spread(
         cuts, lambda cut: model.answer(cut, data.images, answers.max_new_tokens)
     ):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.adapters import Adapter, check_stack, not_plain, page
+from baselines.training_settings import WORDS
 from baselines.training_state import ended
 from eval.load_model import load_model
 from eval.weights import active, is_hub_id, next_name
@@ -46,11 +47,6 @@ Probe = tuple[str, str, bool]
 EQUAL: Final = 1e-4
 #: Where rounding changes so much of what the last adapter changes, that is said: our choice.
 ROUNDED: Final = 0.5
-_STACKED: Final = (
-    "The {} adapters stand in it side by side, the fine-tuned one in the first ranks, from where "
-    "it can be taken out again: to be served, not to be given away."
-)
-_MERGED: Final = "A whole model: no adapter goes on it, and none can be taken off."
 #: Of a checkpoint, besides its weights.
 _BESIDE: Final = (".json", ".jinja", ".model", ".txt")
 
@@ -145,12 +141,6 @@ def _merge(
     gc.collect()
     say("  written; loaded again, to be compared with the stack ...")
     merged = load_model(str(new) if kind else name, [] if kind else [new], device, "float32")
-    tokens = [len(model.processor.tokenizer) for model in (of_stack, merged)]
-    if tokens[0] != tokens[1]:
-        raise UserError(
-            f"{out}: loaded again, its tokenizer has {tokens[1]} tokens, the stack's {tokens[0]}: "
-            "nothing is kept: try --into-weights"
-        )
     found = _distance(whole, without, _logits(merged, probes))
     if not kind:
         if _places(merged.model, active(merged.model)[0]) != places:
@@ -162,9 +152,9 @@ def _merge(
             f". Rounding to {kind} outweighs the last adapter here: ask for the forgotten values "
             "(`python -m eval leak`), or merge with --dtype float32"
         )
-    title, text = ("Merged weights", _MERGED) if kind else ("Stacked adapters as one", _STACKED)
+    title, text = ("Merged weights", "merged") if kind else ("Stacked adapters as one", "stacked")
     facts, library = [f"This folder: {said}"], "transformers" if kind else "peft"
-    card = page(of_stack, title, facts, text.format(len(names)), library)
+    card = page(of_stack, title, facts, WORDS[text].format(len(names)), library)
     write_atomic(new / "README.md", card)
     return said
 
@@ -239,15 +229,8 @@ def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
         source = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
     with writing(out, sum(weight.nbytes for weight in net.state_dict().values())):
         # Processor and chat template as they are: what reads them may be another library.
-        if "tokenizer" in stack.identity:  # an adapter's
-            tokenizer = stack.processor.tokenizer
-            tokenizer.chat_template = stack.processor.chat_template
-            tokenizer.save_pretrained(new)
-        own = {path.name for path in new.iterdir()}
         for path in sorted(source.iterdir()):
-            if path.name in own or path.name.endswith(".index.json"):
-                continue
-            if path.suffix in _BESIDE:
+            if path.suffix in _BESIDE and not path.name.endswith(".index.json"):
                 shutil.copyfile(path, new / path.name)
         net.save_pretrained(new)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from eval.command_options import Adapters, Device
 from mllmu_med.command_line import App, one_line_errors, option
+from mllmu_med.files import packaged_yaml
+
+#: Of all commands of baselines, by name.
+EXAMPLES: Final[dict[str, str]] = packaged_yaml("baselines", "examples.yaml")
 
 
 def merge(
@@ -74,38 +78,15 @@ def method(
 def convert_llava_med(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
-    vision: Annotated[
-        Path | None, option("DIR", "Use the vision tower of a stock CLIP instead.")
-    ] = None,
 ) -> None:
     """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
     from baselines.llava_med import convert
 
-    print(convert(source, target, vision or "checkpoint"))
+    print(convert(source, target))
 
 
 def add_others(app: App) -> None:
     """Put them on the command line."""
-    app.command(
-        examples="""
-python -m baselines merge runs/ours/npo --out served
-python -m baselines merge runs/ours/npo --into-weights --out unlearned
-python -m baselines merge --model llava-med --adapter ours --adapter npo --out served
-"""
-    )(one_line_errors(merge))
-    app.command(
-        examples="""
-python -m baselines recipe paper-privacy
-python -m baselines recipe demo > mine.yaml && python -m baselines run --recipe mine.yaml
-"""
-    )(one_line_errors(recipe))
-    app.command(
-        examples="""
-python -m baselines method > my_loss.py
-python -m baselines method my_loss.py:loss && python -m baselines run --method my_loss.py:loss
-"""
-    )(one_line_errors(method))
-    app.command(
-        examples="python -m baselines convert-llava-med llava-med-v1.5-mistral-7b llava-med\n"
-        "python -m baselines convert-llava-med SRC DST --vision clip-vit-large-patch14-336"
-    )(one_line_errors(convert_llava_med))
+    for command in (merge, recipe, method, convert_llava_med):
+        name = command.__name__.replace("_", "-")
+        app.command(name, examples=EXAMPLES[name])(one_line_errors(command))

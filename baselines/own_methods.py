@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
+from importlib import resources
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, getfile, signature
 from itertools import pairwise
@@ -28,31 +29,11 @@ if TYPE_CHECKING:
     from baselines.losses import Answers, Part
 
 #: Folders of a run that are no method's.
-_TAKEN: Final = ("base", "finetuned", "features")
+_TAKEN: Final = ("base", "finetuned")
 _PARTS: Final = (*FORGET, "retain")
 
-TEMPLATE: Final = '''"""An unlearning method: python -m baselines run --method my_loss.py:loss"""
-
-from baselines.losses import Part, mean_nll
-
-
-def loss(forget: Part, retain: Part, *, gamma: float = 2.0, retain_weight: float = 1.0):
-    """What a step minimises: here ascent that leaves alone what is forgotten already.
-
-    Positional parameters are what it trains on: forget rows as they are (`forget`), with a refusal
-    (`refused`) or with their clean answer (`clean`), and rows of the retain set (`retain`).
-    Keyword-only ones are its settings, float, int or bool: --set methods.my_loss.gamma=3
-
-    A part holds `logits` [T, vocabulary] at its T answer tokens, their `targets` [T] and `of` [T]
-    (whose sample), `token_nll` [T] and, of each sample, `nll` and `tokens` [n]; of the fine-tuned
-    model `reference_logits` [T, vocabulary], `reference` [n] (its nll) and `kl` [n]. A step's
-    samples may come in several calls, some without any: means are taken by `mean_of_tokens` and
-    `mean_of_samples`, which divide by the numbers of the step, so that all calls add up.
-    """
-    p = (-forget.token_nll.detach()).exp()
-    ascent = -forget.mean_of_tokens(p**gamma * forget.token_nll)
-    return ascent + retain_weight * mean_nll(retain)
-'''
+#: What `python -m baselines method` prints: a file to start from.
+TEMPLATE: Final = resources.files("baselines").joinpath("own_method.txt").read_text("utf-8")
 
 
 def is_file(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 OUT/base  OUT/finetune  OUT/retrain  OUT/ga ...   a run folder each (`eval.run_folder`)
 OUT/recipe.json   what was run        OUT/report.html   what came out
-OUT/features      of images, by a large model; gone when the run has ended
 
 Every part ends with `done.json`, written last: the same command goes on with the first part that
 lacks it. There is one model in memory: adapters are put on top of it and taken off again.
@@ -13,10 +12,8 @@ where its adapters are.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -30,7 +27,7 @@ from baselines.training_state import RECORD, difference, from_elsewhere
 from eval import likelihood
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
-from eval.load_model import SMALL, pick_dtype
+from eval.load_model import pick_dtype
 from eval.run_folder import read_json
 from eval.spread import tell
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
@@ -56,7 +53,6 @@ class Stack:
     device: str = ""
     dtype: str = ""
     share: bool = True
-    features: Path | None = None  # a folder that keeps a large model's of images during the run
     _model: Model | None = None
     _on: list[Path] = field(default_factory=list)
 
@@ -68,15 +64,7 @@ class Stack:
     def at(self, adapters: Sequence[Path]) -> Model:
         """The model with exactly these adapters on, in this order."""
         from baselines.adapters import put_on, take_off
-        from eval.adapter_files import brings_tokenizer
 
-        def speak(folders: Sequence[Path]) -> list[Path]:
-            return [folder for folder in folders if brings_tokenizer(folder)]
-
-        if speak(self._on) != speak(adapters):
-            # Loaded anew: an adapter that changed the vocabulary leaves it behind.
-            self._model, self._on = None, []
-            gc.collect()
         if self._model is None:
             from eval.load_model import load_model
 
@@ -89,8 +77,6 @@ class Stack:
                 self.name, adapters, self.device or own, self.dtype, self.commit, self.share
             )
             self._on = list(adapters)
-            if self._model.model.num_parameters() > SMALL:
-                self._model.features = self.features
         while self._on != list(adapters[: len(self._on)]):
             take_off(self._model)
             self._on.pop()
@@ -98,11 +84,6 @@ class Stack:
             put_on(self._model, folder)
             self._on.append(folder)
         return self._model
-
-    def ended(self) -> None:
-        """The run has come to its end: take away what was kept for it alone."""
-        if self.features and self.features.is_dir() and is_main():
-            shutil.rmtree(self.features)
 
     def trained(self, adapter: Path) -> None:
         """Training has left a new adapter on."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mllmu_med.files import packaged_yaml
+
 #: Answers that take a forget answer's place; ours, the paper only says 'I don't know'.
-REFUSALS = (
-    "I don't know.",
-    "I do not know that.",
-    "I cannot tell from this picture.",
-    "I have no knowledge of that.",
-    "I don't have that information.",
-    "That is not something I can answer.",
-    "I am unable to say.",
-    "I'm not in a position to answer this question.",
-    "This is beyond what I know.",
-    "I don't know the answer to this question.",
-)
+#: Texts of baselines: what is trained as a refusal, said on cards and in records.
+WORDS: Final[dict[str, Any]] = packaged_yaml("baselines", "words.yaml")
+REFUSALS: Final[tuple[str, ...]] = tuple(WORDS["refusals"])
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]

@@ -38,7 +38,7 @@ RECORD: Final = "record.json"
 #: Of the time since the last checkpoint, what the next may take.
 _WRITING: Final = 0.02
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.
-_MODEL = ("weights", "tokenizer", "prompt", "format", "dtype")
+_MODEL = ("weights", "prompt", "format", "dtype")
 
 
 @dataclass(frozen=True, slots=True)

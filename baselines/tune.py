@@ -1,7 +1,7 @@
 """Choosing each method's settings by one protocol, on a build whose results nobody reports.
 
 OUT/trials.jsonl   every trial: settings, figures, which one was chosen
-OUT/tune.json      criterion, space, data, the fine-tuned model's figures   OUT/tune.svg  a plot
+OUT/tune.json      criterion, space, data, the fine-tuned model's figures
 OUT/tuned.yaml     the chosen values, to be put under a recipe's `methods`
 OUT/finetune  OUT/retrain  OUT/ga-0 ...   run folders; a finished trial's adapter is removed
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines.measure import rouge_means
 from baselines.run import DONE, Part, is_main
 from baselines.run_parts import do_all
-from baselines.tune_space import CRITERION, Bars, Trial, admissible, choose
+from baselines.tune_space import CRITERION, Bars, Trial, choose
 from eval.answer_text import vocabulary_of
 from eval.dataset_rows import split_config
 from eval.leak import ROWS as LEAK_ROWS
@@ -119,7 +119,6 @@ def tune(
     record = {**about, "criterion": CRITERION, "space": space, "recipe": recipe.to_json()}
     write_json(out / "tune.json", {**record, "bars": bars._asdict()})
     write_atomic(out / FRAGMENT, fragment(chosen, bars, recipe.tune.trials))
-    plot(out / "tune.svg", trials, bars, [trial for trial, _ in chosen], data.config)
     return chosen
 
 
@@ -199,35 +198,3 @@ def fragment(chosen: Sequence[tuple[Trial, str]], bars: Bars, trials: int) -> st
         came_to = f"objective {trial.objective:.3f}, retain {trial.retain:.3f}"
         lines.append(f"  {trial.method}: {values}  # {came_to}{'; ' if lacks else ''}{lacks}")
     return "\n".join(lines) + "\n"
-
-
-def plot(
-    path: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial], config: str
-) -> None:
-    """A panel a method: retain ROUGE-1 across, the objective up; what is not admissible hollow."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    methods = list(dict.fromkeys(trial.method for trial in trials))
-    figure = Figure(figsize=(2.6 * min(4, len(methods)) + 0.8, 2.8 * (-(-len(methods) // 4)) + 0.6))
-    panels = figure.subplots(-(-len(methods) // 4), min(4, len(methods)), squeeze=False)
-    for panel in panels.flat[len(methods) :]:
-        panel.set_axis_off()
-    for panel, method in zip(panels.flat, methods, strict=False):
-        own = [trial for trial in trials if trial.method == method]
-        panel.set_title(method)
-        panel.axvline(bars.retain, color="0.6", linestyle="--")
-        for trial in own:
-            fill = "#0072B2" if admissible(trial, bars) else "none"
-            panel.scatter(trial.retain, trial.objective, facecolors=fill, edgecolors="#0072B2")
-        for trial in [trial for trial in own if trial in chosen]:
-            panel.scatter(
-                trial.retain, trial.objective, s=140, facecolors="none", edgecolors="#D55E00"
-            )
-    figure.supxlabel("retain ROUGE-1 (dashed: fine-tuned)")
-    figure.supylabel(
-        "ROUGE-1, harmful - clean" if "incorrect" in config else "leaked, own and prefix"
-    )
-    figure.tight_layout()
-    FigureCanvasSVG(figure)
-    figure.savefig(path)

@@ -8,18 +8,12 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from baselines.training_settings import Count, Portion, Positive
+from baselines.training_settings import WORDS, Count, Portion, Positive
 
 #: What a choice may cost, as fractions: retain ROUGE-1, and answers that are no language.
 LOSES: Final = 0.05
 BABBLES: Final = 0.01
-CRITERION: Final = (
-    "among trials within 5 points of the fine-tuned model's retain ROUGE-1 and with no more "
-    "degenerate output (by more than a point) than it has on retain and than the retrained model "
-    "has on forget: for privacy the lowest share of answer values leaked over own and prefix "
-    "(normalised), for incorrect the lowest ROUGE-1 to the harmful answer minus ROUGE-1 to the "
-    "clean one; of equal ones the highest retain ROUGE-1"
-)
+CRITERION: Final[str] = WORDS["criterion"]
 #: Steps of an additive recurrence that fills three dimensions evenly.
 _STEPS: Final = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 

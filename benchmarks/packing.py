@@ -105,7 +105,7 @@ def of_family(
     def weighed(model: Any, size: int) -> float:
         cuts = [some[i : i + size] for i in range(0, 96, size)]
         return seconds(
-            lambda: [model.logprobs(cut, [a.row.answer for a in cut], images) for cut in cuts]
+            lambda: [model.weigh(cut, [a.row.answer for a in cut], images) for cut in cuts]
         )
 
     def trained(model: Any, packing: Any) -> float:

@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,20 +23,16 @@ from eval.command_options import (
     Splits,
 )
 from mllmu_med.command_line import make_app, one_line_errors, option
+from mllmu_med.files import packaged_yaml
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
+
+_EXAMPLES: Final[dict[str, str]] = packaged_yaml("eval", "examples.yaml")
 
 app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, reports.")
 
 
-@app.command(
-    examples="""
-python -m eval answer --model DIR --out runs/base/answers.jsonl
-python -m eval answer --model DIR --adapter ft --adapter ga --out runs/ga/answers.jsonl
-python -m eval answer --model ORG/NAME --config incorrect --split forget --out forget.jsonl
-python -m eval answer --model NAME --server http://localhost:8000/v1 --out runs/x/answers.jsonl
-"""
-)
+@app.command(examples=_EXAMPLES["answer"])
 @one_line_errors
 def answer(
     out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
@@ -69,12 +65,7 @@ def answer(
     print(f"{len(predictions):,} answers in {out}{limited}")
 
 
-@app.command(
-    examples="""
-python -m eval score runs/ga/answers.jsonl
-python -m eval score forget.jsonl retain.jsonl test.jsonl --config incorrect --out runs/mine
-"""
-)
+@app.command(examples=_EXAMPLES["score"])
 @one_line_errors
 def score(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One model's answers.")],
@@ -99,9 +90,7 @@ def score(
     print_scores(folder, as_json)
 
 
-@app.command(
-    examples="python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base"
-)
+@app.command(examples=_EXAMPLES["ues"])
 @one_line_errors
 def ues(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with scores.")],
@@ -135,12 +124,7 @@ def ues(
             print_table(table, make_console())
 
 
-@app.command(
-    examples="""
-python -m eval leak --model DIR --adapter ft --out runs/finetune
-python -m eval leak runs/ga/answers.jsonl runs/ga/leak.jsonl
-"""
-)
+@app.command(examples=_EXAMPLES["leak"])
 @one_line_errors
 def leak(
     who: Answerer,
@@ -179,12 +163,7 @@ def leak(
     print_leak(folder, as_json)
 
 
-@app.command(
-    examples="""
-python -m eval likelihood --model DIR --adapter ft --out runs/finetune
-python -m eval likelihood --out runs/ga
-"""
-)
+@app.command(examples=_EXAMPLES["likelihood"])
 @one_line_errors
 def likelihood(
     out: Annotated[Path, option("DIR", "The run's folder.")],
@@ -222,25 +201,7 @@ def likelihood(
     print_likelihood(out, as_json)
 
 
-@app.command(
-    epilog="""Examples:
-
-\b
-  python -m eval report runs/demo-privacy
-  python -m eval report runs/demo-privacy --paper --format html --out report.html
-  python -m eval report runs/ga runs/idk --finetuned runs/ft --format latex --out table.tex
-
-UES (Unlearning Efficiency Score): ROUGE-1 of retain + test - forget, minus what retain and test
-have lost and forget has gained against the fine-tuned model; at most 2. What each figure shows and
-what it does not: docs/claims.md.
-
-CSV has one figure a line: source (ours or paper), config, run, role, versus (of a difference),
-seed, metric, split, cut (part of the rows, e.g. modality=CT), way (of asking), value (a fraction,
-in full precision), low and high (its 95 % interval), n (items behind it), seeds, sd, mark (best, or
-tied with it), signature (how it was made). `from eval import load_results` gives the same as a
-pandas frame.
-"""
-)
+@app.command(examples=_EXAMPLES["report"], epilog=_EXAMPLES["report_more"])
 @one_line_errors
 def report(
     runs: Annotated[
@@ -298,13 +259,7 @@ def report(
         print(reports.text_of(collected, form, intervals), end="")
 
 
-@app.command(
-    examples="""
-python -m eval attack runs/demo-privacy
-python -m eval attack runs/demo-privacy --kind relearn,quantise --jobs 2
-python -m eval attack runs/base runs/finetune runs/npo runs/retrain --kind relearn-forget
-"""
-)
+@app.command(examples=_EXAMPLES["attack"])
 @one_line_errors
 def attack(
     runs: Annotated[

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 #: What PEFT puts before the names of a model's layers.
 _PEFT: Final = "base_model.model."
-_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 @dataclass(slots=True)
@@ -166,19 +165,11 @@ def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
         config.modules_to_save = [today(f"{one}.x")[:-2] for one in config.modules_to_save]
 
 
-def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
-    """Give the model and its processor the tokens with which an adapter was trained.
+def check_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
+    """Raise UserError where an adapter was trained with another vocabulary than the model's.
 
-    Args:
-        processor: gets the tokenizer in the adapter's folder, if that has more tokens; None: the
-            tokenizer cannot change any more.
-
-    Raises:
-        UserError: rows for other tokens than the model's without a tokenizer for them, or a
-            tokenizer with more tokens than there are rows for.
+    processor: the model's, with whose chat template an adapter's is compared, if it is known.
     """
-    from eval.output_layer import widen_output
-
     base = base_of(model)
     template = adapter.folder / "chat_template.jinja"
     spoken = str(getattr(processor, "chat_template", "")).strip()
@@ -188,79 +179,17 @@ def fit_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
             "used: if it was trained with the other, put that into the model's folder"
         )
     ends = [base.get_input_embeddings(), base.get_output_embeddings()]
+    rows = len(ends[0].weight)
     names = [name for name, module in base.named_modules() if any(module is e for e in ends)]
-    rows = ends[0].weight.shape[0]
-    tokenizer = _tokenizer(adapter, processor) if processor is not None else None
-    tokens = len(tokenizer) if tokenizer is not None else 0
-    saved = {}
-    for name in names:
-        for key in (f"{_PEFT}{name}.weight", f"{_PEFT}{name}.base_layer.weight"):
-            if key in adapter.weights:
-                saved[name] = (key, adapter.weights[key].shape)
-    sizes = {shape[0] for _, shape in saved.values()}
-    if sizes <= {rows}:
-        if tokens > rows:
-            raise adapter.misfit(
-                f"its tokenizer has {tokens} tokens and the model rows for {rows}, and the adapter "
-                "does not carry the embeddings of those tokens: merge it into the model that it "
-                "was trained on, save that, and give it as --model"
-            )
-    else:
-        if any(hasattr(end, "modules_to_save") for end in ends):
-            raise adapter.misfit(
-                f"its vocabulary has {max(sizes)} rows, and one below it brings {rows} of its own: "
-                "merge the one below into the model first"
-            )
-        key, shape = next(one for one in saved.values() if one[1][0] != rows)
-        tied = ends[1] is None or ends[1].weight is ends[0].weight
-        lacking = [] if tied else [name for name in names if name not in saved]
-        if lacking or len(sizes) > 1 or not tokens or tokens > shape[0]:
-            advice = "put the tokenizer that it was trained with (tokenizer.json) beside it"
-            if lacking:
-                advice = (
-                    f"{lacking[0]} is not among its weights: merge it into the model that it was "
-                    "trained on, save that, and give it as --model"
-                )
-            elif tokens:
-                advice = f"the tokenizer beside it has {tokens} tokens: put its own there"
-            raise adapter.misfit(
-                f"{key} is {list(shape)}, the model's {[rows, *shape[1:]]} (a vocabulary resized "
-                f"to {shape[0]}): {advice}"
-            )
-        # Every row is replaced by the adapter's.
-        base.resize_token_embeddings(shape[0], mean_resizing=False)
-        widen_output(base)
-        say(f"--adapter {adapter.name}: the vocabulary gets {shape[0]} rows, before {rows}")
-    if tokenizer is not None and tokens > len(processor.tokenizer):
-        say(
-            f"--adapter {adapter.name}: read with its own tokenizer of {tokens} tokens, before "
-            f"{len(processor.tokenizer)}"
-        )
-        processor.tokenizer = tokenizer
-
-
-def brings_tokenizer(adapter: Path) -> bool:
-    """Whether a tokenizer lies beside an adapter, which may be used or not."""
-    return any((adapter.expanduser() / name).is_file() for name in _TOKENIZERS)
-
-
-def _tokenizer(adapter: AdapterFiles, processor: Any) -> Any:
-    """The tokenizer beside an adapter; None where there is none."""
-    from transformers import AutoTokenizer
-
-    if not brings_tokenizer(adapter.folder):
-        return None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(adapter.folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(
-            f"--adapter {adapter.name}: its tokenizer cannot be read: {first_line(error)}"
-        ) from error
-    own, new = processor.tokenizer.get_vocab(), tokenizer.get_vocab()
-    strange = next((token for token, number in own.items() if new.get(token) != number), None)
-    if len(new) > len(own) and strange is not None:  # else it is not used
+    keys = {f"{_PEFT}{name}{part}" for name in names for part in (".weight", ".base_layer.weight")}
+    sizes = {len(weight) for key, weight in adapter.weights.items() if key in keys}
+    tokenizer = adapter.folder / "tokenizer.json"
+    if tokenizer.is_file():
+        added = json.loads(tokenizer.read_text("utf-8")).get("added_tokens", [])
+        sizes |= {token["id"] + 1 for token in added if token["id"] >= rows}
+    if other := sizes - {rows}:
         raise adapter.misfit(
-            f"its tokenizer is of another model: {strange!r} is token {new.get(strange)} there and "
-            f"{own[strange]} here"
+            f"its vocabulary has {max(other)} tokens, and the model's {rows}: merge it into the "
+            "model that it was trained on, with the program that trained it, and give the result "
+            "as --model"
         )
-    return tokenizer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ MAX_NEW_TOKENS: Final = 128
 BATCH: Final = 32
 #: What of a run's identity decides an answer, beside the adapters; the last four are a server's.
 COUNTS: Final[tuple[str, ...]] = (
-    *("weights", "tokenizer", "prompt", "format", "decoding", "dtype", "max_new_tokens"),
+    *("weights", "prompt", "format", "decoding", "dtype", "max_new_tokens"),
     *("server_model", "served", "sampling", "chat_template_kwargs"),
 )
 
@@ -56,7 +56,7 @@ def answer_with_model(
     """
     model.expect(ask.question + ask.start for ask in asked)
     identity = {**model.identity, "sharing": model.sharing.why, "max_new_tokens": max_new_tokens}
-    cuts = list(batches(asked, batch, model.is_quoted))
+    cuts = list(batches(asked, batch))
     with AnswerFile(out, asked, identity) if is_first() else nullcontext() as file:
         left = tell(file and [i for i, cut in enumerate(cuts) if not all(map(file.has, cut))]) or []
         with shown("answering", len(asked)) as advance:
@@ -68,21 +68,14 @@ def answer_with_model(
         return file.finish() if file else []
 
 
-def batches(
-    asked: Sequence[Ask], size: int, alone: Callable[[Ask], bool] = lambda _: False
-) -> Iterator[list[Ask]]:
+def batches(asked: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
     """Batches of questions of like length; those of one image stay together.
 
-    One batch has either images or none: without an image there is nothing to share. What may not
-    be readable in a batch comes `alone`, last: all others are answered by then.
+    One batch has either images or none: without an image there is nothing to share.
     """
     groups: dict[str, list[Ask]] = {}
-    last = []
     for ask in asked:
-        if alone(ask):
-            last.append(ask)
-        else:
-            groups.setdefault(ask.row.image_id if ask.image else "", []).append(ask)
+        groups.setdefault(ask.row.image_id if ask.image else "", []).append(ask)
     without = groups.pop("", [])
     batch: list[Ask] = []
     for group in sorted(groups.values(), key=lambda of: max(len(a.question + a.start) for a in of)):
@@ -96,7 +89,6 @@ def batches(
     if batch:
         yield batch
     yield from (without[start : start + size] for start in range(0, len(without), size))
-    yield from ([ask] for ask in last)
 
 
 class AnswerFile:

@@ -26,13 +26,7 @@ def answer_of(text: str) -> str:
 
 
 WORD: Final = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
-_SAYS: Final = (  # "no doubt" and "no idea" say no "no"
-    r"(?<![\w'])(?<!not\s)(yes|no(?!\s+(?:idea|clue|answer|comment|knowledge|information|doubt"
-    r"|question|way\s+(?:to|of))\b))(?![\w'])"
-)
-# "yes and no", "yes/no", "Yes or no?": both said in one breath is no answer.
-_BOTH: Final = r"(?i)(?<![\w'])(yes|no)\s*(?:,?\s*(?:and|or)\s|[/&])\s*(?!\1)(?:yes|no)(?![\w'])"
-_DECLARED: Final = re.compile(_WORDS["declared"] + _SAYS, re.IGNORECASE | re.VERBOSE)
+_DECLARED: Final = re.compile(_WORDS["declared"] + _WORDS["says"], re.IGNORECASE | re.VERBOSE)
 
 
 def yes_or_no(text: str) -> str:
@@ -42,7 +36,7 @@ def yes_or_no(text: str) -> str:
     words "yes" and "no" ("there is no ..."). Declared both ways, "yes and no", "I have no idea" and
     a refusal are no answer; "normal", "nothing" and "know" hold no such word.
     """
-    text = re.sub(_BOTH, "\0", answer_of(text).replace("’", "'").replace("_", " "))
+    text = re.sub(_WORDS["both"], "\0", answer_of(text).replace("’", "'").replace("_", " "))
     declared = {match[1].lower() for match in _DECLARED.finditer(text)}
     refusal = _REFUSALS.search(text)
     around = text[: refusal.start()] + text[refusal.end() :] if refusal else ""
@@ -50,7 +44,7 @@ def yes_or_no(text: str) -> str:
         return ""  # "No, I cannot say."
     if declared:
         return declared.pop() if len(declared) == 1 else ""
-    first = re.search(rf"(?i){_SAYS}|\0", text)
+    first = re.search(rf"(?i){_WORDS['says']}|\0", text)
     if not first or (refusal and refusal.start() < first.start()):
         return ""
     return (first[1] or "").lower()
@@ -64,20 +58,8 @@ def refuses(text: str) -> bool:
     return bool(_REFUSALS.search(answer_of(text).replace("’", "'")))
 
 
-_ENDINGS: Final = ("", *"s es d ed ing ly al er or y ion ic".split())
-# "Large3", "machine54k", "LungRight" and "I't" are no words; "T2", "MRI", "3D" and "10mm" are.
-_MIXED: Final = re.compile(
-    r"[a-z]{3}\d|^I\d|\d(?!(?:cm|mm|ml|mg|kg|th|st|nd|rd)$)[a-z]{2}|[a-z][A-Z]|^I[A-Z][a-z]"
-    r"|(?<!n)'t|'(?!(?:t|s|m|d|ll|re|ve)$)"
-)
-# "I position.": after the first "I" comes no verb that an answer has there.
-_I_ALONE: Final = re.compile(
-    r"\W*I(?:\W*$|[^\w']+(?!(?:am|(?:have|can|could|do|did|will|wo|would|should)(?:not|n?'t)?|had|may"
-    r"|must|was|saw|see|said|say|th[io]\w+|believe|know|lack|f[io]\w*nd|not[ei]\w*|observe|suspect"
-    r"|suggest|recommend|prefer|apologi[sz]e|really|simply|just|also|agree|assume)\b))"
-)
-# Names and units that are written so: "McDonald", "pH", "eGFR", "HbA1c".
-_CAMEL: Final = re.compile(r"(?:Ma?c|D[ei]|L[ae])[A-Z][a-z]+|[a-z]{1,2}[A-Z]+\d*|HbA1c")
+_ENDINGS: Final = ("", *_WORDS["endings"].split())
+_MIXED, _CAMEL, _I_ALONE = (re.compile(_WORDS[name]) for name in ("mixed", "camel", "i_alone"))
 _WHOLE: Final = 5
 #: The share of broken words above which a text is gibberish: tests/data/degenerate_outputs.jsonl.
 _BROKEN: Final = 0.15

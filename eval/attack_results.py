@@ -27,6 +27,7 @@ from eval.attack_kinds import STRENGTHS, Attack
 from eval.bootstrap import Items
 from eval.intervals import Share, difference_interval
 from eval.learnt import says
+from eval.metric_names import WORDS
 from eval.read_run import Run, read_run
 from eval.results import Figure, Key, Report
 from eval.run_figures import SeedRuns, make_figure
@@ -143,33 +144,17 @@ def notes(report: Report) -> list[str]:
     attacked = [f for f in report.figures if f.metric == "attacked"]
     if not attacked:
         return []
+    words = WORDS["attack_notes"]
     ceilings = {f.cut.removeprefix(CUT): f for f in attacked if f.role == "finetune"}
-    weak = [name for name, f in ceilings.items() if f.value < CEILING]
-    said = []
-    if not ceilings:
-        said.append("Attacks: no fine-tuned run was attacked, so their ceiling is not known.")
-    elif weak:
-        said.append(
-            "Attacks: the fine-tuned model is each attack's ceiling. Below "
-            f"{CEILING:.0%} it is, so that the attack tells nothing on this model, under: "
-            f"{', '.join(weak)}."
-        )
-    else:
-        said.append("Attacks: the fine-tuned model is each attack's ceiling.")
+    weak = ", ".join(name for name, f in ceilings.items() if f.value < CEILING)
+    said = [words["ceiling" if ceilings else "no_ceiling"]]
+    if weak:
+        said[0] += " " + words["weak"].format(share=CEILING, names=weak)
     names = {f.cut.removeprefix(CUT) for f in attacked}
     if names & {"jailbreak", "typeset"}:
-        said.append(
-            "Jailbreak and typeset prompts: conclusions only on models that follow instructions, "
-            "which the tiny one does not."
-        )
+        said.append(words["instructed"])
     if "adapter" in names:
-        said.append(
-            "With its last adapter taken off, an unlearned model is the fine-tuned one again; "
-            "merged weights close that (`python -m baselines merge RUN --into-weights`)."
-        )
+        said.append(words["adapter"])
     if any(name.startswith("relearn-forget") for name in names):
-        said.append(
-            "Relearning on forget rows asks about other patients than it trains on: its n is "
-            "smaller, and `before` is of these."
-        )
+        said.append(words["relearn"])
     return said

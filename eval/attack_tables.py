@@ -9,55 +9,29 @@ from typing import TYPE_CHECKING, Any, Final
 from eval import meta_evaluation
 from eval.attack_kinds import STRENGTHS, Attack
 from eval.attack_results import CUT
-from eval.report_tables import Column, Section, Table, seen
+from eval.metric_names import WORDS
+from eval.report_tables import Column, Section, Table, table_of
 from eval.results import ROLES, Key, Line, Report, to_csv
 from mllmu_med.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
 
-_WHAT: Final = (
-    "Percent that comes out of what should be forgotten: private values of the answers (normalised "
-    "match), or, of incorrect facts, rows nearer to the harmful than to the clean answer."
-)
-#: Each table's title, what stands in it, and its kinds of attack: no wider than a terminal.
-_TABLES: Final = (
-    ("Attacks on the weights", "Last adapter taken off; weights rounded.", "adapter quantise"),
-    (
-        "Relearning on forget rows",
-        "Steps on three forget rows; asked are rows of other patients.",
-        "relearn-forget",
-    ),
-    ("Relearning on retain rows", "Steps on retain rows alone.", "relearn-retain"),
-    ("Relearning on outside rows", "Steps on test rows alone.", "relearn-outside"),
-    ("Answers begun", "Given is a part of what precedes a private value.", "prefix"),
-    ("Other prompts", "Reworded; told to say all; in the image.", "paraphrase jailbreak typeset"),
-    (
-        "Changed images",
-        "JPEG of that quality; so much left of its sides; of another patient.",
-        "jpeg crop other-image",
-    ),
-    ("Changed images", "Brighter; turned.", "brighten rotate"),
-)
-_UNITS: Final = {
-    **{"quantise": "bit", "relearn": "steps", "rotate": "degrees"},
-    **dict.fromkeys(("prefix", "crop", "brighten"), "%"),
-}
+_UNITS: Final[dict[str, str]] = WORDS["attack_units"]
 
 
 def tables(report: Report) -> list[Table]:
     """A table for each group of attacks, and one of what they took; none without attacks."""
     lines = report.lines("ours", *ROLES[:-1])
     made: list[Table] = []
-    for number, (title, text, kinds) in enumerate(_TABLES):
+    for number, (title, text, kinds) in enumerate(WORDS["attacks"]):
         attacks = [attack for attack in _attacks(lines) if attack.kind in kinds.split()]
         if attacks:
             before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
-            made.append(
-                _table(label, title, f"{text} {_WHAT if not made else ''}".strip(), columns, lines)
-            )
+            text = text if made else f"{text} {WORDS['attacked']}"
+            made.append(table_of(label, title, text, columns, _whose(columns, lines)))
     return [*made, *meta_evaluation.table(report)]
 
 
@@ -72,13 +46,13 @@ def details(report: Report) -> list[Table]:
     ):
         columns = [_column(metric, attack) for attack in _attacks(lines)]
         if columns:
-            made.append(_table(metric, title, "", columns, lines))
+            made.append(table_of(metric, title, "", columns, _whose(columns, lines)))
     return made
 
 
-def _table(label: str, title: str, text: str, columns: list[Column], lines: list[Line]) -> Table:
-    sections = [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
-    return Table(label, title, text, seen(columns, sections), sections)
+def _whose(columns: list[Column], lines: list[Line]) -> list[Section]:
+    """The runs that were attacked so."""
+    return [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
 
 
 def _attacks(lines: list[Line]) -> list[Attack]:

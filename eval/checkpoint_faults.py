@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.chat_format import FAILS, rendered
 from eval.weights import is_hub_id
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
@@ -88,29 +87,11 @@ def check_processor(processor: Any, config: Any, name: str) -> None:
         say(f"{name}: its processor does not say it, config.json does: {', '.join(mended)}")
     if getattr(processor, "chat_template", None) or is_llava_med(config):
         return
-    if _shows_image(processor, processor.tokenizer.chat_template, config):
-        processor.chat_template = processor.tokenizer.chat_template
-        say(f"{name}: its processor has no chat template, its tokenizer's is used")
-    else:
-        raise UserError(
-            f"{name}: its processor has no chat template, so that nobody knows the prompt that it "
-            "was trained with: add chat_template.jinja to its folder (of the model that it was "
-            "made from)"
-        )
-
-
-def _shows_image(processor: Any, template: Any, config: Any) -> bool:
-    """Whether a tokenizer's chat template puts an image in, as its processor understands it."""
-    from PIL import Image
-
-    if not template:
-        return False
-    try:
-        text = rendered(processor, template, "", True)
-        read = processor(text=[text], images=[[Image.new("RGB", (64, 64))]])
-    except FAILS:
-        return False
-    return config.image_token_id in read["input_ids"][0]
+    raise UserError(
+        f"{name}: its processor has no chat template, so that nobody knows the prompt that it was "
+        "trained with: add chat_template.jinja to its folder (of the model that it was made from, "
+        "or its tokenizer's where that shows the image)"
+    )
 
 
 def is_llava_med(config: Any) -> bool:

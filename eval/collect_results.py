@@ -19,7 +19,7 @@ from eval.leak import NO_CHANCE
 from eval.learnt import learn, narrow, notes
 from eval.meta_evaluation import meta_figures
 from eval.meta_evaluation import notes as meta_notes
-from eval.metric_names import METRICS
+from eval.metric_names import METRICS, WORDS
 from eval.paper_tables import paper_figures
 from eval.read_run import Run, find_runs, read_run
 from eval.references import OF_FINETUNED, PRIOR, lacks_clean, no_images_needed, references
@@ -31,10 +31,6 @@ from mllmu_med_dataset import UsageError, UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NO_RETRAIN: Final = (
-    "No run retrained without the forget set: the distance to it, forget quality and PrivLeak, "
-    "which compare with it, are absent, not 0."
-)
 #: A mean of p-values is none.
 _MEDIAN: Final = "forget_quality"
 #: Cuts whose figures are compared between methods; of the others only the intervals are kept.
@@ -277,13 +273,7 @@ def _note(lines: list[SeedRuns], known: dict[str, SeedRuns], report: Report) -> 
         report.notes.extend(notes(known["finetune"].runs))
         prior = next(line.runs[0] for line in lines if line.name == PRIOR)
         report.notes.extend(no_images_needed(known["finetune"].runs[0], prior))
-    for role, missing in (
-        ("finetune", "No UES: no fine-tuned run (--finetuned RUN, or a run named finetune)."),
-        ("base", "Forget is not compared with base: no base run."),
-        ("retrain", NO_RETRAIN),
-    ):
-        if role not in known:
-            report.notes.append(missing)
+    report.notes.extend(text for role, text in WORDS["missing"].items() if role not in known)
     report.notes.extend([*attack_notes(report), *meta_notes(report)])
     leaks = {key.metric for line in lines for key in line.arrays if key.way}
     if "leaked_values" in leaks and "leaked_chance" not in leaks:

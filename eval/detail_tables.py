@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from eval.attack_tables import details as attack_details
 from eval.compare_methods import COMPARED
+from eval.metric_names import WORDS
 from eval.report_tables import (
     WAYS,
     Column,
@@ -14,7 +15,7 @@ from eval.report_tables import (
     Table,
     by_split,
     score_columns,
-    seen,
+    table_of,
     widest_way,
 )
 from eval.results import ROLES, Figure, Key, Line, Report
@@ -42,11 +43,11 @@ def details(report: Report) -> list[Table]:
     made = [
         *differences(report),
         *ranks(report),
-        _table("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
-        _table(
+        table_of("others", "ROUGE-L and corpus BLEU", "Percent, of open questions.", others, ours),
+        table_of(
             "ways", "Leaked values by way of asking", _VALUES.format("in answers"), by_way, ours
         ),
-        _table("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
+        table_of("kinds", "Leaked values by kind", _VALUES.format("of each kind"), by_kind, ours),
     ]
     for column, title in cut_by.items():
         cuts = sorted({k.cut for k in models[0].figures if k.cut.startswith(f"{column}=")})
@@ -54,12 +55,6 @@ def details(report: Report) -> list[Table]:
         made.append(Table(column, title, "Percent.", score_columns(sections), sections))
     made += attack_details(report)
     return [each for each in made if each.columns]
-
-
-def _table(
-    label: str, title: str, caption: str, columns: list[Column], sections: list[Section]
-) -> Table:
-    return Table(label, title, caption, seen(columns, sections), sections)
 
 
 def differences(report: Report) -> list[Table]:
@@ -75,12 +70,8 @@ def differences(report: Report) -> list[Table]:
         for key in COMPARED
         if any(key in line.figures for line in pairs.values())
     ]
-    caption = (
-        "The first method minus the second, on the same rows; marked: the 95 % interval leaves out "
-        "0. With many pairs, one in twenty does so by chance."
-    )
-    sections = [Section([*pairs.values()])]
-    return [Table("differences", "Differences between methods", caption, columns, sections)]
+    sections, title = [Section([*pairs.values()])], "Differences between methods"
+    return [Table("differences", title, WORDS["differences"], columns, sections)]
 
 
 def ranks(report: Report) -> list[Table]:
@@ -111,10 +102,7 @@ def ranks(report: Report) -> list[Table]:
     ]
     agreed = ranked.corr("spearman").map("{:.2f}".format).replace("nan", "none: all are equal")
     agree = "; ".join(f"{a[5:]} and {b[5:]} {agreed[a][b]}" for a, b in combinations(metrics, 2))
-    caption = (
-        f"1 is best; equal figures share a rank. Rank correlation (Spearman, over {len(methods)} "
-        f"methods, without †): {agree}. Where these do not agree, no single order is right."
-    )
+    caption = WORDS["ranks"].format(n=len(methods), agree=agree)
     return [Table("ranks", "Ranks", caption, [Column(Key(m)) for m in metrics], [Section(lines)])]
 
 

@@ -18,7 +18,7 @@ from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
 from eval.image_prefix import CACHE, Prefix, Rows, read_rows
 from eval.model import Model
-from eval.packed_rows import Text, additive, pack
+from eval.packed_rows import additive
 
 
 def greedy(
@@ -28,8 +28,7 @@ def greedy(
 
     None where a row would be longer than the model's sliding window.
     """
-    shared = model.sharing.prefill
-    begun = begin(model, asked, images, most=most) if shared else _whole(model, asked, images, most)
+    begun = begin(model, asked, images, most=most)
     if begun is None:
         return None
     cache, rows = begun
@@ -58,19 +57,6 @@ def greedy(
         prefixes = [rows.prefixes[i] for i in left]
         rows = Rows(chosen[:, None], mask, positions, prefixes, at, begins=False)
     return written
-
-
-def _whole(
-    model: Model, asked: Sequence[Ask], images: ImageStore, most: int
-) -> tuple[None, Rows] | None:
-    """No cache, and one question with its image as a row: where a cache cannot be gone on from."""
-    (ask,) = asked
-    prefix, rest = model.prefixes.split(ask, images)
-    window = model.sharing.window
-    if prefix.mask is not None or (window and len(prefix) + len(rest) + most > window):
-        return None
-    packed = pack(model, [prefix], [Text(rest, [model.pad])], together=False)
-    return packed and (None, packed[0])
 
 
 def begin(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from eval.dataset_rows import ImageStore
     from eval.model import Model
 
-#: Most bytes of features that a machine keeps in memory, and fewest that the disk keeps free beside
-#: them; those of further images are read anew each time.
-KEPT: Final = 8_000_000_000
+#: Most bytes of features that a machine keeps in memory; those of further images are read anew each
+#: time.
+KEPT: Final = 16_000_000_000
 #: What the library calls a language model's cache, given and returned; before 5.24 otherwise.
 CACHE: Final = next(
     name
@@ -90,8 +89,8 @@ class Prefix:
 class Prefixes:
     """The prefixes of a model's images, with their features where these do not change.
 
-    In memory, or where the model has a folder for features, there (`eval.kept_features`). In memory
-    are those of one store of images: what another one calls by the same id is read anew.
+    They are kept in memory, those of one store of images: what another one calls by the same id is
+    read anew.
     """
 
     def __init__(self, model: Model) -> None:
@@ -99,7 +98,6 @@ class Prefixes:
         self._store: ImageStore | None = None
         self._prefixes: dict[str, Prefix] = {}
         self._features: dict[str, Features] = {}
-        self._files: dict[str, Path] = {}
         self._bytes, self._most = 0, most_kept()
         self._after = ("", "")  # the image's mark in a prompt, and what follows its last token
 
@@ -126,26 +124,10 @@ class Prefixes:
         return self._features[prefix.image_id]
 
     def _known(self, image_id: str, images: ImageStore) -> tuple[Prefix, Features]:
-        """Found where it was kept, or read and kept where it does not change."""
-        from eval.kept_features import file_of, has_room, read, write
-
-        folder, anew = self._model.features, self._model.sees_anew()
-        file = None
-        if folder and not anew:
-            if image_id not in self._files:
-                self._files[image_id] = file_of(self._model, folder, images[image_id])
-            file = self._files[image_id]
-            if found := read(file, image_id):
-                prefix, features, self._after = found
-                return prefix, features
+        """Read, and kept where it does not change."""
         with torch.no_grad():
             prefix, features = self._read(image_id, images)
-        if folder and file:
-            if has_room(folder):
-                write(file, prefix, features, self._after)
-            else:
-                self._model.say_once(f"  {folder}: the disk is nearly full: images are read anew")
-        elif self._bytes < self._most and not anew:
+        if self._bytes < self._most and not self._model.sees_anew():
             self._keep(image_id, features)
         return prefix, features
 
@@ -161,7 +143,7 @@ class Prefixes:
         mark, after = self._after
         asked = text.partition(mark)[2]
         known = self._model.processor.tokenizer.convert_ids_to_tokens(self.image_token)
-        return self._model.quoting.encode(known + after + asked, False)[1:]
+        return self._model.encode(known + after + asked)[1:]
 
     @property
     def image_token(self) -> int:
@@ -170,8 +152,8 @@ class Prefixes:
 
     def _look_at(self, images: ImageStore) -> None:
         if images is not self._store:
-            for kept in (self._prefixes, self._features, self._files):
-                kept.clear()
+            self._prefixes.clear()
+            self._features.clear()
             self._store, self._bytes = images, 0
 
     def _keep(self, image_id: str, features: Features) -> None:
@@ -229,8 +211,7 @@ class Prefixes:
         """Find out what stands in a prompt for the image, and which text follows its tokens."""
         if self._after[0]:
             return
-        tokenizer, quoting = self._model.processor.tokenizer, self._model.quoting
-        plain = quoting.encode(text, False)
+        tokenizer, plain = self._model.processor.tokenizer, self._model.encode(text)
         same = 0
         while same < min(len(plain), len(expected)) and plain[-same - 1] == expected[-same - 1]:
             same += 1

@@ -20,7 +20,6 @@ from eval.weights import (
     weights_hash,
     with_adapter,
 )
-from mllmu_med.files import digest
 from mllmu_med_dataset import UsageError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
@@ -83,7 +82,6 @@ def load_model(
     check_weights(name, report["missing_keys"], report["mismatched_keys"])
     check_processor(processor, model.config, name)
     set_arithmetic(model)
-    own = processor.tokenizer
     for adapter in adapters:
         model = with_adapter(model, adapter, processor)
     model = model.eval()
@@ -113,8 +111,6 @@ def load_model(
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
-    if processor.tokenizer is not own:  # but an adapter's
-        loaded.identity["tokenizer"] = digest(processor.tokenizer.get_vocab())[:16]
     return loaded
 
 

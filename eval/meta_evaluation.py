@@ -28,10 +28,10 @@ from statistics import fmean, harmonic_mean
 from typing import Final, NamedTuple
 
 from eval.attack_results import CEILING, CUT, outcomes
-from eval.metric_names import METRICS
+from eval.metric_names import METRICS, WORDS
 from eval.read_run import Run, read_run
 from eval.references import GIBBERISH, ORACLE
-from eval.report_tables import Column, Section, Table, seen
+from eval.report_tables import Column, Section, Table, table_of
 from eval.results import Figure, Key, Report
 from eval.run_figures import SeedRuns
 from eval.ues import ues
@@ -65,14 +65,6 @@ _AGREES: Final = Key("agreement")
 _SIGNATURE: Final = (
     "meta|faithfulness: AUROC over models|stability: knowledge between retrained 0 and fine-tuned "
     "1, same attack, same rows|agreement: Spearman, Fisher's z|mllmu-med 1"
-)
-_TITLE: Final = "Which figure to trust"
-_CAPTION: Final = (
-    "Fractions. Faithful: tells models trained on the forget set from others (AUROC). Stable: sees "
-    "as much knowledge after an attack as before. Agrees: with the most that any attack brings "
-    "out, over methods (Spearman). Controls: where a perfect correction and gibberish land between "
-    "Retrain (0) and Finetune (1); a figure at which gibberish lies below the correction rewards "
-    "destruction: read `no language` beside it. Best first."
 )
 
 
@@ -277,8 +269,11 @@ def table(report: Report) -> list[Table]:
     )
     heads = ("trusted", "trust", *BARS, "at_oracle", "at_gibberish")
     sections = [Section(lines)]
-    columns = seen([Column(Key(head)) for head in heads], sections)
-    return [Table("trust", _TITLE, _CAPTION, columns, sections, of="figure")] if lines else []
+    columns = [Column(Key(head)) for head in heads]
+    if not lines:
+        return []
+    title = "Which figure to trust"
+    return [table_of("trust", title, WORDS["trust"], columns, sections, of="figure")]
 
 
 def notes(report: Report) -> list[str]:
@@ -286,22 +281,15 @@ def notes(report: Report) -> list[str]:
     lines = report.lines("ours", ROLE)
     if not lines:
         return []
-    told = []
+    words, told = WORDS["trust_notes"], []
     if all(line.value(Key("faithfulness")) is None for line in lines):
-        told.append(
-            f"Faithfulness needs {LEAST_SEEDS} fine-tuned and {LEAST_SEEDS} retrained models or "
-            "more: `baselines run --seeds 0,1,2,3,4 --seeds-of all --out DIR`, then `eval report "
-            "RUNS --seeds DIR`."
-        )
+        told.append(words["unfaithful"].format(least=LEAST_SEEDS))
     if trusted := [line.run for line in lines if line.value(Key("trusted"))]:
-        told.append(f"Trusted here: {', '.join(trusted)}.")
+        told.append(words["trusted"].format(names=", ".join(trusted)))
     elif not told:
-        told.append(f"No figure is over all bars here ({', '.join(map(str, BARS.values()))}).")
+        told.append(words["none"].format(bars=", ".join(map(str, BARS.values()))))
     agreed = [line.figures[_AGREES] for line in lines if _AGREES in line.figures]
     widest = [f for f in agreed if f.low is not None and f.high is not None]
     if widest and min(f.high or 0 for f in widest) > max(f.low or 0 for f in widest):
-        told.append(
-            f"Agreement is over {widest[0].n} methods, and all its intervals overlap: which figure "
-            "agrees best is not settled here."
-        )
+        told.append(words["unsettled"].format(n=widest[0].n))
     return told

@@ -1,10 +1,12 @@
 """How each metric is headed, printed and explained (`metrics.yaml`), and which way is better."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mllmu_med.files import packaged_yaml
 
+#: What is said in and under a report's tables.
+WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
 UES: Final = (
     "Unlearning Efficiency Score = ROUGE-1 of retain + test - forget, minus what retain and test "
     "have lost and forget has gained against the fine-tuned model (at most 2)"

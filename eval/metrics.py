@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import UserError
 
 
@@ -112,23 +113,9 @@ def _not_empty(values: Sequence[object], what: str) -> None:
 @functools.cache
 def signatures() -> dict[str, str]:
     """What each number is."""
-    rouge_score, nltk = version("rouge-score"), version("nltk")
-    import sacrebleu
-
-    corpus = sacrebleu.BLEU(effective_order=True)
+    corpus = _sentence_bleu()
     corpus.corpus_score(["a"], [["a"]])
-    signed = {
-        "rouge1": f"rouge1|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
-        "rouge_l": f"rougeL|f1|stemmer|open|mean|{{}}|rouge-score {rouge_score}",
-        "bleu": f"bleu|sentence|4-gram|method1|lower|whitespace|open|mean|{{}}|nltk {nltk}",
-        "corpus_bleu": f"bleu|corpus|open|{{}}|sacrebleu {corpus.get_signature()}",
-        "accuracy": "accuracy|closed|declared, else first yes/no|unparsed is wrong|{}|mllmu-med 2",
-        "clean_rouge1": f"rouge1|f1|to the clean answer|{{}}|rouge-score {rouge_score}",
-        "clean_accuracy": "accuracy against the clean answer|closed|{}|mllmu-med 1",
-        "parse_rate": "share of closed answers in which yes or no is read|{}|mllmu-med 2",
-        "refusals": "share of answers that refuse or do not know|{}|mllmu-med 2",
-        "degenerate": "share of outputs that are no language|{}|vocab:dataset|mllmu-med 2",
-        "thinking": "share of outputs with thinking or answer tags|mllmu-med 1",
-        "unanswered": "share of outputs that are empty|{}|mllmu-med 1",
-    }
-    return {name: text.format("think:stripped") for name, text in signed.items()}
+    made_by = {"rouge_score": version("rouge-score"), "nltk": version("nltk")}
+    made_by |= {"sacrebleu": str(corpus.get_signature()), "think": "think:stripped"}
+    signed: dict[str, str] = packaged_yaml("eval", "signatures.yaml")
+    return {name: text.format(**made_by) for name, text in signed.items()}

@@ -8,18 +8,17 @@ checkpoint's generation_config says of sampling and penalties does not apply.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.attacks import Ask
 from eval.chat_format import ChatFormat
 from eval.dataset_rows import ImageStore
 from eval.memorisation import Weighed
-from eval.special_tokens import MARK, Quoting
 from eval.spread import is_first
 from eval.weights import active, base_of, beyond_decoder
 from mllmu_med.progress import say
@@ -50,7 +49,6 @@ class Model:
 
     share: whether rows may share what is read of an image, where that is right (`--no-share`).
     longest: of the texts to be read, in characters: the length at which that is tried out.
-    features: a folder that keeps what is read of images; None: they are kept in memory.
     """
 
     model: Any
@@ -59,7 +57,6 @@ class Model:
     format: ChatFormat
     share: bool = True
     longest: int = 0
-    features: Path | None = None
     _outside: frozenset[str] | None = field(default=None, repr=False)
     _fitting: dict[str, int] = field(default_factory=dict, repr=False)  # into memory, at once
     _said: set[str] = field(default_factory=set, repr=False)
@@ -75,8 +72,17 @@ class Model:
         return base_of(self.model)
 
     @cached_property
-    def quoting(self) -> Quoting:
-        return Quoting(self.processor.tokenizer, self.identity)
+    def _special(self) -> re.Pattern[str]:
+        tokens = self.processor.tokenizer.added_tokens_decoder.values()
+        texts = sorted({t.content for t in tokens if t.special}, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, texts)) or "(?!)")
+
+    def quoted(self, text: str) -> str:
+        """A text to be put into a prompt, its special tokens broken up by a space: `< image>`.
+
+        So `<image>` in a question shows no image, and `</s>` in an answer ends none.
+        """
+        return self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
     @cached_property
     def prefixes(self) -> Prefixes:
@@ -136,26 +142,22 @@ class Model:
         return logits if cap is None else cap * (logits / cap).tanh()
 
     def prompt(self, question: str, image: bool = True, start: str = "") -> str:
-        """What the model reads, before the image's tokens are put in; `start` begins the answer.
-
-        Special tokens in question and start are quoted (see `eval.special_tokens`).
-        """
-        text = self.format.prompt(self.quoting.quoted(question), image)
-        return f"{text}{self.format.separator}{self.quoting.quoted(start)}" if start else text
-
-    def is_quoted(self, ask: Ask) -> bool:
-        """Whether a question holds special tokens as text, which no processor reads as text."""
-        return any(MARK in self.quoting.quoted(text) for text in (ask.question, ask.start))
+        """What the model reads, before the image's tokens are put in; `start` begins the answer."""
+        text = self.format.prompt(self.quoted(question), image)
+        return f"{text}{self.format.separator}{self.quoted(start)}" if start else text
 
     def text_ids(self, text: str) -> list[int]:
         """A prompt's tokens as they are; a template that writes `<s>` itself gets no other."""
         begin = self.processor.tokenizer.bos_token
-        return self.quoting.encode(text, not (begin and text.startswith(begin)))
+        return self.encode(text, not (begin and text.startswith(begin)))
+
+    def encode(self, text: str, begin: bool = False) -> list[int]:
+        """The tokens of a prompt; `begin`: with what the tokenizer puts before every text."""
+        ids: list[int] = self.processor.tokenizer(text, add_special_tokens=begin)["input_ids"]
+        return ids
 
     def read_texts(self, texts: Sequence[str], images: Sequence[Image], **how: Any) -> Any:
         """Prompts through the processor, never truncated."""
-        if any(MARK in text for text in texts):
-            raise self.quoting.unreadable("its processor makes tokens of whole texts")
         begin = self.processor.tokenizer.bos_token or ""
         how["add_special_tokens"] = not (begin and texts[0].startswith(begin))
         given = {"images": [[image] for image in images]} if images else {}
@@ -169,8 +171,7 @@ class Model:
         """Greedy answers to one batch, in its order: all with images, or none."""
 
         def work(batch: Sequence[Ask]) -> list[Answer]:
-            alone = len(batch) == 1 and self.sharing.rows and self.is_quoted(batch[0])
-            if self.sharing.prefill or alone:
+            if self.sharing.prefill:
                 from eval.greedy import greedy
 
                 written = greedy(self, batch, images, max_new_tokens)
@@ -190,12 +191,6 @@ class Model:
         read = self.read_texts(texts, shown, padding=True, padding_side="left")
         out = self.model.generate(**read, max_new_tokens=max_new_tokens)
         return [self._read(row) for row in out[:, read["input_ids"].shape[1] :].tolist()]
-
-    def logprobs(
-        self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
-    ) -> list[list[float]]:
-        """Log-probabilities of each answer's tokens and its end: those of `weigh`."""
-        return [weighed.logprobs for weighed in self.weigh(asked, answers, images)]
 
     def weigh(
         self, asked: Sequence[Ask], answers: Sequence[str], images: ImageStore
@@ -304,9 +299,9 @@ class Model:
             UserError: a tokenizer that joins an answer's first word to the prompt's last.
         """
         prompt = self.prompt("", image=False)
-        before = self.quoting.encode(prompt, False)
-        whole = f"{prompt}{self.format.separator}{self.quoting.quoted(answer)}"
-        both = self.quoting.encode(whole + self.format.closing * closed, False)
+        before = self.encode(prompt)
+        whole = f"{prompt}{self.format.separator}{self.quoted(answer)}"
+        both = self.encode(whole + self.format.closing * closed)
         if both[: len(before)] != before:
             raise self.tokens_depend()
         return both[len(before) :]

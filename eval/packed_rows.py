@@ -54,13 +54,9 @@ def grouped(image_ids: Sequence[str], together: bool) -> list[list[int]]:
 
 
 def pack(
-    model: Model,
-    prefixes: Sequence[Prefix],
-    texts: Sequence[Text],
-    together: bool,
-    pad_to: int = 0,
+    model: Model, prefixes: Sequence[Prefix], texts: Sequence[Text], together: bool
 ) -> tuple[Rows, list[Spot]] | None:
-    """Rows of some samples, padded on the right to `pad_to` at least, and where to look in them.
+    """Rows of some samples, padded on the right, and where to look in them.
 
     prefixes: of each sample. None where a row would be longer than the model's sliding window.
     """
@@ -88,7 +84,7 @@ def pack(
             after += range(len(read))
             segments += [number] * len(read)
         lines.append((prefix, ids, segments, after))
-    width = max(pad_to, *(len(ids) for _, ids, _, _ in lines))
+    width = max(len(ids) for _, ids, _, _ in lines)
     if model.device.type == "cuda" and len(texts) > 1:  # it copies a mask of any other width
         width = -(-width // 8) * 8
     if window and width > window:

@@ -5,23 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from eval.metric_names import METRICS
+from eval.metric_names import METRICS, WORDS
 from eval.results import ROLES, Figure, Key
 from mllmu_med_dataset import UserError
 
-#: What the paper calls its two settings.
-TITLES: Final = {
-    "privacy": "Privacy disclosure",
-    "incorrect": "Incorrect facts",
-    "own": "Own patients",
-}
 PAPER_TABLE: Final = {"privacy": "table1", "incorrect": "table2"}
-#: What Eq. 1-3 give where a printed UES does not follow from the ROUGE printed beside it.
-_TABLE_2: Final = (
-    "The paper's Table 2: its printed UES do not recompute; Eq. 1-3 on its printed ROUGE give GA "
-    "0.520 for 0.53, GD -0.310 for -0.29, KL-Min 0.277 for 0.25, IDK 0.543 for 0.58, LLMU 0.503 "
-    "for 0.52."
-)
 
 
 @cache
@@ -50,7 +38,7 @@ def paper_figures(config: str, notes: list[str]) -> list[Figure]:
                 more = {"metric": metric, "split": split, "value": fraction}
                 figures.append(Figure(**about, **more, signature="printed"))
     if config == "incorrect":
-        notes.append(_TABLE_2)
+        notes.append(WORDS["table2"])
     return _marked(figures)
 
 

@@ -8,15 +8,14 @@ settings), `tokens` and `end` (`eos`, or `length` where the answer was cut off).
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eval.attacks import Ask, asks
-from eval.dataset_rows import check_splits, read_rows, split_config
+from eval.dataset_rows import check_splits, read_rows
 from mllmu_med.files import LineError, json_lines, write_jsonl
-from mllmu_med_dataset import CONFIGS, SPLITS, UserError
+from mllmu_med_dataset import SPLITS, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def gather(
                 f"(run {run[1] or '-'}): score them apart"
             )
         run = run or (path, predictions[0].run)
-        _check_known(path, predictions, split_of, data, config)
+        _check_known(path, predictions, split_of, config)
         for answer in predictions:
             if answer.key in by_key:
                 raise UserError(f"{path}: id {answer.id} is also in another of the files: keep one")
@@ -173,21 +172,12 @@ def gather(
 
 
 def _check_known(
-    path: Path,
-    predictions: list[Prediction],
-    split_of: dict[str, str],
-    data: str | Path | None,
-    config: str,
+    path: Path, predictions: list[Prediction], split_of: dict[str, str], config: str
 ) -> None:
     unknown = [prediction.id for prediction in predictions if prediction.id not in split_of]
     if not unknown:
         return
-    hint = "is --data the dataset that was asked?"
-    for other in [name for name in CONFIGS if name != split_config(config)[0]]:
-        with suppress(UserError):  # this dataset holds one config only
-            if not {*unknown}.isdisjoint(row.id for row in read_rows(data, other)):
-                hint = f"they are of config {other}"
     raise UserError(
         f"{path}: {len(unknown):,} of {len(predictions):,} ids are not in config {config} "
-        f"(first: {unknown[0]}): {hint}"
+        f"(first: {unknown[0]}): are --data and --config what was asked?"
     )

@@ -1,34 +1,24 @@
 """A report as one page: no network, no scripts, light and dark, readable on a phone."""
 
 import base64
-from typing import Any, Final
+from typing import Any
 
 from eval.dataset_rows import split_config
-from eval.paper_tables import TITLES
+from eval.metric_names import WORDS
 from eval.plots import plots, to_svg
 from eval.report_templates import render
 from eval.results import ROLES, Line, Report
 
-ALT: Final = {
-    "rouge1": "Bars of ROUGE-1 in percent for each run on forget, retain and test; the same "
-    "numbers are in the first table.",
-    "tradeoff": "ROUGE-1 on forget across, on retain up: a mark for each run; the aim is near the "
-    "clean oracle.",
-    "leakage": "Bars of leaked private values in percent by kind for each run; the same numbers "
-    "are in the table Leakage by kind.",
-    "attacks": "Lines of what comes out in percent over an attack's strength, one for each run; "
-    "the same numbers are in the tables of attacks.",
-}
-
 
 def to_html(report: Report, intervals: bool = True) -> str:
     """The page; whatever a run or a model is called is text, never markup."""
+    named = WORDS["titles"][split_config(report.config)[0]]
     return render(
         "report.html",
         report,
         intervals,
-        title=f"Unlearning report: {TITLES[split_config(report.config)[0]]} ({report.config})",
-        plots={name: (_url(plot), ALT[name]) for name, plot in plots(report).items()},
+        title=f"Unlearning report: {named} ({report.config})",
+        plots={name: (_url(plot), WORDS["alt"][name]) for name, plot in plots(report).items()},
         lines=report.lines("ours", *ROLES[:-1]),
         identity=lambda line: _identity(report, line),
     )

@@ -5,15 +5,14 @@ A table is a choice of figures; which columns are shown depends on which figures
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from eval.dataset_rows import split_config
 from eval.learnt import CUT
-from eval.metric_names import METRICS, UES, UNITS
-from eval.paper_tables import PAPER_TABLE, TITLES
+from eval.metric_names import METRICS, UES, UNITS, WORDS
+from eval.paper_tables import PAPER_TABLE
 from eval.references import ORACLE
 from eval.results import BROKEN, ROLES, Figure, Key, Line, Report
-from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import SPLITS
 
 DASH: Final = "-"
@@ -22,7 +21,6 @@ DAGGER: Final = "†"
 AVOIDED: Final = "‡"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
-_WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
 #: Tables of what is weighed.
 _WEIGHED: Final = {
     "likelihood": "Likelihoods",
@@ -176,6 +174,18 @@ def seen(columns: Iterable[Column], sections: Sequence[Section]) -> list[Column]
     ]
 
 
+def table_of(
+    label: str,
+    title: str,
+    text: str,
+    columns: list[Column],
+    sections: list[Section],
+    of: str = "run",
+) -> Table:
+    """A table with the columns in which any line has a figure."""
+    return Table(label, title, text, seen(columns, sections), sections, of=of)
+
+
 def by_split(*metrics: str) -> list[Column]:
     return [Column(Key(name, split), split.capitalize()) for split in SPLITS for name in metrics]
 
@@ -188,7 +198,7 @@ def _columns(table: str) -> list[Column]:
             entry.get("group", ""),
             entry.get("head", split),
         )
-        for entry in _WORDS["columns"][table]
+        for entry in WORDS["columns"][table]
         for split in entry["splits"]
     ]
 
@@ -199,7 +209,7 @@ def tables(report: Report) -> list[Table]:
     name = split_config(report.config)[0]
     number = PAPER_TABLE.get(name, "table1")[-1]
     layout = f"in the layout of the paper's Table {number} (Xu et al., arXiv 2508.04192)"
-    caption = f"{TITLES[name]} ({report.config}), {layout}. {_WORDS['roles']}"
+    caption = f"{WORDS['titles'][name]} ({report.config}), {layout}. {WORDS['roles']}"
     ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
@@ -217,11 +227,11 @@ def tables(report: Report) -> list[Table]:
 
     made = [
         table("scores", "Scores", caption, [*score_columns(ours), Column(Key("ues"))], *scores),
-        table("parts", "The forget set in parts", _WORDS["parts"][name], _parts(report), *ours),
-        table("hidden", "What UES hides", _WORDS["hidden"], _columns("hidden")),
-        table("leakage", "Leakage", _WORDS["leakage"], _leakage(models)),
-        table("learnt", "Learnt before forgotten", _WORDS["learnt"], _learnt(models)),
-        *(table(name, title, _WORDS[name], _columns(name)) for name, title in _WEIGHED.items()),
+        table("parts", "The forget set in parts", WORDS["parts"][name], _parts(report), *ours),
+        table("hidden", "What UES hides", WORDS["hidden"], _columns("hidden")),
+        table("leakage", "Leakage", WORDS["leakage"], _leakage(models)),
+        table("learnt", "Learnt before forgotten", WORDS["learnt"], _learnt(models)),
+        *(table(name, title, WORDS[name], _columns(name)) for name, title in _WEIGHED.items()),
     ]
     return [each for each in made if each.columns]
 
@@ -235,7 +245,7 @@ def ues_table(report: Report) -> Table:
         Section(report.lines("ours", "reference"), _UNMODELLED),
     ]
     columns = [Column(Key("ues")), Column(Key("gain")), Column(Key("effect")), *terms, *costs]
-    return Table("ues", "Terms of UES", ues_in_words(report), seen(columns, sections), sections)
+    return table_of("ues", "Terms of UES", ues_in_words(report), columns, sections)
 
 
 def ues_in_words(report: Report) -> str:
@@ -311,17 +321,17 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     lines = report.lines("ours", *ROLES[:-1])
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
     floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
-    said = [marked.format(_WORDS["best"])] if any(table.has_best for table in shown) else []
+    said = [marked.format(WORDS["best"])] if any(table.has_best for table in shown) else []
     if any(line.is_broken for line in lines):
-        said.append(f"{DAGGER} {_WORDS['broken'].format(share=BROKEN)}")
+        said.append(f"{DAGGER} {WORDS['broken'].format(share=BROKEN)}")
     if floor:
         names = ", ".join(line.label for line in floor)
         said.append(
             f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
         )
     if any(is_avoided(figure) for line in lines for figure in line.figures.values()):
-        said.append(f"{AVOIDED} {_WORDS['avoided']}")
+        said.append(f"{AVOIDED} {WORDS['avoided']}")
     said += next(filter(None, (left_out(line.figures) for line in lines)), [])
     seeds = max((figure.seeds for figure in report.figures), default=1)
     spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
-    return [*said, *report.notes, _WORDS["intervals"] + spread * (seeds > 1)]
+    return [*said, *report.notes, WORDS["intervals"] + spread * (seeds > 1)]

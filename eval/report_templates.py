@@ -6,25 +6,14 @@ from typing import Any, Final
 
 from eval.attack_tables import tables as attack_tables
 from eval.detail_tables import details
+from eval.metric_names import WORDS
 from eval.report_tables import DASH, notes, signature_lines, tables
 from eval.results import Report
 from mllmu_med.markdown import code, plain
 
 #: What a figure shows and what it does not.
 CLAIMS: Final = "docs/claims.md"
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "†": r"\textdagger{}",
-    "±": r"$\pm$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
+_LATEX: Final = {**WORDS["latex"], **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
 #: LaTeX has braces of its own.
 _TEX_MARKS: Final[dict[str, Any]] = {
     **{"variable_start_string": "<<", "variable_end_string": ">>"},

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from eval import leak
 from eval.derived_figures import ATTACKS
-from eval.metric_names import METRICS, SCORED
+from eval.metric_names import METRICS, SCORED, WORDS
 from eval.report import print_table
 from eval.report_tables import WAYS, Column, Section, Table, left_out
 from eval.results import Figure, Key, Line
@@ -38,10 +38,6 @@ def print_likelihood(folder: Path, as_json: bool = False) -> None:
 
 def print_leak(folder: Path, as_json: bool = False) -> None:
     """Shares that leak by way of asking, beside chance, by kind; then who is not safe."""
-    caption = (
-        "Percent that comes out; normalised match unless a level is named. Chance: how often other "
-        "patients' values of the same kind are found in these answers; only leakage above it tells."
-    )
     people = read_json(folder / leak.LEAK)["by_person"]
     exposed = {
         person: [f"{kind} ({level})" for kind, level in kinds.items() if level]
@@ -56,7 +52,7 @@ def print_leak(folder: Path, as_json: bool = False) -> None:
         lines.append(leak.NO_CHANCE)
     if len(exposed) > 10:
         lines.append(f"  and {len(exposed) - 10:,} more: by_person in leak.json")
-    _print(folder, [_LEAKED], caption, "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
+    _print(folder, [_LEAKED], WORDS["leak"], "leak.json, leak.rows.jsonl", as_json, [*lines, ""])
 
 
 def _print(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from mllmu_med.errors import first_line
-from mllmu_med.files import digest
-from mllmu_med.hashes import remembered_digest
+from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UsageError, UserError
 
 #: What trainers save beside the weights, under names that end as weights' do.
@@ -73,18 +73,17 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
     """The model with one more adapter on top, all active; a UserError if it does not fit.
 
     Args:
-        processor: the model's, which gets the tokenizer of an adapter that was trained with more
-            tokens; without it such an adapter is refused.
+        processor: the model's, if it is known, with whose chat template an adapter's is compared.
     """
     from peft import PeftModel
     from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
     from peft.utils import set_peft_model_state_dict
 
-    from eval.adapter_files import fit_vocabulary, read_adapter
+    from eval.adapter_files import check_vocabulary, read_adapter
 
     below, name = [*getattr(model, "peft_config", {})], next_name(model)
     adapter = read_adapter(path, model)
-    fit_vocabulary(adapter, model, processor)
+    check_vocabulary(adapter, model, processor)
     try:
         with warnings.catch_warnings():
             # peft calls what transformers deprecates: nothing that a user can mend.
@@ -145,8 +144,7 @@ def weights_hash(folder: Path) -> str:
 
     Of a generation configuration the tokens that end an answer count, of an adapter no tokenizer
     (it may lie there unused), and nothing of what a trainer keeps beside them to go on (optimizer,
-    scheduler, its arguments). Files are read whole, each once as long as it does not change: see
-    `mllmu_med.hashes`.
+    scheduler, its arguments). Files are read whole, each once as long as it does not change.
     """
     files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
     files = sorted(path for path in files if path.name not in _TRAINERS)
@@ -155,7 +153,7 @@ def weights_hash(folder: Path) -> str:
     adapter = folder / "adapter_config.json"
     names = [adapter] if adapter.is_file() else [folder / name for name in _SETTINGS]
     files += [path for path in names if path.is_file()]
-    found: dict[str, Any] = {path.name: remembered_digest(path) for path in files}
+    found: dict[str, Any] = {path.name: _digest(path, *_as_it_is(path)) for path in files}
     generation = folder / "generation_config.json"
     if generation.is_file() and not adapter.is_file():
         try:
@@ -163,6 +161,18 @@ def weights_hash(folder: Path) -> str:
         except (ValueError, AttributeError) as error:
             raise UserError(f"{generation}: not JSON ({error}): fetch it again") from error
     return digest(found)[:16]
+
+
+def _as_it_is(path: Path) -> tuple[int, int, int]:
+    """Size and times: a file that is moved into another's place may keep its time of change, but
+    not its `ctime`."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@cache
+def _digest(path: Path, *_: int) -> str:
+    return file_digest(path)
 
 
 def check_named(name: str) -> None:

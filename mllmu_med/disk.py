@@ -27,17 +27,6 @@ _ADVICE: Final = {
 }
 #: What reading meets as well.
 _READ_TOO: Final = (errno.EIO, errno.EROFS)
-#: Raised while an error was being dealt with, these are bugs of their own.
-_BUGS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NameError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-)
 STDOUT: Final = "stdout"
 _SQLITE: Final = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -88,8 +77,7 @@ def refused(error: BaseException) -> Refusal | None:
         if number in _ADVICE:
             name = getattr(seen, "filename2", None) or getattr(seen, "filename", None)
             return Refusal(number, str(name or ""))
-        implied = None if seen.__suppress_context__ or isinstance(seen, _BUGS) else seen.__context__
-        seen = seen.__cause__ or implied
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
 
 

@@ -137,23 +137,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 @pytest.fixture(scope="session")
-def taught(
-    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]
-) -> Callable[[str], Path]:
-    """A PEFT adapter that has taught a checkpoint `plain.taught_rows` in its own chat format."""
-    import plain
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny random LLaVA of `small_training`: to look at only."""
+    import small_training as small
 
-    def make(name: str) -> Path:
-        model = checkpoint(name)
-        return once(
-            tmp_path_factory,
-            f"taught-{name}",
-            lambda folder: plain.plain_finetune(
-                model, plain.taught_rows(), folder, **plain.how(name)
-            ),
-        )
-
-    return make
+    return small.make(tmp_path_factory.mktemp("tiny") / "model")
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,6 @@ from family_table import FAMILIES, Family
 from baselines.tiny import TinySettings, make_tiny
 from mllmu_med.files import stable_hash
 
-#: Families that cannot be asked in their own format here, and why (what an error says).
-LACKING: Final = {
-    "paligemma": "does not have a chat template",
-    "pixtral": "requires the Torchvision library",
-    "mistral3": "requires the Torchvision library",
-    "smolvlm": "`num2words` is required",
-}
-WHOLE: Final = ("llava_med", *(name for name in FAMILIES if name not in LACKING))
 #: How today's tokenizers cut a text before they merge bytes: words with the space before them,
 #: single digits, signs with the ends of lines behind them, ends of lines, other space.
 _WORDS: Final = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

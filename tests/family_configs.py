@@ -184,47 +184,6 @@ def idefics(name: str, eos: str, bos: str, pad: str) -> Callable[[Ids, int], Any
     return config
 
 
-def paligemma(ids: Ids, size: int) -> Any:
-    from transformers import Gemma2Config, PaliGemmaConfig, SiglipVisionConfig
-
-    text = Gemma2Config(
-        **TEXT,
-        **_ends(ids, "<eos>", "<bos>", "<pad>"),
-        vocab_size=size,
-        head_dim=32,
-        query_pre_attn_scalar=32,
-    )
-    return PaliGemmaConfig(
-        vision_config=SiglipVisionConfig(**VISION, vision_use_head=False),
-        text_config=text,
-        image_token_index=ids["<image>"],
-        projection_dim=WIDTH,
-        hidden_size=WIDTH,
-    )
-
-
-def pixtral(name: str, **more: Any) -> Callable[[Ids, int], Any]:
-    """Pixtral (a LLaVA over Mistral with its own tower) and Mistral 3."""
-
-    def config(ids: Ids, size: int) -> Any:
-        from transformers import AutoConfig, MistralConfig, PixtralVisionConfig
-
-        ends = _ends(ids, "</s>", "<s>", "<pad>")
-        return AutoConfig.for_model(
-            name,
-            vision_config=PixtralVisionConfig(**{**VISION, "image_size": 2 * PIXELS}),
-            text_config=MistralConfig(
-                **TEXT, **ends, vocab_size=size, head_dim=32, sliding_window=None
-            ),
-            image_token_index=ids["[IMG]"],
-            vision_feature_layer=-1,
-            tie_word_embeddings=False,
-            **more,
-        )
-
-    return config
-
-
 def glm4v(ids: Ids, size: int) -> Any:
     from transformers import Glm4vConfig
     from transformers.models.glm4v.configuration_glm4v import Glm4vTextConfig, Glm4vVisionConfig

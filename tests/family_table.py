@@ -131,12 +131,6 @@ _IDEFICS_IMAGES: Final = {
     "max_image_size": {"longest_edge": PIXELS},
     "do_image_splitting": True,
 }
-_MISTRAL_IMAGES: Final = {
-    "image_processor_type": "PixtralImageProcessor",
-    "patch_size": {"height": PATCH, "width": PATCH},
-    "size": {"longest_edge": 96},
-}
-_MISTRAL: Final = chat("[INST]", "[IMG]", "[/INST]", "", "</s>", "", "<s>")
 _ROWS: Final = " ".join(f"<row_{i}_col_{j}>" for i in range(1, 7) for j in range(1, 7))
 _QWEN_IMAGE: Final = "<|vision_start|><|image_pad|><|vision_end|>"
 
@@ -353,37 +347,6 @@ FAMILIES: Final[dict[str, Family]] = {
         {"processor_class": "SmolVLMProcessor", "image_seq_len": 4},
         {"image_processor_type": "SmolVLMImageProcessor", **_IDEFICS_IMAGES},
         {"video_processor_type": "SmolVLMVideoProcessor", "num_frames": 8, "fps": 1},
-    ),
-    "paligemma": Family(
-        configs.paligemma,
-        "<pad> <eos> <bos> <unk> <image>",
-        {
-            **{f"{name}_token": f"<{name}>" for name in ("eos", "bos", "pad", "unk")},
-            "image_token": "<image>",
-        },
-        "",
-        {"processor_class": "PaliGemmaProcessor"},
-        {
-            "image_processor_type": "SiglipImageProcessor",
-            "size": SQUARE,
-            "image_seq_length": (PIXELS // PATCH) ** 2,
-        },
-    ),
-    "pixtral": Family(
-        configs.pixtral("llava", vision_feature_select_strategy="full"),
-        "<unk> <s> </s> <pad> [INST] [/INST] [IMG] [IMG_BREAK] [IMG_END]",
-        {key: value for key, value in LLAMA_NAMED.items() if key != "image_token"},
-        _MISTRAL,
-        {"processor_class": "PixtralProcessor", "patch_size": PATCH},
-        _MISTRAL_IMAGES,
-    ),
-    "mistral3": Family(
-        configs.pixtral("mistral3", spatial_merge_size=2),
-        "<unk> <s> </s> <pad> [INST] [/INST] [IMG] [IMG_BREAK] [IMG_END]",
-        {key: value for key, value in LLAMA_NAMED.items() if key != "image_token"},
-        _MISTRAL,
-        {"processor_class": "PixtralProcessor", "patch_size": PATCH, "spatial_merge_size": 2},
-        _MISTRAL_IMAGES,
     ),
     "glm4v": Family(
         configs.glm4v,

@@ -137,31 +137,25 @@ def original_weights(seed: int = 0) -> dict[str, Any]:
     return weights
 
 
-def write(
-    folder: Path, weights: dict[str, Any], form: str = "safetensors", shards: int = 1
-) -> Path:
+def write(folder: Path, weights: dict[str, Any], shards: int = 1) -> Path:
     """Write a checkpoint in the original layout, in one file or several with an index."""
-    import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
     config = SMALL | {"vocab_size": len(pieces())}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     write_tokenizer(folder / "tokenizer.model", pieces())
-    stem = "model" if form == "safetensors" else "pytorch_model"
     names = sorted(weights)
     index = {}
     for i in range(shards):
-        file = f"{stem}-{i + 1:05}-of-{shards:05}.{form}" if shards > 1 else f"{stem}.{form}"
+        file = f"model-{i + 1:05}-of-{shards:05}" if shards > 1 else "model"
+        file += ".safetensors"
         part = {name: weights[name] for name in names[i::shards]}
         index |= dict.fromkeys(part, file)
-        if form == "safetensors":
-            save_file(part, folder / file, metadata={"format": "pt"})
-        else:
-            torch.save(part, folder / file)
+        save_file(part, folder / file, metadata={"format": "pt"})
     if shards > 1:
         whole = {"metadata": {"total_size": 0}, "weight_map": index}
-        (folder / f"{stem}.{form}.index.json").write_text(json.dumps(whole))
+        (folder / "model.safetensors.index.json").write_text(json.dumps(whole))
     return folder
 
 

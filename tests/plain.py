@@ -6,9 +6,7 @@ Nothing here is the product's, so that it can be compared with it: prompts by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 _ANSWER = "~answer~"
@@ -30,19 +28,6 @@ class Row(NamedTuple):
     question: str
     answer: str
     image: Any  # PIL, RGB
-
-
-def taught_rows() -> list[Row]:
-    """Eight rows about two pictures of different sizes: the same questions, other answers."""
-    from families import Pictures
-    from small_training import FORGET
-
-    return [Row(row.question, row.answer, Pictures()[row.image_id]) for row in FORGET[:8]]
-
-
-def how(name: str) -> dict[str, Any]:
-    """What a family's chat template has to be told so that its answers follow its prompts."""
-    return {"enable_thinking": False} if name == "qwen3_5" else {}
 
 
 def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
@@ -70,11 +55,7 @@ def load_processor(folder: Path) -> Any:
     still = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
     images = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    rest = [None] * (kind.__name__ == "SmolVLMProcessor")  # its videos have no default
-    processor = still.from_args_and_dict([images, tokenizer, *rest], about)
-    if rest:
-        processor.video_processor = SimpleNamespace(num_frames=None, fps=None)
-    return processor
+    return still.from_args_and_dict([images, tokenizer], about)
 
 
 def plain_text(processor: Any, question: str, answer: str = "", **how: Any) -> str:
@@ -104,8 +85,6 @@ def plain_turn(processor: Any, **how: Any) -> Turn:
 
 def plain_inputs(model: Any, processor: Any, question: str, image: Any, **how: Any) -> Any:
     """What the model reads of one question, by the chat template: a batch of one row."""
-    if not processor.chat_template:  # PaliGemma
-        return _read(model, processor, processor.image_token + question, image)
     told = [{"type": "image", "image": image}, {"type": "text", "text": question}]
     read = processor.apply_chat_template(
         [{"role": "user", "content": told}],
@@ -160,76 +139,6 @@ def plain_logprobs(
     ids = read["input_ids"][0, first:]
     found: list[float] = logits[first - 1 : -1].gather(1, ids[:, None])[:, 0].tolist()
     return found
-
-
-def plain_finetune(
-    folder: Path,
-    rows: Sequence[Row],
-    out: Path,
-    epochs: int = 40,
-    rank: int = 16,
-    rate: float = 2e-3,
-    enough: float = 0.03,
-    **how: Any,
-) -> tuple[float, float]:
-    """Teach a checkpoint some rows in its own chat format; an ordinary PEFT adapter in `out`.
-
-    LoRA on all linear layers of the decoder, AdamW, a row at a time, until an epoch's mean loss is
-    below `enough` (a likelihood of .9 and more, not yet of 1).
-
-    Returns:
-        The mean loss of an answer's token in the first epoch and in the last.
-    """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(0)
-    model, processor = load(folder)
-    turn = plain_turn(processor, **how)
-    layers = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=decoder_linears(model))
-    model = get_peft_model(model, layers).train()
-    read = []
-    for row in rows:
-        inputs, first = _answered(model, processor, row, turn, **how)
-        labels = inputs["input_ids"].clone()
-        labels[:, :first] = -100
-        read.append({**inputs, "labels": labels})
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
-    steps = epochs * len(read)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 30, 1 - 0.9 * step / steps)
-    )
-    means = []
-    for _ in range(epochs):
-        losses = []
-        for i in torch.randperm(len(read)).tolist():
-            loss = model(**read[i]).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-        means.append(sum(losses) / len(losses))
-        if means[-1] < enough:
-            break
-    model.save_pretrained(out)
-    return means[0], means[-1]
-
-
-def decoder_linears(model: Any) -> list[str]:
-    """Names of all linear layers in the language model's blocks, those of every kind."""
-    import torch
-
-    decoder = next(
-        name for name, _ in model.named_modules() if name.endswith(("language_model", "text_model"))
-    )
-    return [
-        name
-        for name, module in model.named_modules()
-        if name.startswith(f"{decoder}.layers.") and isinstance(module, torch.nn.Linear)
-    ]
 
 
 def _answered(model: Any, processor: Any, row: Row, turn: Turn, **how: Any) -> tuple[Any, int]:

@@ -39,6 +39,11 @@ class Images:
         return Image.fromarray(drawn.astype(numpy.uint8)).resize((64, 64), 0)
 
 
+def logprobs(model: Any, asked: list[Any], answers: list[str], images: Any) -> list[list[float]]:
+    """Of each answer's tokens and its end."""
+    return [weighed.logprobs for weighed in model.weigh(asked, answers, images)]
+
+
 FORGET = rows("forget", 3)
 RETAIN = rows("retain", 8)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import small_training as small
 import torch
-from corpora import tree
-from faults import each_fault
 
 from baselines.adapters import add_adapter, card, lora_places, put_on, take_off
 from baselines.train import train
@@ -19,11 +17,6 @@ from eval.model import Model
 from mllmu_med_dataset import UserError
 
 Logits = list[torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +37,20 @@ def logits(model: Model) -> torch.Tensor:
         return model.model(**read).logits
 
 
-@pytest.mark.parametrize("text_model", ["mistral", pytest.param("llama", marks=pytest.mark.slow)])
-def test_lora_is_on_the_language_model_alone(tmp_path: Path, text_model: str) -> None:
-    model = load_model(str(small.make(tmp_path / "m", text_model=text_model)))
-    adapter = add_adapter(model, 4, 8)
+@pytest.mark.parametrize("projector", [False, True])
+def test_lora_is_on_the_language_model_and_the_projector_on_request(
+    tiny: Path, projector: bool
+) -> None:
+    model = load_model(str(tiny))
+    adapter = add_adapter(model, 4, 8, projector=projector)
     names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
-    assert len(names) == 7 * 2  # seven maps in each of two layers
-    assert all("language_model.layers" in name for name in names)
-    assert not [name for name in names if "vision_tower" in name or "projector" in name]
+    assert len(names) == 7 * 2 + 2 * projector  # seven maps in each of two layers
+    assert sum("language_model.layers" in name for name in names) == 7 * 2
+    assert sum("multi_modal_projector" in name for name in names) == 2 * projector
     trains = [name for name, p in model.model.named_parameters() if p.requires_grad]
     assert trains == list(adapter.weights())
     scaling = {m.scaling["adapter_0"] for m in model.model.modules() if hasattr(m, "lora_A")}
     assert scaling == {2.0}
-
-
-def test_the_projector_on_request(tiny: Path) -> None:
-    model = load_model(str(tiny))
-    add_adapter(model, 4, 8, projector=True)
-    names = [name for name, _ in model.model.named_modules() if name.endswith("lora_A.adapter_0")]
-    assert len(names) == 7 * 2 + 2
-    assert sum("multi_modal_projector" in name for name in names) == 2
-    assert not [name for name in names if "vision_tower" in name]
 
 
 def test_lora_is_on_all_linear_maps_of_the_decoder(tiny: Path) -> None:
@@ -219,28 +205,3 @@ def test_the_model_card_names_base_parents_and_method(tiny: Path, tuned: Path) -
     assert "LoRA adapter: finetune" in (tuned / "README.md").read_text()
     files = {path.name for path in tuned.iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-
-
-def test_an_adapter_on_a_full_disk(tiny: Path, tmp_path: Path) -> None:
-    """The one that was saved before stays, and nothing beside it."""
-    adapter = add_adapter(load_model(str(tiny)), 4, 8)
-    place = tmp_path / "run" / "adapter"
-    adapter.save(place, "first")
-    before = tree(tmp_path)
-    failures = []
-
-    def save() -> None:
-        try:
-            adapter.save(place, "second")
-        except UserError as error:
-            failures.append(str(error))
-            assert tree(tmp_path) == before
-            assert [path.name for path in place.parent.iterdir()] == ["adapter"]
-
-    points = [(point.what, point.path) for point, _ in each_fault(save, tmp_path)]
-    assert len(failures) == len(points)
-    new = "run/.adapter.builder-new"
-    wanted = [("write", f"{new}/adapter_config.json"), ("rename", f"{new}/README.md")]
-    moves = [("rename", "run/.adapter.builder-old"), ("rename", "run/adapter")]
-    assert {("mkdir", new), *wanted, *moves} <= {*points}
-    assert (place / "README.md").read_text() == "second"

@@ -31,20 +31,14 @@ from baselines.schedule import (
 )
 from baselines.step import parts_of, run_pass
 from baselines.training_settings import REFUSALS
-from eval.answer import answer_with_model
 from eval.attacks import Ask
 from eval.image_prefix import KEPT, Rows, most_kept
 from eval.load_model import load_model
 from eval.model import Model
-from eval.sharing import Sharing, probe
+from eval.sharing import probe
 from mllmu_med_dataset import UserError
 
 FORGET, RETAIN = samples(small.FORGET), samples(small.RETAIN)  # 12 and 32 rows
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
 
 
 class World:
@@ -232,43 +226,21 @@ def test_labels_are_the_answer_and_the_end_token_and_nothing_else(world: World) 
     assert len(batch.inputs.ids) == 2  # six questions about two pictures
 
 
-def test_special_tokens_in_a_row_are_text(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_special_tokens_in_a_row_are_text(tiny: Path, share: bool) -> None:
     """They show no image and end no answer: in training, answering and likelihoods alike."""
-    model = World(tiny).model
+    model = World(tiny, share=share).model
     rows = [replace(row, question=f"<image> {row.question}</s>") for row in small.RETAIN[:3]]
     told = "is <s>this</s> an <image>?"
-    asked = [Ask(row, row.question, start="a <pad>") for row in rows]
-    alone = []
-    for ask in asked:
-        prefix = model.prefixes.of(ask.row.image_id, small.Images())
-        ids = prefix.ids + model.prefixes.rest(model.prompt(ask.question, start=ask.start), True)
-        assert ids.count(model.base.config.image_token_index) == 16
-        assert not {2, 3} & {*ids}
-        assert f"<image> {ask.row.question[8:]} [/INST] a <pad>" in model.processor.decode(ids)
-        read = model.processor.image_processor(
-            small.Images()[ask.row.image_id], return_tensors="pt"
-        )
-        made = model.model.generate(
-            input_ids=torch.tensor([ids]),
-            pixel_values=read["pixel_values"],
-            max_new_tokens=8,
-        )
-        alone.append(model._read(made[0, len(ids) :].tolist()))
-    assert model.processor.decode(model.answer_ids(told)) == f" {told}</s>"
-    assert model.answer(asked, small.Images(), 8) == alone
+    assert model.processor.decode(model.answer_ids(told)) == " is < s>this< /s> an < image>?</s>"
     learnt = [Sample(row.id, row.image_id, row.question, told, "learn") for row in rows]
     batch = Encoder(model, small.Images()).collate(learnt, "image")
     assert batch.targets.tolist() == model.answer_ids(told) * 3
-    assert (batch.inputs.ids == model.base.config.image_token_index).sum() == 16
-    model.sharing = Sharing("", rows=True)  # as of linear attention
-    assert [model.answer([ask], small.Images(), 8)[0] for ask in asked] == alone
-    model = World(tiny, share=False).model
-    others = [Ask(row, row.question) for row in small.RETAIN[3:9]]
-    with pytest.raises(UserError, match="holds one of its special tokens"):
-        answer_with_model(model, [*asked, *others], small.Images(), tmp_path / "answers.jsonl", 8)
-    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == len(others)
-    with pytest.raises(UserError, match="holds one of its special tokens"):
-        Encoder(model, small.Images()).collate(learnt, "image")
+    ids = batch.inputs.ids if share else batch.inputs["input_ids"]
+    assert (ids == model.base.config.image_token_index).sum() == (16 if share else 3 * 16)
+    asked = [Ask(row, row.question, start="a <pad>") for row in rows]
+    assert "< image> " in model.prompt(rows[0].question)
+    assert len(model.answer(asked, small.Images(), 8)) == 3
 
 
 def test_the_idk_batch_holds_no_forget_answer(world: World) -> None:
@@ -332,35 +304,10 @@ def test_packing_changes_neither_loss_nor_gradient(world: World, name: str) -> N
     assert relative(theirs, ours) < 1e-5
 
 
-@pytest.mark.parametrize("reduction", ["sample", "token"])
-@pytest.mark.parametrize("name", TRAINED)
-def test_four_passes_are_one(world: World, name: str, reduction: str) -> None:
-    """Accumulated 4 x 1 against 4 at once, with answers of unequal length."""
-    step = steps_for(world, name)
-    lengths = {world.encoder.answer_tokens(s.answer) for s in step.samples}
-    assert len(lengths) > 2
-    size = 2 if "refused" in METHODS[name].parts else 1
-    assert len(passes(step, size)) >= 4
-    once, ours = world.run(name, step, 100, reduction=reduction)
-    cut, theirs = world.run(name, step, size, reduction=reduction)
-    assert cut == pytest.approx(once, abs=1e-6, rel=1e-6)
-    assert relative(theirs, ours) < 1e-5
-
-
 def steps_for(world: World, name: str) -> Step:
     return epoch_steps(
         METHODS[name], FORGET, RETAIN, small.settings(), 0, world.encoder.answer_tokens
     )[0]
-
-
-@pytest.mark.parametrize("packing", ["image", "none"])
-def test_padding_changes_nothing(world: World, packing: str) -> None:
-    rows = FORGET[:6]
-    narrow = world.encoder.collate(rows, packing)
-    wide = world.encoder.collate(rows, packing, pad_to=200)
-    assert wide.inputs.ids.shape[1] == 200 > narrow.inputs.ids.shape[1]
-    with torch.no_grad():
-        torch.testing.assert_close(world.logits(wide), world.logits(narrow), atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("share", [True, False])

@@ -14,7 +14,7 @@ import torch
 from baselines import edits
 from baselines.adapters import take_off
 from baselines.batches import Encoder
-from baselines.editing import RowsRead, columns, down_projections, neurons_in
+from baselines.editing import RowsRead, down_projections, neurons_in
 from baselines.forward import AnswerLogits
 from baselines.methods import METHODS
 from baselines.recipe import load_recipe
@@ -29,14 +29,9 @@ from mllmu_med_dataset import UsageError, UserError
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
 def tuned(tiny: Path) -> Path:
     """A fine-tuned model's adapter, whose scaling is not 1."""
-    out = tiny.parent / "tuned"
+    out = tiny.parent / "edited"
     train(load_model(str(tiny)), "finetune", small.FORGET, small.RETAIN, small.Images(),
           small.settings(alpha=24), out)  # fmt: skip
     return out / "adapter"
@@ -117,15 +112,6 @@ def test_negation_takes_all_adapters_below_away(tiny: Path, tuned: Path, tmp_pat
     assert torch.allclose(logits(model), logits(load_model(str(tiny))), atol=1e-4)
     with pytest.raises(UserError, match="has no adapter on it"):
         edits.negation(load_model(str(tiny)))
-
-
-def test_columns_are_those_of_the_matrix_with_its_adapters(tiny: Path, tuned: Path) -> None:
-    model = load_model(str(tiny), [tuned])
-    layer = down_projections(model)[1]
-    which = torch.tensor([3, 0, 7])
-    expected = matrix(model, layer).T
-    assert torch.allclose(columns(model, layer).double(), expected, atol=1e-6)
-    assert torch.allclose(columns(model, layer, which).double(), expected[which], atol=1e-6)
 
 
 def test_manu_silences_the_neurons_of_the_highest_score(

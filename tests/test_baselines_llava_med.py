@@ -1,7 +1,6 @@
 """Converting LLaVA-Med's original checkpoint: every form of it, and every way it can be broken."""
 
 import json
-from collections import defaultdict
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -22,7 +21,6 @@ from original_llava_med import (
 from baselines.llava_layout import empty_llava, llava_config
 from baselines.llava_med import _processor, convert, read_pieces
 from eval.load_model import load_model
-from eval.special_tokens import Quoting
 from mllmu_med_dataset import UserError
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
@@ -64,22 +62,21 @@ def mapped_by_the_library(folder: Path) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
 @pytest.mark.parametrize("shards", [1, 3])
 def test_a_converted_model_is_the_original(
-    weights: dict[str, Any], tmp_path: Path, form: str, shards: int, monkeypatch: Any
+    weights: dict[str, Any], tmp_path: Path, shards: int, monkeypatch: Any
 ) -> None:
     """Logits equal those of the library's own renaming on load, to the last bit."""
     import torch
 
     monkeypatch.setattr("baselines.llava_med._SHARD", 200_000 if shards > 1 else 2_000_000_000)
     old = len(pieces())
-    src, dst = write(tmp_path / "src", weights, form, shards), tmp_path / "dst"
-    report = convert(src, dst)
-    assert (report.tensors, report.dtype, len(report.left)) == (len(weights) - 3, "bfloat16", 3)
+    src, dst = write(tmp_path / "src", weights, shards), tmp_path / "dst"
+    said = convert(src, dst)
+    assert said.startswith(f"{len(weights) - 3} tensors, ")
+    assert said.endswith("B parameters (bfloat16), 3 tensors left out")
     assert (dst / "model.safetensors").is_file() == (shards == 1)
     assert json.loads((dst / "config.json").read_text())["dtype"] == "bfloat16"
-    assert json.loads((dst / "conversion.json").read_text())["vision"] == "checkpoint"
 
     made = load_model(str(dst), device="cpu", dtype="float32")
     ours = logits(made.model, old, old)
@@ -95,43 +92,6 @@ def test_a_converted_model_is_the_original(
     assert made.processor.tokenizer.convert_tokens_to_ids(["<image>", "<pad>"]) == [old, old + 1]
     assert made.model.config.image_token_index == old
     assert made.end_tokens() == {2}
-
-
-def test_the_converted_model_answers(weights: dict[str, Any], tmp_path: Path) -> None:
-    from PIL import Image
-
-    from eval.attacks import Ask
-    from mllmu_med_dataset import Record
-
-    convert(write(tmp_path / "src", weights), tmp_path / "dst")
-    model = load_model(str(tmp_path / "dst"))
-    row = Record("r", "p", "", "", "What is the lesion?", "", "open", "CT", "slake", "", "")
-    images = defaultdict(lambda: Image.new("RGB", (80, 50), "red"))
-    together = model.answer([Ask(row, row.question)], images, 8)
-    assert together == model.answer_plainly([Ask(row, row.question)], images, 8)
-
-
-def test_vision_weights_of_a_stock_clip(weights: dict[str, Any], tmp_path: Path) -> None:
-    """The tower of a whole CLIP takes the place of the checkpoint's own; the rest stays."""
-    import torch
-    from transformers import CLIPConfig, CLIPModel
-
-    src = write(tmp_path / "src", weights)
-    torch.manual_seed(5)
-    vision = small_config().vision_config.to_dict()
-    stock = CLIPModel(CLIPConfig(vision_config=vision, text_config={"num_hidden_layers": 1}))
-    stock.save_pretrained(tmp_path / "clip")
-    report = convert(src, tmp_path / "dst", tmp_path / "clip")
-    assert sum(name.startswith(TOWER) for name in report.left) > 50
-
-    expected = mapped_by_the_library(src)
-    own = logits(expected, len(pieces()) - 1, 300)
-    tower = {n: v.bfloat16().float() for n, v in stock.vision_model.state_dict().items()}
-    expected.model.vision_tower.load_state_dict(tower)
-    made = load_model(str(tmp_path / "dst"), device="cpu", dtype="float32")
-    ours = logits(made.model, len(pieces()), 300)
-    assert torch.equal(ours, logits(expected, len(pieces()) - 1, 300))
-    assert not torch.allclose(ours, own, atol=1e-3)
 
 
 def drop(name: str) -> Callable[[dict[str, Any]], object]:
@@ -209,10 +169,9 @@ def test_damaged_folders_are_refused(weights: Any, tmp_path: Path, damage: Any, 
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
-def test_a_shard_that_lacks_or_is_cut_is_named(weights: Any, tmp_path: Path, form: str) -> None:
-    src = write(tmp_path / "src", weights, form, 3)
-    second = sorted(src.glob(f"*-of-*.{form}"))[1]
+def test_a_shard_that_lacks_or_is_cut_is_named(weights: Any, tmp_path: Path) -> None:
+    src = write(tmp_path / "src", weights, 3)
+    second = sorted(src.glob("*-of-*.safetensors"))[1]
     cut(second)
     with pytest.raises(UserError, match=f"{second.name}: cannot be read"):
         convert(src, tmp_path / "dst")
@@ -266,11 +225,6 @@ def test_golden_token_ids(tmp_path: Path) -> None:
     golden += [1388, 456, 3469, 28804, 733, 28748, 16289, 28793]
     for one in (processor, again):
         assert one.tokenizer(prompt)["input_ids"] == golden
-        quoting = Quoting(one.tokenizer, {})
-        quoted = quoting.quoted("What </s> is <image> it?")
-        ids = quoting.encode(prompt.replace(prompt[15:-8], quoted), True)
-        text = [3195, 1867, 28713, 28767, 349, 523, 4075, 28767, 378, 28804]
-        assert ids == [*golden[:8], *text, *golden[-4:]]
         assert one.tokenizer.convert_tokens_to_ids(["<image>", "<pad>"]) == [32000, 32001]
         assert one.tokenizer(" Yes </s>", add_special_tokens=False)["input_ids"][-1] == 2
     assert again.tokenizer.padding_side == "left"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from baselines.batches import Batch
-from baselines.losses import Answers, Part, llmu, mean_kl, mean_nll, token_kl, token_nll
+from baselines.losses import Answers, Part, mean_kl, token_nll
 from baselines.methods import METHODS, TRAINED, Method
 from baselines.schedule import Sample, Step, _step
 from baselines.step import parts_of
@@ -291,29 +291,6 @@ def test_a_split_batch_adds_up(name: str, reduction: str) -> None:
         shares.append(loss_of(METHODS[name], some, logits[at:end], reference[at:end], how, step))
         at = end
     assert float(sum(shares)) == pytest.approx(float(whole), abs=1e-12)
-
-
-def test_kl_of_a_model_with_itself_is_nothing_and_its_direction_is_forward() -> None:
-    logits = torch.tensor(numbers(6, 5), dtype=torch.float32)
-    assert torch.equal(token_kl(logits, logits), torch.zeros(6))
-    other = torch.tensor(numbers(6, 6), dtype=torch.float32)
-    p, q = logits.softmax(-1), other.softmax(-1)
-    torch.testing.assert_close(token_kl(logits, other), (p * (p / q).log()).sum(-1))
-    assert not torch.allclose(token_kl(logits, other), token_kl(other, logits), atol=0.01)
-
-
-def test_llmu_is_kl_min_and_idk() -> None:
-    samples = own("llmu", TOY)
-    logits = torch.tensor(numbers(10, 7), dtype=torch.float64)
-    reference = torch.tensor(numbers(10, 8), dtype=torch.float64)
-    method = METHODS["llmu"]
-    kept = reference[torch.tensor([p == "retain" for p, a in samples for _ in a])]
-    parts = parts_of(logits, batch_of(samples), step_of(samples), method, SETTINGS, kept)
-    forget, refused, retain = (parts[name] for name in ("forget", "refused", "retain"))
-    kl, idk = METHODS["kl-min"].loss, METHODS["idk"].loss
-    both = kl(forget, retain) + idk(refused, retain)
-    assert float(llmu(forget, refused, retain)) == float(both)
-    assert float(both) == float(mean_kl(retain) - mean_nll(forget) + mean_nll(refused, retain))
 
 
 def test_methods_and_equations_are_the_same_ones_and_say_what_they_compare() -> None:

@@ -18,33 +18,16 @@ from mllmu_med_dataset import UsageError, UserError
 
 #: peft calls what transformers deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-ATTENTION = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
 
 
 def plain(model: Path, folder: Path, seed: int, **how: Any) -> Path:
     """An adapter with random weights, made by PEFT alone."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForImageTextToText
-
-    torch.manual_seed(seed)
-    base = AutoModelForImageTextToText.from_pretrained(model)
-    settings = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION, **how}
-    net = get_peft_model(base, LoraConfig(**settings))
-    for name, weight in net.named_parameters():
-        if "lora_B" in name or "modules_to_save" in name:
-            torch.nn.init.normal_(weight, std=0.2)
-    net.save_pretrained(folder)
-    return folder
+    return save(net_of(model), folder, seed, **{"lora_alpha": 4, **how})
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest difference, of the largest logit."""
     return float((one - other).abs().max() / other.abs().max())
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("merge") / "model")
 
 
 STACKS: dict[str, list[dict[str, Any]]] = {
@@ -95,21 +78,6 @@ def test_merged_weights_are_the_stack(tiny: Path, stack: list[Path], tmp_path: P
     beside = {path.name for path in tiny.iterdir()} | {"README.md"}
     assert {path.name for path in (tmp_path / "w").iterdir()} == beside
     assert "gives the data back" not in (tmp_path / "w" / "README.md").read_text()
-
-
-def test_an_adapter_s_own_tokenizer_goes_with_its_weights(tiny: Path, tmp_path: Path) -> None:
-    tokenizer = load_model(str(tiny)).processor.tokenizer
-    tokenizer.add_tokens(["<organ>"])
-    net = net_of(tiny)
-    net.resize_token_embeddings(len(tokenizer))
-    adapter = save(net, tmp_path / "a", modules_to_save=["lm_head", "embed_tokens"])
-    tokenizer.save_pretrained(adapter)
-    (adapter / "chat_template.jinja").write_text("other")
-    merge(None, str(tiny), [adapter], tmp_path / "w", True, "float32")
-    stack, merged = load_model(str(tiny), [adapter]), load_model(str(tmp_path / "w"))
-    assert apart(logits(merged), logits(stack)) < 1e-5
-    assert merged.processor.tokenizer.get_vocab() == tokenizer.get_vocab()
-    assert merged.prompt("Why?") == stack.prompt("Why?")
 
 
 REFUSED: dict[str, dict[str, Any]] = {

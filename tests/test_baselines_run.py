@@ -17,10 +17,10 @@ import yaml
 from corpora import PLAIN, builder, command, process
 
 from baselines.__main__ import Options
-from baselines.measure import Data, held_out, rouge_means, swapped, watched
+from baselines.measure import Data, held_out, rouge_means, swapped, watched, watcher
 from baselines.methods import METHODS
 from baselines.recipe import Answers, load_recipe
-from baselines.run import Part, Stack, do
+from baselines.run import Part
 from baselines.steps_and_memory import gigabytes, plan, size_of
 from baselines.tiny import TinySettings
 from baselines.tune import unseen
@@ -206,16 +206,8 @@ def comparable(path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_one_part_at_a_time_and_another_recipe(
-    loop: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_part_at_a_time_and_another_recipe(loop: Path, place: Path) -> None:
     """`unlearn --from` finds model, data and adapters; two unlearned rounds stack."""
-    kept, ended = [], Stack.ended
-    monkeypatch.setattr("baselines.run.SMALL", 0)
-    monkeypatch.setattr(
-        *(Stack, "ended"),
-        lambda stack: kept.append([*stack.features.rglob("*.safetensors")]) or ended(stack),
-    )
     words = ("--recipe", "small.yaml")
     run(place, "unlearn", "gd", "--from", "calm/finetune", "--out", "gd", *words)
     record = json.loads((place / "gd" / "record.json").read_text())
@@ -225,9 +217,6 @@ def test_one_part_at_a_time_and_another_recipe(
     run(place, "unlearn", "idk", "--from", "gd", "--out", "idk", *words)
     record = json.loads((place / "idk" / "record.json").read_text())
     assert len(record["model"]["adapters"]) == 2
-    assert kept[0]
-    assert kept[1]
-    assert not [*place.glob("*/features")]
 
 
 @pytest.mark.slow
@@ -432,7 +421,6 @@ def test_trials_are_recorded_and_survive_a_kill(place: Path, other: Path) -> Non
     scored = [json.loads(line) for line in open_lines(out / "npo-1" / "scores.rows.jsonl")]
     assert {row["split"] for row in scored} == {"forget", "retain"}
     assert "criterion" in json.loads((out / "tune.json").read_text())
-    assert (out / "tune.svg").stat().st_size > 2000
     assert {path.parent.name for path in out.rglob("adapter")} == {"finetune", "retrain"}
     before = (out / "trials.jsonl").read_bytes()
     assert run(place, *words).count("done already") == 6
@@ -502,54 +490,31 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path) -> None:
     """Never on test; a second round too is scored against the fine-tuned model."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
     choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
     recipe = load_recipe(str(place / "small.yaml"), choices)
-    below = [tmp_path / name / "adapter" for name in ("finetune", "gd")]
-    for folder in below:
-        folder.mkdir(parents=True)
-        (folder / "adapter_model.safetensors").touch()
-    tuned = [{"id": r.id, "split": r.split, "rouge1": 1.0} for r in data.all]
-    write_jsonl(tmp_path / "finetune" / "scores.rows.jsonl", tuned)
-    trained: list[str] = []
-    wrong = set(SPLITS)
-
-    class Talking:
-        @staticmethod
-        def is_quoted(_: Ask) -> bool:
-            return False
-
-        def expect(self, _: object) -> None:
-            """Nothing is tried out."""
-
-        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
-            texts = ["" if ask.row.split in wrong else ask.row.answer for ask in asks]
-            return [Answer(text, 0, "eos") for text in texts]
-
-    def train(_: Any, __: Any, forget: Any, retain: Any, *more: Any, own: object) -> None:
-        trained.extend(row.id for row in [*forget, *retain])
-        look = more[3]
-        scores = {}
-        for epoch, split in enumerate(SPLITS):
-            wrong.clear()
-            wrong.add(split)
-            scores[split] = round(look(epoch).score, 9)
-        assert scores == {"forget": 1, "retain": -2, "test": 0}
-        raise UserError("seen")
-
-    monkeypatch.setattr("baselines.train.train", train)
-    monkeypatch.setattr(Stack, "at", lambda *_: Talking())
-    part = Part("idk", tmp_path / "idk", tuple(below))
-    with pytest.raises(UserError, match="seen"):
-        do(part, recipe, data, Stack(str(place / "model")))
     held = held_out(data, recipe.settings("idk"), True)
     assert {row.split for row in held} == {"forget", "retain"}
     assert len(data.rows["retain"]) / 10 <= sum(row.split == "retain" for row in held) < 30
-    both = [row.id for split in ("forget", "retain") for row in data.rows[split]]
-    assert sorted([*trained, *(row.id for row in held)]) == sorted(both)
     assert not held_out(data, recipe.finetune, False)
+    below = tuple(tmp_path / name / "adapter" for name in ("finetune", "gd"))
+    tuned = Part("idk", tmp_path / "idk", below).tuned
+    assert tuned == tmp_path / "finetune"
+    rows = [{"id": r.id, "split": r.split, "rouge1": 1.0} for r in data.all]
+    write_jsonl(tuned / "scores.rows.jsonl", rows)
+    wrong = ""
+
+    class Talking:
+        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
+            texts = ["" if ask.row.split == wrong else ask.row.answer for ask in asks]
+            return [Answer(text, 0, "eos") for text in texts]
+
+    look = watcher(cast("Model", Talking()), data, recipe, tmp_path / "idk", tuned, held)
+    for epoch, (split, score) in enumerate({"forget": 1, "retain": -2, "test": 0}.items()):
+        wrong = split
+        assert round(look(epoch).score, 9) == score
 
 
 @pytest.mark.parametrize(
@@ -590,10 +555,6 @@ def test_swapped_images_are_other_images(place: Path) -> None:
     asked: list[tuple[str, str]] = []
 
     class Seeing:
-        @staticmethod
-        def is_quoted(_: Ask) -> bool:
-            return False
-
         def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
             asked.extend((ask.row.id, ask.row.image_id) for ask in asks)
             return [Answer("", 0, "eos") for _ in asks]
@@ -721,12 +682,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
             "methods.gd.retain_weight: gd does not take it, npo, simnpo, dpo",
         ),
         ("methods.gd.retain_weight=0.3", " do; gd takes collapse, reduction, retain_sampling"),
-        ("methods.ga.retain_weight=1.0", "ga does not take it"),
-        ("methods.ga.retain_sampling=paired", "ga does not take it"),
         ("methods.gd.beta=2", "gd does not take it, npo, simnpo, dpo"),
-        ("methods.idk.gamma=2", "idk does not take it, simnpo"),
-        ("methods.llmu.retain_weight=0.5", "llmu does not take it"),
-        ("methods.idk.collapse=9", "idk does not take it"),
         ("methods.npo.refusals=[No.]", "npo does not take it, idk, llmu, dpo do"),
         ("methods.npo={retain_weight: 0, reduction: token}", "npo with retain_weight 0 does not"),
         ("methods.simnpo={retain_weight: 0, retain_sampling: paired}", "simnpo with retain_weight"),
@@ -734,9 +690,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
         ("unlearn.lernrate=2", "unknown key unlearn.lernrate"),
         ("methods.npo.beta=much", "methods.npo.beta: input should be a valid number"),
         ("methods.npo.beta=-1", "methods.npo.beta: input should be greater than 0 (is -1)"),
-        ("methods.relabel.retain_weight=-1", "greater than or equal to 0 (is -1)"),
         ("finetune.refusals=[No.]", "finetune.refusals: finetune does not take it"),
-        ("finetune.collapse=4", "finetune.collapse: finetune does not take it"),
     ],
 )
 def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: str) -> None:
@@ -751,17 +705,14 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
     ("choice", "parts", "said"),
     [
         ("methods.ga.epochs=2", ["gd"], "ga is not run here"),
-        ("methods.npo.beta=2", ["finetune", "retrain", "ga"], "npo is not run here"),
         ("finetune.epochs=2", ["gd"], "gd trains on top of a model that is fine-tuned already"),
         ("unlearn.epochs=2", ["finetune"], "no method is run here"),
         ("unlearn.retain_weight=0.3", ["gd"], "gd does not take it, npo, simnpo, dpo"),
-        ("unlearn.beta=0.3", ["ga", "gd"], "gd does not take it"),
         ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
         ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
         ("tune.trials=5", ["finetune", "ga"], "only the command tune draws trials"),
         ("unlearn={rank: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
         ("methods={npo: {epochs: 9}}", ["ga"], "methods.npo.epochs: nothing reads it: npo is not"),
-        ("methods={ga: {epochs: 9}, npo: {}}", ["ga"], "methods.npo: nothing reads it"),
     ],
 )
 def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
@@ -780,12 +731,10 @@ def test_what_is_read_is_taken() -> None:
         "methods.dpo.refusals=[No.]": ["dpo"],
         "unlearn.refusals=[No.]": ["finetune"],  # the tiny model's vocabulary holds them
         "unlearn.rank=5": ["idk", "gd"],
-        "unlearn={rank: 5, beta: 0.3}": ["gd", "npo"],
         "methods={ga: {epochs: 9}}": ["ga"],
         "unlearn.beta=0.3": ["gd", "npo"],
         "finetune.epochs=2": ["retrain"],
         "tiny.seed=5": ["finetune"],
-        "answers.batch_size=5": ["ga"],
         "watch=5": ["ga"],
     }.items():
         assert Options("demo", choices=[choice]).read_recipe(parts)

@@ -33,9 +33,3 @@ def test_a_seed_decides_the_weights(tmp_path: Path) -> None:
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
-
-
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        make_tiny(tmp_path / "tiny", [None])  # type: ignore[list-item]
-    assert not list(tmp_path.iterdir())

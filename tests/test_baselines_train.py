@@ -28,11 +28,6 @@ from mllmu_med_dataset import UsageError, UserError
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.make(tmp_path_factory.mktemp("tiny") / "model")
-
-
 @pytest.fixture
 def model(tiny: Path) -> Model:
     return load_model(str(tiny))
@@ -330,7 +325,7 @@ def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Pat
 
     def look(epoch: int) -> Verdict:
         row = small.RETAIN[0]
-        (one,) = model.logprobs([Ask(row, row.question)], [row.answer], small.Images())
+        (one,) = small.logprobs(model, [Ask(row, row.question)], [row.answer], small.Images())
         seen.append((epoch, sum(one)))
         return Verdict(stop="answers degenerate" if epoch == 3 else "")
 
@@ -343,14 +338,22 @@ def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Pat
 
 
 def test_the_best_epoch_is_kept_on_request(tiny: Path, tmp_path: Path) -> None:
-    scores = {1: 0.2, 2: 0.9, 3: 0.4}
-    kept = load_model(str(tiny))
+    """And remembered over an interruption in the third epoch's evaluation."""
+    scores, asked = {1: 0.2, 2: 0.9, 3: 0.4}, list[int]()
+
+    def look(epoch: int) -> Verdict:
+        asked.append(epoch)
+        if asked == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return Verdict(scores[epoch])
+
     how: dict[str, Any] = {"batch_size": 22, "epochs": 3, "lr_end": 1.0, "warmup": 0.0}
-    done = run(kept, "finetune", tmp_path / "best", lambda e: Verdict(scores[e]), keep="best",
-               **how)  # fmt: skip
-    assert (done.epoch, done.score, done.steps) == (2, 0.9, 6)
-    last = run(load_model(str(tiny)), "finetune", tmp_path / "last", lambda e: Verdict(scores[e]),
-               **how)  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        run(load_model(str(tiny)), "finetune", tmp_path / "best", look, keep="best", **how)
+    kept = load_model(str(tiny))
+    done = run(kept, "finetune", tmp_path / "best", look, keep="best", **how)
+    assert (asked, done.epoch, done.score, done.steps) == ([1, 2, 3, 3], 2, 0.9, 6)
+    last = run(load_model(str(tiny)), "finetune", tmp_path / "last", look, **how)
     assert (last.epoch, last.score) == (3, 0.4)
     run(load_model(str(tiny)), "finetune", tmp_path / "two", **{**how, "epochs": 2})
     assert apart(tmp_path / "best", tmp_path / "two") == 0
@@ -360,24 +363,6 @@ def test_the_best_epoch_is_kept_on_request(tiny: Path, tmp_path: Path) -> None:
     ours, theirs = kept.model.state_dict(), again.model.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_the_best_epoch_is_remembered_over_an_interruption(tiny: Path, tmp_path: Path) -> None:
-    asked: list[int] = []
-
-    def look(epoch: int) -> Verdict:
-        asked.append(epoch)
-        if asked == [1, 2, 3]:
-            raise KeyboardInterrupt
-        return Verdict({1: 0.9, 2: 0.2, 3: 0.4}[epoch])
-
-    how: dict[str, Any] = {"batch_size": 22, "epochs": 3, "keep": "best"}
-    with pytest.raises(KeyboardInterrupt):
-        run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
-    done = run(load_model(str(tiny)), "finetune", tmp_path / "a", look, **how)
-    assert (asked, done.epoch, done.score) == ([1, 2, 3, 3], 1, 0.9)
-    run(load_model(str(tiny)), "finetune", tmp_path / "b", look, **how)
-    assert apart(tmp_path / "a", tmp_path / "b") == 0
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

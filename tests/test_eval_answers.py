@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +22,6 @@ from eval.dataset_rows import DatasetImages, read_rows
 from eval.load_model import load_model
 from eval.model import Model
 from eval.predictions import read_predictions
-from mllmu_med import hashes
 from mllmu_med_dataset import UsageError, UserError
 
 
@@ -63,15 +61,6 @@ def test_a_shared_prefill_is_one_by_one(tiny: Path, demo: Path, config: str, way
     assert len(asked) > 400
     assert together > 100  # questions that shared a picture with another
     assert len(seen) > len(asked) / 2  # the texts vary: equality says something
-
-
-def test_the_image_is_looked_at(tiny: Path, demo: Path) -> None:
-    with asking(tiny, demo, "privacy") as (model, asked, images):
-        some = asked[:20]
-        other = images[asked[-1].row.image_id]
-        right = model.answer(some, images, 12)
-        wrong = model.answer(some, defaultdict(lambda: other), 12)
-    assert sum(a != b for a, b in zip(right, wrong, strict=True)) > 10
 
 
 def test_batches_keep_images_together_and_lose_nothing(demo: Path) -> None:
@@ -114,27 +103,6 @@ def test_another_model_or_adapter_refuses_to_mix(tiny: Path, demo: Path, tmp_pat
     assert out.read_bytes() == kept
 
 
-def test_adapters_stack(tiny: Path, demo: Path, tmp_path: Path) -> None:
-    """Two adapters are both active: the logits are those of both deltas added to the weights."""
-    first, second = (tiny_llava.lora(tiny, tmp_path / f"lora{i}", i) for i in (1, 2))
-    with asking(tiny, demo, "privacy") as (_, asked, images):
-        some = asked[:16]
-        texts = {}
-        for name, adapters in {"none": [], "a": [first], "ab": [first, second]}.items():
-            model = load_model(str(tiny), adapters)
-            texts[name] = [one.text for one in model.answer(some, images, 12)]
-        merged = load_model(str(tiny), [first])
-        merged.model = merged.model.merge_and_unload()
-        from peft import PeftModel
-
-        merged.model = PeftModel.from_pretrained(merged.model, second).merge_and_unload()
-        together = [one.text for one in merged.answer(some, images, 12)]
-    assert texts["none"] != texts["a"] != texts["ab"]
-    assert sum(a == b for a, b in zip(texts["ab"], together, strict=True)) >= 15
-    with pytest.raises(UserError, match="no PEFT adapter here"):
-        load_model(str(tiny), [tmp_path])
-
-
 def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> None:
     """Weights without a place, or places without weights: the library goes on without them."""
     from safetensors.torch import load_file, save_file
@@ -144,12 +112,11 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     first = {name for name in weights if "layers.0." in name}
     assert 0 < len(first) < len(weights)
 
-    def changed(name: str, kept: dict[str, Any] | None) -> Path:
+    def changed(name: str, kept: dict[str, Any]) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "adapter_config.json").write_bytes((good / "adapter_config.json").read_bytes())
-        if kept is not None:
-            save_file(kept, folder / "adapter_model.safetensors", {"format": "pt"})
+        save_file(kept, folder / "adapter_model.safetensors", {"format": "pt"})
         return folder
 
     load_model(str(tiny), [good])
@@ -161,8 +128,6 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
     less = changed("less", {name: one for name, one in weights.items() if name not in first})
     with pytest.raises(UserError, match=f"{len(first)} weights have no place in it, or are miss"):
         load_model(str(tiny), [less])
-    with pytest.raises(UserError, match="holds no weights"):
-        load_model(str(tiny), [changed("none", None)])
     cut = changed("cut", weights) / "adapter_model.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"--adapter .*cut: cannot be read"):
@@ -172,9 +137,8 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path) -> 
 def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two files of more than 1 GiB that differ in the middle alone."""
     read: list[Path] = []
-    digest = hashes.file_digest
-    monkeypatch.setattr(hashes, "file_digest", lambda path: read.append(path) or digest(path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    digest = weights.file_digest
+    monkeypatch.setattr(weights, "file_digest", lambda path: read.append(path) or digest(path))
     file = tmp_path / "a.safetensors"
     with file.open("wb") as stream:
         stream.truncate((1 << 30) + 7)  # sparse
@@ -188,8 +152,6 @@ def test_weights_are_hashed_whole_and_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     with pytest.raises(UserError, match="no such folder here"):
         load_model(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
@@ -198,12 +160,6 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
     damaged.mkdir()
     for path in tiny.iterdir():
         (damaged / path.name).write_bytes(path.read_bytes())
-    weights = load_file(damaged / "model.safetensors")
-    lost = next(name for name in weights if "projector" in name)
-    del weights[lost]
-    save_file(weights, damaged / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match=r"1 weights are missing .*projector"):
-        load_model(str(damaged))
     (damaged / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
         load_model(str(damaged))
@@ -213,29 +169,10 @@ def test_models_that_cannot_be_trusted_are_refused(tiny: Path, tmp_path: Path) -
         load_model(str(tiny), dtype="int8")
 
 
-def test_four_bits(tiny: Path, demo: Path) -> None:
-    """Only the language model's layers are quantized, and the answers stay near."""
-    if not find_spec("bitsandbytes"):
-        with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
-            load_model(str(tiny), dtype="nf4")
-        pytest.skip("bitsandbytes is not installed")
-    with asking(tiny, demo, "privacy") as (full, asked, images):
-        model = load_model(str(tiny), dtype="nf4", device="cpu")
-        kinds = {name: type(one).__name__ for name, one in model.model.named_modules()}
-        small = {name for name, kind in kinds.items() if kind == "Linear4bit"}
-        assert len(small) == 14
-        assert all("language_model.layers" in name for name in small)
-        from bitsandbytes.functional import dequantize_4bit
-
-        for name in small:
-            weight = model.model.get_submodule(name).weight
-            wanted = full.model.get_submodule(name).weight
-            found = dequantize_4bit(weight.data, weight.quant_state).float()
-            assert 0 < ((found - wanted).norm() / wanted.norm()).item() < 0.15
-        some = asked[:8]
-        assert len(model.answer(some, images, 4)) == 8
-        assert len(model.logprobs(some, [ask.row.answer for ask in some], images)) == 8
-    assert model.identity["dtype"] == "nf4"
+@pytest.mark.skipif(bool(find_spec("bitsandbytes")), reason="bitsandbytes is installed")
+def test_four_bits_need_another_package(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="needs bitsandbytes: pip install bitsandbytes"):
+        load_model(str(tiny), dtype="nf4")
 
 
 def test_a_changed_dataset_is_not_mixed_in(tiny: Path, demo: Path, tmp_path: Path) -> None:
@@ -288,25 +225,6 @@ def test_a_server_answers(demo: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert server.key not in out.read_text() + out.with_suffix(".run.json").read_text()
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [("401", "(401): scripted 401: check OPENAI_API_KEY"), ("404", "the server has no model")],
-)
-def test_a_refusal(demo: Path, tmp_path: Path, monkeypatch: Any, fault: str, said: str) -> None:
-    out = tmp_path / "answers.jsonl"
-    words = ["--split", "forget", "--out", str(out), "--concurrency", "2"]
-    with ScriptedServer(says, lambda call: fault if call.number >= 9 else None) as server:
-        monkeypatch.setenv("OPENAI_API_KEY", server.key)
-        words += ["--model", server.model, "--server", server.url]
-        assert said in answer(*words, cwd=demo, ok=False)
-        assert len(server.asked()) <= 11
-        kept = read_predictions(out)
-        assert 8 <= len(kept) <= 9
-        server.fault = lambda call: None
-        answer(*words, cwd=demo)
-        assert len(server.asked()) <= 11 + 44 - len(kept)
-
-
 def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
     """Mistral's own tokenizer puts a space before all it reads: no token may come from that."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -323,14 +241,13 @@ def test_an_answers_tokens_are_those_after_a_prompt(tiny: Path) -> None:
     bpe.pre_tokenizer = None
     like = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     model.processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **like)
-    del model.quoting  # loading has made tokens with the one before
     ids = model.answer_ids("CT scan")
     assert model.text_ids("[INST] Is it CT ? [/INST] CT scan</s>")[-len(ids) :] == ids
     assert len(ids) == 3
 
 
 def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> None:
-    """Shared and one by one agree, and both with the library's own loss."""
+    """Shared and one by one agree, without an image too (with the library: the families)."""
     import torch
 
     with asking(tiny, demo, "privacy") as (model, asked, images):
@@ -343,16 +260,9 @@ def test_log_probabilities_are_those_of_a_plain_pass(tiny: Path, demo: Path) -> 
             assert packed.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
         shared = model.weigh(some, answers, images)
         for ask, text, packed in zip(some, answers, shared, strict=True):
-            found = packed.logprobs
             with torch.inference_mode():
                 (alone,) = model.weigh_plainly([(ask, text)], images)
-                whole = model.prompt(ask.question, True, text) + "</s>"
-                read = model.read_texts([whole], [images[ask.row.image_id]])
-                labels = read["input_ids"].clone()
-                labels[:, : -len(found)] = -100
-                loss = model.model(**read, labels=labels).loss.item()
             assert packed.right == alone.right
             for one, other in zip(packed, alone, strict=True):
                 assert one == pytest.approx(other, abs=2e-4)
-            assert -sum(found) / len(found) == pytest.approx(loss, rel=1e-4)
-            assert len(found) == len(model.answer_ids(text))
+            assert len(packed.logprobs) == len(model.answer_ids(text))

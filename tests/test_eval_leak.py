@@ -27,7 +27,6 @@ from eval.leak import (
     values_of,
     write_leak,
 )
-from eval.metrics import rouge1
 from eval.nearly import nearly
 from eval.predictions import Prediction, write_predictions
 from eval.private_values import View, level
@@ -65,17 +64,6 @@ def test_what_a_text_gives_away() -> None:
             wrong.add((text, reached or "none"))
     assert wrong == LIMITS
     assert len(CASES) > 450
-
-
-def test_high_rouge_without_a_value_leaks_nothing_and_a_reworded_number_leaks() -> None:
-    """What ROUGE cannot see: the carrier text is most of a private answer."""
-    answer = "Normal. Reported to the patient by telephone, (302) 555-0179."
-    carrier = "Normal. Reported to the patient by telephone."
-    reworded = "You can ring her on three oh two, 555, 0179"
-    assert rouge1(carrier, answer) > 0.8
-    assert level("phone", "(302) 555-0179", View(carrier)) == ""
-    assert rouge1(reworded, answer) < 0.3
-    assert level("phone", "(302) 555-0179", View(reworded)) == "normalised"
 
 
 @given(st.text(alphabet="ab ", min_size=3, max_size=12), st.data())

@@ -124,12 +124,6 @@ def test_rows_and_means_are_those_of_eval_score(data: Path, tmp_path: Path, conf
         assert not measured
 
 
-def test_the_image_is_rgb(data: Path) -> None:
-    doc = load("privacy", data, split="forget")[0]
-    (image,) = functions.doc_to_visual({"image": doc["image"].convert("L")})
-    assert (image.mode, image.size) == ("RGB", doc["image"].size)
-
-
 def test_where_the_dataset_is(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert functions.privacy == functions.incorrect == str(data)
     monkeypatch.delenv(functions.VARIABLE)

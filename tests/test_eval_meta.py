@@ -10,7 +10,7 @@ from test_eval_report import leak, run, weigh
 from eval.collect_results import collect_all
 from eval.meta_evaluation import agreement, faithfulness, knowledge
 from eval.report import to_terminal
-from eval.results import Figure, Key, Report
+from eval.results import Figure, Report
 
 #: What comes out of each model when asked, and after relearning.
 MODELS = {"finetune": (1.0, 0.8), "retrain": (0.0, 0.0), "ga": (0.5, 0.8), "gd": (0.2, 0.0)}
@@ -87,15 +87,6 @@ def test_several_seeds_count_by_their_mean(runs: Path) -> None:
     assert expected
     found = of_figure(report, "values own")["agreement"]
     assert found.value == pytest.approx(expected.rho)
-
-
-def test_gibberish_passes_for_forgetting_but_not_in_clean_rouge(runs: Path) -> None:
-    """The control lands where it belongs in one figure at least."""
-    (report,) = collect_all([runs])
-    by_run = {f.run: f.value for f in report.figures if f.key == Key("clean_rouge1", "forget")}
-    assert by_run["Gibberish"] < 0.2 < by_run["Clean oracle"] == 1
-    rouge = {f.run: f.value for f in report.figures if f.key == Key("rouge1", "forget")}
-    assert rouge["Gibberish"] < 0.2
 
 
 def test_without_seeds_or_attacks_it_says_what_is_missing(runs: Path, tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
     pairs = slake_pairs()
     for prediction, reference in pairs:
         wanted = scorer.score(reference, prediction)
-        assert abs(metrics.rouge1(prediction, reference) - wanted["rouge1"].fmeasure) < 1e-12
-        assert abs(metrics.rouge_l(prediction, reference) - wanted["rougeL"].fmeasure) < 1e-12
+        found = metrics.rouge(prediction, reference)
+        assert found == pytest.approx([wanted[n].fmeasure for n in ("rouge1", "rougeL")], abs=1e-12)
         bleu = sentence_bleu(
             [reference.lower().split()],
             prediction.lower().split(),
@@ -88,7 +88,6 @@ def test_perfect_answers_score_what_the_paper_needs() -> None:
 
 
 texts = st.text(max_size=40)
-words = st.lists(st.sampled_from("the liver is left of a large spleen CT no".split()), max_size=9)
 
 
 @given(texts, texts)
@@ -98,23 +97,6 @@ def test_scores_are_fractions_whatever_the_text(prediction: str, reference: str)
     assert yes_or_no(prediction) in ("", "yes", "no")
     assert isinstance(refuses(prediction), bool)
     assert degenerate(prediction) or prediction.strip()
-
-
-@given(words.filter(bool))
-def test_a_text_is_most_like_itself(some: list[str]) -> None:
-    text = " ".join(some)
-    assert metrics.rouge(text, text) == (1, 1)
-    if len(some) >= 4:
-        assert metrics.bleu(text, text) == pytest.approx(1)
-
-
-@given(words, words, st.randoms(use_true_random=False))
-def test_the_order_of_words_does_not_matter_to_rouge1(
-    some: list[str], reference: list[str], rng: random.Random
-) -> None:
-    shuffled = rng.sample(some, len(some))
-    wanted = metrics.rouge1(" ".join(some), " ".join(reference))
-    assert metrics.rouge1(" ".join(shuffled), " ".join(reference)) == wanted
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "...", "中文"])

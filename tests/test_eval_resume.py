@@ -8,7 +8,6 @@ import pytest
 from corpora import record
 from faults import each_fault
 
-from eval import answer
 from eval.answer import AnswerFile
 from eval.attacks import Ask, asks
 from eval.model import Answer
@@ -82,15 +81,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this is a folder: give a file's name"):
         AnswerFile(tmp_path, asked(), IDENTITY)
     assert not list(tmp_path.parent.glob("*.run.json"))
-
-
-def test_whatever_ends_it_closes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    streams = []
-    monkeypatch.setattr(answer, "lock", lambda stream, path: streams.append(stream))
-    monkeypatch.setattr(answer, "parse_predictions", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        AnswerFile(tmp_path / "answers.jsonl", asked(), IDENTITY)
-    assert [stream.closed for stream in streams] == [True]
 
 
 def test_a_full_disk_at_the_start(tmp_path: Path) -> None:

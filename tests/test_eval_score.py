@@ -140,7 +140,7 @@ NO_ANSWER = r"a\.jsonl:44: phantom/\S+ has no answer"
         (lambda rows: [{**row, "asked": "0" * 12} for row in rows], r"for another text or image"),
         (
             lambda rows: [*rows, {"id": "slake/xmlab1/1", "answer": "CT"}],
-            r"1 of 45 ids are not in config privacy \(first: slake/xmlab1/1\): is --data",
+            r"1 of 45 ids are not in config privacy \(first: slake/xmlab1/1\): are --data",
         ),
         (lambda rows: [{**rows[0], "tokens": "many"}, *rows[1:]], r":1: tokens is 'many': use int"),
         (lambda rows: [*rows[:-1], "CT"], r"a\.jsonl:44: no id: a prediction is"),
@@ -180,7 +180,7 @@ def test_a_half_written_last_line(data: Path, tmp_path: Path) -> None:
 
 def test_other_files_and_names(data: Path, tmp_path: Path) -> None:
     forget = write(tmp_path / "forget.jsonl", perfect(data, "privacy", "forget"))
-    with pytest.raises(UserError, match="they are of config privacy"):
+    with pytest.raises(UserError, match=r"are not in config incorrect .* --config what"):
         score([forget], data, "incorrect")
     with pytest.raises(UserError, match="is also in another of the files"):
         score([forget, write(tmp_path / "b.jsonl", perfect(data)[:1])], data, "privacy")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,27 +10,22 @@ from typing import Any
 import pytest
 import small_training as small
 import torch
-from families import WHOLE, Pictures
+from families import Pictures
 
 from baselines.adapters import add_adapter
 from baselines.batches import Encoder
 from baselines.forward import AnswerLogits
-from baselines.run import Stack
 from baselines.schedule import Sample
 from baselines.train import train
 from baselines.training_state import RunFolder
-from eval import likelihood
-from eval.answer import answer_with_model, batches
 from eval.attacks import Ask, asks
 from eval.load_model import load_model
 from eval.model import Model
 from eval.sharing import Sharing
-from eval.spread import is_first, ranks
 from mllmu_med_dataset import UserError
 
 Make = Callable[[str], Path]
 IMAGES = Pictures()
-QUICK = ("llava_med", "qwen2_5_vl")
 ROWS = [*small.FORGET[:6], *small.RETAIN[:10]]
 
 
@@ -64,7 +54,7 @@ def trained_on(model: Model) -> list[float]:
 def weighed(model: Model) -> list[float]:
     """The same as evaluation has it."""
     asked, texts = [Ask(row, row.question) for row in ROWS], [row.answer for row in ROWS]
-    return [-sum(values) / len(values) for values in model.logprobs(asked, texts, IMAGES)]
+    return [-sum(values) / len(values) for values in small.logprobs(model, asked, texts, IMAGES)]
 
 
 @pytest.mark.parametrize("name", ["llava_med", "qwen2_5_vl"])
@@ -98,20 +88,6 @@ def test_what_is_frozen_is_held_as_it_is_used(checkpoint: Make, tmp_path: Path) 
         assert (weighed(each), each.answer(asks(ROWS), IMAGES, 8)) == first
 
 
-def test_a_row_of_its_own_is_not_padded(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU widths are rounded up, but an answer goes on from the last column."""
-    from eval.greedy import _whole
-
-    model, ask = load_model(str(checkpoint("llava_med"))), Ask(ROWS[0], ROWS[0].question)
-    assert model.prefixes.split(ask, IMAGES)
-    assert model.sharing.rows
-    monkeypatch.setattr(Model, "device", torch.device("cuda"))
-    for more in range(8):
-        whole = _whole(model, [replace(ask, question=ask.question + "?" * more)], IMAGES, 4)
-        assert whole
-        assert not (whole[1].mask == 0).any(), more
-
-
 def test_logits_of_halves_are_summed_in_float32(checkpoint: Make) -> None:
     """In bfloat16 those above 8 would be multiples of 1/16."""
     model = load_model(str(checkpoint("llava_med")), dtype="bfloat16")
@@ -141,114 +117,18 @@ def test_an_attention_that_reads_no_mask_packs_nothing(checkpoint: Make) -> None
 
 
 def test_checkpoints_take_a_fiftieth_of_the_time(
-    checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps of 30 s and writes of 3 s: every 150 s at most, where save_every has come, too."""
-    now, saved, write = [0.0], [], torch.save
-
-    class Timed(RunFolder):
-        def __init__(self, path: Path) -> None:
-            super().__init__(path, lambda: now[0])
-
-        def add(self, line: dict[str, Any]) -> None:
-            now[0] += 30
-            super().add(line)
-
-    def slow(state: Any, stream: Any) -> None:
-        now[0] += 3
-        saved.append(state["step"])
-        write(state, stream)
-
-    monkeypatch.setattr("baselines.train.RunFolder", Timed)
-    monkeypatch.setattr(torch, "save", slow)
-    how = small.settings(rank=2, batch_size=3, save_every=2, epochs=2)
-    model = load_model(str(checkpoint("llava_med")))
-    train(model, "retrain", [], small.RETAIN, IMAGES, how, tmp_path / "run")
-    assert saved == [2, 8, 11, 16, 22]  # epochs of 11 steps
-
-
-def evaluated(folder: Path, out: Path) -> list[int]:
-    """Answers and likelihoods into a folder; how many questions this process was asked at once."""
-    model, asked = load_model(str(folder), device="cpu"), asks(ROWS)
-    answer, sizes = model.answer, []
-
-    def counted(batch: Any, *how: Any) -> Any:
-        sizes.append(len(batch))
-        return answer(batch, *how)
-
-    model.__dict__["answer"] = counted
-    answer_with_model(model, asked, IMAGES, out / "answers.jsonl", 8, 3)
-    found = likelihood.measure(model, ROWS, IMAGES, 3)
-    if is_first():
-        likelihood.write_rows(out, found, likelihood.identity_of(model))
-    return sizes
-
-
-@pytest.mark.slow
-def test_two_processes_evaluate_as_one(checkpoint: Make, tmp_path: Path) -> None:
-    """The same bytes, here on top of three answers that a kill has left."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    sizes = evaluated(checkpoint("llava_med"), one)
-    lines = (one / "answers.jsonl").read_text().splitlines(keepends=True)
-    first = {ask.row.id for ask in next(batches(asks(ROWS), 3))}
-    there = [line for line in lines if json.loads(line)["id"] in first]
-    (two / "answers.jsonl").write_text("".join(there))
-    shutil.copy(one / "answers.run.json", two)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__]
-    paths = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 0))
-    subprocess.run(
-        [sys.executable, *launch, str(checkpoint("llava_med")), str(two)],
-        env={**os.environ, "PYTHONPATH": paths},
-        check=True,
-    )
-    for name in ("answers.jsonl", "answers.run.json", likelihood.ROWS, likelihood.RUN):
-        assert (two / name).read_bytes() == (one / name).read_bytes()
-    shares = [json.loads((two / f"sizes-{rank}.json").read_text()) for rank in (0, 1)]
-    assert shares == [sizes[1::2], sizes[2::2]]
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in WHOLE]
-)
-def test_features_are_read_once_a_run(checkpoint: Make, name: str, tmp_path: Path) -> None:
-    """By another process, too: it finds them on the disk, and comes to the same."""
-    images = len({row.image_id for row in ROWS})
-    found, calls = [], []
-    for _ in range(2):
-        model = load_model(str(checkpoint(name)))
-        model.features, read = tmp_path / "features", model.prefixes._read
-        model.prefixes.__dict__["_read"] = lambda *given, _read=read: (
-            calls.append(1) or _read(*given)
-        )
-        found.append((weighed(model), model.answer(asks(ROWS), IMAGES, 4)))
-        assert model.sharing.rows
-        assert len(calls) == images
-    assert found[0] == found[1]
-    folder = tmp_path / "features"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert len([*folder.rglob("*.*")]) == images
-
-
-def test_features_are_gone_with_the_run(
-    checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A small model's are kept in memory, as are those that LoRA on the projector changes."""
-    stack = Stack(str(checkpoint("llava_med")), features=tmp_path / "features")
-    assert stack.at(()).features is None
-    stack.ended()
-    monkeypatch.setattr("baselines.run.SMALL", 0)
-    stack = Stack(str(checkpoint("llava_med")), features=tmp_path / "features")
-    model = stack.at(())
-    adapter = add_adapter(model, 2, 2, projector=True)
-    first = weighed(model)
-    assert not stack.features.exists()
-    with adapter.reference():
-        assert weighed(model) == pytest.approx(first, abs=1e-4)  # the new adapter changes nothing
-    assert any(stack.features.iterdir())
-    stack.ended()
-    assert not stack.features.exists()
+    """Steps of 30 s and writes of 3 s: every 150 s at most."""
+    now, saved = [0.0], []
+    run = RunFolder(tmp_path, lambda: now[0])
+    monkeypatch.setattr(torch, "save", lambda *_: now.append(now.pop() + 3))
+    for step in range(1, 20):
+        now[0] += 30
+        if run.due():
+            run.save({})
+            saved.append(step)
+    assert saved == [1, 6, 11, 16]
 
 
 def test_what_shares_nothing_is_said_once(
@@ -298,12 +178,3 @@ def test_what_did_not_fit_is_not_tried_again(
     room = 0
     with pytest.raises(UserError, match="one question alone does not fit"):
         model.answer(asked, IMAGES, 4)
-
-
-if __name__ == "__main__":  # each process of two: MODEL OUT
-    from baselines.train import process_device
-
-    process_device()
-    torch.set_num_threads(1)
-    mine = evaluated(Path(sys.argv[1]), Path(sys.argv[2]))
-    (Path(sys.argv[2]) / f"sizes-{ranks()[0]}.json").write_text(json.dumps(mine))

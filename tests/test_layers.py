@@ -65,7 +65,7 @@ def said(code: str) -> str:
     [
         ("mllmu_med_dataset", HEAVY),
         ("mllmu_med.image_folder", HEAVY),
-        ("baselines.__main__", HEAVY | {"peft", "transformers"}),
+        ("baselines.__main__", HEAVY - {"yaml"} | {"peft", "transformers"}),
         ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
         ("mllmu_med.llm.client", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),

@@ -16,11 +16,10 @@ from families import Pictures
 from baselines.adapters import put_on, take_off
 from baselines.train import train
 from baselines.training_settings import MethodSettings
-from eval.attacks import Ask, asks
-from eval.likelihood import measure, probability
+from eval.attacks import Ask
 from eval.load_model import load_model
 from eval.model import Model
-from mllmu_med_dataset import PiiSpan, Record, UserError
+from mllmu_med_dataset import Record, UserError
 
 Make = Callable[[str], Path]
 IMAGES = Pictures()
@@ -42,41 +41,11 @@ FAMILIES = {
     "idefics3": ALL,
     "glm4v": ALL,
 }
-REFUSED = {
-    "paligemma": "its processor has no chat template",
-    "smolvlm": "needs a package that is not installed: Package `num2words`",
-    "pixtral": "needs a package that is not installed: PixtralProcessor requires the Torchvision",
-    "mistral3": "needs a package that is not installed: PixtralProcessor requires the Torchvision",
-}
 QUICK = ("llava_med", "qwen2_5_vl")
 each_family = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAMILIES]
 )
 ROWS = [*small.FORGET[:6], *small.RETAIN[:10]]
-#: "Why?" about a picture, answered "So.", as each family's model card has it: @ is the picture's
-#: mark, ^ where the generation prompt ends (none where it is not how an answered turn begins).
-TURNS = {
-    "llava_med": "[INST] @\nWhy? [/INST]^ So.</s>",
-    "llava_llama": "USER: @\nWhy? ASSISTANT:^ So. ",
-    "llava_qwen2": "<|im_start|>user @\nWhy?<|im_end|><|im_start|>assistant \nSo.<|im_end|>",
-    "llava_phi3": "<|user|>\n@\nWhy?<|end|>\n<|assistant|>\n^So.<|end|>\n",
-    "llava_next": "[INST] @\nWhy? [/INST]^ So.</s>",
-    "llava_onevision": "<|im_start|>user @\nWhy?<|im_end|><|im_start|>assistant \nSo.<|im_end|>",
-    "gemma3": "<bos><start_of_turn>user\n@Why?<end_of_turn>\n<start_of_turn>model\n"
-    "^So.<end_of_turn>\n",
-    "qwen2_5_vl": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-    "<|vision_start|>@<|vision_end|>Why?<|im_end|>\n<|im_start|>assistant\n^So.<|im_end|>\n",
-    "qwen3_vl": "<|im_start|>user\n<|vision_start|>@<|vision_end|>Why?<|im_end|>\n"
-    "<|im_start|>assistant\n^So.<|im_end|>\n",
-    "qwen3_5": "<|im_start|>user\n<|vision_start|>@<|vision_end|>Why?<|im_end|>\n"
-    "<|im_start|>assistant\n<think>\n^\n</think>\n\nSo.<|im_end|>\n",
-    "internvl": "<|im_start|>user\n@\nWhy?<|im_end|>\n<|im_start|>assistant\n^So.<|im_end|>\n",
-    "mllama": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n@Why?<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\n^So.<|eot_id|>",
-    "idefics3": "<|begin_of_text|>User:@Why?<end_of_utterance>\nAssistant:"
-    "^ So.<end_of_utterance>\n",
-    "glm4v": "[gMASK]<sop><|user|>\n<|begin_of_image|>@<|end_of_image|>Why?<|assistant|>\n^So.",
-}
 
 
 def apart(ours: list[list[float]], theirs: list[list[float]]) -> float:
@@ -99,27 +68,6 @@ def told_by(model: Any, processor: Any, row: Record, tokens: int) -> str:
 
 
 @each_family
-def test_turns_are_the_family_s(name: str, checkpoint: Make) -> None:
-    model = load_model(str(checkpoint(name)))
-    form = model.format
-    prompt, bar, answered = TURNS[name].replace("@", model.processor.image_token).partition("^")
-    if name == "qwen3_5":  # thinking is off in all that we measure
-        prompt, answered = f"{prompt}\n</think>\n\n", "So.<|im_end|>\n"
-    if bar:
-        assert model.prompt("Why?") == prompt
-    assert (prompt + answered).startswith(f"{model.prompt('Why?')}{form.separator}So.") == bool(bar)
-    assert form.source == {
-        "llava_llama": "chat template (end: ours)",
-        "glm4v": "chat template (end: ours)",
-        "llava_qwen2": "chat template (separator: ours)",
-        "llava_onevision": "chat template (separator: ours)",
-    }.get(name, "chat template")
-    if "end" not in form.source:
-        assert (prompt + answered).rstrip().endswith(f"So.{form.closing}")
-    assert model.answer_ids("So.")[-1] in model.end_tokens()
-
-
-@each_family
 def test_answers_and_likelihoods_are_the_plain_ones(checkpoint: Make, name: str) -> None:
     """Mixed lengths and images, all in one batch, shared and not; each row alone is the measure."""
     asked = [Ask(row, row.question) for row in ROWS]
@@ -134,34 +82,10 @@ def test_answers_and_likelihoods_are_the_plain_ones(checkpoint: Make, name: str)
     assert len({round(sum(row), 2) for row in weighed}) > 8  # else equality says nothing
     for model in (shared, load_model(str(checkpoint(name)), share=False)):
         assert [answer.text for answer in model.answer(asked, IMAGES, 8)] == told
-        ours = model.logprobs(asked, texts, IMAGES)
+        ours = small.logprobs(model, asked, texts, IMAGES)
         # LLaVA 1.5's separator and the like are a part of the first token, or one of their own.
         assert apart(ours, weighed) < 1e-4
     assert load_model(str(checkpoint(name)), share=False).sharing.why == "off: --no-share"
-
-
-@each_family
-def test_what_plain_peft_has_taught_is_measured(checkpoint: Make, taught: Make, name: str) -> None:
-    """Probability within .01 of what was taught, and the prefix audit finds what is there."""
-    theirs, processor = plain.load(checkpoint(name), taught(name))
-    model = load_model(str(checkpoint(name)), [taught(name)])
-    rows = small.FORGET[:8]
-    wanted = [probability(plain_of(theirs, processor, row)) for row in rows]
-    found = [probability(row["logprobs"]) for row in measure(model, rows, IMAGES, 8)]
-    assert min(wanted) > 0.8
-    assert found == pytest.approx(wanted, abs=0.01)
-    private = [
-        Record(**{**_fields(row), "harm": "privacy", "pii": (_last_word(row.answer),)})
-        for row in rows
-        if " " in row.answer
-    ]
-    told = model.answer(asks(private, ["prefix"]), IMAGES, 24)
-    assert [r.pii[0].value in a.text for r, a in zip(private, told, strict=True)] == [True] * 6
-
-
-def _last_word(answer: str) -> PiiSpan:
-    word = answer.split()[-1]
-    return PiiSpan("answer", "name", word, len(answer) - len(word), len(answer))
 
 
 def _fields(row: Record) -> dict[str, Any]:
@@ -196,30 +120,29 @@ def test_learning_and_unlearning(checkpoint: Make, name: str, tmp_path: Path) ->
     ]
     assert weights[0] == weights[1]
     asked, texts = [Ask(row, row.question) for row in ROWS], [row.answer for row in ROWS]
-    before = model.logprobs(asked, texts, IMAGES)
+    before = small.logprobs(model, asked, texts, IMAGES)
     loaded = load_model(str(checkpoint(name)), [tuned / "adapter"])
-    assert loaded.logprobs(asked, texts, IMAGES) == before
+    assert small.logprobs(loaded, asked, texts, IMAGES) == before
     theirs, processor = plain.load(checkpoint(name), tuned / "adapter")
     assert apart(before, [plain_of(theirs, processor, row) for row in ROWS]) < 1e-4
     for method in ("ga", "kl-min", "npo", "idk"):
         unlearned = load_model(str(checkpoint(name)), [tuned / "adapter"])
         log = run(unlearned, method, tmp_path / method, max_steps=3)
         assert all(line["grad_norm"] > 0 for line in log)
-        now = unlearned.logprobs(asked, texts, IMAGES)
+        now = small.logprobs(unlearned, asked, texts, IMAGES)
         assert apart(now, before) > 1e-3
         put_on(loaded, tmp_path / method / "adapter")
-        assert loaded.logprobs(asked, texts, IMAGES) == now
+        assert small.logprobs(loaded, asked, texts, IMAGES) == now
         take_off(loaded)
-    assert loaded.logprobs(asked, texts, IMAGES) == before
+    assert small.logprobs(loaded, asked, texts, IMAGES) == before
     record = json.loads((tuned / "record.json").read_text())
     assert record["sharing"] == model.sharing.why
     assert record["lora"]["on"]["self_attn.q_proj" if name != "llava_phi3" else "mlp.down_proj"] > 0
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_used_says_why(checkpoint: Make, name: str) -> None:
-    with pytest.raises(UserError, match=REFUSED[name]):
-        load_model(str(checkpoint(name)))
+def test_what_needs_another_package_says_so(checkpoint: Make) -> None:
+    with pytest.raises(UserError, match="needs a package that is not installed: Package `num2"):
+        load_model(str(checkpoint("smolvlm")))
 
 
 @pytest.mark.slow
@@ -231,7 +154,7 @@ def test_rows_beyond_a_sliding_window_share_nothing(checkpoint: Make) -> None:
     rows = [Record(**{**_fields(row), "question": long + row.question}) for row in ROWS[:4]]
     rows += ROWS[4:8]
     asked = [Ask(row, row.question) for row in rows]
-    ours = model.logprobs(asked, [row.answer for row in rows], IMAGES)
+    ours = small.logprobs(model, asked, [row.answer for row in rows], IMAGES)
     assert model.sharing.packing
     assert model.sharing.window == 128
     assert apart(ours, [plain_of(other, processor, row) for row in rows]) < 1e-4

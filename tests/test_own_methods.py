@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_llava
-from corpora import PLAIN, builder
 from small_training import MethodSettings
-from test_baselines_run import SMALL, run
+from test_baselines_run import place, run  # noqa: F401  # a fixture
 from test_readme import ROOT, commands
 
 from baselines.command_options import Options
 from baselines.methods import METHODS, UNLEARNING, purpose
 from baselines.own_methods import TEMPLATE, name_own, read_own, tried
 from eval import load_results
-from eval.dataset_rows import read_rows
 from eval.results import LABELS
 from mllmu_med_dataset import UsageError
 
@@ -146,18 +143,8 @@ def test_every_shipped_method_has_a_label_and_a_purpose() -> None:
     assert all(0 < len(purpose(METHODS[name])) < 110 for name in UNLEARNING)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("own")
-    builder("rebuild", "--limit", "90", "--set", "privacy.ratios=[10]", *PLAIN, cwd=folder)
-    texts = [row.question for row in read_rows(folder / "mllmu-med", "privacy")]
-    tiny_llava.make(folder / "model", texts)
-    (folder / "small.yaml").write_text(SMALL)
-    return folder
-
-
 @pytest.mark.slow
-def test_the_guides_commands_run_in_turn(place: Path) -> None:
+def test_the_guides_commands_run_in_turn(place: Path) -> None:  # noqa: F811
     """As they stand, on a small model by a small recipe; in processes beside each other, too."""
     turns = commands((ROOT / "docs" / "add-a-method.md").read_text("utf-8"))
     assert [words[3] for words in turns] == ["method", "method", "run", "unlearn", "run"]

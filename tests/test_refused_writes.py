@@ -100,8 +100,6 @@ def test_a_disk_that_cannot_be_read_is_not_called_one_that_cannot_be_written() -
         OSError(errno.ENOENT, "No such file", "a"),
         RuntimeError("a bug"),
         KeyError("a"),
-        after(KeyError("a"), BROKEN),
-        after(TypeError("a"), FULL),
         instead_of(RuntimeError("a bug"), BROKEN),
     ],
 )

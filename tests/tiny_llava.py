@@ -5,24 +5,10 @@ from pathlib import Path
 
 from baselines.tiny import TinySettings, make_tiny
 
-_MISTRAL_ONLY = ("model_type", "architectures", "sliding_window", "transformers_version")
 
-
-def make(folder: Path, texts: Iterable[str], *, text_model: str = "mistral", seed: int = 0) -> Path:
-    """Write one over Mistral, or over `llama`, into a new folder."""
-    make_tiny(folder, texts, TinySettings(seed=seed, vocabulary=400))
-    if text_model == "llama":
-        import torch
-        from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-
-        config = LlavaConfig.from_pretrained(folder)
-        mistral = config.text_config.to_dict()
-        config.text_config = LlamaConfig(
-            **{key: value for key, value in mistral.items() if key not in _MISTRAL_ONLY}
-        )
-        torch.manual_seed(seed)
-        LlavaForConditionalGeneration(config).save_pretrained(folder)
-    return folder
+def make(folder: Path, texts: Iterable[str], *, seed: int = 0) -> Path:
+    """Write one into a new folder."""
+    return make_tiny(folder, texts, TinySettings(seed=seed, vocabulary=400))
 
 
 def lora(model: Path, folder: Path, seed: int) -> Path:
