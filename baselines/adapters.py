@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eval.model import Model
 from eval.run_folder import read_json
@@ -49,11 +49,12 @@ class Start(NamedTuple):
 
     They are the first weights of this round's own adapter, on the same parents: a model has one
     unlearning adapter, however many rounds there were. reference: what the losses compare with; the
-    model of the last round (`previous`), by a frozen copy of its adapter, or the parents alone.
+    model of the last round (`previous`), by a frozen copy of its adapter, or the parents alone
+    (`finetuned`).
     """
 
     adapter: Path
-    reference: Literal["previous", "finetuned"] = "previous"
+    reference: str = "previous"
 
     def identity(self, compares: bool) -> dict[str, str]:
         """What decides a result; `compares`: whether the method reads a reference at all."""

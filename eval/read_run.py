@@ -1,6 +1,6 @@
 """A run folder as items: what every figure of a run is a mean of."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from mllmu_med.progress import say
 from mllmu_med_dataset import SPLITS, UserError
 
 #: What `baselines` writes beside a run that it has trained.
-_RECORD: Final = "record.json"
+RECORD: Final = "record.json"
 
 
 @dataclass(slots=True)
@@ -67,10 +67,11 @@ def _order(folder: Path) -> tuple[int, str]:
     return [*LABELS, name].index(name), str(folder)
 
 
-def read_run(folder: Path, scored: bool = True) -> Run:
+def read_run(folder: Path, scored: bool = True, forget: Collection[str] = ()) -> Run:
     """A run folder that `eval score` has been through, with leakage and likelihoods if there.
 
-    scored: False where leakage or likelihoods alone will do.
+    scored: False where leakage or likelihoods alone will do. forget: ids of the forget rows that
+    count; none: all do.
 
     Raises:
         UserError: a file is missing or damaged, or of another config than the scores beside it.
@@ -79,13 +80,13 @@ def read_run(folder: Path, scored: bool = True) -> Run:
         raise UserError(f"{folder}: a file, but a run is a folder: leave it out")
     run = Run(folder.resolve().name, folder, "")
     if scored or not is_run(folder) or (folder / score.SCORES).is_file():
-        _read_scores(run)
+        _read_scores(run, forget)
     if (folder / leak.LEAK).is_file():
-        _read_leak(run)
+        _read_leak(run, forget)
     if (folder / likelihood.ROWS).is_file():
-        _read_likelihood(run)
-    if (folder / _RECORD).is_file():
-        record = read_json(folder / _RECORD)
+        _read_likelihood(run, forget)
+    if (folder / RECORD).is_file():
+        record = read_json(folder / RECORD)
         settings, model = record.get("settings", {}), record.get("identity", {}).get("model")
         run.seed = settings.get("seed")
         run.trained = {"method": record.get("method"), "model": model, **settings}
@@ -94,10 +95,17 @@ def read_run(folder: Path, scored: bool = True) -> Run:
     return run
 
 
-def _read_scores(run: Run) -> None:
+def _counted(rows: list[dict[str, Any]], forget: Collection[str]) -> list[dict[str, Any]]:
+    """Rows without the forget rows that do not count (a leaking row's split is not named)."""
+    return [
+        r for r in rows if not forget or r.get("split", "forget") != "forget" or r["id"] in forget
+    ]
+
+
+def _read_scores(run: Run, forget: Collection[str]) -> None:
     path = run.folder / score.SCORES
     summary = read_json(path, f"score {run.folder}/answers.jsonl")
-    run.rows = score.scored_rows(run.folder)
+    run.rows = _counted(score.scored_rows(run.folder), forget)
     with as_written(path):
         run.name, run.config = summary["name"], summary["config"]
         run.model = summary["model"]
@@ -135,10 +143,11 @@ def corpus_items(run: Run, split: str) -> tuple[Items, list[tuple[int, ...]]]:
     return Items.of({r["id"]: (r["image"], 0.0) for r in rows}), counts
 
 
-def _read_leak(run: Run) -> None:
+def _read_leak(run: Run, forget: Collection[str]) -> None:
     path = run.folder / leak.LEAK
     summary = read_json(path)
     rows = read_rows_file(run.folder / leak.ROWS, f"leak {run.folder}/leak.jsonl")
+    rows = _counted(rows, forget)
     with as_written(path):
         if run.config and summary["config"] != run.config:
             raise UserError(
@@ -156,9 +165,9 @@ def _read_leak(run: Run) -> None:
                 run.signatures[metric] = signature
 
 
-def _read_likelihood(run: Run) -> None:
+def _read_likelihood(run: Run, forget: Collection[str]) -> None:
     path = run.folder / likelihood.ROWS
-    rows = likelihood.read_weighed(run.folder)
+    rows = _counted(likelihood.read_weighed(run.folder), forget)
     images = {row["id"]: row["image"] for row in run.rows}
     values: dict[Key, dict[str, tuple[str, float]]] = {}
     with as_written(path):

@@ -1,12 +1,13 @@
 """A report through a template of `eval/templates`: Markdown, LaTeX, or the page."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval.attack_tables import tables as attack_tables
 from eval.detail_tables import details
-from eval.report_tables import DASH, notes, signature_lines, tables
+from eval.report_tables import DASH, Table, notes, signature_lines, tables
 from eval.results import Report
 from mllmu_med.markdown import code, plain
 
@@ -34,11 +35,17 @@ _TEX_MARKS: Final[dict[str, Any]] = {
 
 
 def render(
-    template: str, report: Report, intervals: bool = True, further: bool = True, **values: Any
+    template: str,
+    report: Report,
+    intervals: bool = True,
+    further: bool = True,
+    shown: Sequence[Table] = (),
+    **values: Any,
 ) -> str:
     """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
 
-    further: also the tables for who wants to know more. values: what else the template reads.
+    further: also the tables for who wants to know more. shown: instead of a report's own tables.
+    values: what else the template reads.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -52,7 +59,7 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = [*tables(report), *attack_tables(report)]
+    shown = shown or [*tables(report), *attack_tables(report)]
     more = details(report) if further else []
     return environment.get_template(template).render(
         report=report,

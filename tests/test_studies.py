@@ -67,7 +67,7 @@ def test_a_round_starts_from_the_last_ones_adapter(tiny: Path, tuned: Path, firs
     for reference, wanted in (("previous", before), ("finetuned", fine)):
         for compares in (True, False):
             model = load_model(str(tiny), [tuned])
-            going = Start(first / "adapter", reference)  # type: ignore[arg-type]
+            going = Start(first / "adapter", reference)
             adapter = add_adapter(model, 8, 16, 0, False, going, compares)
             kept = compares and reference == "previous"
             assert len(model.model.peft_config) == 2 + kept
