@@ -56,19 +56,13 @@ def _printed(config: str, rows: dict[str, Any], table: str, cut: str = "") -> li
     figures = []
     for name, values in rows.items():
         role = name if name in ROLES else "method"
-        about: dict[str, Any] = {
-            "source": "paper",
-            "config": config,
-            "run": name,
-            "role": role,
-            "cut": cut,
-        }
+        about: dict[str, Any] = {"source": "paper", "config": config, "run": name, "role": role}
         for column, value in zip(paper_tables()["columns"][table], values, strict=True):
             split, _, short = column.rpartition("_")
             if value is not None:
                 metric = metrics.get(short, short)
                 fraction = value if short == "ues" else round(value / 100, 6)
-                more = {"metric": metric, "split": split, "value": fraction}
+                more = {"metric": metric, "split": split, "value": fraction, "cut": cut}
                 figures.append(Figure(**about, **more, signature="printed"))
     return figures
 

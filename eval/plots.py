@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from eval.attack_tables import attack_plot
 from eval.references import PERFECT, PRIOR
@@ -28,46 +28,33 @@ GREEN: Final = "#009E73"  # kept for the retrained model
 KINDS: Final = (*METHODS, GREEN)
 MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
 _KNOWN: Final = [*LABELS][2:-1]  # the shipped methods
+_OF_ROLES: Final = {
+    **{"base": ("#b4bac0", "x"), "finetune": ("#6c7279", "s")},
+    **{"retrain": (GREEN, "*"), "reference": ("#9b59b6", "x")},
+}
 INK: Final = "#1b1f23"
 PAPER: Final = "#ffffff"
 LONGEST: Final = 28  # characters of a name
 STYLE: Final = str(Path(__file__).with_name("plots.mplstyle"))
 
 
-class Look(NamedTuple):
-    """How a run is drawn, in every plot alike."""
+def look(line: Line) -> tuple[str, str]:
+    """A run's colour and marker, the same in every plot: by its role, or of a method by its name.
 
-    colour: str
-    marker: str
-
-
-_ROLES: Final = {
-    "base": Look("#b4bac0", "x"),
-    "finetune": Look("#6c7279", "s"),
-    "retrain": Look(GREEN, "*"),
-    "reference": Look("#9b59b6", "x"),
-}
-
-
-def look(line: Line) -> Look:
-    """By its role, or of a method by its name, whatever else is drawn beside it.
-
-    Each shipped method has a pair of colour and marker that no other has; a method of one's own has
-    one of the pairs that are left.
+    Each shipped method has a pair that no other has; one's own has one of those that are left.
     """
-    if line.role in _ROLES:
-        return _ROLES[line.role]
+    if line.role in _OF_ROLES:
+        return _OF_ROLES[line.role]
     name = line.run.lower().replace("_", "-")
     own = len(_KNOWN) + stable_hash("look", name) % (35 - len(_KNOWN))
     place = _KNOWN.index(name) if name in _KNOWN else own
-    return Look(METHODS[place % 5], MARKERS[place % 7])
+    return METHODS[place % 5], MARKERS[place % 7]
 
 
 def line_style(line: Line) -> dict[str, Any]:
     """Of what goes on over strengths, rounds or ratios: dashed where it is no method."""
     colour, marker = look(line)
-    method = line.role == "method"
-    return {"color": colour, **({"marker": marker} if method else {"linestyle": "--"})}
+    return {"color": colour} | ({"marker": marker} if line.role == "method" else {"ls": "--"})
 
 
 def plots(report: Report) -> dict[str, Plot]:
@@ -109,14 +96,14 @@ def rouge1(report: Report) -> Plot:
             range(len(lines)),
             values,
             height=0.66,
-            color=[look(line).colour for line in lines],
+            color=[look(line)[0] for line in lines],
             xerr=_errors(figures),
             error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
                 style = "--" if line.role == "finetune" else ":"
-                panel.axvline(value, color=look(line).colour, linestyle=style, linewidth=1.2)
+                panel.axvline(value, color=look(line)[0], linestyle=style, linewidth=1.2)
         for i, (figure, value) in enumerate(zip(figures, values, strict=True)):
             end = max(value, 100 * (figure.high or 0))
             panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=halo)

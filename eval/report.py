@@ -25,23 +25,14 @@ from mllmu_med.locks import lock_file
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]
 
 
-def print_terminal(
-    report: Report,
-    out: Any,
-    intervals: bool = True,
-    verbose: bool = False,
-    shown: Sequence[Table] = (),
-) -> None:
+def print_terminal(report: Report, out: Any, intervals: bool = True, verbose: bool = False) -> None:
     """On a rich console; what is marked also has a star, for a pipe has no bold.
 
-    verbose: also the further tables, and how each number was made. shown: instead of a report's own
-    tables.
+    verbose: also the further tables, and how each number was made.
     """
     from rich.markup import escape
 
-    own = bool(shown)
-    shown = shown or [*tables(report), *attack_tables(report)]
-    shown = [*shown, *(details(report) if verbose else ())]
+    shown = [*tables(report), *attack_tables(report), *(details(report) if verbose else ())]
     for table in shown:
         print_table(table, out, intervals)
     for note in notes(report, shown, "* {}."):
@@ -49,7 +40,7 @@ def print_terminal(
     if verbose:
         for signature in signature_lines(report, shown):
             out.print(f"[dim]{escape(signature)}[/dim]")
-    elif not own:
+    else:
         out.print("[dim]-v: differences, ranks, kinds, modalities; how each number is made[/dim]")
 
 

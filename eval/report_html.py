@@ -1,13 +1,11 @@
 """A report as one page: no network, no scripts, light and dark, readable on a phone."""
 
 import base64
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from eval.dataset_rows import split_config
 from eval.paper_tables import TITLES
 from eval.plots import plots, to_svg
-from eval.report_tables import Table
 from eval.report_templates import render
 from eval.results import ROLES, Line, Report
 
@@ -25,40 +23,22 @@ ALT: Final = {
 
 def to_html(report: Report, intervals: bool = True) -> str:
     """The page; whatever a run or a model is called is text, never markup."""
-    title = f"Unlearning report: {TITLES[split_config(report.config)[0]]} ({report.config})"
-    drawn = {name: (plot, ALT[name]) for name, plot in plots(report).items()}
-    return page(report, title, drawn, intervals)
-
-
-def page(
-    report: Report,
-    title: str,
-    drawn: Mapping[str, tuple[Any, str]],
-    intervals: bool = True,
-    shown: Sequence[Table] = (),
-) -> str:
-    """A page of a report's own tables, or of others, each with the plot of its label.
-
-    drawn: each plot, and what it shows in words.
-    """
     return render(
         "report.html",
         report,
         intervals,
-        not shown,
-        shown,
-        title=title,
-        plots={name: (_url(plot), alt) for name, (plot, alt) in drawn.items()},
+        title=f"Unlearning report: {TITLES[split_config(report.config)[0]]} ({report.config})",
+        plots={name: (url(plot), ALT[name]) for name, plot in plots(report).items()},
         lines=report.lines("ours", *ROLES[:-1]),
-        identity=lambda line: _identity(report, line),
+        identity=lambda line: identity(report, line),
     )
 
 
-def _url(plot: Any) -> str:
+def url(plot: Any) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(plot)).decode()}"
 
 
-def _identity(report: Report, line: Line) -> dict[str, str]:
+def identity(report: Report, line: Line) -> dict[str, str]:
     """All that is known of a run's model; somebody else's predictions name none."""
     known = _flat(report.models.get(line.run, {}))
     if not known.keys() - {"role", "folder"}:

@@ -22,7 +22,7 @@ DAGGER: Final = "†"
 AVOIDED: Final = "‡"
 _HARM: Final = "harm="
 _UNMODELLED: Final = "Without a model"
-_WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
+WORDS: Final[dict[str, Any]] = packaged_yaml("eval", "report_tables.yaml")
 #: Tables of what is weighed.
 _WEIGHED: Final = {
     "likelihood": "Likelihoods",
@@ -92,7 +92,7 @@ class Table:
     caption: str
     columns: list[Column]
     sections: list[Section]
-    #: How runs are called here; default: by their labels.
+    #: How our runs are called here; default: by their labels.
     labels: dict[str, str] = field(default_factory=dict)
     #: What a row is, in its column's head.
     of: str = "run"
@@ -106,7 +106,8 @@ class Table:
         for line in section.lines:
             counted = zip(keys, counts, strict=True)
             cells = [_cell(line.figures.get(key), n, intervals) for key, n in counted]
-            yield Row(self.labels.get(line.run, line.label), cells)
+            ours = all(figure.source == "ours" for figure in line.figures.values())
+            yield Row(self.labels.get(line.run, line.label) if ours else line.label, cells)
 
     def key(self, column: Column, section: Section) -> Key:
         return column.key._replace(cut=section.cut or column.key.cut)
@@ -188,7 +189,7 @@ def _columns(table: str) -> list[Column]:
             entry.get("group", ""),
             entry.get("head", split),
         )
-        for entry in _WORDS["columns"][table]
+        for entry in WORDS["columns"][table]
         for split in entry["splits"]
     ]
 
@@ -199,7 +200,7 @@ def tables(report: Report) -> list[Table]:
     name = split_config(report.config)[0]
     number = PAPER_TABLE.get(name, "table1")[-1]
     layout = f"in the layout of the paper's Table {number} (Xu et al., arXiv 2508.04192)"
-    caption = f"{TITLES[name]} ({report.config}), {layout}. {_WORDS['roles']}"
+    caption = f"{TITLES[name]} ({report.config}), {layout}. {WORDS['roles']}"
     ours = [Section(models), *([Section(answered, _UNMODELLED)] if answered else [])]
     scores = ours
     if printed := report.lines("paper"):
@@ -217,11 +218,11 @@ def tables(report: Report) -> list[Table]:
 
     made = [
         table("scores", "Scores", caption, [*score_columns(ours), Column(Key("ues"))], *scores),
-        table("parts", "The forget set in parts", _WORDS["parts"][name], _parts(report), *ours),
-        table("hidden", "What UES hides", _WORDS["hidden"], _columns("hidden")),
-        table("leakage", "Leakage", _WORDS["leakage"], _leakage(models)),
-        table("learnt", "Learnt before forgotten", _WORDS["learnt"], _learnt(models)),
-        *(table(name, title, _WORDS[name], _columns(name)) for name, title in _WEIGHED.items()),
+        table("parts", "The forget set in parts", WORDS["parts"][name], _parts(report), *ours),
+        table("hidden", "What UES hides", WORDS["hidden"], _columns("hidden")),
+        table("leakage", "Leakage", WORDS["leakage"], _leakage(models)),
+        table("learnt", "Learnt before forgotten", WORDS["learnt"], _learnt(models)),
+        *(table(name, title, WORDS[name], _columns(name)) for name, title in _WEIGHED.items()),
     ]
     return [each for each in made if each.columns]
 
@@ -311,17 +312,17 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
     lines = report.lines("ours", *ROLES[:-1])
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
     floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
-    said = [marked.format(_WORDS["best"])] if any(table.has_best for table in shown) else []
+    said = [marked.format(WORDS["best"])] if any(table.has_best for table in shown) else []
     if any(line.is_broken for line in lines):
-        said.append(f"{DAGGER} {_WORDS['broken'].format(share=BROKEN)}")
+        said.append(f"{DAGGER} {WORDS['broken'].format(share=BROKEN)}")
     if floor:
         names = ", ".join(line.label for line in floor)
         said.append(
             f"Forget quality is at its floor for this n (p = {floor[0].value(p):.1g}): {names}."
         )
     if any(is_avoided(figure) for line in lines for figure in line.figures.values()):
-        said.append(f"{AVOIDED} {_WORDS['avoided']}")
+        said.append(f"{AVOIDED} {WORDS['avoided']}")
     said += next(filter(None, (left_out(line.figures) for line in lines)), [])
     seeds = max((figure.seeds for figure in report.figures), default=1)
     spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
-    return [*said, *report.notes, _WORDS["intervals"] + spread * (seeds > 1)]
+    return [*said, *report.notes, WORDS["intervals"] + spread * (seeds > 1)]

@@ -1,13 +1,12 @@
 """A report through a template of `eval/templates`: Markdown, LaTeX, or the page."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from eval.attack_tables import tables as attack_tables
 from eval.detail_tables import details
-from eval.report_tables import DASH, Table, notes, signature_lines, tables
+from eval.report_tables import DASH, notes, signature_lines, tables
 from eval.results import Report
 from mllmu_med.markdown import code, plain
 
@@ -35,17 +34,12 @@ _TEX_MARKS: Final[dict[str, Any]] = {
 
 
 def render(
-    template: str,
-    report: Report,
-    intervals: bool = True,
-    further: bool = True,
-    shown: Sequence[Table] = (),
-    **values: Any,
+    template: str, report: Report, intervals: bool = True, further: bool = True, **values: Any
 ) -> str:
     """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
 
-    further: also the tables for who wants to know more. shown: instead of a report's own tables.
-    values: what else the template reads.
+    further: also the tables for who wants to know more. values: what else the template reads, and
+    `tables` in place of a report's own.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -59,7 +53,7 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = shown or [*tables(report), *attack_tables(report)]
+    shown = values.pop("tables", None) or [*tables(report), *attack_tables(report)]
     more = details(report) if further else []
     return environment.get_template(template).render(
         report=report,
