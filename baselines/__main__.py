@@ -1,4 +1,4 @@
-"""The commands of baselines: train (run, tune, finetune, retrain, unlearn), merge, and two more.
+"""The commands of baselines: train (run, tune, finetune, retrain, unlearn), studies, and others.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -16,6 +16,7 @@ import typer
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
 from baselines.other_commands import EXAMPLES, add_others
+from baselines.study_commands import add_studies
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
@@ -272,6 +273,7 @@ def _train(
         print_scores(parts[-1].folder)
 
 
+add_studies(app)
 add_others(app)
 
 

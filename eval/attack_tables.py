@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,12 +91,8 @@ def attack_plot(report: Report) -> Plot | None:
         unit = _UNITS.get(kind, _UNITS.get(attacks[0].group, ""))
         axis.set_title(kind.replace("-", " ").capitalize(), fontsize=10)
         axis.set_xlabel({"bit": "bits", "%": "% of the beginning"}.get(unit, unit))
-        methods = 0
         for line in lines:
-            style: dict[str, Any] = {"color": plots.role_colour(line), "linestyle": "--"}
-            if line.role == "method":
-                style = {"color": plots.METHODS[methods % 5], "marker": plots.MARKERS[methods % 7]}
-                methods += 1
+            style = plots.line_style(line)
             points = _points(line, attacks)
             if points:
                 (drawn[line.run],) = axis.plot(*zip(*points, strict=True), **style)
@@ -117,7 +112,7 @@ def attack_plot(report: Report) -> Plot | None:
 
 def write_attacks(report: Report, folder: Path) -> str:
     """The figures as CSV, the plot as PNG and SVG where a kind has several strengths."""
-    from eval.plots import STYLE, to_svg
+    from eval.plots import STYLE, write_png_svg
 
     names = ["attacks.csv"]
     write_atomic(folder / names[0], to_csv(report))
@@ -125,11 +120,7 @@ def write_attacks(report: Report, folder: Path) -> str:
 
     with style.context(STYLE):
         if plot := attack_plot(report):
-            stream = io.BytesIO()
-            plot.savefig(stream, format="png", dpi=160)
-            write_atomic(folder / "attacks.png", stream.getvalue())
-            write_atomic(folder / "attacks.svg", to_svg(plot))
-            names += ["attacks.png", "attacks.svg"]
+            names += write_png_svg(plot, folder, "attacks")
     return f"{folder}: {', '.join(names)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import TYPE_CHECKING, Any, Final
@@ -67,6 +67,7 @@ def collect(
     retrain: Path | None = None,
     *,
     paper: bool = False,
+    forget: Collection[str] = (),
 ) -> Report:
     """Read run folders of one config: scores, and leakage and likelihoods where there are any.
 
@@ -74,6 +75,7 @@ def collect(
         runs: folders that `eval score` wrote, in the order in which tables list them.
         base, finetuned, retrain: which run is which; default: the one of that name.
         paper: also the paper's own table of this config.
+        forget: ids of the forget rows that count, e.g. of one round; none: all do.
 
     Raises:
         UsageError: no runs, or one run in two roles.
@@ -83,24 +85,24 @@ def collect(
     for i, folder in enumerate(runs):
         if folder.resolve() in [other.resolve() for other in runs[:i]]:
             raise UserError(f"{folder}: this run is given twice: leave one out")
-    return _collect(_read(runs, named), named, paper)
+    return _collect(_read(runs, named, forget), named, paper)
 
 
 def runs_and_learnt(folders: Sequence[Path]) -> list[Run]:
     """The runs of these folders, each with what the fine-tuned one of its seed has learnt."""
-    lines = [line for runs in _by_config(folders, {}) for line in _learnt(_lines(runs, {}))]
+    lines = [line for runs in _by_config(folders, {}) for line in _learnt(lines_of(runs, {}))]
     return [run for line in lines for run in line.runs]
 
 
 def check_names(folders: Sequence[Path]) -> None:
     """Raise UserError where two runs cannot stand in one table."""
-    _lines([read_run(folder, scored=False) for folder in folders], {})
+    lines_of([read_run(folder, scored=False) for folder in folders], {})
 
 
 def collect_attacks(folders: Sequence[Path]) -> Report:
     """The attacks on the runs of one config alone; leakage without scores will do."""
     runs = [read_run(folder, scored=False) for folder in find_runs(folders)]
-    lines = _lines(runs, {})
+    lines = lines_of(runs, {})
     report = Report(runs[0].config, attack_figures(lines))
     report.notes.extend(attack_notes(report))
     return report
@@ -124,19 +126,21 @@ def _by_config(folders: Sequence[Path], named: dict[str, Path | None]) -> list[l
     return [*by_config.values()]
 
 
-def _read(folders: Sequence[Path], named: dict[str, Path | None]) -> list[Run]:
+def _read(
+    folders: Sequence[Path], named: dict[str, Path | None], forget: Collection[str] = ()
+) -> list[Run]:
     """Each folder once."""
     each = {path.resolve(): path for path in (*folders, *named.values()) if path}
     if not each:
         raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")
-    return [*map(read_run, each.values())]
+    return [read_run(folder, forget=forget) for folder in each.values()]
 
 
 def _collect(
     runs: list[Run], named: dict[str, Path | None], paper: bool, seeds: Report | None = None
 ) -> Report:
     same_rows(runs)
-    lines = _lines(runs, named)
+    lines = lines_of(runs, named)
     report = Report(runs[0].config, [])
     for line in lines:
         about = {"role": line.role, "folder": str(line.runs[0].folder), **line.runs[0].model}
@@ -179,7 +183,7 @@ def _learnt(lines: list[SeedRuns]) -> list[SeedRuns]:
     return lines
 
 
-def _lines(runs: Sequence[Run], named: dict[str, Path | None]) -> list[SeedRuns]:
+def lines_of(runs: Sequence[Run], named: Mapping[str, Path | None]) -> list[SeedRuns]:
     """Runs as rows of a table; runs of one name and several seeds are one row."""
     given = {role: path.resolve() for role, path in named.items() if path}
     if len({*given.values()}) < len(given):

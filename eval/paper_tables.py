@@ -25,21 +25,34 @@ def paper_figures(config: str, notes: list[str]) -> list[Figure]:
     if config not in PAPER_TABLE:
         raise UserError(f"--paper: the paper prints no table of {config}: only privacy, incorrect")
     table = PAPER_TABLE[config]
+    figures = _printed(config, paper_tables()[table], table)
+    if config == "incorrect":
+        notes.append(WORDS["table2"])
+    return _marked(figures)
+
+
+def paper_rounds() -> list[Figure]:
+    """The paper's Table 3, of privacy in three rounds: a cut for each, e.g. `round=1`."""
+    rounds = paper_tables()["table3"].values()
+    numbered = ((f"round={k}", of) for k, of in enumerate(rounds, 1))
+    return _marked([f for cut, of in numbered for f in _printed("privacy", of, "table3", cut)])
+
+
+def _printed(config: str, rows: dict[str, Any], table: str, cut: str = "") -> list[Figure]:
+    """What a table prints of each run, in its columns."""
     metrics = {"acc": "accuracy", "rouge": "rouge1", "bleu": "bleu"}
     figures = []
-    for name, values in paper_tables()[table].items():
+    for name, values in rows.items():
         role = name if name in ROLES else "method"
-        about = {"source": "paper", "config": config, "run": name, "role": role}
+        about: dict[str, Any] = {"source": "paper", "config": config, "run": name, "role": role}
         for column, value in zip(paper_tables()["columns"][table], values, strict=True):
             split, _, short = column.rpartition("_")
             if value is not None:
                 metric = metrics.get(short, short)
                 fraction = value if short == "ues" else round(value / 100, 6)
-                more = {"metric": metric, "split": split, "value": fraction}
+                more = {"metric": metric, "split": split, "value": fraction, "cut": cut}
                 figures.append(Figure(**about, **more, signature="printed"))
-    if config == "incorrect":
-        notes.append(WORDS["table2"])
-    return _marked(figures)
+    return figures
 
 
 def _marked(figures: list[Figure]) -> list[Figure]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eval.attack_tables import attack_plot
 from eval.references import PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
-from eval.results import ROLES, Figure, Key, Line, Report
-from mllmu_med.files import make_folder, write_atomic
+from eval.results import LABELS, ROLES, Figure, Key, Line, Report
+from mllmu_med.files import make_folder, stable_hash, write_atomic
 from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
 
@@ -27,10 +27,34 @@ METHODS: Final = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
 GREEN: Final = "#009E73"  # kept for the retrained model
 KINDS: Final = (*METHODS, GREEN)
 MARKERS: Final = "os^DvPX"  # not as many as colours: 35 pairs
+_KNOWN: Final = [*LABELS][2:-1]  # the shipped methods
+_OF_ROLES: Final = {
+    **{"base": ("#b4bac0", "x"), "finetune": ("#6c7279", "s")},
+    **{"retrain": (GREEN, "*"), "reference": ("#9b59b6", "x")},
+}
 INK: Final = "#1b1f23"
 PAPER: Final = "#ffffff"
 LONGEST: Final = 28  # characters of a name
 STYLE: Final = str(Path(__file__).with_name("plots.mplstyle"))
+
+
+def look(line: Line) -> tuple[str, str]:
+    """A run's colour and marker, the same in every plot: by its role, or of a method by its name.
+
+    Each shipped method has a pair that no other has; one's own has one of those that are left.
+    """
+    if line.role in _OF_ROLES:
+        return _OF_ROLES[line.role]
+    name = line.run.lower().replace("_", "-")
+    own = len(_KNOWN) + stable_hash("look", name) % (35 - len(_KNOWN))
+    place = _KNOWN.index(name) if name in _KNOWN else own
+    return METHODS[place % 5], MARKERS[place % 7]
+
+
+def line_style(line: Line) -> dict[str, Any]:
+    """Of what goes on over strengths, rounds or ratios: dashed where it is no method."""
+    colour, marker = look(line)
+    return {"color": colour} | ({"marker": marker} if line.role == "method" else {"ls": "--"})
 
 
 def plots(report: Report) -> dict[str, Plot]:
@@ -72,14 +96,14 @@ def rouge1(report: Report) -> Plot:
             range(len(lines)),
             values,
             height=0.66,
-            color=[role_colour(line) for line in lines],
+            color=[look(line)[0] for line in lines],
             xerr=_errors(figures),
             error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK},
         )
         for line, value in zip(lines, values, strict=True):
             if line.role in ("base", "finetune"):
                 style = "--" if line.role == "finetune" else ":"
-                panel.axvline(value, color=role_colour(line), linestyle=style, linewidth=1.2)
+                panel.axvline(value, color=look(line)[0], linestyle=style, linewidth=1.2)
         for i, (figure, value) in enumerate(zip(figures, values, strict=True)):
             end = max(value, 100 * (figure.high or 0))
             panel.text(end + 1.5, i, f"{value:.1f}", va="center", fontsize=8, bbox=halo)
@@ -103,20 +127,15 @@ def tradeoff(report: Report) -> Plot:
     """Forget across, retain up: upper left is good; finetune is the no-op."""
     plot = empty_plot(7.6, max(4.6, 1.6 + 0.27 * len(models(report))))
     panel: Axes = plot.subplots()
-    methods, handles, labels = 0, [], []
+    handles, labels = [], []
     answered = [line for line in report.lines("ours", "reference") if line.run != PERFECT]
     for line in [*models(report), *answered]:
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
-        marker, colour, size = MARKERS[methods % 7], METHODS[methods % 5], 8.0
-        if line.role == "method":
-            methods += 1
-        else:
-            marker = {"base": "x", "finetune": "s", "retrain": "*"}.get(line.role, "x")
-            marker = "+" if line.run == PRIOR else marker
-            size = 15.0 if line.role == "retrain" else 9.0
-            colour = role_colour(line)
-            label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
+        colour, marker = look(line)
+        marker = "+" if line.run == PRIOR else marker
+        size = {"method": 8.0, "retrain": 15.0}.get(line.role, 9.0)
+        label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
         drawn = panel.errorbar(
             [100 * forget.value],
             [100 * retain.value],
@@ -214,6 +233,15 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     return paths
 
 
+def write_png_svg(plot: Plot, folder: Path, title: str) -> list[str]:
+    """A plot under a title in both forms; the files' names."""
+    stream = io.BytesIO()
+    plot.savefig(stream, format="png", dpi=160)
+    write_atomic(folder / f"{title}.png", stream.getvalue())
+    write_atomic(folder / f"{title}.svg", to_svg(plot))
+    return [f"{title}.png", f"{title}.svg"]
+
+
 def to_svg(plot: Plot) -> bytes:
     """One SVG, the same for the same figures; its letters are paths and need no font."""
     import matplotlib
@@ -229,12 +257,6 @@ def empty_plot(width: float, height: float) -> Plot:
     from matplotlib.figure import Figure as Plot
 
     return Plot(figsize=(width, height), layout="constrained")
-
-
-def role_colour(line: Line) -> str:
-    """Of base, fine-tuned and retrained runs; of a method that of the first."""
-    colours = {"base": "#b4bac0", "finetune": "#6c7279", "retrain": GREEN, "reference": "#9b59b6"}
-    return colours.get(line.role, METHODS[0])
 
 
 def _errors(figures: Sequence[Figure]) -> list[list[float]] | None:

@@ -1,6 +1,6 @@
 """A run folder as items: what every figure of a run is a mean of."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from mllmu_med.progress import say
 from mllmu_med_dataset import SPLITS, UserError
 
 #: What `baselines` writes beside a run that it has trained.
-_RECORD: Final = "record.json"
+RECORD: Final = "record.json"
 
 
 @dataclass(slots=True)
@@ -42,6 +42,13 @@ class Run:
     weighed: list[list[str]] = field(default_factory=list)
     #: Of each forget row and value, whether the fine-tuned run says it (`eval.learnt`).
     learnt: dict[Any, bool] = field(default_factory=dict)
+    #: Ids of the forget rows that count, e.g. of one round; none: all do.
+    forget: Collection[str] = ()
+
+    def counted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows without the forget rows that do not count; a row without a split is of forget."""
+        of = self.forget
+        return [r for r in rows if not of or r.get("split", "forget") != "forget" or r["id"] in of]
 
 
 def is_run(folder: Path) -> bool:
@@ -67,25 +74,25 @@ def _order(folder: Path) -> tuple[int, str]:
     return [*LABELS, name].index(name), str(folder)
 
 
-def read_run(folder: Path, scored: bool = True) -> Run:
+def read_run(folder: Path, scored: bool = True, forget: Collection[str] = ()) -> Run:
     """A run folder that `eval score` has been through, with leakage and likelihoods if there.
 
-    scored: False where leakage or likelihoods alone will do.
+    scored: False where leakage or likelihoods alone will do. forget: see `Run`.
 
     Raises:
         UserError: a file is missing or damaged, or of another config than the scores beside it.
     """
     if folder.is_file():
         raise UserError(f"{folder}: a file, but a run is a folder: leave it out")
-    run = Run(folder.resolve().name, folder, "")
+    run = Run(folder.resolve().name, folder, "", forget=forget)
     if scored or not is_run(folder) or (folder / score.SCORES).is_file():
         _read_scores(run)
     if (folder / leak.LEAK).is_file():
         _read_leak(run)
     if (folder / likelihood.ROWS).is_file():
         _read_likelihood(run)
-    if (folder / _RECORD).is_file():
-        record = read_json(folder / _RECORD)
+    if (folder / RECORD).is_file():
+        record = read_json(folder / RECORD)
         settings, model = record.get("settings", {}), record.get("identity", {}).get("model")
         run.seed = settings.get("seed")
         run.trained = {"method": record.get("method"), "model": model, **settings}
@@ -97,7 +104,7 @@ def read_run(folder: Path, scored: bool = True) -> Run:
 def _read_scores(run: Run) -> None:
     path = run.folder / score.SCORES
     summary = read_json(path, f"score {run.folder}/answers.jsonl")
-    run.rows = score.scored_rows(run.folder)
+    run.rows = run.counted(score.scored_rows(run.folder))
     with as_written(path):
         run.name, run.config = summary["name"], summary["config"]
         run.model = summary["model"]
@@ -138,7 +145,7 @@ def corpus_items(run: Run, split: str) -> tuple[Items, list[tuple[int, ...]]]:
 def _read_leak(run: Run) -> None:
     path = run.folder / leak.LEAK
     summary = read_json(path)
-    rows = read_rows_file(run.folder / leak.ROWS, f"leak {run.folder}/leak.jsonl")
+    rows = run.counted(read_rows_file(run.folder / leak.ROWS, f"leak {run.folder}/leak.jsonl"))
     with as_written(path):
         if run.config and summary["config"] != run.config:
             raise UserError(
@@ -158,7 +165,7 @@ def _read_leak(run: Run) -> None:
 
 def _read_likelihood(run: Run) -> None:
     path = run.folder / likelihood.ROWS
-    rows = likelihood.read_weighed(run.folder)
+    rows = run.counted(likelihood.read_weighed(run.folder))
     images = {row["id"]: row["image"] for row in run.rows}
     values: dict[Key, dict[str, tuple[str, float]]] = {}
     with as_written(path):

@@ -18,17 +18,17 @@ def to_html(report: Report, intervals: bool = True) -> str:
         report,
         intervals,
         title=f"Unlearning report: {named} ({report.config})",
-        plots={name: (_url(plot), WORDS["alt"][name]) for name, plot in plots(report).items()},
+        plots={name: (url(plot), WORDS["alt"][name]) for name, plot in plots(report).items()},
         lines=report.lines("ours", *ROLES[:-1]),
-        identity=lambda line: _identity(report, line),
+        identity=lambda line: identity(report, line),
     )
 
 
-def _url(plot: Any) -> str:
+def url(plot: Any) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(plot)).decode()}"
 
 
-def _identity(report: Report, line: Line) -> dict[str, str]:
+def identity(report: Report, line: Line) -> dict[str, str]:
     """All that is known of a run's model; somebody else's predictions name none."""
     known = _flat(report.models.get(line.run, {}))
     if not known.keys() - {"role", "folder"}:

@@ -90,7 +90,7 @@ class Table:
     caption: str
     columns: list[Column]
     sections: list[Section]
-    #: How runs are called here; default: by their labels.
+    #: How our runs are called here; default: by their labels.
     labels: dict[str, str] = field(default_factory=dict)
     #: What a row is, in its column's head.
     of: str = "run"
@@ -104,7 +104,8 @@ class Table:
         for line in section.lines:
             counted = zip(keys, counts, strict=True)
             cells = [_cell(line.figures.get(key), n, intervals) for key, n in counted]
-            yield Row(self.labels.get(line.run, line.label), cells)
+            ours = all(figure.source == "ours" for figure in line.figures.values())
+            yield Row(self.labels.get(line.run, line.label) if ours else line.label, cells)
 
     def key(self, column: Column, section: Section) -> Key:
         return column.key._replace(cut=section.cut or column.key.cut)

@@ -27,7 +27,8 @@ def render(
 ) -> str:
     """A report through `report.md`, `.tex` or `.html`; of the last, all texts are escaped.
 
-    further: also the tables for who wants to know more. values: what else the template reads.
+    further: also the tables for who wants to know more. values: what else the template reads, and
+    `tables` in place of a report's own.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -41,7 +42,7 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = [*tables(report), *attack_tables(report)]
+    shown = values.pop("tables", None) or [*tables(report), *attack_tables(report)]
     more = details(report) if further else []
     return environment.get_template(template).render(
         report=report,
