@@ -2,6 +2,7 @@
 
 What is trained is always a new adapter on top of all that the model was given with. The reference
 (the fine-tuned model, when unlearning) is therefore the same weights with the new adapter left out.
+A later round goes on with the last one's adapter instead of putting one more on top (`Start`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from eval.model import Model
 from eval.run_folder import read_json
@@ -41,6 +42,23 @@ _MORE: Final = (
 )
 #: What the layers between a vision tower and a language model are called.
 _BETWEEN: Final = re.compile(r"projector|connector|merger")
+
+
+class Start(NamedTuple):
+    """Where a round of unlearning goes on: with the weights of the last round's adapter.
+
+    They are the first weights of this round's own adapter, on the same parents: a model has one
+    unlearning adapter, however many rounds there were. reference: what the losses compare with; the
+    model of the last round (`previous`), by a frozen copy of its adapter, or the parents alone.
+    """
+
+    adapter: Path
+    reference: Literal["previous", "finetuned"] = "previous"
+
+    def identity(self, compares: bool) -> dict[str, str]:
+        """What decides a result; `compares`: whether the method reads a reference at all."""
+        about = {"weights": adapter_hash(self.adapter)}
+        return {**about, "reference": self.reference} if compares else about
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,7 @@ class Adapter:
     net: Any
     name: str
     parents: list[str]
+    before: str = ""  # the frozen copy of the last round's, which only the reference has on
 
     def weights(self) -> dict[str, Any]:
         """Its parameters by name."""
@@ -132,17 +151,18 @@ class Adapter:
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Answer as the model that training started from."""
+        """Answer as the model that training is compared with: as a rule that it started from."""
         net = self.net.base_model
-        if self.parents:
-            net.set_adapter(self.parents, inference_mode=True)
+        below = [*self.parents, *[self.before] * bool(self.before)]
+        if below:
+            net.set_adapter(below, inference_mode=True)
         else:  # that there are none cannot be set where an adapter replaces layers whole
             net.disable_adapter_layers()
             net.active_adapter = []
         try:
             yield
         finally:
-            if not self.parents:
+            if not below:
                 net.enable_adapter_layers()
             self.use()
 
@@ -171,6 +191,29 @@ class Adapter:
             for name, value in state.items():
                 own[name].copy_(value)
 
+    def load_saved(self, folder: Path) -> None:
+        """Take over the values of an adapter that `save` wrote, of the same layers and rank."""
+        from safetensors.torch import load_file
+
+        saved = load_file(folder / "adapter_model.safetensors")
+        own = {name.replace(f".{self.name}.", "."): name for name in self.weights()}
+        here, there = self.net.peft_config[self.name], read_json(folder / "adapter_config.json")
+        shape = here.r, here.lora_alpha
+        if own.keys() != saved.keys() or shape != (there.get("r"), there.get("lora_alpha")):
+            raise UserError(
+                f"{folder}: cannot be gone on with: its layers, rank or alpha (rank "
+                f"{there.get('r')}, alpha {there.get('lora_alpha')}) are not this run's (rank "
+                f"{shape[0]}, alpha {shape[1]}): take the recipe of the last round"
+            )
+        self.load({own[name]: value for name, value in saved.items()})
+
+    def let_go(self) -> None:
+        """Take away the frozen copy of the last round's adapter, when training has ended."""
+        if self.before:
+            self.net.delete_adapter(self.before)
+            self.before = ""
+            self.use()
+
 
 def write_adapter(
     state: Mapping[str, Tensor], config: Any, new: Path, card: str, folder: Path
@@ -191,20 +234,28 @@ def write_adapter(
 
 
 def add_adapter(
-    model: Model, rank: int, alpha: float, seed: int = 0, projector: bool = False
+    model: Model,
+    rank: int,
+    alpha: float,
+    seed: int = 0,
+    projector: bool = False,
+    start: Start | None = None,
+    compares: bool = True,
 ) -> Adapter:
     """Put a new adapter on top of a model, which is changed in place; all else is frozen.
 
-    Its second matrices are 0: the model's answers stay those that they were, exactly.
+    Its second matrices are 0: the model's answers stay those that they were, exactly. With `start`
+    its weights are the last round's, and so are the answers.
 
     Args:
         rank, alpha: of LoRA; the update is scaled by alpha / rank.
         seed: of the first matrices, with the number of adapters below: of equal rank they would
             begin as the adapter below had begun.
         projector: also on the layers between vision tower and language model.
+        compares: whether a reference is read; if not, no copy of `start` is kept for it.
 
     Raises:
-        UserError: no place for it (`lora_places`).
+        UserError: no place for it (`lora_places`), or `start` is of other layers or rank.
     """
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -221,7 +272,11 @@ def add_adapter(
     net = model.model
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    parents, name = active(net), next_name(net)
+    parents, before = active(net), ""
+    if start and compares and start.reference == "previous":
+        before = next_name(net)
+        net = with_adapter(net, start.adapter)
+    name = next_name(net)
     torch.manual_seed(stable_hash("adapter", seed, len(parents)) if parents else seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
@@ -230,8 +285,10 @@ def add_adapter(
         else:
             net = get_peft_model(net, config, adapter_name=name)
     net.eval()
-    adapter = Adapter(net, name, parents)
+    adapter = Adapter(net, name, parents, before)
     adapter.use()
+    if start:
+        adapter.load_saved(start.adapter)
     no_casting(net)
     trained = sum(f".{name}." in place and "lora_A" in place for place in adapter.weights())
     if trained != sum(places.taken.values()):
@@ -263,13 +320,13 @@ def named(model: Model, folder: Path) -> None:
     model.identity["adapters"] = [*parents_of(model), above]
 
 
-def check_stack(model: Model) -> None:
+def check_stack(model: Model, start: Start | None = None) -> None:
     """Raise UserError where an adapter of a run folder was trained on another stack than this.
 
-    PEFT compares shapes alone, which are those of every model of a family.
+    PEFT compares shapes alone, which are those of every model of a family. start: goes on top.
     """
     stack = parents_of(model)
-    for i, adapter in enumerate(stack):
+    for i, adapter in enumerate([*stack, *([{"path": str(start.adapter)}] if start else [])]):
         record = Path(adapter["path"]).expanduser().parent / "record.json"
         if not record.is_file():
             continue

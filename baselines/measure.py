@@ -70,6 +70,11 @@ class Data:
     def all(self) -> list[Record]:
         return [row for split in SPLITS for row in self.rows[split]]
 
+    def only(self, forget: Collection[str]) -> Data:
+        """With these forget rows alone, by their ids; none: with all."""
+        kept = [row for row in self.rows["forget"] if not forget or row.id in forget]
+        return replace(self, rows={**self.rows, "forget": kept})
+
     @property
     def hash(self) -> str:
         """12 hex digits of all that a model is trained on, asked and held to."""

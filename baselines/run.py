@@ -40,6 +40,7 @@ from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
+    from baselines.adapters import Start
     from baselines.recipe import Recipe
     from eval.model import Model
 
@@ -116,6 +117,8 @@ class Part(NamedTuple):
     folder: Path
     parents: tuple[Path, ...] = ()
     measured: Path | None = None  # the run of a fine-tuned model that is one from elsewhere
+    start: Start | None = None  # of a later round: the last one's adapter, with which it goes on
+    forget: tuple[str, ...] = ()  # ids of the forget rows that are unlearned; none: all are
 
     @property
     def adapter(self) -> Path:
@@ -174,11 +177,12 @@ def _do(
 
         settings = recipe.settings(part.method)
         method = recipe.method(part.method)
-        held = held_out(data, settings, not method.learns)
-        look = watcher(model, data, recipe, part.folder, part.tuned, held)
+        own = data.only(part.forget)
+        held = held_out(own, settings, not method.learns)
+        look = watcher(model, own, recipe, part.folder, part.tuned, held)
         left_out = {row.id for row in held}
         forget, retain = (
-            [row for row in data.rows[split] if row.id not in left_out]
+            [row for row in own.rows[split] if row.id not in left_out]
             for split in ("forget", "retain")
         )
         ended = train(
@@ -193,6 +197,7 @@ def _do(
             data.about(),
             part.measured,
             own=method,
+            start=part.start,
         )
         stack.trained(part.adapter)
         outcome = ended.to_json()
@@ -213,14 +218,19 @@ def _do(
 
 def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[str, Any]:
     """What decides a part's numbers."""
-    from baselines.train import check_trainable
+    from baselines.train import check_goes_on, check_trainable
 
     dtype = pick_dtype(stack.dtype, pick_device(stack.device))
     if part.trains:
         check_trainable(dtype)
     model = Path(stack.name).expanduser()
     named = f"{stack.name}@{stack.commit}" if stack.commit else stack.name
-    source = dict(recipe.known[part.method].source) if part.trains else {}
+    method = recipe.known[part.method] if part.trains else None
+    source = dict(method.source) if method else {}
+    rounds: dict[str, Any] = {"forget": digest(sorted(part.forget))[:12]} if part.forget else {}
+    if part.start and method:
+        check_goes_on({part.method: method})
+        rounds["start"] = part.start.identity(bool(recipe.method(part.method).reference))
     return {
         "method": part.method,
         **({"loss": source} if source else {}),
@@ -231,6 +241,7 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         "watch": recipe.watch if part.trains else 0,
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
+        **rounds,
     }
 
 

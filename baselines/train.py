@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import card, check_stack, lora_places, named, put_on
+from baselines.adapters import Start, card, check_stack, lora_places, named, put_on
 from baselines.editing import edit
 from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
@@ -45,6 +45,7 @@ def train(
     measured: Path | None = None,
     on_step: OnStep | None = None,
     own: Method | None = None,
+    start: Start | None = None,
 ) -> Outcome:
     """Train a new adapter on top of a model, into a run folder.
 
@@ -60,6 +61,7 @@ def train(
         images: looked up by `image_id`.
         data: what the rows are of (folder, config, build), for the record and the model card.
         measured: the run of the fine-tuned model, if it is one from elsewhere.
+        start: the adapter of the last round, with which this one goes on.
 
     Raises:
         UserError: an empty set, float16, another run's folder, an adapter of another base, no
@@ -69,12 +71,14 @@ def train(
     if not own and method not in METHODS:
         raise UsageError(f"method {method}: use {', '.join(METHODS)}")
     check_trainable(str(model.identity.get("dtype")))
-    check_stack(model)
+    check_stack(model, start)
     model.expect(row.question + row.answer for row in [*forget, *retain])
     chosen = own or METHODS[method]
     if unknown := {*(settings.model_extra or {})} - {*chosen.options}:
         raise UsageError(f"{method} has no setting {', '.join(sorted(unknown))}")
     check_rows({method: chosen}, forget)
+    if start:
+        check_goes_on({method: chosen})
     used = samples_of(forget) if chosen.forget else [], samples_of(retain) if chosen.retain else []
     hashes = {row.id: row.image_sha256 for row in [*forget, *retain]}
     idle = {"clean", "patient"} - {*chosen.parts} - ({"patient"} if chosen.edits else set())
@@ -85,6 +89,8 @@ def train(
     rows = digest(told)[:12]
     identity = run_identity(method, dict(settings.identity()), model.identity, rows)
     identity |= {"loss": dict(chosen.source)} if chosen.source else {}
+    goes_on = start.identity(bool(chosen.reference)) if start else {}
+    identity |= {"start": goes_on} if start else {}
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
     lora = {"on": places.taken, "left_out": places.left_out}
@@ -102,6 +108,7 @@ def train(
         "sharing": model.sharing.why,
         **({} if chosen.edits else {"lora": lora}),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        **({"start": {"path": str(start.adapter), **goes_on}} if start else {}),
         **from_elsewhere(measured),
         "outcome": None,
     }
@@ -117,6 +124,7 @@ def train(
         return ended
     dataset = ", ".join(f"{name} {value}" for name, value in about["data"].items())
     more = {"Fine-tuned": "elsewhere, data and settings not known"} if measured else {}
+    more |= {"Goes on from": f"{start.adapter} (weights {goes_on['weights']})"} if start else {}
 
     def text(on: str) -> str:
         return card(model, method, {"Data": dataset, "Run": run, "LoRA on": on, **more})
@@ -127,10 +135,21 @@ def train(
     if accelerator.is_main_process:
         model.say_once(f"  LoRA on {places}")
         model.say_once(f"  rows of one image: {model.sharing.why}")
-    loop = Loop(model, chosen, method, *used, settings, folder, run, text(str(places)), accelerator)
+    who = run, text(str(places))
+    loop = Loop(model, chosen, method, *used, settings, folder, *who, accelerator, start)
     outcome = loop.run_all(images, on_epoch, on_step)
     named(model, folder.adapter)
     return outcome
+
+
+def check_goes_on(methods: Mapping[str, Method]) -> None:
+    """Raise UsageError where a method cannot go on with an adapter of the last round."""
+    for name, method in methods.items():
+        if method.edits:
+            raise UsageError(
+                f"{name}: takes no training steps, so it cannot go on from a round to the next: "
+                "take methods that train"
+            )
 
 
 def check_trainable(dtype: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from baselines.adapters import Adapter, add_adapter
+from baselines.adapters import Adapter, Start, add_adapter
 from baselines.batches import Encoder
 from baselines.methods import Method
 from baselines.schedule import Sample, Step, epoch_steps, passes
@@ -73,6 +73,7 @@ class Loop:
     run: str
     card: str
     accelerator: Accelerator
+    start: Start | None = None
     done: int = 0
     scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
@@ -123,7 +124,8 @@ class Loop:
         s = self.settings
         self.encoder = Encoder(self.model, images)
         epoch = len(self.plan(0))
-        self.adapter = add_adapter(self.model, s.rank, s.alpha, s.seed, s.projector)
+        how = (s.rank, s.alpha, s.seed, s.projector, self.start, bool(self.method.reference))
+        self.adapter = add_adapter(self.model, *how)
         _checkpoint_activations(self.model.base, s.checkpointing)
         weights = list(self.adapter.weights().values())
         fused = self.model.device.type == "cuda"
@@ -187,15 +189,15 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = "loss" if not math.isfinite(loss) else "gradient"
             return f"the {what} of step {self.done + 1} is not finite"
+        steep = (p.grad for name, p in weights.items() if "lora_B" in name)
+        if self.done == 0 and not any(grad is not None and bool(grad.any()) for grad in steep):
+            raise RuntimeError("the first step changes no weight of the adapter")
         if self.method.after:
             self._move(self.method.after(self.method.values(s), means))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        changes = (p.any() for name, p in weights.items() if "lora_B" in name)
-        if self.done == 0 and not any(map(bool, changes)):
-            raise RuntimeError("the first step has changed no weight of the adapter")
         self.done += 1
         if acc.is_main_process:
             self.folder.add(self.line)
@@ -273,11 +275,8 @@ class Loop:
             self.adapter.save(self.folder.adapter, self.card)
         self.accelerator.wait_for_everyone()
         if kept:
-            from safetensors.torch import load_file
-
-            saved = load_file(self.folder.adapter / "adapter_model.safetensors")
-            names = {n.replace(f".{self.adapter.name}.", "."): n for n in self.adapter.weights()}
-            self.adapter.load({names[n]: value for n, value in saved.items()})
+            self.adapter.load_saved(self.folder.adapter)
+        self.adapter.let_go()
         cost = summed(self.folder.spent(), self.model, s, self.accelerator.num_processes)
         outcome = Outcome(
             status="collapsed" if self.reason else "finished",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,8 +66,9 @@ def beyond_decoder(net: Any) -> frozenset[str]:
 
 
 def next_name(model: Any) -> str:
-    """The name of the next adapter on top of a model."""
-    return f"adapter_{len(getattr(model, 'peft_config', {}))}"
+    """The name of the next adapter on top of a model: the first that is free."""
+    taken = getattr(model, "peft_config", {})
+    return next(name for name in map("adapter_{}".format, count()) if name not in taken)
 
 
 def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:

@@ -197,7 +197,16 @@ def test_a_kill_asks_nothing_kept_again_and_changes_no_byte(tmp_path: Path) -> N
 
     with ScriptedServer(reply=answer) as server:
         calm = tmp_path / "calm" / "mllmu-med"
-        words = [sys.executable, "-m", "builder", *LLM, "--out", str(calm), "--base-url", server.url]
+        words = [
+            sys.executable,
+            "-m",
+            "builder",
+            *LLM,
+            "--out",
+            str(calm),
+            "--base-url",
+            server.url,
+        ]
         subprocess.run(words, check=True, capture_output=True)  # as the killed one: with plots
         calls = len(server.asked())
     out = tmp_path / "killed" / "mllmu-med"
