@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
+from baselines.forget_command import add_forget
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
 from baselines.other_commands import add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -307,6 +308,7 @@ def _train(
         print_scores(parts[-1].folder)
 
 
+add_forget(app)
 add_others(app)
 
 
