@@ -182,4 +182,8 @@ def seen_by(job: Job, retrained: Path) -> str:
 def beside(job: Job) -> Path | None:
     """The run `retrain` beside that of the fine-tuned adapter, where it can be the reference."""
     run = job.below[0].parent.parent / "retrain" if job.below else job.out / "retrain"
-    return run if (run / RECORD).is_file() and not seen_by(job, run) else None
+    if not (run / RECORD).is_file():
+        return None
+    if why := seen_by(job, run):
+        say(f"not compared with {run}: {why}")
+    return None if why else run
