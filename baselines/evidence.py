@@ -90,7 +90,12 @@ def check(folder: Path, asked: Sequence[tuple[Entry, list[Record]]]) -> dict[str
     for items in [of["after"] for of in attacks.values()]:
         for item, cluster, value in zip(items.ids, items.clusters, items.values, strict=True):
             came[item] = cluster, max(came.get(item, ("", 0.0))[1], float(value))
-    every = {**dict.fromkeys((*places, "chance")), **every, "own": own.get("after"), "attacked": Items.of(came)}
+    every = {
+        **dict.fromkeys((*places, "chance")),
+        **every,
+        "own": own.get("after"),
+        "attacked": Items.of(came),
+    }
     people = []
     for request, rows in asked:
         mine = {row.id for row in rows}
