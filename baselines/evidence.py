@@ -99,7 +99,7 @@ def check(folder: Path, asked: Sequence[tuple[Entry, list[Record]]]) -> dict[str
     people = []
     for request, rows in asked:
         mine = {row.id for row in rows}
-        cells = {n: items and items.only(lambda i: _row(i) in mine) for n, items in every.items()}
+        cells = {n: _only(items, mine) for n, items in every.items()}
         people.append((request, {name: _share(items, _row) for name, items in cells.items()}))
     named = {_ATTACKS.get(a.kind, a.name).format(a.strength): of for a, of in attacks.items()}
     return {
@@ -121,6 +121,10 @@ def _leaked(run: Run, metric: str, way: str) -> Items | None:
 def _row(item: Any) -> str:
     """The row that an item is of: of a private value's id the third part."""
     return str(item[2] if isinstance(item, tuple) else item)
+
+
+def _only(items: Items | None, rows: set[str]) -> Items | None:
+    return items and items.only(lambda item: _row(item) in rows)
 
 
 def _kept(before: Run, after: Run) -> Any:

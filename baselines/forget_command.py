@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
-from baselines.command_options import FineTuned, Options, Out
+from baselines.command_options import FineTuned, Options
 from mllmu_med.command_line import App, one_line_errors, option
 from mllmu_med_dataset import UsageError
 
