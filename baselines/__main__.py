@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
+from baselines.forget_command import add_forget
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
 from baselines.other_commands import EXAMPLES, add_others
 from baselines.study_commands import add_studies
@@ -274,6 +275,7 @@ def _train(
 
 
 add_studies(app)
+add_forget(app)
 add_others(app)
 
 

@@ -175,7 +175,7 @@ class Work:
 
     def _measure(self, joined: list[tuple[Ask, Any]], new: Path) -> None:
         name, who = self.target.folder.resolve().name, describe(new / ANSWERS)
-        private = [row for row in self.data.all if row.pii]
+        private = self.data.private
         if private:
             write_leak(new, *leak_answers(joined, private, self.target.config, name, who))
         if not private or joined[0][0].way == "own":

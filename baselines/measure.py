@@ -48,6 +48,7 @@ class Data:
     rows: dict[str, list[Record]]
     images: DatasetImages
     vocabulary: str
+    others: tuple[Record, ...] = ()  # in no split: their values tell what comes out by chance
 
     @classmethod
     def read(cls, source: str | None, config: str) -> Data:
@@ -69,6 +70,11 @@ class Data:
     @property
     def all(self) -> list[Record]:
         return [row for split in SPLITS for row in self.rows[split]]
+
+    @property
+    def private(self) -> list[Record]:
+        """The rows that hold private values, of all splits and of none."""
+        return [row for row in (*self.all, *self.others) if row.pii]
 
     def only(self, forget: Collection[str]) -> Data:
         """With these forget rows alone, by their ids; none: with all."""
@@ -114,13 +120,12 @@ def measure(
         write_scores(folder, *scored)
     private = [row for row in data.rows["forget"] if row.pii]
     if private:
-        every = [row for row in data.all if row.pii]
         others = asks(private, [way for way in ways if way != "own"])
         attacked = _answered(model, others, data, folder / "leak.jsonl", answers)
         mine = [pair for pair in own if pair[0].row.split == "forget"]
         if first:
             told = [*mine, *attacked]
-            write_leak(folder, *leak_answers(told, every, data.config, folder.name, who))
+            write_leak(folder, *leak_answers(told, data.private, data.config, folder.name, who))
     identity = likelihood.identity_of(model)
     if data.rows["test"] and not tell(first and likelihood.kept(folder, identity, data.all)):
         weighed = likelihood.measure(model, data.all, data.images, answers.batch_size)

@@ -111,8 +111,8 @@ def _minus(one: Figure, other: Figure, metric: str) -> Figure:
 
 def _items(run: Run, folder: Path) -> tuple[Items, Items]:
     """What came out under an attack, and of the same items what came out without it."""
-    under = _all_items(read_run(folder, scored=False), folder)
-    own = _all_items(run, run.folder)
+    under = items_out(read_run(folder, scored=False), folder)
+    own = items_out(run, run.folder)
     both = {*under.ids} & {*own.ids}
     if not both:
         raise UserError(
@@ -121,8 +121,10 @@ def _items(run: Run, folder: Path) -> tuple[Items, Items]:
     return under.only(both.__contains__), own.only(both.__contains__)
 
 
-def _all_items(run: Run, folder: Path) -> Items:
-    """Private values by row (not the whole answer's way), else harmful rows: 1 where it is out."""
+def items_out(run: Run, folder: Path) -> Items:
+    """What comes out of a run: private values by row (asked its own question, or as it was asked),
+    else harmful rows; 1 where it is out.
+    """
     leaked = {k.way: items for k, items in run.items.items() if k[:3] == _LEAKED}
     if leaked:
         return leaked.get("own", next(iter(leaked.values())))

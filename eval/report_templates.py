@@ -30,6 +30,24 @@ def render(
     further: also the tables for who wants to know more. values: what else the template reads, and
     `tables` in place of a report's own.
     """
+    shown = values.pop("tables", None) or [*tables(report), *attack_tables(report)]
+    more = details(report) if further else []
+    return fill(
+        template,
+        report=report,
+        tables=shown,
+        details=more,
+        intervals=intervals,
+        notes=notes(report, [*shown, *more], "Bold: {}."),
+        signatures=signature_lines(report, [*shown, *more]),
+        claims=CLAIMS,
+        dash=DASH,
+        **values,
+    )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A template of ours with these values; of HTML, all texts are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -42,19 +60,7 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = values.pop("tables", None) or [*tables(report), *attack_tables(report)]
-    more = details(report) if further else []
-    return environment.get_template(template).render(
-        report=report,
-        tables=shown,
-        details=more,
-        intervals=intervals,
-        notes=notes(report, [*shown, *more], "Bold: {}."),
-        signatures=signature_lines(report, [*shown, *more]),
-        claims=CLAIMS,
-        dash=DASH,
-        **values,
-    )
+    return environment.get_template(template).render(**values)
 
 
 def _latex(text: str) -> str:

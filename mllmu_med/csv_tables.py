@@ -21,8 +21,12 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[str, str]]:
+def read_csv(
+    path: Path, columns: Sequence[str], advice: str, optional: Sequence[str] = ()
+) -> dict[int, dict[str, str]]:
     """These columns of a file's rows, by row number, the header being row 1; no empty lines.
+
+    optional: columns of which those are given that there are.
 
     Raises UserError: no text, no such column (then `advice` follows), a broken, short or long row.
     """
@@ -37,7 +41,8 @@ def read_csv(path: Path, columns: Sequence[str], advice: str) -> dict[int, dict[
                 f"{path}, row {number}: not {len(header)} values as in the header: correct it (a "
                 "comma or quote may be missing)"
             )
-    places = [(name, header.index(name)) for name in columns]
+    wanted = [*columns, *(name for name in optional if name in header)]
+    places = [(name, header.index(name)) for name in wanted]
     return {number: {name: cells[at] for name, at in places} for number, cells in rows[1:]}
 
 

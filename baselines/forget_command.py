@@ -1,0 +1,82 @@
+"""The command that answers deletion requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from baselines.command_options import FineTuned, Options
+from mllmu_med.command_line import App, one_line_errors, option
+from mllmu_med_dataset import UsageError
+
+#: Its loss is bounded, so that few rows do not wreck the model as ascent may; by the README's table
+#: none that leaks as little keeps more. Ours.
+METHOD: Final = "npo"
+#: What takes seconds, is of weights and of prompts, and needs no second patient. Ours.
+ATTACKS: Final = "quantise,relearn-retain,prefix,paraphrase"
+
+
+def forget(
+    request: Annotated[
+        Path, option("FILE", "A CSV file: patient_id, profile_id, id or row; request, received.")
+    ],
+    out: Annotated[Path, option("DIR", "The log's folder: the same for every request.")],
+    options: Options,
+    adapter: Annotated[
+        list[Path] | None,
+        option("DIR", "--model with this PEFT adapter is fine-tuned; may be repeated."),
+    ] = None,
+    method: Annotated[str, option("NAME", "As `unlearn` has them.")] = METHOD,
+    attacks: Annotated[str, option("LIST", "Of `eval attack --kind`, or none.")] = ATTACKS,
+    retrained: Annotated[
+        Path | None, option("RUN", "A run of `retrain`. [default: the one beside --adapter's run]")
+    ] = None,
+    head: Annotated[str, option("HASH", "A head hash noted earlier: the log must hold it.")] = "",
+) -> None:
+    """Unlearn the patients or rows of a deletion request, check, and write the evidence.
+
+    Every request is added to the log in OUT. Rerun to resume after a kill.
+    """
+    from baselines.forget import Job, beside, fulfil
+    from baselines.measure import Data as Dataset
+    from baselines.methods import UNLEARNING
+    from baselines.request_log import LOG, Log, receive
+    from baselines.run import processes
+    from eval.attack_kinds import parse
+    from eval.dataset_rows import is_own
+    from mllmu_med.locks import held
+    from mllmu_med.progress import say
+
+    if method not in UNLEARNING:
+        raise UsageError(f"--method {method}: use {', '.join(UNLEARNING)}")
+    if processes() > 1:
+        raise UsageError("accelerate: requests are answered by one process: start it without")
+    if not options.model:
+        raise UsageError("--model is missing: the fine-tuned model, or the one below --adapter")
+    kinds = parse(attacks) if attacks != "none" else []
+    tuned = FineTuned(adapter, as_finetuned=not adapter)
+    tuned.check([method])
+    below = tuple(adapter or ()) if tuned.elsewhere(options.model) else ()
+    recipe, _ = options.read_recipe([method])
+    data = Dataset.read(options.data, recipe.config)
+    with held(out, "requests"):
+        log = Log(out / LOG, head)
+        before = receive(log, request, data.all, not is_own(recipe.config))
+        say(f"{request}: in the log already: {before}") if before else None
+        job = Job(out, log, recipe, method, data, options.stack(recipe, data, out), below, kinds)
+        job.retrained = retrained or beside(job)
+        checked = fulfil(job)
+    if told := checked["all"].get("after"):
+        print(f"still comes out: {told.out} of {told.n} {checked['what']}")
+    print(f"written to {out}: evidence.html, {LOG}\nhead hash, to be kept elsewhere: {log.head}")
+
+
+def add_forget(app: App) -> None:
+    """Put it on the command line."""
+    app.command(
+        examples="""
+python -m baselines forget --request 1.csv --model MODEL --adapter BEFORE --out requests
+python -m baselines forget --request 2.csv --model MODEL --adapter BEFORE --out requests --head HASH
+python -m baselines forget --request 1.csv --model MODEL --data own --config own --out requests
+"""
+    )(one_line_errors(forget))

@@ -1,0 +1,149 @@
+"""Deletion requests: what is asked for, a log that shows every change, and a request end to end."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from corpora import command
+from test_eval_attacks import ROWS
+from test_own import PATIENTS, data, rows_of  # noqa: F401  # a fixture
+
+from baselines.request_log import LOG, Log, read_requests, receive
+from eval.report_templates import fill
+from mllmu_med.files import canonical_json
+from mllmu_med_dataset import UserError
+
+FILE = "patient_id,request,received\npatient-1,2026/014,2026-11-20\npatient-2,,\n"
+
+
+def logged(folder: Path) -> Log:
+    (folder / "request.csv").write_text(FILE)
+    log = Log(folder / LOG)
+    receive(log, folder / "request.csv", ROWS, True)
+    for number in (1, 2):
+        log.add("unlearned", number, method="npo")
+    return log
+
+
+def test_what_is_new_is_logged_once_for_its_owner_alone(tmp_path: Path) -> None:
+    log = logged(tmp_path)
+    assert receive(log, tmp_path / "request.csv", ROWS, True) == 2
+    assert [one["id"] for one in log.requests()] == ["patient-1", "patient-2"]
+    assert len(log.entries) == 3
+    assert (tmp_path / LOG).stat().st_mode & 0o777 == 0o600
+    assert "555" not in (tmp_path / LOG).read_text()
+    with (tmp_path / LOG).open("a") as stream:
+        stream.write('{"at":"2026')  # killed while writing
+    again = Log(tmp_path / LOG, log.entries[0]["sha256"])
+    again.add("checked", 2)
+    assert Log(tmp_path / LOG).entries == again.entries
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("how", ["changed", "missing", "moved"])
+def test_a_log_that_was_changed_is_refused_by_number(how: str, number: int, tmp_path: Path) -> None:
+    logged(tmp_path)
+    path = tmp_path / LOG
+    lines = path.read_text().splitlines()
+    if how == "changed":
+        lines[number - 1] = canonical_json({**json.loads(lines[number - 1]), "at": "2020"})
+    elif how == "missing":
+        del lines[number - 1]
+    else:
+        lines.append(lines.pop(number - 1))
+    path.write_text("".join(line + "\n" for line in lines))
+    if number == 3 and how != "changed":  # the end is missing, or is where it was
+        assert len(Log(path).entries) == (2 if how == "missing" else 3)
+        return
+    with pytest.raises(UserError, match=f"{LOG}, entry {number}: was changed, or it"):
+        Log(path)
+
+
+def test_a_cut_log_lacks_the_head_that_was_noted(tmp_path: Path) -> None:
+    head = logged(tmp_path).head
+    path = tmp_path / LOG
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match="none of its 2 entries has the head hash"):
+        Log(path, head)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("patient_id\npatient-9\n", "row 2: patient patient-9: not in the dataset's forget"),
+        ("id\nr/1\nr/1\n", "row 3: row r/1: has rows that are asked for already"),
+        ("id,patient_id\nr/1,patient-1\n", "row 2: 2 patients or rows"),
+        ("name\nMaria\n", "row 2: 0 patients or rows"),
+        ("id,request\nr/1,Maria Gruber\n", "row 2: request is no reference"),
+        ("id,received\nr/1,20.11.2026\n", "row 2: received: write it as 2026-11-27"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "request.csv").write_text(text)
+    with pytest.raises(UserError, match=why):
+        receive(Log(tmp_path / LOG), tmp_path / "request.csv", ROWS, True)
+    assert not (tmp_path / LOG).exists()
+
+
+def test_a_real_name_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "request.csv").write_text("patient_id\nMaria Gruber\n")
+    with pytest.raises(UserError, match=r"row 2: patient: not in the dataset") as told:
+        receive(Log(tmp_path / LOG), tmp_path / "request.csv", ROWS, False)
+    assert "Maria" not in str(told.value)
+    assert [one.id for one in read_requests(tmp_path / "request.csv")] == ["Maria Gruber"]
+
+
+def test_the_page_shows_text_as_text(tmp_path: Path) -> None:
+    row = replace(ROWS[0], profile_id="<script>alert(1)</script>")
+    (tmp_path / "request.csv").write_text(f"profile_id\n{row.profile_id}\n")
+    log = Log(tmp_path / LOG)
+    receive(log, tmp_path / "request.csv", [row], True)
+    people = [(log.requests()[0], {})]
+    figures = {"all": dict.fromkeys(("before", "after", "retrained", "chance"))}
+    nothing: dict[str, object] = {"rounds": [], "later": {}, "kept": [], "ways": {}, "attacks": {}}
+    nothing |= {"patients": [], "ceiling": 0.2, "signature": "", "folder": "", "made": ""}
+    page = fill(
+        "evidence.html", log=log, people=people, what="private values", **figures, **nothing
+    )
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert log.head in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_requests_of_own_patients_end_to_end(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Two requests in turn, the second of a patient who was retained; then every file is read."""
+
+    def do(*words: str) -> str:
+        done = command("baselines", *words, "--data", "data", "--config", "own", cwd=tmp_path)
+        return done.stdout + done.stderr
+
+    few = ("--set", "answers.max_new_tokens=40")
+    do("finetune", "--set", "finetune.epochs=80", *few, "--out", "runs/finetune")
+    (tiny,) = (tmp_path / "runs").glob("tiny-*")
+    who = ("--model", str(tiny), "--adapter", "runs/finetune/adapter", "--out", "requests", *few)
+    (tmp_path / "1.csv").write_text("patient_id,request\npseudonym0,2026/1\n")
+    (tmp_path / "2.csv").write_text("patient_id,request\npseudonym2,2026/2\n")
+    words = ("forget", "--request", "1.csv", *who, "--attacks", "quantise")
+    said = do(*words)
+    out = tmp_path / "requests"
+    before = (out / LOG).read_bytes()
+    said += do(*words)  # nothing is left to do
+    assert (out / LOG).read_bytes() == before
+    said += do("forget", "--request", "2.csv", *who, "--attacks", "quantise")
+    log = Log(out / LOG)
+    assert (out / LOG).read_bytes().startswith(before)
+    assert [entry["kind"] for entry in log.entries] == ["received", "unlearned", "checked"] * 2
+    people = log.entries[-1]["people"]
+    assert [one["id"] for one in people] == ["pseudonym0", "pseudonym2"]
+    assert all(one["before"][0] > 0 for one in people)
+    page = (out / "evidence.html").read_text()
+    assert "pseudonym2" in page
+    assert log.head in page
+    texts = {t for n in range(6) for row in rows_of(n) for t in (row.question, row.answer)}
+    hidden = {*texts, *(value for person in PATIENTS for value in person)} - {"Yes"}
+    shown = said + page + (out / LOG).read_text()
+    assert not [text for text in hidden if text in shown or json.dumps(text)[1:-1] in shown]
