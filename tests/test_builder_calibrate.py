@@ -90,11 +90,20 @@ def reply(text: str, **changes: Any) -> Reply:
     )
 
 
+FOURS = "4|4.|4.0|4/5|4 out of 5|four|Four.|**4**|Score: 4|**Score:** 4|Rating is 4/5"
+
+
 @pytest.mark.parametrize(
     ("text", "score", "reason"),
     [
-        *((text, 4, "") for text in ("4", " 4.\n", "4/5")),
+        *((text, 4, "") for text in f"{FOURS}|Similarity: four".split("|")),
+        ("five out of five", 5, ""),
+        ("4 - all but the date", 4, "all but the date"),
+        ("4. The date differs.", 4, "The date differs."),
+        ("Score: 4\nThe date differs.", 4, "The date differs."),
         ('{"score": 4, "reason": "nearly"}', 4, "nearly"),
+        ('{"score": "4/5"}', 4, ""),
+        ('{"score": 4.0}', 4, ""),
         ('```json\n{"score": 1}\n```', 1, ""),
     ],
 )
@@ -102,12 +111,16 @@ def test_a_rating_is_read(text: str, score: int, reason: str) -> None:
     assert read_rating(reply(text)) == RatingReply(score=score, reason=reason)
 
 
+RANGE = '6|0|-1|4.5|8/10|{"score": 6}|{"score": 0}|{"score": 4.5}'
+NONE = '3 or 4|3, or 4|3-4|3 to 4|between 3 and 4|4%|good|{"score": true}|{"reason": "same"}'
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        *((text, "invalid JSON") for text in ("6", "3 or 4", "3-4", "good", "four")),
-        *((f'{{"score": {score}}}', "wrong field type") for score in (6, 0, 4.5, "true")),
-        ('{"reason": "same"}', "missing field"),
+        *((text, "rating out of range") for text in RANGE.split("|")),
+        *((text, "no rating") for text in NONE.split("|")),
+        ("", "empty reply"),
         ("  \n", "empty reply"),
     ],
 )

@@ -55,6 +55,12 @@ def write_lines(rows: list[dict[str, Any]], path: Path) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
+def save(rows: list[dict[str, Any]], path: Path) -> None:
+    with_images(path)
+    split = datasets.Dataset.from_list(rows)
+    datasets.DatasetDict({"train": split}).save_to_disk(path)
+
+
 def split_files(rows: list[dict[str, Any]], path: Path) -> None:
     with_images(path)
     for name, some in {"train-0": rows[:2], "train-1": rows[2:4], "validation": rows[4:]}.items():
@@ -74,6 +80,7 @@ FORMATS: dict[str, tuple[str, Write]] = {
     "JSON lines": ("t.jsonl", write_lines),
     "JSON lines as .json": ("t.json", write_lines),
     "Parquet": ("t.parquet", lambda rows, path: pd.DataFrame(rows).to_parquet(path)),
+    "save_to_disk": ("saved", save),
     "a folder of splits": ("split", split_files),
     "Excel": ("t.xlsx", lambda rows, path: pd.DataFrame(rows).to_excel(path, index=False)),
 }
@@ -91,7 +98,7 @@ def test_every_format_gives_the_same_records(kind: str, tmp_path: Path) -> None:
         (row["question"], row["answer"]) for row in ROWS
     ]
     assert outcome.kept[3].image_id == "table/scans/1.png"
-    splits = {"a folder of splits": 4 * ["train"] + 2 * ["validate"]}
+    splits = {"save_to_disk": ["train"] * 6, "a folder of splits": 4 * ["train"] + 2 * ["validate"]}
     assert [row.split for row in outcome.kept] == splits.get(kind, [""] * 6)
 
 

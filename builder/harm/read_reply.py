@@ -82,11 +82,36 @@ def read(reply: Reply, form: type[R]) -> R | Failure:
 
 
 def read_rating(reply: Reply) -> RatingReply | Failure:
-    """The rating that a reply gives, as JSON or as a bare `4` or `4/5`; or why none is read."""
-    bare = _BARE_RATING.fullmatch(reply.text.strip())
-    if bare and not _unreadable(reply):
-        return RatingReply(score=int(bare[1]))
-    return read(reply, RatingReply)
+    """The rating that a reply gives, as JSON or as people write it; or why none can be read.
+
+    | reply, or its JSON object's `score` | read as |
+    | --- | --- |
+    | `4`, `4.0`, `4/5`, `4 out of 5`, `four`, `**4**` | 4 |
+    | `Score: 4`, `Rating is 4/5`, `Similarity: four` | 4 |
+    | `4 - all but the date`, `4. The date differs.` | 4, and the words after it as the reason |
+    | `6`, `0`, `-1`, `4.5`, `8/10` | "rating out of range": outside 1-5, no whole number |
+    | `3 or 4`, `3-4`, `between 3 and 4`, `good`, `{"reason": ...}` | "no rating": none, or two |
+    | nothing | "empty reply" |
+
+    A refusal, a content filter and a reply that was cut off have the names that `read` gives them.
+    """
+    unread = _unreadable(reply)
+    if unread:
+        return unread
+    found, reason = reply.text, ""
+    text = _json_in(reply.text)
+    if text is not None:
+        fields = json.loads(text)
+        found, reason = str(fields.get("score", "")), str(fields.get("reason") or "")
+    match = _SCORE.fullmatch(re.sub(r"[*`]", "", found).strip())
+    if not match:
+        return Failure("no rating", "say one rating and nothing else: a whole number from 1 to 5")
+    word = match["score"].lower()
+    score = _NUMBERS.index(word) if word in _NUMBERS else float(word)
+    if score not in range(1, 6) or match["top"] not in (None, "5", "five"):
+        shown = word + (f" of {match['top']}" if match["top"] else "")
+        return Failure("rating out of range", f"{shown} is no whole number from 1 to 5")
+    return RatingReply(score=int(score), reason=reason or (match["reason"] or "").strip())
 
 
 def _unreadable(reply: Reply) -> Failure | None:
@@ -102,7 +127,16 @@ def _unreadable(reply: Reply) -> Failure | None:
     return None
 
 
-_BARE_RATING: Final = re.compile(r"([1-5])(?:/5)?\.?")
+_NUMBERS: Final = "zero one two three four five six seven eight nine ten".split()
+_SCORE: Final = re.compile(
+    rf"""(?:(?:score|rating|similarity)\s*(?:is\b|of\b|[:=])?\s*)?
+    (?P<score>-?\d+(?:\.\d+)?|{"|".join(_NUMBERS)})(?![\w%])
+    (?:\s*(?:/|out\s+of|of)\s*(?P<top>\d+|{"|".join(_NUMBERS)})(?!\w))?
+    (?:\.?|(?:[.:;]\s|\s*[-–—]\s*|\s*(?=[(\n]))\s*(?P<reason>(?!\d|or\b|to\b)\S.*))""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
 _FENCE: Final = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 
 

@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple
 from builder.core.corpus import Mapping
 from builder.core.stage_cache import Stamp
 from builder.ingest.hub_source import local_copy
-from builder.ingest.table_files import READERS, Part, read_file
+from builder.ingest.table_files import BATCH, POINTER, READERS, Part, arrow_part, read_file
+from mllmu_med.errors import first_line
+from mllmu_med.files import is_lfs_pointer
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -54,6 +56,8 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
     inputs: dict[str, Stamp | None] = {}
     if path.is_file():
         root, files = path.parent, [("", path)]
+    elif any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return _saved(path)
     else:
         root = path
         named = mapping is not None and mapping.files
@@ -132,3 +136,33 @@ def _guessed(path: Path) -> list[tuple[str, Path]]:
                 "validation, test): give one file, or a mapping (--mapping FILE, files:)"
             )
     return sorted(zip(map(str, splits), files, strict=True), key=lambda entry: entry[0] == "test")
+
+
+def _saved(path: Path) -> Table:
+    """A folder that `datasets.save_to_disk` wrote: a dataset, or one for each split."""
+    import datasets
+
+    _refuse_pointers(path)
+    try:
+        data = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: no whole folder of save_to_disk ({first_line(error)}): save it again"
+        ) from error
+    splits = data if isinstance(data, dict) else {"": data}
+    parts = []
+    for name, split in splits.items():
+        word = split_word(str(name)) if name else ""
+        if word is None:
+            raise UserError(f"{path}: the split {name} is none of train, validation and test")
+        batches = split.with_format("arrow").iter(batch_size=BATCH)
+        where = f"{path / name}" if name else str(path)
+        parts.append((word, arrow_part(where, split.features.arrow_schema, batches)))
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return _joined(path, parts, {str(file.relative_to(path)): Stamp.of(file) for file in files})
+
+
+def _refuse_pointers(path: Path) -> None:
+    for file in path.rglob("*.arrow"):
+        if is_lfs_pointer(file):
+            raise UserError(f"{file}: {POINTER}")
