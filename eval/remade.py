@@ -67,7 +67,7 @@ def remade(files: Files, truth: Truth, where: str) -> Files:
         who = made[score.SCORES]["model"]
         if likelihood.ROWS in files:
             made[likelihood.RUN] = {**files[likelihood.RUN]}
-            made[likelihood.RUN] |= {name: who[name] for name in ("weights", "adapters")}
+            made[likelihood.RUN] |= {n: who[n] for n in ("weights", "adapters") if n in who}
             made[likelihood.RUN]["run"] = run_hash(made[likelihood.RUN])
             made[likelihood.ROWS] = _weighed(files[likelihood.ROWS], truth, where)
         if RECORD in files:

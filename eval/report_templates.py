@@ -40,6 +40,22 @@ def render(
 
     further: also the tables for who wants to know more. values: what else the template reads.
     """
+    shown = [*tables(report), *attack_tables(report)]
+    more = details(report) if further else []
+    return fill(
+        template,
+        report=report,
+        tables=shown,
+        details=more,
+        intervals=intervals,
+        notes=notes(report, [*shown, *more], "Bold: {}."),
+        signatures=signature_lines(report, [*shown, *more]),
+        **values,
+    )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A template with its values; of a page, all texts are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -52,19 +68,7 @@ def render(
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    shown = [*tables(report), *attack_tables(report)]
-    more = details(report) if further else []
-    return environment.get_template(template).render(
-        report=report,
-        tables=shown,
-        details=more,
-        intervals=intervals,
-        notes=notes(report, [*shown, *more], "Bold: {}."),
-        signatures=signature_lines(report, [*shown, *more]),
-        claims=CLAIMS,
-        dash=DASH,
-        **values,
-    )
+    return environment.get_template(template).render(claims=CLAIMS, dash=DASH, **values)
 
 
 def _latex(text: str) -> str:

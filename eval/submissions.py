@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from eval import likelihood, score
 from eval.attack_results import FOLDER, outcomes
 from eval.collect_results import collect_all
-from eval.read_run import find_runs
+from eval.read_run import find_runs, read_run
 from eval.remade import Files, Truth, remade, short
 from eval.results import Report
 from eval.run_folder import read_json, read_rows_file
@@ -140,6 +140,25 @@ def verify(path: Path, truths: dict[str, Truth], source: str | None, place: Path
     if lines:
         raise Disagrees(path, lines)
     return Checked(given, report, place / "runs")
+
+
+def shipped(runs: Sequence[Path], place: Path) -> list[Path]:
+    """The shipped runs of the demo that is not calibrated, those of whose name there is none yet.
+
+    Raises:
+        UserError: these runs are of other rows.
+    """
+    given = read_submission(Path(__file__).with_name("shipped") / "demo-privacy.zip")
+    _report(given.runs, place)
+    mine = [read_run(folder) for folder in find_runs(runs)]
+    added = [*map(read_run, find_runs([place / "runs"]))]
+    if mine and (mine[0].config, mine[0].texts) != (added[0].config, added[0].texts):
+        raise UserError(
+            f"{mine[0].folder}: --references are runs of the demo without calibration (privacy, "
+            f"dataset {given.about.data}), this one is of other rows: leave --references out"
+        )
+    names = {run.name for run in mine}
+    return [run.folder for run in added if run.name not in names]
 
 
 class Disagrees(UserError):
