@@ -16,7 +16,6 @@ from eval.report_tables import widest_way
 from eval.results import Key, Line, Report
 from mllmu_med_dataset import UsageError
 
-EVAL: Final = "eval.yaml"
 _ABOUT: Final = (
     "Unlearning in biomedical multimodal models: what is forgotten, what is kept, what leaks. "
     "CONFIG_ues: Unlearning Efficiency Score, at most 2. CONFIG_retain, CONFIG_test: ROUGE-1 in "

@@ -127,9 +127,10 @@ def verify(path: Path, truths: dict[str, Truth], source: str | None, place: Path
             f"{path}: of another dataset ({given.about.data}, this is {truth.hash}): give --data "
             "the one that was asked"
         )
-    made = {
-        folder: remade(files, truth, f"{path}: {folder}") for folder, files in given.runs.items()
-    }
+    try:
+        made = {folder: remade(files, truth, folder) for folder, files in given.runs.items()}
+    except UserError as error:
+        raise Disagrees(path, [*given.wrong, str(error)]) from error
     lines = given.wrong
     for folder, files in given.runs.items():
         for name in {**files, **made[folder]}:
