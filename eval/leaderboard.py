@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from eval.attack_results import CUT
 from eval.attack_tables import tables as attack_tables
 from eval.collect_results import collect_all
 from eval.dataset_rows import split_config
@@ -38,7 +39,8 @@ _WORST: Final = Key("attacked", "forget", "worst")
 _CAPTION: Final = (
     "Ranked by UES. A rank is one more than the number of methods whose UES is higher by a 95 % "
     "interval of the paired difference; = stands where several have one. " + DAGGER + " answers "
-    "with what is no language: not ranked. Worst attack: the most that any attack brought out."
+    "with what is no language: not ranked. Worst attack: the most that any attack brought out, but for "
+    "taking off the last adapter."
 )
 
 
@@ -164,7 +166,9 @@ def _ranking(report: Report) -> Table:
 
 def _add_worst(line: Line) -> None:
     """What an attack brought out of it at the most, as a figure of its own."""
-    attacked = [figure for key, figure in line.figures.items() if key.metric == "attacked"]
+    # Without its last adapter each is the fine-tuned run again: that would be the worst of all.
+    adapter = f"{CUT}adapter"
+    attacked = [f for k, f in line.figures.items() if k.metric == "attacked" and k.cut != adapter]
     if attacked:
         most = max(attacked, key=lambda figure: figure.value)
         # Attacks ask about different numbers of rows: none is the column's.

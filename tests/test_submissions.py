@@ -216,7 +216,7 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         "weights is said to be .v., recomputed .www",
     ),
     "model": (put(f"{GA}/scores.json", "model.weights", "v"), "model run is said to be"),
-    "name": (put(f"{GA}/scores.json", "name", "npo"), r"figures.jsonl: \S+ npo .*is missing"),
+    "name": (put(f"{GA}/scores.json", "name", "npo"), "figures.jsonl: .* ga .*is extra"),
     "signature": (
         put(f"{GA}/scores.json", "signatures.rouge1", "mine"),
         "signatures rouge1 is said to be .mine., recomputed .rouge1",
@@ -372,7 +372,7 @@ def test_the_page_ranks_what_agrees_and_lists_what_does_not(
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert "ues ours value is said to be 1.9" in text
-    assert "http" not in re.sub(r"https?://arxiv\S+", "", text)
+    assert "http" not in text.replace("http-equiv", "")
     ranking = text[text.index("<table") : text.index("</table>")]
     heads = re.findall(r'<th scope="row">(.+?)</th>', ranking)
     assert [head for head in heads if head[0].isdigit()] == ["1 GA", f"2 {_escaped(NASTY)}"]
