@@ -39,8 +39,8 @@ _WORST: Final = Key("attacked", "forget", "worst")
 _CAPTION: Final = (
     "Ranked by UES. A rank is one more than the number of methods whose UES is higher by a 95 % "
     "interval of the paired difference; = stands where several have one. " + DAGGER + " answers "
-    "with what is no language: not ranked. Worst attack: the most that any attack brought out, but for "
-    "taking off the last adapter."
+    "with what is no language: not ranked. Worst attack: the most that any attack brought out, "
+    "but for taking off the last adapter."
 )
 
 
