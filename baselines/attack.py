@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.attack_target import RELEARNT, Target, relearnt, target_of
+from baselines.attack_target import Target, target_of
 from baselines.measure import Data
 from baselines.run import Stack
 from baselines.training_settings import TrainSettings
@@ -30,11 +30,14 @@ from baselines.training_state import difference
 from eval import likelihood
 from eval.answer import answer_with_model, run_hash
 from eval.attack_kinds import (
+    RELEARNT,
     VERSION,
     Attack,
     ChangedImages,
+    asked_rows,
     asks_of,
     attackable,
+    relearnt,
 )
 from eval.attack_results import ATTACK, FOLDER
 from eval.collect_results import check_names
@@ -86,13 +89,8 @@ class Work:
         return needed.get(attack.kind, True)
 
     def asked(self, attack: Attack) -> list[Record]:
-        """The rows that are asked about: no row of an image or patient that is trained on."""
-        if attack.kind != "relearn-forget":
-            return self.rows
-        seen = relearnt(self.rows)
-        known = {(row.whose, row.image_id) for row in seen}
-        whose, pictures = ({pair[i] for pair in known} for i in (0, 1))
-        return [r for r in self.rows if r.whose not in whose and r.image_id not in pictures]
+        """The rows that are asked about."""
+        return asked_rows(attack, self.rows)
 
     def trained_on(self, attack: Attack) -> list[Record]:
         """The rows that a relearning trains on."""

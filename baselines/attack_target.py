@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from baselines.run import DONE
 from baselines.training_settings import TrainSettings
@@ -13,11 +12,7 @@ from eval.answer import MAX_NEW_TOKENS
 from eval.leak import LEAK
 from eval.run_folder import ANSWERS, describe, read_json
 from eval.score import SCORES
-from mllmu_med.files import stable_hash
-from mllmu_med_dataset import Record, UserError
-
-#: Forget rows that `relearn-forget` trains on, each of another patient: our choice.
-RELEARNT: Final = 3
+from mllmu_med_dataset import UserError
 
 
 class Target(NamedTuple):
@@ -76,12 +71,3 @@ def target_of(run: Path) -> Target:
     summary = next((run / n for n in (SCORES, LEAK) if (run / n).is_file()), run / SCORES)
     config = read_json(summary, f"score {run / ANSWERS}")["config"]
     return Target(run, who, done, record, config)
-
-
-def relearnt(rows: Sequence[Record]) -> list[Record]:
-    """The `RELEARNT` forget rows that `relearn-forget` trains on, alike for every model."""
-    chosen: dict[str, Record] = {}
-    for row in sorted(rows, key=lambda row: stable_hash("relearn", row.id)):
-        if len(chosen) < RELEARNT:
-            chosen.setdefault(row.whose, row)
-    return [*chosen.values()]

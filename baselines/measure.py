@@ -15,7 +15,7 @@ from eval import likelihood
 from eval.answer import answer_with_model, batches
 from eval.answer_text import answer_of
 from eval.attacks import WAYS, Ask, asks
-from eval.dataset_rows import DatasetImages, read_rows
+from eval.dataset_rows import DatasetImages, read_rows, rows_hash
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
@@ -23,7 +23,7 @@ from eval.run_folder import ANSWERS, describe, read_rows_file
 from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
 from eval.spread import is_first, spread, tell
 from eval.ues import ues
-from mllmu_med.files import digest, stable_hash, write_jsonl
+from mllmu_med.files import stable_hash, write_jsonl
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import SPLITS, Record, UserError
 
@@ -83,20 +83,7 @@ class Data:
 
     @property
     def hash(self) -> str:
-        """12 hex digits of all that a model is trained on, asked and held to."""
-        shown = [
-            [
-                r.id,
-                r.question,
-                r.answer,
-                r.clean_answer,
-                r.image_sha256,
-                r.split,
-                [*map(str, r.pii)],
-            ]
-            for r in self.all
-        ]
-        return digest(shown)[:12]
+        return rows_hash(self.all)
 
     def about(self) -> dict[str, Any]:
         return {"source": self.source or DEFAULT_FOLDER, "config": self.config, "hash": self.hash}

@@ -1,10 +1,12 @@
-"""The commands of eval: answer, score, ues, leak, likelihood, report, attack; see their --help.
+"""The commands of eval: answer, score, leak, likelihood, report, attack; see their --help.
+
+Those without a model or a table of their own, ues, submit and verify: `eval.other_commands`.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
-import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
@@ -22,6 +24,7 @@ from eval.command_options import (
     NoShare,
     Splits,
 )
+from eval.other_commands import add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
 from mllmu_med.files import packaged_yaml
 from mllmu_med.locks import held
@@ -88,40 +91,6 @@ def score(
     with held(folder):
         write_scores(folder, *scored(files, data, config, split or [], called))
     print_scores(folder, as_json)
-
-
-@app.command(examples=_EXAMPLES["ues"])
-@one_line_errors
-def ues(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with scores.")],
-    finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
-    base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
-    retrain: Annotated[
-        Path | None, option("RUN", "Fine-tuned on retain only: the reference.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Unlearning Efficiency Score: ROUGE-1 of retain + test - forget, minus three penalties.
-
-    The penalties are what retain and test have lost, and forget has gained, against the fine-tuned
-    model. At most 2; changing nothing scores the fine-tuned model's retain + test - forget, and
-    what a perfect correction scores is printed. With gain, differences and 95 % intervals.
-    """
-    from eval.collect_results import collect
-    from eval.detail_tables import differences
-    from eval.report import print_table
-    from eval.report_tables import ues_table
-    from mllmu_med.console import make_console
-
-    report = collect(runs, base, finetuned, retrain)
-    tables = [ues_table(report), *differences(report)]
-    if as_json:
-        metrics = {column.key.metric for table in tables for column in table.columns}
-        print(json.dumps([f.model_dump() for f in report.figures if f.metric in metrics]))
-        return
-    for table in tables:
-        if table.columns:
-            print_table(table, make_console())
 
 
 @app.command(examples=_EXAMPLES["leak"])
@@ -225,6 +194,9 @@ def report(
     seeds: Annotated[
         Path | None, option("DIR", "Fine-tuned and retrained seeds: which figures to trust.")
     ] = None,
+    references: Annotated[
+        bool, typer.Option("--references", help="Add the shipped runs of the uncalibrated demo.")
+    ] = False,
     plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
     out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
     verbose: Annotated[
@@ -234,12 +206,16 @@ def report(
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports
     from eval.collect_results import collect_all
+    from eval.submissions import shipped
 
     if form not in reports.FORMATS:
         raise UsageError(f"--format {form}: use {', '.join(reports.FORMATS)}")
     if form == "html" and not out:
         raise UsageError("--format html: give --out FILE, e.g. --out report.html")
-    collected = collect_all(runs or [], base, finetuned, retrain, paper=paper, seeds=seeds)
+    with TemporaryDirectory() as place:
+        more = shipped(runs or [], Path(place)) if references else []
+        given = [*(runs or []), *more]
+        collected = collect_all(given, base, finetuned, retrain, paper=paper, seeds=seeds)
     if len(collected) > 1 and (form == "html" or plots):
         configs = ", ".join(each.config for each in collected)
         raise UsageError(f"runs of {configs}: a page and plots are of one: name its folder")
@@ -300,6 +276,8 @@ def attack(
         console.print(note)
     print(f"written to {write_attacks(report, out or folders[0].parent)}")
 
+
+add_others(app)
 
 if __name__ == "__main__":
     app(prog_name="python -m eval")

@@ -55,6 +55,8 @@ GROUPS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
 STRENGTHS: Final = {kind: of for kinds in GROUPS.values() for kind, of in kinds.items()}
 #: A wording changes what an outcome is: outcomes of another version are made anew.
 VERSION: Final = 2
+#: Forget rows that `relearn-forget` trains on, each of another patient: our choice.
+RELEARNT: Final = 3
 
 _WORDS: Final = packaged_yaml("eval", "words.yaml")
 
@@ -105,6 +107,24 @@ def attackable(rows: Sequence[Record]) -> list[Record]:
     if not found:
         raise UserError("no forget row has a private value, or is known clean: nothing to attack")
     return found
+
+
+def relearnt(rows: Sequence[Record]) -> list[Record]:
+    """The `RELEARNT` forget rows that `relearn-forget` trains on, alike for every model."""
+    chosen: dict[str, Record] = {}
+    for row in sorted(rows, key=lambda row: stable_hash("relearn", row.id)):
+        if len(chosen) < RELEARNT:
+            chosen.setdefault(row.whose, row)
+    return [*chosen.values()]
+
+
+def asked_rows(attack: Attack, rows: Sequence[Record]) -> list[Record]:
+    """Of attackable rows those asked about: none of an image or patient that is trained on."""
+    if attack.kind != "relearn-forget":
+        return [*rows]
+    seen = relearnt(rows)
+    whose, pictures = {row.whose for row in seen}, {row.image_id for row in seen}
+    return [row for row in rows if row.whose not in whose and row.image_id not in pictures]
 
 
 def asks_of(attack: Attack, rows: Sequence[Record], images: ChangedImages) -> list[Ask]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mllmu_med.disk import disk_message, refused
+from mllmu_med.files import digest
 from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.pixels import model_image
 from mllmu_med.schema import DEFAULT_FOLDER, features
@@ -62,6 +63,15 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
             table = load(name, source, forget_ratio=ratio, split=split, columns=text_columns())
         rows += [Record.from_json({**row, "split": split}) for row in table.to_list()]
     return rows
+
+
+def rows_hash(rows: Iterable[Record]) -> str:
+    """12 hex digits of all that a model is trained on, asked and held to, by a config's rows."""
+    shown = [
+        [r.id, r.question, r.answer, r.clean_answer, r.image_sha256, r.split, [*map(str, r.pii)]]
+        for r in rows
+    ]
+    return digest(shown)[:12]
 
 
 @contextmanager

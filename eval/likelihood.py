@@ -263,6 +263,11 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
             f"{folder / ROWS}: holds another model's likelihoods: give --out another folder, or "
             "remove this file"
         )
-    asked = [(texts.row.id, _asked(texts)) for texts in _texts(rows)]
     there = read_rows_file(folder / ROWS, "likelihood")
-    return not _old(there) and [(row["id"], row.get("asked", "")) for row in there] == asked
+    weighed = [(row["id"], row.get("asked", "")) for row in there]
+    return not _old(there) and weighed == asked_of(rows)
+
+
+def asked_of(rows: Sequence[Record]) -> list[tuple[str, str]]:
+    """Of each row its id and a hash of what is weighed of it, as `measure` writes them."""
+    return [(texts.row.id, _asked(texts)) for texts in _texts(rows)]

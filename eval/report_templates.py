@@ -40,8 +40,6 @@ def render(
         intervals=intervals,
         notes=notes(report, [*shown, *more], "Bold: {}."),
         signatures=signature_lines(report, [*shown, *more]),
-        claims=CLAIMS,
-        dash=DASH,
         **values,
     )
 
@@ -60,7 +58,7 @@ def fill(template: str, **values: Any) -> str:
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(claims=CLAIMS, dash=DASH, **values)
 
 
 def _latex(text: str) -> str:

@@ -16,13 +16,13 @@ from test_readme import commands
 
 from baselines import attack as attacks
 from baselines.attack import Work, attack_all, attack_run
-from baselines.attack_target import RELEARNT, Target, relearnt, target_of
+from baselines.attack_target import Target, target_of
 from baselines.measure import Data
 from baselines.recipe import Recipe
 from baselines.run import Part, Stack, do
 from eval import load_results
 from eval.answer import answer_with_model
-from eval.attack_kinds import Attack, parse
+from eval.attack_kinds import RELEARNT, Attack, parse, relearnt
 from eval.attack_results import outcomes
 from eval.collect_results import collect_attacks
 from eval.read_run import read_run

@@ -10,6 +10,7 @@ from builder.audit.run_checks import Check
 from builder.dataset_folder.manifest import Manifest
 from builder.dataset_folder.read import Folder
 from builder.dataset_folder.write import MANIFEST, config_files
+from builder.dataset_folder.write_card import EVAL
 from mllmu_med.card_head import (
     CARD,
     CardHeadError,
@@ -51,7 +52,8 @@ def contents(path: Path, manifest: Manifest) -> Iterator[Check]:
     named = {*manifest.files, MANIFEST}
     extra = [f"{name}: the manifest does not name it" for name in there if name not in named]
     yield Check("no file that the manifest does not name", len(there), extra)
-    code = [f"{name}: is no data file" for name in there if Path(name).suffix not in _DATA]
+    data = [name for name in there if Path(name).suffix in _DATA or name == EVAL]
+    code = [f"{name}: is no data file" for name in there if name not in data]
     yield Check("files are data, no code", len(there), code)
 
 

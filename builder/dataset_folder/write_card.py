@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 4  # of what describes a build; the rows have a version of their own
 CROISSANT: Final = "croissant.json"
+#: At the root of a repository on the Hub: its leaderboards.
+EVAL: Final = "eval.yaml"
 _PLOTS: Final = "card"
 
 
@@ -43,11 +45,12 @@ def write_card(
     from builder.dataset_folder.card.croissant import render_croissant
     from builder.dataset_folder.card.plots import plots
     from builder.dataset_folder.card.render import render_card
+    from eval.hub_results import eval_yaml
 
     files = {
         path: entry
         for path, entry in manifest.files.items()
-        if path not in (CARD, CROISSANT) and not path.startswith(f"{_PLOTS}/")
+        if path not in (CARD, CROISSANT, EVAL) and not path.startswith(f"{_PLOTS}/")
     }
     shutil.rmtree(folder / _PLOTS, ignore_errors=True)
     facts = read_facts(folder, manifest.model_copy(update={"files": files}))
@@ -55,6 +58,7 @@ def write_card(
         **plots(facts),
         CROISSANT: render_croissant(facts, repo=repo),
         CARD: render_card(facts, repo=repo, gated=gated, results=results),
+        **({EVAL: eval_yaml(manifest.scenarios)} if repo else {}),
     }
     for path, content in written.items():
         write_atomic(folder / path, content)
