@@ -58,7 +58,15 @@ def fill(template: str, **values: Any) -> str:
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
     environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
+    environment.filters["commands"] = _commands
     return environment.get_template(template).render(claims=CLAIMS, dash=DASH, **values)
+
+
+def _commands(text: str) -> str:
+    """Text as HTML, what stands in backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _latex(text: str) -> str:

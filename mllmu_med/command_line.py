@@ -41,7 +41,8 @@ class App(typer.Typer):
 
 def option(metavar: str, meaning: str, *names: str, **more: Any) -> Any:
     """An option with a value: how --help names the value, and what it says of it."""
-    return typer.Option(*names, metavar=metavar, help=meaning, **more)
+    own = "[default:" in meaning  # it says itself what happens without the option
+    return typer.Option(*names, metavar=metavar, help=meaning, show_default=not own, **more)
 
 
 def make_app(purpose: str) -> App:

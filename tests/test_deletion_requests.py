@@ -8,6 +8,7 @@ import pytest
 from corpora import command
 from test_eval_attacks import ROWS
 from test_own import PATIENTS, data, rows_of  # noqa: F401  # a fixture
+from test_readme import ROOT, commands
 
 from baselines.request_log import LOG, Log, read_requests, receive
 from eval.report_templates import fill
@@ -124,26 +125,31 @@ def test_requests_of_own_patients_end_to_end(data: Path, tmp_path: Path) -> None
     few = ("--set", "answers.max_new_tokens=40")
     do("finetune", "--set", "finetune.epochs=80", *few, "--out", "runs/finetune")
     (tiny,) = (tmp_path / "runs").glob("tiny-*")
-    who = ("--model", str(tiny), "--adapter", "runs/finetune/adapter", "--out", "requests", *few)
-    (tmp_path / "1.csv").write_text("patient_id,request\npseudonym0,2026/1\n")
-    (tmp_path / "2.csv").write_text("patient_id,request\npseudonym2,2026/2\n")
-    words = ("forget", "--request", "1.csv", *who, "--attacks", "quantise")
+    names = {"MODEL": str(tiny), "BEFORE": "runs/finetune/adapter"}
+    page = commands((ROOT / "docs" / "deletion-request.md").read_text("utf-8"))
+    forget, merge = ([names.get(word, word) for word in words[3:]] for words in page)
+    words = (*forget, *few, "--attacks", "quantise")
+    request = tmp_path / "request.csv"
+    request.write_text("patient_id,request\npseudonym0,2026/1\n")
     said = do(*words)
     out = tmp_path / "requests"
     before = (out / LOG).read_bytes()
     said += do(*words)  # nothing is left to do
     assert (out / LOG).read_bytes() == before
-    said += do("forget", "--request", "2.csv", *who, "--attacks", "quantise")
+    request.write_text("patient_id,request\npseudonym2,2026/2\n")
+    said += do(*words)
+    command("baselines", *merge, cwd=tmp_path)
+    assert [*(tmp_path / "unlearned").glob("*.safetensors")]
     log = Log(out / LOG)
     assert (out / LOG).read_bytes().startswith(before)
     assert [entry["kind"] for entry in log.entries] == ["received", "unlearned", "checked"] * 2
     people = log.entries[-1]["people"]
     assert [one["id"] for one in people] == ["pseudonym0", "pseudonym2"]
     assert all(one["before"][0] > 0 for one in people)
-    page = (out / "evidence.html").read_text()
-    assert "pseudonym2" in page
-    assert log.head in page
+    evidence = (out / "evidence.html").read_text()
+    assert "pseudonym2" in evidence
+    assert log.head in evidence
     texts = {t for n in range(6) for row in rows_of(n) for t in (row.question, row.answer)}
     hidden = {*texts, *(value for person in PATIENTS for value in person)} - {"Yes"}
-    shown = said + page + (out / LOG).read_text()
+    shown = said + evidence + (out / LOG).read_text()
     assert not [text for text in hidden if text in shown or json.dumps(text)[1:-1] in shown]
