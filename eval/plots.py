@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.attack_tables import attack_plot
-from eval.references import PERFECT, PRIOR
+from eval.references import GIBBERISH, PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
 from eval.results import LABELS, ROLES, Figure, Key, Line, Report
 from mllmu_med.files import make_folder, stable_hash, write_atomic
@@ -133,7 +133,7 @@ def tradeoff(report: Report) -> Plot:
         forget, retain = (line.figures[Key("rouge1", split)] for split in ("forget", "retain"))
         label = name(line)
         colour, marker = look(line)
-        marker = "+" if line.run == PRIOR else marker
+        marker = {PRIOR: "+", GIBBERISH: "1"}.get(line.run, marker)
         size = {"method": 8.0, "retrain": 15.0}.get(line.role, 9.0)
         label += {"finetune": " (no-op)", "retrain": " (reference)"}.get(line.role, "")
         drawn = panel.errorbar(
@@ -143,8 +143,8 @@ def tradeoff(report: Report) -> Plot:
             yerr=_errors([retain]),
             marker=marker,
             markersize=size,
-            markeredgewidth=2 if marker in "x+" else 0.8,
-            markeredgecolor=colour if marker in "x+" else PAPER,
+            markeredgewidth=2 if marker in "x+1" else 0.8,
+            markeredgecolor=colour if marker in "x+1" else PAPER,
             color=colour,
             elinewidth=0.9,
             linestyle="none",

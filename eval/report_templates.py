@@ -1,7 +1,6 @@
 """A report through a template of `eval/templates`: Markdown, LaTeX, or the page."""
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 from eval.attack_tables import tables as attack_tables
@@ -46,20 +45,17 @@ def render(
 
 def fill(template: str, **values: Any) -> str:
     """A template of ours with these values; of HTML, all texts are escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from mllmu_med.templates import environment
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    made = environment(
+        *("eval", "templates"),
         autoescape=template.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
         keep_trailing_newline=True,
         **(_TEX_MARKS if template.endswith(".tex") else {}),
     )
-    environment.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
-    environment.filters["commands"] = _commands
-    return environment.get_template(template).render(claims=CLAIMS, dash=DASH, **values)
+    made.filters |= {"plain": plain, "code": code, "latex": _latex, "number": _number}
+    made.filters["commands"] = _commands
+    return made.get_template(template).render(claims=CLAIMS, dash=DASH, **values)
 
 
 def _commands(text: str) -> str:
