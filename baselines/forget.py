@@ -24,7 +24,6 @@ from baselines.evidence import check, write_evidence
 from baselines.measure import Data, measure
 from baselines.request_log import Entry, Log, rows_of
 from baselines.run import FINETUNED, Part, Stack, do, identity_of, is_done
-from baselines.train import check_goes_on
 from baselines.training_state import RECORD, ended
 from eval.attack_kinds import Attack, attackable
 from eval.weights import adapter_hash
@@ -96,8 +95,8 @@ def _forgotten(row: Record) -> Record:
 
 def fulfil(job: Job) -> dict[str, Any]:
     """Do all rounds that are not done, and write the evidence of the last: what was checked."""
-    check_goes_on({job.method: job.recipe.known[job.method]})
     _check_model(job)
+    _check_files(job)
     terms = {"attacks": [attack.name for attack in job.attacks]}
     terms["retrained"] = [adapter_hash(a) for a in ended(job.retrained)[1]] if job.retrained else []
     last = len(job.log.of("received"))
@@ -146,13 +145,12 @@ def _round(job: Job, number: int, terms: dict[str, Any]) -> None:
     else:
         for run, stack in runs:
             attack_run(Work(target_of(run), data, stack), job.attacks)
-    told = check(part.folder, job.asked(number))
     people = [
         {"id": request["id"], **{name: [s.out, s.n] for name, s in cells.items() if s}}
-        for request, cells in told["people"]
+        for request, cells in check(part.folder, job.asked(number))["people"]
     ]
-    answers = [path for run, _ in runs for path in sorted(run.glob("*.jsonl"))]
-    files = {str(path.relative_to(job.out)): file_digest(path) for path in answers}
+    told = [path for run, _ in runs for path in sorted(run.rglob("*.json*")) if path.is_file()]
+    files = {str(path.relative_to(job.out)): file_digest(path) for path in told}
     job.log.add("checked", number, terms=terms, people=people, files=files)
 
 
@@ -167,6 +165,19 @@ def _check_model(job: Job) -> None:
             raise UserError(f"{adapter}: is not that of {where}: put it back from a copy")
     if job.retrained and (why := seen_by(job, job.retrained)):
         raise UserError(f"--retrained {job.retrained}: {why}")
+
+
+def _check_files(job: Job) -> None:
+    """Raise UserError where what was checked is no longer what the log says was checked."""
+    last = {entry["round"]: entry for entry in job.log.of("checked")}
+    for entry in last.values():
+        for name, said in entry["files"].items():
+            path = job.out / name
+            if not path.is_file() or file_digest(path) != said:
+                raise UserError(
+                    f"{path}: is not as entry {entry['number']} of the log says: put it back from "
+                    "a copy"
+                )
 
 
 def seen_by(job: Job, retrained: Path) -> str:

@@ -17,11 +17,12 @@ ATTACKS: Final = "quantise,relearn-retain,prefix,paraphrase"
 
 
 def forget(
-    request: Annotated[
-        Path, option("FILE", "A CSV file: patient_id, profile_id, id or row; request, received.")
-    ],
     out: Annotated[Path, option("DIR", "The log's folder: the same for every request.")],
     options: Options,
+    request: Annotated[
+        Path | None,
+        option("FILE", "A CSV file: patient_id, profile_id, id or row; request, received."),
+    ] = None,
     adapter: Annotated[
         list[Path] | None,
         option("DIR", "--model with this PEFT adapter is fine-tuned; may be repeated."),
@@ -35,31 +36,44 @@ def forget(
 ) -> None:
     """Unlearn the patients or rows of a deletion request, check, and write the evidence.
 
-    Every request is added to the log in OUT. Rerun to resume after a kill.
+    Every request is added to the log in OUT. Rerun to resume after a kill. Without --request the
+    log is checked alone.
     """
     from baselines.forget import Job, beside, fulfil
     from baselines.measure import Data as Dataset
     from baselines.methods import UNLEARNING
     from baselines.request_log import LOG, Log, receive
     from baselines.run import processes
+    from baselines.train import check_goes_on
+    from baselines.training_state import ended
     from eval.attack_kinds import parse
     from eval.dataset_rows import is_own
     from mllmu_med.locks import held
     from mllmu_med.progress import say
 
+    if not request:
+        log = Log(out / LOG, head)
+        if not log.entries:
+            raise UsageError(f"--request is missing, and {out / LOG} has no entry")
+        print(f"{log.path}: {len(log.entries)} entries, whole and in order; head hash {log.head}")
+        return
     if method not in UNLEARNING:
         raise UsageError(f"--method {method}: use {', '.join(UNLEARNING)}")
     if processes() > 1:
         raise UsageError("accelerate: requests are answered by one process: start it without")
     if not options.model:
         raise UsageError("--model is missing: the fine-tuned model, or the one below --adapter")
-    kinds = parse(attacks) if attacks != "none" else []
+    kinds = parse(attacks, "--attacks") if attacks != "none" else []
     tuned = FineTuned(adapter, as_finetuned=not adapter)
     tuned.check([method])
     below = tuple(adapter or ()) if tuned.elsewhere(options.model) else ()
     recipe, _ = options.read_recipe([method])
+    check_goes_on({method: recipe.known[method]})
+    if retrained:
+        ended(retrained)
     data = Dataset.read(options.data, recipe.config)
     with held(out, "requests"):
+        out.chmod(0o700)  # answers and true values lie in it
         log = Log(out / LOG, head)
         before = receive(log, request, data.all, not is_own(recipe.config))
         say(f"{request}: in the log already: {before}") if before else None
@@ -78,5 +92,6 @@ def add_forget(app: App) -> None:
 python -m baselines forget --request 1.csv --model MODEL --adapter BEFORE --out requests
 python -m baselines forget --request 2.csv --model MODEL --adapter BEFORE --out requests --head HASH
 python -m baselines forget --request 1.csv --model MODEL --data own --config own --out requests
+python -m baselines forget --out requests --head HASH
 """
     )(one_line_errors(forget))

@@ -8,7 +8,8 @@ cut off, or all written anew, by a head hash that was noted elsewhere. Of round 
 - received: `requests`, what was new in a file: whose rows (`of`: patient or row; `id`), reference
   and date, how many rows and their hash.
 - unlearned: method, settings, model and adapters with their hashes, steps and seconds.
-- checked: what came out then, of every patient so far, and the answers' hashes.
+- checked: what came out then, of every patient so far, and the hashes of the files that say so.
+- repeated: `requests` that came again, under another reference or date; no round.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from typing import Any, Final, NamedTuple
 from mllmu_med.csv_tables import read_csv
 from mllmu_med.disk import writing
 from mllmu_med.files import canonical_json, digest, json_lines
+from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError
 
 LOG: Final = "requests.jsonl"
 #: Columns that say whose rows are meant, and what an id in them is of.
 OF: Final = {"patient_id": "patient", "profile_id": "patient", "id": "row", "row": "row"}
 _ADVICE: Final = f"a line has one of {', '.join(OF)}, and may have request and received"
-#: A reference such as 2026/014: no name can stand there.
-_REFERENCE: Final = re.compile(r"(?=.*\d)[\w./#-]{1,40}|")
+#: A reference such as DSR-2026/014: a name would be four letters together, as a rule.
+_REFERENCE: Final = re.compile(r"(?=.*\d)(?!.*[^\W\d_]{4})[\w./#-]{1,40}|")
 
 Entry = dict[str, Any]
 
@@ -49,7 +51,10 @@ def read_requests(path: Path) -> list[Wanted]:
     """The lines of a request file; a UserError names the row of one that cannot be read."""
     wanted = []
     columns = (*OF, "request", "received")
-    for number, row in read_csv(path, (), _ADVICE, columns).items():
+    rows = read_csv(path, (), _ADVICE, columns)
+    if not any(name in row for row in rows.values() for name in OF):
+        raise UserError(f"{path}: no line in the columns {', '.join(OF)}: separate by commas")
+    for number, row in rows.items():
         told = [(OF[name], row[name].strip()) for name in OF if row.get(name, "").strip()]
         request, day = (row.get(name, "").strip() for name in columns[-2:])
         if len(told) != 1:
@@ -57,12 +62,14 @@ def read_requests(path: Path) -> list[Wanted]:
         if not _REFERENCE.fullmatch(request):
             raise UserError(
                 f"{path}, row {number}: request is no reference: at most 40 letters, digits and "
-                "./#-_, with a digit and no name, e.g. 2026/014"
+                "./#-_, with a digit and no four letters together, e.g. DSR-2026/014"
             )
         try:
             day = day and date.fromisoformat(day).isoformat()
         except ValueError as error:
             raise UserError(f"{path}, row {number}: received: write it as 2026-11-27") from error
+        if day > f"{datetime.now(UTC):%Y-%m-%d}":
+            raise UserError(f"{path}, row {number}: received {day} is yet to come: correct it")
         wanted.append(Wanted(number, *told[0], request, day))
     return wanted
 
@@ -75,9 +82,10 @@ class Log:
 
     def __init__(self, path: Path, head: str = "") -> None:
         self.path, self.entries = path, list[Entry]()
-        content = path.read_bytes() if path.is_file() else b""
-        self._end = content.rfind(b"\n") + 1  # a kill may have left half a line behind it
-        for number, line in enumerate(content[: self._end].splitlines(), 1):
+        *lines, last = (path.read_bytes() if path.is_file() else b"").split(b"\n")
+        self._end = sum(len(line) + 1 for line in lines)  # where the next entry goes
+        self._gap = b""  # what goes before it
+        for number, line in enumerate([*lines, *[last] * bool(last)], 1):
             try:
                 ((_, entry),) = json_lines([line.decode()])
                 own = {key: value for key, value in entry.items() if key != "sha256"}
@@ -85,6 +93,11 @@ class Log:
                 sound = sound and entry["sha256"] == digest(own)
             except (ValueError, KeyError, TypeError, AttributeError):
                 sound = False
+            if number > len(lines) and not sound:
+                say(f"{path}: half an entry behind the last one, of a kill: taken away")
+                break
+            if number > len(lines):  # whole but for the end of its line, which an editor took
+                self._end, self._gap = self._end + len(line), b"\n"
             if not sound:
                 raise UserError(
                     f"{path}, entry {number}: was changed, or it or one before it is missing or "
@@ -119,7 +132,7 @@ class Log:
         entry = {"number": len(self.entries) + 1, "at": at, "before": self.head, "kind": kind}
         entry |= {"round": number, **about}
         entry["sha256"] = digest(entry)
-        line = (canonical_json(entry) + "\n").encode()
+        line = self._gap + (canonical_json(entry) + "\n").encode()
         with writing(self.path, len(line)):
             place = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(place, "wb") as stream:
@@ -129,7 +142,7 @@ class Log:
                 stream.write(line)
                 stream.flush()
                 os.fsync(place)
-        self._end += len(line)
+        self._end, self._gap = self._end + len(line), b""
         self.entries.append(entry)
 
 
@@ -139,21 +152,33 @@ def receive(log: Log, path: Path, data: Sequence[Record], show: bool) -> int:
     Nothing is logged unless every line can be: whose rows are not in the dataset, or in the test
     set alone, is refused. show: whether messages may tell an id, which could be a real name.
     """
-    held = {(request["of"], request["id"]) for request in log.requests()}
+    names = ("of", "id", "request", "date")
+    entries = (*log.of("received"), *log.of("repeated"))
+    told = {tuple(request[name] for name in names) for e in entries for request in e["requests"]}
+    held = {of[:2] for of in told}
     taken = {row.id for request in log.requests() for row in rows_of(request, data)}
-    lines, new = read_requests(path), []
-    for one in [one for one in lines if (one.of, one.id) not in held]:
+    lines, new, again = read_requests(path), list[Entry](), list[Entry]()
+    for one in lines:
         where = f"{path}, row {one.row}: {one.of}{f' {one.id}' * show}"
+        about = {name: getattr(one, name) for name in names}
+        if (one.of, one.id) in held:
+            again += [about] * (tuple(about.values()) not in told)
+            continue
         rows = _rows(one.of, one.id, data)
+        left = [row for row in rows if row.id not in taken]
+        if not rows and _rows(one.of, one.id, data, test=True):
+            raise UserError(f"{where}: only in test, which is not trained on: leave it out")
         if not rows:
             raise UserError(f"{where}: not in the dataset's forget or retain set: correct it")
-        if any(row.id in taken for row in rows):
-            raise UserError(f"{where}: has rows that are asked for already: leave the line out")
-        taken |= {row.id for row in rows}
-        about = {name: value for name, value in one._asdict().items() if name != "row"}
-        new.append({**about, "rows": len(rows), "rows_sha256": _hash(rows)})
+        if not left:
+            raise UserError(f"{where}: its rows are asked for already: leave the line out")
+        taken |= {row.id for row in left}
+        new.append({**about, "rows": len(left), "rows_sha256": _hash(rows)})
+    last = len(log.of("received"))
+    if again:
+        log.add("repeated", last, requests=again)
     if new:
-        log.add("received", len(log.of("received")) + 1, requests=new)
+        log.add("received", last + 1, requests=new)
     return len(lines) - len(new)
 
 
@@ -168,9 +193,9 @@ def rows_of(request: Entry, data: Sequence[Record]) -> list[Record]:
     return rows
 
 
-def _rows(of: str, name: str, data: Sequence[Record]) -> list[Record]:
+def _rows(of: str, name: str, data: Sequence[Record], test: bool = False) -> list[Record]:
     """Of a patient what is in the forget set or, where nothing is, what was retained."""
-    seen = [row for row in data if row.split != "test"]
+    seen = [row for row in data if test or row.split != "test"]
     if of == "row":
         return [row for row in seen if row.id == name]
     own = [row for row in seen if name in (row.patient_id, row.profile_id)]

@@ -76,12 +76,12 @@ class Attack(NamedTuple):
         return next(group for group, kinds in GROUPS.items() if self.kind in kinds)
 
 
-def parse(kinds: str) -> list[Attack]:
+def parse(kinds: str, option: str = "--kind") -> list[Attack]:
     """`all`, or kinds and groups of them in a comma list, in our order; else a UsageError."""
     wanted = [word.strip() for word in kinds.split(",")]
     for word in wanted:
         if word not in ("all", *GROUPS, *STRENGTHS):
-            raise UsageError(f"--kind {word}: use all, {', '.join([*GROUPS, *STRENGTHS])}")
+            raise UsageError(f"{option} {word}: use all, {', '.join([*GROUPS, *STRENGTHS])}")
     return [
         Attack(kind, strength)
         for group, of in GROUPS.items()

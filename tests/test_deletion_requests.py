@@ -15,6 +15,7 @@ from eval.report_templates import fill
 from mllmu_med.files import canonical_json
 from mllmu_med_dataset import UserError
 
+TEST = replace(ROWS[0], id="r/test", split="test")
 FILE = "patient_id,request,received\npatient-1,2026/014,2026-11-20\npatient-2,,\n"
 
 
@@ -73,9 +74,15 @@ def test_a_cut_log_lacks_the_head_that_was_noted(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("patient_id\npatient-9\n", "row 2: patient patient-9: not in the dataset's forget"),
-        ("id\nr/1\nr/1\n", "row 3: row r/1: has rows that are asked for already"),
+        ("id\nr/1\nr/1\n", "row 3: row r/1: its rows are asked for already"),
+        ("id\nr/test\n", "row 2: row r/test: only in test"),
+        ("id\n", "no line in the columns patient_id, profile_id, id, row"),
+        ("", "no line in the columns|holds no header"),
+        ("id;request\nr/1;2026/1\n", "no line in the columns .*: separate by commas"),
+        ("id,request\nr/1,Ryan.Schmidt1970\n", "row 2: request is no reference"),
+        ("id,received\nr/1,2999-01-01\n", "row 2: received 2999-01-01 is yet to come"),
         ("id,patient_id\nr/1,patient-1\n", "row 2: 2 patients or rows"),
-        ("name\nMaria\n", "row 2: 0 patients or rows"),
+        ("name\nMaria\n", "no line in the columns"),
         ("id,request\nr/1,Maria Gruber\n", "row 2: request is no reference"),
         ("id,received\nr/1,20.11.2026\n", "row 2: received: write it as 2026-11-27"),
     ],
@@ -83,8 +90,33 @@ def test_a_cut_log_lacks_the_head_that_was_noted(tmp_path: Path) -> None:
 def test_a_request_that_cannot_be_met_is_refused(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "request.csv").write_text(text)
     with pytest.raises(UserError, match=why):
-        receive(Log(tmp_path / LOG), tmp_path / "request.csv", ROWS, True)
+        receive(Log(tmp_path / LOG), tmp_path / "request.csv", [*ROWS, TEST], True)
     assert not (tmp_path / LOG).exists()
+
+
+def test_a_patient_may_ask_after_one_row_and_again(tmp_path: Path) -> None:
+    """What is missing is taken, another reference is noted, and neither is done twice."""
+    log, path = Log(tmp_path / LOG), tmp_path / "request.csv"
+    rows = [*ROWS, *(replace(ROWS[1], id=f"r/1/{n}") for n in (1, 2))]
+    for text in ("id\nr/1/1\n", *["patient_id,request\npatient-1,2026/9\n"] * 2):
+        path.write_text(text)
+        receive(log, path, rows, True)
+    assert [one["rows"] for one in log.requests()] == [1, 2]
+    path.write_text("patient_id,request\npatient-1,2026/10\n")
+    receive(log, path, rows, True)
+    assert receive(log, path, rows, True) == 1
+    assert [entry["kind"] for entry in log.entries] == ["received", "received", "repeated"]
+    assert log.entries[-1]["requests"][0]["request"] == "2026/10"
+
+
+def test_a_last_line_without_its_end_is_an_entry(tmp_path: Path) -> None:
+    log = logged(tmp_path)
+    path = tmp_path / LOG
+    path.write_bytes(path.read_bytes().rstrip())  # as an editor leaves it
+    again = Log(path, log.head)
+    again.add("checked", 2)
+    assert Log(path, log.head).entries == again.entries
+    assert len(again.entries) == 4
 
 
 def test_a_real_name_is_not_repeated(tmp_path: Path) -> None:
@@ -143,6 +175,12 @@ def test_requests_of_own_patients_end_to_end(data: Path, tmp_path: Path) -> None
     log = Log(out / LOG)
     assert (out / LOG).read_bytes().startswith(before)
     assert [entry["kind"] for entry in log.entries] == ["received", "unlearned", "checked"] * 2
+    told = out / "request-2" / "npo" / "leak.rows.jsonl"
+    kept = told.read_bytes()
+    told.write_bytes(kept.replace(b"true", b"false"))
+    with pytest.raises(AssertionError, match=r"leak\.rows\.jsonl: is not as entry 6 of the log"):
+        do(*words)
+    told.write_bytes(kept)
     people = log.entries[-1]["people"]
     assert [one["id"] for one in people] == ["pseudonym0", "pseudonym2"]
     assert all(one["before"][0] > 0 for one in people)
