@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from io import TextIOWrapper
 from textwrap import indent
 from typing import Any, get_type_hints
 
@@ -30,6 +31,12 @@ class _Command(TyperCommand):
 
 
 class App(typer.Typer):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the encoding of stdout lacks comes as an escape there, as on stderr."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return super().__call__(*args, **kwargs)
+
     def command(
         self, *args: Any, examples: str = "", epilog: str | None = None, **kwargs: Any
     ) -> Callable[..., Any]:

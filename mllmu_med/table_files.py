@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mllmu_med.errors import UserError, first_line
-from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines, text_lines
+from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines
 from mllmu_med.progress import say
 
 _DELIMITERS: Final = ",;\t|"
@@ -59,6 +59,9 @@ _UNKNOWN: Final = Layout()
 def read_file(path: Path, layout: Layout = _UNKNOWN) -> Part:
     """One file, by its suffix."""
     reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        kinds = ", ".join(sorted(READERS))
+        raise UserError(f"{path}: a table is one of {kinds}: save it as one of these")
     try:
         with path.open("rb") as stream:
             head = stream.read(512).removeprefix(codecs.BOM_UTF8).strip()
@@ -69,14 +72,11 @@ def read_file(path: Path, layout: Layout = _UNKNOWN) -> Part:
             raise UserError(f"{path}: {problem}")
     if not head:
         raise UserError(f"{path}: is empty: restore it")
-    if reader is None:
-        kinds = ", ".join(sorted(READERS))
-        raise UserError(f"{path}: a table is one of {kinds}: save it as one of these")
     return reader(path, layout)
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
+def utf8(data: bytes, path: Path) -> str:
+    """The text that a file holds; a UserError that guesses what it is otherwise."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -101,7 +101,7 @@ def _own_names(header: list[str], path: Path, layout: Layout) -> list[str]:
 
 def _read_csv(path: Path, layout: Layout) -> Part:
     """Separated by commas, or by whatever makes columns of the first row."""
-    text = _text(path)
+    text = utf8(path.read_bytes(), path)
     first, _, rest = text.partition("\n")
     marked = re.fullmatch(r"sep=(.)", first.strip(), re.IGNORECASE)  # Excel's own first line
     delimiter = marked[1] if marked else layout.delimiter or _delimiter(first, layout)
@@ -162,57 +162,55 @@ def _even(
         yield f"{path}, row {number}", {name: cell for name, cell in named if name}
 
 
+def json_values(text: str, path: Path) -> list[tuple[str, Any]]:
+    """JSON with each value's place: a value a line, an array's, or values over many lines."""
+    try:
+        numbered = list(json_lines(text.split("\n"), blank=True))
+    except LineError:
+        numbered = list(enumerate(_over_lines(text, path), 1))
+    if len(numbered) == 1 and isinstance(numbered[0][1], list):
+        numbered = list(enumerate(numbered[0][1], 1))
+    return [(f"{path}, row {number}", value) for number, value in numbered]
+
+
+def _over_lines(text: str, path: Path) -> Iterator[Any]:
+    decoder, space, at = json.JSONDecoder(), re.compile(r"\s*"), 0
+    try:
+        while (begin := space.match(text, at)) and begin.end() < len(text):
+            value, at = decoder.raw_decode(text, begin.end())
+            yield value
+    except (ValueError, RecursionError) as error:
+        cut = "" if text.rstrip().endswith(("]", "}")) else "; the file is cut off"
+        why = f"broken JSON ({error}{cut}): restore it, or run again what writes it"
+        raise UserError(f"{path}: {why}") from error
+
+
 def _read_json(path: Path, layout: Layout) -> Part:
     """An array of objects, or an object a line, whatever the suffix says."""
     del layout
-    text = _text(path)
-    is_array = text.lstrip().startswith("[")
-    try:
-        numbered = list(enumerate(json.loads(text), 1) if is_array else _json_lines(text))
-    except (ValueError, RecursionError) as error:
-        cut = "" if text.rstrip().endswith(("]", "}")) else "; the file is cut off"
-        raise UserError(f"{path}: broken JSON ({error}{cut}): restore the file") from error
-    if numbered == [(1, None)]:
-        raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
-    columns: dict[str, None] = {}
-    for number, row in numbered:
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, row {number}: is not a JSON object: correct the row")
-        columns |= dict.fromkeys(row)
-    if r"\ud" in text.lower():  # the only way to half a character
-        for number, row in numbered:
-            try:
-                canonical_json(row).encode()
-            except UnicodeEncodeError as error:
-                raise UserError(
-                    f"{path}, row {number}: holds half a character: correct it"
-                ) from error
-    return Part(tuple(columns), ((f"{path}, row {number}", row) for number, row in numbered))
-
-
-def _json_lines(text: str) -> list[tuple[int, Any]]:
-    """Rows with their lines; (1, None) for an object that is no row but holds them."""
-    try:
-        rows = list(json_lines(text_lines(text), blank=True))
-    except LineError:
-        if text.startswith("{\n"):
-            return [(1, None)]
-        raise
+    text = utf8(path.read_bytes(), path)
+    rows = json_values(text, path)
     only = rows[0][1] if len(rows) == 1 else None
     for cell in only.values() if isinstance(only, dict) else ():
         if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
-            return [(1, None)]
-    return rows
+            raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
+    columns: dict[str, None] = {}
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: is not a JSON object: correct the row")
+        columns |= dict.fromkeys(row)
+        if r"\ud" in text.lower():  # the only way to half a character
+            try:
+                canonical_json(row).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(f"{where}: holds half a character: correct it") from error
+    return Part(tuple(columns), iter(rows))
 
 
 def _read_xlsx(path: Path, layout: Layout) -> Part:
     """The first sheet. Of merged cells the first alone has a value: the others are empty."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading Excel files needs openpyxl: pip install openpyxl, or save it as CSV"
-        ) from error
+    from openpyxl import load_workbook
+
     try:
         book = load_workbook(path, data_only=True)
     except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -145,9 +146,11 @@ def _fields_in(text: str, form: type[_Reply]) -> dict[str, Any] | None:
     Thinking is left out: what stands there is a draft.
     """
     fields: dict[str, Any] | None = None
-    for value in _objects(answer_of(text)):
-        fields = None if value is None else _within(value, form) or fields
-    return fields
+    with suppress(RecursionError):
+        for value in _objects(answer_of(text)):
+            fields = None if value is None else _within(value, form) or fields
+        return fields
+    return None
 
 
 def _within(value: Any, form: type[_Reply]) -> dict[str, Any] | None:
@@ -201,30 +204,20 @@ def _mended(broken: str) -> Any:
         broken = re.sub("[“”]", '"', broken)
     try:
         value = json_repair.loads(broken)
-        parts = list(_parts(value))
+        made = json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
+    # A brace or backslash in a text may be what seems its end.
+    is_plain = made.count("{") == len(re.findall(r"{(?=[\"}])", made)) and "\\\\" not in made
     bare = re.sub(r"\\.", "", broken)
-    if not parts or not bare.endswith("}") or bare.count('"') % 2:
-        return None
-    if isinstance(parts[-1], str) and bare.rstrip("}], \r\n\t")[-1:] not in "\"'”’":
-        return None
-    text = " ".join("null" if part is None else str(part) for part in parts)
-    is_plain = not set("\\{}").intersection(text)  # else a text may hold what seems its end
-    return value if is_plain and _letters(text) == _letters(broken) else None
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """All names and values, in their order."""
-    if isinstance(value, dict | list | tuple):
-        for part in value.items() if isinstance(value, dict) else value:
-            yield from _parts(part)
-    else:
-        yield value
+    is_whole = bare.endswith("}") and bare.count('"') % 2 == 0
+    if made.rstrip("}]").endswith('"'):
+        is_whole &= bare.rstrip("}], \r\n\t").endswith(('"', "'", "”", "’"))
+    return value if is_plain and is_whole and _letters(made) == _letters(broken) else None
 
 
 def _letters(text: str) -> str:
-    """The letters and digits of a text or a piece of JSON, without what JSON escapes."""
+    """The letters and digits of a piece of JSON, without what JSON escapes."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
     text = re.sub(r"\bnone\b", "null", re.sub(r"\\.", " ", text.casefold()))
     return "".join(re.findall(r"\w", text))
