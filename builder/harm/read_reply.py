@@ -148,7 +148,7 @@ def _fields_in(text: str, form: type[_Reply]) -> dict[str, Any] | None:
     fields: dict[str, Any] | None = None
     with suppress(RecursionError):
         for value in _objects(answer_of(text)):
-            fields = None if value is None else _within(value, form) or fields
+            fields = None if value is None else _within(value, form) or fields or {}
         return fields
     return None
 
