@@ -6,11 +6,12 @@ What a recipe may hold is said by a pydantic model of the package that reads it
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,34 +22,18 @@ from mllmu_med.files import read_text
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-_MOST_NODES: Final = 100_000  # of a YAML text, what its aliases stand for counted each time
-
-
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, aliases that multiply, and numbers that mislead."""
+    """Refuses a key that stands twice, and numbers that mislead."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._sizes: dict[int, int] = {}
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        node = super().compose_node(parent, index)
-        if not isinstance(node, yaml.CollectionNode) or id(node) in self._sizes:
-            return node
-        inner, seen = node.value, set()
-        if isinstance(node, yaml.MappingNode):
-            inner = [part for pair in node.value for part in pair]
-            for key in inner[::2]:
-                name = str(key.value)
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
                 twice = f"the key {name} stands twice: keep one"
-                if name in seen and name != "<<":
-                    raise yaml.MarkedYAMLError(None, None, twice, key.start_mark)
-                seen.add(name)
-        self._sizes[id(node)] = size = 1 + sum(self._sizes.get(id(part), 1) for part in inner)
-        if size > _MOST_NODES:
-            raise yaml.MarkedYAMLError(
-                None, None, "its aliases stand for too much", node.start_mark
-            )
+                raise yaml.MarkedYAMLError(None, None, twice, key.start_mark)
+            seen.add(name)
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -201,7 +186,11 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
             problems.append(f"unknown key {key}" + (f" (nearest: {near[0]})" if near else ""))
         else:
             message = item["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(item["input"], dict) else f" (is {item['input']!r:.200})"
+            shown = (
+                ""
+                if isinstance(item["input"], dict)
+                else f" (is {reprlib.repr(item['input']):.200})"
+            )
             where = f"{key}: " if key else ""
             problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")
     return "; ".join(problems)
