@@ -190,14 +190,6 @@ def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
-def test_a_merge_and_its_override_are_no_key_twice(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    merged = "train:\n    privacy: &p {beta: 1}\n    incorrect: {<<: *p, beta: 2}\n"
-    path.write_text(f"calibration:\n  {merged}")
-    with pytest.raises(UsageError, match="name: field required"):
-        load_recipe(str(path))
-
-
 def test_unknown_recipes_name_the_known_ones() -> None:
     with pytest.raises(UserError, match="neither a file nor one of demo, own, paper, table"):
         load_recipe("papper")
