@@ -84,7 +84,7 @@ class TrainSettings(BaseModel):
     keep: Literal["last", "best"] = "last"
     hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     save_every: Count = 100
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     tracker: Literal["", "tensorboard", "wandb"] = ""
 
     def identity(self) -> dict[str, object]:

@@ -8,8 +8,16 @@ from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import Record
 
 _WORDS: Final = packaged_yaml("eval", "words.yaml")
-_TAG: Final = r"(?:[<\[◁]{}(?:think(?:ing)?|thoughts?|reasoning)[>\]▷]|<\|{}_of_thought\|>)"
-_OPENS, _CLOSES = _TAG.format("", "begin"), _TAG.format("/", "end")
+_TAG: Final = r"[<\[◁＜]\|?{}(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)\|?[>\]▷＞]"
+#: Those of most models, OpenThinker's, MedGemma's and gpt-oss'.
+_OPENS: Final = "|".join(
+    (_TAG.format(""), r"<\|begin_of_thought\|>", "<unused94>", r"<\|channel\|>analysis")
+)
+_CLOSES: Final = "|".join(
+    (_TAG.format("/"), r"<\|end_of_thought\|>", "<unused95>", r"<\|channel\|>final<\|message\|>")
+)
+_ANSWER: Final = r"(?i)<(?:answer|conclusion)>|<\|begin_of_(?:solution|box)\|>"
+_ENDS: Final = r"(?i)</(?:answer|conclusion)>|<\|end_of_(?:solution|box)\|>|<\|(?:end|return)\|>"
 
 
 def answer_of(text: str) -> str:
@@ -18,10 +26,10 @@ def answer_of(text: str) -> str:
     A block left open is thinking to its end, so nothing may be left. Before a closing tag without
     an opening one (a server has taken it off) all is thinking. Without tags: the text as it is.
     """
-    answer = re.sub(rf"(?is){_OPENS}.*?(?:{_CLOSES}|\Z)", " ", text)
+    answer = re.sub(rf"(?is)(?:{_OPENS}).*?(?:{_CLOSES}|\Z)", " ", text)
     answer = re.split(rf"(?i){_CLOSES}", answer)[-1]
-    answer = re.split(r"(?i)<answer>|<\|begin_of_solution\|>", answer)[-1]
-    answer = re.split(r"(?i)</answer>|<\|end_of_solution\|>", answer)[0]
+    answer = re.split(_ANSWER, answer)[-1]
+    answer = re.split(_ENDS, answer)[0]
     return text if answer == text else answer.strip()
 
 

@@ -16,7 +16,7 @@ from eval.dataset_rows import DatasetImages
 from eval.model import Answer
 from eval.predictions import Prediction
 from eval.run_folder import describe
-from eval.unanswered import Unanswered, was_cut, why_none
+from eval.unanswered import Unanswered, why_none
 from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.errors import Declined, GaveUp
 from mllmu_med.llm.models import listed_models
@@ -146,7 +146,7 @@ async def _ask_all(
             if server.dialect.refused:
                 file.note(refused=sorted(server.dialect.refused))
             reply = completion.reply
-            end = "length" if was_cut(reply) else "eos"
+            end = "length" if reply.cut else "eos"
             file.add([ask], [Answer(reply.text.strip(), reply.completion_tokens, end)])
             missing.note_answer()
 

@@ -1,4 +1,4 @@
-"""Predictions files: one JSON object a line, from `eval answer` or from anybody else.
+"""Predictions files, from `eval answer` or from anybody else (`eval.prediction_layouts`).
 
     {"id": "slake/xmlab102/1043", "answer": "CT"}
 
@@ -14,7 +14,8 @@ from typing import Any
 
 from eval.attacks import Ask, asks
 from eval.dataset_rows import check_splits, read_rows
-from mllmu_med.files import LineError, json_lines, write_jsonl
+from eval.prediction_layouts import laid_out, read_json
+from mllmu_med.files import write_jsonl
 from mllmu_med_dataset import SPLITS, UserError
 
 
@@ -40,63 +41,59 @@ class Prediction:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """All predictions of a file, in its order; a UserError for a line that is none."""
+    """All predictions of a file, in its order; a UserError for a row that is none."""
     try:
-        predictions = parse_predictions(path.read_bytes(), path)
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot read predictions ({error.strerror})") from error
+    predictions = _predictions(laid_out(content, path))
     if not predictions:
         raise UserError(f"{path}: holds no predictions")
     return predictions
 
 
 def parse_predictions(content: bytes, path: Path) -> list[Prediction]:
-    """The predictions in a file's content, perhaps none; raises as `read_predictions` does."""
-    try:
-        text = content.decode("utf-8-sig")  # some editors put a mark before the first line
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot read predictions (not UTF-8 text)") from error
-    lines = text.split("\n")
-    seen: dict[tuple[str, str, str], int] = {}
+    """The predictions in JSON, perhaps none; raises as `read_predictions` does."""
+    return _predictions(read_json(content, path))
+
+
+def _predictions(rows: Iterable[tuple[str, Any]]) -> list[Prediction]:
+    seen: dict[tuple[str, str, str], str] = {}
     predictions: list[Prediction] = []
-    try:
-        for number, row in json_lines(lines, blank=True):
-            prediction = _prediction(row, f"{path}:{number}")
-            if prediction.key in seen:
-                first = seen[prediction.key]
-                raise UserError(
-                    f"{path}:{number}: id {prediction.id} is there twice (first in line {first}): "
-                    "keep one of them"
-                )
-            if predictions and prediction.run != predictions[0].run:
-                raise UserError(
-                    f"{path}:{number}: answers of two models in one file (run "
-                    f"{predictions[0].run or '-'}, then {prediction.run or '-'}): keep each "
-                    "model's answers in a file of its own"
-                )
-            seen[prediction.key] = number
-            predictions.append(prediction)
-    except LineError as error:
-        if error.number == len(lines):
-            reason = (
-                "the last line is half-written: run the command that writes this file again, it "
-                "goes on from here"
+    for where, row in rows:
+        prediction = _prediction(row, where)
+        if prediction.key in seen:
+            raise UserError(
+                f"{where}: id {prediction.id} is there twice (first in {seen[prediction.key]}): "
+                "keep one of them"
             )
-        else:
-            reason = f"not JSON ({error.reason})"
-        raise UserError(f"{path}:{error.number}: {reason}") from error
+        if predictions and prediction.run != predictions[0].run:
+            raise UserError(
+                f"{where}: answers of two models in one file (run {predictions[0].run or '-'}, "
+                f"then {prediction.run or '-'}): keep each model's answers in a file of its own"
+            )
+        seen[prediction.key] = where
+        predictions.append(prediction)
     return predictions
 
 
 def _prediction(row: Any, where: str) -> Prediction:
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
+    key = row.get("id") if isinstance(row, dict) else None
+    key = str(key).strip() if isinstance(key, str | int | float) else ""
+    if not key:
         raise UserError(f'{where}: no id: a prediction is {{"id": "...", "answer": "..."}}')
-    if not isinstance(row.get("answer"), str):
+    answer = row["answer"]
+    while isinstance(answer, list) and len(answer) == 1:  # as lmms-eval keeps one of several
+        answer = answer[0]
+    if not isinstance(answer, str | int) or isinstance(answer, bool):
         raise UserError(
-            f'{where}: {row["id"]} has no answer (a text; an empty one is ""): answer it, or take '
-            "the line out and the row will be named as missing"
+            f'{where}: {key} has no answer (a text; an empty one is "") but {answer!r:.60}: answer '
+            "it, or take the line out and the row will be named as missing"
         )
-    known = {name: row[name] for name in Prediction.__slots__ if name in row}
+    known = {name: row[name] for name in Prediction.__slots__ if row.get(name) is not None}
+    known |= {"id": key, "answer": str(answer).encode("utf-8", "replace").decode()}
+    if str(known.get("tokens")).isdecimal():  # a table's cell
+        known["tokens"] = int(known["tokens"])
     for name, value in known.items():
         kind = int if name == "tokens" else str
         if not isinstance(value, kind):
@@ -179,5 +176,6 @@ def _check_known(
         return
     raise UserError(
         f"{path}: {len(unknown):,} of {len(predictions):,} ids are not in config {config} "
-        f"(first: {unknown[0]}): are --data and --config what was asked?"
+        f"(first: {unknown[0]}): are --data and --config what was asked? Their ids are like "
+        f"{next(iter(split_of), 'none')}"
     )

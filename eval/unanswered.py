@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from eval.attacks import Ask
-from mllmu_med.llm.chat import Completion, Reply
+from mllmu_med.llm.chat import Completion
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -66,17 +66,12 @@ class Unanswered:
             say(f"  no answer to {rows} for {len(rest):,} other reasons")
 
 
-def was_cut(reply: Reply) -> bool:
-    """Whether the limit on its length ended a reply, perhaps before an answer began."""
-    return reply.finish_reason.lower() in ("length", "max_tokens")
-
-
 def why_none(completion: Completion) -> str:
     """Why a reply answers nothing; "" where it does, be it an empty text or one cut off."""
     reply = completion.reply
     if reply.refusal or reply.finish_reason == "content_filter":
         return f"refused: {reply.refusal or 'stopped by the content filter'}"
-    if completion.has_text or was_cut(reply):
+    if completion.has_text or reply.cut:
         return ""
     if completion.has_reasoning:
         return (

@@ -2,9 +2,12 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from io import TextIOWrapper
+from pathlib import Path
 from textwrap import indent
 from typing import Any, get_type_hints
 
@@ -30,6 +33,15 @@ class _Command(TyperCommand):
 
 
 class App(typer.Typer):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the encoding of stdout lacks comes as an escape there, as on stderr."""
+        # A stream that was closed (`>&-`) takes what is written, and nobody reads it.
+        nowhere = Path(os.devnull)
+        sys.stdout, sys.stderr = sys.stdout or nowhere.open("w"), sys.stderr or nowhere.open("w")
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return super().__call__(*args, **kwargs)
+
     def command(
         self, *args: Any, examples: str = "", epilog: str | None = None, **kwargs: Any
     ) -> Callable[..., Any]:

@@ -5,6 +5,8 @@ What a recipe may hold is said by a pydantic model of the package that reads it
 """
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -18,6 +20,46 @@ from mllmu_med.errors import UsageError
 from mllmu_med.files import read_text
 
 Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, and numbers that mislead."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                twice = f"the key {name} stands twice: keep one"
+                raise yaml.MarkedYAMLError(None, None, twice, key.start_mark)
+            seen.add(name)
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, str):
+                value.encode()
+            elif type(value) is int and re.match(r"[-+]?0\d|.*:", node.value):
+                raise ValueError(f"{node.value} means {value} in YAML: write that, or quote it")
+        except ValueError as error:
+            problem = str(error).partition(";")[0]
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from error
+        return value
+
+
+def _loaded(text: str) -> Any:
+    """What a YAML text holds, as plain values; a ValueError that says why and where."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError as error:
+        raise ValueError(": nested too deeply") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", "not YAML")
+        raise ValueError(f"{where}: {problem}") from error
 
 
 class Choice(NamedTuple):
@@ -40,7 +82,7 @@ def choices(settings: Iterable[str]) -> list[Choice]:
 
 def keys_set(settings: Iterable[Choice]) -> list[str]:
     """The dotted keys that get a value, those in a mapping (`--set llm={tries: 3}`) too."""
-    return [key for choice in settings for key in _within(choice.key, yaml.safe_load(choice.value))]
+    return [key for choice in settings for key in _within(choice.key, _loaded(choice.value))]
 
 
 def _within(key: str, value: Any) -> Iterator[str]:
@@ -99,12 +141,9 @@ def _over(below: Any, above: Any) -> Any:
 def yaml_tree(text: str, name: str, advice: str) -> dict[str, Any]:
     """A YAML mapping as plain values; a UsageError, with the place, where it is none."""
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise UsageError(f"{name}{where}: {problem}") from error
+        tree = _loaded(text)
+    except ValueError as error:
+        raise UsageError(f"{name}{error}") from error
     if not isinstance(tree, dict):
         raise UsageError(f"{name}: not a mapping of keys ({advice})")
     return tree
@@ -123,9 +162,10 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
     if not isinstance(place, dict):
         raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
     try:
-        place[last] = yaml.safe_load(choice.value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
+        place[last] = _loaded(choice.value)
+    except ValueError as error:
+        why = f"{choice.value!r:.80} is not a YAML value{error}"
+        raise UsageError(f"--set {choice.key}: {why}") from error
 
 
 def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
@@ -146,7 +186,11 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
             problems.append(f"unknown key {key}" + (f" (nearest: {near[0]})" if near else ""))
         else:
             message = item["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(item["input"], dict) else f" (is {item['input']!r})"
+            shown = (
+                ""
+                if isinstance(item["input"], dict)
+                else f" (is {reprlib.repr(item['input']):.200})"
+            )
             where = f"{key}: " if key else ""
             problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")
     return "; ".join(problems)

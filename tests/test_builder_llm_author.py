@@ -239,7 +239,6 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
         ('{"answer": "x", "what_is_wrong": "y", "fits": "no"}', "wrong field type"),
         ('{"answer": "x", "what_is_wrong": ""}', "empty field"),
         ('{"answer": "x"}', "missing field"),
-        ("{'answer': 'x'}", "invalid JSON"),
         ('{"answer": "x"', "invalid JSON"),
         ('["x"]', "invalid JSON"),
         ('{"text": "x"}', "missing field"),
@@ -250,3 +249,55 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
 def test_replies_are_read_or_refused_by_name(text: str, expected: str) -> None:
     found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
     assert (found.name if isinstance(found, Failure) else found.answer) == expected
+
+
+DRAFT = '{"answer": "draft", "what_is_wrong": "y"}'
+GOOD = '{"answer": "5 cm, it\'s \\"round\\"", "what_is_wrong": "Größe"}'
+TEXT = '5 cm, it\'s "round"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((f"{opens}{DRAFT}{closes}\n{GOOD}", TEXT) for opens, closes in (
+            ("<think>", "</think>"), ("", "</think>"), ("＜think＞", "＜/think＞"),
+            ("<unused94>thought", "<unused95>"),
+            ("<|channel|>analysis<|message|>", "<|end|><|channel|>final<|message|>"),
+        )),
+        (f"<think>{GOOD}", "invalid JSON"),  # it never stopped thinking
+        (f"{DRAFT}\nBetter: {GOOD}", TEXT),
+        (f"[{DRAFT}, {GOOD}]", TEXT),
+        (f'I look at {{the data}}, as {{"answer": ...}}. {GOOD}', TEXT),
+        (f'{{"response": {GOOD}}}', TEXT),
+        (f"```python\nx = {{}}\n```\n```json\n{GOOD}\n```", TEXT),
+        (GOOD.replace("answer", "Answer"), TEXT),
+        (GOOD[:-1] + ",}", TEXT),
+        (GOOD.replace('", "', '" "'), TEXT),
+        (str(json.loads(GOOD)), TEXT),
+        ("{“answer”: “a b”, “what_is_wrong”: “c”}", "a b"),
+        ("{'answer': 'x', 'fits': True, 'kind': None, 'what_is_wrong': 'y'}", "x"),
+        ('{"answer": "a\nb", "what_is_wrong": "c"}', "a\nb"),
+        ('{"answer": "It is "round" here", "what_is_wrong": "c"}', 'It is "round" here'),
+        # Cut off, whatever stands before: never a shorter text.
+        *((GOOD[:-cut], "invalid JSON") for cut in (1, 2, 4)),
+        (f"```json\n{GOOD[:-4]}\n```", "invalid JSON"),
+        *((f"{DRAFT}\nBetter: {GOOD[:cut]}", "invalid JSON") for cut in (1, 4, 20, -1)),
+        ('{"what_is_wrong": "y", "answer": "the set {a}', "invalid JSON"),
+        ('{"what_is_wrong": "y", "answer": "the set {5}', "invalid JSON"),
+        ('{"what_is_wrong": "y", "answer": "say "no, {"x"}', "invalid JSON"),
+        ('{"what_is_wrong": "y", "more": {"answer": "draft"}, "answer": "The p', "invalid JSON"),
+        ('{"answer": "one", "answer": "two", "what_is_wrong": "y",}', "invalid JSON"),
+        ('{"answer": "half \\ud83d", "what_is_wrong": "y"}', "wrong field type"),
+        ('{"answer": ' * 5000, "invalid JSON"),
+    ],
+)  # fmt: skip
+def test_small_models_are_read_as_they_mean_it(text: str, expected: str) -> None:
+    found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
+    assert (found.name if isinstance(found, Failure) else found.answer) == expected
+    if expected == "invalid JSON":  # what came is quoted
+        assert " ".join(text.split())[:30] in found.problem  # type: ignore[union-attr]
+
+
+def test_a_reply_that_met_its_limit() -> None:
+    cut = [Reply(GOOD, end, "", "m", 1, 1, cached=False) for end in ("length", "MAX_TOKENS")]
+    assert [read(one, IncorrectReply)[0] for one in cut] == 2 * ["cut off"]  # type: ignore[index]

@@ -1,5 +1,8 @@
 """What is typed counts, also where it is nothing: 0 is a limit, and an empty value is a mistake."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +118,18 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         fail(tmp_path / "b" / "c")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "file"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("latin-1", "\\u2192 é"), ("ascii", "\\u2192 \\xe9")]
+)
+def test_what_an_encoding_lacks_is_shown_as_an_escape(
+    encoding: str, shown: str, tmp_path: Path
+) -> None:
+    (tmp_path / "r.yaml").write_text("# → é\n", "utf-8")
+    line = [sys.executable, "-m", "builder", "recipe", tmp_path / "r.yaml"]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(line, capture_output=True, env=env, check=True)
+    assert done.stdout.decode(encoding) == f"# {shown}\n"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *line]
+    assert subprocess.run(closed, capture_output=True, env=env, check=True).stderr == b""

@@ -52,8 +52,8 @@ def test_a_half_written_line_is_answered_again(tmp_path: Path, cut: int) -> None
         ('{"id": "x/0", "answer": "CT"}\n{"id": "x/1", "answer": "MR"}', "another model"),
         ('{"answer":"CT","id":"x/0"}', "another model"),
         ('{"id": "x/0", "answer": "CT"}\n{"answer":"M', "another model"),
-        ("my notes, without a line end", "half-written"),
-        ("my notes\n", "not JSON"),
+        ("my notes, without a line end", "broken JSON"),
+        ("my notes\n", "broken JSON"),
     ],
 )
 def test_a_file_of_somebody_else_stays_as_it_is(tmp_path: Path, content: str, said: str) -> None:

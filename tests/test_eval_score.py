@@ -122,28 +122,34 @@ def test_what_is_not_read_or_refused_counts(data: Path, tmp_path: Path) -> None:
         assert means["refusals", ""][0] == pytest.approx(refused)
 
 
-NO_ANSWER = r"a\.jsonl:44: phantom/\S+ has no answer"
+NO_ANSWER = r"a\.jsonl, row 44: phantom/\S+ has no answer"
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda rows: rows[:5] + rows[7:], r"2 of 44 answers of privacy/forget are missing \(fir"),
-        (lambda rows: [*rows, rows[3]], r"a\.jsonl:45: id phantom/\S+ is there twice .* line 4\)"),
+        (
+            lambda rows: [*rows, rows[3]],
+            r"a\.jsonl, row 45: id phantom/\S+ is there twice .* row 4\)",
+        ),
         (lambda rows: [*rows[:-1], {"id": rows[-1]["id"]}], NO_ANSWER),
         (lambda rows: [*rows[:-1], {"id": rows[-1]["id"], "answer": None}], NO_ANSWER),
-        (lambda rows: [*rows[:-1], {"answer": "CT"}], r"a\.jsonl:44: no id"),
+        (lambda rows: [*rows[:-1], {"answer": "CT"}], r"a\.jsonl, row 44: no id"),
         (
             lambda rows: [{**row, "run": "ab"[i > 8] * 12} for i, row in enumerate(rows)],
-            r"a\.jsonl:10: answers of two models in one file",
+            r"a\.jsonl, row 10: answers of two models in one file",
         ),
         (lambda rows: [{**row, "asked": "0" * 12} for row in rows], r"for another text or image"),
         (
             lambda rows: [*rows, {"id": "slake/xmlab1/1", "answer": "CT"}],
             r"1 of 45 ids are not in config privacy \(first: slake/xmlab1/1\): are --data",
         ),
-        (lambda rows: [{**rows[0], "tokens": "many"}, *rows[1:]], r":1: tokens is 'many': use int"),
-        (lambda rows: [*rows[:-1], "CT"], r"a\.jsonl:44: no id: a prediction is"),
+        (
+            lambda rows: [{**rows[0], "tokens": "many"}, *rows[1:]],
+            r", row 1: tokens is 'many': use int",
+        ),
+        (lambda rows: [*rows[:-1], "CT"], r"a\.jsonl, row 44: no id: a prediction is"),
         (lambda rows: [], r"holds no predictions"),
     ],
 )
@@ -171,10 +177,12 @@ def test_marks_and_line_ends_of_other_editors(data: Path, tmp_path: Path) -> Non
 def test_a_half_written_last_line(data: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", perfect(data, "privacy", "forget"))
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"a\.jsonl:44: the last line is half-written"):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl: broken JSON \(.* line 44 .*the file is cut off"
+    ):
         score([path], data, "privacy")
     path.write_text("{oh\n" + path.read_text())
-    with pytest.raises(UserError, match=r"a\.jsonl:1: not JSON"):
+    with pytest.raises(UserError, match=r"a\.jsonl: broken JSON \(.* line 1 "):
         score([path], data, "privacy")
 
 

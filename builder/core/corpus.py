@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mllmu_med.files import packaged_yaml, read_text
 from mllmu_med.recipe_files import checked, yaml_tree
+from mllmu_med.table_files import Layout
 from mllmu_med_dataset import PII_KINDS, UsageError
 
 #: Where phantom images are drawn on the spot, and a table of the user's own.
@@ -101,6 +102,13 @@ class Mapping(_Model):
     names: Literal["kept", "keyed"] = "keyed"
     publish: Literal["embed", "reference"] = "reference"  # the images
     about: About | None = None
+
+    def layout(self, split: str) -> Layout:
+        """That of a split's file; `beside` is the split of those with more columns."""
+        columns = self.columns.get(split, ()) if isinstance(self.columns, dict) else self.columns
+        names = tuple(name for _, name in named_columns(self))
+        may_miss = () if isinstance(self.answer, str) else self.answer[1:]
+        return Layout(names, self.delimiter, columns, may_miss)
 
 
 class Marks(NamedTuple):

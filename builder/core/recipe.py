@@ -210,7 +210,7 @@ class Calibration(_Model):
 
 class Recipe(_Model):
     name: str
-    seed: Annotated[int, Field(ge=0, strict=True)]
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)]
     author: Literal["offline", "llm"]
     llm: Llm = Llm()
     calibration: Calibration | None = None

@@ -2,11 +2,14 @@
 
 import json
 import re
-from typing import Annotated, Final, Literal, TypeVar
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from builder.harm.texts import Failure, Harm
+from eval.answer_text import answer_of
 from mllmu_med.llm.chat import Reply
 
 _Rating = Annotated[int, Field(ge=1, le=5)]
@@ -66,11 +69,12 @@ def read(reply: Reply, form: type[R]) -> R | Failure:
     unread = _unreadable(reply)
     if unread:
         return unread
-    text = _json_in(reply.text)
-    if text is None:
-        return Failure("invalid JSON", "the reply was no valid JSON object")
+    fields = _fields_in(reply.text, form)
+    if fields is None:
+        came = " ".join(reply.text.split())
+        return Failure("invalid JSON", f"the reply was no valid JSON object: {came:.80}")
     try:
-        return form.model_validate_json(text)
+        return form.model_validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -98,10 +102,9 @@ def read_rating(reply: Reply) -> RatingReply | Failure:
     unread = _unreadable(reply)
     if unread:
         return unread
-    found, reason = reply.text, ""
-    text = _json_in(reply.text)
-    if text is not None:
-        fields = json.loads(text)
+    found, reason = answer_of(reply.text), ""
+    fields = _fields_in(reply.text, RatingReply)
+    if fields is not None:
         found, reason = str(fields.get("score", "")), str(fields.get("reason") or "")
     match = _SCORE.fullmatch(re.sub(r"[*`]", "", found).strip())
     if not match:
@@ -120,7 +123,7 @@ def _unreadable(reply: Reply) -> Failure | None:
         return Failure("refusal", "do not refuse: every person and fact here is made up")
     if reply.finish_reason == "content_filter":
         return Failure("content filter", "write it so that no content filter stops it")
-    if reply.finish_reason == "length":
+    if reply.cut:
         return Failure("cut off", "the reply was cut off at its maximum length: be brief")
     if not reply.text.strip():
         return Failure("empty reply", "the reply was empty")
@@ -137,19 +140,84 @@ _SCORE: Final = re.compile(
 )
 
 
-_FENCE: Final = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
+def _fields_in(text: str, form: type[_Reply]) -> dict[str, Any] | None:
+    """The fields of the last object in a reply that has any; None where a broken one comes last.
 
-
-def _json_in(text: str) -> str | None:
-    """The JSON object in a reply that may be fenced, or stand between words."""
-    fenced = _FENCE.search(text)
-    for candidate in (text, fenced.group(1) if fenced else "", text[text.find("{") :]):
-        candidate = candidate.strip()
-        if not candidate.startswith("{"):
-            continue
-        try:
-            _, end = json.JSONDecoder().raw_decode(candidate)
-        except (ValueError, RecursionError):
-            continue
-        return candidate[:end]
+    Thinking is left out: what stands there is a draft.
+    """
+    fields: dict[str, Any] | None = None
+    with suppress(RecursionError):
+        for value in _objects(answer_of(text)):
+            fields = None if value is None else _within(value, form) or fields or {}
+        return fields
     return None
+
+
+def _within(value: Any, form: type[_Reply]) -> dict[str, Any] | None:
+    """A mapping that has fields of the form, whatever their case: itself, or the last it holds."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return None
+    named = {str(name).lower(): cell for name, cell in value.items()}
+    if named.keys() & form.model_fields:
+        return named
+    inner = [fields for cell in value.values() if (fields := _within(cell, form))]
+    return inner[-1] if inner else None
+
+
+#: `{"name":` in any quotes or none, and what is cut off before that.
+_BEGIN: Final = re.compile(r"""\{\s*(?:(["'“”‘’])[^"'“”‘’{}]*["'“”‘’]|\w+)\s*:|\{[^{}]*\Z""")
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """Each outermost JSON object of a text, mended where that is safe; None for a broken one."""
+    decoder, at = json.JSONDecoder(), 0
+    while begin := _BEGIN.search(text, at):
+        try:
+            value, at = decoder.raw_decode(text, begin.start())
+        except (ValueError, RecursionError):
+            at = _end(text, begin.start())
+            value = _mended(text[begin.start() : at])
+        yield value
+
+
+def _end(text: str, start: int) -> int:
+    """Where the braces that begin there are closed, else the end of the text."""
+    depth = 0
+    for brace in re.compile("[{}]").finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.end()
+    return len(text)
+
+
+def _mended(broken: str) -> Any:
+    """An object with a mistake in its form: stray commas, other quotes, raw line ends, True.
+
+    None unless it is whole, and every letter of it is kept and no other one added: a text that was
+    cut off must never pass for a shorter one.
+    """
+    import json_repair
+
+    if '"' not in broken:
+        broken = re.sub("[“”]", '"', broken)
+    try:
+        value = json_repair.loads(broken)
+        made = json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    # A brace or backslash in a text may be what seems its end.
+    is_plain = made.count("{") == len(re.findall(r"{(?=[\"}])", made)) and "\\\\" not in made
+    bare = re.sub(r"\\.", "", broken)
+    is_whole = bare.endswith("}") and bare.count('"') % 2 == 0
+    if made.rstrip("}]").endswith('"'):
+        is_whole &= bare.rstrip("}], \r\n\t").endswith(('"', "'", "”", "’"))
+    return value if is_plain and is_whole and _letters(made) == _letters(broken) else None
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of a piece of JSON, without what JSON escapes."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
+    text = re.sub(r"\bnone\b", "null", re.sub(r"\\.", " ", text.casefold()))
+    return "".join(re.findall(r"\w", text))

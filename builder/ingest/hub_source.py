@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from builder.ingest.table_files import READERS
 from mllmu_med.errors import first_line
 from mllmu_med.progress import say
+from mllmu_med.table_files import READERS
 from mllmu_med_dataset import UserError
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")

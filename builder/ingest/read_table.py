@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 from builder.core.corpus import Mapping
 from builder.core.stage_cache import Stamp
 from builder.ingest.hub_source import local_copy
-from builder.ingest.table_files import BATCH, POINTER, READERS, Part, arrow_part, read_file
 from mllmu_med.errors import first_line
 from mllmu_med.files import is_lfs_pointer
 from mllmu_med.progress import say
+from mllmu_med.table_files import BATCH, POINTER, READERS, Layout, Part, arrow_part, read_file
 from mllmu_med_dataset import UserError
 
 _SPLIT_WORDS: Final = {
@@ -62,7 +62,8 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
         root = path
         named = mapping is not None and mapping.files
         files = _mapped(path, mapping, inputs) if mapping and named else _guessed(path)
-    parts = [(split, read_file(file, mapping, split)) for split, file in files]
+    layout = mapping.layout if mapping else lambda split: Layout()
+    parts = [(split, read_file(file, layout(split))) for split, file in files]
     inputs |= {file.relative_to(root).as_posix(): Stamp.of(file) for _, file in files}
     return _joined(root, parts, inputs)
 

@@ -19,9 +19,9 @@ from builder.ingest.clean_rows import Rows, alike, drop_duplicates, tidy
 from builder.ingest.image_files import ImageFiles
 from builder.ingest.keyed_names import NAMES, Names
 from builder.ingest.read_table import Row, Table, open_table
-from builder.ingest.table_files import read_file
 from mllmu_med.files import digest
 from mllmu_med.image_bytes import ImageError, check_relative
+from mllmu_med.table_files import read_file
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 4
@@ -153,7 +153,7 @@ class _Reader:
             self.rows.inputs[file] = Stamp.of(path) if path.is_file() else None
             if not path.is_file():
                 continue
-            part = read_file(path, self.mapping, "beside")
+            part = read_file(path, self.mapping.layout("beside"))
             self._columns |= set(part.columns)
             by_image = self.mapping.image in part.columns
             column = self.mapping.image if by_image else self.mapping.id

@@ -78,6 +78,11 @@ class Reply(NamedTuple):
     completion_tokens: int
     cached: bool  # it came from the cache
 
+    @property
+    def cut(self) -> bool:
+        """Whether the limit on its length ended it, perhaps before an answer began."""
+        return self.finish_reason.lower() in ("length", "max_tokens", "model_length")
+
 
 class Completion(NamedTuple):
     """A server's answer as it came, and as a reply."""

@@ -16,11 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from builder.core.corpus import Mapping, named_columns
-from mllmu_med.errors import first_line
-from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines, text_lines
+from mllmu_med.errors import UserError, first_line
+from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines
 from mllmu_med.progress import say
-from mllmu_med_dataset import UserError
 
 _DELIMITERS: Final = ",;\t|"
 BATCH: Final = 64  # rows of Parquet in memory, with their images
@@ -46,8 +44,20 @@ class Part(NamedTuple):
     rows: Iterator[tuple[str, dict[str, Any]]]  # where, cells
 
 
-def read_file(path: Path, mapping: Mapping | None, split: str = "") -> Part:
-    """One file, by its suffix; `split` is the key of its columns, where it has no header."""
+class Layout(NamedTuple):
+    """What is known of a file before it is read."""
+
+    names: tuple[str, ...] = ()  # of columns that it may have, in their spelling
+    delimiter: str | None = None
+    columns: tuple[str, ...] = ()  # of a file without a header
+    may_miss: tuple[str, ...] = ()  # of these, the last that a row may be without
+
+
+_UNKNOWN: Final = Layout()
+
+
+def read_file(path: Path, layout: Layout = _UNKNOWN) -> Part:
+    """One file, by its suffix."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         kinds = ", ".join(sorted(READERS))
@@ -62,11 +72,11 @@ def read_file(path: Path, mapping: Mapping | None, split: str = "") -> Part:
             raise UserError(f"{path}: {problem}")
     if not head:
         raise UserError(f"{path}: is empty: restore it")
-    return reader(path, mapping, split)
+    return reader(path, layout)
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
+def utf8(data: bytes, path: Path) -> str:
+    """The text that a file holds; a UserError that guesses what it is otherwise."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -79,9 +89,9 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _own_names(header: list[str], path: Path, mapping: Mapping | None) -> list[str]:
-    """A header's names without blanks, in the mapping's spelling; none twice."""
-    spelt = {name.lower(): name for _, name in named_columns(mapping)} if mapping else {}
+def _own_names(header: list[str], path: Path, layout: Layout) -> list[str]:
+    """A header's names without blanks, in the layout's spelling; none twice."""
+    spelt = {name.lower(): name for name in layout.names}
     names = [spelt.get(name.strip().lower(), name.strip()) for name in header]
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
@@ -89,14 +99,12 @@ def _own_names(header: list[str], path: Path, mapping: Mapping | None) -> list[s
     return names
 
 
-def _read_csv(path: Path, mapping: Mapping | None, split: str) -> Part:
+def _read_csv(path: Path, layout: Layout) -> Part:
     """Separated by commas, or by whatever makes columns of the first row."""
-    text = _text(path)
+    text = utf8(path.read_bytes(), path)
     first, _, rest = text.partition("\n")
     marked = re.fullmatch(r"sep=(.)", first.strip(), re.IGNORECASE)  # Excel's own first line
-    delimiter = (
-        marked[1] if marked else (mapping and mapping.delimiter) or _delimiter(first, mapping)
-    )
+    delimiter = marked[1] if marked else layout.delimiter or _delimiter(first, layout)
     lines = csv.reader(
         io.StringIO(rest if marked else text, newline=""),
         delimiter=delimiter,
@@ -104,21 +112,18 @@ def _read_csv(path: Path, mapping: Mapping | None, split: str) -> Part:
         quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
     )
     rows = _csv_rows(path, lines, 2 if marked else 1)
-    columns = mapping.columns if mapping else ()
-    columns = columns.get(split, ()) if isinstance(columns, dict) else columns
-    if mapping and columns:
-        more = [] if isinstance(mapping.answer, str) else mapping.answer[1:]
-        return Part(columns, _even(path, list(columns), rows, more))
+    if layout.columns:
+        return Part(layout.columns, _even(path, list(layout.columns), rows, layout.may_miss))
     header = next(rows, None)
     if header is None:
         raise UserError(f"{path}: holds no rows: restore it")
-    names = _own_names(header[1], path, mapping)
+    names = _own_names(header[1], path, layout)
     return Part(tuple(names), _even(path, names, rows))
 
 
-def _delimiter(head: str, mapping: Mapping | None) -> str:
-    """The one that finds the mapping's columns in the first line, else the most columns."""
-    needed = {name.lower() for _, name in named_columns(mapping)} if mapping else set()
+def _delimiter(head: str, layout: Layout) -> str:
+    """The one that finds the layout's columns in the first line, else the most columns."""
+    needed = {name.lower() for name in layout.names}
 
     def columns(mark: str) -> tuple[int, int]:
         names = [name.strip(' "\r\ufeff').lower() for name in head.split(mark)]
@@ -157,57 +162,55 @@ def _even(
         yield f"{path}, row {number}", {name: cell for name, cell in named if name}
 
 
-def _read_json(path: Path, mapping: Mapping | None, split: str) -> Part:
-    """An array of objects, or an object a line, whatever the suffix says."""
-    del mapping, split
-    text = _text(path)
-    is_array = text.lstrip().startswith("[")
+def json_values(text: str, path: Path) -> list[tuple[str, Any]]:
+    """JSON with each value's place: a value a line, an array's, or values over many lines."""
     try:
-        numbered = list(enumerate(json.loads(text), 1) if is_array else _json_lines(text))
+        numbered = list(json_lines(text.split("\n"), blank=True))
+    except LineError:
+        numbered = list(enumerate(_over_lines(text, path), 1))
+    if len(numbered) == 1 and isinstance(numbered[0][1], list):
+        numbered = list(enumerate(numbered[0][1], 1))
+    return [(f"{path}, row {number}", value) for number, value in numbered]
+
+
+def _over_lines(text: str, path: Path) -> Iterator[Any]:
+    decoder, space, at = json.JSONDecoder(), re.compile(r"\s*"), 0
+    try:
+        while (begin := space.match(text, at)) and begin.end() < len(text):
+            value, at = decoder.raw_decode(text, begin.end())
+            yield value
     except (ValueError, RecursionError) as error:
         cut = "" if text.rstrip().endswith(("]", "}")) else "; the file is cut off"
-        raise UserError(f"{path}: broken JSON ({error}{cut}): restore the file") from error
-    if numbered == [(1, None)]:
-        raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
-    columns: dict[str, None] = {}
-    for number, row in numbered:
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, row {number}: is not a JSON object: correct the row")
-        columns |= dict.fromkeys(row)
-    if r"\ud" in text.lower():  # the only way to half a character
-        for number, row in numbered:
-            try:
-                canonical_json(row).encode()
-            except UnicodeEncodeError as error:
-                raise UserError(
-                    f"{path}, row {number}: holds half a character: correct it"
-                ) from error
-    return Part(tuple(columns), ((f"{path}, row {number}", row) for number, row in numbered))
+        why = f"broken JSON ({error}{cut}): restore it, or run again what writes it"
+        raise UserError(f"{path}: {why}") from error
 
 
-def _json_lines(text: str) -> list[tuple[int, Any]]:
-    """Rows with their lines; (1, None) for an object that is no row but holds them."""
-    try:
-        rows = list(json_lines(text_lines(text), blank=True))
-    except LineError:
-        if text.startswith("{\n"):
-            return [(1, None)]
-        raise
+def _read_json(path: Path, layout: Layout) -> Part:
+    """An array of objects, or an object a line, whatever the suffix says."""
+    del layout
+    text = utf8(path.read_bytes(), path)
+    rows = json_values(text, path)
     only = rows[0][1] if len(rows) == 1 else None
     for cell in only.values() if isinstance(only, dict) else ():
         if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
-            return [(1, None)]
-    return rows
+            raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
+    columns: dict[str, None] = {}
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: is not a JSON object: correct the row")
+        columns |= dict.fromkeys(row)
+        if r"\ud" in text.lower():  # the only way to half a character
+            try:
+                canonical_json(row).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(f"{where}: holds half a character: correct it") from error
+    return Part(tuple(columns), iter(rows))
 
 
-def _read_xlsx(path: Path, mapping: Mapping | None, split: str) -> Part:
+def _read_xlsx(path: Path, layout: Layout) -> Part:
     """The first sheet. Of merged cells the first alone has a value: the others are empty."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading Excel files needs openpyxl: pip install openpyxl, or save it as CSV"
-        ) from error
+    from openpyxl import load_workbook
+
     try:
         book = load_workbook(path, data_only=True)
     except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
@@ -222,12 +225,12 @@ def _read_xlsx(path: Path, mapping: Mapping | None, split: str) -> Part:
         say(f"{path}: of merged cells ({areas}) only the first has a value; the others are empty")
     rows: Iterator[_Numbered] = enumerate(map(list, sheet.iter_rows(values_only=True)), 1)
     header = ["" if cell is None else str(cell) for cell in next(rows, (1, []))[1]]
-    names = _own_names(header, path, mapping)
+    names = _own_names(header, path, layout)
     return Part(tuple(names), _even(path, names, rows))
 
 
-def _read_parquet(path: Path, mapping: Mapping | None, split: str) -> Part:
-    del mapping, split
+def _read_parquet(path: Path, layout: Layout) -> Part:
+    del layout
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -267,7 +270,7 @@ def arrow_part(where: str, schema: Any, batches: Iterable[Any]) -> Part:
     return Part(tuple(schema.names), rows())
 
 
-_Reader = Callable[[Path, Mapping | None, str], Part]
+_Reader = Callable[[Path, Layout], Part]
 READERS: Final[dict[str, _Reader]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
