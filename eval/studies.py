@@ -147,7 +147,9 @@ def came_back(points: Sequence[Point]) -> Iterator[Figure]:
                 yield make_figure(line, at, after, now)
                 if line.role == "method":
                     yield make_figure(line, key._replace(cut=f"then={point.at}"), before, then)
-                    yield make_figure(line, at._replace(metric="resurgence"), after - before, [])
+                    change = make_figure(line, at._replace(metric="resurgence"), after - before, [])
+                    counted = {"n": len(now[0].ids), "seeds": len(now)}
+                    yield change.model_copy(update=counted)
         for run in [read_run(folder, forget=point.forget) for folder in point.folders]:
             for key in [key for key in (_FORGET, _LEAKED) if key in run.items]:
                 ids, *of = run.items[key]
