@@ -77,7 +77,9 @@ def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
 
 @one_line_errors
 def show(
-    row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id, or a stage, e.g. privacy/draw.")],
+    row_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A row's id, or a stage, e.g. privacy/draw.")
+    ],
     out: Out = OUT,
     work: Work = None,
 ) -> None:

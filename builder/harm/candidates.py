@@ -84,7 +84,9 @@ async def until_sound(
         if failure is None:
             return text, failures  # type: ignore[return-value]
         if not isinstance(text, Failure):
-            failure = failure._replace(text=" ".join(text) if isinstance(text, Text) else text.answer)
+            failure = failure._replace(
+                text=" ".join(text) if isinstance(text, Text) else text.answer
+            )
         failures.append(failure)
         if failure.final:
             break
@@ -139,7 +141,9 @@ async def write_candidates(
     def count(written: Written) -> None:
         nonlocal sound, dropped
         rejected.update(written.rejected)
-        last.update((f.name, f"{written.result.id}: {f.text or f.problem}") for f in written.failures)
+        last.update(
+            (f.name, f"{written.result.id}: {f.text or f.problem}") for f in written.failures
+        )
         results[written.result.id] = written.result
         if isinstance(written.result, Drop):
             dropped += 1

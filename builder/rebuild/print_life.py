@@ -22,9 +22,9 @@ def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) ->
     console = make_console()
     known: set[str] = set()
     for item in plans:
-        for stage in item.stages:
-            if row_id == f"{item.name}/{stage.name}" and item.chain.state(stage.name):
-                drops = [(drop.id, drop.reason) for drop in item.chain.drops(stage.name)]
+        for name in item.states():
+            if row_id == f"{item.name}/{name}":
+                drops = [(drop.id, drop.reason) for drop in item.chain.drops(name)]
                 print_table(console, ("dropped", "reason"), drops or [("none", "")], gap=False)
                 return
         lines = _life(item, row_id, known, stale)
