@@ -21,7 +21,9 @@ def script() -> ModuleType:
 
 
 def test_every_package_of_the_lock_has_its_licence(script: ModuleType) -> None:
-    listed = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \| (?:test)? \|$", script.PAGE.read_text(), re.M)
+    listed = re.findall(
+        r"^\| (\S+) \| (\S+) \| (.+) \| (?:test)? \|$", script.PAGE.read_text(), re.M
+    )
     told = {name: version for name, version, licence in listed if licence.strip()}
     assert told == script.locked((ROOT / "requirements.lock").read_text("utf-8"))
     # What may be used with Apache-2.0 code; another kind is to be looked at first.
