@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 #: Pages whose commands run in turn on a corpus of their own.
 GUIDES = ("add-a-corpus.md", "own-patients.md")
-#: Those of attacks.md, add-a-method.md and studies.md: test_baselines_attack.py,
-#: test_own_methods.py, test_studies.py.
-_APART = (*GUIDES, "attacks.md", "add-a-method.md", "studies.md")
+#: Those of attacks.md, add-a-method.md, studies.md and tour.md: test_baselines_attack.py,
+#: test_own_methods.py, test_studies.py, test_baselines_demo.py.
+_APART = (*GUIDES, "attacks.md", "add-a-method.md", "studies.md", "tour.md")
 OTHERS = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in _APART]
 PAGES = README + "".join(path.read_text("utf-8") for path in OTHERS)
 
