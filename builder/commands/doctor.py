@@ -81,13 +81,13 @@ def packages(asked: Iterable[Requirement]) -> Iterator[Line]:
     from importlib.metadata import PackageNotFoundError, version
 
     fit: dict[str, str] = {}
+    missing: list[str] = []
     for one in asked:
         try:
             found = version(one.name)
         except PackageNotFoundError:
             if one.name in _MODELS:
-                able = "no calibration (--set calibration=null), training or answering without it"
-                yield Line("note", one.name, "not installed", f"{able}: {_INSTALL}")
+                missing.append(one.name)
             else:
                 yield Line("problem", one.name, "not installed", _INSTALL)
             continue
@@ -95,6 +95,9 @@ def packages(asked: Iterable[Requirement]) -> Iterator[Line]:
             fit[one.name] = found
         else:
             yield Line("problem", one.name, f"{found}, needed is {one.specifier}", _INSTALL)
+    if missing:
+        able = "no calibration (--set calibration=null), training or answering without them"
+        yield Line("note", ", ".join(missing), "not installed", f"{able}: {_INSTALL}")
     shown = ", ".join(f"{name} {fit[name]}" for name in _SHOWN if name in fit)
     yield Line("ok", "packages", f"{len(fit)} within their ranges: {shown}")
 
