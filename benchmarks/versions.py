@@ -70,15 +70,16 @@ def column(name: str, tests: list[str], more: list[str]) -> tuple[str, bool]:
             "HOME": scratch,
             "PATH": "/usr/bin:/bin",
         }
-        done = subprocess.run(
-            words, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False
-        )
-    print(done.stdout[-4000:], file=sys.stderr)
+        said = []
+        with subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as run:
+            for line in run.stdout or []:  # as it comes: a column takes minutes
+                print(line, end="", file=sys.stderr)
+                said.append(line)
     versions = ", ".join(f"{n} {v}" for n, v in zip(LIBRARIES, told, strict=True))
-    last = done.stdout.strip().splitlines()[-1].strip("= ").partition(" in ")[0]
+    last = said[-1].strip("= \n").partition(" in ")[0]
     return (
         f"| {name} | {versions} | {last} | {time.monotonic() - started:.0f} |",
-        not done.returncode,
+        not run.returncode,
     )
 
 
