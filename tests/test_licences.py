@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def script() -> ModuleType:
-    found = importlib.util.spec_from_file_location("licences", ROOT / ".ci" / "licences.py")
+    found = importlib.util.spec_from_file_location("licences", ROOT / "docs" / "licences.py")
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 _INSTALL: Final = "pip install -c requirements.lock -e ."
 #: Building, auditing, publishing and scoring work without these.
 _MODELS: Final = ("accelerate", "peft", "torch", "transformers")
-_SHOWN: Final = ("datasets", "huggingface-hub", *_MODELS)
 _DEMO, _LARGE = 500e6, 50e9  # bytes: demo, runs and caches; LLaVA-Med twice, its adapters
-_BROWSERS: Final = (
-    "chromium chromium-browser google-chrome firefox microsoft-edge open start".split()
-)
+_BROWSERS: Final = "chromium chromium-browser google-chrome firefox microsoft-edge open".split()
 
 
 class Line(NamedTuple):
@@ -47,15 +45,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     Nothing is installed, fetched or sent. Exit code 1 where a problem is found.
     """
-    lines = [*_python(), *_data(), *_keys(), _gpu(), *_places(), _browser()]
+    lines = [*_python(), *_data(), *_keys_and_tools(), *_places()]
     ok = all(line.state != "problem" for line in lines)
     if as_json:
         print(json.dumps({"ok": ok, "lines": [line._asdict() for line in lines]}))
     else:
-        for line in lines:
-            print(
-                f"{line.state:<8} {line.what}: {line.found}" + f" -> {line.next}" * bool(line.next)
-            )
+        for state, what, found, then in lines:
+            print(f"{state:<8} {what}: {found}" + f" -> {then}" * bool(then))
     if not ok:
         raise typer.Exit(1)
 
@@ -67,13 +63,11 @@ def _python() -> Iterator[Line]:
 
     yield Line("ok", "Python", f"{platform.python_version()}, {platform.platform(terse=True)}")
     try:
-        asked = [Requirement(line) for line in requires("mllmu-med") or []]
+        asked = map(Requirement, requires("mllmu-med") or [])
     except PackageNotFoundError:
         yield Line("problem", "mllmu-med", "not installed in this Python", _INSTALL)
         return
-    yield from packages(
-        one for one in asked if not one.marker or one.marker.evaluate({"extra": ""})
-    )
+    yield from packages(r for r in asked if not r.marker or r.marker.evaluate({"extra": ""}))
 
 
 def packages(asked: Iterable[Requirement]) -> Iterator[Line]:
@@ -86,62 +80,63 @@ def packages(asked: Iterable[Requirement]) -> Iterator[Line]:
         try:
             found = version(one.name)
         except PackageNotFoundError:
-            if one.name in _MODELS:
-                missing.append(one.name)
-            else:
-                yield Line("problem", one.name, "not installed", _INSTALL)
-            continue
-        if one.specifier.contains(found, prereleases=True):
-            fit[one.name] = found
-        else:
+            found = "not installed"
+        if found == "not installed" and one.name in _MODELS:
+            missing.append(one.name)
+        elif found == "not installed" or not one.specifier.contains(found, prereleases=True):
             yield Line("problem", one.name, f"{found}, needed is {one.specifier}", _INSTALL)
+        else:
+            fit[one.name] = found
     if missing:
         able = "no calibration (--set calibration=null), training or answering without them"
         yield Line("note", ", ".join(missing), "not installed", f"{able}: {_INSTALL}")
-    shown = ", ".join(f"{name} {fit[name]}" for name in _SHOWN if name in fit)
+    names = ("datasets", "huggingface-hub", *_MODELS)
+    shown = ", ".join(f"{name} {fit[name]}" for name in names if name in fit)
     yield Line("ok", "packages", f"{len(fit)} within their ranges: {shown}")
+
+
+def _found(what: str, found: str, otherwise: str, then: str) -> Line:
+    """A note where nothing was found."""
+    return Line("ok", what, found) if found else Line("note", what, otherwise, then)
 
 
 def _data() -> Iterator[Line]:
     from builder.ingest.slake import download
 
     built = Path(DEFAULT_FOLDER)
-    try:
+    build = ""
+    with suppress(OSError, ValueError, KeyError, TypeError):
         build = json.loads((built / "provenance" / "manifest.json").read_text("utf-8"))["build"]
-        yield Line("ok", "dataset", f"build {build} in ./{built}")
-    except (OSError, ValueError, KeyError, TypeError):
-        yield Line("note", "dataset", f"none in ./{built}", "python -m builder rebuild")
-    mirror = download(fetch=False)
-    for name, folder, here, other in (
-        (
-            "SLAKE",
-            "Slake1.0",
-            "--slake Slake1.0",
-            "--slake hub fetches it (210 MB), or --slake DIR",
-        ),
-        ("MM-Skin", "MM-Skin", "--mm-skin MM-Skin", "--mm-skin DIR; or any table: --corpus FILE"),
+    yield _found(
+        "dataset",
+        build and f"build {build} in ./{built}",
+        f"none in ./{built}",
+        "python -m builder rebuild",
+    )
+    mirror = "--slake hub (fetched)" if download(fetch=False).is_dir() else ""
+    for name, folder, flag, fetched, then in (
+        ("SLAKE", "Slake1.0", "--slake", mirror, "--slake hub fetches it (210 MB)"),
+        ("MM-Skin", "MM-Skin", "--mm-skin", "", "--mm-skin DIR; or any table: --corpus FILE"),
     ):
-        if Path(folder).is_dir():
-            yield Line("ok", name, f"./{folder}: {here}")
-        elif name == "SLAKE" and mirror.is_dir():
-            yield Line("ok", name, f"the Hub's mirror is fetched: --slake hub ({mirror})")
-        else:
-            yield Line("note", name, f"not in ./{folder}; the demo needs none", other)
+        here = f"{flag} {folder}" if Path(folder).is_dir() else fetched
+        yield _found(name, here, f"not in ./{folder}; the demo needs none", then)
 
 
-def _keys() -> Iterator[Line]:
+def _keys_and_tools() -> Iterator[Line]:
+    key = os.environ.get("OPENAI_API_KEY", "").strip() and "set"
+    yield _found("OPENAI_API_KEY", key, "not set", "only for --author llm")
     kept = os.access(os.environ.get("HF_TOKEN_PATH", _hub_cache() / "token"), os.R_OK)
-    for name, is_set, need in (
-        ("OPENAI_API_KEY", _is_set("OPENAI_API_KEY"), "--author llm"),
-        ("Hub token", kept or _is_set("HF_TOKEN"), "publish and gated models: hf auth login"),
-    ):
-        yield (
-            Line("ok", name, "set") if is_set else Line("note", name, "not set", f"only for {need}")
-        )
-
-
-def _is_set(name: str) -> bool:
-    return bool(os.environ.get(name, "").strip())
+    token = "set" if kept or os.environ.get("HF_TOKEN", "").strip() else ""
+    yield _found("Hub token", token, "not set", "only to publish, for gated models: hf auth login")
+    gpu = ""
+    with suppress(OSError, subprocess.SubprocessError):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        gpu = "; ".join(done.stdout.splitlines())
+    yield _found("GPU", gpu, "none seen by nvidia-smi", "the demo and tiny models need none")
+    browser = next((name for name in _BROWSERS if shutil.which(name)), "")
+    then = "copy report.html and the review page to a machine with one"
+    yield _found("browser", browser, "none found", then)
 
 
 def _hub_cache() -> Path:
@@ -149,22 +144,12 @@ def _hub_cache() -> Path:
     return Path(os.environ.get("HF_HOME", f"{home}/huggingface")).expanduser()
 
 
-def _gpu() -> Line:
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return Line("note", "GPU", "none seen by nvidia-smi", "the demo and tiny models need none")
-    return Line("ok", "GPU", "; ".join(done.stdout.split("\n")).strip("; "))
-
-
 def _places() -> Iterator[Line]:
-    size = shutil.disk_usage(Path.cwd()).free
-    state: Literal["ok", "note", "problem"]
-    state = "problem" if size < _DEMO else "note" if size < _LARGE else "ok"
-    advice = f"the demo takes {readable(_DEMO)}, LLaVA-Med and its runs {readable(_LARGE)}"
-    yield Line(state, "disk", free(Path.cwd()), "" if state == "ok" else advice)
-    for what, place, advice in (
+    size, room = shutil.disk_usage(Path.cwd()).free, free(Path.cwd())
+    then = f"the demo takes {readable(_DEMO)}, LLaVA-Med and its runs {readable(_LARGE)}"
+    enough = _found("disk", room if size >= _LARGE else "", room, then)
+    yield enough if size >= _DEMO else enough._replace(state="problem")
+    for what, place, then in (
         ("this folder", Path.cwd(), "go to one of your own"),
         ("cache", _hub_cache(), "set HF_HOME to a folder of your own"),
     ):
@@ -173,12 +158,4 @@ def _places() -> Iterator[Line]:
             with tempfile.TemporaryFile(dir=there):
                 yield Line("ok", what, f"{place} can be written to")
         except OSError as error:
-            yield Line("problem", what, f"{place}: {error.strerror}", advice)
-
-
-def _browser() -> Line:
-    found = next((name for name in _BROWSERS if shutil.which(name)), "")
-    if found:
-        return Line("ok", "browser", f"{found}, for the review page and report.html")
-    advice = "copy report.html and the review page to a machine with one"
-    return Line("note", "browser", "none found", advice)
+            yield Line("problem", what, f"{place}: {error.strerror}", then)

@@ -1,6 +1,6 @@
 """Write docs/licences.md: the licence of every package in requirements.lock, as it states it.
 
-    python .ci/licences.py
+    python docs/licences.py
 
 Run it in the project's venv when the lock changes; a test compares the two.
 """
@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of what is installed
 
 Every package that `requirements.lock` names, with the licence that its own metadata states. Made by
-`python .ci/licences.py`; a test says when it is older than the lock. *Test* marks what only
+`python docs/licences.py`; a test says when it is older than the lock. *Test* marks what only
 `pip install -e '.[test]'` brings: nothing of it is needed to build, train or measure. The project
 ships none of their code.
 
