@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from builder.commands import audit, corpus, publish, rebuild, review
+from builder.commands import audit, corpus, doctor, publish, rebuild, review
 from builder.commands.options import examples
 from mllmu_med.command_line import make_app, one_line_errors
 
 app = make_app("Build MLLMU-Med: a benchmark for unlearning in biomedical multimodal models.")
+app.command()(doctor.doctor)
 app.command(examples=examples("rebuild"))(rebuild.rebuild)
 app.command(examples=examples("corpus"))(corpus.corpus)
 app.command(examples=examples("status"))(rebuild.status)

@@ -38,7 +38,9 @@ app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, 
 @app.command(examples=_EXAMPLES["answer"])
 @one_line_errors
 def answer(
-    out: Annotated[Path, option("FILE", "The predictions file (JSON lines).")],
+    out: Annotated[
+        Path, option("FILE|DIR", "The predictions file (JSON lines), or the run's folder for it.")
+    ],
     who: Answerer,
     data: Data = None,
     config: Config = "privacy",
@@ -51,7 +53,9 @@ def answer(
     """Generate a model's answers to the dataset's questions; rerun to resume after a kill."""
     from eval.attacks import asks
     from eval.dataset_rows import check_splits, read_rows
+    from eval.run_folder import ANSWERS
 
+    out = out if out.suffix else out / ANSWERS
     splits = check_splits(split or [])
     asked = asks(read_rows(data, config, splits), way or ["own"])
     predictions = who.answer(asked, data, config, out)

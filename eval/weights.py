@@ -39,7 +39,9 @@ def adapter_hash(path: str | Path) -> str:
     """`weights_hash` of a PEFT adapter's folder; raises where it is none."""
     folder = Path(path).expanduser()
     if not (folder / "adapter_config.json").is_file():
-        raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json)")
+        inner = folder / "adapter"
+        hint = f": give {inner}" if (inner / "adapter_config.json").is_file() else ""
+        raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json){hint}")
     return weights_hash(folder)
 
 

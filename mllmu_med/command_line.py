@@ -17,6 +17,9 @@ from typer.core import TyperCommand
 from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
 
+#: A module of these that is not there is a bug, of others an installation without it.
+_OURS = ("mllmu_med", "mllmu_med_dataset", "eval", "baselines", "builder")
+
 
 class _Command(TyperCommand):
     """Refuses an empty value, of which typer would make a default or, as a path, this folder."""
@@ -86,6 +89,12 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             print(f"{error.label}: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            if (name := (error.name or "").partition(".")[0]) in ("", *_OURS):
+                raise
+            advice = f"pip install -c requirements.lock {name}; see `python -m builder doctor`"
+            print(f"error: {name}: not installed in this Python: {advice}", file=sys.stderr)
+            raise typer.Exit(1) from error
         except Exception as error:
             refusal = refused(error)
             if refusal is None:

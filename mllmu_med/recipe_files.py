@@ -186,11 +186,10 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
             problems.append(f"unknown key {key}" + (f" (nearest: {near[0]})" if near else ""))
         else:
             message = item["msg"].removeprefix("Value error, ")
-            shown = (
-                ""
-                if isinstance(item["input"], dict)
-                else f" (is {reprlib.repr(item['input']):.200})"
-            )
+            came = reprlib.repr(item["input"])[:200]
+            if item["type"] in ("tuple_type", "list_type"):
+                message = f"a list is needed here, e.g. [{came}]"
+            shown = "" if isinstance(item["input"], dict) else f" (is {came})"
             where = f"{key}: " if key else ""
             problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")
     return "; ".join(problems)

@@ -192,6 +192,8 @@ def test_an_adapter_of_another_base_or_on_others(tiny: Path, tuned: Path, tmp_pa
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="no PEFT adapter here"):
         put_on(model, tmp_path)
+    with pytest.raises(UserError, match=f"no PEFT adapter here .*: give {first / 'adapter'}"):
+        put_on(model, first)
     (first / "record.json").unlink()  # an adapter from elsewhere: nothing is known of it
     put_on(load_model(str(tiny)), first / "adapter")
 

@@ -22,7 +22,7 @@ from reviews import run
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
 from builder.audit import run as audit
-from builder.core.stage_cache import Chain
+from builder.core.stage_cache import REFUSED, Chain
 from builder.harm.read_reply import IncorrectReply, read
 from builder.harm.texts import Failure
 from mllmu_med.llm.chat import Reply
@@ -116,6 +116,12 @@ def _check_judged(out: Path, prompts: list[str]) -> None:
     card = " ".join((out / "README.md").read_text("utf-8").split())
     assert f"`{MODEL}` judged each incorrect answer" in card
     chain = Chain(out.with_name(out.name + ".work") / "incorrect")
+    refused = [*map(json.loads, (chain.folder / "corrupt" / REFUSED).read_text().splitlines())]
+    assert len(refused) == sum(n for note, n in notes.items() if "rejected by check" in note)
+    one = next(row for row in refused if row["check"].startswith("judge: "))
+    life = " ".join(run("show", one["id"], "--out", out).stdout.split())
+    assert f"rejected, {one['check']}: {one['text']}" in life
+    assert any(one["text"] in prompt for prompt in prompts)
     told = {one.id: one.what_is_wrong for one in chain.records("split")}
     assert all(told[row["id"]] for row in published if row["answer_type"] == "open")
     assert f"what is wrong: {told[published[-1]['id']]}" in run(

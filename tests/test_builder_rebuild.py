@@ -22,6 +22,7 @@ from reviews import run
 
 from builder.audit import Check, verdict
 from builder.core.job import read_job
+from builder.core.stage_cache import Chain
 from builder.rebuild.pipeline import stale
 from builder.rebuild.stages import plan
 from mllmu_med.files import write_atomic
@@ -235,6 +236,15 @@ def test_status_and_show(trial: Path) -> None:
     drops = (trial.with_name("mllmu-med.work") / "privacy" / "inject" / "drops.jsonl").read_text()
     dropped = json.loads(drops.splitlines()[0])["id"]
     assert "dropped: spare" in run("show", dropped, "--out", trial).stdout
+    listed = run("show", "privacy/inject", "--out", trial).stdout.splitlines()[1:]
+    assert [line.split()[0] for line in listed] == [json.loads(d)["id"] for d in drops.splitlines()]
+    assert "none" in run("show", "incorrect/ingest", "--out", trial).stdout
+    chain = Chain(trial.with_name("mllmu-med.work") / "privacy")
+    last = max(
+        (row for row in chain.records("split") if row.split == "forget"), key=lambda r: r.rank
+    )
+    lives = [run("show", row_id, "--out", trial).stdout for row_id in (forget, last.id)]
+    assert ["(its clean version, retained at smaller" in life for life in lives] == [False, True]
     unknown = run("show", forget + "x", "--out", trial, code=1)
     assert forget in unknown.stderr
 

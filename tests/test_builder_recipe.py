@@ -82,6 +82,7 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
         ("privacy.candidates=3", "candidates (3) must be at least forget"),
         ("privacy.placements.both=1", "the three shares must add up to 1"),
         ("privacy.kinds=[[ssn]]", "privacy.kinds.0.0"),
+        ("privacy.kinds=[name]", "kinds.0: a list is needed here, e.g. [name] (is 'name')"),
         ("privacy.kinds=[]", "kinds must be lists of different kinds"),
         ("privacy.split_by=row", "privacy.split_by: input should be 'pair', 'image' or 'patient'"),
         ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),

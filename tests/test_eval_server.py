@@ -242,14 +242,21 @@ def test_thinking_that_is_cut_off_is_an_answer(rows: Rows, tmp_path: Path) -> No
 
 def test_the_command_tells_cut_off_thinking(demo: Path, tmp_path: Path) -> None:
     seen: list[Any] = []
-    out = tmp_path / "a.jsonl"
+    out = tmp_path / "run" / "answers.jsonl"
 
     def fault(call: Call) -> Answer | None:
         seen.append(call.body)
         return None if call.number else reply(None, "length", reasoning="hm")
 
     with ScriptedServer(fault=fault) as server:
-        words = ["--model", server.model, "--server", server.url, "--out", str(out)]
+        words = [
+            "--model",
+            server.model,
+            "--server",
+            server.url,
+            "--out",
+            str(out.parent),
+        ]  # the run's folder
         words += ["--split", "forget", "--chat-template-kwargs", '{"enable_thinking": false}']
         told = command("eval", "answer", *words, cwd=demo).stdout
         assert "; 1 cut off at the limit, 1 of them before an answer began: raise --max-new" in told

@@ -30,8 +30,10 @@ README = (ROOT / "README.md").read_text("utf-8")
 #: Pages whose commands run in turn on a corpus of their own.
 GUIDES = ("add-a-corpus.md", "own-patients.md")
 #: Those of these pages: test_baselines_attack.py, test_own_methods.py, test_studies.py,
-#: test_deletion_requests.py.
-_APART = (*GUIDES, "attacks.md", "add-a-method.md", "studies.md", "deletion-request.md")
+#: test_deletion_requests.py, test_baselines_demo.py.
+_APART = (
+    *(*GUIDES, "attacks.md", "add-a-method.md", "studies.md", "deletion-request.md", "tour.md"),
+)
 OTHERS = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in _APART]
 PAGES = README + "".join(path.read_text("utf-8") for path in OTHERS)
 EVERY = README + "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))

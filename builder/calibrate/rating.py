@@ -73,7 +73,7 @@ class Rating(NamedTuple):
 
     rating: int
     reason: str
-    refused: tuple[str, ...] = ()
+    refused: tuple[Failure, ...] = ()
 
 
 async def rate_with_model(
@@ -85,7 +85,6 @@ async def rate_with_model(
         return prompts.rating(record.question, record.answer, output, refused)
 
     reply, refused = await ask_until_read(ask, llm, prompt, read_rating)
-    names = tuple(failure.name for failure in refused)
     if reply is None:
-        return Rating(0, names[-1], names)
-    return Rating(reply.score, " ".join(reply.reason.split()), names)
+        return Rating(0, refused[-1].name, tuple(refused))
+    return Rating(reply.score, " ".join(reply.reason.split()), tuple(refused))

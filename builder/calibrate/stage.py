@@ -126,7 +126,7 @@ def _by_model(
 
     what = f"{name}: rating"
     _, notes = asyncio.run(with_model(job, what, len(candidates), folder, work))
-    refused = Counter(name for rating in ratings.values() for name in rating.refused)
+    refused = Counter(one.name for rating in ratings.values() for one in rating.refused)
     return ratings, notes | {f"ratings refused as {why}": n for why, n in sorted(refused.items())}
 
 

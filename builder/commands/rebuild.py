@@ -77,11 +77,13 @@ def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
 
 @one_line_errors
 def show(
-    row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id.")],
+    row_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A row's id, or a stage, e.g. privacy/draw.")
+    ],
     out: Out = OUT,
     work: Work = None,
 ) -> None:
-    """Trace one row through the stages, or see why it was dropped."""
+    """Trace one row through the stages, or list the rows that a stage dropped."""
     from builder.rebuild import pipeline
     from builder.rebuild.print_life import print_life
     from builder.rebuild.stages import plan

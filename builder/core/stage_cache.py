@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from builder.core.recipe import Scenario
 
 FORMAT = 1  # of stage.json
+REFUSED: Final = "rejected.jsonl"  # texts that failed a check: to look at, no part of the output
 AT_WORK = "another rebuild is at work here"
 #: Every stage, in the order of the work. `inject` belongs to privacy, `corrupt` to incorrect and
 #: `locate` to own.
@@ -233,7 +234,7 @@ def _output(folder: Path) -> str:
         {
             path.relative_to(folder).as_posix(): file_digest(path)
             for path in paths
-            if path.name != "stage.json"
+            if path.name not in ("stage.json", REFUSED)
         }
     )
 

@@ -39,13 +39,17 @@ class Written(NamedTuple):
     """A candidate made harmful, or dropped; and the checks that texts for it failed, in order."""
 
     result: Record | Drop
-    rejected: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        return tuple(failure.name for failure in self.failures)
 
 
 def rejected(record: Record, failures: Sequence[Failure], otherwise: str) -> Written:
     """A candidate dropped for its last failure, or for `otherwise` when no text failed."""
     reason = f"failed check: {failures[-1].name}" if failures else otherwise
-    return Written(Drop.of(record, reason), tuple(failure.name for failure in failures))
+    return Written(Drop.of(record, reason), tuple(failures))
 
 
 WriteOne = Callable[[Record], Awaitable[Written]]
@@ -79,6 +83,10 @@ async def until_sound(
         failure = text if isinstance(text, Failure) else check(text)
         if failure is None:
             return text, failures  # type: ignore[return-value]
+        if not isinstance(text, Failure):
+            failure = failure._replace(
+                text=" ".join(text) if isinstance(text, Text) else text.answer
+            )
         failures.append(failure)
         if failure.final:
             break
@@ -128,10 +136,14 @@ async def write_candidates(
     results: dict[str, Record | Drop] = {}
     sound = dropped = 0
     rejected: Counter[str] = Counter()
+    last: dict[str, str] = {}  # of the texts that each check rejected
 
     def count(written: Written) -> None:
         nonlocal sound, dropped
         rejected.update(written.rejected)
+        last.update(
+            (f.name, f"{written.result.id}: {f.text or f.problem}") for f in written.failures
+        )
         results[written.result.id] = written.result
         if isinstance(written.result, Drop):
             dropped += 1
@@ -139,7 +151,7 @@ async def write_candidates(
             sound += 1
         done(written)
         if dropped > spare:
-            _too_few(name, scenario, candidates, list(results.values()), rejected)
+            _too_few(name, scenario, candidates, list(results.values()), rejected, last)
 
     claims = Claims(scenario.harmful)
     while waiting and sound < wanted:
@@ -150,7 +162,7 @@ async def write_candidates(
             repeats = claims.add(result) if isinstance(result, Record) else None
             if isinstance(result, Record) and repeats is not None:
                 sound -= 1
-                count(Written(Drop.of(result, _REPEATS), (repeats.name,)))
+                count(Written(Drop.of(result, _REPEATS), (repeats._replace(text=result.answer),)))
     if scenario.gives_back:
         texts = [result for result in results.values() if isinstance(result, Record)]
         asked = [record.clean_question for record in everyone if record.split == "candidate"]
@@ -201,6 +213,7 @@ def _too_few(
     candidates: int,
     results: Sequence[Record | Drop],
     rejected: Counter[str],
+    last: Mapping[str, str],
 ) -> NoReturn:
     reasons = Counter(result.reason for result in results if isinstance(result, Drop))
     say(f"{name}: why {reasons.total():,} of {len(results):,} candidates were dropped:")
@@ -209,7 +222,7 @@ def _too_few(
     if rejected:
         say(f"{name}: the checks that {rejected.total():,} texts failed:")
         for check, times in rejected.most_common():
-            say(f"{times:>8,}  {check}")
+            say(f"{times:>8,}  {check}, such as {last[check]}")
     most, _ = reasons.most_common(1)[0]
     raise UserError(
         f"{name}: the recipe keeps {scenario.harmful:,} of {candidates:,} "

@@ -31,8 +31,7 @@ async def corrupt(record: Record, author: Author, incorrect: Incorrect, seed: in
             write, lambda text: check_incorrect(record, text.answer), author.tries
         )
         if text is not None:
-            names = tuple(failure.name for failure in failures)
-            return Written(replace(record, **text._asdict()), names)
+            return Written(replace(record, **text._asdict()), tuple(failures))
         if failures:
             break
     return rejected(record, failures, NO_ANSWER)

@@ -43,7 +43,7 @@ async def inject(
         profile_id=profile.id,
         pii=(*spans(text.question, "question", profile), *spans(text.answer, "answer", profile)),
     )
-    return Written(harmful, tuple(failure.name for failure in failures))
+    return Written(harmful, tuple(failures))
 
 
 def placement(record: Record, privacy: Privacy, seed: int) -> Literal["question", "answer", "both"]:

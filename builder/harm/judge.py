@@ -50,7 +50,8 @@ class JudgedAuthor:
             return text
         if check_incorrect(record, text.answer):
             return text
-        return await self._rejection(record, text.answer) or text
+        rejection = await self._rejection(record, text.answer)
+        return rejection._replace(text=text.answer) if rejection else text
 
     def notes(self) -> dict[str, int]:
         """How many texts were found how plausible."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from builder.core.job import Job, image_reader
 from builder.core.recipe import Incorrect, Privacy, Scenario
-from builder.core.stage_cache import Chain, Drop, Outcome
+from builder.core.stage_cache import REFUSED, Chain, Drop, Outcome
 from builder.harm import corrupt, inject, judge
 from builder.harm.authors.llm import LlmAuthor
 from builder.harm.authors.offline import OfflineAuthor
@@ -34,7 +34,7 @@ from builder.harm.candidates import (
 from builder.harm.check_offline import check_offline
 from builder.harm.texts import Author
 from builder.patients.profiles import Profile, read_profiles, shown_in
-from mllmu_med.files import write_atomic
+from mllmu_med.files import write_atomic, write_jsonl
 from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.llm.client import Client
 from mllmu_med.llm.concurrency import run_all
@@ -54,10 +54,21 @@ Work = Callable[[Ask, WriteMany, OnDone], Awaitable[T]]
 def write_stage(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) -> Outcome:
     """Have a scenario's candidates written; the stage `inject` or `corrupt`."""
     records, sifted = _before(chain, scenario), job.recipe.sifts(scenario)
+    refused: dict[str, list[dict[str, str]]] = {}
 
     async def write(author: Author, many: WriteMany, done: OnDone) -> Texts:
         one = _write_one(job, chain, scenario, author)
-        return await write_candidates(records, scenario, name, one, many, done, sifted=sifted)
+
+        def note(written: Written) -> None:
+            row = {"id": written.result.id}
+            for failure in written.failures:
+                text = {"check": failure.name, "text": failure.text or failure.problem}
+                refused.setdefault(row["id"], []).append(row | text)
+            done(written)
+
+        found = await write_candidates(records, scenario, name, one, many, note, sifted=sifted)
+        write_jsonl(folder / REFUSED, (row for id_ in sorted(refused) for row in refused[id_]))
+        return found
 
     if job.recipe.author != "llm":
         offline = _offline(job, records)
@@ -126,7 +137,7 @@ async def with_model(
         async with Client(settings_of(job), cache) as client:
 
             def status() -> str:
-                return spent(client, rejected_so_far.total())
+                return spent(client, rejected_so_far)
 
             with progress(what, total, status) as advance:
 
@@ -155,11 +166,12 @@ def used_requests(stage_folder: Path) -> set[str]:
     return set()
 
 
-def spent(client: Client, rejected: int) -> str:
+def spent(client: Client, rejected: Counter[str]) -> str:
     stats = client.stats
+    most = "".join(f" (mostly: {name})" for name, _ in rejected.most_common(1))
     cost = "cost unknown" if stats.cost is None else f"{stats.cost:.4f} USD"
     return (
         f"{stats.replies:,} asked, {stats.from_cache:,} from the ledger, {stats.retries}, "
-        f"{rejected:,} rejected by a check, {stats.prompt_tokens:,} + "
+        f"{rejected.total():,} rejected by a check{most}, {stats.prompt_tokens:,} + "
         f"{stats.completion_tokens:,} tokens, {cost}"
     )

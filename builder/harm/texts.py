@@ -33,6 +33,7 @@ class Failure(NamedTuple):
     name: str
     problem: str
     final: bool = False  # nothing better would come: the author is not asked again
+    text: str = ""  # what was refused, where it could be read
 
 
 class Author(Protocol):

@@ -6,18 +6,27 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from builder.core.ratings import read_ratings
-from builder.core.stage_cache import ChainPlan
+from builder.core.stage_cache import REFUSED, ChainPlan
 from builder.dataset_folder.write import Part, data_files
 from builder.patients.profiles import read_profiles, shown_in
-from mllmu_med.console import make_console
+from mllmu_med.console import make_console, print_table
+from mllmu_med.files import read_jsonl
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 
 def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) -> None:
-    """What each stage made of a row, up to the first stale one; a UserError if none knows it."""
+    """What each stage made of a row, up to the first stale one; a UserError if none knows it.
+
+    Of a stage (`privacy/calibrate`) the rows that it dropped.
+    """
     console = make_console()
     known: set[str] = set()
     for item in plans:
+        for name in item.states():
+            if row_id == f"{item.name}/{name}":
+                drops = [(drop.id, drop.reason) for drop in item.chain.drops(name)]
+                print_table(console, ("dropped", "reason"), drops or [("none", "")], gap=False)
+                return
         lines = _life(item, row_id, known, stale)
         if lines:
             console.print(Text(f"{row_id} ({item.name})", style="bold"))
@@ -38,6 +47,12 @@ def _life(
         if f"{item.name}/{stage.name}" in stale:
             break
         records = item.chain.records(stage.name)
+        if (item.chain.folder / stage.name / REFUSED).is_file():
+            lines += [
+                (stage.name, Text(f"rejected, {row['check']}: {row['text']}"))
+                for row in read_jsonl(item.chain.folder / stage.name / REFUSED)
+                if row["id"] == row_id
+            ]
         known.update(record.id for record in records)
         record = next((record for record in records if record.id == row_id), None)
         if record is None:
@@ -55,11 +70,12 @@ def _life(
         before = record
     if before is not None and before.split in SPLITS:
         part = Part(item.name, item.scenario, item.chain.records("split"), lambda _: b"")
-        lines += [
-            ("write", Text(file.path))
-            for file in data_files(part)
-            if any(record.id == row_id for record in file.records)
-        ]
+        for file in data_files(part):
+            row = next((record for record in file.records if record.id == row_id), None)
+            if row is not None:
+                clean = row.harm != before.harm
+                note = " (its clean version, retained at smaller forget ratios)" if clean else ""
+                lines.append(("write", Text(file.path + note)))
     return lines
 
 
