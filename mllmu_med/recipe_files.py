@@ -188,7 +188,7 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
             message = item["msg"].removeprefix("Value error, ")
             came = reprlib.repr(item["input"])[:200]
             if item["type"] in ("tuple_type", "list_type"):
-                message = f"a list is needed here, e.g. [{came.strip("'")}]"
+                message = "a list is needed here, e.g. [{}]".format(came.strip("'"))
             shown = "" if isinstance(item["input"], dict) else f" (is {came})"
             where = f"{key}: " if key else ""
             problems.append(f"{where}{message[0].lower()}{message[1:]}{shown}")

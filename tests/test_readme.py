@@ -84,7 +84,7 @@ def test_the_python_runs_beside_the_dataset(demo: Path, tmp_path: Path) -> None:
 
 def test_the_readme_has_all_the_commands() -> None:
     verbs = {
-        "builder": "corpus rebuild recipe status show review audit publish",
+        "builder": "corpus rebuild recipe status show review audit publish doctor",
         "baselines": "run sequential ratios forget method unlearn merge",
         "eval": "answer score leak likelihood ues attack report submit verify",
     }
