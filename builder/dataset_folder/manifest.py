@@ -220,7 +220,7 @@ def draft(
             "model": recipe["calibration"]["model"],
             "rater": how.rater if how.rater == "offline" else job.recipe.llm.model,
             "replies": _replies(states, ("calibrate",)),
-            "elsewhere": [name for name in job.adapted if name in states],
+            "elsewhere": [],  # scenarios of which another machine made the answers: none
         }
     reviewed = [item for item in plans if item.scenario.review]
     if reviewed:

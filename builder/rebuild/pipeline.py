@@ -32,7 +32,6 @@ from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file
 from mllmu_med.progress import say
-from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
     from builder.audit import Check
@@ -45,7 +44,6 @@ class Result(NamedTuple):
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
     manifest: manifests.Manifest | None  # None when it stopped before writing
     checks: Sequence[Check] = ()  # of the audit, where the folder is whole
-    commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
 
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
@@ -78,18 +76,10 @@ def _in_order(
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     """Run every stage that is not current, up to and with `until`; audit what is written.
 
-    `calibrate` is the exception: it stops before that stage, with the candidates written for
-    another machine.
-
     Raises:
         Waiting: texts have to be reviewed first; all that does not depend on them is done.
         UserError: with one line about what is wrong; what was written before stays as it was.
     """
-    if until == "calibrate" and job.recipe.calibration is None:
-        raise UsageError(
-            f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
-            "--set calibration.model=DIR"
-        )
     if job.recipe.own:
         os.umask(0o077)  # real patients' data: for this user alone
     for name, scenario in job.recipe.scenarios().items():
@@ -110,12 +100,6 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
 
 
 def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str, ran: list[str]) -> Result:
-    if until == "calibrate":
-        from builder.calibrate import export as candidates
-
-        states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
-        folder = candidates.write_candidates_dataset(job, plans)
-        return Result(ran, states, None, commands=candidates.commands(job, folder))
     states = _walk_or_wait(job, plans, until, ran)
     if until != "write":
         return Result(ran, states, None)
