@@ -121,7 +121,6 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
         ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),
         ("calibration.train.incorrect.collapse=2", "fine-tuning does not take it"),
         ("calibration.train.incorrect={retain_sampling: paired}", "does not take it"),
-        ("calibration.train.incorrect.keep=best", "no epoch is scored here"),
     ],
 )
 def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
