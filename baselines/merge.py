@@ -127,7 +127,10 @@ def _merge(
     places: list[str] = []
     if kind:
         what = f"merged weights in {kind}, of adapters on {counts} modules"
-        _into_weights(stack, out)
+        try:
+            stack.model = stack.model.merge_and_unload(safe_merge=True)
+        except (ValueError, AttributeError, NotImplementedError) as error:
+            raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
         _check_equal(_distance(whole, without, _logits(stack, probes)), out, "one adapter")
         _write_weights(stack, new, kind, out)
     else:
@@ -204,14 +207,6 @@ def _side_by_side(stack: Model) -> Adapter:
     )
     net.add_weighted_adapter(names, [1.0] * len(names), above, combination_type="cat")
     return Adapter(net, above, [])
-
-
-def _into_weights(stack: Model, out: Path) -> None:
-    """Merge all adapters into the weights of the model in memory."""
-    try:
-        stack.model = stack.model.merge_and_unload(safe_merge=True)
-    except (ValueError, AttributeError, NotImplementedError) as error:
-        raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
 
 
 def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from baselines.tiny import TINY, TinySettings, make_tiny
 from baselines.training_settings import TrainSettings
 from builder.core.job import Job, image_reader
+from builder.core.recipe import Calibration
 from builder.core.stage_cache import Chain
-from eval.attacks import Ask, asks
+from eval.attacks import asks
 from eval.dataset_rows import Decoded
 from eval.predictions import read_predictions
+from eval.run_folder import ANSWERS
 from eval.weights import hub_commit, is_hub_id, weights_hash
 from mllmu_med.files import digest, write_atomic
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record
-
-if TYPE_CHECKING:
-    from builder.core.recipe import Calibration
 
 VERSION: Final = 2
 #: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
@@ -74,17 +73,18 @@ def identity(job: Job, name: str, *, fetch: bool = False) -> dict[str, Any]:
 
 def adapted_answers(job: Job, chain: Chain, name: str, records: Sequence[Record]) -> dict[str, str]:
     """The adapted model's answer to each candidate, by id; a UserError without such a model."""
-    candidates = [record for record in records if record.split == "candidate"]
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
     decides = identity(job, name, fetch=True)
     key = digest([decides, [row for row in rows if row[-1] != "test"]])[:12]
     folder = chain.folder / "calibration" / key
-    answers = folder / "answers.jsonl"
     if not (folder / _DONE).is_file():
         commit = decides["model"]["revision"] if is_hub_id(calibration_of(job).model) else None
-        _adapt(job, chain, name, records, asks(candidates), folder, answers, commit)
+        images = images_of(image_reader(job, chain, name), records)
+        say(f"{name}/calibrate: adapting {calibration_of(job).model}")
+        with _reproducible(calibration_of(job).model == TINY):
+            _adapt(job, name, records, images, folder, commit)
         write_atomic(folder / _DONE, "")
-    return {prediction.id: prediction.answer for prediction in read_predictions(answers)}
+    return {prediction.id: prediction.answer for prediction in read_predictions(folder / ANSWERS)}
 
 
 def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
@@ -94,38 +94,26 @@ def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Dec
 
 
 def _adapt(
-    job: Job,
-    chain: Chain,
-    name: str,
-    records: Sequence[Record],
-    asked: list[Ask],
-    folder: Path,
-    out: Path,
-    commit: str | None,
+    job: Job, name: str, records: Sequence[Record], images: Decoded, folder: Path, commit: Any
 ) -> None:
     from baselines.train import train
     from eval.answer import answer_with_model
     from eval.load_model import load_model
 
-    calibration = calibration_of(job)
-    retain = [record for record in records if record.split == "retain"]
-    candidates = [ask.row for ask in asked]
-    images = images_of(image_reader(job, chain, name), records)
-    say(f"{name}/calibrate: adapting {calibration.model}")
-    with _reproducible(calibration.model == TINY):
-        model_name = calibration.model
-        if model_name == TINY:
-            model_name = str(folder / TINY)
-            if not (folder / TINY).is_dir():
-                texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
-                made = tiny_settings(job)
-                make_tiny(folder / TINY, texts, made)
-        model = load_model(model_name, revision=commit)
-        settings = adapting_settings(job, name)
-        train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
-        answer_with_model(
-            model, asked, images, out, calibration.max_new_tokens, calibration.batch_size
-        )
+    how, named = calibration_of(job), calibration_of(job).model
+    candidates, retain = (
+        [record for record in records if record.split == split] for split in ("candidate", "retain")
+    )
+    if named == TINY:
+        named = str(folder / TINY)
+        if not (folder / TINY).is_dir():
+            texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
+            make_tiny(folder / TINY, texts, tiny_settings(job))
+    model = load_model(named, revision=commit)
+    settings = adapting_settings(job, name)
+    train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
+    asked, out = asks(candidates), folder / ANSWERS
+    answer_with_model(model, asked, images, out, how.max_new_tokens, how.batch_size)
 
 
 @contextmanager
