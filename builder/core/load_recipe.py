@@ -1,6 +1,7 @@
 """Reading recipes: shipped or a file, with `--set`, and what nothing in them would read."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -99,9 +100,7 @@ def _holds(tree: Any, key: str) -> bool:
 def _differs(recipe: Recipe, key: str) -> bool:
     """Whether a key's value is another than its default."""
     *path, last = key.split(".")
-    node: Any = recipe
-    for part in path:
-        node = getattr(node, part)
+    node: Any = reduce(getattr, path, recipe)
     return bool(getattr(node, last) != type(node).model_fields[last].default)
 
 

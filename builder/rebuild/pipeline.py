@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from builder.audit import verdict
+from builder.audit import Check, verdict
 from builder.core.job import Job, image_reader, options, write_job
 from builder.core.ratings import RATINGS
 from builder.core.stage_cache import AT_WORK, STAGES, ChainPlan, Stage, StageState, Stamp, locked
@@ -32,9 +32,6 @@ from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file
 from mllmu_med.progress import say
-
-if TYPE_CHECKING:
-    from builder.audit import Check
 
 
 class Result(NamedTuple):
@@ -126,15 +123,11 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
             say(f"requests: {cache.load(job.recorded):,} replies read from {job.recorded}")
     stages = {"inject": job.recipe.privacy, "corrupt": job.recipe.incorrect}
     asking = [f"/{n}" for n, it in stages.items() if it and job.recipe.writes_with_model(it)]
-    if _model_rates(job):
+    if job.recipe.calibration and job.recipe.calibration.rater == "llm":
         asking.append("/calibrate")
     asks = any(name.endswith(tuple(asking)) for name in stale(plans, job))
     if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
-
-
-def _model_rates(job: Job) -> bool:
-    return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
 
 
 def _walk_or_wait(
