@@ -205,10 +205,7 @@ def draft(
             for name, stages in states.items()
         },
         "files": dict(files),
-        "versions": {
-            "python": ".".join(python_version_tuple()[:2]),
-            **{n: version(n) for n in made_by},
-        },
+        "versions": {"python": ".".join(python_version_tuple()[:2]), **versions},
         "text_quality": {
             part.name: measure(part.name, part.scenario, part.records)
             for part in parts
