@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 import tiny_llava
 import yaml
+from cases import cases
 from corpora import PLAIN, builder, command, process
 
 from baselines.__main__ import Options
@@ -34,6 +35,8 @@ from mllmu_med.files import new_folder, read_jsonl, write_jsonl
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, UsageError, UserError
+
+CASES = cases(__file__)
 
 SMALL = """\
 name: small
@@ -639,22 +642,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("choice", "said"),
-    [
-        (
-            "methods.gd.retain_weight=0.3",
-            "methods.gd.retain_weight: gd does not take it, npo, simnpo, dpo",
-        ),
-        ("methods.gd.retain_weight=0.3", " do; gd takes collapse, reduction, retain_sampling"),
-        ("methods.gd.beta=2", "gd does not take it, npo, simnpo, dpo"),
-        ("methods.npo.refusals=[No.]", "npo does not take it, idk, llmu, dpo do"),
-        ("methods.npo={retain_weight: 0, reduction: token}", "npo with retain_weight 0 does not"),
-        ("methods.simnpo={retain_weight: 0, retain_sampling: paired}", "simnpo with retain_weight"),
-        ("methods.npo.betta=2", "unknown key methods.npo.betta (nearest: beta)"),
-        ("unlearn.lernrate=2", "unknown key unlearn.lernrate"),
-        ("methods.npo.beta=much", "methods.npo.beta: input should be a valid number"),
-        ("methods.npo.beta=-1", "methods.npo.beta: input should be greater than 0 (is -1)"),
-        ("finetune.refusals=[No.]", "finetune.refusals: finetune does not take it"),
-    ],
+    CASES["a_setting_that_its_method_does_not_take_is_refused"],
 )
 def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: str) -> None:
     key, _, value = choice.partition("=")
@@ -666,17 +654,7 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
 
 @pytest.mark.parametrize(
     ("choice", "parts", "said"),
-    [
-        ("methods.ga.epochs=2", ["gd"], "ga is not run here"),
-        ("finetune.epochs=2", ["gd"], "gd trains on top of a model that is fine-tuned already"),
-        ("unlearn.epochs=2", ["finetune"], "no method is run here"),
-        ("unlearn.retain_weight=0.3", ["gd"], "gd does not take it, npo, simnpo, dpo"),
-        ("unlearn.epochs=5", ["idk"], "the recipe has methods.idk.epochs, set that"),
-        ("tiny.seed=5", ["finetune"], "the model is llava, not one made on the spot"),
-        ("tune.trials=5", ["finetune", "ga"], "only the command tune draws trials"),
-        ("unlearn={rank: 3, retain_weight: 0.3}", ["gd"], "unlearn.retain_weight: nothing"),
-        ("methods={npo: {epochs: 9}}", ["ga"], "methods.npo.epochs: nothing reads it: npo is not"),
-    ],
+    CASES["a_choice_that_nothing_reads_is_refused"],
 )
 def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
     model = "llava" if choice.startswith("tiny") else None
