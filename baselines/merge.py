@@ -163,7 +163,6 @@ def _merge(
 
 
 def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
-    """Raise UserError unless all adapters are plain LoRA, of which there are several."""
     if len(adapters) == 1:
         raise UserError(
             f"{adapters[0]}: is one adapter already, which a server takes as it is; for a model "
@@ -177,7 +176,6 @@ def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
 
 
 def _places(net: Any, name: str) -> list[str]:
-    """The modules on which an adapter is."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [
@@ -210,7 +208,6 @@ def _side_by_side(stack: Model) -> Adapter:
 
 
 def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
-    """A model that has been merged, as an ordinary checkpoint."""
     import torch
 
     net = stack.model.to(getattr(torch, kind))

@@ -122,7 +122,6 @@ def tune(
 
 
 def _with(recipe: Recipe, method: str, drawn: dict[str, Any]) -> Recipe:
-    """The recipe with a trial's values in the place of a method's own."""
     from baselines.training_settings import MethodSettings
 
     own = recipe.methods.get(method, MethodSettings()).model_dump(exclude_unset=True)

@@ -63,7 +63,6 @@ def _print(
     as_json: bool,
     below: Sequence[str] = (),
 ) -> None:
-    """Tables of each group of metrics."""
     from eval.collect_results import figures_of_run
 
     metrics = [metric for group in groups for metric in group]

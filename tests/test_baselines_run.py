@@ -641,8 +641,7 @@ def test_what_stands_under_unlearn_holds_for_every_method(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
-    CASES["a_setting_that_its_method_does_not_take_is_refused"],
+    ("choice", "said"), CASES["a_setting_that_its_method_does_not_take_is_refused"]
 )
 def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: str) -> None:
     key, _, value = choice.partition("=")
@@ -653,8 +652,7 @@ def test_a_setting_that_its_method_does_not_take_is_refused(choice: str, said: s
 
 
 @pytest.mark.parametrize(
-    ("choice", "parts", "said"),
-    CASES["a_choice_that_nothing_reads_is_refused"],
+    ("choice", "parts", "said"), CASES["a_choice_that_nothing_reads_is_refused"]
 )
 def test_a_choice_that_nothing_reads_is_refused(choice: str, parts: list[str], said: str) -> None:
     model = "llava" if choice.startswith("tiny") else None

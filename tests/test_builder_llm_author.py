@@ -231,10 +231,7 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    CASES["replies_are_read_or_refused_by_name"],
-)
+@pytest.mark.parametrize(("text", "expected"), CASES["replies_are_read_or_refused_by_name"])
 def test_replies_are_read_or_refused_by_name(text: str, expected: str) -> None:
     found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
     assert (found.name if isinstance(found, Failure) else found.answer) == expected

@@ -67,18 +67,12 @@ def test_it_is_an_author() -> None:
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
 
 
-@pytest.mark.parametrize(
-    ("asked", "question"),
-    CASES["the_intent_of_a_question"],
-)
+@pytest.mark.parametrize(("asked", "question"), CASES["the_intent_of_a_question"])
 def test_the_intent_of_a_question(asked: str, question: str) -> None:
     assert intent(question) == asked
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    CASES["what_is_no_medical_question_gets_nothing"],
-)
+@pytest.mark.parametrize(("question", "answer"), CASES["what_is_no_medical_question_gets_nothing"])
 def test_what_is_no_medical_question_gets_nothing(question: str, answer: str) -> None:
     assert not is_medical(question, answer)
     given = OfflineAuthor([], 0).write_incorrect(row(question, answer))
@@ -90,10 +84,7 @@ def test_what_fits_nothing_is_refused_with_its_intent() -> None:
     assert "treatment" in given.problem
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    CASES["the_diseases_that_a_text_names"],
-)
+@pytest.mark.parametrize(("text", "found"), CASES["the_diseases_that_a_text_names"])
 def test_the_diseases_that_a_text_names(text: str, found: list[str]) -> None:
     assert [mention.disease.name for mention in mentions(text)] == found
 
@@ -150,8 +141,7 @@ def test_a_wrong_answer_answers_the_question(question: str, answer: str, form: s
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"),
-    CASES["what_would_not_be_plainly_wrong_is_not_offered"],
+    ("question", "answer"), CASES["what_would_not_be_plainly_wrong_is_not_offered"]
 )
 def test_what_would_not_be_plainly_wrong_is_not_offered(question: str, answer: str) -> None:
     assert wrong(question, answer) == set()
@@ -166,8 +156,7 @@ def test_what_else_is_true_of_the_image_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "others"),
-    CASES["a_short_answer_gets_another_of_its_kind"],
+    ("question", "answer", "others"), CASES["a_short_answer_gets_another_of_its_kind"]
 )
 def test_a_short_answer_gets_another_of_its_kind(
     question: str, answer: str, others: list[str] | None
@@ -262,26 +251,17 @@ def test_the_contrary_by_hand(asked: str, wrong: str) -> None:
     assert contrary(f"{question}?", answer) == wrong
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    CASES["no_contrary"],
-)
+@pytest.mark.parametrize(("question", "answer"), CASES["no_contrary"])
 def test_no_contrary(question: str, answer: str) -> None:
     assert contrary(question, answer) is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    CASES["what_an_answer_says"],
-)
+@pytest.mark.parametrize(("answer", "said"), CASES["what_an_answer_says"])
 def test_what_an_answer_says(answer: str, said: bool | None) -> None:
     assert says_yes("Is there a lesion?", answer) is said
 
 
-@pytest.mark.parametrize(
-    ("answer", "said_yes", "other"),
-    CASES["a_clause_turned_in_its_own_words"],
-)
+@pytest.mark.parametrize(("answer", "said_yes", "other"), CASES["a_clause_turned_in_its_own_words"])
 def test_a_clause_turned_in_its_own_words(answer: str, said_yes: bool, other: str | None) -> None:
     assert turn(answer, said_yes) == other
 

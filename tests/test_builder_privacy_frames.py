@@ -90,10 +90,7 @@ def test_frames_hold_no_data_of_their_own() -> None:
         assert not re.search(r"[{}\d@]|\b(?:Dr|Mrs?|Ms|Hospital|March|Monday|was|were)\b", text)
 
 
-@pytest.mark.parametrize(
-    ("frame", "kinds", "text"),
-    CASES["a_frame_spelled_out_by_hand"],
-)
+@pytest.mark.parametrize(("frame", "kinds", "text"), CASES["a_frame_spelled_out_by_hand"])
 def test_a_frame_spelled_out_by_hand(frame: str, kinds: str, text: str | None) -> None:
     assert spell(frame, {*kinds.split()}, lambda options, what: options[0]) == text
 

@@ -64,10 +64,7 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
     assert load_recipe(str(copy)) == load_recipe(name)
 
 
-@pytest.mark.parametrize(
-    ("choice", "line"),
-    CASES["one_line_for_each_mistake"],
-)
+@pytest.mark.parametrize(("choice", "line"), CASES["one_line_for_each_mistake"])
 def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     key, _, value = choice.partition("=")
     with pytest.raises(UsageError) as error:
@@ -76,10 +73,7 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("choice", "why"),
-    CASES["a_choice_that_nothing_reads_is_refused"],
-)
+@pytest.mark.parametrize(("choice", "why"), CASES["a_choice_that_nothing_reads_is_refused"])
 def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
     key, _, value = choice.partition("=")
     with pytest.raises(UsageError) as error:

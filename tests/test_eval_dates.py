@@ -12,10 +12,7 @@ def days(text: str) -> set[Day]:
     return {day for written in dates(text) for day in written.days}
 
 
-@pytest.mark.parametrize(
-    ("text", "day"),
-    CASES["a_date"],
-)
+@pytest.mark.parametrize(("text", "day"), CASES["a_date"])
 def test_a_date(text: str, day: tuple[int, int, int]) -> None:
     assert days(text) == {Day(*day)}
 
@@ -24,9 +21,6 @@ def test_a_numeric_date_is_read_both_ways() -> None:
     assert days("12/11/22") == {Day(2022, 12, 11), Day(2022, 11, 12)}
 
 
-@pytest.mark.parametrize(
-    "text",
-    CASES["no_date"],
-)
+@pytest.mark.parametrize("text", CASES["no_date"])
 def test_no_date(text: str) -> None:
     assert days(text) == set()

@@ -61,10 +61,7 @@ def test_settings_decide_what_it_reads(tmp_path: Path) -> None:
     assert tried(method, {"kl": 0.5}).reference == ("forget",)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    CASES["what_is_wrong_with_it_is_one_line"],
-)
+@pytest.mark.parametrize(("text", "said"), CASES["what_is_wrong_with_it_is_one_line"])
 def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         read(tmp_path, text)
@@ -73,10 +70,7 @@ def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, text: str, said: str)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    CASES["where_it_is_and_what_it_is_called"],
-)
+@pytest.mark.parametrize(("text", "said"), CASES["where_it_is_and_what_it_is_called"])
 def test_where_it_is_and_what_it_is_called(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_own(name_own(text)[1])

@@ -64,7 +64,6 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
 
 
 def _never_read() -> Iterator[tuple[str, str]]:
-    """Keys that no recipe needs, and why."""
     for name in ("privacy", "incorrect"):
         at = f"calibration.train.{name}"
         yield f"{at}.seed", "the recipe's seed holds for the training, too"
@@ -73,7 +72,6 @@ def _never_read() -> Iterator[tuple[str, str]]:
 
 
 def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Keys that nothing reads beside the recipe's other values, and why."""
     if not recipe.asks_model:
         yield (
             "llm",
@@ -89,7 +87,6 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _holds(tree: Any, key: str) -> bool:
-    """Whether plain values hold something under a dotted key."""
     for part in key.split("."):
         if not isinstance(tree, Mapping) or part not in tree:
             return False
@@ -98,7 +95,6 @@ def _holds(tree: Any, key: str) -> bool:
 
 
 def _differs(recipe: Recipe, key: str) -> bool:
-    """Whether a key's value is another than its default."""
     *path, last = key.split(".")
     node: Any = reduce(getattr, path, recipe)
     return bool(getattr(node, last) != type(node).model_fields[last].default)

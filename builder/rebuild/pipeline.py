@@ -64,7 +64,6 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
 def _in_order(
     plans: Sequence[ChainPlan], until: str = STAGES[-1]
 ) -> Iterator[tuple[ChainPlan, Stage]]:
-    """The chains side by side, a stage of each at a time."""
     for name in STAGES[: STAGES.index(until) + 1]:
         for item in plans:
             yield from ((item, stage) for stage in item.stages if stage.name == name)

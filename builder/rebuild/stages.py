@@ -196,7 +196,6 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
 
 
 def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> Stage:
-    """`inject` or `corrupt`: the harmful text."""
     from builder.harm import prompts
 
     llm = job.recipe.llm.model_dump()
