@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
-from baselines.forget_command import add_forget
+from baselines.forget_command import forget
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
-from baselines.other_commands import EXAMPLES, add_others
-from baselines.study_commands import add_studies
+from baselines.other_commands import convert_llava_med, merge, method, recipe
+from baselines.schedule import check_rows
+from baselines.study_commands import ratios, sequential
+from baselines.training_state import ended
 from mllmu_med.command_line import make_app, one_line_errors, option
+from mllmu_med.files import packaged_yaml
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import UsageError, UserError
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from baselines.run import Part
 
 _NAMES: Final = ", ".join(UNLEARNING)
+EXAMPLES: Final[dict[str, str]] = packaged_yaml("baselines", "examples.yaml")
 
 app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tiny one on a CPU.")
 
@@ -62,7 +66,6 @@ def run(
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
     from baselines.run_parts import jobs_for, notes, parse_seeds, run_seeds
-    from baselines.schedule import check_rows
     from mllmu_med.locks import held
 
     if seeds_of not in ("unlearning", "all"):
@@ -121,7 +124,6 @@ def tune(
     from baselines.measure import Data as Dataset
     from baselines.run import is_main
     from baselines.run_parts import jobs_for
-    from baselines.schedule import check_rows
     from baselines.tune import FRAGMENT, unseen
     from baselines.tune import tune as run_trials
     from mllmu_med.locks import held
@@ -165,8 +167,7 @@ _add_learning(
 )
 
 
-def _purposes() -> str:
-    return "\n".join(f"  {name:9} {purpose(METHODS[name])}" for name in UNLEARNING)
+_PURPOSES: Final = "\n".join(f"  {name:9} {purpose(METHODS[name])}" for name in UNLEARNING)
 
 
 def _who_takes() -> str:
@@ -182,7 +183,7 @@ def _who_takes() -> str:
     epilog=f"""Methods:
 
 \b
-{_purposes()}
+{_PURPOSES}
 
 Settings that only some methods take; one that a method does not take is refused:
 
@@ -209,7 +210,6 @@ def unlearn(
     """
     from baselines.own_methods import is_file, name_own
     from baselines.run import FINETUNED, Part
-    from baselines.training_state import ended
 
     own = [method] if is_file(method) else []
     if own:
@@ -254,7 +254,6 @@ def _train(
     """
     from baselines.measure import Data as Dataset
     from baselines.run import do, is_main
-    from baselines.schedule import check_rows
     from eval.terminal_tables import print_scores
 
     recipe, _ = options.read_recipe([parts[-1].method], own=own)
@@ -274,9 +273,9 @@ def _train(
         print_scores(parts[-1].folder)
 
 
-add_studies(app)
-add_forget(app)
-add_others(app)
+for command in (sequential, ratios, forget, merge, recipe, method, convert_llava_med):
+    named = command.__name__.replace("_", "-")
+    app.command(named, examples=EXAMPLES[named])(one_line_errors(command))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from baselines.attack_target import Target, target_of
 from baselines.measure import Data
@@ -40,8 +40,10 @@ from eval.attack_kinds import (
     relearnt,
 )
 from eval.attack_results import ATTACK, FOLDER
+from eval.attacks import Ask
 from eval.collect_results import check_names
 from eval.leak import leak_answers, write_leak
+from eval.model import Model
 from eval.run_folder import ANSWERS, describe, read_json
 from eval.score import score_answers, write_scores
 from mllmu_med.disk import remove
@@ -50,10 +52,6 @@ from mllmu_med.locks import held
 from mllmu_med.processes import side_by_side
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UsageError, UserError
-
-if TYPE_CHECKING:
-    from eval.attacks import Ask
-    from eval.model import Model
 
 #: Of fine-tuning's learning rate: at all of it, without a rise and a fall, a fine-tuned model
 #: itself loses what it knows in so few steps, and the attack hides what it looks for. Ours.
@@ -108,8 +106,6 @@ class Work:
             "learning_rate": base.learning_rate * RATE,
             "warmup": 0.0,
             "lr_end": 1.0,
-            "keep": "last",
-            "tracker": "",
         }
         return base.model_copy(update=changed)
 
@@ -195,7 +191,12 @@ def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
         for training in (folder / FOLDER).glob(".relearn-*"):  # of a run that was killed
             remove(training)
         model = work.stack.at(work.target.adapters)
-        _check_same(model, work.target)
+        identity = {**model.identity, "max_new_tokens": work.target.longest}
+        if run_hash(identity) != work.target.who["run"]:
+            raise UserError(
+                f"{folder}: its model or an adapter has changed since it was measured: measure it "
+                "anew first"
+            )
         model.expect(row.question + row.answer for row in work.rows)
         for attack in left:
             if attack.group != "relearn":
@@ -204,16 +205,6 @@ def attack_run(work: Work, attacks: Sequence[Attack]) -> None:
                     work.write(changed, attack, began)
         for kind in dict.fromkeys(attack.kind for attack in left if attack.group == "relearn"):
             _relearn(work, [attack for attack in left if attack.kind == kind])
-
-
-def _check_same(model: Model, target: Target) -> None:
-    """Raise UserError where what is loaded is not what has answered in the run."""
-    identity = {**model.identity, "max_new_tokens": target.longest}
-    if run_hash(identity) != target.who["run"]:
-        raise UserError(
-            f"{target.folder}: its model or an adapter has changed since it was measured: measure "
-            "it anew first"
-        )
 
 
 @contextmanager
@@ -225,15 +216,13 @@ def _under(work: Work, attack: Attack) -> Iterator[Model]:
             yield stack.at(target.adapters[:-1])
         finally:
             stack.at(target.adapters)
-        return
-    model = stack.at(target.adapters)
-    if attack.kind == "quantise":
+    elif attack.kind == "quantise":
         from eval.quantise import quantised
 
-        with quantised(model, attack.strength):
-            yield model
-        return
-    yield model
+        with quantised(stack.at(target.adapters), attack.strength):
+            yield stack.at(target.adapters)
+    else:
+        yield stack.at(target.adapters)
 
 
 def _relearn(work: Work, attacks: Sequence[Attack]) -> None:

@@ -75,17 +75,12 @@ class Encoder:
             prefixes = [self.model.prefixes.of(s.image_id, self.images) for s in samples]
             texts = [self._text(sample) for sample in samples]
             together = packing == "image" and shared.packing
-            packed = pack(self.model, prefixes, texts, together)
-            if packed:
-                rows, spots = packed
-                return self._batch(samples, rows, spots, rows.tokens)
+            if packed := pack(self.model, prefixes, texts, together):
+                return self._batch(samples, *packed, packed[0].tokens)
             self.model.too_long()
-        return self._from_processor(samples)
-
-    def _from_processor(self, samples: Sequence[Sample]) -> Batch:
-        """One sample a row through the model's own processor."""
-        texts = [(s.question, s.answer, True) for s in samples]
-        inputs, spots = self.model.read_answered(texts, [self.images[s.image_id] for s in samples])
+        # One sample a row through the model's own processor.
+        asked = [(s.question, s.answer, True) for s in samples]
+        inputs, spots = self.model.read_answered(asked, [self.images[s.image_id] for s in samples])
         return self._batch(samples, inputs, spots, int(inputs["attention_mask"].sum()))
 
     def _batch(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from baselines.command_options import FineTuned, Options
-from mllmu_med.command_line import App, one_line_errors, option
+from mllmu_med.command_line import option
 from mllmu_med_dataset import UsageError
 
 #: Its loss is bounded, so that few rows do not wreck the model as ascent may; by the README's table
@@ -83,15 +83,3 @@ def forget(
     if told := checked["all"].get("after"):
         print(f"still comes out: {told.out} of {told.n} {checked['what']}")
     print(f"written to {out}: evidence.html, {LOG}\nhead hash, to be kept elsewhere: {log.head}")
-
-
-def add_forget(app: App) -> None:
-    """Put it on the command line."""
-    app.command(
-        examples="""
-python -m baselines forget --request 1.csv --model MODEL --adapter BEFORE --out requests
-python -m baselines forget --request 2.csv --model MODEL --adapter BEFORE --out requests --head HASH
-python -m baselines forget --request 1.csv --model MODEL --data own --config own --out requests
-python -m baselines forget --out requests --head HASH
-"""
-    )(one_line_errors(forget))

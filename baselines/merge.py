@@ -127,7 +127,10 @@ def _merge(
     places: list[str] = []
     if kind:
         what = f"merged weights in {kind}, of adapters on {counts} modules"
-        _into_weights(stack, out)
+        try:
+            stack.model = stack.model.merge_and_unload(safe_merge=True)
+        except (ValueError, AttributeError, NotImplementedError) as error:
+            raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
         _check_equal(_distance(whole, without, _logits(stack, probes)), out, "one adapter")
         _write_weights(stack, new, kind, out)
     else:
@@ -160,7 +163,6 @@ def _merge(
 
 
 def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
-    """Raise UserError unless all adapters are plain LoRA, of which there are several."""
     if len(adapters) == 1:
         raise UserError(
             f"{adapters[0]}: is one adapter already, which a server takes as it is; for a model "
@@ -174,7 +176,6 @@ def _check_alike(stack: Model, adapters: Sequence[Path]) -> None:
 
 
 def _places(net: Any, name: str) -> list[str]:
-    """The modules on which an adapter is."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [
@@ -206,16 +207,7 @@ def _side_by_side(stack: Model) -> Adapter:
     return Adapter(net, above, [])
 
 
-def _into_weights(stack: Model, out: Path) -> None:
-    """Merge all adapters into the weights of the model in memory."""
-    try:
-        stack.model = stack.model.merge_and_unload(safe_merge=True)
-    except (ValueError, AttributeError, NotImplementedError) as error:
-        raise UserError(f"{out}: cannot be merged into weights: {first_line(error)}") from error
-
-
 def _write_weights(stack: Model, new: Path, kind: str, out: Path) -> None:
-    """A model that has been merged, as an ordinary checkpoint."""
     import torch
 
     net = stack.model.to(getattr(torch, kind))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from eval.command_options import Adapters, Device
-from mllmu_med.command_line import App, one_line_errors, option
-from mllmu_med.files import packaged_yaml
-
-#: Of all commands of baselines, by name.
-EXAMPLES: Final[dict[str, str]] = packaged_yaml("baselines", "examples.yaml")
+from mllmu_med.command_line import option
 
 
 def merge(
@@ -83,10 +79,3 @@ def convert_llava_med(
     from baselines.llava_med import convert
 
     print(convert(source, target))
-
-
-def add_others(app: App) -> None:
-    """Put them on the command line."""
-    for command in (merge, recipe, method, convert_llava_med):
-        name = command.__name__.replace("_", "-")
-        app.command(name, examples=EXAMPLES[name])(one_line_errors(command))

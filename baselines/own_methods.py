@@ -19,14 +19,12 @@ from inspect import Parameter, getfile, signature
 from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from baselines.losses import Answers, Part
 from baselines.methods import FORGET, METHODS, Method
 from baselines.training_settings import TrainSettings
 from mllmu_med_dataset import UsageError
-
-if TYPE_CHECKING:
-    from baselines.losses import Answers, Part
 
 #: Folders of a run that are no method's.
 _TAKEN: Final = ("base", "finetuned")
@@ -146,7 +144,8 @@ def _looked_at(method: Method, where: str, values: tuple[tuple[str, Any], ...]) 
         if not torch.is_tensor(loss) or loss.numel() != 1 or loss.dim():
             raise UsageError(f"method {where}: gives {kind}, where one number (a scalar) is due")
         if not loss.isfinite():
-            raise UsageError(f"method {where}: is {loss.item()} on small made parts{_empty(units)}")
+            empty = " where a part is empty (a pass may hold no row of a set)" * (len(units) == 1)
+            raise UsageError(f"method {where}: is {loss.item()} on small made parts{empty}")
         return loss, whole.logits
 
     asked: set[str] = set()
@@ -170,15 +169,9 @@ def _looked_at(method: Method, where: str, values: tuple[tuple[str, Any], ...]) 
     return tuple(name for name in method.parts if name in asked)
 
 
-def _empty(units: tuple[int, ...]) -> str:
-    return " where a part is empty (a pass may hold no row of a set)" if len(units) == 1 else ""
-
-
 def _made(method: Method, units: tuple[int, ...]) -> tuple[dict[str, Part], Answers]:
     """Parts of rows 0 and 1 of the forget set and 2 and 3 of the retain set, the same each time."""
     import torch
-
-    from baselines.losses import Answers, Part
 
     lengths = {"forget": (1, 3), "refused": (2, 2), "clean": (3, 1), "retain": (1, 2)}
     own = {unit: method.forget if unit < 2 else method.retain for unit in units}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from baselines.command_options import Jobs, Options, OwnMethods
-from mllmu_med.command_line import App, one_line_errors, option
+from mllmu_med.command_line import option
 from mllmu_med_dataset import FORGET_RATIOS, UsageError, config_name
 
 if TYPE_CHECKING:
@@ -130,14 +130,3 @@ def ratios(
 
     # The base model is made for the main ratio, so that ratios can be added later.
     study.do(recipe, Data.read(study.data, name), methods, "ratios", work)
-
-
-def add_studies(app: App) -> None:
-    """Put them on the command line."""
-    app.command(
-        examples="""
-python -m baselines sequential
-python -m baselines sequential --rounds 2 --methods idk,npo --reference finetuned
-"""
-    )(one_line_errors(sequential))
-    app.command(examples="python -m baselines ratios --ratios 5,10,15")(one_line_errors(ratios))

@@ -1,7 +1,7 @@
 """Models of the families' real shapes with random weights, and rows like SLAKE's, for `gpu.py`.
 
 Nothing is downloaded: shapes are those of the published configurations, tokenizers are trained on
-the made texts, and processors are those of the tests' families (`tests/family_table.py`).
+the made texts, and processors are those of the tests' families (`tests/families.yaml`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from families import tokenizer_of, write_processor
-from family_table import FAMILIES
+from families import FAMILIES, tokenizer_of, write_processor
 
 from baselines import tiny
 from eval.chat_format import chat_format
@@ -105,7 +104,7 @@ def build(name: str, texts: Sequence[str], device: str, small: bool) -> Model:
     elif name == "llava_med":
         config = tiny.config_of_tiny(tiny.SMALLEST, len(tokenizer))
     else:
-        config = FAMILIES[name].config(ids, len(tokenizer))
+        config = FAMILIES[name].configuration(ids, len(tokenizer))
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     torch.manual_seed(0)
     with torch.device(device):

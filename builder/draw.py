@@ -124,11 +124,7 @@ def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
     together: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         together[root(record.image_sha256)].append(record)
-    return {_name(rows): rows for rows in together.values()}
-
-
-def _name(rows: Sequence[Record]) -> str:
-    return min(record.patient_id or record.image_sha256 for record in rows)
+    return {min(r.patient_id or r.image_sha256 for r in rows): rows for rows in together.values()}
 
 
 def share_out(records: Sequence[Record], names: Sequence[str], seed: int) -> dict[str, str]:

@@ -171,7 +171,6 @@ def _beginning(row: Record, percent: int) -> str:
 
 
 def _elsewhere(row: Record, rows: Sequence[Record]) -> Record:
-    """The row on an image of another patient."""
     others = [r for r in rows if r.whose != row.whose and r.image_sha256 != row.image_sha256]
     if not others:
         raise UserError("other-image: all rows have one image: leave this kind out")

@@ -50,7 +50,6 @@ def details(report: Report) -> list[Table]:
 
 
 def _whose(columns: list[Column], lines: list[Line]) -> list[Section]:
-    """The runs that were attacked so."""
     return [Section([line for line in lines if any(c.key in line.figures for c in columns)])]
 
 

@@ -130,7 +130,7 @@ def _line(
 ) -> dict[str, Any]:
     """A row as it is written; `blind_`: without the image."""
     row = texts.row
-    blind = found.get((row.id, False, row.answer))
+    own, blind = found[row.id, True, row.answer], found.get((row.id, False, row.answer))
     choices, blind_choices = (
         [mean_of(found[row.id, image, text].logprobs) for text in texts.wrong]
         for image in (True, False)
@@ -139,24 +139,17 @@ def _line(
         "id": row.id,
         "split": row.split,
         "asked": _asked(texts),
-        **_tokens(found[row.id, True, row.answer], model.ending),
+        "logprobs": own.logprobs,  # of the answer's tokens, the last of them its end
+        "right": "".join(str(int(said)) for said in own.right),
+        "end": model.ending,
+        "means": [float(f"{value:.6g}") for value in own.means],
+        "deviations": [float(f"{value:.6g}") for value in own.deviations],
         "zlib": len(zlib.compress(row.answer.encode())),
         "alternatives": [found[row.id, True, text].logprobs for text in texts.answers[1:]],
         "choices": choices,
         "parts": token_parts(model, row) if row.split == "forget" else [],
         "blind_logprobs": blind.logprobs if blind else [],
         "blind_choices": blind_choices,
-    }
-
-
-def _tokens(weighed: Weighed, ending: int) -> dict[str, Any]:
-    """An answer's tokens, the last of them its end, as a line holds them."""
-    return {
-        "logprobs": weighed.logprobs,
-        "right": "".join(str(int(said)) for said in weighed.right),
-        "end": ending,
-        "means": [float(f"{value:.6g}") for value in weighed.means],
-        "deviations": [float(f"{value:.6g}") for value in weighed.deviations],
     }
 
 

@@ -63,7 +63,6 @@ def _print(
     as_json: bool,
     below: Sequence[str] = (),
 ) -> None:
-    """Tables of each group of metrics."""
     from eval.collect_results import figures_of_run
 
     metrics = [metric for group in groups for metric in group]
@@ -83,7 +82,8 @@ def _print(
 def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> Iterator[Table]:
     """A table for each kind of cut: parts of the rows down, metrics across."""
     by_cut: dict[str, dict[str, dict[Key, Figure]]] = {}
-    for figure in sorted(figures, key=_place):
+    places: dict[str, int] = {split: place for place, split in enumerate(SPLITS)}
+    for figure in sorted(figures, key=lambda f: (bool(f.cut), places.get(f.split, 3), f.cut)):
         if figure.value or figure.metric not in ("thinking", "unanswered"):
             cut, _, value = figure.cut.partition("=")
             across = "forget against test" if figure.metric in _LIKELY[-1] else "retain and test"
@@ -99,7 +99,3 @@ def _tables(figures: Sequence[Figure], metrics: Sequence[str], caption: str) -> 
         sections = [Section([Line(p, "reference", of) for p, of in same]) for _, same in alike]
         columns = [Column(Key(m)) for m in metrics if any(Key(m) in of for of in parts.values())]
         yield Table("run", title, caption, columns, sections, of="of")
-
-
-def _place(figure: Figure) -> tuple[bool, int, str]:
-    return bool(figure.cut), [*SPLITS, figure.split].index(figure.split), figure.cut

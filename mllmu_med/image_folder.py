@@ -140,8 +140,13 @@ def put_back(data: Any, images: Images, where: str) -> Any:
     if any({"image_path", "image_sha256"} - set(_columns(split)) for split in splits.values()):
         raise UsageError("images: needs the columns image_path and image_sha256: load them too")
     if any(not hasattr(split, "__len__") for split in splits.values()):
+        from datasets import Features
+
         filler = _Filler(images, where)
-        filled = {name: _streamed(split, filler) for name, split in splits.items()}
+        filled = {
+            name: split.map(filler, features=Features({n: features()[n] for n in _columns(split)}))
+            for name, split in splits.items()
+        }
     else:
         empty = {name: split for name, split in splits.items() if lacks_images(split)}
         keys = {key for split in empty.values() for key in _named(split)}
@@ -221,13 +226,6 @@ def _mapped(split: Any, cells: dict[tuple[str, str], _Cell]) -> Any:
     column = [cells[key] for key in _named(split)]
     filled = split.remove_columns("image").add_column("image", column, feature=Image())
     return filled.select_columns(order)
-
-
-def _streamed(split: Any, filler: _Filler) -> Any:
-    from datasets import Features
-
-    kept = Features({name: features()[name] for name in _columns(split)})
-    return split.map(filler, features=kept)
 
 
 class _Filler:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from cases import cases
 from corpora import record
 
 from builder.core.ratings import Rated
@@ -10,6 +11,8 @@ from builder.core.recipe import Calibration
 from builder.dataset_folder.read import Config, Facts
 from builder.patients.profiles import Profile
 from mllmu_med_dataset import PiiSpan, Record
+
+CASES = cases(__file__)
 
 ADA = Profile("p1", "a", "Ada Li", "(415) 555-0101", "ada@example.org", "1 A", "May 3, 2022", "M-1")
 BOB = Profile("p2", "b", "Bob Mo", "(415) 555-0102", "bob@example.org", "2 B", "May 4, 2022", "M-2")
@@ -51,70 +54,8 @@ INCORRECT = {
     "retain": [record("What?", "A cyst.", "i4", "z")],
     "test": [record("What?", "A cyst.", "i5", "z")],
 }
-STAGES = {
-    "ingest": {"kept": 1200, "dropped": {}, "notes": {}},
-    "draw": {"kept": 1190, "dropped": {"not drawn": 10}, "notes": {}},
-    "inject": {
-        "kept": 1183,
-        "dropped": {"one": 2, "other": 5},
-        "notes": {"texts rejected by check length": 4},
-    },
-}
-COUNTED = """
-| `privacy` | Phantom images | 3 | 3 | 2 | 4 |
-| `incorrect` | Phantom images | 3 | 1 | 1 | 3 |
-| `privacy` | 10 % | 3 | 3 | 2 |
-that of `privacy` into 1, 1 and 1 rows and that of `incorrect` into 0, 0 and 0 rows.
-| question | What is it? | Of **Ada Li**: what is it? |
-| answer | A lung. | A lung, **(415) 555-0101**. |
-`f0`: MRI, harm `privacy`.
-| `ingest` | read from the source | 1,200 | 0 |
-| `draw` | not drawn | 1,190 | 10 |
-| `inject` | other | 1,183 | 5 |
-| `inject` | one |  | 2 |
-| `privacy` | length | 4 |
-rating 5: 2 kept, 0 dropped, rating 1: 0 kept, 1 dropped.](card/calibration.png)
-| privacy: answer | 1 | 0 | 0 | 0 | 1 | 3.00 | 1 | 1 |
-| privacy: all | 2 | 0 | 0 | 0 | 1 | 3.67 | 2 | 1 |
-| 5 | `c1` | t | o |
-the 3 forget rows of privacy. Place of the private values: question 1, answer 1, both 1.
-Rows with each kind of value: name 3 and telephone number 1.]
-| question | 1 | 33.3 % |
-| answer | 1 | 33.3 % |
-| both | 1 | 33.3 % |
-| name | 3 | 2 | 1 |
-| telephone number | 1 | 0 | 1 |
-The forget set of `privacy`: 3 rows of 2 fictional patients, at most 2 rows of one.
-the 3 forget rows of incorrect: wrong diagnosis 2 and outdated knowledge 1.]
-| wrong diagnosis | 2 | 66.7 % |
-| outdated knowledge | 1 | 33.3 % |
-privacy: CT 75.0 %, MRI 12.5 % and unknown 12.5 %; incorrect: CT 100.0 %.]
-| CT | 1 | 3 | 2 | 75.0 % |
-| MRI | 1 | 0 | 0 | 12.5 % |
-| unknown | 1 | 0 | 0 | 12.5 % |
-| forget | 3 | 2 | 1 | 2 |
-| retain | 3 | 2 | 1 | 2 |
-| test | 2 | 2 | 0 | 2 |
-| none | 2 | 2 | 2 | 75.0 % |
-| Organ | 1 | 1 | 0 | 25.0 % |
-privacy: forget 4, forget, before 2, retain 2 and test 1.5; incorrect:
-| forget | 3.3 | 4 | 5 | 4.3 | 4 | 6 |
-| forget, before | 2.0 | 2 | 2 | 3.0 | 3 | 3 |
-| retain | 4.0 | 2 | 9 | 3.0 | 3 | 3 |
-| test | 1.5 | 1.5 | 2 | 2.0 | 2 | 3 |
-| forget | 3 | 2 | 0 | 3 |
-| retain | 1 | 1 | 0 | 1 |
-| forget | 2.0 | 2 | 2 | 1.0 | 1 | 1 |
-| forget, before | 1.3 | 1 | 2 | 1.0 | 1 | 1 |
-| `privacy` | 3 | 2 | 1 | 1 |
-| `incorrect` | 3 | 0 | 0 | 1 |
-1 test row repeats an (image, question) pair of another set.
-Of the 12 values of the 2 fictional patients, 1 occurs in a retain or test row.
-All 2 fictional patients, including those of dropped candidates,
-`privacy` has 3 / 3 / 2 rows, the paper 351 / 3,960 / 1,500.
-the source does not state the modality of 1 row.
-`privacy`: 2 forget rows are about an image that is also in `retain`,
-"""
+STAGES = CASES["stages"]
+COUNTED = CASES["counted"]
 
 
 def counted_by_hand(facts: Facts) -> Facts:

@@ -1,7 +1,6 @@
 """Self-calibration: what is rated, kept and dropped; killed, resumed, answered elsewhere."""
 
 import json
-import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +11,7 @@ import corpora
 import pytest
 import tiny_llava
 from card_check import reads_well
-from corpora import PLAIN, command, process, tree
+from corpora import process, tree
 from reviews import run
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 from typer.testing import CliRunner
@@ -26,10 +25,10 @@ from builder.core.ratings import Rated, examples, read_ratings
 from builder.core.recipe import Incorrect
 from builder.core.stage_cache import Chain
 from builder.harm.read_reply import RatingReply, read_rating
-from eval.attacks import Ask, asks
+from eval.attacks import Ask
 from eval.dataset_rows import read_rows
 from eval.model import Model
-from eval.predictions import Prediction, read_predictions, write_predictions
+from eval.predictions import read_predictions
 from mllmu_med.files import read_jsonl, stable_hash
 from mllmu_med.llm.chat import Reply
 from mllmu_med.recipe_files import Choice
@@ -366,90 +365,10 @@ def test_ratings_that_were_paid_are_not_asked_for_again(quick: list[str], out: P
     assert len(prompts) == len({(r.question, r.truth, r.output) for r in ratings(out)})
 
 
-@pytest.fixture
-def waiting(quick: list[str], out: Path, tmp_path: Path) -> Path:
-    """Stopped before the model is trained; the folder that the dataset will be in."""
-    result = run(*quick, "--until", "calibrate", "--out", out)
-    assert "python -m baselines finetune --data" in result.stdout
-    assert "--adapted incorrect=" in result.stdout
-    assert not out.exists()
-    assert not (tmp_path / "data.work/incorrect/calibration").exists()
-    return out
-
-
-def answers(out: Path, **changes: Any) -> list[Prediction]:
-    """What another machine answers to the candidates that wait: every other one right."""
-    rows = read_rows(out.with_name(out.name + ".work") / "candidates", "incorrect", ["forget"])
-    return [
-        Prediction(ask.row.id, ask.row.answer if i % 2 else "No idea", asked=ask.hash, **changes)
-        for i, ask in enumerate(asks(rows))
-    ]
-
-
-def test_answers_taken(quick: list[str], waiting: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    def never(*_: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("eval.load_model.load_model", never)
-    path = tmp_path / "answers.jsonl"
-    found = answers(waiting)
-    retain = Chain(tmp_path / "data.work/incorrect").records("corrupt")
-    other = next(row for row in retain if row.split == "retain")
-    write_predictions(path, [*found, Prediction(other.id, "Yes")])
-    run(*quick, "--out", waiting, "--adapted", path)
-    assert {row.id: row.output for row in ratings(waiting)} == {p.id: p.answer for p in found}
-    assert Counter(row.rating for row in ratings(waiting))[5] == len(found) // 2
-    assert "on another machine" in (waiting / "README.md").read_text("utf-8")
-    assert "nothing to do" in run(*quick, "--out", waiting, "--adapted", path).stdout
-    assert "to do" not in run("status", "--out", waiting).stdout
-    path.write_text(path.read_text("utf-8").replace("No idea", "Never"), "utf-8")
-    assert "to do again" in run("status", "--out", waiting).stdout
-
-
-@pytest.mark.parametrize(
-    ("spoil", "line"),
-    [
-        (lambda some: some[:-2], "2 of 15 candidates of incorrect have no answer (first: "),
-        (lambda some: [*some, Prediction("slake/1", "a")], "slake/1 is no row of incorrect"),
-        (lambda some: [replace(p, asked="0" * 12) for p in some], "another text or image than"),
-        (lambda some: [replace(p, asked="") for p in some], "does not say what was asked"),
-        (lambda some: [*some, some[0]], "is there twice"),
-        (lambda some: [*some[:-1], replace(some[-1], run="x")], "answers of two models"),
-    ],
-    ids=["missing", "foreign", "stale", "unhashed", "doubled", "mixed"],
-)
-def test_other_answers(spoil: Any, line: str, quick: Any, waiting: Path, tmp_path: Path) -> None:
-    path = tmp_path / "answers.jsonl"
-    write_predictions(path, spoil(answers(waiting)))
-    result = run(*quick, "--out", waiting, "--adapted", f"incorrect={path}", code=1)
-    assert line in result.stderr.splitlines()[-1]
-    assert not waiting.exists()
-
-
 def test_wrong_use_is_one_line(quick: list[str], tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "o")]
-    wrong = run(*quick, "--adapted", "privacy=x", *out, code=2)
-    assert "--adapted privacy=x: write NAME=FILE, with NAME incorrect" in wrong.stderr
-    wrong = run("rebuild", *PLAIN, "--adapted", "privacy=x", *out, code=2)
-    assert "has no calibration" in wrong.stderr
-    wrong = run("rebuild", *PLAIN, "--until", "calibrate", *out, code=2)
-    assert "has no calibration" in wrong.stderr
-    wrong = run(*quick, "--adapted", tmp_path / "none.jsonl", *out, code=1)
-    assert "cannot read predictions" in wrong.stderr
     wrong = run("rebuild", *QUICK, "--set", "calibration.model=./none", *out, code=1)
     assert "./none: no such folder here" in wrong.stderr
-
-
-@pytest.mark.slow
-def test_printed_commands(quick: list[str], undisturbed: Path, out: Path, tmp_path: Path) -> None:
-    """The answers of the other machine are those that this one gives, to the letter."""
-    said = run(*quick, "--until", "calibrate", "--out", out).stdout.splitlines()
-    line = next(line for line in said if "baselines finetune" in line)
-    command("baselines", *shlex.split(line)[3:], cwd=tmp_path)
-    adapted = shlex.split(next(line for line in said if "--adapted" in line))[-1]
-    name, _, file = adapted.partition("=")
-    run(*quick, "--out", out, "--adapted", f"{name}={tmp_path / file}")
-    assert ratings(out) == ratings(undisturbed)
 
 
 def test_without_calibration_no_torch_is_imported(limited: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import llm_author
 import pytest
 from card_check import reads_well
+from cases import cases
 from corpora import PLAIN, TRIAL, before_writing, tree
 from llm_author import reply
 from reviews import run
@@ -26,6 +27,8 @@ from builder.core.stage_cache import REFUSED, Chain
 from builder.harm.read_reply import IncorrectReply, read
 from builder.harm.texts import Failure
 from mllmu_med.llm.chat import Reply
+
+CASES = cases(__file__)
 
 #: The demo with a language model: 112 harmful privacy rows, 30 incorrect ones.
 LLM = ["rebuild", "--author", "llm", "--model", MODEL, *PLAIN]
@@ -234,24 +237,7 @@ def test_options_of_a_model_need_one(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"answer": "x", "what_is_wrong": "y"}', "x"),
-        ('```json\n{"answer": "x", "what_is_wrong": "y", "fits": true}\n```', "x"),
-        ('Here: {"answer": "x", "what_is_wrong": "y"} I hope it helps {smile}', "x"),
-        ('{"answer": "x", "what_is_wrong": "y", "kind": "outdated_knowledge"}', "x"),
-        ('{"answer": "x", "what_is_wrong": "y", "kind": "old"}', "wrong field type"),
-        ('{"answer": "x", "what_is_wrong": "y", "fits": "no"}', "wrong field type"),
-        ('{"answer": "x", "what_is_wrong": ""}', "empty field"),
-        ('{"answer": "x"}', "missing field"),
-        ('{"answer": "x"', "invalid JSON"),
-        ('["x"]', "invalid JSON"),
-        ('{"text": "x"}', "missing field"),
-        ('{"answer": 5, "what_is_wrong": "y"}', "wrong field type"),
-        (" ", "empty reply"),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), CASES["replies_are_read_or_refused_by_name"])
 def test_replies_are_read_or_refused_by_name(text: str, expected: str) -> None:
     found = read(Reply(text, "stop", "", "m", 1, 1, cached=False), IncorrectReply)
     assert (found.name if isinstance(found, Failure) else found.answer) == expected

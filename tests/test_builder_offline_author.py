@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from corpora import SHARED, record
 
 from builder.core.load_recipe import load_recipe
@@ -29,6 +30,8 @@ from builder.harm.corrupt import corrupt
 from builder.harm.text_checks import check_incorrect
 from builder.harm.texts import Author, Failure, Incorrect
 from mllmu_med_dataset import Record, UserError
+
+CASES = cases(__file__)
 
 
 class OfflineAuthor:
@@ -64,48 +67,12 @@ def test_it_is_an_author() -> None:
     assert author.embed_privacy(row("Where is it?", "Lung"), {}) == ("Where is it?", "Lung")
 
 
-@pytest.mark.parametrize(
-    ("asked", "question"),
-    [
-        ("treatment", "How is scabies treated?"),
-        ("cause", "What causes acne?"),
-        ("contagion", "Is this condition contagious?"),
-        ("prognosis", "What is the prognosis for this disease?"),
-        ("prevention", "Can psoriasis be prevented?"),
-        ("diagnosis", "How is leprosy diagnosed?"),
-        ("what_is", "What is melasma?"),
-        ("name", "What type of skin condition does this image depict?"),
-        ("name", "What is the condition shown in the image?"),
-        ("appearance", "Can you describe the appearance of the rash?"),
-        ("presence", "Are there any other notable features in the image?"),
-        ("location", "Where is the lesion located?"),
-        ("count", "How many nodules are visible?"),
-        ("color", "What color is the lesion?"),
-        ("size", "How large is the tumor?"),
-        ("histology", "What type of cells are present in this image?"),
-        ("function", "How does lupus affect the kidneys?"),
-        ("symptoms", "What are the symptoms of leprosy?"),
-        ("frequency", "How common is this condition?"),
-        ("inheritance", "Is Bazex syndrome hereditary?"),
-        ("other", "Has the tumor been removed?"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "question"), CASES["the_intent_of_a_question"])
 def test_the_intent_of_a_question(asked: str, question: str) -> None:
     assert intent(question) == asked
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("Is there anything else you would like to know?", "No, thank you."),
-        ("What is this?", "I'm sorry, but I am unable to answer."),
-        ("Is there any other information?", "No additional information is available."),
-        ("What does the caption say?", "It names the doctor."),
-        ("What is the shape of the bottle?", "The bottle is round."),
-        ("Which institute took this image?", "It was taken in London."),
-        ("What is the gender of the person?", "The person is a woman."),
-    ],
-)
+@pytest.mark.parametrize(("question", "answer"), CASES["what_is_no_medical_question_gets_nothing"])
 def test_what_is_no_medical_question_gets_nothing(question: str, answer: str) -> None:
     assert not is_medical(question, answer)
     given = OfflineAuthor([], 0).write_incorrect(row(question, answer))
@@ -117,18 +84,7 @@ def test_what_fits_nothing_is_refused_with_its_intent() -> None:
     assert "treatment" in given.problem
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("The image shows PSORIASIS of the knees.", ["psoriasis"]),
-        ("Two keloids and a pyogenic granuloma.", ["keloid", "pyogenic granuloma"]),
-        ("a naevus sebaceus, no nevus", ["nevus sebaceus"]),
-        ("This is pyoderma gangrenosum.", ["pyoderma gangrenosum"]),
-        ("Kaposi’s sarcoma of the leg", ["Kaposi sarcoma"]),
-        ("A psoriasis-like rash, acne keloidalis", []),
-        ("basal cells and melanocytes", []),
-    ],
-)
+@pytest.mark.parametrize(("text", "found"), CASES["the_diseases_that_a_text_names"])
 def test_the_diseases_that_a_text_names(text: str, found: list[str]) -> None:
     assert [mention.disease.name for mention in mentions(text)] == found
 
@@ -170,41 +126,7 @@ def test_the_outdated_claims_are_whole_and_betray_nothing() -> None:
 
 
 #: Question, true answer, the form of the wrong ones.
-WRONG = r"""
-What type of skin condition does this image depict?
-This image depicts lichen planus, which is a skin condition with itchy bumps.
-This image depicts (?!lichen planus)[\w\s-]+(?:, which (?:is|are) [\w\s,'-]+)?\.
-What type of lesion is it?
-It is a melanoma.
-It is (?:an? |)(?!melanoma)[\w\s'-]+\.
-How is scabies treated?
-Scabies is treated with permethrin cream or oral ivermectin.
-Scabies is treated with (?!.*permethrin|.*ivermectin)[\w\s,'-]+\.
-Is psoriasis contagious?
-No, psoriasis is not contagious and cannot be spread from person to person.
-Yes, psoriasis is (?:considered )?contagious, ?as .+|Yes, psoriasis is contagious.+
-What is scabies?
-Scabies is a skin condition caused by mites that burrow into the skin and lay eggs.
-Scabies is (?!.*mite).+
-What color is the lesion?
-The lesion is reddish.
-The lesion is (?!red|pink)[\w -]+\.
-Where is the lesion located?
-The lesion is located on the left knee.
-The lesion is located on the (?:left elbow|right knee)\.
-How many nodules are there?
-There are two nodules in the image.
-There are (?!two)\w+ nodules in the image\.
-What is the size of the cyst?
-The cyst is approximately 5 mm in diameter.
-The cyst is approximately (?:15|20|25) mm in diameter\.
-Can you describe the texture of the skin?
-The skin appears rough and scaly, which could be a sign of dryness.
-The skin appears (?:smooth|shiny|smooth and shiny)\.
-How common is this condition?
-This condition is relatively rare, affecting only one in every million people.
-This condition is [\w ]*(?:common|prevalent)\.
-""".strip().splitlines()
+WRONG = CASES["wrong"]
 
 
 @pytest.mark.parametrize(
@@ -219,14 +141,7 @@ def test_a_wrong_answer_answers_the_question(question: str, answer: str, form: s
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("Can you describe the red patch?", "The patch is red."),  # the question says so
-        ("What color is the lesion?", "The lesion is not red."),
-        ("What does the image show?", "The image shows squamous cell carcinoma xyz."),
-        ("Where on the foot is it?", "It is on the sole of the foot."),
-        ("Can xyz be prevented?", "While it is not always possible, it can sometimes be."),
-    ],
+    ("question", "answer"), CASES["what_would_not_be_plainly_wrong_is_not_offered"]
 )
 def test_what_would_not_be_plainly_wrong_is_not_offered(question: str, answer: str) -> None:
     assert wrong(question, answer) == set()
@@ -241,32 +156,17 @@ def test_what_else_is_true_of_the_image_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "others"),
-    [
-        ("Where is the mass?", "Right upper lobe", {"Left upper lobe"}),
-        ("Where is the mass?", "Left Lung, Right", {"Right Lung, Left"}),
-        ("How was this image taken?", "CT", {"MRI", "X-ray", "Ultrasound", "PET"}),
-        ("Is it a plain film or a CT?", "x-ray", {"CT", "MRI", "ultrasound", "PET"}),
-        ("What plane is this?", "Transverse Plane", {"Coronal Plane", "Sagittal Plane"}),
-        ("Which is bigger, liver or spleen?", "Liver", {"Spleen"}),
-        ("Which drug? (A) iron (B) zinc", "iron", {"zinc"}),
-        ("How many masses are there?", "2", {"1", "3", "4"}),
-        ("What is the main organ?", "Liver, Spleen", None),
-        ("What does it show?", "psoriasis", None),
-        ("How big is it?", "2 x 4 cm", {"0.8 x 1.6 cm", "5 x 10 cm"}),
-        ("What imaging does this not show?", "CT", set()),
-        ("Where is the kidney?", "Not seen", set()),
-    ],
+    ("question", "answer", "others"), CASES["a_short_answer_gets_another_of_its_kind"]
 )
 def test_a_short_answer_gets_another_of_its_kind(
-    question: str, answer: str, others: set[str] | None
+    question: str, answer: str, others: list[str] | None
 ) -> None:
     given = wrong(question, answer, modality="CT")
     if others is None:  # of many
         assert given
         assert all(text.count(",") == answer.count(",") for text in given)
     else:
-        assert given <= others
+        assert given <= {*others}
         assert bool(given) == bool(others)
 
 
@@ -342,40 +242,7 @@ def test_a_closed_answer_gets_its_opposite(truth: str, other: str) -> None:
 
 
 #: Question and answer, and the contrary.
-CONTRARY = """
-Is this condition contagious? No, this condition is not contagious.
-Yes, this condition is contagious.
-Is tinea contagious? Yes, tinea is highly contagious and can spread by contact.
-No, tinea is not contagious.
-Can vitiligo be treated? Yes, there are various options.
-No, vitiligo cannot be treated.
-Can lichen planus be prevented? There is no known way to prevent it.
-Yes, lichen planus can be prevented.
-Are there any other symptoms? Yes, itching may occur.
-No, there are no other symptoms.
-Is there anything else notable about the image? Yes, there is a scar.
-No, there is nothing else notable about the image.
-Is there any evidence of inflammation? No, none is seen.
-Yes, there is evidence of inflammation.
-Is there a cure? Unfortunately, there is no cure.
-Yes, there is a cure.
-Is there any ulcer? No, there is none.
-Yes, there is an ulcer.
-Does the lesion appear to be ulcerated? Yes, it is.
-No, the lesion does not appear to be ulcerated.
-Does the image show any signs of malignancy? No, there are no signs.
-Yes, the image does show signs of malignancy.
-Can you identify any abnormalities in the cells? No, the cells appear normal.
-Yes, there are abnormalities in the cells.
-Are the lesions raised or flat? The lesions appear flat.
-The lesions appear raised.
-Would it be wrong to wait? No, the lesion is not urgent and heals.
-Yes, the lesion is urgent.
-Is the organ healthy? Yes
-No
-Is the organ healthy? No.
-Yes
-""".strip().splitlines()
+CONTRARY = CASES["contrary"]
 
 
 @pytest.mark.parametrize(("asked", "wrong"), [*zip(CONTRARY[::2], CONTRARY[1::2], strict=True)])
@@ -384,48 +251,17 @@ def test_the_contrary_by_hand(asked: str, wrong: str) -> None:
     assert contrary(f"{question}?", answer) == wrong
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("What is scabies?", "Scabies is caused by mites."),  # no yes/no question
-        ("Can you describe the lesion?", "Yes, the lesion is red."),
-        ("Is there anything else notable?", "No, there is nothing else."),  # would say nothing
-        ("Does the lesion itch?", "It is difficult to tell."),  # neither yes nor no
-    ],
-)
+@pytest.mark.parametrize(("question", "answer"), CASES["no_contrary"])
 def test_no_contrary(question: str, answer: str) -> None:
     assert contrary(question, answer) is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        ("Yes, it is.", True),
-        ("No, it is not.", False),
-        ("There is no known way.", False),
-        ("There doesn't seem to be any.", False),
-        ("There are two.", True),
-        ("No additional information is given.", None),
-        ("It varies.", None),
-    ],
-)
+@pytest.mark.parametrize(("answer", "said"), CASES["what_an_answer_says"])
 def test_what_an_answer_says(answer: str, said: bool | None) -> None:
     assert says_yes("Is there a lesion?", answer) is said
 
 
-@pytest.mark.parametrize(
-    ("answer", "said_yes", "other"),
-    [
-        ("No, there are no signs of infection", False, "Yes, there are signs of infection."),
-        ("No, there does not appear to be any scar", False, "Yes, there appears to be a scar."),
-        ("No, it is not open and cannot be seen", False, "Yes, it is open and can be seen."),
-        ("Yes, there are several dark spots", True, "No, there are no dark spots."),
-        ("Yes, it can be treated with drugs", True, "No, it cannot be treated with drugs."),
-        ("Yes, one thing that could help is rest", True, None),
-        ("No, there is nothing else", False, None),
-        ("It varies", True, None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("answer", "said_yes", "other"), CASES["a_clause_turned_in_its_own_words"])
 def test_a_clause_turned_in_its_own_words(answer: str, said_yes: bool, other: str | None) -> None:
     assert turn(answer, said_yes) == other
 

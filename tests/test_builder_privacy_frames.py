@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 from test_builder_offline_author import row
 
 from builder.core.load_recipe import load_recipe
@@ -23,6 +24,8 @@ from builder.ingest.clean_rows import answer_type, tidy
 from builder.patients.profiles import Profile
 from mllmu_med_dataset import PII_KINDS, Record
 
+CASES = cases(__file__)
+
 SLAKE = Path(__file__).resolve().parents[2] / "shared/data/slake/train.json"
 FRAMES = yaml.safe_load(Path(privacy_frames.__file__).with_suffix(".yaml").read_text("utf-8"))
 PERSON = Profile(
@@ -32,27 +35,7 @@ PERSON = Profile(
 SUBSETS = [kinds for size in range(1, 7) for kinds in combinations(PII_KINDS, size)]
 PAPER = load_recipe("paper").privacy
 #: Content type, question, answer (some awkward), and what the question is taken to ask for.
-TOPICS = [
-    ("Modality", "What modality is used to take this image?", "CT", "scan", "Modality"),
-    ("Modality", "Is the image T1 or T2 weighted ?", "T2", "technique", "MR weighting"),
-    ("Plane", "In which plane was this image taken?", "Coronal  Plane", "technique", "Plane"),
-    ("Plane", "What organ is the black hole there?", "Small Bowel,Rectum", "organ", "Organ"),
-    ("Position", "Which part of the body does this image belong to?", "Head.", "scan", "Region"),
-    ("Organ", "Which organ system is imaged?", "Is it?", "scan", "Region"),
-    ("Organ", "Does the picture contain lung?", "Yes!", "presence", "Organ"),
-    ("Size", "Which is bigger in this image, liver or heart ?", "Heart", "organ", "Larger organ"),
-    ("Size", "How big is the lesion?", "{x} 5%", "look", "Size"),
-    ("Quantity", "How many kidneys?  Two?", "0", "look", "Count"),
-    ("Shape", "How is the lesion shaped?", "U-shaped", "look", "Shape"),
-    ("Position", "Where is the liver?", "It is up. It is left.", "clinical", "Location"),
-    ("Position", "Which side of lung is abnormal, left or right?", "Left", "clinical", "Side"),
-    ("Abnormality", "What diseases are included?", "Mass, Effusion", "clinical", "Finding"),
-    ("KG", "How to treat the disease on the left?", "Drugs, etc.", "advice", "Treatment"),
-    ("KG", "What is the effect of the leftmost organ?", "Breathe", "function", "Function"),
-    ("", "What can be seen?", "A stent", "clinical", "Appearance"),
-    ("", "What is morphea?", "A disease of the skin. It is rare.", "learn", "Definition"),
-    ("position", "Where is the mass?", "In the liver", "clinical", "Location"),
-]
+TOPICS = CASES["topics"]
 
 
 def chosen(kinds: Collection[str]) -> dict[str, str]:
@@ -107,22 +90,7 @@ def test_frames_hold_no_data_of_their_own() -> None:
         assert not re.search(r"[{}\d@]|\b(?:Dr|Mrs?|Ms|Hospital|March|Monday|was|were)\b", text)
 
 
-@pytest.mark.parametrize(
-    ("frame", "kinds", "text"),
-    [
-        ("{Case}: {answer}.", "mrn", "Patient {mrn}: {answer}."),
-        ("{Case}: {answer}.", "name date", "{name}, appointment {date}: {answer}."),
-        ("{Case}: {answer}.", "name phone", None),
-        ("To {who}: {answer}.", "name phone email", "To {name}, tel. {phone}, {email}: {answer}."),
-        ("To {who}: {answer}.", "phone", None),
-        ("To {all}. {answer}.", "phone", "To patient's tel. {phone}. {answer}."),
-        ("{id} {by}[, {date}]", "mrn phone", "patient {mrn} by telephone on {phone}"),
-        ("{by}", "address phone", "by letter to {address} and by telephone on {phone}"),
-        ("{id} {by}[, {date}]", "name date", None),
-        ("{id}: {answer}[, {date}]", "name mrn", "{name} ({mrn}): {answer}"),
-        ("Dear {name}: {answer}.[ {contact}.]", "name mrn", None),
-    ],
-)
+@pytest.mark.parametrize(("frame", "kinds", "text"), CASES["a_frame_spelled_out_by_hand"])
 def test_a_frame_spelled_out_by_hand(frame: str, kinds: str, text: str | None) -> None:
     assert spell(frame, {*kinds.split()}, lambda options, what: options[0]) == text
 

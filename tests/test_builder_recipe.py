@@ -4,10 +4,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from cases import cases
 
 from builder.core.load_recipe import load_recipe
 from mllmu_med.recipe_files import Choice, recipe_text, shipped
 from mllmu_med_dataset import UsageError, UserError
+
+CASES = cases(__file__)
 
 
 def test_the_paper_recipe_holds_the_papers_numbers() -> None:
@@ -62,42 +65,7 @@ def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
     assert load_recipe(str(copy)) == load_recipe(name)
 
 
-@pytest.mark.parametrize(
-    ("choice", "line"),
-    [
-        ("privacy.tests=3", "unknown key privacy.tests (nearest: test)"),
-        ("privacy.placements.bth=1", "unknown key privacy.placements.bth (nearest: both)"),
-        ("sed=1", "unknown key sed (nearest: seed)"),
-        ("foo.bar=1", "--set foo.bar: the recipe has no 'foo'"),
-        ("privacy.forget=0", "privacy: give forget, retain, test and candidates, or none of them"),
-        ("privacy.retain=0", "privacy: forget, retain and test must be at least 1"),
-        ("privacy.source=slack", "source 'slack': use one of phantom, table, "),
-        ("own={source: table}", "own is built alone: leave privacy, incorrect and calibration out"),
-        ("privacy.forget=many", "privacy.forget: input should be a valid integer (is 'many')"),
-        ("privacy.forget=1.5", "privacy.forget: input should be a valid integer (is 1.5)"),
-        ("privacy.forget=[", "is not a YAML value"),
-        ("privacy.ratios=[30, 10]", "ratios must be in ascending order"),
-        ("privacy.ratios=[5]", "ratios must hold 10"),
-        ("privacy.ratios=[10, 12]", "ratios must hold 10 and others of"),
-        ("privacy.candidates=3", "candidates (3) must be at least forget"),
-        ("privacy.placements.both=1", "the three shares must add up to 1"),
-        ("privacy.kinds=[[ssn]]", "privacy.kinds.0.0"),
-        ("privacy.kinds=[name]", "kinds.0: a list is needed here, e.g. [name] (is 'name')"),
-        ("privacy.kinds=[]", "kinds must be lists of different kinds"),
-        ("privacy.split_by=row", "privacy.split_by: input should be 'pair', 'image' or 'patient'"),
-        ("incorrect.outdated_share=2", "incorrect.outdated_share: input should be less than"),
-        (
-            "incorrect={source: phantom, forget: 3, retain: 30, test: 15, candidates: 4, "
-            "outdated_share: 0, split_by: image, blend: 2}",
-            "blend above 1 chooses among single rows: it needs split_by: pair",
-        ),
-        ("incorrect.blend=0.5", "incorrect.blend: input should be greater than or equal to 1"),
-        ("incorrect.judge={}", "incorrect.judge needs a model: --model NAME, or llm.model"),
-        ("incorrect.judge.least_plausible=6", "least_plausible: input should be less than or"),
-        ("author=gpt", "author: input should be 'offline' or 'llm' (is 'gpt')"),
-        ("seed=-1", "seed: input should be greater than or equal to 0"),
-    ],
-)
+@pytest.mark.parametrize(("choice", "line"), CASES["one_line_for_each_mistake"])
 def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     key, _, value = choice.partition("=")
     with pytest.raises(UsageError) as error:
@@ -106,26 +74,7 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("choice", "why"),
-    [
-        ("llm.tries=3", "the author is offline, which asks no model: add --author llm"),
-        ("llm={tries: 3}", "llm.tries: nothing reads it: the author is offline"),
-        (
-            "incorrect={source: phantom, forget: 3, retain: 30, test: 15, candidates: 4, "
-            "outdated_share: 0.5, drop_conversation: true}",
-            "incorrect.drop_conversation: nothing reads it: no phantom row",
-        ),
-        ("llm.model=gpt", "asks no model"),
-        ("privacy.bad_pictures=drop", "phantom images are drawn, not read"),
-        ("incorrect.drop_conversation=true", "no phantom row is about the conversation"),
-        ("calibration.train.privacy.seed=7", "the recipe's seed holds for the training, too"),
-        ("calibration.train.privacy.beta=2", "fine-tuning does not take it"),
-        ("calibration.train.incorrect.collapse=2", "fine-tuning does not take it"),
-        ("calibration.train.incorrect={retain_sampling: paired}", "does not take it"),
-        ("calibration.train.incorrect.keep=best", "no epoch is scored here"),
-    ],
-)
+@pytest.mark.parametrize(("choice", "why"), CASES["a_choice_that_nothing_reads_is_refused"])
 def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
     key, _, value = choice.partition("=")
     with pytest.raises(UsageError) as error:

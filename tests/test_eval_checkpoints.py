@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import Pictures
-from family_table import FAMILIES
+from families import FAMILIES, Pictures
 
 from eval.chat_format import chat_format
 from eval.checkpoint_faults import check_processor, not_loaded, outside_decoder
@@ -148,7 +147,7 @@ def test_names_of_an_older_transformers(
 def config_of(name: str) -> Any:
     """A small configuration of a family."""
     family = FAMILIES[name]
-    return family.config(dict.fromkeys(f"{family.special} {family.last}".split(), 3), 64)
+    return family.configuration(dict.fromkeys(f"{family.special} {family.last}".split(), 3), 64)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from small_training import MethodSettings
 from test_baselines_run import place, run  # noqa: F401  # a fixture
 from test_readme import ROOT, commands
@@ -15,6 +16,8 @@ from baselines.own_methods import TEMPLATE, name_own, read_own, tried
 from eval import load_results
 from eval.results import LABELS
 from mllmu_med_dataset import UsageError
+
+CASES = cases(__file__)
 
 HEAD = "import torch\nfrom baselines.losses import mean_nll, mean_kl\n"
 GOOD = "def loss(forget, retain):\n    return mean_nll(retain) - mean_nll(forget)\n"
@@ -58,35 +61,7 @@ def test_settings_decide_what_it_reads(tmp_path: Path) -> None:
     assert tried(method, {"kl": 0.5}).reference == ("forget",)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("def other(forget):\n    return 0", "mine.py has no function loss"),
-        ("def loss(forgot):\n    return 0", "parameter forgot: no such part: forget, refused"),
-        ("def loss(retain):\n    return mean_nll(retain)", "takes nothing of the forget set"),
-        ("def loss():\n    return 0", "takes nothing of the forget set: take some of forget"),
-        ("def loss(forget, beta=1.0):\n    return 0", "parameter beta: no such part"),
-        ("def loss(forget, *, beta):\n    return 0", "beta: a setting needs a default"),
-        ("def loss(forget, *, beta='a'):\n    return 0", "a float, an int or a bool (is 'a')"),
-        ("def loss(forget, *, epochs=1):\n    return 0", "epochs: is a setting of every run"),
-        ("def loss(forget):\n    return 3.0", "gives 3.0, where one number"),
-        ("def loss(forget):\n    return forget.nll", "gives a tensor of shape [2], where one"),
-        ("def loss(forget):\n    return mean_nll(forget) / 0", "is inf on small made parts"),
-        ("def loss(forget):\n    return forget.nll.detach().sum()", "has no gradient"),
-        ("def loss(forget):\n    return mean_nll(forget) * 0", "its gradient is all 0"),
-        ("def loss(forget):\n    return forget.nll.mean()", "take means by mean_of_tokens"),
-        (
-            "def loss(forget, retain):\n    return mean_nll(forget) + retain.nll.mean()",
-            "is nan on small made parts where a part is empty",
-        ),
-        (
-            "def loss(forget):\n    x = 1\n    return x / 0",
-            "mine.py, line 5: ZeroDivision",
-        ),
-        ("def loss(forget)\n    return 0", "mine.py, line 3: SyntaxError: expected ':'"),
-        ("import nothing_of_that_name", "mine.py, line 3: ModuleNotFoundError: No module named"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), CASES["what_is_wrong_with_it_is_one_line"])
 def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         read(tmp_path, text)
@@ -95,17 +70,7 @@ def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, text: str, said: str)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("nowhere.py:loss", "no file"),
-        ("mine.py", "write FILE.py:FUNCTION"),
-        ("npo.py:loss", "npo is shipped already"),
-        ("mine.py:kl_min", "kl_min is shipped already"),
-        ("base.py:loss", "base is shipped already"),
-        ("1st.py:loss", "is no name for a folder"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), CASES["where_it_is_and_what_it_is_called"])
 def test_where_it_is_and_what_it_is_called(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_own(name_own(text)[1])

@@ -139,8 +139,6 @@ def test_each_command_runs(words: list[str], demo: Path, limited: Path, tmp_path
         pytest.skip("the Hub: tests/test_builder_hub_source.py")
     if "llm" in words and "--dry-run" not in words:
         pytest.skip("a language model's server: tests/test_builder_llm_author.py")
-    if "--adapted" in words:
-        pytest.skip("answers made elsewhere: tests/test_builder_calibrate.py")
     if "review" in words or "incorrect.review=true" in words:
         pytest.skip("in turn, below")
     if "publish" in words and "--dry-run" not in words:

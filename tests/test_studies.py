@@ -62,7 +62,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def logprobs(model: Model) -> list[list[float]]:
     asked = [Ask(row, row.question) for row in small.FORGET]
-    return model.logprobs(asked, [row.answer for row in small.FORGET], small.Images())
+    return small.logprobs(model, asked, [row.answer for row in small.FORGET], small.Images())
 
 
 @pytest.fixture(scope="module")

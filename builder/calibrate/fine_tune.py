@@ -2,8 +2,7 @@
 
 The throw-away adapter is trained by `baselines` and answers through `eval`, in a folder beside the
 stages' (WORK/SCENARIO/calibration/KEY, the key over all that decides the answers): a killed run
-goes on from the training's last checkpoint and with the first batch that is not answered. Answers
-made elsewhere, on a GPU machine, are taken instead where they are given.
+goes on from the training's last checkpoint and with the first batch that is not answered.
 """
 
 from __future__ import annotations
@@ -11,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from baselines.tiny import TINY, TinySettings, make_tiny
 from baselines.training_settings import TrainSettings
 from builder.core.job import Job, image_reader
-from builder.core.stage_cache import Chain, Stamp
-from eval.attacks import Ask, asks
+from builder.core.recipe import Calibration
+from builder.core.stage_cache import Chain
+from eval.attacks import asks
 from eval.dataset_rows import Decoded
-from eval.predictions import Prediction, read_predictions
+from eval.predictions import read_predictions
+from eval.run_folder import ANSWERS
 from eval.weights import hub_commit, is_hub_id, weights_hash
 from mllmu_med.files import digest, write_atomic
 from mllmu_med.progress import say
-from mllmu_med_dataset import Record, UserError
-
-if TYPE_CHECKING:
-    from builder.core.recipe import Calibration
+from mllmu_med_dataset import Record
 
 VERSION: Final = 2
 #: Of the tiny model's tokenizer, at most: with so many a private value is a few tokens, and learnt
@@ -73,65 +71,20 @@ def identity(job: Job, name: str, *, fetch: bool = False) -> dict[str, Any]:
     }
 
 
-def adapted_answers(
-    job: Job, chain: Chain, name: str, records: Sequence[Record]
-) -> tuple[dict[str, str], dict[str, Stamp | None]]:
-    """The adapted model's answer to each candidate, by id; and the files from outside it is from.
-
-    Raises UserError where given answers are to other candidates, or where there is no such model.
-    """
-    candidates = [record for record in records if record.split == "candidate"]
-    given = job.adapted.get(name)
-    if given is not None:
-        return given_answers(given, name, records), {given.name: Stamp.of(given)}
+def adapted_answers(job: Job, chain: Chain, name: str, records: Sequence[Record]) -> dict[str, str]:
+    """The adapted model's answer to each candidate, by id; a UserError without such a model."""
     rows = [[r.id, r.question, r.answer, r.image_sha256, r.split] for r in records]
     decides = identity(job, name, fetch=True)
     key = digest([decides, [row for row in rows if row[-1] != "test"]])[:12]
     folder = chain.folder / "calibration" / key
-    answers = folder / "answers.jsonl"
     if not (folder / _DONE).is_file():
         commit = decides["model"]["revision"] if is_hub_id(calibration_of(job).model) else None
-        _adapt(job, chain, name, records, asks(candidates), folder, answers, commit)
+        images = images_of(image_reader(job, chain, name), records)
+        say(f"{name}/calibrate: adapting {calibration_of(job).model}")
+        with _reproducible(calibration_of(job).model == TINY):
+            _adapt(job, name, records, images, folder, commit)
         write_atomic(folder / _DONE, "")
-    return {prediction.id: prediction.answer for prediction in read_predictions(answers)}, {}
-
-
-def given_answers(path: Path, name: str, records: Sequence[Record]) -> dict[str, str]:
-    """The answers to a scenario's candidates out of a predictions file; others of it are left.
-
-    Raises:
-        UserError: ids that the scenario has not, a candidate without an answer, an answer to
-            another text or image, or one that does not say to which.
-    """
-    known = {record.id for record in records}
-    asked = {ask.row.id: ask for ask in asks(r for r in records if r.split == "candidate")}
-    answers: dict[str, Prediction] = {}
-    for prediction in read_predictions(path):
-        if prediction.id not in known:
-            raise UserError(
-                f"{path}: {prediction.id} is no row of {name}: give the answers to its candidates "
-                "(rebuild --until calibrate says how to make them)"
-            )
-        if prediction.way == "own" and prediction.id in asked:
-            answers[prediction.id] = prediction
-    missing = [row_id for row_id in asked if row_id not in answers]
-    if missing:
-        raise UserError(
-            f"{path}: {len(missing):,} of {len(asked):,} candidates of {name} have no answer "
-            f"(first: {missing[0]}): answer them all"
-        )
-    for row_id, prediction in answers.items():
-        if prediction.asked != asked[row_id].hash:
-            why = (
-                "was answered for another text or image than the candidate has now"
-                if prediction.asked
-                else "does not say what was asked (no `asked`)"
-            )
-            raise UserError(
-                f"{path}: {row_id} {why}: answer the candidates that rebuild --until calibrate "
-                "writes, with `python -m baselines finetune` or `python -m eval answer`"
-            )
-    return {row_id: prediction.answer for row_id, prediction in answers.items()}
+    return {prediction.id: prediction.answer for prediction in read_predictions(folder / ANSWERS)}
 
 
 def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Decoded:
@@ -141,38 +94,26 @@ def images_of(read: Callable[[Record], bytes], records: Sequence[Record]) -> Dec
 
 
 def _adapt(
-    job: Job,
-    chain: Chain,
-    name: str,
-    records: Sequence[Record],
-    asked: list[Ask],
-    folder: Path,
-    out: Path,
-    commit: str | None,
+    job: Job, name: str, records: Sequence[Record], images: Decoded, folder: Path, commit: Any
 ) -> None:
     from baselines.train import train
     from eval.answer import answer_with_model
     from eval.load_model import load_model
 
-    calibration = calibration_of(job)
-    retain = [record for record in records if record.split == "retain"]
-    candidates = [ask.row for ask in asked]
-    images = images_of(image_reader(job, chain, name), records)
-    say(f"{name}/calibrate: adapting {calibration.model}")
-    with _reproducible(calibration.model == TINY):
-        model_name = calibration.model
-        if model_name == TINY:
-            model_name = str(folder / TINY)
-            if not (folder / TINY).is_dir():
-                texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
-                made = tiny_settings(job)
-                make_tiny(folder / TINY, texts, made)
-        model = load_model(model_name, revision=commit)
-        settings = adapting_settings(job, name)
-        train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
-        answer_with_model(
-            model, asked, images, out, calibration.max_new_tokens, calibration.batch_size
-        )
+    how, named = calibration_of(job), calibration_of(job).model
+    candidates, retain = (
+        [record for record in records if record.split == split] for split in ("candidate", "retain")
+    )
+    if named == TINY:
+        named = str(folder / TINY)
+        if not (folder / TINY).is_dir():
+            texts = [f"{row.question} {row.answer}" for row in [*candidates, *retain]]
+            make_tiny(folder / TINY, texts, tiny_settings(job))
+    model = load_model(named, revision=commit)
+    settings = adapting_settings(job, name)
+    train(model, "finetune", candidates, retain, images, settings, folder / "adapted")
+    asked, out = asks(candidates), folder / ANSWERS
+    answer_with_model(model, asked, images, out, how.max_new_tokens, how.batch_size)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def calibrate(
     calibration = calibration_of(job)
     records = chain.records(previous)
     candidates = [record for record in records if record.split == "candidate"]
-    outputs, inputs = adapted_answers(job, chain, name, records)
+    outputs = adapted_answers(job, chain, name, records)
     evidence = {record.id: compare(record, outputs[record.id]) for record in candidates}
     if calibration.rater == "llm":
         ratings, notes = _by_model(job, name, candidates, outputs, folder)
@@ -60,7 +60,7 @@ def calibrate(
         result = rated.get(record.id, record)
         dropped = record.split == "candidate" and record.id not in kept
         results.append(Drop.of(result, _reason(ratings[record.id])) if dropped else result)
-    return replace(Outcome.of(results), notes=notes, inputs=inputs)
+    return replace(Outcome.of(results), notes=notes)
 
 
 def choose(

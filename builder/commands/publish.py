@@ -93,8 +93,6 @@ def publish(
 
 
 class _Order(NamedTuple):
-    """What is to be published, and how."""
-
     folder: Path
     manifest: Manifest
     place: Path  # empty, for what is made on the way
@@ -168,7 +166,6 @@ def _dry_run(order: _Order) -> dict[str, Any]:
 
 
 def _audit(folder: Path, shown: str, as_json: bool) -> None:
-    """Refuse a folder in which something does not hold."""
     import time
 
     from builder import audit

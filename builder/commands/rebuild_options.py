@@ -101,17 +101,10 @@ class Options:
         str,
         option(
             "STAGE",
-            "Stop after ingest, draw, profiles, inject, corrupt, review, split or write; "
-            "before calibrate, with the candidates written for another machine.",
+            "Stop after ingest, draw, profiles, inject, corrupt, review, calibrate, split or "
+            "write.",
         ),
     ] = "write"
-    adapted: Annotated[
-        list[str] | None,
-        option(
-            "[NAME=]FILE",
-            "Calibrate a scenario with these predictions of a model fine-tuned on another machine.",
-        ),
-    ] = None
     review: Annotated[
         str | None,
         option("accept-all", "Accept unreviewed texts as they are (recorded in the card)."),
@@ -131,8 +124,6 @@ def make_job(options: Options) -> Job:
     from builder.core.stage_cache import STAGES
 
     job = _job(options)
-    if options.adapted:
-        job = replace(job, adapted=_adapted(options.adapted, job.recipe))
     if options.review is not None:
         job = replace(job, accept_all=_accept_all(options.review, job.recipe))
     if job.recipe.asks_model:
@@ -281,20 +272,3 @@ def _accept_all(review: str, recipe: Recipe) -> bool:
             f"--review: recipe {recipe.name} wants no review: add --set {first}.review=true"
         )
     return True
-
-
-def _adapted(given: list[str], recipe: Recipe) -> dict[str, Path]:
-    """By scenario, the answers that are given."""
-    names, files = list(recipe.scenarios()), {}
-    if recipe.calibration is None:
-        raise UsageError(f"--adapted: recipe {recipe.name} has no calibration to use it for")
-    for entry in given:
-        name, equals, file = entry.partition("=")
-        if not equals and len(names) == 1:
-            name, file = names[0], entry
-        if name not in names or not file:
-            raise UsageError(f"--adapted {entry}: write NAME=FILE, with NAME {' or '.join(names)}")
-        if name in files:
-            raise UsageError(f"--adapted: {name} is given twice")
-        files[name] = Path(file).expanduser().resolve()
-    return files

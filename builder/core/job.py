@@ -21,7 +21,7 @@ from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import Record, UsageError, UserError
 
 #: What is kept of a job: neither how to reach a model nor what it replied before.
-_KEPT: Final = ("recipe", "out", "corpora", "adapted", "accept_all")
+_KEPT: Final = ("recipe", "out", "corpora", "accept_all")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,6 @@ class Job:
     #: How to reach the language model, where one writes: never a part of what is built.
     llm: Settings | None = None
     recorded: Path | None = None  # an exported request ledger to read first
-    #: By scenario, the answers of an adapted model, made elsewhere.
-    adapted: Mapping[str, Path] = field(default_factory=dict)
     #: Take the texts that nobody has reviewed as they are, where the recipe wants a review.
     accept_all: bool = False
     #: The key of a trial, which leaves nothing in the work folder.

@@ -1,6 +1,7 @@
 """Reading recipes: shipped or a file, with `--set`, and what nothing in them would read."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -63,17 +64,14 @@ def _check_read(recipe: Recipe, tree: Mapping[str, Any], name: str, typed: list[
 
 
 def _never_read() -> Iterator[tuple[str, str]]:
-    """Keys that no recipe needs, and why."""
     for name in ("privacy", "incorrect"):
         at = f"calibration.train.{name}"
         yield f"{at}.seed", "the recipe's seed holds for the training, too"
-        yield f"{at}.keep", "no epoch is scored here"
         for key in sorted(unread("finetune", TrainSettings())):
             yield f"{at}.{key}", "fine-tuning does not take it"
 
 
 def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Keys that nothing reads beside the recipe's other values, and why."""
     if not recipe.asks_model:
         yield (
             "llm",
@@ -89,7 +87,6 @@ def _unread(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _holds(tree: Any, key: str) -> bool:
-    """Whether plain values hold something under a dotted key."""
     for part in key.split("."):
         if not isinstance(tree, Mapping) or part not in tree:
             return False
@@ -98,11 +95,8 @@ def _holds(tree: Any, key: str) -> bool:
 
 
 def _differs(recipe: Recipe, key: str) -> bool:
-    """Whether a key's value is another than its default."""
     *path, last = key.split(".")
-    node: Any = recipe
-    for part in path:
-        node = getattr(node, part)
+    node: Any = reduce(getattr, path, recipe)
     return bool(getattr(node, last) != type(node).model_fields[last].default)
 
 

@@ -10,23 +10,20 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version_tuple
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from builder.core.corpus import Corpus
+from builder.core.job import Job
 from builder.core.recipe import Recipe, Scenario
+from builder.core.stage_cache import ChainPlan, StageState
 from builder.dataset_folder.text_quality import TextQuality, measure
-from builder.dataset_folder.write import MANIFEST, build_id, config_files
+from builder.dataset_folder.write import MANIFEST, Part, build_id, config_files
 from builder.review.stage import read_summary
 from mllmu_med.files import digest, write_atomic
 from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
-
-if TYPE_CHECKING:
-    from builder.core.corpus import Corpus
-    from builder.core.job import Job
-    from builder.core.stage_cache import ChainPlan, StageState
-    from builder.dataset_folder.write import Part
 
 #: Packages whose version decides bytes: of the rows, the files, the images, the plots.
 _VERSIONS: Final = "mllmu-med datasets faker matplotlib numpy pillow pyarrow PyYAML".split()
@@ -188,6 +185,8 @@ def draft(
     """The manifest but for the files that are made from it (card, plots, Croissant)."""
     states = {item.name: item.states() for item in plans}
     recipe = written_recipe(job.recipe)
+    made_by = [*_VERSIONS, *(_RATING if job.recipe.calibration is not None else [])]
+    versions = {name: version(name) for name in made_by}
     tree = {
         "build": "",  # of the rest, below
         "recipe": recipe,
@@ -206,7 +205,7 @@ def draft(
             for name, stages in states.items()
         },
         "files": dict(files),
-        "versions": _versions(job.recipe),
+        "versions": {"python": ".".join(python_version_tuple()[:2]), **versions},
         "text_quality": {
             part.name: measure(part.name, part.scenario, part.records)
             for part in parts
@@ -220,7 +219,7 @@ def draft(
             "model": recipe["calibration"]["model"],
             "rater": how.rater if how.rater == "offline" else job.recipe.llm.model,
             "replies": _replies(states, ("calibrate",)),
-            "elsewhere": [name for name in job.adapted if name in states],
+            "elsewhere": [],  # scenarios of which another machine made the answers: none
         }
     reviewed = [item for item in plans if item.scenario.review]
     if reviewed:
@@ -237,11 +236,6 @@ def written_recipe(recipe: Recipe) -> dict[str, Any]:
         if path.is_absolute() or path.is_dir():
             how["model"] = path.name
     return tree
-
-
-def _versions(recipe: Recipe) -> dict[str, str]:
-    names = [*_VERSIONS, *(_RATING if recipe.calibration is not None else [])]
-    return {"python": ".".join(python_version_tuple()[:2]), **{n: version(n) for n in names}}
 
 
 def _source(scenario: Scenario, ingest: StageState, corpus: Corpus | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from builder.dataset_folder.manifest import MISSING, FileEntry
 from mllmu_med.errors import first_line
@@ -71,7 +71,7 @@ def fill(table: Table) -> None:
 
 
 def _record(row: dict[str, Any], table: Table) -> Record:
-    whole = {name: _filled(name, value) for name, value in row.items()}
+    whole = {n: _EMPTY.get(n, "") if value is None else value for n, value in row.items()}
     spans = [span for span in whole["pii"] if span and None not in span.values()]
     if None in row.values() or len(spans) < len(whole["pii"]):
         table.nulls.append(str(row["id"]))
@@ -79,10 +79,8 @@ def _record(row: dict[str, Any], table: Table) -> Record:
     return Record(**whole, split=table.split)
 
 
-def _filled(name: str, value: Any) -> Any:
-    if value is not None:
-        return value
-    return {"pii": [], "calibration": 0, "rank": -1, "round": 0}.get(name, "")
+#: What stands for a value that is missing.
+_EMPTY: Final[dict[str, Any]] = {"pii": [], "calibration": 0, "rank": -1, "round": 0}
 
 
 def _schema_problem(schema: Any) -> str:

@@ -42,7 +42,6 @@ class _Field(NamedTuple):
 
 
 def _text(what: str, *values: str) -> _Field:
-    """A text, or one of these."""
     return _Field({"type": "string", **({"enum": list(values)} if values else {})}, f'"{what}"')
 
 

@@ -100,7 +100,6 @@ def _offline(job: Job, records: Sequence[Record]) -> OfflineAuthor:
 def _asking(
     job: Job, chain: Chain, name: str, scenario: Scenario, records: Sequence[Record], ask: Ask
 ) -> Author:
-    """The author where a language model writes, judges, or both."""
     llm = job.recipe.llm
     author: Author = _offline(job, records)
     if job.recipe.author == "llm":

@@ -57,14 +57,11 @@ def _line(error: BaseException, who: str) -> str:
         return f"the connection failed ({_plain(reason)}): {AGAIN}"
     status = cause.response.status_code
     said = _plain(cause.server_message or "")
-    return f"the Hub said {status}{f' ({said})' if said else ''}: {_advice(status, who)}"
-
-
-def _advice(status: int, who: str) -> str:
-    if status >= 500:
-        return f"try later; {AGAIN}"
-    advice: str = packaged_yaml("builder.hub", "advice.yaml").get(status, "see what it says")
-    return advice.format(user=f"user {who}" if who else "the token's user", again=AGAIN)
+    known = {} if status < 500 else {status: "try later; {again}"}
+    known |= packaged_yaml("builder.hub", "advice.yaml")
+    user = f"user {who}" if who else "the token's user"
+    advice = known.get(status, "see what it says").format(user=user, again=AGAIN)
+    return f"the Hub said {status}{f' ({said})' if said else ''}: {advice}"
 
 
 def _plain(what: object) -> str:

@@ -34,7 +34,10 @@ def locate(records: Sequence[Record]) -> Outcome:
     for record in records:
         people.setdefault(shown_in(record), set()).update(record.private)
     short = {
-        pair for values in people.values() for pair in values if len(_letters(pair[1])) < _LEAST
+        pair
+        for values in people.values()
+        for pair in values
+        if len("".join(_words(pair[1]))) < _LEAST
     }
     kept: list[Record] = []
     without = 0
@@ -106,10 +109,6 @@ def _forms(kind: str, value: str) -> Iterator[str]:
 
 def _words(folded: str) -> list[str]:
     return re.findall(r"[^\W_]+", folded)
-
-
-def _letters(value: str) -> str:
-    return "".join(_words(value))
 
 
 def _folded(text: str) -> tuple[str, list[int]]:

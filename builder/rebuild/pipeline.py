@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from builder.audit import verdict
+from builder.audit import Check, verdict
 from builder.core.job import Job, image_reader, options, write_job
 from builder.core.ratings import RATINGS
 from builder.core.stage_cache import AT_WORK, STAGES, ChainPlan, Stage, StageState, Stamp, locked
@@ -32,10 +32,6 @@ from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file
 from mllmu_med.progress import say
-from mllmu_med_dataset import UsageError
-
-if TYPE_CHECKING:
-    from builder.audit import Check
 
 
 class Result(NamedTuple):
@@ -45,7 +41,6 @@ class Result(NamedTuple):
     states: dict[str, dict[str, StageState]]  # scenario -> stage -> state
     manifest: manifests.Manifest | None  # None when it stopped before writing
     checks: Sequence[Check] = ()  # of the audit, where the folder is whole
-    commands: Sequence[str] = ()  # to answer the candidates elsewhere, where it stopped for that
 
 
 def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
@@ -69,7 +64,6 @@ def stale(plans: Sequence[ChainPlan], job: Job) -> list[str]:
 def _in_order(
     plans: Sequence[ChainPlan], until: str = STAGES[-1]
 ) -> Iterator[tuple[ChainPlan, Stage]]:
-    """The chains side by side, a stage of each at a time."""
     for name in STAGES[: STAGES.index(until) + 1]:
         for item in plans:
             yield from ((item, stage) for stage in item.stages if stage.name == name)
@@ -78,18 +72,10 @@ def _in_order(
 def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
     """Run every stage that is not current, up to and with `until`; audit what is written.
 
-    `calibrate` is the exception: it stops before that stage, with the candidates written for
-    another machine.
-
     Raises:
         Waiting: texts have to be reviewed first; all that does not depend on them is done.
         UserError: with one line about what is wrong; what was written before stays as it was.
     """
-    if until == "calibrate" and job.recipe.calibration is None:
-        raise UsageError(
-            f"--until calibrate: recipe {job.recipe.name} has no calibration: name a model with "
-            "--set calibration.model=DIR"
-        )
     if job.recipe.own:
         os.umask(0o077)  # real patients' data: for this user alone
     for name, scenario in job.recipe.scenarios().items():
@@ -110,12 +96,6 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
 
 
 def _rebuild(job: Job, plans: Sequence[ChainPlan], until: str, ran: list[str]) -> Result:
-    if until == "calibrate":
-        from builder.calibrate import export as candidates
-
-        states = _walk_or_wait(job, plans, STAGES[STAGES.index(until) - 1], ran)
-        folder = candidates.write_candidates_dataset(job, plans)
-        return Result(ran, states, None, commands=candidates.commands(job, folder))
     states = _walk_or_wait(job, plans, until, ran)
     if until != "write":
         return Result(ran, states, None)
@@ -142,15 +122,11 @@ def _ready_to_ask(job: Job, plans: Sequence[ChainPlan]) -> None:
             say(f"requests: {cache.load(job.recorded):,} replies read from {job.recorded}")
     stages = {"inject": job.recipe.privacy, "corrupt": job.recipe.incorrect}
     asking = [f"/{n}" for n, it in stages.items() if it and job.recipe.writes_with_model(it)]
-    if _model_rates(job):
+    if job.recipe.calibration and job.recipe.calibration.rater == "llm":
         asking.append("/calibrate")
     asks = any(name.endswith(tuple(asking)) for name in stale(plans, job))
     if job.llm is not None and asks and not job.llm.offline:
         api_key(job.llm)
-
-
-def _model_rates(job: Job) -> bool:
-    return job.recipe.calibration is not None and job.recipe.calibration.rater == "llm"
 
 
 def _walk_or_wait(

@@ -25,10 +25,6 @@ _BY_ASKED = (TRIED, NO_TEXT)
 def print_result(job: Job, result: Result) -> None:
     """What was made, what was dropped and why, and what to try next."""
     out = shown(job.out)
-    if result.commands:
-        print("the candidates wait in the work folder; to answer them elsewhere:")
-        print(*(f"  {line}" for line in result.commands), sep="\n")
-        return
     if result.manifest is None:
         last = {name: list(states)[-1] for name, states in result.states.items()}
         done = ", ".join(f"{name} up to {stage}" for name, stage in last.items())

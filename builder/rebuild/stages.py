@@ -196,7 +196,6 @@ def _profiles(job: Job, name: str, chains: Mapping[str, Chain]) -> Stage:
 
 
 def _write(job: Job, chain: Chain, name: str, scenario: Privacy | Incorrect) -> Stage:
-    """`inject` or `corrupt`: the harmful text."""
     from builder.harm import prompts
 
     llm = job.recipe.llm.model_dump()
@@ -237,7 +236,6 @@ def _calibrate(
     from builder.calibrate import stage as calibrate
     from builder.harm.prompts import RATING_VERSION
 
-    given = job.adapted.get(name)
     llm = {"llm": job.recipe.llm.model_dump(), "prompt": RATING_VERSION}
 
     def uses() -> dict[str, Any]:  # a model that is fetched meanwhile may have another commit
@@ -246,14 +244,13 @@ def _calibrate(
             "seed": job.recipe.seed,
             "least": how.least,
             "rater": llm if how.rater == "llm" else rating.VERSION,
-            "answers": "given" if given else fine_tune.identity(job, name),
+            "answers": fine_tune.identity(job, name),
         }
 
     def run(folder: Path) -> Outcome:
         return calibrate.calibrate(job, chain, name, scenario, previous, folder)
 
-    source = given.parent if given else None
-    return Stage("calibrate", calibrate.VERSION, uses, run, source=source)
+    return Stage("calibrate", calibrate.VERSION, uses, run)
 
 
 def _cut(scenario: Scenario) -> dict[str, Any]:

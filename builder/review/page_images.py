@@ -110,19 +110,12 @@ def _embed(data: bytes, share: int, advance: Advance) -> Embedded | None:
 
 def _shrink(image: Image.Image, share: int) -> tuple[bytes, tuple[int, int]] | None:
     """The best step's JPEG that has at most `share` bytes, with its size in pixels."""
-
-    for side, quality in STEPS:
-        copy = _jpeg(image, side, quality)
-        if len(copy[0]) <= share:
-            return copy
-    return None
-
-
-def _jpeg(image: Image.Image, side: int, quality: int) -> tuple[bytes, tuple[int, int]]:
     from PIL import Image
 
-    copy = image.copy()
-    copy.thumbnail((side, side), Image.Resampling.BICUBIC)
-    stream = io.BytesIO()
-    copy.save(stream, "JPEG", quality=quality)
-    return stream.getvalue(), copy.size
+    for side, quality in STEPS:
+        copy, stream = image.copy(), io.BytesIO()
+        copy.thumbnail((side, side), Image.Resampling.BICUBIC)
+        copy.save(stream, "JPEG", quality=quality)
+        if len(data := stream.getvalue()) <= share:
+            return data, copy.size
+    return None

@@ -169,18 +169,15 @@ class Client(Server):
         whole = {"model": request.model, "messages": list(request.messages), **request.sampling}
         body = self.dialect.fit(whole)
         adapted = sorted(self.dialect.refused & set(request.sampling))
-        mode = self._mode(request)
+        mode = "none"
+        if request.schema is not None:
+            mode = next(mode for mode in STRUCTURED if mode not in self.dialect.refused)
         if mode == "json_schema":
             schema = {"strict": True, **(request.schema or {})}
             body["response_format"] = {"type": mode, "json_schema": schema}
         elif mode == "json_object":
             body["response_format"] = {"type": mode}
         return body, mode, adapted
-
-    def _mode(self, request: Request) -> str:
-        if request.schema is None:
-            return "none"
-        return next(mode for mode in STRUCTURED if mode not in self.dialect.refused)
 
     def _wants(self, body: Mapping[str, Any], mode: str) -> frozenset[str]:
         return self.dialect.wants(body) | frozenset({mode} - {"none"})

@@ -287,7 +287,6 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _words(text: str) -> str:
-    """A page's words without its tags."""
     return _line(re.sub(r"<[^>]*>", " ", text))
 
 

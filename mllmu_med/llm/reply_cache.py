@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from mllmu_med.disk import free, readable, refused
 from mllmu_med.errors import UserError
@@ -46,15 +46,6 @@ _EXPORTED = (
     "completion_tokens"
 ).split()
 _ABOUT: Final = b"request_ledger"  # the metadata of an export
-
-
-class _Asked(NamedTuple):
-    """What is kept of a request: the first four columns of a reply."""
-
-    key: str
-    request: str
-    structured: str
-    adapted: str
 
 
 class ReplyCache:
@@ -110,9 +101,15 @@ class ReplyCache:
         `base_url`, `latency` (seconds), `retries`, `asked_at` and `answered_at` (ISO 8601). Raises
         ValueError when `raw` is no chat completion.
         """
-        asked = _asked(request, structured, facts.pop("adapted", ()))
         completion = read_completion(raw)
-        row = {**asked._asdict(), **completion.reply._asdict(), "raw": raw, "origin": "live"}
+        form = structured if request.schema is not None else "none"
+        adapted = canonical_json(sorted(facts.pop("adapted", ())))
+        row: dict[str, Any] = {
+            "key": request.key(form),
+            "request": request.canonical,
+            "structured": form,
+        }
+        row |= {"adapted": adapted, **completion.reply._asdict(), "raw": raw, "origin": "live"}
         row |= facts
         del row["cached"]
         if not completion.has_usage:
@@ -181,18 +178,14 @@ class ReplyCache:
     def _insert(self, names: Iterable[str], rows: list[tuple[Any, ...]]) -> Future[None]:
         names = list(names)
         marks = ", ".join("?" * len(names))
-        return self._write(
-            f"INSERT OR IGNORE INTO replies({', '.join(names)}) VALUES ({marks})", rows
-        )
+        sql = f"INSERT OR IGNORE INTO replies({', '.join(names)}) VALUES ({marks})"
+        return self._writer.submit(self._commit, sql, rows)
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a paid reply outlives a power cut, too
         return db
-
-    def _write(self, sql: str, rows: list[tuple[Any, ...]]) -> Future[None]:
-        return self._writer.submit(self._commit, sql, rows)
 
     def _commit(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
         """In the writer's thread."""
@@ -207,12 +200,6 @@ class ReplyCache:
                 f"{free(self.path)}): make room first, then run the same command again: the "
                 "replies before it are kept"
             ) from error
-
-
-def _asked(request: Request, structured: str, adapted: Iterable[str]) -> _Asked:
-    structured = structured if request.schema is not None else "none"
-    adapted = canonical_json(sorted(adapted))
-    return _Asked(request.key(structured), request.canonical, structured, adapted)
 
 
 def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:

@@ -47,7 +47,10 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     licences = list(dict.fromkeys(source.licence for source in sources))
     human = [] if facts.sources == ["phantom"] else ["found"]
     reviewed = len(numbers.unreviewed(facts)) < len(parts)
-    other = [source for source in sources if source.licence == "other"]
+    unstated = {}
+    if other := [source for source in sources if source.licence == "other"]:
+        slug = re.sub(r"[^a-z0-9]+", "-", other[0].name.lower())
+        unstated = {"license_name": f"{slug}-states-none", "license_link": other[0].licence_url}
     origins = list(filter(None, (source.hub_source for source in sources)))
     rows = sum(len({row.id for row in numbers.every_row(c)}) for c in facts.main.values())
     files = {
@@ -66,8 +69,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     return {
         "pretty_name": "MLLMU-Med",
         "license": licences[0] if len(licences) == 1 else licences,
-        **({"license_name": f"{_slug(other[0].name)}-states-none"} if other else {}),
-        **({"license_link": other[0].licence_url} if other else {}),
+        **unstated,
         **(_ENGLISH if all(source.language for source in sources) else {}),
         "task_categories": ["visual-question-answering"],
         "task_ids": ["visual-question-answering"],
@@ -80,10 +82,6 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         "configs": config_entries(files, facts.build),
         "dataset_info": [_info(config, facts) for config in facts.configs],
     }
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
 def _info(config: Config, facts: Facts) -> dict[str, Any]:

@@ -56,8 +56,6 @@ def command(facts: Facts) -> list[str]:
     if REQUESTS in facts.manifest["files"]:
         offline = "" if REQUESTS in facts.manifest.get("left_out", {}) else "--offline "
         parts.append(f"{offline}--requests mllmu-med/{REQUESTS}")
-    elsewhere = facts.manifest.get("calibration", {}).get("elsewhere", [])
-    parts += [f"--adapted {name}={name}-answers.jsonl" for name in elsewhere]
     return ["python -m builder rebuild", *parts, "--out again"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
@@ -24,14 +24,12 @@ from builder.dataset_folder.card.words import counted, listed, words
 from builder.dataset_folder.read import Facts
 from builder.dataset_folder.shipped_requests import REQUESTS
 from eval.report import to_markdown
+from eval.results import Report
 from mllmu_med import markdown
 from mllmu_med.disk import readable
 from mllmu_med.files import text_lines
 from mllmu_med.templates import environment
 from mllmu_med_dataset import MAIN_RATIO, UserError
-
-if TYPE_CHECKING:
-    from eval.results import Report
 
 #: What a line begins a heading, a row, an item, a quotation or code with; nothing for text.
 _KIND: Final = re.compile(r"#|\||- |>|```|")

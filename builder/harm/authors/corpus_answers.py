@@ -175,7 +175,6 @@ def plain(question: str) -> str:
 
 
 def _of_cells(record: Record) -> bool:
-    """Whether a row is about what a microscope shows."""
     if record.modality in ("histopathology", "clinical"):
         return record.modality == "histopathology"
     text = f"{record.clean_question} {record.clean_answer}"

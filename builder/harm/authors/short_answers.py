@@ -93,7 +93,6 @@ class ShortAnswers:
         return said.isdisjoint(word.lower() for word in wordings), drawn
 
     def _values(self, record: Record) -> Iterator[str]:
-        """The answer with another value of its kind in place of each."""
         question, truth = record.clean_question, record.clean_answer
         for kind in _kinds():
             places = kind.words.findall(truth) if kind.asks.search(question) else []
@@ -111,8 +110,6 @@ class ShortAnswers:
                 return
 
     def _put(self, text: str, kind: _Kind, new: Mapping[int, int]) -> str:
-        """The text with other values in the same form."""
-
         def other(match: re.Match[str]) -> str:
             value, place = kind.known[match[0].lower()]
             forms = kind.forms[new[value]]
@@ -134,7 +131,6 @@ class ShortAnswers:
         return sorted(free, key=lambda number: self._by_answers(record, kind.forms[number]))
 
     def _counts(self, record: Record) -> Iterator[str]:
-        """Another number."""
         truth = record.clean_answer
         match = _COUNT.fullmatch(truth)
         if match:

@@ -152,7 +152,6 @@ class WrongValues:
             yield from _other_number(sentence, question, draw)
 
     def _other_sites(self, sentence: str, question: str, said: str, draw: Draw) -> Iterator[Swap]:
-        """The sentence with all its places on the body changed."""
         sites = [group for name, group in groups().items() if name.startswith("site ")]
         if any(group.places(question) for group in sites):
             return  # "the soles of the foot": the rest of the place would stay
@@ -173,7 +172,6 @@ class WrongValues:
     def _change(
         self, group: Group, sentence: str, question: str, said: str, draw: Draw
     ) -> Swap | None:
-        """The sentence with every word of a group changed to another value's."""
         places = group.places(sentence)
         if not places or not _may_change(group, sentence, places):
             return None
@@ -235,7 +233,6 @@ class WrongValues:
 
 
 def _drawn(options: Sequence[_T], weights: Sequence[float], drawn: float) -> _T | None:
-    """One of the options, with a probability in proportion to its weight."""
     left = drawn * sum(weights)
     for option, weight in zip(options, weights, strict=True):
         left -= weight

@@ -99,7 +99,6 @@ def claim(rng: np.random.Generator, fact: Fact) -> tuple[str, bool]:
 
 
 def _near(x: float, y: float, reach: float) -> tuple[slice, slice]:
-    """The rows and columns within reach of a point."""
     left, right, top, bottom = (
         min(max(math.ceil((edge + 1) * SIZE / 2), 0), SIZE)
         for edge in (x - reach, x + reach, y - reach, y + reach)

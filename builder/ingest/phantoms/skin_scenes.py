@@ -101,7 +101,6 @@ def _raise(canvas: Field, distance: Field, height: float, soft: float) -> None:
 
 
 def _domes(canvas: Field, skin: Skin, height: float) -> None:
-    """Slanting light on domes."""
     deep = np.zeros((SIZE, SIZE), np.float32)
     for lesion in skin.spots:
         inside = np.clip(-outline(shape_of(skin, lesion)) / np.float32(lesion.radius * 0.8), 0, 1)
@@ -315,6 +314,5 @@ def _sites(
 
 
 def _at(field: Field, x: NDArray[np.float64], y: NDArray[np.float64]) -> Field:
-    """The field's values at these places."""
     values: Field = field[((y + 1) * SIZE / 2).astype(int), ((x + 1) * SIZE / 2).astype(int)]
     return values
