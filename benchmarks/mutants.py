@@ -1,0 +1,199 @@
+"""Do the quick tests notice a changed operator? Seeded mutants of the code that figures rest on.
+
+    python benchmarks/mutants.py DIR [--group ues]
+
+DIR gets a copy of the repository, in which one place at a time is changed, and `mutants.jsonl`, a
+line for each mutant: what is killed there is not tried again. One process imports the libraries,
+not the product, and forks for each mutant, which runs its group's tests until one fails. First the
+copy must pass as it is, and fail with a change made by hand.
+"""
+
+import argparse
+import ast
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib import import_module
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+SEED, EACH = 23, 50
+WARM: Final = (
+    "pytest hypothesis torch transformers peft datasets pandas scipy.stats sklearn.linear_model "
+    "rouge_score.rouge_scorer nltk.translate sacrebleu matplotlib.pyplot openai typer.testing"
+).split()
+#: Of each group the code, the tests that have to notice (quick ones first), and a change by hand.
+GROUPS: Final = {
+    name: tuple(part.strip() for part in parts.split("|"))
+    for name, parts in {
+        "ues": "eval/ues eval/bootstrap eval/derived_figures | eval_ues eval_report"
+        "| retain + test - forget | retain + test + forget",
+        "metrics": "eval/metrics eval/answer_text eval/score eval/memorisation eval/intervals"
+        "| eval_answer_text eval_metrics eval_score eval_leak eval_likelihood"
+        "| sum(values) / len(values) | sum(values) * len(values)",
+        "losses": "baselines/losses baselines/token_losses | baselines_losses baselines_batches"
+        "| return -mean_nll(forget) | return mean_nll(forget)",
+        "leak": "eval/leak eval/private_values eval/nearly eval/whole_numbers eval/dates"
+        "| eval_dates eval_leak | patients != {row.whose} | patients == {row.whose}",
+        "audit": "builder/audit/* | builder_audit_defects builder_audit builder_text_quality"
+        "| there != size | there == size",
+        "split": "builder/split builder/draw | builder_split | rank * ROUNDS | rank + ROUNDS",
+    }.items()
+}
+#: What is only said or labelled: no behaviour.
+QUIET: Final = {*"say progress advance UserError TypeVar VERSION SIGNATURE __all__".split()}
+_SWAPS: Final = "Lt LtE,Gt GtE,Eq NotEq,In NotIn,Is IsNot,Add Sub,Mult Div,BitOr BitAnd,And Or"
+SWAPPED: Final = {a: b for s in _SWAPS.split(",") for a, b in (s.split(), s.split()[::-1])}
+SWAPPED.update(FloorDiv="Mult", Pow="Mult", Mod="Mult", min="max", max="min", any="all", all="any")
+SWAPPED.update(sum="mean", mean="sum", amax="amin", amin="amax", sorted="list")
+
+
+def changes(node: Any) -> Iterator[tuple[Any, str]]:
+    """Nodes whose text is replaced, each with its new text."""
+
+    def made(**to: Any) -> str:
+        text = ast.unparse(type(node)(**{**dict(ast.iter_fields(node)), **to}))
+        return text if isinstance(node, ast.stmt) else f"({text})"
+
+    def other(op: Any) -> Any:
+        return getattr(ast, SWAPPED[type(op).__name__])()
+
+    match node:
+        case ast.Compare():
+            for i, op in enumerate(node.ops):
+                yield node, made(ops=[*node.ops[:i], other(op), *node.ops[i + 1 :]])
+        case ast.BinOp() | ast.BoolOp() | ast.AugAssign():
+            if type(node.op).__name__ in SWAPPED and "None" not in ast.unparse(node):  # no type
+                yield node, made(op=other(node.op))
+        case ast.UnaryOp():
+            yield node, f"({ast.unparse(node.operand)})"
+        case ast.Constant(value=bool()):
+            yield node, str(not node.value)
+        case ast.Constant(value=int()):
+            yield node, str(node.value + 1)
+        case ast.Constant(value=float()):
+            yield node, str(2 * node.value or 1.0)
+        case ast.Slice():
+            edges = [e for e in (node.lower, node.upper) if e and not isinstance(e, ast.Constant)]
+            yield from ((edge, f"({ast.unparse(edge)}) + 1") for edge in edges)
+        case ast.Call():
+            whose, dot, name = ast.unparse(node.func).rpartition(".")
+            if name in SWAPPED:
+                instead = "max" if name == "sum" and not dot else SWAPPED[name]
+                yield node, made(func=ast.Name(f"{whose}{dot}{instead}"))
+            if len(node.args) > 1 and name not in ("min", "max", "maximum"):  # of any order
+                yield node, made(args=[*node.args[1::-1], *node.args[2:]])
+        case ast.If() | ast.IfExp() | ast.While():
+            yield node.test, f"(not ({ast.unparse(node.test)}))"
+        case ast.comprehension():
+            yield from ((test, f"(not ({ast.unparse(test)}))") for test in node.ifs)
+        case ast.Return() if node.value:
+            yield node, "return None"
+        case ast.Continue() | ast.Break() | ast.Raise() | ast.Expr(value=ast.Call() | ast.Yield()):
+            yield node, "pass"
+
+
+def sites(node: Any, where: str = "") -> Iterator[tuple[Any, str, str]]:
+    """Every place that may be changed, its new text, and the function that it is in."""
+    called = getattr(node, "func", None) or getattr(getattr(node, "value", None), "func", None)
+    named = [*getattr(node, "targets", ()), getattr(node, "target", None), called]
+    if QUIET & {getattr(it, "id", "") for it in named}:
+        return
+    where = f"{where}.{node.name}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else where
+    yield from ((place, text, where) for place, text in changes(node))
+    if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
+        return  # texts; and columns inside an f-string are wrong before Python 3.12
+    types = {"annotation", "returns", "decorator_list", "bases"}
+    for value in (value for name, value in ast.iter_fields(node) if name not in types):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from sites(child, where)
+
+
+def mutants(files: str, old: str, new: str) -> Iterator[dict[str, str]]:
+    """All of a group. Keys are hashes of place and change, so that other code changes no choice."""
+    for path in (path for name in files.split() for path in sorted(ROOT.glob(f"{name}.py"))):
+        file, text, times = path.relative_to(ROOT).as_posix(), path.read_bytes(), Counter[str]()
+        if old in (whole := text.decode()):  # the change made by hand
+            yield {"key": "", "at": file, "from": old, "to": new, "new": whole.replace(old, new)}
+        starts = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
+        for node, after, where in sites(ast.parse(text)):
+            start = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            before = " ".join(text[start:end].decode().split())
+            what = f"{SEED} {file} {where} {before} {after}"
+            times[what] += 1
+            key = sha256(f"{what} {times[what]}".encode()).hexdigest()[:12]
+            whole = (text[:start] + after.encode() + text[end:]).decode()
+            about = {"key": key, "at": f"{file}:{node.lineno}", "from": before, "to": after}
+            yield {**about, "new": whole}
+
+
+def tried(home: Path, tests: str, most: float = 600) -> dict[str, Any]:
+    """A group's tests in a fork, with at most so many seconds of CPU, until one fails."""
+    import pytest
+
+    words = [f"--basetemp={home}/fixtures/one", "--hypothesis-seed=0", "--timeout=300"]
+    words += ["-xq", "-pno:cacheprovider", *(f"tests/test_{name}.py" for name in tests.split())]
+    if not (child := os.fork()):
+        with (home / "log").open("w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(most) + 1, int(most) + 1))
+        os._exit(pytest.main(words))
+    _, code, used = os.wait4(child, 0)
+    failed = re.findall(r"(?m)^(?:FAILED|ERROR) (\S+)", (home / "log").read_text("utf-8"))
+    how = "timeout" if os.WIFSIGNALED(code) else "killed" if code else "survived"
+    return {"how": how, "by": failed[:1], "cpu": round(used.ru_utime + used.ru_stime, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--group", choices=GROUPS)
+    given = parser.parse_args()
+    home = given.dir.resolve()
+    copied, results = home / "copy", home / "mutants.jsonl"
+    copying = 'rm -rf "$0/copy"; mkdir -p "$0/copy" "$0/fixtures"; ln -sfn "$PWD/../shared" "$0"'
+    copying += '; git ls-files -z | xargs -0 cp --parents -t "$0/copy"'
+    subprocess.run(["sh", "-c", copying, home], cwd=ROOT, check=True)
+    os.chdir(copied)
+    sys.path[0] = str(copied)
+    # Fixtures that take long are made once, by the code as it is, as for pytest-xdist's workers.
+    os.environ.update(PYTHONPATH=str(copied), OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="gw0")
+    for library in WARM:
+        import_module(library)
+    known = {one["key"]: one for one in map(json.loads, results.open())} if results.exists() else {}
+    for group in [given.group] if given.group else GROUPS:
+        files, tests, old, new = GROUPS[group]
+        made = {one["key"]: one for one in mutants(files, old, new)}
+        sys.dont_write_bytecode = False
+        tried(home, tests)  # makes the fixtures
+        base, sys.dont_write_bytecode = tried(home, tests), True
+        print(f"{group}: {len(made):,} places, tests as they are: {base}", flush=True)
+        if base["how"] != "survived":
+            sys.exit(f"the tests must pass: see {home}/log")
+        for key, one in [("", made.pop("")), *sorted(made.items())[:EACH]]:
+            if key and known.get(key, one).get("how", "survived") != "survived":
+                continue
+            file, changed = copied / one["at"].partition(":")[0], one.pop("new")
+            text = file.read_text("utf-8")
+            file.write_text(changed, "utf-8")
+            one |= {"group": group, **tried(home, tests, 3 * base["cpu"] + 10)}
+            file.write_text(text, "utf-8")
+            known[key] = one
+            with results.open("a", encoding="utf-8") as stream:
+                print(json.dumps(one), file=stream)
+        print(f"by hand {known['']['how']}:", Counter(known[k]["how"] for k in sorted(made)[:EACH]))
+
+
+if __name__ == "__main__":
+    main()
