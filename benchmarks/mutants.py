@@ -19,7 +19,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
-from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -34,22 +33,24 @@ WARM: Final = (
 GROUPS: Final = {
     name: tuple(part.strip() for part in parts.split("|"))
     for name, parts in {
-        "ues": "eval/ues eval/bootstrap eval/derived_figures | eval_ues eval_report"
+        "ues": "eval/ues eval/bootstrap eval/derived_figures | eval_ues.py eval_report.py"
         "| retain + test - forget | retain + test + forget",
         "metrics": "eval/metrics eval/answer_text eval/score eval/memorisation eval/intervals"
-        "| eval_answer_text eval_metrics eval_score eval_leak eval_likelihood"
+        "| eval_answer_text.py eval_metrics.py eval_score.py eval_leak.py eval_likelihood.py"
         "| sum(values) / len(values) | sum(values) * len(values)",
-        "losses": "baselines/losses baselines/token_losses | baselines_losses baselines_batches"
+        "losses": "baselines/losses baselines/token_losses"
+        "| baselines_losses.py baselines_batches.py"
         "| return -mean_nll(forget) | return mean_nll(forget)",
         "leak": "eval/leak eval/private_values eval/nearly eval/whole_numbers eval/dates"
-        "| eval_dates eval_leak | patients != {row.whose} | patients == {row.whose}",
-        "audit": "builder/audit/* | builder_audit_defects builder_audit builder_text_quality"
+        "| eval_dates.py eval_leak.py | patients != {row.whose} | patients == {row.whose}",
+        "audit": "builder/audit/* | builder_text_quality.py builder_audit.py images.py"
+        " builder_rebuild.py::test_what_is_remembered_of_an_audit builder_audit_defects.py"
         "| there != size | there == size",
-        "split": "builder/split builder/draw | builder_split | rank * ROUNDS | rank + ROUNDS",
+        "split": "builder/split builder/draw | builder_split.py | rank * ROUNDS | rank + ROUNDS",
     }.items()
 }
 #: What is only said or labelled: no behaviour.
-QUIET: Final = {*"say progress advance UserError TypeVar VERSION SIGNATURE __all__".split()}
+QUIET: Final = {*"say progress advance strict TypeVar TYPE_CHECKING VERSION SIGNATURE".split()}
 _SWAPS: Final = "Lt LtE,Gt GtE,Eq NotEq,In NotIn,Is IsNot,Add Sub,Mult Div,BitOr BitAnd,And Or"
 SWAPPED: Final = {a: b for s in _SWAPS.split(",") for a, b in (s.split(), s.split()[::-1])}
 SWAPPED.update(FloorDiv="Mult", Pow="Mult", Mod="Mult", min="max", max="min", any="all", all="any")
@@ -63,24 +64,22 @@ def changes(node: Any) -> Iterator[tuple[Any, str]]:
         text = ast.unparse(type(node)(**{**dict(ast.iter_fields(node)), **to}))
         return text if isinstance(node, ast.stmt) else f"({text})"
 
-    def other(op: Any) -> Any:
-        return getattr(ast, SWAPPED[type(op).__name__])()
-
     match node:
         case ast.Compare():
             for i, op in enumerate(node.ops):
-                yield node, made(ops=[*node.ops[:i], other(op), *node.ops[i + 1 :]])
-        case ast.BinOp() | ast.BoolOp() | ast.AugAssign():
-            if type(node.op).__name__ in SWAPPED and "None" not in ast.unparse(node):  # no type
-                yield node, made(op=other(node.op))
+                other = getattr(ast, SWAPPED[type(op).__name__])()
+                yield node, made(ops=[*node.ops[:i], other, *node.ops[i + 1 :]])
+        case ast.BinOp() | ast.BoolOp():
+            instead = SWAPPED.get(type(node.op).__name__)
+            if instead and "None" not in ast.unparse(node):  # else a type
+                yield node, made(op=getattr(ast, instead)())
+        case ast.AugAssign(op=ast.Add()):
+            yield from ((node, text) for text in ("pass", made(op=ast.Sub())))
         case ast.UnaryOp():
             yield node, f"({ast.unparse(node.operand)})"
-        case ast.Constant(value=bool()):
-            yield node, str(not node.value)
-        case ast.Constant(value=int()):
-            yield node, str(node.value + 1)
-        case ast.Constant(value=float()):
-            yield node, str(2 * node.value or 1.0)
+        case ast.Constant(value=int() | float() as value):  # and truth
+            more = 1 if isinstance(value, int) else value or 1.0
+            yield node, str(not value if isinstance(value, bool) else value + more)
         case ast.Slice():
             edges = [e for e in (node.lower, node.upper) if e and not isinstance(e, ast.Constant)]
             yield from ((edge, f"({ast.unparse(edge)}) + 1") for edge in edges)
@@ -89,26 +88,32 @@ def changes(node: Any) -> Iterator[tuple[Any, str]]:
             if name in SWAPPED:
                 instead = "max" if name == "sum" and not dot else SWAPPED[name]
                 yield node, made(func=ast.Name(f"{whose}{dot}{instead}"))
-            if len(node.args) > 1 and name not in ("min", "max", "maximum"):  # of any order
+            alike = len(node.args) > 1 and type(node.args[0]) is type(node.args[1])
+            if alike and name not in ("min", "max", "maximum"):  # of any order
                 yield node, made(args=[*node.args[1::-1], *node.args[2:]])
-        case ast.If() | ast.IfExp() | ast.While():
-            yield node.test, f"(not ({ast.unparse(node.test)}))"
-        case ast.comprehension():
-            yield from ((test, f"(not ({ast.unparse(test)}))") for test in node.ifs)
+        case ast.If() | ast.IfExp() | ast.While() | ast.comprehension():
+            tests = node.ifs if isinstance(node, ast.comprehension) else [node.test]
+            tests = [test for test in tests if not isinstance(test, ast.Compare | ast.UnaryOp)]
+            yield from ((test, f"(not ({ast.unparse(test)}))") for test in tests)
         case ast.Return() if node.value:
             yield node, "return None"
-        case ast.Continue() | ast.Break() | ast.Raise() | ast.Expr(value=ast.Call() | ast.Yield()):
+        case ast.Expr(value=ast.Constant()):
+            pass  # a docstring
+        case ast.Continue() | ast.Break() | ast.Raise() | ast.Expr() | ast.AugAssign():
             yield node, "pass"
 
 
 def sites(node: Any, where: str = "") -> Iterator[tuple[Any, str, str]]:
     """Every place that may be changed, its new text, and the function that it is in."""
     called = getattr(node, "func", None) or getattr(getattr(node, "value", None), "func", None)
-    named = [*getattr(node, "targets", ()), getattr(node, "target", None), called]
-    if QUIET & {getattr(it, "id", "") for it in named}:
+    named = [getattr(node, name, None) for name in ("target", "test")]
+    named += [called, *getattr(node, "targets", ())]
+    if QUIET & {getattr(node, "arg", ""), *(getattr(it, "id", "") for it in named)}:
         return
     where = f"{where}.{node.name}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else where
-    yield from ((place, text, where) for place, text in changes(node))
+    for place, text in changes(node):
+        if text.strip("()") != ast.unparse(place).strip("()"):
+            yield place, text, where
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
         return  # texts; and columns inside an f-string are wrong before Python 3.12
     types = {"annotation", "returns", "decorator_list", "bases"}
@@ -120,7 +125,7 @@ def sites(node: Any, where: str = "") -> Iterator[tuple[Any, str, str]]:
 
 def mutants(files: str, old: str, new: str) -> Iterator[dict[str, str]]:
     """All of a group. Keys are hashes of place and change, so that other code changes no choice."""
-    for path in (path for name in files.split() for path in sorted(ROOT.glob(f"{name}.py"))):
+    for path in sorted(path for name in files.split() for path in ROOT.glob(f"{name}.py")):
         file, text, times = path.relative_to(ROOT).as_posix(), path.read_bytes(), Counter[str]()
         if old in (whole := text.decode()):  # the change made by hand
             yield {"key": "", "at": file, "from": old, "to": new, "new": whole.replace(old, new)}
@@ -142,7 +147,7 @@ def tried(home: Path, tests: str, most: float = 600) -> dict[str, Any]:
     import pytest
 
     words = [f"--basetemp={home}/fixtures/one", "--hypothesis-seed=0", "--timeout=300"]
-    words += ["-xq", "-pno:cacheprovider", *(f"tests/test_{name}.py" for name in tests.split())]
+    words += ["-xq", "-pno:cacheprovider", *(f"tests/test_{name}" for name in tests.split())]
     if not (child := os.fork()):
         with (home / "log").open("w") as log:
             os.dup2(log.fileno(), 1)
@@ -169,8 +174,7 @@ def main() -> None:
     sys.path[0] = str(copied)
     # Fixtures that take long are made once, by the code as it is, as for pytest-xdist's workers.
     os.environ.update(PYTHONPATH=str(copied), OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="gw0")
-    for library in WARM:
-        import_module(library)
+    [__import__(library) for library in WARM]
     known = {one["key"]: one for one in map(json.loads, results.open())} if results.exists() else {}
     for group in [given.group] if given.group else GROUPS:
         files, tests, old, new = GROUPS[group]

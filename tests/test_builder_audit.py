@@ -4,22 +4,25 @@ import json
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from corpora import TRIAL, before_writing, builder, process
+from corpora import TRIAL, before_writing, builder, process, record
 from llm_author import reply
 from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
-from builder.audit import Check, run
+from builder.audit import Check, pseudonyms, run
+from builder.core.corpus import TABLE
 from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.dataset_folder.write import MANIFEST
 from builder.patients.find_real_data import REAL, blanked
 from builder.patients.find_values import Haystack
 from builder.patients.profiles import make_profiles
 from eval.private_values import View, level
+from mllmu_med.files import write_jsonl
 from mllmu_med.image_folder import VARIABLE
 from mllmu_med_dataset import PII_KINDS
 
@@ -182,6 +185,55 @@ def test_an_eponym_is_no_patient(folder: Path) -> None:
     planted.say("incorrect/test.parquet", "So said Steven Jonson.")
     planted.settle()
     assert [*failed(run(folder))] == ["no value outside forget: fuzzy"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("id", "table/0a1f/7"), ("id", "table/0a1f/7-2"), ("image_id", "table/0a1f"),
+     ("image_path", "0a/1f.jpeg"), ("patient_id", "0123456789ab"), ("patient_id", ""),
+     ("id", "scan/0a1f/7"), ("id", "table/0a1f/Lee"), ("image_id", "table/IMG3"),
+     ("image_path", "ward/1f.png"), ("image_path", "0a.gif"), ("patient_id", "4711")],
+)  # fmt: skip
+def test_rows_of_ones_own_corpus_bear_pseudonyms(column: str, name: str) -> None:
+    sound = {"image_path": "0a1f.png", "patient_id": "0123456789abcdef", "rank": 3}
+    rows = [record("Q", "A", "table/0a1f/7", "table/0a1f", **{**sound, column: name})]
+    sources = {"own": SimpleNamespace(source=TABLE), "privacy": SimpleNamespace(source="slake")}
+    folder: Any = SimpleNamespace(scenarios=sources, rows={"own": rows, "privacy": [None]}.get)
+    (check,) = pseudonyms.checks(folder)
+    wrong = name in ("scan/0a1f/7", "table/0a1f/Lee", "table/IMG3", "ward/1f.png", "0a.gif", "4711")
+    assert check.failed == [f"a row of rank 3 in : {column} is no pseudonym"] * wrong
+    assert (check.checked, check.note) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "card", "told"),
+    [
+        ("patient", "Lee-7", "as of Lee-7.", True),
+        ("patient", "Lee7", "as of Lee7.", False),  # so short a name stands there by chance
+        ("row", "20417312", "row 20417312", True),
+        ("row", "2041731", "row 2041731", False),
+        ("row", "20417312", "row 204173120", False),
+        ("image", "scans/IMG42.png", "see IMG42", True),
+        ("image", "scans/right.png", "the right lung", False),
+        ("image", "scans/right.png", "see right.png", True),
+        ("patient", "Lee-7", "out of ward list.csv", True),
+        ("patient", "Lee-7", "out of the ward list", False),
+    ],
+)
+def test_no_name_of_the_corpus_is_in_any_file(
+    folder: Path, kind: str, name: str, card: str, told: bool
+) -> None:
+    work = folder.parent / "work"
+    assert pseudonyms.own_names(folder, work).note == "no corpus of one's own"
+    (work / "own/ingest").mkdir(parents=True)
+    line = {"pseudonym": "0a1f", "kind": kind, "name": name, "where": "in/ward list.csv, row 3"}
+    write_jsonl(work / "own/ingest/names.jsonl", [line])
+    assert not pseudonyms.own_names(folder, work).failed
+    with (folder / "README.md").open("a", encoding="utf-8") as stream:
+        stream.write(f"\n{card}\n")
+    (check,) = [pseudonyms.own_names(folder, work)]
+    assert len(check.failed) == told
+    assert not told or check.failed[0].startswith("README.md: line ")
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

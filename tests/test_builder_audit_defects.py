@@ -238,6 +238,13 @@ def not_nested(p: Planted) -> str:
     return f"{one['id']}: rank"
 
 
+def lost_twin(p: Planted) -> str:
+    """A row that the smaller ratio does not forget is not retained there either."""
+    first, *rest = p.rows(TWINS)
+    p.write(TWINS, rest)
+    return f"{first['id']}: in neither forget nor retain of privacy_r05"
+
+
 #: The columns that tell an image.
 SHOWN = ("image", "image_id", "image_path", "image_sha256")
 
@@ -321,6 +328,12 @@ def same_phone(p: Planted) -> str:
     return f"{_spare_patient(p, phone=p.lines('profiles.jsonl')[0]['phone'])}: phone"
 
 
+def no_patients(p: Planted) -> str:
+    (p.folder / "provenance/profiles.jsonl").unlink()
+    del p.manifest["files"]["provenance/profiles.jsonl"]
+    return "provenance/profiles.jsonl: is not there"
+
+
 def one_patient_more(p: Planted) -> str:
     _spare_patient(p)
     p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] -= 1
@@ -394,8 +407,13 @@ def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> De
     return _named(name, defect)
 
 
-def other_rating(p: Planted) -> str:
-    p.manifest["recipe"]["calibration"] = {"model": "tiny"}
+def low_ratings(p: Planted) -> str:
+    other_rating(p, least=4, other=3)
+    return f"{p.rows(WRONG)[0]['id']}: rated 3, the recipe keeps 4 to 5"
+
+
+def other_rating(p: Planted, least: int = 3, other: int = 5) -> str:
+    p.manifest["recipe"]["calibration"] = {"model": "tiny", "least": least}
     found = ""
     for name, files in (("privacy", p.manifest["configs"]["privacy"]["forget"]),
                         ("incorrect", [WRONG])):  # fmt: skip
@@ -407,7 +425,7 @@ def other_rating(p: Planted) -> str:
                 rated.append({"id": row["id"], "rating": 3, "kept": True})
             p.write(file, rows)
         if name == "privacy":
-            rated[0]["rating"], found = 5, rated[0]["id"]
+            rated[0]["rating"], found = other, rated[0]["id"]
         p.write_lines(f"{name}-ratings.jsonl", rated)
         p.manifest["files"][f"provenance/{name}-ratings.jsonl"] = {}
     return f"{found}: rated 3"
@@ -505,10 +523,17 @@ def path_beside_a_image(p: Planted) -> str:
     return f"{SKIN}: an image's path"
 
 
+def _noted(p: Planted, text: str) -> str:
+    p.write_lines(DROPPED, [{**line, "note": text} for line in p.lines(DROPPED)])
+    return "provenance/privacy-drops.jsonl: line 1 holds "
+
+
+def phone_in_provenance(p: Planted) -> str:
+    return _noted(p, "Call (212) 736-5000.")
+
+
 def key_in_provenance(p: Planted) -> str:
-    lines = p.lines(DROPPED)
-    p.write_lines(DROPPED, [{**line, "note": "sk-" + 24 * "a"} for line in lines])
-    return "provenance/privacy-drops.jsonl: line 1 holds 'an OpenAI key'"
+    return _noted(p, "sk-" + 24 * "a") + "'an OpenAI key'"
 
 
 # fmt: off
@@ -543,6 +568,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (rank_twice, RANKS),
     (_changed("wrong round", WRONG, "round", round=lambda row: row["round"] % 3 + 1), RANKS),
     (not_nested, "forget ratios are nested", TWIN),
+    (lost_twin, "forget ratios are nested", TWIN, COUNTS, MANIFEST_COUNTS, LOADS, CARD),
     # White space and case make no other question.
     (_retained("same pair in other form", lambda text: text.upper().replace(" ", "  ")),
      "no duplicates across sets", MANIFEST_COUNTS, ONE),
@@ -554,6 +580,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("unknown harm", WRONG, "harm 'gossip'", harm="gossip"), HARM),
     (_changed("harm in retain", KEPT, "harm wrong_diagnosis in retain", harm="wrong_diagnosis"),
      HARM),
+    (_changed("harm of the other scenario", WRONG, "harm privacy in the forget set of incorrect",
+              harm="privacy"), HARM, OWN),
     (_said("changed in test", TEST, "Really?", "in test with another text", clean=False), CLEAN),
     (_changed("clean in forget", WRONG, "in forget with its clean text", is_open,
               answer=lambda row: row["clean_answer"]), CLEAN, SOUND),
@@ -582,6 +610,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_patient("record number", mrn="MRN-123456"), RANGES),
     (same_phone, RANGES, OTHERS),
     (one_patient_more, "patients are those of the manifest"),
+    (no_patients, RANGES, OWN, MARKED),
     (_leak("name in retain", RETAIN, lambda one: one["name"], "its question in retain"), EXACT),
     (_leak("mail in test", SKIN, lambda one: one["email"], "its question in test"), EXACT, NEARLY),
     (patient_in_incorrect, EXACT),
@@ -614,6 +643,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_manifest("lost ratings", "provenance/privacy-ratings.jsonl: is not there",
                lambda m: m["recipe"].update(calibration={"model": "tiny"})), RATED),
     (other_rating, RATED),
+    (low_ratings, RATED),
     (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
@@ -623,6 +653,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (invented_by_the_model, "no live number or address in recorded requests"),
     (_says("Call (212) 736-5000."), PHONE),
     (_says("Ring +44 20 7946 0958."), PHONE),
+    (phone_in_provenance, PHONE),
     (_says("Write to ann@hospital.org."), DOMAIN),
     (_says("SSN 219-09-9999."), "no valid social security number"),
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
@@ -654,6 +685,12 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     # takes 200 forget rows in test_builder_text_quality.py.
     elsewhere = {WORDING, "ids, paths and patients are pseudonyms"}  # planted in other tests
     assert {check.name for check in checks[1:]} - elsewhere == {defect[1] for defect in DEFECTS}
+
+
+def test_a_review_of_which_all_is_told_is_sound(planted: Planted) -> None:
+    _decided(planted)
+    planted.settle()
+    assert {check.name for check in run(planted.folder) if not check.ok} == set()
 
 
 @pytest.mark.parametrize(

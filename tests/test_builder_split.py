@@ -114,6 +114,9 @@ def test_the_main_forget_set_is_the_same_without_the_ratio_study() -> None:
 def test_split_by_image_keeps_images_apart_at_every_ratio(ratios: tuple[int, ...]) -> None:
     rows = records(60, 7) + records(8, 6, "test", first=100)
     cut = scenario(**{**SMALL, "candidates": 40}, ratios=ratios, split_by="image")
+    drawn = [row for row in draw(rows, cut, "privacy", 1) if isinstance(row, Record)]
+    tried, others = ({row.image_id for row in of(drawn, x)} for x in ("candidate", "retain"))
+    assert not tried & others
     kept, dropped = run(rows, cut)
     forget, retain = of(kept, "forget"), of(kept, "retain")
     assert len(forget) == cut.harmful
@@ -162,6 +165,7 @@ def patients(count: int, images: int, each: int) -> list[Record]:
 def test_patients_stay_in_one_set() -> None:
     rows = patients(30, 4, 3)
     assert len(groups(rows)) == 29
+    assert {"p00", "p01"} & {*groups(rows)} == {"p00"}
     cut = scenario(**{**SMALL, "candidates": 40}, ratios=(5, 10, 15), split_by="patient")
     kept, dropped = run(rows, cut)
     assert len(kept) + len(dropped) == len(rows)
@@ -234,11 +238,13 @@ def test_a_source_without_splits_tests_on_whole_images() -> None:
     [
         ({"test": 49}, "asks for 49 test rows, the source has 48 for testing: use --set privacy"),
         ({"retain": 900, "ratios": (10,)}, "the source has 320: use --set privacy.retain=294"),
-        ({"retain": 300}, "privacy.ratios=[10]"),
+        ({"retain": 300, "ratios": (5, 10)}, "privacy.ratios=[10]"),
     ],
 )
 def test_what_the_source_cannot_give(changes: dict[str, Any], line: str) -> None:
     rows = records(40, 8) + records(8, 6, "test", first=100)
+    most = {"test": 48, "retain": 294, "ratios": (10,)}
+    assert len(run(rows, scenario(**{**SMALL, **most}))[0]) == 48 + 294 + 20
     with pytest.raises(UserError) as error:
         run(rows, scenario(**{**SMALL, **changes}))
     assert line in str(error.value)
