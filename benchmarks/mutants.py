@@ -1,14 +1,12 @@
 """Do the quick tests notice a changed operator? Seeded mutants of the code that figures rest on.
 
-    python benchmarks/mutants.py DIR [--group ues]
+    python benchmarks/mutants.py DIR [GROUP ...]
 
 DIR gets a copy of the repository, in which one place at a time is changed, and `mutants.jsonl`, a
-line for each mutant: what is killed there is not tried again. One process imports the libraries,
-not the product, and forks for each mutant, which runs its group's tests until one fails. First the
-copy must pass as it is, and fail with a change made by hand.
+line for each mutant: what was noticed is not tried again. One process imports the libraries, not
+the product, and forks for each mutant, which runs its group's tests until one fails.
 """
 
-import argparse
 import ast
 import json
 import os
@@ -153,7 +151,9 @@ def tried(home: Path, tests: str, most: float = 600) -> dict[str, Any]:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(most) + 1, int(most) + 1))
-        os._exit(pytest.main(words))
+        code = pytest.main(words)
+        sys.stdout.flush()
+        os._exit(code)
     _, code, used = os.wait4(child, 0)
     failed = re.findall(r"(?m)^(?:FAILED|ERROR) (\S+)", (home / "log").read_text("utf-8"))
     how = "timeout" if os.WIFSIGNALED(code) else "killed" if code else "survived"
@@ -161,11 +161,7 @@ def tried(home: Path, tests: str, most: float = 600) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dir", type=Path)
-    parser.add_argument("--group", choices=GROUPS)
-    given = parser.parse_args()
-    home = given.dir.resolve()
+    home, chosen = Path(sys.argv[1]).resolve(), sys.argv[2:] or [*GROUPS]
     copied, results = home / "copy", home / "mutants.jsonl"
     copying = 'rm -rf "$0/copy"; mkdir -p "$0/copy" "$0/fixtures"; ln -sfn "$PWD/../shared" "$0"'
     copying += '; git ls-files -z | xargs -0 cp --parents -t "$0/copy"'
@@ -176,7 +172,7 @@ def main() -> None:
     os.environ.update(PYTHONPATH=str(copied), OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="gw0")
     [__import__(library) for library in WARM]
     known = {one["key"]: one for one in map(json.loads, results.open())} if results.exists() else {}
-    for group in [given.group] if given.group else GROUPS:
+    for group in chosen:
         files, tests, old, new = GROUPS[group]
         made = {one["key"]: one for one in mutants(files, old, new)}
         sys.dont_write_bytecode = False
@@ -188,15 +184,16 @@ def main() -> None:
         for key, one in [("", made.pop("")), *sorted(made.items())[:EACH]]:
             if key and known.get(key, one).get("how", "survived") != "survived":
                 continue
-            file, changed = copied / one["at"].partition(":")[0], one.pop("new")
+            file = copied / one["at"].partition(":")[0]
             text = file.read_text("utf-8")
-            file.write_text(changed, "utf-8")
+            file.write_text(one.pop("new"), "utf-8")
             one |= {"group": group, **tried(home, tests, 3 * base["cpu"] + 10)}
             file.write_text(text, "utf-8")
             known[key] = one
             with results.open("a", encoding="utf-8") as stream:
                 print(json.dumps(one), file=stream)
-        print(f"by hand {known['']['how']}:", Counter(known[k]["how"] for k in sorted(made)[:EACH]))
+        outcomes = Counter(known[key]["how"] for key in ["", *sorted(made)[:EACH]])
+        print(f"{group}: with the change by hand, {outcomes}", flush=True)
 
 
 if __name__ == "__main__":
