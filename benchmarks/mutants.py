@@ -85,7 +85,8 @@ def changes(node: Any) -> Iterator[tuple[Any, str]]:
             whose, dot, name = ast.unparse(node.func).rpartition(".")
             if name in SWAPPED:
                 instead = "max" if name == "sum" and not dot else SWAPPED[name]
-                yield node, made(func=ast.Name(f"{whose}{dot}{instead}"))
+                without = [] if name == "sorted" else node.keywords
+                yield node, made(func=ast.Name(f"{whose}{dot}{instead}"), keywords=without)
             alike = len(node.args) > 1 and type(node.args[0]) is type(node.args[1])
             if alike and name not in ("min", "max", "maximum"):  # of any order
                 yield node, made(args=[*node.args[1::-1], *node.args[2:]])
@@ -101,24 +102,23 @@ def changes(node: Any) -> Iterator[tuple[Any, str]]:
             yield node, "pass"
 
 
-def sites(node: Any, where: str = "") -> Iterator[tuple[Any, str, str]]:
-    """Every place that may be changed, its new text, and the function that it is in."""
+def sites(node: Any) -> Iterator[tuple[Any, str]]:
+    """Every place that may be changed, with its new text."""
     called = getattr(node, "func", None) or getattr(getattr(node, "value", None), "func", None)
     named = [getattr(node, name, None) for name in ("target", "test")]
     named += [called, *getattr(node, "targets", ())]
     if QUIET & {getattr(node, "arg", ""), *(getattr(it, "id", "") for it in named)}:
         return
-    where = f"{where}.{node.name}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else where
     for place, text in changes(node):
         if text.strip("()") != ast.unparse(place).strip("()"):
-            yield place, text, where
+            yield place, text
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
         return  # texts; and columns inside an f-string are wrong before Python 3.12
     types = {"annotation", "returns", "decorator_list", "bases"}
     for value in (value for name, value in ast.iter_fields(node) if name not in types):
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from sites(child, where)
+                yield from sites(child)
 
 
 def mutants(files: str, old: str, new: str) -> Iterator[dict[str, str]]:
@@ -128,11 +128,11 @@ def mutants(files: str, old: str, new: str) -> Iterator[dict[str, str]]:
         if old in (whole := text.decode()):  # the change made by hand
             yield {"key": "", "at": file, "from": old, "to": new, "new": whole.replace(old, new)}
         starts = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
-        for node, after, where in sites(ast.parse(text)):
+        for node, after in sites(ast.parse(text)):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[node.end_lineno - 1] + node.end_col_offset
             before = " ".join(text[start:end].decode().split())
-            what = f"{SEED} {file} {where} {before} {after}"
+            what = f"{SEED} {file} {before} {after}"
             times[what] += 1
             key = sha256(f"{what} {times[what]}".encode()).hexdigest()[:12]
             whole = (text[:start] + after.encode() + text[end:]).decode()

@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ from llm_author import reply
 from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
-from builder.audit import Check, pseudonyms, run
+from builder.audit import Check, pseudonyms, rows, run, verdict
 from builder.core.corpus import TABLE
 from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.dataset_folder.write import MANIFEST
@@ -24,7 +26,7 @@ from builder.patients.profiles import make_profiles
 from eval.private_values import View, level
 from mllmu_med.files import write_jsonl
 from mllmu_med.image_folder import VARIABLE
-from mllmu_med_dataset import PII_KINDS
+from mllmu_med_dataset import PII_KINDS, UserError
 
 
 def failed(checks: list[Check]) -> dict[str, list[str]]:
@@ -50,7 +52,9 @@ def test_the_demo_passes_without_its_work_folder(demo: Path, tmp_path: Path) -> 
     assert found["hashes match the manifest"].checked == 25
     assert found["counts are the recipe's"].checked == 3 * 7
     assert found["configs load"].checked == 7
-    assert found["images decode"].checked == 1203
+    assert found["images decode"].checked == found["image paths are relative"].checked == 1203
+    assert found["no duplicates across sets"].checked == 6 * 634 + 480
+    assert found["review columns are the manifest's"].note == "no review: all none"
     assert found["no value outside forget: exact"].note == "276 values"
     nothing = {check.name for check in checks if not check.checked}
     assert nothing == {
@@ -234,6 +238,37 @@ def test_no_name_of_the_corpus_is_in_any_file(
     (check,) = [pseudonyms.own_names(folder, work)]
     assert len(check.failed) == told
     assert not told or check.failed[0].startswith("README.md: line ")
+
+
+def test_what_is_said_of_an_audit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held, bad = Check("sizes", 7, []), Check("names", 1, ["r/1: no", "r/2: no", "r/2: never"])
+    publish = f"python -m builder publish ORG/NAME --out {folder}"
+    assert verdict.line(folder, [held]) == f"audit: all 1 checks hold; to publish it: {publish}"
+    assert verdict.line(folder, [held, bad]) == "audit: 1 of 2 checks hold: not to be published"
+    assert verdict.as_json([]) is None
+    assert verdict.as_json([held]) == {"ok": True, "checks": 1, "failed": {}}
+    assert verdict.as_json([held, bad]) == {"ok": False, "checks": 2, "failed": {"names": bad[2]}}
+    verdict.insist(folder, [held])
+    with pytest.raises(UserError, match=r"1 of 2 checks of the audit fail: names \(r/1, r/2\): "):
+        verdict.insist(folder, [held, bad])
+    verdict.print_checks("here", [held, bad, Check("none", 0, [], "why")], 1.5)
+    said = capsys.readouterr().out
+    for line in (
+        r"sizes +7 +ok",
+        r"names +1 +3 failed",
+        r"none +0 +- +why",
+        r"names:\n  r/1: no\n",
+    ):
+        assert re.search(line, said), said
+    assert said.endswith("\n\nhere: 1 of 3 checks fail (1.5 s)\n")
+
+
+def test_own_rows_to_be_forgotten_have_no_clean_text() -> None:
+    sound = record("Q", "A", split="forget", clean_question="", clean_answer="")
+    kept = [replace(sound, split="retain"), replace(sound, answer=" ")]
+    table = SimpleNamespace(scenario="own", rows=[sound, *kept], nulls=[], path="x")
+    folder: Any = SimpleNamespace(tables={"x": table})
+    assert [*rows._missing(folder)] == ["a: empty clean_question, clean_answer", "a: empty answer"]
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_what_changes_nothing_gains_nothing(tmp_path: Path) -> None:
     assert difference.value == pytest.approx(-0.55)
     assert difference.high < 0
     figure = good[Key("ues")]
-    assert "seed 20250804" in figure.signature
+    assert "2000 resamples, 95 %, seed 20250804|" in figure.signature
     items = read_run(made[-1]).items
     sigma = sum(items[Key("rouge1", split)].values.var() / 40 for split in SPLITS) ** 0.5
     assert figure.high - figure.low == pytest.approx(2 * 1.96 * sigma, rel=0.06)
@@ -330,6 +330,9 @@ def test_what_is_weighed_against_base_finetuned_and_retrained_run(tmp_path: Path
     said = notes(report, [], "")
     assert any(note.startswith("‡ AUC below the retrained model's") for note in said)
     assert any(note.startswith("30 of 60 forget rows have no three other") for note in said)
+    changed(LIKELY, '"id":', '"asked":"f","id":')([made[1], made[0]])
+    with pytest.raises(UserError, match=r"^(?!base)\w+: its rows are not those of the base model"):
+        collect(made)
     weigh(made[0], 0.5, n=59)
     with pytest.raises(UserError, match="likelihoods of 59 forget rows"):
         collect(made)
@@ -738,8 +741,8 @@ def changed(name: str, old: str, new: str) -> Callable[[list[Path]], object]:
 
 
 def fewer_rows(runs: list[Path]) -> None:
-    rows = (runs[3] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
-    (runs[3] / "scores.rows.jsonl").write_text("".join(rows[1:]))
+    rows = (runs[2] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
+    (runs[2] / "scores.rows.jsonl").write_text("".join(rows[1:]))
 
 
 SCORES, ROWS, LIKELY = "scores.json", "scores.rows.jsonl", "likelihood.jsonl"
