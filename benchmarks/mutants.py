@@ -8,6 +8,7 @@ the product, and forks for each mutant, which runs its group's tests until one f
 """
 
 import ast
+import gc
 import json
 import os
 import re
@@ -25,7 +26,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 SEED, EACH = 23, 50
 WARM: Final = (
     "pytest hypothesis torch transformers peft datasets pandas scipy.stats sklearn.linear_model "
-    "rouge_score.rouge_scorer nltk.translate sacrebleu matplotlib.pyplot openai typer.testing"
+    "rouge_score.rouge_scorer nltk.translate sacrebleu faker filelock matplotlib.pyplot requests "
+    "openai typer.testing"
 ).split()
 #: Of each group the code, the tests that have to notice (quick ones first), and a change by hand.
 GROUPS: Final = {
@@ -144,8 +146,10 @@ def tried(home: Path, tests: str, most: float = 600) -> dict[str, Any]:
     """A group's tests in a fork, with at most so many seconds of CPU, until one fails."""
     import pytest
 
-    words = [f"--basetemp={home}/fixtures/one", "--hypothesis-seed=0", "--timeout=300"]
-    words += ["-xq", "-pno:cacheprovider", *(f"tests/test_{name}" for name in tests.split())]
+    words = (
+        "-xq -pno:cacheprovider -pno:unraisableexception --hypothesis-seed=0 --timeout=300".split()
+    )
+    words += [f"--basetemp={home}/fixtures/one", *(f"tests/test_{name}" for name in tests.split())]
     if not (child := os.fork()):
         with (home / "log").open("w") as log:
             os.dup2(log.fileno(), 1)
@@ -171,6 +175,7 @@ def main() -> None:
     # Fixtures that take long are made once, by the code as it is, as for pytest-xdist's workers.
     os.environ.update(PYTHONPATH=str(copied), OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="gw0")
     [__import__(library) for library in WARM]
+    gc.freeze()  # or each fork collects it
     known = {one["key"]: one for one in map(json.loads, results.open())} if results.exists() else {}
     for group in chosen:
         files, tests, old, new = GROUPS[group]

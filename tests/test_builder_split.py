@@ -55,7 +55,7 @@ def of(rows: Sequence[Record], name: str) -> list[Record]:
     return [row for row in rows if row.split == name]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6), st.randoms(use_true_random=False))
 def test_sets_do_not_depend_on_the_order_of_the_source(seed: int, random: Any) -> None:
     rows = records(40, 8) + records(8, 6, "test", first=100)
