@@ -188,7 +188,7 @@ def main() -> None:
             file = copied / one["at"].partition(":")[0]
             text = file.read_text("utf-8")
             file.write_text(one.pop("new"), "utf-8")
-            one |= {"group": group, **tried(home, tests, 3 * base["cpu"] + 10)}
+            one |= {"group": group, **tried(home, tests, 3 * base["cpu"] + 30)}
             file.write_text(text, "utf-8")
             known[key] = one
             with results.open("a", encoding="utf-8") as stream:
