@@ -210,19 +210,13 @@ def test_rows_of_ones_own_corpus_bear_pseudonyms(column: str, name: str) -> None
 
 @pytest.mark.parametrize(
     ("kind", "name", "card", "told"),
-    [
-        ("patient", "Lee-7", "as of Lee-7.", True),
-        ("patient", "Lee7", "as of Lee7.", False),  # so short a name stands there by chance
-        ("row", "20417312", "row 20417312", True),
-        ("row", "2041731", "row 2041731", False),
-        ("row", "20417312", "row 204173120", False),
-        ("image", "scans/IMG42.png", "see IMG42", True),
-        ("image", "scans/right.png", "the right lung", False),
-        ("image", "scans/right.png", "see right.png", True),
-        ("patient", "Lee-7", "out of ward list.csv", True),
-        ("patient", "Lee-7", "out of the ward list", False),
-    ],
-)
+    [("patient", "Lee-7", "of Lee-7.", True),
+     ("patient", "Lee7", "of Lee7.", False),  # so short a name stands there by chance
+     ("row", "20417312", "row 20417312", True), ("row", "2041731", "row 2041731", False),
+     ("row", "20417312", "row 204173120", False), ("image", "scans/IMG42.png", "IMG42", True),
+     ("image", "scans/right.png", "right lung", False), ("image", "a/right.png", "right.png", True),
+     ("patient", "Lee-7", "a ward list.csv", True), ("patient", "Lee-7", "a ward list", False)],
+)  # fmt: skip
 def test_no_name_of_the_corpus_is_in_any_file(
     folder: Path, kind: str, name: str, card: str, told: bool
 ) -> None:

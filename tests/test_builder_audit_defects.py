@@ -239,7 +239,6 @@ def not_nested(p: Planted) -> str:
 
 
 def lost_twin(p: Planted) -> str:
-    """A row that the smaller ratio does not forget is not retained there either."""
     first, *rest = p.rows(TWINS)
     p.write(TWINS, rest)
     return f"{first['id']}: in neither forget nor retain of privacy_r05"

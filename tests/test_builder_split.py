@@ -40,13 +40,11 @@ def scenario(**changes: Any) -> Privacy:
 SMALL = {"forget": 20, "retain": 220, "test": 30, "candidates": 26}
 
 
-def run(
-    rows: list[Record], cut: Scenario, seed: int = 1, name: str = "privacy"
-) -> tuple[list[Record], list[Drop]]:
+def run(rows: list[Record], cut: Scenario, seed: int = 1) -> tuple[list[Record], list[Drop]]:
     """Draw, harm every candidate, split."""
-    drawn = list(draw(rows, cut, name, seed))
+    drawn = list(draw(rows, cut, "privacy", seed))
     harmed = [replace(row, harm="privacy") for row in drawn if isinstance(row, Record)]
-    result = [*split(harmed, cut, name), *(row for row in drawn if isinstance(row, Drop))]
+    result = [*split(harmed, cut, "privacy"), *(row for row in drawn if isinstance(row, Drop))]
     kept = [row for row in result if isinstance(row, Record)]
     return kept, [row for row in result if isinstance(row, Drop)]
 
@@ -201,11 +199,9 @@ def test_sizes_out_of_the_corpus() -> None:
 
 
 def test_a_third_of_the_incorrect_answers_that_rules_write_fail() -> None:
-    demo = load_recipe("demo")
-    assert demo.privacy and demo.incorrect  # noqa: PT018
-    each = [(demo.incorrect, True), (demo.incorrect, False), (demo.privacy, True)]
-    assert [margin(*one) for one in each] == [2, 1.25, 1.25]
-    assert margin(Own(source="table"), offline=True) == 1
+    demo, own = load_recipe("demo"), Own(source="table")
+    each = [(demo.incorrect, True), (demo.incorrect, False), (demo.privacy, True), (own, True)]
+    assert [margin(*one) for one in each] == [2, 1.25, 1.25, 1]  # type: ignore[arg-type]
 
 
 def test_two_scenarios_share_no_image_or_patient() -> None:
@@ -235,8 +231,8 @@ def test_own_forgets_what_is_marked(by: str, left_out: int) -> None:
     assert [row.id for row in of(kept, "forget")] == [rows[-2].id]
     assert Counter(drop.reason for drop in dropped) == ({TO_FORGET: left_out} if left_out else {})
     assert not any(row.patient_id == rows[-2].patient_id for row in of(kept, "test"))
-    with pytest.raises(UserError, match=r"1 rows are marked, .* has 2: use --set own.forget=1"):
-        run(rows, own.model_copy(update={"forget": 2}), name="own")
+    with pytest.raises(UserError, match=r"1 rows are marked, .* has 2: use --set \w+\.forget=1"):
+        run(rows, own.model_copy(update={"forget": 2}))
     with pytest.raises(UserError, match="no row is marked"):
         sized(rows[:-2], Own(source="table"), "own", 1, 1)
 
