@@ -406,11 +406,6 @@ def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> De
     return _named(name, defect)
 
 
-def low_ratings(p: Planted) -> str:
-    other_rating(p, least=4, other=3)
-    return f"{p.rows(WRONG)[0]['id']}: rated 3, the recipe keeps 4 to 5"
-
-
 def other_rating(p: Planted, least: int = 3, other: int = 5) -> str:
     p.manifest["recipe"]["calibration"] = {"model": "tiny", "least": least}
     found = ""
@@ -427,7 +422,7 @@ def other_rating(p: Planted, least: int = 3, other: int = 5) -> str:
             rated[0]["rating"], found = other, rated[0]["id"]
         p.write_lines(f"{name}-ratings.jsonl", rated)
         p.manifest["files"][f"provenance/{name}-ratings.jsonl"] = {}
-    return f"{found}: rated 3"
+    return found
 
 
 def not_reviewed(p: Planted) -> str:
@@ -522,17 +517,12 @@ def path_beside_a_image(p: Planted) -> str:
     return f"{SKIN}: an image's path"
 
 
-def _noted(p: Planted, text: str) -> str:
-    p.write_lines(DROPPED, [{**line, "note": text} for line in p.lines(DROPPED)])
-    return "provenance/privacy-drops.jsonl: line 1 holds "
+def _noted(text: str, shown: str) -> Defect:
+    def defect(p: Planted) -> str:
+        p.write_lines(DROPPED, [{**line, "note": text} for line in p.lines(DROPPED)])
+        return f"provenance/privacy-drops.jsonl: line 1 holds {shown!r}"
 
-
-def phone_in_provenance(p: Planted) -> str:
-    return _noted(p, "Call (212) 736-5000.")
-
-
-def key_in_provenance(p: Planted) -> str:
-    return _noted(p, "sk-" + 24 * "a") + "'an OpenAI key'"
+    return _named(f"noted {text}", defect)
 
 
 # fmt: off
@@ -642,8 +632,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("rated without calibration", WRONG, "rated 4", calibration=4), RATED),
     (_manifest("lost ratings", "provenance/privacy-ratings.jsonl: is not there",
                lambda m: m["recipe"].update(calibration={"model": "tiny"})), RATED),
-    (other_rating, RATED),
-    (low_ratings, RATED),
+    (_named("other", lambda p: f"{other_rating(p)}: rated 3, otherwise"), RATED),
+    (_named("low", lambda p: f"{other_rating(p, 4, 3)}: rated 3, the recipe keeps 4 to 5"), RATED),
     (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
@@ -653,7 +643,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (invented_by_the_model, "no live number or address in recorded requests"),
     (_says("Call (212) 736-5000."), PHONE),
     (_says("Ring +44 20 7946 0958."), PHONE),
-    (phone_in_provenance, PHONE),
+    (_noted("Call (212) 736-5000.", "(212) 736-5000"), PHONE),
     (_says("Write to ann@hospital.org."), DOMAIN),
     (_says("SSN 219-09-9999."), "no valid social security number"),
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
@@ -663,7 +653,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (path_in_parquet, PATHS),
     (path_beside_a_image, PATHS, PATHLESS),
     (_says("hf_" + 34 * "a"), KEYS),
-    (key_in_provenance, KEYS),
+    (_noted("sk-" + 24 * "a", "an OpenAI key"), KEYS),
 ]
 # fmt: on
 
