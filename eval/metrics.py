@@ -76,10 +76,8 @@ def bleu_of_counts(counts: Sequence[float]) -> float:
     from sacrebleu import BLEU
 
     *ngrams, own, theirs = map(int, counts)
-    score = BLEU.compute_bleu(
-        ngrams[:4], ngrams[4:], own, theirs, "exp", effective_order=True
-    ).score
-    return float(score) / 100
+    made = BLEU.compute_bleu(ngrams[:4], ngrams[4:], own, theirs, "exp", effective_order=True)
+    return float(made.score) / 100
 
 
 @functools.lru_cache(maxsize=2**15)

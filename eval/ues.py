@@ -10,6 +10,7 @@ no-op and a flag for over-forgetting stand beside it.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 from eval.bootstrap import RESAMPLES, SEED
@@ -68,9 +69,9 @@ def ues_of_arrays(rouge: Mapping[str, Any], finetuned: Mapping[str, Any]) -> Ues
 def same_rows(runs: Sequence[Run]) -> None:
     """Refuse runs that were not scored on the same rows of the same config."""
     first = runs[0]
-    for split in SPLITS:
-        if not any(row["split"] == split and "rouge1" in row for row in first.rows):
-            raise UserError(f"{first.folder}: no open questions of {split}: UES needs all three")
+    for run, split in product(runs, SPLITS):
+        if not any(row["split"] == split and "rouge1" in row for row in run.rows):
+            raise UserError(f"{run.folder}: no open questions of {split}: UES needs all three")
     for run in runs[1:]:
         if run.config != first.config:
             raise UserError(

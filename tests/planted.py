@@ -33,7 +33,7 @@ class Planted:
 
     def write(self, name: str, rows: Rows) -> None:
         table = pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema)
-        pq.write_table(table, self.folder / name, use_dictionary=True)
+        pq.write_table(table, self.folder / name, use_dictionary=True, row_group_size=20)
 
     def change(self, name: str, pick: Callable[[dict[str, Any]], bool], **to: Any) -> str:
         """Change the first row that is picked; its id. A callable gets the row."""

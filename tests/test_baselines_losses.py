@@ -243,6 +243,15 @@ def test_value_and_gradient(name: str, kind: torch.dtype) -> None:
             assert float(tensor.grad[i, j]) == pytest.approx(slope, abs=1e-6)  # type: ignore[index]
 
 
+def test_importance_is_raised_to_a_power() -> None:
+    samples = own("satimp", TOY)
+    logits = numbers(sum(len(answer) for _, answer in samples), 1)
+    same = (torch.tensor(logits),) * 2
+    found = loss_of(METHODS["satimp"], samples, *same, MethodSettings(beta2=2), step_of(samples))
+    wanted = Hand(samples, logits, logits).weighed(lambda p: p**5 * (1 - p) ** 2)
+    assert float(found) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_the_hand_s_numbers_by_hand() -> None:
     """Two samples of one and two tokens over two words, written out."""
     even, sure = [0.0, 0.0], [math.log(3), 0.0]  # 1/2 : 1/2 and 3/4 : 1/4

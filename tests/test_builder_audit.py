@@ -2,26 +2,31 @@
 
 import json
 import random
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from corpora import TRIAL, before_writing, builder, process
+from corpora import TRIAL, before_writing, builder, process, record
 from llm_author import reply
 from planted import Planted
 from scripted_server import KEY, MODEL, ScriptedServer, prompt_of
 
-from builder.audit import Check, run
+from builder.audit import Check, pseudonyms, rows, run, verdict
+from builder.core.corpus import TABLE
 from builder.dataset_folder.shipped_requests import REQUESTS
 from builder.dataset_folder.write import MANIFEST
 from builder.patients.find_real_data import REAL, blanked
 from builder.patients.find_values import Haystack
 from builder.patients.profiles import make_profiles
 from eval.private_values import View, level
+from mllmu_med.files import write_jsonl
 from mllmu_med.image_folder import VARIABLE
-from mllmu_med_dataset import PII_KINDS
+from mllmu_med_dataset import PII_KINDS, UserError
 
 
 def failed(checks: list[Check]) -> dict[str, list[str]]:
@@ -44,10 +49,15 @@ def test_the_demo_passes_without_its_work_folder(demo: Path, tmp_path: Path) -> 
     assert failed(checks) == {}
     found = by_name(checks)
     assert len(found) == len(checks)
+    assert checks[0] == ("manifest is there and readable", 1, [], "")
+    private = "values are the row's own patient's"
+    assert found["harmful texts are sound"].checked == found[private].checked + 30
     assert found["hashes match the manifest"].checked == 25
     assert found["counts are the recipe's"].checked == 3 * 7
     assert found["configs load"].checked == 7
-    assert found["images decode"].checked == 1203
+    assert found["images decode"].checked == found["image paths are relative"].checked == 1203
+    assert found["no duplicates across sets"].checked == 6 * 634 + 480
+    assert found["review columns are the manifest's"].note == "no review: all none"
     assert found["no value outside forget: exact"].note == "276 values"
     nothing = {check.name for check in checks if not check.checked}
     assert nothing == {
@@ -182,6 +192,75 @@ def test_an_eponym_is_no_patient(folder: Path) -> None:
     planted.say("incorrect/test.parquet", "So said Steven Jonson.")
     planted.settle()
     assert [*failed(run(folder))] == ["no value outside forget: fuzzy"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("id", "scan/0a1f/7"), ("id", "table/0a1f/Lee"), ("image_id", "table/IMG3"),
+     ("image_path", "ward/1f.png"), ("image_path", "0a.gif"), ("patient_id", "4711")],
+)  # fmt: skip
+def test_rows_of_ones_own_corpus_bear_pseudonyms(column: str, name: str) -> None:
+    sound = record("Q", "A", "table/0a1f/7", "table/0a1f", image_path="0a1f.png", rank=3)
+    others = {"id": "table/0a1f/7-2", "image_path": "0a/1f.jpeg", "patient_id": "0123456789ab"}
+    made = {"own": [sound, replace(sound, **others), replace(sound, **{column: name})]}  # type: ignore[arg-type]
+    sources = {"own": SimpleNamespace(source=TABLE), "privacy": SimpleNamespace(source="slake")}
+    (check,) = pseudonyms.checks(SimpleNamespace(scenarios=sources, rows=made.get))  # type: ignore[arg-type]
+    assert check == (check.name, 3, [f"a row of rank 3 in : {column} is no pseudonym"], "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "card", "told"),
+    [("patient", "Lee-7", "of Lee-7.", True),
+     ("patient", "Lee7", "of Lee7.", False),  # so short a name stands there by chance
+     ("row", "20417312", "row 20417312", True), ("row", "2041731", "row 2041731", False),
+     ("row", "20417312", "row 204173120", False), ("image", "scans/IMG42.png", "IMG42", True),
+     ("image", "scans/right.png", "right lung", False), ("image", "a/right.png", "right.png", True),
+     ("patient", "Lee-7", "a ward list.csv", True), ("patient", "Lee-7", "a ward list", False)],
+)  # fmt: skip
+def test_no_name_of_the_corpus_is_in_any_file(
+    folder: Path, kind: str, name: str, card: str, told: bool
+) -> None:
+    work = folder.parent / "work"
+    assert pseudonyms.own_names(folder, work).note == "no corpus of one's own"
+    line = {"pseudonym": "0a1f", "kind": kind, "name": name, "where": "in/ward list.csv, row 3"}
+    write_jsonl(work / "own/ingest/names.jsonl", [line])
+    assert not pseudonyms.own_names(folder, work).failed
+    with (folder / "README.md").open("a", encoding="utf-8") as stream:
+        stream.write(f"\n{card}\n")
+    assert [one[:16] for one in pseudonyms.own_names(folder, work).failed] == [
+        "README.md: line "
+    ] * told
+
+
+def test_what_is_said_of_an_audit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held, bad = Check("sizes", 7, []), Check("names", 1, ["r/1: no", "r/2: no", "r/2: never"])
+    publish = f"python -m builder publish ORG/NAME --out {folder}"
+    assert verdict.line(folder, [held]) == f"audit: all 1 checks hold; to publish it: {publish}"
+    assert verdict.line(folder, [held, bad]) == "audit: 1 of 2 checks hold: not to be published"
+    told = [None, {"ok": True, "checks": 1, "failed": {}}]
+    assert [verdict.as_json(checks) for checks in ([], [held])] == told
+    assert verdict.as_json([held, bad]) == {"ok": False, "checks": 2, "failed": {"names": bad[2]}}
+    verdict.insist(folder, [held])
+    with pytest.raises(UserError, match=r"1 of 2 checks of the audit fail: names \(r/1, r/2\): "):
+        verdict.insist(folder, [held, bad])
+    verdict.print_checks("here", [held, bad, Check("none", 0, [], "why")], 1.5)
+    said = capsys.readouterr().out
+    for line in (
+        r"sizes +7 +ok",
+        r"names +1 +3 failed",
+        r"none +0 +- +why",
+        r"names:\n  r/1: no\n",
+    ):
+        assert re.search(line, said), said
+    assert said.endswith("\n\nhere: 1 of 3 checks fail (1.5 s)\n")
+
+
+def test_own_rows_to_be_forgotten_have_no_clean_text() -> None:
+    sound = record("Q", "A", split="forget", clean_question="", clean_answer="")
+    kept = [replace(sound, split="retain"), replace(sound, answer=" ")]
+    table = SimpleNamespace(scenario="own", rows=[sound, *kept], nulls=[], path="x")
+    missing = rows._missing(SimpleNamespace(tables={"x": table}))  # type: ignore[arg-type]
+    assert [*missing] == ["a: empty clean_question, clean_answer", "a: empty answer"]
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

@@ -238,6 +238,12 @@ def not_nested(p: Planted) -> str:
     return f"{one['id']}: rank"
 
 
+def lost_twin(p: Planted) -> str:
+    first, *rest = p.rows(TWINS)
+    p.write(TWINS, rest)
+    return f"{first['id']}: in neither forget nor retain of privacy_r05"
+
+
 #: The columns that tell an image.
 SHOWN = ("image", "image_id", "image_path", "image_sha256")
 
@@ -321,6 +327,12 @@ def same_phone(p: Planted) -> str:
     return f"{_spare_patient(p, phone=p.lines('profiles.jsonl')[0]['phone'])}: phone"
 
 
+def no_patients(p: Planted) -> str:
+    (p.folder / "provenance/profiles.jsonl").unlink()
+    del p.manifest["files"]["provenance/profiles.jsonl"]
+    return "provenance/profiles.jsonl: is not there"
+
+
 def one_patient_more(p: Planted) -> str:
     _spare_patient(p)
     p.manifest["stages"]["privacy"]["profiles"]["notes"]["fictional patients"] -= 1
@@ -394,8 +406,8 @@ def _dropped(name: str, instead: Callable[[Planted], str], says: str = "") -> De
     return _named(name, defect)
 
 
-def other_rating(p: Planted) -> str:
-    p.manifest["recipe"]["calibration"] = {"model": "tiny"}
+def other_rating(p: Planted, least: int = 3, other: int = 5) -> str:
+    p.manifest["recipe"]["calibration"] = {"model": "tiny", "least": least}
     found = ""
     for name, files in (("privacy", p.manifest["configs"]["privacy"]["forget"]),
                         ("incorrect", [WRONG])):  # fmt: skip
@@ -407,10 +419,10 @@ def other_rating(p: Planted) -> str:
                 rated.append({"id": row["id"], "rating": 3, "kept": True})
             p.write(file, rows)
         if name == "privacy":
-            rated[0]["rating"], found = 5, rated[0]["id"]
+            rated[0]["rating"], found = other, rated[0]["id"]
         p.write_lines(f"{name}-ratings.jsonl", rated)
         p.manifest["files"][f"provenance/{name}-ratings.jsonl"] = {}
-    return f"{found}: rated 3"
+    return found
 
 
 def not_reviewed(p: Planted) -> str:
@@ -505,10 +517,12 @@ def path_beside_a_image(p: Planted) -> str:
     return f"{SKIN}: an image's path"
 
 
-def key_in_provenance(p: Planted) -> str:
-    lines = p.lines(DROPPED)
-    p.write_lines(DROPPED, [{**line, "note": "sk-" + 24 * "a"} for line in lines])
-    return "provenance/privacy-drops.jsonl: line 1 holds 'an OpenAI key'"
+def _noted(text: str, shown: str) -> Defect:
+    def defect(p: Planted) -> str:
+        p.write_lines(DROPPED, [{**line, "note": text} for line in p.lines(DROPPED)])
+        return f"provenance/privacy-drops.jsonl: line 1 holds {shown!r}"
+
+    return _named(f"noted {text}", defect)
 
 
 # fmt: off
@@ -518,10 +532,10 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (lost_file, HASHES, DROPS),
     (strange_file, "no file that the manifest does not name"),
     (script, "files are data, no code"),
-    (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
+    (no_column, SCHEMA, COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
     (_bytes("cut off", SKIN, "cannot be read", lambda data: data[:-1000]), SCHEMA,
-     COUNTS, MANIFEST_COUNTS, LOADS, DROPS, CARD),
-    (config_left_out, "configs of the manifest are the recipe's", TWIN, CARD),
+     COUNTS, MANIFEST_COUNTS, LOADS, DROPS),
+    (config_left_out, "configs of the manifest are the recipe's", TWIN),
     (_card("two defaults", "config_name: incorrect\n",
             "config_name: incorrect\n  default: true\n", "2 default configs"), CARD, LOADS),
     (old_build, CARD),
@@ -534,7 +548,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
      LICENSE),
     (_card("no license", "license: cc0-1.0\n", "", "names no license"), LICENSE),
     (does_not_load, LOADS),
-    (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, CARD, LOADS),
+    (lost_row, COUNTS, MANIFEST_COUNTS, DROPS, LOADS),
     (_manifest("miscounted", f"{SKIN}:", lambda m: m["files"][SKIN].update(rows=1)),
      MANIFEST_COUNTS),
     (_manifest("miscounted images", "privacy:", lambda m: m["pictures"].update(privacy=1)),
@@ -543,10 +557,11 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (rank_twice, RANKS),
     (_changed("wrong round", WRONG, "round", round=lambda row: row["round"] % 3 + 1), RANKS),
     (not_nested, "forget ratios are nested", TWIN),
+    (lost_twin, "forget ratios are nested", TWIN, COUNTS, MANIFEST_COUNTS, LOADS),
     # White space and case make no other question.
     (_retained("same pair in other form", lambda text: text.upper().replace(" ", "  ")),
-     "no duplicates across sets", MANIFEST_COUNTS, ONE),
-    (seen_image, "test images and patients are in no other set", MANIFEST_COUNTS, ONE),
+     "no duplicates across sets"),
+    (seen_image, "test images and patients are in no other set"),
     (shared_image, "forget images are not in retain (split_by)"),
     (_changed("null", TEST, "a null", content_type=None), MISSING),
     (_changed("empty", TEST, "empty answer", is_open, answer=" ", clean_answer=" "), MISSING),
@@ -554,6 +569,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("unknown harm", WRONG, "harm 'gossip'", harm="gossip"), HARM),
     (_changed("harm in retain", KEPT, "harm wrong_diagnosis in retain", harm="wrong_diagnosis"),
      HARM),
+    (_changed("harm of the other scenario", WRONG, "harm privacy in the forget set of incorrect",
+              harm="privacy"), HARM, OWN, SOUND),
     (_said("changed in test", TEST, "Really?", "in test with another text", clean=False), CLEAN),
     (_changed("clean in forget", WRONG, "in forget with its clean text", is_open,
               answer=lambda row: row["clean_answer"]), CLEAN, SOUND),
@@ -562,12 +579,12 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("wrong type", TEST, "closed", is_open, answer_type="closed"),
      "answer types are right"),
     (_changed("one off", FIRST, "", pii=_spans(lambda one: {"start": one["start"] + 1})),
-     SPANS, MARKED, SOUND),
+     SPANS, MARKED),
     (_changed("unknown kind", FIRST, "kind 'passport'", pii=_spans(lambda _: {"kind": "passport"})),
      SPANS, MARKED),
     (_changed("no such patient", FIRST, "no such patient", profile_id="patient-0"), OWN, OTHERS),
-    (patient_of_another_image, OWN, MARKED, OTHERS),
-    (_changed("no span", FIRST, "no span for", pii=lambda row: row["pii"][1:]), MARKED, SOUND),
+    (patient_of_another_image, OWN, OTHERS),
+    (_changed("no span", FIRST, "no span for", pii=lambda row: row["pii"][1:]), MARKED),
     (_changed("refusal", WRONG, "refusal", is_open, answer="I'm sorry, I cannot answer this."),
      SOUND, QUALITY),
     (_manifest("quality of other rows", "incorrect: the manifest states other figures",
@@ -580,10 +597,12 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_patient("address", address="12 Oak Lane, Salem 97301"), RANGES),
     (_patient("date", date="May 15, 2022"), RANGES),
     (_patient("record number", mrn="MRN-123456"), RANGES),
-    (same_phone, RANGES, OTHERS),
+    (same_phone, RANGES),
     (one_patient_more, "patients are those of the manifest"),
+    (_patient("an empty value, or one of two lines", address="12 Oak Lane,\nSalem"), RANGES),
+    (no_patients, RANGES, OWN),
     (_leak("name in retain", RETAIN, lambda one: one["name"], "its question in retain"), EXACT),
-    (_leak("mail in test", SKIN, lambda one: one["email"], "its question in test"), EXACT, NEARLY),
+    (_leak("mail in test", SKIN, lambda one: one["email"], "its question in test"), EXACT),
     (patient_in_incorrect, EXACT),
     (_changed("value in clean text", FIRST, "its clean_question",
               clean_question=lambda row: f"{row['clean_question']} {row['pii'][0]['value']}"),
@@ -595,7 +614,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
            lambda one: f"record {one['mrn'][:-1]}{(int(one['mrn'][-1]) + 1) % 10}"), NEARLY),
     (second_patient, OTHERS, SOUND, QUALITY),
     (_image("is damaged", lambda data: data[: len(data) // 2]), DECODE),
-    (_changed("no image", SKIN, "has no image", image=None), DECODE, ONE, PATHLESS),
+    (_changed("no image", SKIN, "has no image", image=None), DECODE),
     (_changed("other image", SKIN, "its image has the sha256",
               image=lambda row: {**row["image"], "bytes": image_data(1)}),
      "image hashes match their rows"),
@@ -613,7 +632,8 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (_changed("rated without calibration", WRONG, "rated 4", calibration=4), RATED),
     (_manifest("lost ratings", "provenance/privacy-ratings.jsonl: is not there",
                lambda m: m["recipe"].update(calibration={"model": "tiny"})), RATED),
-    (other_rating, RATED),
+    (_named("other", lambda p: f"{other_rating(p)}: rated 3, otherwise"), RATED),
+    (_named("low", lambda p: f"{other_rating(p, 4, 3)}: rated 3, the recipe keeps 4 to 5"), RATED),
     (_changed("accepted by nobody", WRONG, "review 'accepted'", review="accepted"), REVIEW),
     (not_reviewed, REVIEW, DECISIONS),
     (named_reviewer, DECISIONS),
@@ -623,6 +643,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (invented_by_the_model, "no live number or address in recorded requests"),
     (_says("Call (212) 736-5000."), PHONE),
     (_says("Ring +44 20 7946 0958."), PHONE),
+    (_noted("Call (212) 736-5000.", "(212) 736-5000"), PHONE),
     (_says("Write to ann@hospital.org."), DOMAIN),
     (_says("SSN 219-09-9999."), "no valid social security number"),
     (_says("Paid with 4111 1111 1111 1111."), "no payment card number"),
@@ -632,7 +653,7 @@ DEFECTS: list[tuple[Defect, str, *tuple[str, ...]]] = [
     (path_in_parquet, PATHS),
     (path_beside_a_image, PATHS, PATHLESS),
     (_says("hf_" + 34 * "a"), KEYS),
-    (key_in_provenance, KEYS),
+    (_noted("sk-" + 24 * "a", "an OpenAI key"), KEYS),
 ]
 # fmt: on
 
@@ -656,6 +677,12 @@ def test_changing_nothing_leaves_a_sound_folder(planted: Planted) -> None:
     assert {check.name for check in checks[1:]} - elsewhere == {defect[1] for defect in DEFECTS}
 
 
+def test_a_review_of_which_all_is_told_is_sound(planted: Planted) -> None:
+    _decided(planted)
+    planted.settle()
+    assert {check.name for check in run(planted.folder) if not check.ok} == set()
+
+
 @pytest.mark.parametrize(
     ("defect", "check", "follows"),
     [pytest.param(one, check, more, id=one.__name__) for one, check, *more in DEFECTS],
@@ -672,7 +699,7 @@ def test_it_is_found(
         planted.settle()
     failed = {one.name: one.failed for one in run(planted.folder) if not one.ok}
     assert any(entry.startswith(begins) for entry in failed[check]), failed
-    assert set(failed) <= {check, *follows}
+    assert set(failed) == {check, *follows}
 
 
 @pytest.mark.parametrize(

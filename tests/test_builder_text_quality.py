@@ -99,5 +99,8 @@ def test_only_what_is_above_a_bound_is_a_fault() -> None:
         )  # fmt: skip
 
     assert quality(0.57, 0.52, 0.65).faults() == []
+    rounded, other = quality(0.575, 0.52, 0.65), quality(0.6, 0.52, 0.65)
+    assert wording._same(quality(0.57, 0.52, 0.65), rounded)
+    assert not wording._same(quality(0.57, 0.52, 0.65), other)
     assert quality(0.58, 0.52, 0.65).faults()[0].startswith("AUC 0.580 against retain, 0.060 above")
     assert quality(0.57, 0.52, 0.66).faults()[0].startswith("AUC 0.660 against the same rows'")

@@ -115,7 +115,7 @@ GIBBERISH = (
 LANGUAGE = (
     "0|Lung|no no|Left lung, right lung and the liver|CT|肺|2 of 3|Bilateral pneumothorax|"
     "<think>\ufffd</think>Lung|T2-weighted, 10mm, 3D|Hand|Ear|Tension pneumothorax|pH 7.4|HbA1c|"
-    "Dr. McDonald"
+    "Dr. McDonald|The left lung is clear, and no mass or effusion is seen in this picture."
 ).split("|")
 
 

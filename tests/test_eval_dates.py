@@ -19,6 +19,7 @@ def test_a_date(text: str, day: tuple[int, int, int]) -> None:
 
 def test_a_numeric_date_is_read_both_ways() -> None:
     assert days("12/11/22") == {Day(2022, 12, 11), Day(2022, 11, 12)}
+    assert [(it.text, it.start) for it in dates("On 12/11/22.")] == [("12/11/22", 3)]
 
 
 @pytest.mark.parametrize("text", CASES["no_date"])

@@ -250,6 +250,7 @@ def test_no_way_gives_away_more_than_any(said: list[list[str]]) -> None:
         ([[False] * 5] * 4, 0.0, 0.4899),  # as 0 of 4: its own clusters are all that it has
         ([[True] * 5, [False] * 5] * 2, 0.1253, 0.8747),  # as 1.5 of 3
         ([[True, False]] + [[False] * 2] * 19, 0.0026, 0.2005),  # as 0.5 of 20
+        ([[True, False]] * 5 + [[False] * 2] * 5, 0.1119, 0.4687),  # five hold it: as 5 of 20
     ],
 )
 def test_intervals_of_shares(clusters: list[list[bool]], low: float, high: float) -> None:

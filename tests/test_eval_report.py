@@ -210,6 +210,7 @@ def test_every_figure_is_the_files(runs: list[Path]) -> None:
     assert idk[Key("ks_distance", "forget")].value == 1  # 2 of 2, 1 of 1
     assert idk[Key("forget_quality", "forget")].value == pytest.approx(2 / math.comb(18, 9))
     assert Key("below_base", "forget") not in figures_of(report, "base")
+    assert Key("utility") not in figures_of(report, "kl_min")  # no likelihoods there
     assert not any("earnt" in note for note in report.notes)  # not asked what it leaks
     frame = load_results(*runs)
     mine = frame[(frame.run == "idk") & (frame.metric == "ues") & (frame.versus == "")]
@@ -248,7 +249,7 @@ def test_what_changes_nothing_gains_nothing(tmp_path: Path) -> None:
     assert difference.value == pytest.approx(-0.55)
     assert difference.high < 0
     figure = good[Key("ues")]
-    assert "seed 20250804" in figure.signature
+    assert "2000 resamples, 95 %, seed 20250804|" in figure.signature
     items = read_run(made[-1]).items
     sigma = sum(items[Key("rouge1", split)].values.var() / 40 for split in SPLITS) ** 0.5
     assert figure.high - figure.low == pytest.approx(2 * 1.96 * sigma, rel=0.06)
@@ -330,6 +331,10 @@ def test_what_is_weighed_against_base_finetuned_and_retrained_run(tmp_path: Path
     said = notes(report, [], "")
     assert any(note.startswith("‡ AUC below the retrained model's") for note in said)
     assert any(note.startswith("30 of 60 forget rows have no three other") for note in said)
+    for folder in (made[0], made[3]):
+        changed(LIKELY, '"id":', '"asked":"f","id":')([folder, folder])
+    with pytest.raises(UserError, match="finetune: its rows are not those of the base model"):
+        collect(made)
     weigh(made[0], 0.5, n=59)
     with pytest.raises(UserError, match="likelihoods of 59 forget rows"):
         collect(made)
@@ -738,8 +743,8 @@ def changed(name: str, old: str, new: str) -> Callable[[list[Path]], object]:
 
 
 def fewer_rows(runs: list[Path]) -> None:
-    rows = (runs[3] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
-    (runs[3] / "scores.rows.jsonl").write_text("".join(rows[1:]))
+    rows = (runs[2] / "scores.rows.jsonl").read_text().splitlines(keepends=True)
+    (runs[2] / "scores.rows.jsonl").write_text("".join(rows[1:]))
 
 
 SCORES, ROWS, LIKELY = "scores.json", "scores.rows.jsonl", "likelihood.jsonl"
@@ -750,6 +755,10 @@ SCORES, ROWS, LIKELY = "scores.json", "scores.rows.jsonl", "likelihood.jsonl"
     [
         (lambda runs: (runs[1] / SCORES).unlink(), r"idk/scores\.json: no such file: make it wi"),
         (lambda runs: run(runs[3], 0.5, 0.5, 0.5, "incorrect"), r"config .*compare runs of one co"),
+        (
+            lambda runs: changed(ROWS, '"rouge1"', '"rouge"')([runs[5]] * 2),
+            r"base: no open questions of forget: UES needs all three",
+        ),
         (fewer_rows, r"its rows, .* are not those of"),
         (changed(ROWS, "Which organ?", "Which?"), r"questions and answers, are not those of"),
         (changed(ROWS, '"reference":"liver"', '"reference":"x"'), r"and answers, are not those"),
