@@ -141,7 +141,7 @@ def _read(annotation: Any, named: tuple[str, str], row: str) -> SubmittedRow | N
 
 def _given(value: Any) -> bool:
     """Whether a cell of JSON_MIN holds anything; pandas leaves NaN of what is not there."""
-    return value not in (None, "", []) and value == value  # noqa: PLR0124
+    return value not in (None, "", []) and value == value
 
 
 def _texts(value: Any) -> list[str]:
