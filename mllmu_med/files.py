@@ -101,19 +101,20 @@ def write_together(files: Mapping[Path, str | bytes], vouches: bool = False) -> 
                     stream.flush()
                     os.fsync(stream.fileno())
         first, last = next(iter(files)), list(files)[-1]
-        aside = hidden(last, "old") if vouches and last.exists() else None
+        aside = hidden(last, "old")
+        stands = vouches and last.exists()
         with writing(last):
-            if aside:
+            if stands:
                 last.replace(aside)
             try:
                 for path, temporary in new.items():
                     temporary.replace(path)
             except OSError:
-                if aside and new[first].exists():  # all is as it was
+                if stands and new[first].exists():  # all is as it was
                     aside.replace(last)
                 raise
-        if aside:
-            remove(aside)
+        if vouches:
+            remove(aside)  # or what a kill has left
     finally:
         for temporary in new.values():
             remove(temporary)
