@@ -185,7 +185,8 @@ def load(
         a palette, ...): `mllmu_med.pixels.model_image` gives what models are shown of it.
 
     Raises:
-        UserError: the folder is not there or holds no such config or split; images are missing in
+        UserError: the folder is not there, is damaged or holds no such config or split; the Hub
+            cannot be reached or refuses; the cache cannot be written; images are missing in
             `images` or are others than the dataset was built from.
         UsageError: an unknown config or ratio.
     """
@@ -208,23 +209,55 @@ def load(
             "Hub repository as ORG/NAME"
         )
     import datasets
+    import httpx2
 
     from mllmu_med.image_folder import images_folder, put_back
 
     image_source = images_folder(images, config)
     try:
         data = datasets.load_dataset(**what, split=split, streaming=streaming, **kwargs)
-    except ValueError as error:
-        if split is None or f'Unknown split "{split}"' not in str(error):
-            raise
-        reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
-        raise UserError(f"{where}: config {name} holds no {split} set; it has {reason}") from error
+    except (
+        *(datasets.exceptions.DatasetsError, httpx2.HTTPError, OSError, ValueError, TypeError),
+    ) as error:
+        raise _unread(error, where, name, split, folder.is_dir()) from error
     return put_back(data, image_source, f"{where}: config {name}") if image_source else data
+
+
+def _unread(error: Exception, where: str, name: str, split: str | None, local: bool) -> Exception:
+    """A library's error in one line."""
+    import datasets
+
+    from mllmu_med.disk import disk_message, refused
+    from mllmu_med.errors import causes, first_line
+
+    refusal = refused(error)
+    if refusal:
+        return UserError(
+            disk_message(refusal.name or datasets.config.HF_DATASETS_CACHE, refusal.number)
+        )
+    if f'Unknown split "{split}"' in str(error):
+        reason = str(error).partition("Should be one of ")[2].strip(" .[]").replace("'", "")
+        return UserError(f"{where}: config {name} holds no {split} set; it has {reason}")
+    root = [*causes(error)][-1]
+    if isinstance(error, TypeError) and root is error:  # a keyword that `load_dataset` lacks
+        return error
+    advice = "check its name, `hf auth login` and the connection, or give a folder in its place"
+    if local:
+        advice = "it is damaged, or of another program: copy or build it again"
+        if isinstance(root, OSError) and root.filename:
+            advice = "mend that; HF_HOME names another folder for the cache of `datasets`"
+    why = first_line(root)
+    if isinstance(error, datasets.exceptions.SplitsVerificationError):
+        why = "its rows are not as many as its card says"
+    return UserError(f"{where}: config {name}: cannot be read ({why}): {advice}")
 
 
 def _check_folder(folder: Path, name: str) -> dict[str, Any]:
     """What to give to `load_dataset` for a config; a UserError where the folder cannot be read."""
+    import pyarrow.parquet as pq
+
     from mllmu_med.card_head import CardHeadError, data_files, load_arguments, read_card_head
+    from mllmu_med.errors import first_line
     from mllmu_med.files import is_lfs_pointer
 
     try:
@@ -244,6 +277,13 @@ def _check_folder(folder: Path, name: str) -> dict[str, Any]:
             raise UserError(
                 f"{file}: is a pointer of git-lfs, not the rows: run `git lfs pull` in {folder}"
             )
+        try:
+            pq.read_metadata(file)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{file}: no rows here ({first_line(error)}): copy it again, or build the dataset "
+                "again"
+            ) from error
     return load_arguments(folder, name)
 
 

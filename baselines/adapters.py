@@ -7,6 +7,7 @@ A later round goes on with the last one's adapter instead of putting one more on
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections import Counter
@@ -226,6 +227,12 @@ def write_adapter(
             config.save_pretrained(str(new))
         finally:
             config.inference_mode = trains
+        path = new / "adapter_config.json"  # PEFT writes a set in an order of each process
+        about = read_json(path)
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(about[name], list):
+                about[name].sort()
+        write_atomic(path, json.dumps(about, indent=2, sort_keys=True))
         write_atomic(new / "README.md", card)
 
 

@@ -28,7 +28,7 @@ from eval.leak import reached_items
 from eval.metrics import mean
 from eval.run_folder import read_json, read_rows_file
 from eval.score import scored_rows
-from mllmu_med.files import write_atomic, write_json, write_jsonl
+from mllmu_med.files import json_text, jsonl_text, write_jsonl, write_together
 from mllmu_med_dataset import Record, UserError
 
 if TYPE_CHECKING:
@@ -109,15 +109,20 @@ def tune(
             done[part] = figures(*drawn[part], part.folder, data)
             shutil.rmtree(part.adapter, ignore_errors=True)
             trials = [done[each] for each in drawn if each in done]
-            _record(out, trials, bars)
+            write_jsonl(out / TRIALS, (trial.to_json(bars, False) for trial in trials))
     if not is_main():
         return []
     chosen = [choose([t for t in trials if t.method == method], bars) for method in methods]
-    _record(out, trials, bars, [trial for trial, _ in chosen])
     space = recipe.tune.model_dump(mode="json")
     record = {**about, "criterion": CRITERION, "space": space, "recipe": recipe.to_json()}
-    write_json(out / "tune.json", {**record, "bars": bars._asdict()})
-    write_atomic(out / FRAGMENT, fragment(chosen, bars, recipe.tune.trials))
+    best = [trial for trial, _ in chosen]
+    write_together(
+        {
+            out / TRIALS: jsonl_text(trial.to_json(bars, trial in best) for trial in trials),
+            out / FRAGMENT: fragment(chosen, bars, recipe.tune.trials),
+            out / "tune.json": json_text({**record, "bars": bars._asdict()}),
+        }
+    )
     return chosen
 
 
@@ -175,10 +180,6 @@ def _harmful(rows: Sequence[dict[str, Any]]) -> tuple[float, int]:
     """Mean ROUGE-1 to the harmful answer minus that to the clean one, of open forget questions."""
     apart = [row["rouge1"] - row["clean_rouge1"] for row in rows if "clean_rouge1" in row]
     return mean(apart, "forget"), len(apart)
-
-
-def _record(out: Path, trials: Sequence[Trial], bars: Bars, chosen: Sequence[Trial] = ()) -> None:
-    write_jsonl(out / TRIALS, (trial.to_json(bars, trial in chosen) for trial in trials))
 
 
 def fragment(chosen: Sequence[tuple[Trial, str]], bars: Bars, trials: int) -> str:

@@ -11,7 +11,7 @@ from eval.attack_results import CUT
 from eval.metric_names import WORDS
 from eval.report_tables import Column, Section, Table, table_of
 from eval.results import ROLES, Key, Line, Report, to_csv
-from mllmu_med.files import write_atomic
+from mllmu_med.files import write_together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
@@ -111,16 +111,16 @@ def attack_plot(report: Report) -> Plot | None:
 
 def write_attacks(report: Report, folder: Path) -> str:
     """The figures as CSV, the plot as PNG and SVG where a kind has several strengths."""
-    from eval.plots import STYLE, write_png_svg
+    from eval.plots import STYLE, png_svg
 
-    names = ["attacks.csv"]
-    write_atomic(folder / names[0], to_csv(report))
+    files: dict[str, str | bytes] = {"attacks.csv": to_csv(report)}
     from matplotlib import style
 
     with style.context(STYLE):
         if plot := attack_plot(report):
-            names += write_png_svg(plot, folder, "attacks")
-    return f"{folder}: {', '.join(names)}"
+            files |= png_svg(plot, "attacks")
+    write_together({folder / name: content for name, content in files.items()})
+    return f"{folder}: {', '.join(files)}"
 
 
 def _points(line: Line, attacks: list[Attack]) -> list[tuple[int, float]]:

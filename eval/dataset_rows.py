@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mllmu_med.disk import disk_message, refused
+from mllmu_med.errors import first_line
 from mllmu_med.files import digest
 from mllmu_med.image_folder import lacks_images, no_images
 from mllmu_med.pixels import model_image
@@ -59,9 +58,14 @@ def read_rows(source: str | Path | None, config: str, splits: Iterable[str] = ()
     _quiet(config)
     rows = []
     for split in check_splits(list(splits)):
-        with _caching():
-            table = load(name, source, forget_ratio=ratio, split=split, columns=text_columns())
-        rows += [Record.from_json({**row, "split": split}) for row in table.to_list()]
+        table = load(name, source, forget_ratio=ratio, split=split, columns=text_columns())
+        for row in table.to_list():
+            if None in row.values():
+                raise UserError(
+                    f"{source or DEFAULT_FOLDER}: config {config}: {split} row {row['id']} has no "
+                    f"{next(n for n in row if row[n] is None)}: build the dataset again"
+                )
+            rows.append(Record.from_json({**row, "split": split}))
     return rows
 
 
@@ -72,22 +76,6 @@ def rows_hash(rows: Iterable[Record]) -> str:
         for r in rows
     ]
     return digest(shown)[:12]
-
-
-@contextmanager
-def _caching() -> Iterator[None]:
-    """A disk that has no room for the library's copy is told in one line."""
-    try:
-        yield
-    except Exception as error:
-        from datasets import config
-
-        refusal = refused(error)
-        if refusal is None:
-            raise
-        raise UserError(
-            disk_message(refusal.name or config.HF_DATASETS_CACHE, refusal.number)
-        ) from error
 
 
 def _quiet(config: str) -> None:
@@ -145,8 +133,7 @@ class DatasetImages(Decoded):
         _quiet(config)
         self._where: dict[str, tuple[Any, int]] = {}
         for split in check_splits(list(splits)):
-            with _caching():
-                table = load(name, source, forget_ratio=ratio, split=split)
+            table = load(name, source, forget_ratio=ratio, split=split)
             if lacks_images(table):
                 raise no_images(f"{source or DEFAULT_FOLDER}: config {config}")
             images = table.select_columns(["image"])
@@ -156,5 +143,11 @@ class DatasetImages(Decoded):
 
     def _open(self, image_id: str) -> Image:
         images, index = self._where[image_id]
-        image: Image = images[index]["image"]
+        try:
+            image: Image = images[index]["image"]
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow's, as it decodes
+            raise UserError(
+                f"image {image_id}: is damaged in the dataset ({first_line(error)}): build or copy "
+                "it again"
+            ) from error
         return image

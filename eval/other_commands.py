@@ -63,16 +63,15 @@ def submit(
     """
     from eval.hub_results import eval_results
     from eval.submissions import submit as packed
-    from mllmu_med.files import check_out, write_atomic
+    from mllmu_med.files import check_out, write_together
 
     check_out(out, "the submission")
     content, report = packed(runs, data)
     results = eval_results(report, hub) if hub else {}
-    write_atomic(out, content)
+    beside = {out.with_suffix(".eval_results") / name: text for name, text in results.items()}
+    write_together({**beside, out: content})
     print(f"{out}: {len(report.figures):,} figures, {len(content):,} bytes")
-    for name, text in results.items():
-        path = out.with_suffix(".eval_results") / name
-        write_atomic(path, text)
+    for path in beside:
         print(path)
 
 

@@ -15,7 +15,7 @@ from eval.attack_tables import attack_plot
 from eval.references import GIBBERISH, PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
 from eval.results import LABELS, ROLES, Figure, Key, Line, Report
-from mllmu_med.files import make_folder, stable_hash, write_atomic
+from mllmu_med.files import make_folder, stable_hash, write_together
 from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
 
@@ -220,26 +220,25 @@ def name(line: Line) -> str:
 def write_plots(report: Report, folder: Path) -> list[Path]:
     """Each plot as PNG, 160 dots an inch, and as PDF for a paper."""
     make_folder(folder, "plots")
-    paths = []
+    files: dict[Path, bytes] = {}
     for title, plot in plots(report).items():
         for form in ("png", "pdf"):
             stream = io.BytesIO()
             metadata = {"CreationDate": None} if form == "pdf" else None
             plot.savefig(stream, format=form, dpi=160, metadata=metadata)
-            paths.append(folder / f"{title}.{form}")
-            write_atomic(paths[-1], stream.getvalue())
+            files[folder / f"{title}.{form}"] = stream.getvalue()
+    write_together(files)
+    paths = [*files]
     missing = "" if folder / "leakage.png" in paths else "; no leakage: no run has a leak.json"
     say(f"plots: {', '.join(str(path) for path in paths)}{missing}")
     return paths
 
 
-def write_png_svg(plot: Plot, folder: Path, title: str) -> list[str]:
-    """A plot under a title in both forms; the files' names."""
+def png_svg(plot: Plot, title: str) -> dict[str, bytes]:
+    """A plot in both forms, by the file's name."""
     stream = io.BytesIO()
     plot.savefig(stream, format="png", dpi=160)
-    write_atomic(folder / f"{title}.png", stream.getvalue())
-    write_atomic(folder / f"{title}.svg", to_svg(plot))
-    return [f"{title}.png", f"{title}.svg"]
+    return {f"{title}.png": stream.getvalue(), f"{title}.svg": to_svg(plot)}
 
 
 def to_svg(plot: Plot) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mllmu_med.files import read_jsonl, write_json, write_jsonl
+from mllmu_med.files import json_text, jsonl_text, read_jsonl, write_together
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
@@ -53,9 +53,8 @@ def write_measured(
     folder: Path, names: tuple[str, str], summary: dict[str, Any], rows: Iterable[dict[str, Any]]
 ) -> None:
     """A summary and its rows under two names; a kill leaves no summary of other rows."""
-    (folder / names[0]).unlink(missing_ok=True)
-    write_jsonl(folder / names[1], rows)
-    write_json(folder / names[0], summary)
+    files = {folder / names[1]: jsonl_text(rows), folder / names[0]: json_text(summary)}
+    write_together(files, vouches=True)
 
 
 def read_rows_file(path: Path, made_by: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from eval.collect_results import collect, lines_of
 from eval.dataset_rows import split_config
 from eval.metric_names import WORDS
 from eval.paper_tables import paper_rounds
-from eval.plots import STYLE, empty_plot, line_style, name, write_png_svg
+from eval.plots import STYLE, empty_plot, line_style, name, png_svg
 from eval.read_run import RECORD, read_run
 from eval.report_html import identity, url
 from eval.report_tables import DAGGER, Column, Section, Table, ues_in_words
@@ -26,7 +26,7 @@ from eval.report_templates import render
 from eval.results import BROKEN, LABELS, ROLES, Figure, Key, Report, to_csv
 from eval.run_figures import make_figure
 from eval.run_folder import read_json
-from mllmu_med.files import write_atomic
+from mllmu_med.files import write_together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
@@ -225,12 +225,12 @@ def write_study(report: Report, points: Sequence[Point], out: Path) -> str:
     from matplotlib import style
 
     kind = points[0].kind
-    write_atomic(out / f"{kind}s.csv", to_csv(report))
     alt = f"Lines by {kind}, one for each run: {', '.join(_PANELS[kind])}; the numbers are below."
     with style.context(STYLE):
         plot = study_plot(report, points)
-        names = write_png_svg(plot, out, f"{kind}s")
-        html = render(
+        files: dict[str, str | bytes] = {f"{kind}s.csv": to_csv(report)}
+        files |= png_svg(plot, f"{kind}s")
+        files["report.html"] = render(
             *("report.html", report, True, False),
             title=f"{'Unlearning in rounds' if kind == 'round' else 'Forget ratios'}",
             plots={kind: (url(plot), alt)},
@@ -238,5 +238,5 @@ def write_study(report: Report, points: Sequence[Point], out: Path) -> str:
             lines=report.lines("ours", *ROLES[:-1]),
             identity=lambda line: identity(report, line),
         )
-    write_atomic(out / "report.html", html)
-    return ", ".join(["report.html", f"{kind}s.csv", *names])
+    write_together({out / name: content for name, content in files.items()})
+    return ", ".join(files)

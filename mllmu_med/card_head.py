@@ -26,7 +26,10 @@ def read_card_head(folder: Path) -> dict[str, Any]:
         raise CardHeadError(f"its head is no YAML ({' '.join(str(error).split())})") from error
     if head is None:
         raise CardHeadError("has no YAML at its head")
-    if not isinstance(head.get("configs"), list):
+    configs = head.get("configs")
+    if not isinstance(configs, list) or not all(
+        isinstance(one, dict) and "config_name" in one and one.get("data_files") for one in configs
+    ):
         raise CardHeadError("names no configs")
     return head
 

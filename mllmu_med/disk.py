@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mllmu_med.errors import UserError
+from mllmu_med.errors import UserError, causes
 
 #: What a disk says of a write, whatever is written, and what to do about it.
 _ADVICE: Final = {
@@ -71,13 +71,11 @@ class Refusal(NamedTuple):
 
 def refused(error: BaseException) -> Refusal | None:
     """Whether a disk's refusal lies under an error, whatever a library has made of it."""
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in causes(error):
         number = _number(seen)
         if number in _ADVICE:
             name = getattr(seen, "filename2", None) or getattr(seen, "filename", None)
             return Refusal(number, str(name or ""))
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
 
 

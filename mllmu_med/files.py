@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -81,9 +81,43 @@ def atomic_file(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file (text as UTF-8), all or nothing."""
-    data = content.encode() if isinstance(content, str) else content
-    with atomic_file(path, len(data)) as stream:
-        stream.write(data)
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, str | bytes], vouches: bool = False) -> None:
+    """Write files that change together (text as UTF-8): the old stay until all new are on the disk.
+
+    vouches: the last one describes the others: a kill amid the renames leaves none of other files.
+    """
+    new = {path: path.with_name(path.name + ".tmp") for path in files}
+    try:
+        for path, temporary in new.items():
+            content = files[path]
+            data = content.encode() if isinstance(content, str) else content
+            with writing(path, len(data), half=temporary):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+        first, last = next(iter(files)), list(files)[-1]
+        aside = hidden(last, "old")
+        stands = vouches and last.exists()
+        with writing(last):
+            if stands:
+                last.replace(aside)
+            try:
+                for path, temporary in new.items():
+                    temporary.replace(path)
+            except OSError:
+                if stands and new[first].exists():  # all is as it was
+                    aside.replace(last)
+                raise
+        if vouches:
+            remove(aside)  # or what a kill has left
+    finally:
+        for temporary in new.values():
+            remove(temporary)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -95,11 +129,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON for people too: a line each key."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
+    write_atomic(path, jsonl_text(rows))
+
+
+def jsonl_text(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(canonical_json(row) + "\n" for row in rows)
 
 
 def text_lines(text: str) -> list[str]:

@@ -61,6 +61,7 @@ def test_one_adapter_is_the_stack(tiny: Path, stack: list[Path], tmp_path: Path)
     assert "gives the data back" in card
     assert "at most" in said
     config = json.loads((tmp_path / "one" / "adapter_config.json").read_text())
+    assert config["target_modules"] == sorted(config["target_modules"])
     assert config["r"] == config["lora_alpha"]
     assert not config["use_rslora"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [*(p.name for p in stack), "one"]

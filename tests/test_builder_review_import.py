@@ -333,3 +333,44 @@ def test_before_there_is_anything_to_review(tmp_path: Path, waiting_build: Build
     assert "no texts to review yet" in build.review("status", code=1).stderr
     build.rebuild("--set", "incorrect.review=false", "--set", "privacy.review=false")
     assert "wants no review" in build.review("status", code=1).stderr
+
+
+def test_times_and_containers_that_other_programs_make(build: Build) -> None:
+    """Label Studio's JSON with times as numbers, as JSON Lines, and in UTF-16."""
+    items = build.items("incorrect")
+    tasks = [
+        {
+            "id": number,
+            "data": {"sample_id": item.id, "content": item.content},
+            "annotations": [
+                {
+                    "id": number,
+                    "completed_by": {"email": "anna"},
+                    "result": [{"from_name": "decision", "value": {"choices": ["accept"]}}],
+                    "updated_at": time,
+                }
+            ],
+        }
+        for number, (item, time) in enumerate(
+            zip(
+                items,
+                [1775211073123, 1775211073, 1775211073.123, "1775211073123", []],
+                strict=False,
+            )
+        )
+    ]
+    lines = "\n".join(json.dumps(task) for task in tasks)
+    bad = {**tasks[0], "data": {}}
+    files = {
+        "array.json": json.dumps(tasks).encode(),
+        "lines.jsonl": lines.encode(),
+        "wide.json": json.dumps([*tasks, bad]).encode("utf-16"),
+    }
+    for name, data in files.items():
+        path = build.folder / name
+        path.write_bytes(data)
+        done = build.review("import", path, code=int(name == "wide.json"))
+        assert len(decisions(build)) == 5
+        assert ("task 0: no sample_id" in done.stderr) == (name == "wide.json")
+    held = decisions_file.read(build.work, "incorrect").values()
+    assert {one.decided_at[:19] for one in held} == {"2026-04-03T10:11:13", ""}

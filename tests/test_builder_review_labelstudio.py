@@ -13,6 +13,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from label_studio_sdk.label_interface.objects import TaskValue
 from labelstudio_export import DATA, ITEMS, PIXEL, REVIEWERS, TEXTS
 
+from builder.review.check_rows import utc_time
 from builder.review.labelstudio import CONFIG, read_export, tasks
 from builder.review.records import REASONS, VERDICTS
 from mllmu_med_dataset import UserError
@@ -164,18 +165,53 @@ def decided(value: Any) -> Any:
         (tasks(ITEMS, lambda _: ""), "e.json, task 1: it has no annotations: these are the tasks"),
         (broken(lambda task: task["data"].pop("content")), "e.json, task 2: no sample_id and"),
         (broken(lambda task: task.pop("data")), "e.json, task 2: not as Label Studio writes it"),
-        (
-            broken(lambda task: task["annotations"][0].pop("result")),
-            "e.json, task 2: not as Label Studio writes it",
-        ),
-        (decided(7), "e.json, task 2: not as Label Studio writes it"),
-        (
-            decided({"choices": ["accept", "edit"]}),
-            "e.json, task 2, annotation 2: 2 values of decision: leave one of them",
-        ),
     ],
 )
 def test_what_is_no_export_of_ours_is_refused_in_a_line(data: Any, line: str) -> None:
     with pytest.raises(UserError, match=re.escape(line)) as refused:
         read_export(data, "e.json")
     assert "\n" not in str(refused.value)
+
+
+def one(**changes: Any) -> Any:
+    return broken(lambda task: task["annotations"][0].update(changes))
+
+
+def renamed(task: dict[str, Any]) -> None:
+    for result in task["annotations"][0]["result"]:
+        result["from_name"] = {"decision": "choice"}.get(result["from_name"], result["from_name"])
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (one(result=None), "not as Label Studio writes it"),
+        (one(completed_by=[1]), "not as Label Studio writes it"),
+        (decided(7), "not as Label Studio writes it"),
+        (decided({"choices": ["accept", "edit"]}), "2 values of decision: leave one of them"),
+        (broken(renamed), "holds no decision of ours but choice: its controls were renamed"),
+        (broken(lambda task: task["annotations"].insert(0, None)), "not as Label Studio writes"),
+        ([*read()[1:2], {"data": {}}], "no sample_id and content in its data"),
+    ],
+)
+def test_what_cannot_be_read_refuses_itself_only(data: Any, why: str) -> None:
+    rows = read_export(data, "e.json").rows
+    (refused,) = [row.broken for row in rows if row.broken]
+    assert refused.startswith(why)
+    assert [row for row in rows if not row.broken]
+
+
+def test_json_min_as_pandas_writes_it_again() -> None:
+    """Times are numbers, whole numbers are fractions, and what is not there is NaN."""
+    data = read("labelstudio-export-min.json")
+    for row in data:
+        row["annotator"] = float(row["annotator"] or "nan")
+        row["annotation_id"] = float(row["annotation_id"] or "nan")
+        row["updated_at"], row["note"] = 1775211073123, row.get("note", float("nan"))
+    plain = read_export(read("labelstudio-export-min.json"), "e.json")
+    found = read_export(data, "e.json")
+    assert [row[1:9] for row in found.rows] == [row[1:9] for row in plain.rows]
+    assert {utc_time(row.decided_at) for row in found.rows} == {"2026-04-03T10:11:13.123Z"}
+    for row in data:
+        row["choice"] = row.pop("decision", None)
+    assert all("no decision of ours but choice" in row.broken for row in read_export(data, "").rows)

@@ -67,10 +67,13 @@ def test_hostile_texts_come_back_unchanged() -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-def test_what_spreadsheets_save_is_read(delimiter: str, encoding: str, end: str) -> None:
+@pytest.mark.parametrize("hint", ["", "sep=MARKEND", '"SEP=MARK"END'])
+def test_what_spreadsheets_save_is_read(delimiter: str, encoding: str, end: str, hint: str) -> None:
     items = [item(number, text) for number, text in enumerate(HOSTILE)]
     cells = {0: {"decision": "edit", "edited_answer": "007", "note": "a;b,c\td\ne"}}
     text = as_csv(filled(items, cells), delimiter, end)
+    if hint:
+        text = hint.replace("MARK", delimiter).replace("END", end) + text.removeprefix("\ufeff")
     data = text.encode(encoding)
     rows = read_table(b"\xfe\xff" + data if encoding == "utf-16-be" else data, "x.csv")
     assert [row.shown["question"] for row in rows] == HOSTILE
@@ -129,7 +132,9 @@ WHOLE = as_csv(filled([item(1, "a “b” ä"), item(2, "x\ny")], {}))
         (b"a,b\r\n1,2\r\n", "has no column id, content, question"),
         (WHOLE.replace("edited_answer", "edited").encode(), "has no column edited_answer"),
         (WHOLE.replace("note", "decision").encode(), "has the column decision twice"),
-        (b"\x00\x01\x02", "has no column"),
+        (b"\x00\x01\x02", "holds zero bytes"),
+        (WHOLE.encode("ascii", "ignore").decode().encode("utf-16-le"), "holds zero bytes"),
+        (b"id,content,annotation_id\r\n" + 200_000 * b"x", "is Label Studio's CSV: export"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

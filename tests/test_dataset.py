@@ -4,7 +4,10 @@ What must hold of the rows of every built folder is the audit's: each rebuild en
 test_builder_audit_defects.py plants what each of its checks finds.
 """
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from corpora import record
 from datasets import DatasetDict, load_dataset
 
 from builder.dataset_folder.write import _write_parquet
+from eval.dataset_rows import read_rows
 from mllmu_med_dataset import (
     FEATURES,
     FORGET_RATIOS,
@@ -182,3 +186,84 @@ def test_a_split_that_is_not_there(demo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         load("privacy", folder, split="forget")
     assert set(load("privacy", folder)) == {"retain", "test"}
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+FORGET = "privacy/forget-00-05.parquet"
+
+
+def changed(table: pa.Table) -> pa.Table:
+    return table.set_column(
+        table.schema.get_field_index("answer"), "answer", pa.nulls(len(table), pa.string())
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "line"),
+    [
+        (FORGET, lambda data: POINTER, "is a pointer of git-lfs"),
+        (FORGET, lambda data: data[: len(data) // 2], "no rows here"),
+        (FORGET, lambda data: b"", "no rows here"),
+        (FORGET, lambda data: b"<!doctype html>", "no rows here"),
+        (FORGET, None, "no rows here"),
+        (FORGET, lambda table: table.drop(["answer"]), "cannot be read"),
+        (FORGET, lambda table: pa.concat_tables([table] * 2), "not as many as its card says"),
+        (FORGET, changed, "has no answer"),
+        ("README.md", lambda data: b"---\nconfigs: [3]\n---\n", "not a built dataset"),
+        ("README.md", lambda data: data.decode().encode("utf-16"), "not a built dataset"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(
+    file: str, damage: Any, line: str, demo: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    shutil.copytree(demo / "mllmu-med", folder)
+    path = folder / file
+    if damage is None:
+        path.unlink()
+    else:
+        try:
+            path.write_bytes(damage(path.read_bytes()))
+        except (AttributeError, TypeError):
+            pq.write_table(damage(pq.read_table(path)), path)
+    with pytest.raises(UserError, match=line) as told:
+        read_rows(folder, "privacy")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("status", [401, 302])
+def test_a_hub_that_refuses_is_one_line(status: int, tmp_path: Path) -> None:
+    import http.server
+    import threading
+
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}"}
+    code = (
+        "from mllmu_med_dataset import *\n"
+        "try: load('privacy', 'ORG/x')\nexcept UserError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HOME": str(tmp_path), **place},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("ORG/x: config privacy: cannot be read (")
+    assert len(done.stdout.splitlines()) == 1
+    server.shutdown()

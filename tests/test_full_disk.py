@@ -303,3 +303,85 @@ def test_a_mount_point_as_target_is_refused(tmp_path: Path, monkeypatch: Any) ->
     assert done.exit_code == 1
     assert f"name a folder in it, e.g. --out {tmp_path / 'out' / 'data'}" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def _journal(folder: Path, value: int) -> None:
+    from baselines.training_state import RunFolder
+
+    run = RunFolder(folder / "run")
+    run.begin({"run": value, "identity": {}}) if not run.record.exists() else None
+    files.write_json(run.record, {"run": value})
+
+
+def _folder(folder: Path, value: int) -> None:
+    with files.atomic_folder(folder / "set") as new:
+        for name in "ab":
+            files.write_bytes(new / name, bytes([value]) * 9)
+
+
+def _measured(folder: Path, value: int) -> None:
+    from eval.run_folder import write_measured
+
+    write_measured(folder, ("sum.json", "rows.jsonl"), {"of": value}, [{"n": value}] * 3)
+
+
+def _decided(folder: Path, value: int) -> None:
+    from builder.review.decisions_file import write
+    from builder.review.records import Decision
+
+    write(folder, "privacy", [Decision("a", "c", f"r{value}", "accept")])
+
+
+def _together(folder: Path, value: int) -> None:
+    files.write_together({folder / name: f"{name} {value}" for name in ("x", "d/y", "z")})
+
+
+#: Every way in which something that stands is replaced; what each command writes goes by these.
+WRITERS = (_measured, _together, _folder, _decided, _journal)
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_nothing_old_goes_before_the_new_is_in_place(write: Any, tmp_path: Path) -> None:
+    """At every point: a disk that refuses leaves all as it was, the old or, after the last rename,
+    the new; a kill leaves whole files alone, none of which vouches for others."""
+    for value, folder in enumerate((tmp_path / "old", tmp_path / "new")):
+        write(folder, value)
+    old, new = (tree(tmp_path / name) for name in ("old", "new"))
+    refused = []
+
+    def again() -> str:
+        try:
+            write(tmp_path / "old", 1)
+        except UserError as error:
+            refused.append(str(error))
+        return ""
+
+    def first_rename(point: Point) -> bool:  # those after it fail on no disk that let it through
+        return point.what != "rename" or len([p for p in renamed if p != point]) == 0
+
+    renamed: list[Point] = []
+    for point, _ in each_fault(again, tmp_path, only=first_rename):
+        renamed += [point] if point.what == "rename" else []
+        assert tree(tmp_path / "old") == old, point
+    assert refused
+    assert all("cannot be written (No space left" in line for line in refused)
+    assert tree(tmp_path / "old") == new
+    assert halves(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_a_kill_leaves_whole_files(write: Any, tmp_path: Path) -> None:
+    for value, folder in enumerate((tmp_path / "old", tmp_path / "new")):
+        write(folder, value)
+    old, new = (tree(tmp_path / name) for name in ("old", "new"))
+    for point, _ in each_fault(partial(write, tmp_path / "old", 1), tmp_path, killed=True):
+        for name, data in tree(tmp_path / "old").items():
+            if name in old:
+                assert data in (old[name], new[name]), (point, name)
+        if write is _measured and (tmp_path / "old" / "sum.json").exists():
+            now = tree(tmp_path / "old")
+            assert (now["sum.json"], now["rows.jsonl"]) in [
+                (state["sum.json"], state["rows.jsonl"]) for state in (old, new)
+            ]
+    assert tree(tmp_path / "old") == new

@@ -1,6 +1,7 @@
 """Rows of reviewers' files against the texts as they are now: sound ones are decisions, the others
 are refused by name."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,7 +128,8 @@ class RowChecker:
             if not (why or decides):
                 counts.undecided += 1
                 continue
-            row = row._replace(reviewer=self.names.kept(self.reviewer or row.reviewer, file))
+            if row.reviewer or not row.broken:
+                row = row._replace(reviewer=self.names.kept(self.reviewer or row.reviewer, file))
             if why:
                 counts.refused += self._refused(file, [row], why)
             else:
@@ -269,11 +271,19 @@ def edited_text(given: str | None, ours: str) -> str:
 
 
 def utc_time(given: str) -> str | None:
-    """A time in UTC as it is kept, comparable as text; empty stays empty, None for no time."""
+    """A time in UTC as it is kept, comparable as text; empty stays empty, None for no time.
+
+    given: ISO 8601, or a number, as pandas makes of it: of milliseconds, or seconds where that is
+        too small, since 1970.
+    """
     if not given:
         return ""
     try:
-        time = datetime.fromisoformat(given)
+        if re.fullmatch(r"\d{9,16}(\.\d+)?", given):
+            number = float(given)
+            time = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
+        else:
+            time = datetime.fromisoformat(given)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

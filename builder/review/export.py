@@ -12,7 +12,7 @@ from builder.core.stage_cache import Chain, locked
 from builder.review.records import Item
 from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
-from mllmu_med.files import digest, make_folder, stable_hash, write_atomic, write_json
+from mllmu_med.files import digest, json_text, make_folder, stable_hash, write_together
 from mllmu_med_dataset import UserError
 
 #: The images of Label Studio's tasks, like those of a page, take at most so many bytes.
@@ -109,10 +109,10 @@ def export(
         data = {name: text.encode() for name, (text, _) in files.items()}
         folder = _place(job.out, to, data)
         make_folder(folder, "the review")
-        for name, content in data.items():
-            write_atomic(folder / name, content)
+        written = {folder / name: content for name, content in data.items()}
         if not conflicts:  # who settles them is nobody's share of the texts
-            write_json(job.work / "review" / "team.json", asdict(team))
+            written[job.work / "review" / "team.json"] = json_text(asdict(team)).encode()
+        write_together(written)
     return Exported(folder, {name: count for name, (_, count) in files.items()}, len(items))
 
 

@@ -4,6 +4,7 @@ Sound rows are taken, the others are refused by name. What was decided before is
 that cannot be read changes nothing, and a refused row leaves the reviewer's earlier decision.
 """
 
+import codecs
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +25,10 @@ from builder.review.records import (
     Given,
     SubmittedRow,
 )
-from builder.review.spreadsheet import read_table
+from builder.review.spreadsheet import decoded, read_table
 from builder.review.stage import Open, read_open
 from builder.review.stage import before as stage_before
+from mllmu_med.files import json_lines, text_lines
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
@@ -43,6 +45,8 @@ def read_file(path: Path) -> Given:
         ) from error
     if data.startswith(b"PK\x03\x04"):
         raise UserError(f'{where}: is a workbook: save it as "CSV UTF-8" and import that')
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = decoded(data, where).encode()
     begin = data[:100].lstrip(b"\xef\xbb\xbf \t\r\n")
     if begin[:9].lower() in (b"<!doctype", b"<!doctyp") or begin.startswith(b"<html"):
         raise UserError(
@@ -51,7 +55,13 @@ def read_file(path: Path) -> Given:
     if not begin.startswith((b"{", b"[")):
         return Given(read_table(data, where))
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":
+                raise
+            value = [line for _, line in json_lines(text_lines(text), blank=True)]
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{where}: is cut off or damaged ({error}): export it again and import that"

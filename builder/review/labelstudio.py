@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from typing import Any, Final
 
@@ -25,6 +25,10 @@ _FIELDS: Final = (
     "picture", "clean_question", "clean_answer", "question", "answer",
 )  # fmt: skip
 _CONTROLS: Final = ("decision", "reasons", "edited_question", "edited_answer", "note")
+#: What JSON_MIN mixes with the controls' values.
+_OTHERS: Final = {
+    *(*_FIELDS, "id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+}
 
 
 def tasks(items: Iterable[Item], image_uri: Callable[[Item], str]) -> list[dict[str, Any]]:
@@ -50,68 +54,94 @@ def read_export(data: Any, where: str) -> Given:
     Several annotations of a task are several reviewers' (or one's second thoughts). A reviewer is
     named by e-mail address where the export has it, else by the user's number on that server.
     What is skipped, empty or a draft decides nothing; JSON_MIN has no drafts. Predictions are not
-    read. `where` names the file in the `UserError` about anything that is no export of our tasks.
+    read. What cannot be read of a task or an annotation is a row that is `broken`; where no task
+    is one of ours, a UserError names the file as `where`.
     """
-    annotations = list(_annotations(data, where))
-    decided = [annotation for annotation in annotations if annotation is not None]
-    drafts = sum(len(task.get("drafts") or ()) for task in data)
-    return Given(decided, len(annotations) - len(decided) + drafts)
-
-
-def _annotations(data: Any, where: str) -> Iterator[SubmittedRow | None]:
-    """Every annotation; None for one that is skipped or empty."""
     if not isinstance(data, list):
         raise UserError(
             f"{where}: not an export of Label Studio, which is a list of tasks: "
             "export the project as JSON"
         )
+    rows: list[SubmittedRow] = []
+    undecided = foreign = 0
     for number, task in enumerate(data, start=1):
         row = f"task {task.get('id', number) if isinstance(task, dict) else number}"
         try:
-            read = _minimal if "annotation_id" in task else _full
-            yield from read(task, row, where)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{where}, {row}: not as Label Studio writes it ({error!r}): "
-                "export the project again, as JSON"
-            ) from error
+            named, annotations = _parts(task)
+            undecided += len(task.get("drafts") or ())
+        except _UNREADABLE as error:
+            rows.append(SubmittedRow(row, "", broken=_why(error)))
+            foreign += 1
+            continue
+        for annotation in annotations:
+            decided = _read(annotation, named, row)
+            rows += [decided] if decided else []
+            undecided += not decided
+    if foreign and foreign == len(data):
+        raise UserError(f"{where}, {rows[0].row}: {rows[0].broken}")
+    return Given(rows, undecided)
 
 
-def _full(task: dict[str, Any], row: str, where: str) -> Iterator[SubmittedRow | None]:
-    """A task of the JSON export or of a snapshot: annotations inside."""
-    named = _named(task["data"], f"{where}, {row}")
-    if "annotations" not in task:
-        raise UserError(
-            f"{where}, {row}: it has no annotations: these are the tasks, not an export of them"
-        )
-    for annotation in task["annotations"]:
-        values: dict[str, list[str]] = {}
-        for result in () if annotation.get("was_cancelled") else annotation["result"]:
-            value = result.get("value", {})  # a relation has none
-            values.setdefault(result.get("from_name", ""), []).extend(_texts(value))
-        values = {name: texts for name, texts in values.items() if name in _CONTROLS and texts}
-        place = f"{row}, annotation {annotation.get('id')}"
-        by = annotation.get("completed_by")
-        yield _decision(annotation, place, named, by, values, where) if values else None
+class _Broken(ValueError):
+    """What is wrong with a task or an annotation, and what to do."""
 
 
-def _minimal(record: dict[str, Any], row: str, where: str) -> Iterator[SubmittedRow | None]:
-    """A record of JSON_MIN: one annotation, or a task without any, its data and values mixed."""
-    named = _named(record, f"{where}, {row}")
-    if record["annotation_id"] is not None:
-        values = {name: _texts(record[name]) for name in _CONTROLS if record.get(name)}
-        place = f"{row}, annotation {record['annotation_id']}"
-        by = record.get("annotator")
-        yield _decision(record, place, named, by, values, where) if values else None
+_UNREADABLE: Final = (_Broken, AttributeError, KeyError, TypeError)
 
 
-def _named(data: dict[str, Any], where: str) -> tuple[str, str]:
+def _why(error: Exception) -> str:
+    if isinstance(error, _Broken):
+        return str(error)
+    return f"not as Label Studio writes it ({error!r}): export the project again, as JSON"
+
+
+def _parts(task: dict[str, Any]) -> tuple[tuple[str, str], list[Any]]:
+    """The sample's id and content, and a task's annotations: of JSON_MIN, itself or none."""
+    minimal = "annotation_id" in task
+    data = task if minimal else task["data"]
     id, content = data.get("sample_id"), data.get("content")
     if not (isinstance(id, str) and isinstance(content, str)):
-        raise UserError(
-            f"{where}: no sample_id and content in its data: is this the export of another project?"
+        raise _Broken(
+            "no sample_id and content in its data: is this the export of another project?"
         )
-    return id, content
+    if minimal:
+        return (id, content), [task] if _given(task["annotation_id"]) else []
+    if "annotations" not in task:
+        raise _Broken("it has no annotations: these are the tasks, not an export of them")
+    return (id, content), list(task["annotations"])
+
+
+def _read(annotation: Any, named: tuple[str, str], row: str) -> SubmittedRow | None:
+    """An annotation's decision; None where it is skipped or empty."""
+    place = row
+    try:
+        minimal = "annotation_id" in annotation
+        place = f"{row}, annotation {annotation.get('annotation_id' if minimal else 'id')}"
+        values: dict[str, list[str]] = {}
+        if minimal:  # a task's data and its controls' values, mixed
+            given = {name: value for name, value in annotation.items() if name not in _OTHERS}
+            values = {n: _texts(v) if n in _CONTROLS else [] for n, v in given.items() if _given(v)}
+        else:
+            for result in () if annotation.get("was_cancelled") else annotation["result"]:
+                name, value = result.get("from_name"), result.get("value", {})
+                if name:  # a relation has none
+                    texts = _texts(value) if name in _CONTROLS else []
+                    values.setdefault(name, []).extend(texts)
+        other = sorted(set(values).difference(_CONTROLS))
+        values = {name: texts for name, texts in values.items() if texts}
+        if other and "decision" not in values:
+            raise _Broken(
+                f"holds no decision of ours but {', '.join(other)}: its controls were renamed: "
+                f"name them {', '.join(_CONTROLS)} in that project and export it again"
+            )
+        return _decision(annotation, place, named, values) if values else None
+    except _UNREADABLE as error:
+        return SubmittedRow(place, *named, broken=_why(error))
+
+
+def _given(value: Any) -> bool:
+    """Whether a cell of JSON_MIN holds anything; pandas leaves NaN of what is not there."""
+    return value not in (None, "", []) and value == value
 
 
 def _texts(value: Any) -> list[str]:
@@ -125,34 +155,31 @@ def _texts(value: Any) -> list[str]:
 
 
 def _decision(
-    annotation: dict[str, Any],
-    row: str,
-    named: tuple[str, str],
-    by: Any,
-    values: dict[str, list[str]],
-    where: str,
+    annotation: dict[str, Any], row: str, named: tuple[str, str], values: dict[str, list[str]]
 ) -> SubmittedRow:
-    """named: the sample's id and content; by: a user's number, or an object about the user;
-    values: by the control's name."""
+    """named: the sample's id and content; values: by the control's name."""
 
     def single(control: str) -> str | None:
         texts = values.get(control, [])
         if len(texts) > 1:
-            raise UserError(f"{where}, {row}: {len(texts)} values of {control}: leave one of them")
+            raise _Broken(f"{len(texts)} values of {control}: leave one of them")
         return texts[0] if texts else None
 
     verdict = single("decision") or ""
+    by = annotation.get("completed_by", annotation.get("annotator"))  # or an object about the user
     if isinstance(by, dict):
         by = by.get("email") or by.get("id")
+    if by is not None and not isinstance(by, str):
+        by = f"label-studio-{int(by)}"
     edited = verdict == "edit"  # a control that is hidden again may keep what it held
     return SubmittedRow(
         row,
         *named,
-        reviewer=by if isinstance(by, str) else "" if by is None else f"label-studio-{by}",
+        reviewer=by or "",
         verdict=verdict,
         reasons=tuple(values.get("reasons", ())) if verdict == "reject" else (),
         note=single("note") or "",
         question=single("edited_question") if edited else None,
         answer=single("edited_answer") if edited else None,
-        decided_at=annotation.get("updated_at") or annotation.get("created_at") or "",
+        decided_at=str(annotation.get("updated_at") or annotation.get("created_at") or ""),
     )

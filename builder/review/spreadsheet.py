@@ -54,10 +54,14 @@ def write_table(items: Iterable[Item], reviewer: str) -> str:
 
 def read_table(data: bytes, where: str) -> list[SubmittedRow]:
     """The rows of a filled table that hold any text; a UserError where it is none, or cut off."""
-    text = _text(data, where)
+    text = decoded(data, where)
     if not text.strip():
         raise UserError(f"{where}: is empty: import the table that review export wrote, filled in")
-    head = text.splitlines()[0].lower()
+    hint = re.match(r'"?sep=(.)"?\r?\n', text, re.I)  # of Excel, which does not show this line
+    text = text[hint.end() :] if hint else text
+    head = text.splitlines()[0].lower() if text.strip() else ""
+    if "annotation_id" in head:
+        raise UserError(f"{where}: is Label Studio's CSV: export the project as JSON, import that")
     delimiter = max(
         ",;\t", key=lambda mark: sum(cell.strip(' "') in COLUMNS for cell in head.split(mark))
     )
@@ -81,10 +85,15 @@ def read_table(data: bytes, where: str) -> list[SubmittedRow]:
     return rows
 
 
-def _text(data: bytes, where: str) -> str:
+def decoded(data: bytes, where: str) -> str:
+    """A file as text, whatever a spreadsheet has made of it; a UserError where it is none."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
     try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        if "\0" not in text:
+            return text
+        why = 'holds zero bytes, as no text does: save it as "CSV UTF-8"'
+        raise UserError(f"{where}: {why} and import that")
     except UnicodeDecodeError as error:
         why = f'is not in UTF-8 (byte {error.start:,}): save it as "CSV UTF-8"'
         if wide:

@@ -21,7 +21,7 @@ from builder.review import decisions_file
 from builder.review.edits import apply_edit, check_edit
 from builder.review.merge_decisions import Merged, agreement, merge_all, pairs, pseudonyms
 from builder.review.records import REASONS, Item, item
-from mllmu_med.files import write_json, write_jsonl
+from mllmu_med.files import json_text, jsonl_text, write_together
 from mllmu_med_dataset import Record, UserError
 
 VERSION: Final = 1
@@ -130,8 +130,8 @@ def review(job: Job, chain: Chain, name: str, scenario: Scenario, folder: Path) 
     }
     outcome = Outcome.of(decided.get(record.id, record) for record in chain.records(before(name)))
     summary = _summary(texts)
-    write_json(folder / SUMMARY, summary)
-    write_jsonl(folder / DECIDED, _decision_lines(texts))
+    decided_lines = jsonl_text(_decision_lines(texts))
+    write_together({folder / DECIDED: decided_lines, folder / SUMMARY: json_text(summary)})
     noted = {
         "accepted": summary["accepted"],
         "edited": summary["edited"],
