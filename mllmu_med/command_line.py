@@ -9,10 +9,17 @@ from textwrap import indent
 from typing import Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
+from mllmu_med.terminal import guard_streams
+
+
+class _Commands(TyperGroup):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        guard_streams()
+        return super().main(*args, **kwargs)
 
 
 class _Command(TyperCommand):
@@ -47,6 +54,7 @@ def option(metavar: str, meaning: str, *names: str, **more: Any) -> Any:
 def make_app(purpose: str) -> App:
     """An empty command line; `purpose` heads its --help."""
     return App(
+        cls=_Commands,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -71,7 +79,10 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(**values)
             _flush()
         except UserError as error:
-            print(f"{error.label}: {error}", file=sys.stderr)
+            print(
+                f"{error.label}: {' '.join(map(str.strip, str(error).splitlines()))}",
+                file=sys.stderr,
+            )
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
             refusal = refused(error)
