@@ -176,9 +176,10 @@ def _files(folder: Path) -> tuple[list[Path], set[str]]:
     try:
         file_of = json.loads(index.read_text("utf-8"))["weight_map"]
         files = [folder / file for file in sorted(set(file_of.values()))]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        lacking = [file for file in files if not file.is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index}: not an index of weights: fetch it again") from error
-    if lacking := [file for file in files if not file.is_file()]:
+    if lacking:
         raise UserError(f"{lacking[0]}: not there, but the index names it: fetch it")
     return files, set(file_of)
 

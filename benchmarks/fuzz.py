@@ -4,8 +4,8 @@ valid files with bytes flipped, cut, put in, doubled and moved.
     python benchmarks/fuzz.py                       # 100,000 inputs in one process
     python benchmarks/fuzz.py --inputs 5000 --reader predictions
 
-Only a right result or the product's own one-line error may come. Anything else is a finding: another
-exception, more than 2 seconds, a result that is not what was put in. Prints a line a reader.
+Only a right result or the product's own one-line error may come. Anything else is a finding:
+another exception, more than 2 seconds, a result that is not what was put in.
 """
 
 # ruff: noqa: E402
@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from hypothesis import strategies as st
 from mllmu_med_dataset import UserError
 
 SLOW = 2.0  # seconds
+NAMES = ("inputs", "refused", "read", "findings")
 #: In a place where another value is due.
 ODD = [
     *(None, True, -1, 0, 7, 1.5, float("inf"), float("nan"), 2**70, "", " ", "\0", "\ud83e"),
@@ -45,9 +45,39 @@ ODD = [
 ]
 #: What is put into bytes.
 TOKENS = [
-    *(b"\0", b"\xff\xfe", b"\xed\xa0\xbe", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b'"', b"'", b","),
-    *(b"[" * 30_000, b"{" * 9, b"}", b"]", b":", b"- ", b"\t", b"1e999", b"NaN", b"9" * 5000, b"PK"),
-    *(b"\\ud800", b"\x1b[2J", "\u202e\u2028".encode(), b"&a *a", b"<<: *a", b"!!python/name:os.system"),
+    *(
+        b"\0",
+        b"\xff\xfe",
+        b"\xed\xa0\xbe",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b"\n",
+        b"\n\n",
+        b'"',
+        b"'",
+        b",",
+    ),
+    *(
+        b"[" * 30_000,
+        b"{" * 9,
+        b"}",
+        b"]",
+        b":",
+        b"- ",
+        b"\t",
+        b"1e999",
+        b"NaN",
+        b"9" * 5000,
+        b"PK",
+    ),
+    *(
+        b"\\ud800",
+        b"\x1b[2J",
+        "\u202e\u2028".encode(),
+        b"&a *a",
+        b"<<: *a",
+        b"!!python/name:os.system",
+    ),
 ]
 OPS = ("flip", "cut", "drop", "put", "double", "swap")
 _steps = st.lists(
@@ -56,7 +86,10 @@ _steps = st.lists(
     max_size=3,
 )
 _odd = st.one_of(st.sampled_from(ODD), st.text(max_size=20), st.integers())
-LETTERS = " \n\t.,:;-_/@'\"()[]{}<>*#|`\\$%&=+~^0123456789aeinorstyYESNO\u00e9\u00df\u0130\u202e\u200b\ufeff\x1b\0\ufffd\u0301½²٣一🫁"
+LETTERS = (
+    " \n\t.,:;-_/@'\"()[]{}<>*#|`\\$%&=+~^0123456789aeinorstyYESNO\u00e9\u00df\u0130"
+    "\u202e\u200b\ufeff\x1b\0\ufffd\u0301½²٣一🫁"
+)
 TEXT = st.one_of(st.text(LETTERS, max_size=80), st.text(max_size=40))
 
 
@@ -67,7 +100,9 @@ def mutated(data: bytes) -> st.SearchStrategy[bytes]:
             i, j = sorted((int(at * len(now)), int(to * len(now))))
             j = min(j, i + 400)
             now = {
-                "flip": lambda n, i, j, t: n[:i] + bytes(b ^ 1 << i % 8 for b in n[i : i + 1]) + n[i + 1 :],
+                "flip": lambda n, i, j, t: (
+                    n[:i] + bytes(b ^ 1 << i % 8 for b in n[i : i + 1]) + n[i + 1 :]
+                ),
                 "cut": lambda n, i, j, t: n[:j],
                 "drop": lambda n, i, j, t: n[:i] + n[j:],
                 "put": lambda n, i, j, t: n[:i] + t + n[i:],
@@ -81,7 +116,13 @@ def mutated(data: bytes) -> st.SearchStrategy[bytes]:
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    pairs = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, inner in pairs:
         yield from places(inner, (*path, key))
 
@@ -166,6 +207,15 @@ def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
     def one(given: Any) -> None:
         counts["inputs"] += 1
         start = time.process_time()
+        attempt(given)
+        if time.process_time() - start > SLOW:  # what is imported when it is needed takes its time
+            start = time.process_time()
+            with contextlib.suppress(Exception):
+                reader.read(given)
+            if time.process_time() - start > SLOW:
+                found(f"{reader.name}: over {SLOW:g} s", given)
+
+    def attempt(given: Any) -> None:
         try:
             reader.read(given)
             counts["read"] += 1
@@ -174,15 +224,17 @@ def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
             if not str(error).strip():
                 found(f"{reader.name}: an empty message", given)
         except Exception as error:  # noqa: BLE001
-            ours = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(ROOT))]
+            ours = [
+                f
+                for f in traceback.extract_tb(error.__traceback__)
+                if f.filename.startswith(str(ROOT))
+            ]
             last = ours[-1]
             place = f"{Path(last.filename).relative_to(ROOT)}:{last.lineno}"
             found(f"{reader.name}: {type(error).__name__} at {place}: {str(error)[:90]!r}", given)
-        if time.process_time() - start > SLOW:
-            found(f"{reader.name}: over {SLOW:g} s", given)
 
     begun = time.perf_counter()
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
         one()
     return Tally(reader.name, counts, findings, time.perf_counter() - begun)
 
@@ -208,11 +260,11 @@ def main() -> None:
             n = tally.counts
             total += n
             speed = f"{n['inputs'] / tally.seconds:,.0f}"
-            row = [f"{n[name]:,}" for name in ("inputs", "refused", "read", "findings")]
+            row = [f"{n[name]:,}" for name in NAMES]
             print(f"| {' | '.join([reader.name, *row, speed])} |", flush=True)
             for what, given in tally.findings.items():
                 print(f"    {what}\n        {given!r:.300}", flush=True)
-        print(f"| all | {' | '.join(f'{total[n]:,}' for n in ('inputs', 'refused', 'read', 'findings'))} | |")
+        print(f"| all | {' | '.join(f'{total[n]:,}' for n in NAMES)} | |")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import labelstudio_export
@@ -30,8 +28,18 @@ from builder.ingest import read_table, table
 from builder.ingest.guess_mapping import guess_mapping
 from builder.patients import find_real_data, find_values, locate
 from builder.review import decisions_file, export, import_files, spreadsheet
-from eval import adapter_files, answer_text, attack_kinds, attack_results, dataset_rows, metrics
-from eval import predictions, private_values, results, submission_file
+from eval import (
+    adapter_files,
+    answer_text,
+    attack_kinds,
+    attack_results,
+    dataset_rows,
+    metrics,
+    predictions,
+    private_values,
+    results,
+    submission_file,
+)
 from eval.read_run import read_run
 from mllmu_med import console, csv_tables, markdown, recipe_files, terminal
 from mllmu_med.card_head import CardHeadError, read_card_head
@@ -39,7 +47,7 @@ from mllmu_med.files import read_jsonl
 from mllmu_med.image_bytes import ImageError, clean, clean_image
 from mllmu_med.llm import chat, errors, reply_cache
 from mllmu_med.llm import settings as llm_settings
-from mllmu_med_dataset import Record, _check_folder
+from mllmu_med_dataset import UserError, _check_folder
 
 #: Of each kind a value as the builder writes it, and a text that holds it.
 VALUES = {
@@ -96,11 +104,17 @@ def _predictions(place: Path) -> list[Reader]:
 
 def _runs(place: Path) -> list[Reader]:
     folder = run(place / "run", 0.4, 0.6, 0.5)
-    kept = [row for row in read_jsonl(folder / "scores.rows.jsonl") if int(row["id"][-2:].strip("/")) < 3]
+    kept = [
+        row
+        for row in read_jsonl(folder / "scores.rows.jsonl")
+        if int(row["id"][-2:].strip("/")) < 3
+    ]
     (folder / "scores.rows.jsonl").write_bytes(as_lines(kept))
     leak(folder, 0.5, ["own"])
     weigh(folder, 0.5, n=3)
-    (folder / "record.json").write_bytes(as_json({"method": "ga", "settings": {"seed": 1}, "identity": {"model": "x"}}))
+    (folder / "record.json").write_bytes(
+        as_json({"method": "ga", "settings": {"seed": 1}, "identity": {"model": "x"}})
+    )
     about = {"kind": "relearn-forget", "strength": 5, "steps": 5, "seconds": 1.5, "rows": 0}
     (folder / "attacks/relearn-forget-5").mkdir(parents=True)
     (folder / "attacks/relearn-forget-5/attack.json").write_bytes(as_json(about))
@@ -118,12 +132,25 @@ def _runs(place: Path) -> list[Reader]:
             finally:
                 path.write_bytes(whole)
 
-        found.append(Reader(f"run: {path.name}", of(tree, as_lines if lines else as_json), read_whole))
-    figure = {"source": "ours", "config": "privacy", "run": "ga", "role": "method", "metric": "rouge1"}
-    figures = [results.Figure(**figure, split=s, value=0.5, n=3) for s in ("forget", "retain", "test")]
+        found.append(
+            Reader(f"run: {path.name}", of(tree, as_lines if lines else as_json), read_whole)
+        )
+    figure = {
+        "source": "ours",
+        "config": "privacy",
+        "run": "ga",
+        "role": "method",
+        "metric": "rouge1",
+    }
+    figures = [
+        results.Figure(**figure, split=s, value=0.5, n=3) for s in ("forget", "retain", "test")
+    ]
     text = results.to_csv(results.Report("privacy", figures))
     cells = [row.cells for row in csv_tables.read_rows(text)]
-    return [*found, Reader("results", of(cells, as_csv), _file(place / "r.csv", results.read_results))]
+    return [
+        *found,
+        Reader("results", of(cells, as_csv), _file(place / "r.csv", results.read_results)),
+    ]
 
 
 def _yaml(place: Path) -> list[Reader]:
@@ -137,25 +164,51 @@ def _yaml(place: Path) -> list[Reader]:
             read_it = _file(place / f"{name}.yaml", lambda path, load=load: load(str(path)))
             found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.5))
     set_ = mutated(b"privacy.forget={a: 1}").map(lambda b: b.decode("utf-8", "replace"))
-    fields = {"image": "a", "question": "b", "answer": ["c", "d"], "values": {"name": "e"}, "files": {"train": ["t.csv"]}}
-    pairs = st.lists(st.one_of(TEXT, mutated(b"answer=a,\"b\"").map(lambda b: b.decode("utf-8", "replace"))), max_size=3)
+    fields = {
+        "image": "a",
+        "question": "b",
+        "answer": ["c", "d"],
+        "values": {"name": "e"},
+        "files": {"train": ["t.csv"]},
+    }
+    pairs = st.lists(
+        st.one_of(TEXT, mutated(b'answer=a,"b"').map(lambda b: b.decode("utf-8", "replace"))),
+        max_size=3,
+    )
     return [
         *found,
-        Reader("--set", set_, lambda text: load_recipe.load_recipe("demo", recipe_files.choices([text]))),
+        Reader(
+            "--set",
+            set_,
+            lambda text: load_recipe.load_recipe("demo", recipe_files.choices([text])),
+        ),
         Reader("mapping", of(fields), _file(place / "m.yaml", lambda path: mapping_of(str(path)))),
-        Reader("--map", pairs, lambda them: mapping_of(None, ["image=a", "question=b", "answer=c", *them])),
+        Reader(
+            "--map",
+            pairs,
+            lambda them: mapping_of(None, ["image=a", "question=b", "answer=c", *them]),
+        ),
     ]
 
 
 def _requests(place: Path) -> list[Reader]:
-    cells = [["patient_id", "request", "received"], ["p-1", "2026/1", "2026-11-20"], ["p-2", "", ""]]
+    cells = [
+        ["patient_id", "request", "received"],
+        ["p-1", "2026/1", "2026-11-20"],
+        ["p-2", "", ""],
+    ]
     log = request_log.Log(place / "log.jsonl")
     log.add("received", 1, requests=[])
     log.add("unlearned", 1, method="ga")
     whole = (place / "log.jsonl").read_bytes()
     tree = [json.loads(line) for line in whole.splitlines()]
     return [
-        Reader("request file", of(cells, as_csv), _file(place / "q.csv", request_log.read_requests), weight=2),
+        Reader(
+            "request file",
+            of(cells, as_csv),
+            _file(place / "q.csv", request_log.read_requests),
+            weight=2,
+        ),
         Reader("request log", of(tree, as_lines), _file(place / "log2.jsonl", request_log.Log)),
     ]
 
@@ -181,23 +234,49 @@ def _submissions(place: Path) -> list[Reader]:
         return of(lines if name.endswith("l") else lines[0], as_lines).map(zipped)
 
     inputs = st.one_of(mutated(packed), *map(with_one, files))
-    return [Reader("submission", inputs, _file(place / "s.zip", submission_file.read_submission), weight=3)]
+    return [
+        Reader(
+            "submission", inputs, _file(place / "s.zip", submission_file.read_submission), weight=3
+        )
+    ]
 
 
 def _reviews(place: Path) -> list[Reader]:
     items = [an_item(n) for n in range(3)]
     page = json.loads(reviews.page("anna", [reviews.decide(items[0]), reviews.edit(items[1], "x")]))
-    rows = [r.cells for r in csv_tables.read_rows(spreadsheet.write_table(items, "anna").lstrip("\ufeff"))]
-    exported = [json.loads(p.read_text("utf-8")) for p in sorted(labelstudio_export.DATA.glob("*label*studio*.json"))]
-    decision = {"id": "a", "content": "c", "reviewer": "r", "verdict": "accept", "reasons": [], "settles": False}
-    decisions = _file(place / "review/privacy.jsonl", lambda path: decisions_file.read(place, "privacy"))
+    rows = [
+        r.cells
+        for r in csv_tables.read_rows(spreadsheet.write_table(items, "anna").lstrip("\ufeff"))
+    ]
+    exported = [
+        json.loads(p.read_text("utf-8"))
+        for p in sorted(labelstudio_export.DATA.glob("*label*studio*.json"))
+    ]
+    decision = {
+        "id": "a",
+        "content": "c",
+        "reviewer": "r",
+        "verdict": "accept",
+        "reasons": [],
+        "settles": False,
+    }
+    decisions = _file(
+        place / "review/privacy.jsonl", lambda path: decisions_file.read(place, "privacy")
+    )
     read_it = _file(place / "back", import_files.read_file)
     return [
         Reader("review: table", of(rows, as_csv), read_it, weight=2),
         Reader("review: page", of(page), read_it, weight=2),
-        *(Reader(f"review: Label Studio {n}", of(tree[:3]), read_it) for n, tree in enumerate(exported)),
+        *(
+            Reader(f"review: Label Studio {n}", of(tree[:3]), read_it)
+            for n, tree in enumerate(exported)
+        ),
         Reader("review: decisions kept", of([decision], as_lines), decisions),
-        Reader("review: team", of({"reviewers": ["a"], "overlap": 1}), _file(place / "review/team.json", lambda _: export.read_team(place))),
+        Reader(
+            "review: team",
+            of({"reviewers": ["a"], "overlap": 1}),
+            _file(place / "review/team.json", lambda _: export.read_team(place)),
+        ),
     ]
 
 
@@ -251,15 +330,26 @@ def _corpora(place: Path) -> list[Reader]:
     (place / "zipped/t.json").write_bytes(as_json(ROWS))
     inside = mapping.model_copy(update={"archive": "imgs.zip", "images": ("imgs",)})
     source = Corpus("table", place / "zipped/t.json", inside)
-    unzip = _file(place / "zipped/imgs.zip", lambda _: table.read(source, place / "zw", "drop", b"key"))
+    unzip = _file(
+        place / "zipped/imgs.zip", lambda _: table.read(source, place / "zw", "drop", b"key")
+    )
     return [
-        *(Reader(f"corpus: {n}", of(t, w), _file(root / f"t.{n}", whole), weight=k) for n, t, w, k in kinds),
+        *(
+            Reader(f"corpus: {n}", of(t, w), _file(root / f"t.{n}", whole), weight=k)
+            for n, t, w, k in kinds
+        ),
         Reader("corpus: zip of images", mutated(packed.getvalue()), unzip),
     ]
 
 
 def _replies(place: Path) -> list[Reader]:
-    forms = [f for f in vars(read_reply).values() if isinstance(f, type) and f.__name__.endswith("Reply") and f.__module__ == read_reply.__name__]
+    forms = [
+        f
+        for f in vars(read_reply).values()
+        if isinstance(f, type)
+        and f.__name__.endswith("Reply")
+        and f.__module__ == read_reply.__name__
+    ]
 
     def reply(text: str) -> None:
         told = chat.Reply(text, "stop", "", "m", 1, 1, False)
@@ -267,12 +357,25 @@ def _replies(place: Path) -> list[Reader]:
             read_reply.read(told, form)
         read_reply.read_rating(told)
 
-    trees = [{"answer": "a", "what_is_wrong": "b", "kind": None, "fits": True}, {"score": 4, "reason": "x"}]
+    trees = [
+        {"answer": "a", "what_is_wrong": "b", "kind": None, "fits": True},
+        {"score": 4, "reason": "x"},
+    ]
     fenced = [b"Sure:\n```json\n%b\n```\nThat is 4/5." % as_json(tree) for tree in trees]
     bodies = [odd_tree(tree).map(as_json) for tree in trees]
-    texts = st.one_of(WORDS, *(s.map(lambda b: b.decode("utf-8", "replace")) for s in (*bodies, *map(mutated, fenced))))
-    body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}, "model": "m"}
-    error = {"error": {"message": "rate limit of 5", "code": 429, "type": "x", "param": None}, "detail": [{"loc": ["a"], "msg": "b"}]}
+    texts = st.one_of(
+        WORDS,
+        *(s.map(lambda b: b.decode("utf-8", "replace")) for s in (*bodies, *map(mutated, fenced))),
+    )
+    body = {
+        "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+        "model": "m",
+    }
+    error = {
+        "error": {"message": "rate limit of 5", "code": 429, "type": "x", "param": None},
+        "detail": [{"loc": ["a"], "msg": "b"}],
+    }
 
     def server(raw: bytes) -> None:
         said = errors.meaning_of_200(raw, frozenset({"seed"}), "http://x/v1", "m")
@@ -299,27 +402,55 @@ def _replies(place: Path) -> list[Reader]:
 
     return [
         Reader("model's reply", texts, reply, weight=4),
-        Reader("server's body", st.one_of(of(body), of(error), mutated(b"<html><b>502</b></html>")), server, (ValueError,), 3),
+        Reader(
+            "server's body",
+            st.one_of(of(body), of(error), mutated(b"<html><b>502</b></html>")),
+            server,
+            (ValueError,),
+            3,
+        ),
         Reader("reply cache", mutated(good), _file(place / "c.sqlite", ledger), weight=0.3),
-        Reader("replies from elsewhere", mutated(exported), _file(place / "e.parquet", loaded), weight=0.5),
+        Reader(
+            "replies from elsewhere",
+            mutated(exported),
+            _file(place / "e.parquet", loaded),
+            weight=0.5,
+        ),
     ]
 
 
 def _images() -> list[Reader]:
-    kinds = [("PNG", {}), ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}), ("BMP", {}), ("GIF", {}), ("TIFF", {}), ("WEBP", {})]
+    kinds = [
+        ("PNG", {}),
+        ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("TIFF", {}),
+        ("WEBP", {}),
+    ]
 
     def read_it(content: bytes) -> None:
         shipped = clean(content).data
         same(shipped, clean_image(shipped))
 
-    found = [Reader(f"image: {kind}", mutated(image_data(1, 12, kind, **how)), read_it, (ImageError,)) for kind, how in kinds]
+    found = [
+        Reader(f"image: {kind}", mutated(image_data(1, 12, kind, **how)), read_it, (ImageError,))
+        for kind, how in kinds
+    ]
     with contextlib.suppress(ImportError):
         import numpy as np
         import pydicom
         from test_pixels import dicom
 
         scan = dicom(np.arange(64, dtype="uint8").reshape(8, 8))
-        found.append(Reader(f"image: DICOM (pydicom {pydicom.__version__})", mutated(scan), read_it, (ImageError,)))
+        found.append(
+            Reader(
+                f"image: DICOM (pydicom {pydicom.__version__})",
+                mutated(scan),
+                read_it,
+                (ImageError,),
+            )
+        )
     return found
 
 
@@ -335,7 +466,10 @@ def _folders(place: Path, data: Path) -> list[Reader]:
     (folder / "provenance").mkdir()
     for path in (data / "provenance").iterdir():
         (folder / "provenance" / path.name).write_bytes(path.read_bytes())
-    card, told = (data / "README.md").read_bytes(), json.loads((data / "provenance/manifest.json").read_text())
+    card, told = (
+        (data / "README.md").read_bytes(),
+        json.loads((data / "provenance/manifest.json").read_text()),
+    )
     (folder / "README.md").write_bytes(card)
     whole = manifest.read_manifest(folder)
     name, entry = next((name, entry) for name, entry in whole.data.items())
@@ -356,8 +490,14 @@ def _folders(place: Path, data: Path) -> list[Reader]:
         _ = held.patients
 
     (place / "card").mkdir()
-    heads = st.one_of(odd_tree(small).map(lambda t: b"---\n%b\n---\n" % as_json(t)), mutated(b"---\n%b---\n" % yaml.safe_dump(small).encode()))
-    people = [json.loads(line) for line in (data / "provenance/profiles.jsonl").read_bytes().splitlines()[:3]]
+    heads = st.one_of(
+        odd_tree(small).map(lambda t: b"---\n%b\n---\n" % as_json(t)),
+        mutated(b"---\n%b---\n" % yaml.safe_dump(small).encode()),
+    )
+    people = [
+        json.loads(line)
+        for line in (data / "provenance/profiles.jsonl").read_bytes().splitlines()[:3]
+    ]
     keep = (folder / "provenance/manifest.json").read_bytes()
 
     def of_manifest(path: Path) -> None:
@@ -367,10 +507,30 @@ def _folders(place: Path, data: Path) -> list[Reader]:
             path.write_bytes(keep)
 
     return [
-        Reader("dataset: manifest", of(told), _file(folder / "provenance/manifest.json", of_manifest), weight=0.5),
-        Reader("dataset: card's head", heads, _file(place / "card/README.md", of_card), (CardHeadError,), 0.7),
-        Reader("dataset: Parquet", mutated((data / name).read_bytes()), _file(place / "t.parquet", rows), weight=0.5),
-        Reader("dataset: patients", of(people, as_lines), _file(folder / "provenance/profiles.jsonl", profiles)),
+        Reader(
+            "dataset: manifest",
+            of(told),
+            _file(folder / "provenance/manifest.json", of_manifest),
+            weight=0.5,
+        ),
+        Reader(
+            "dataset: card's head",
+            heads,
+            _file(place / "card/README.md", of_card),
+            (CardHeadError,),
+            0.7,
+        ),
+        Reader(
+            "dataset: Parquet",
+            mutated((data / name).read_bytes()),
+            _file(place / "t.parquet", rows),
+            weight=0.5,
+        ),
+        Reader(
+            "dataset: patients",
+            of(people, as_lines),
+            _file(folder / "provenance/profiles.jsonl", profiles),
+        ),
     ]
 
 
@@ -378,8 +538,19 @@ def _models(place: Path) -> list[Reader]:
     import torch
     from safetensors.torch import save
 
-    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": "x", "task_type": None}
-    mistral = dict.fromkeys(llava_layout._NEEDED, 4) | {"model_type": "llava_mistral", "mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch"}
+    config = {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "base_model_name_or_path": "x",
+        "task_type": None,
+    }
+    mistral = dict.fromkeys(llava_layout._NEEDED, 4) | {
+        "model_type": "llava_mistral",
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_vision_select_feature": "patch",
+    }
     index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
     weights = save({"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)})
     template = own_methods.TEMPLATE.encode()
@@ -390,21 +561,69 @@ def _models(place: Path) -> list[Reader]:
 
     folder = place / "adapter"
     return [
-        Reader("adapter_config.json", of(config), _file(folder / "adapter_config.json", lambda p: adapter_files._config(str(folder), folder))),
-        Reader("adapter's weights", mutated(weights), _file(folder / "adapter_model.safetensors", lambda p: adapter_files._weights(str(folder), folder))),
-        Reader("LLaVA-Med's config", of(mistral), _file(place / "llava/config.json", lambda p: llava_layout.read_config(p.parent))),
-        Reader("index of weights", of(index), _file(place / "llava/model.safetensors.index.json", lambda p: llava_med._files(p.parent)), weight=0.5),
-        Reader("tokenizer.model", mutated(b"\n\x07\n\x05<unk>\x15\0\0\0\0\x18\x02\n\x08\n\x03\xe2\x96\x81\x15\0\0\x80\xbf"), _file(place / "tokenizer.model", llava_med.read_pieces), weight=0.5),
-        Reader("own method's file", mutated(template), _file(place / "my_loss.py", own), weight=0.5),
+        Reader(
+            "adapter_config.json",
+            of(config),
+            _file(
+                folder / "adapter_config.json", lambda p: adapter_files._config(str(folder), folder)
+            ),
+        ),
+        Reader(
+            "adapter's weights",
+            mutated(weights),
+            _file(
+                folder / "adapter_model.safetensors",
+                lambda p: adapter_files._weights(str(folder), folder),
+            ),
+        ),
+        Reader(
+            "LLaVA-Med's config",
+            of(mistral),
+            _file(place / "llava/config.json", lambda p: llava_layout.read_config(p.parent)),
+        ),
+        Reader(
+            "index of weights",
+            of(index),
+            _file(
+                place / "llava/model.safetensors.index.json", lambda p: llava_med._files(p.parent)
+            ),
+            weight=0.5,
+        ),
+        Reader(
+            "tokenizer.model",
+            mutated(
+                b"\n\x07\n\x05<unk>\x15\0\0\0\0\x18\x02\n\x08\n\x03\xe2\x96\x81\x15\0\0\x80\xbf"
+            ),
+            _file(place / "tokenizer.model", llava_med.read_pieces),
+            weight=0.5,
+        ),
+        Reader(
+            "own method's file", mutated(template), _file(place / "my_loss.py", own), weight=0.5
+        ),
     ]
 
 
 def _work(place: Path) -> list[Reader]:
     folder = place / "work"
-    state = {"fingerprint": "a", "output": "b", "kept": 1, "dropped": {}, "notes": {}, "inputs": {"x": [1, 2, "c"]}}
+    state = {
+        "fingerprint": "a",
+        "output": "b",
+        "kept": 1,
+        "dropped": {},
+        "notes": {},
+        "inputs": {"x": [1, 2, "c"]},
+    }
     return [
-        Reader("work folder: job", of({"recipe": {}, "out": "x"}), _file(folder / "job.json", lambda p: job.read_job(folder))),
-        Reader("work folder: stage", of(state), _file(folder / "stage.json", lambda p: stage_cache.read_state(folder))),
+        Reader(
+            "work folder: job",
+            of({"recipe": {}, "out": "x"}),
+            _file(folder / "job.json", lambda p: job.read_job(folder)),
+        ),
+        Reader(
+            "work folder: stage",
+            of(state),
+            _file(folder / "stage.json", lambda p: stage_cache.read_state(folder)),
+        ),
     ]
 
 
@@ -418,7 +637,11 @@ def _texts() -> list[Reader]:
         find_values.Haystack([text, value]).search(kind, value)
         for written in (f"{text}\n. {value} .\n{text}", value):
             same("exact", private_values.level(kind, value, private_values.View(written)))
-        same(True, private_values.level(kind, value.upper(), private_values.View(f"It is {value}.")) in private_values.LEVELS[:2])
+        same(
+            True,
+            private_values.level(kind, value.upper(), private_values.View(f"It is {value}."))
+            in private_values.LEVELS[:2],
+        )
 
     def any_value(drawn: tuple[str, str, str]) -> None:
         kind, value, text = drawn
@@ -437,7 +660,11 @@ def _texts() -> list[Reader]:
 
     def scores(drawn: tuple[str, str]) -> None:
         said, due = drawn
-        for value in (*metrics.rouge(said, due), metrics.bleu(said, due), metrics.corpus_bleu([said], [due])):
+        for value in (
+            *metrics.rouge(said, due),
+            metrics.bleu(said, due),
+            metrics.corpus_bleu([said], [due]),
+        ):
             same(True, 0 <= value <= 1.0000001)
         one, other = metrics.rouge1(said, due), metrics.rouge1(due, said)
         same(round(one, 9), round(other, 9))
@@ -473,7 +700,13 @@ def _texts() -> list[Reader]:
         same(text, csv_tables.restored(csv_tables.defused(text)))
 
     def arguments(text: str) -> None:
-        for read_it in (attack_kinds.parse, run_parts.parse_seeds, llm_settings.read_price, dataset_rows.split_config, own_methods.name_own):
+        for read_it in (
+            attack_kinds.parse,
+            run_parts.parse_seeds,
+            llm_settings.read_price,
+            dataset_rows.split_config,
+            own_methods.name_own,
+        ):
             with contextlib.suppress(UserError):
                 read_it(text)
 

@@ -26,7 +26,9 @@ def read_card_head(folder: Path) -> dict[str, Any]:
         raise CardHeadError(f"its head is no YAML ({' '.join(str(error).split())})") from error
     if head is None:
         raise CardHeadError("has no YAML at its head")
-    if not isinstance(head.get("configs"), list):
+    configs = head.get("configs") if isinstance(head, dict) else None
+    named = [isinstance(c, dict) and isinstance(c.get("config_name"), str) for c in configs or ()]
+    if not isinstance(configs, list) or not all(named):
         raise CardHeadError("names no configs")
     return head
 
@@ -37,7 +39,8 @@ def data_files(head: dict[str, Any], config: str) -> dict[str, list[str]]:
     listed = entry.get("data_files")
     parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
     named = {str(part.get("split")): part.get("path") or [] for part in parts}
-    return {split: [path] if isinstance(path, str) else path for split, path in named.items()}
+    lists = {split: path if isinstance(path, list) else [path] for split, path in named.items()}
+    return {split: [path for path in paths if isinstance(path, str)] for split, paths in lists.items()}
 
 
 def load_arguments(folder: Path, config: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mllmu_med.disk import free, readable, refused
-from mllmu_med.errors import UserError
+from mllmu_med.errors import UserError, first_line
 from mllmu_med.files import atomic_file, canonical_json
 from mllmu_med.llm.chat import FORMAT, Reply, Request, key_of, read_completion
 from mllmu_med.llm.settings import Totals
@@ -226,8 +226,14 @@ def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:
         raise UserError(f"{path}: not an exported request ledger ({error})") from error
     if about["format"] != FORMAT or file.schema_arrow.names != _EXPORTED:
         raise UserError(f"{path}: an export of version {about['format']}: use a newer build")
-    for batch in file.iter_batches(1000):
-        rows: list[dict[str, Any]] = batch.to_pylist()
+    batches = file.iter_batches(1000)
+    while True:
+        try:
+            rows: list[dict[str, Any]] = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise UserError(f"{path}: cut off or damaged ({first_line(error)})") from error
         for row in rows:
             if key_of(row["request"], row["structured"]) != row["key"]:
                 raise UserError(
