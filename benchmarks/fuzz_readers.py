@@ -162,7 +162,7 @@ def _yaml(place: Path) -> list[Reader]:
             text = recipe_files.recipe_text(name, shipped)
             inputs = st.one_of(odd_tree(yaml.safe_load(text)).map(as_json), mutated(text.encode()))
             read_it = _file(place / f"{name}.yaml", lambda path, load=load: load(str(path)))
-            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.5))
+            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.4))
     set_ = mutated(b"privacy.forget={a: 1}").map(lambda b: b.decode("utf-8", "replace"))
     fields = {
         "image": "a",
@@ -265,8 +265,8 @@ def _reviews(place: Path) -> list[Reader]:
     )
     read_it = _file(place / "back", import_files.read_file)
     return [
-        Reader("review: table", of(rows, as_csv), read_it, weight=2),
-        Reader("review: page", of(page), read_it, weight=2),
+        Reader("review: table", of(rows, as_csv), read_it, weight=4),
+        Reader("review: page", of(page), read_it, weight=4),
         *(
             Reader(f"review: Label Studio {n}", of(tree[:3]), read_it)
             for n, tree in enumerate(exported)
@@ -319,8 +319,8 @@ def _corpora(place: Path) -> list[Reader]:
     cells = [[*ROWS[0]], *([*row.values()] for row in ROWS)]
     kinds: list[tuple[str, Any, Callable[[Any], bytes], float]] = [
         ("csv", cells, as_csv, 3), ("tsv", cells, lambda t: as_csv(t).replace(b",", b"\t"), 1),
-        ("json", ROWS, as_json, 2), ("jsonl", ROWS, as_lines, 2), ("xlsx", cells, excel, 0.5),
-        ("parquet", ROWS, parquet, 1),
+        ("json", ROWS, as_json, 2), ("jsonl", ROWS, as_lines, 2), ("xlsx", cells, excel, 0.3),
+        ("parquet", ROWS, parquet, 0.5),
     ]  # fmt: skip
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -712,14 +712,14 @@ def _texts() -> list[Reader]:
 
     kinds, value = st.sampled_from([*VALUES.items()]), st.sampled_from([*VALUES])
     return [
-        Reader("text: leaks of a value", st.tuples(kinds, WORDS), leaks, weight=3),
-        Reader("text: leaks of any value", st.tuples(value, WORDS, WORDS), any_value, weight=3),
-        Reader("text: real personal data", WORDS, real, weight=2),
-        Reader("text: places of a value", st.tuples(kinds, TEXT, TEXT), placed, weight=2),
-        Reader("text: ROUGE and BLEU", pairs, scores, weight=3),
+        Reader("text: leaks of a value", st.tuples(kinds, WORDS), leaks, weight=2),
+        Reader("text: leaks of any value", st.tuples(value, WORDS, WORDS), any_value, weight=1),
+        Reader("text: real personal data", WORDS, real, weight=0.3),
+        Reader("text: places of a value", st.tuples(kinds, TEXT, TEXT), placed, weight=1),
+        Reader("text: ROUGE and BLEU", pairs, scores, weight=1),
         Reader("text: yes, no, refusal, gibberish", WORDS, answers, weight=3),
         Reader("text: on a terminal", TEXT, shown, weight=2),
         Reader("text: in Markdown", TEXT, written, weight=2),
-        Reader("text: in a cell", TEXT, cells, weight=2),
-        Reader("text: arguments", TEXT, arguments, weight=2),
+        Reader("text: in a cell", TEXT, cells, weight=5),
+        Reader("text: arguments", TEXT, arguments, weight=4),
     ]

@@ -77,7 +77,9 @@ def _written(module: ModuleType, source: str) -> Iterator[tuple[str, re.Pattern[
         yield str(node.lineno), compiled, called.attr in _ANYWHERE
 
 
-def _held(module: ModuleType, source: str, every: str) -> Iterator[tuple[str, re.Pattern[str], bool]]:
+def _held(
+    module: ModuleType, source: str, every: str
+) -> Iterator[tuple[str, re.Pattern[str], bool]]:
     for name, value in list(vars(module).items()):
         for form in _patterns(value, 4):
             uses = source if name.startswith("_") else every

@@ -26,9 +26,8 @@ def read_card_head(folder: Path) -> dict[str, Any]:
         raise CardHeadError(f"its head is no YAML ({' '.join(str(error).split())})") from error
     if head is None:
         raise CardHeadError("has no YAML at its head")
-    configs = head.get("configs") if isinstance(head, dict) else None
-    named = [isinstance(c, dict) and isinstance(c.get("config_name"), str) for c in configs or ()]
-    if not isinstance(configs, list) or not all(named):
+    entries = head["configs"] if isinstance(head.get("configs"), list) else [None]
+    if not all(isinstance(e, dict) and isinstance(e.get("config_name"), str) for e in entries):
         raise CardHeadError("names no configs")
     return head
 
@@ -40,7 +39,7 @@ def data_files(head: dict[str, Any], config: str) -> dict[str, list[str]]:
     parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
     named = {str(part.get("split")): part.get("path") or [] for part in parts}
     lists = {split: path if isinstance(path, list) else [path] for split, path in named.items()}
-    return {split: [path for path in paths if isinstance(path, str)] for split, paths in lists.items()}
+    return {s: [path for path in paths if isinstance(path, str)] for s, paths in lists.items()}
 
 
 def load_arguments(folder: Path, config: str) -> dict[str, Any]:

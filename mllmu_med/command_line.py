@@ -79,10 +79,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(**values)
             _flush()
         except UserError as error:
-            print(
-                f"{error.label}: {' '.join(map(str.strip, str(error).splitlines()))}",
-                file=sys.stderr,
-            )
+            message = " ".join(map(str.strip, str(error).splitlines()))
+            print(f"{error.label}: {message}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
             refusal = refused(error)

@@ -29,6 +29,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What JSON holds; a ValueError for what is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def digest(value: Any) -> str:
     """sha256 (hex) of a JSON value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
@@ -129,8 +137,8 @@ def json_lines(lines: Iterable[str], blank: bool = False) -> Iterator[tuple[int,
         if blank and not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(line)
+        except ValueError as error:
             raise LineError(number, str(error)) from error
         yield number, value
 

@@ -1,15 +1,14 @@
 """What goes out to a terminal or a log: texts of others may steer neither.
 
-A corpus, a model, a server or a file name may hold ESC, a line's return, or signs that turn the
-direction of writing: they are written as `\\u001b`, which JSON on stdout reads as the same.
+ESC, returns and signs that turn the direction of writing are written as `\\u001b`: in JSON it is
+the same.
 """
 
 import re
 import sys
 from typing import Any, Final
 
-#: Controls but for tab and line feed; what turns writing around; half surrogates, which no
-#: encoding takes.
+#: Controls but for tab and line feed; what turns writing around; half surrogates.
 _STEERING: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: What a bar of tqdm, as huggingface-hub draws them, moves the cursor by.
 _MOVES: Final = re.compile(r"\r?\n*(?:\x1b\[A)*")
@@ -39,6 +38,5 @@ class _Visible:
 def guard_streams() -> None:
     """From here on stdout and stderr show controls instead of sending them."""
     for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)
-        if not isinstance(stream, _Visible):
+        if not isinstance(stream := getattr(sys, name), _Visible):
             setattr(sys, name, _Visible(stream))
