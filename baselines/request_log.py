@@ -77,7 +77,7 @@ class Log:
         self.path, self.entries = path, list[Entry]()
         content = path.read_bytes() if path.is_file() else b""
         self._end = content.rfind(b"\n") + 1  # a kill may have left half a line behind it
-        for number, line in enumerate(content[: self._end].splitlines(), 1):
+        for number, line in enumerate(content.split(b"\n")[:-1], 1):
             try:
                 ((_, entry),) = json_lines([line.decode()])
                 own = {key: value for key, value in entry.items() if key != "sha256"}

@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -36,6 +37,8 @@ from hypothesis import strategies as st
 from mllmu_med_dataset import UserError
 
 SLOW = 2.0  # seconds
+#: Of each input of hypothesis also so many with bytes changed.
+MORE = 9
 NAMES = ("inputs", "refused", "read", "findings")
 #: In a place where another value is due.
 ODD = [
@@ -93,25 +96,35 @@ LETTERS = (
 TEXT = st.one_of(st.text(LETTERS, max_size=80), st.text(max_size=40))
 
 
-def mutated(data: bytes) -> st.SearchStrategy[bytes]:
-    def change(steps: Any) -> bytes:
-        now = data
-        for op, at, to, token in steps:
-            i, j = sorted((int(at * len(now)), int(to * len(now))))
-            j = min(j, i + 400)
-            now = {
-                "flip": lambda n, i, j, t: (
-                    n[:i] + bytes(b ^ 1 << i % 8 for b in n[i : i + 1]) + n[i + 1 :]
-                ),
-                "cut": lambda n, i, j, t: n[:j],
-                "drop": lambda n, i, j, t: n[:i] + n[j:],
-                "put": lambda n, i, j, t: n[:i] + t + n[i:],
-                "double": lambda n, i, j, t: n[:j] + n[i:],
-                "swap": lambda n, i, j, t: n[:i] + n[j : 2 * j - i] + n[i:j] + n[2 * j - i :],
-            }[op](now, i, j, token)
-        return now
+def changed(now: bytes, steps: Any) -> bytes:
+    for op, at, to, token in steps:
+        i, j = sorted((int(at * len(now)), int(to * len(now))))
+        j = min(j, i + 400)
+        if op == "flip":
+            now = now[:i] + bytes(byte ^ 1 << i % 8 for byte in now[i : i + 1]) + now[i + 1 :]
+        elif op == "swap":
+            now = now[:i] + now[j : 2 * j - i] + now[i:j] + now[2 * j - i :]
+        else:
+            put = {"cut": b"", "drop": now[j:], "put": token + now[i:], "double": now[i:]}[op]
+            now = now[: j if op in ("cut", "double") else i] + put
+    return now
 
-    return _steps.map(change)
+
+def mutated(data: bytes) -> st.SearchStrategy[bytes]:
+    return _steps.map(lambda steps: changed(data, steps))
+
+
+def shaken(given: Any, rng: random.Random) -> Any:
+    """An input with bytes changed: of several parts the last."""
+    if isinstance(given, bytes):
+        steps = [
+            (rng.choice(OPS), rng.random(), rng.random(), rng.choice(TOKENS))
+            for _ in range(rng.randint(1, 3))
+        ]
+        return changed(given, steps)
+    if isinstance(given, str):
+        return shaken(given.encode("utf-8", "replace"), rng).decode("utf-8", "replace")
+    return type(given)([*given[:-1], shaken(given[-1], rng)]) if given else given
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -186,8 +199,8 @@ class Tally(NamedTuple):
     seconds: float
 
 
-def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
-    """Try a reader; the inputs are the same for the same number."""
+def fuzz(reader: Reader, inputs: int, number: int = 0, guided: int = 0) -> Tally:
+    """Try a reader; the inputs are the same for the same number. `guided`: seconds of atheris."""
     counts: Counter[str] = Counter()
     findings: dict[str, Any] = {}
 
@@ -197,7 +210,7 @@ def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
 
     @seed(number)
     @settings(
-        max_examples=inputs,
+        max_examples=-(-inputs // (MORE + 1)),
         database=None,
         deadline=None,
         phases=[Phase.generate],
@@ -205,6 +218,11 @@ def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
     )
     @given(reader.inputs)
     def one(given: Any) -> None:
+        rng = random.Random(counts["inputs"])
+        for each in (given, *(shaken(given, rng) for _ in range(MORE))):
+            timed(each)
+
+    def timed(given: Any) -> None:
         counts["inputs"] += 1
         start = time.process_time()
         attempt(given)
@@ -235,8 +253,37 @@ def fuzz(reader: Reader, inputs: int, number: int = 0) -> Tally:
 
     begun = time.perf_counter()
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        if guided:
+            covering(one, Tally(reader.name, counts, findings, 0.0), guided)
         one()
     return Tally(reader.name, counts, findings, time.perf_counter() - begun)
+
+
+def covering(test: Any, tally: Tally, seconds: int) -> None:
+    """Let atheris look for inputs that reach new lines; it ends the process."""
+    import threading
+
+    import atheris
+
+    with tempfile.TemporaryDirectory() as corpus:
+        for number in range(20):
+            (Path(corpus) / f"{number}").write_bytes(random.Random(number).randbytes(4000))
+
+        def end() -> None:
+            show(tally._replace(seconds=seconds))
+            os._exit(0)
+
+        threading.Timer(seconds, end).start()
+        atheris.Setup([sys.argv[0], "-verbosity=0", corpus], test.hypothesis.fuzz_one_input)
+        atheris.Fuzz()
+
+
+def show(tally: Tally) -> None:
+    row = [f"{tally.counts[name]:,}" for name in NAMES]
+    row.append(f"{tally.counts['inputs'] / tally.seconds:,.0f}")
+    print(f"| {tally.name} | {' | '.join(row)} |", flush=True)
+    for what, first in tally.findings.items():
+        print(f"    {what}\n        {first!r:.300}", flush=True)
 
 
 def main() -> None:
@@ -245,8 +292,15 @@ def main() -> None:
     parser.add_argument("--reader", default="", help="only those whose name holds this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="a built dataset; default: a small one is built")
+    parser.add_argument("--atheris", type=int, default=0, help="seconds of it, for one reader")
     args = parser.parse_args()
-    from fuzz_readers import readers, small_dataset
+    instrumented = contextlib.nullcontext()
+    if args.atheris:
+        import atheris
+
+        instrumented = atheris.instrument_imports(include=["eval", "builder", "baselines"])
+    with instrumented:
+        from fuzz_readers import readers, small_dataset
 
     with tempfile.TemporaryDirectory() as place:
         data = args.data or small_dataset(Path(place))
@@ -256,14 +310,10 @@ def main() -> None:
         print("| reader | inputs | refused | read | findings | inputs / s |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for reader in chosen:
-            tally = fuzz(reader, max(1, round(args.inputs * reader.weight / whole)), args.seed)
-            n = tally.counts
-            total += n
-            speed = f"{n['inputs'] / tally.seconds:,.0f}"
-            row = [f"{n[name]:,}" for name in NAMES]
-            print(f"| {' | '.join([reader.name, *row, speed])} |", flush=True)
-            for what, given in tally.findings.items():
-                print(f"    {what}\n        {given!r:.300}", flush=True)
+            inputs = max(1, round(args.inputs * reader.weight / whole))
+            tally = fuzz(reader, inputs, args.seed, args.atheris)
+            total += tally.counts
+            show(tally)
         print(f"| all | {' | '.join(f'{total[n]:,}' for n in NAMES)} | |")
 
 

@@ -132,9 +132,8 @@ def _runs(place: Path) -> list[Reader]:
             finally:
                 path.write_bytes(whole)
 
-        found.append(
-            Reader(f"run: {path.name}", of(tree, as_lines if lines else as_json), read_whole)
-        )
+        inputs = of(tree, as_lines if lines else as_json)
+        found.append(Reader(f"run: {path.name}", inputs, read_whole, weight=0.4))
     figure = {
         "source": "ours",
         "config": "privacy",
@@ -162,7 +161,7 @@ def _yaml(place: Path) -> list[Reader]:
             text = recipe_files.recipe_text(name, shipped)
             inputs = st.one_of(odd_tree(yaml.safe_load(text)).map(as_json), mutated(text.encode()))
             read_it = _file(place / f"{name}.yaml", lambda path, load=load: load(str(path)))
-            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.4))
+            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.25))
     set_ = mutated(b"privacy.forget={a: 1}").map(lambda b: b.decode("utf-8", "replace"))
     fields = {
         "image": "a",
@@ -318,8 +317,8 @@ def _corpora(place: Path) -> list[Reader]:
 
     cells = [[*ROWS[0]], *([*row.values()] for row in ROWS)]
     kinds: list[tuple[str, Any, Callable[[Any], bytes], float]] = [
-        ("csv", cells, as_csv, 3), ("tsv", cells, lambda t: as_csv(t).replace(b",", b"\t"), 1),
-        ("json", ROWS, as_json, 2), ("jsonl", ROWS, as_lines, 2), ("xlsx", cells, excel, 0.3),
+        ("csv", cells, as_csv, 2), ("tsv", cells, lambda t: as_csv(t).replace(b",", b"\t"), 0.5),
+        ("json", ROWS, as_json, 1), ("jsonl", ROWS, as_lines, 1), ("xlsx", cells, excel, 0.3),
         ("parquet", ROWS, parquet, 0.5),
     ]  # fmt: skip
     packed = io.BytesIO()
@@ -407,7 +406,7 @@ def _replies(place: Path) -> list[Reader]:
             st.one_of(of(body), of(error), mutated(b"<html><b>502</b></html>")),
             server,
             (ValueError,),
-            3,
+            8,
         ),
         Reader("reply cache", mutated(good), _file(place / "c.sqlite", ledger), weight=0.3),
         Reader(
@@ -567,6 +566,7 @@ def _models(place: Path) -> list[Reader]:
             _file(
                 folder / "adapter_config.json", lambda p: adapter_files._config(str(folder), folder)
             ),
+            weight=0.3,
         ),
         Reader(
             "adapter's weights",
@@ -717,9 +717,9 @@ def _texts() -> list[Reader]:
         Reader("text: real personal data", WORDS, real, weight=0.3),
         Reader("text: places of a value", st.tuples(kinds, TEXT, TEXT), placed, weight=1),
         Reader("text: ROUGE and BLEU", pairs, scores, weight=1),
-        Reader("text: yes, no, refusal, gibberish", WORDS, answers, weight=3),
+        Reader("text: yes, no, refusal, gibberish", WORDS, answers, weight=5),
         Reader("text: on a terminal", TEXT, shown, weight=2),
         Reader("text: in Markdown", TEXT, written, weight=2),
-        Reader("text: in a cell", TEXT, cells, weight=5),
-        Reader("text: arguments", TEXT, arguments, weight=4),
+        Reader("text: in a cell", TEXT, cells, weight=8),
+        Reader("text: arguments", TEXT, arguments, weight=8),
     ]

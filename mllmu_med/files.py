@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
 #: How a file begins that git-lfs has left in place of the real one.
 LFS_POINTER = b"version https://git-lfs"
+#: Half a surrogate pair, which JSON may hold and UTF-8 not, is written as JSON's own escape.
+HALVES: Final = "backslashreplace"
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -39,7 +41,7 @@ def parse_json(text: str | bytes) -> Any:
 
 def digest(value: Any) -> str:
     """sha256 (hex) of a JSON value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("utf-8", HALVES)).hexdigest()
 
 
 def packaged_yaml(package: str, name: str) -> Any:
@@ -63,7 +65,9 @@ def file_digest(path: Path) -> str:
 def stable_hash(*parts: object) -> int:
     """64 bits from the parts' text: equal on every machine and run, unlike Python's `hash`."""
     text = "|".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", HALVES), digest_size=8).digest(), "big"
+    )
 
 
 def stable_share(*parts: object) -> float:
@@ -89,7 +93,7 @@ def atomic_file(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file (text as UTF-8), all or nothing."""
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", HALVES) if isinstance(content, str) else content
     with atomic_file(path, len(data)) as stream:
         stream.write(data)
 
