@@ -133,7 +133,7 @@ def _runs(place: Path) -> list[Reader]:
                 path.write_bytes(whole)
 
         inputs = of(tree, as_lines if lines else as_json)
-        found.append(Reader(f"run: {path.name}", inputs, read_whole, weight=0.4))
+        found.append(Reader(f"run: {path.name}", inputs, read_whole, weight=0.25))
     figure = {
         "source": "ours",
         "config": "privacy",
@@ -161,7 +161,7 @@ def _yaml(place: Path) -> list[Reader]:
             text = recipe_files.recipe_text(name, shipped)
             inputs = st.one_of(odd_tree(yaml.safe_load(text)).map(as_json), mutated(text.encode()))
             read_it = _file(place / f"{name}.yaml", lambda path, load=load: load(str(path)))
-            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.25))
+            found.append(Reader(f"recipe: {name} {shipped}", inputs, read_it, weight=0.1))
     set_ = mutated(b"privacy.forget={a: 1}").map(lambda b: b.decode("utf-8", "replace"))
     fields = {
         "image": "a",
