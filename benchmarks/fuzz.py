@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -289,7 +290,7 @@ def show(tally: Tally) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--inputs", type=int, default=100_000, help="of all readers together")
-    parser.add_argument("--reader", default="", help="only those whose name holds this")
+    parser.add_argument("--reader", default="", help="only those whose name this expression finds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="a built dataset; default: a small one is built")
     parser.add_argument("--atheris", type=int, default=0, help="seconds of it, for one reader")
@@ -304,7 +305,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         data = args.data or small_dataset(Path(place))
-        chosen = [r for r in readers(Path(place), data) if args.reader in r.name]
+        chosen = [r for r in readers(Path(place), data) if re.search(args.reader, r.name)]
         whole = sum(reader.weight for reader in chosen)
         total: Counter[str] = Counter()
         print("| reader | inputs | refused | read | findings | inputs / s |")

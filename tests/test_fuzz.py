@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import ROOT
+from corpora import ROOT, image_data
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -39,6 +39,7 @@ FOUND: dict[str, list[bytes]] = {
         b'---\n{"configs": [{"config_name": "privacy", "data_files": [{"path": [1]}]}]}\n---\n',
         b"---\n- configs\n---\n",
     ],
+    "image: JPEG": [image_data(1, 12)[:-2] + b"\xff\xc4\x7f\xff" + bytes(10)],
     "index of weights": [b'{"weight_map": {"a": "' + b"x" * 300 + b'"}}', b"[" * 30_000],
 }
 
