@@ -36,7 +36,6 @@ FOUND: dict[str, list[bytes]] = {
     "dataset: card's head": [
         b'---\n{"configs": [{"data_files": []}]}\n---\n',
         b'---\n{"configs": ["privacy"]}\n---\n',
-        b'---\n{"configs": [{"config_name": "privacy", "data_files": [{"path": [1]}]}]}\n---\n',
         b"---\n- configs\n---\n",
     ],
     "image: JPEG": [image_data(1, 12)[:-2] + b"\xff\xc4\x7f\xff" + bytes(10)],
