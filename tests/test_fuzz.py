@@ -1,7 +1,9 @@
 """Wrong inputs of every kind, a small seeded part of `benchmarks/fuzz.py`; what it once found; and
 regular expressions on texts made against them."""
 
+import io
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,19 @@ def test_what_was_found_is_refused_in_a_line(name: str, every: dict[str, Any]) -
         with pytest.raises((UserError, *every[name].refuses)) as error:
             every[name].read(content)
         assert "\n" not in str(error.value)
+
+
+def test_a_zip_of_another_version_or_with_a_broken_name(every: dict[str, Any]) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("fé.json", "{}")
+    whole = stream.getvalue()
+    at = whole.index(b"PK\x01\x02")
+    newer = whole[: at + 6] + b"\xff\0" + whole[at + 8 :]  # the version that reading needs
+    for content in (whole.replace("é".encode(), b"\xc3x"), newer):
+        for name in ("submission", "corpus: xlsx", "corpus: zip of images"):
+            with pytest.raises(UserError):
+                every[name].read(content)
 
 
 def test_replies_from_elsewhere_that_are_cut(every: dict[str, Any], tmp_path: Path) -> None:
