@@ -100,7 +100,7 @@ def yaml_tree(text: str, name: str, advice: str) -> dict[str, Any]:
     """A YAML mapping as plain values; a UsageError, with the place, where it is none."""
     try:
         tree = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
@@ -124,7 +124,7 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
         raise UsageError(f"--set {choice.key}: the recipe has no {'.'.join(path)!r}")
     try:
         place[last] = yaml.safe_load(choice.value)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--set {choice.key}: {choice.value!r} is not a YAML value") from error
 
 
