@@ -110,7 +110,7 @@ def lora_places(base: Any, projector: bool, name: str) -> Places:
         elif inside:
             for own, weight in module.named_parameters(recurse=False):
                 if weight.ndim > 1 and id(weight) not in words:
-                    left[f"{re.sub(r'.*[.][0-9]+[.]', '', place)}.{own}"] += 1
+                    left[f"{re.sub(r'^.*[.][0-9]+[.]', '', place)}.{own}"] += 1
     if not taken or (projector and not between):
         raise UserError(
             f"{name}: no linear maps {'between its tower and' if taken else 'in'} its language "

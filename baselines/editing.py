@@ -201,7 +201,7 @@ def edit(
 
 def said(changes: Edit) -> str:
     """The kinds of layers that are changed, how many of each, and the ranks."""
-    kinds = Counter(re.sub(r".*[.][0-9]+[.]", "", layer) for layer in changes)
+    kinds = Counter(re.sub(r"^.*[.][0-9]+[.]", "", layer) for layer in changes)
     ranks = [len(a) for a, _ in changes.values()]
     named = ", ".join(f"{kind} ({n})" for kind, n in sorted(kinds.items()))
     return f"{named}; rank {min(ranks)} to {max(ranks)}"

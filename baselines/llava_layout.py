@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.chat_format import LLAVA_MED
+from mllmu_med.files import parse_json
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NEEDED: Final = (
 def read_config(src: Path) -> dict[str, Any]:
     path = src / "config.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        config: dict[str, Any] = parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): is this a model?") from error
     except ValueError as error:

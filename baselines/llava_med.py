@@ -7,7 +7,6 @@ tokenizer is written so that a plain reload splits LLaVA-Med's prompt as LLaVA-M
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines import llava_layout as layout
 from mllmu_med.disk import readable, writing
 from mllmu_med.errors import first_line
-from mllmu_med.files import new_folder
+from mllmu_med.files import new_folder, parse_json
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -174,11 +173,12 @@ def _files(folder: Path) -> tuple[list[Path], set[str]]:
     if not index.is_file():
         raise UserError(f"{folder}: no weights here ({whole.name} or {index.name})")
     try:
-        file_of = json.loads(index.read_text("utf-8"))["weight_map"]
+        file_of = parse_json(index.read_text("utf-8"))["weight_map"]
         files = [folder / file for file in sorted(set(file_of.values()))]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        lacking = [file for file in files if not file.is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weights: fetch it again") from error
-    if lacking := [file for file in files if not file.is_file()]:
+    if lacking:
         raise UserError(f"{lacking[0]}: not there, but the index names it: fetch it")
     return files, set(file_of)
 

@@ -140,7 +140,8 @@ def run_seeds(
 def parse_seeds(text: str) -> list[int]:
     """`0,1,2` as numbers; a UsageError for anything else, or a seed that is named twice."""
     seeds = text.split(",")
-    if not all(seed.strip().isdecimal() for seed in seeds) or len({*map(int, seeds)}) < len(seeds):
+    sound = all(seed.strip().isdecimal() and len(seed) < 19 for seed in seeds)
+    if not sound or len({*map(int, seeds)}) < len(seeds):
         raise UsageError(f"--seeds {text}: write different whole numbers, e.g. 0,1,2")
     return [int(seed) for seed in seeds]
 

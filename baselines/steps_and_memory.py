@@ -173,7 +173,8 @@ def print_plan(
     said.print(
         f"recipe {recipe.name}, {data.config}, model {name}: {size.weights / 1e6:,.1f} M weights, "
         f"{size.lora_per_rank * recipe.finetune.rank / 1e6:,.2f} M trained at rank "
-        f"{recipe.finetune.rank}"
+        f"{recipe.finetune.rank}",
+        markup=False,
     )
     said.print(table)
     # base, fine-tuned, retrained
@@ -181,7 +182,10 @@ def print_plan(
     private = [row for row in data.rows["forget"] if row.pii]
     asked = len(data.all) + len(asks(private, [way for way in WAYS if way != "own"]))
     said.print(
-        f"\n{len(methods) + others} models answer {asked:,} questions each; results in {out}\n"
+        f"\n{len(methods) + others} models answer {asked:,} questions each; results in {out}",
+        markup=False,
+    )
+    said.print(
         "[dim]memory: an estimate for bf16 on one accelerator; DDP: more on each of several; each "
         f"process holds {size.weights * 2 / 1e9:,.1f} GB of main memory while it loads[/dim]"
     )

@@ -277,7 +277,7 @@ def attack(
     for table in tables(report):
         print_table(table, console)
     for note in report.notes:
-        console.print(note)
+        console.print(note, markup=False)
     print(f"written to {write_attacks(report, out or folders[0].parent)}")
 
 

@@ -6,7 +6,6 @@ more tokens than the model has; the original LLaVA program.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.weights import base_of
 from mllmu_med.errors import first_line
+from mllmu_med.files import parse_json
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -71,7 +71,7 @@ def _config(path: str | Path, folder: Path) -> Any:
 
     file = folder / "adapter_config.json"
     try:
-        told = json.loads(file.read_text("utf-8"))
+        told = parse_json(file.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -185,8 +185,13 @@ def check_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:
     sizes = {len(weight) for key, weight in adapter.weights.items() if key in keys}
     tokenizer = adapter.folder / "tokenizer.json"
     if tokenizer.is_file():
-        added = json.loads(tokenizer.read_text("utf-8")).get("added_tokens", [])
-        sizes |= {token["id"] + 1 for token in added if token["id"] >= rows}
+        try:
+            added = parse_json(tokenizer.read_text("utf-8")).get("added_tokens", [])
+            sizes |= {token["id"] + 1 for token in added if token["id"] >= rows}
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{tokenizer}: no tokenizer ({error}): copy or fetch it again"
+            ) from error
     if other := sizes - {rows}:
         raise adapter.misfit(
             f"its vocabulary has {max(other)} tokens, and the model's {rows}: merge it into the "

@@ -1,6 +1,7 @@
 """What an answer says: its text without the thinking, yes or no, a refusal, or no language."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -102,8 +103,9 @@ def degenerate(text: str, vocabulary: str = "") -> bool:
     repeats = runs or (len(said) >= 12 and len({*said}) < len(said) / 4)
     if repeats or not vocabulary:
         return repeats
-    said = words(re.sub(r"\S+@\S+", " ", text))
-    broken = bool(_I_ALONE.match(text)) + sum(_broken(word, vocabulary) for word in said)
+    said = words(re.sub(r"(?<!\S)\S+@\S+", " ", text))
+    broken = sum(n for word, n in Counter(said).items() if _broken(word, vocabulary))
+    broken += bool(_I_ALONE.match(text))
     return broken > _BROKEN * len(said)
 
 

@@ -53,9 +53,9 @@ def outcomes(run: Path) -> list[tuple[Attack, Path]]:
     for path in sorted((run / FOLDER).glob(f"[!.]*/{ATTACK}")):
         about = read_json(path)
         with as_written(path):
-            found.append((Attack(about["kind"], about["strength"]), path.parent))
-    kinds = [*STRENGTHS]
-    return sorted(found, key=lambda one: (kinds.index(one[0].kind), one[0].strength))
+            order = [*STRENGTHS].index(about["kind"]), int(about["strength"])
+            found.append((order, (Attack(about["kind"], order[1]), path.parent)))
+    return [outcome for _, outcome in sorted(found)]
 
 
 def attack_figures(lines: Sequence[SeedRuns]) -> list[Figure]:

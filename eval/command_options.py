@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mllmu_med.command_line import option
+from mllmu_med.files import parse_json
 from mllmu_med_dataset import UsageError
 
 Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
@@ -60,7 +60,7 @@ class Answerer:
     def _template(self) -> dict[str, Any]:
         given = None
         with suppress(ValueError):
-            given = json.loads(self.chat_template_kwargs or "{}")
+            given = parse_json(self.chat_template_kwargs or "{}")
         if not isinstance(given, dict):
             raise UsageError(
                 f"--chat-template-kwargs {self.chat_template_kwargs}: write a JSON object, e.g. "

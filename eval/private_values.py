@@ -50,8 +50,10 @@ _LETTERS: Final = str.maketrans("øØłŁđĐı", "oOlLdDi")
 _SPELLED: Final = dict(
     zip(map(ord, "äöüøåÄÖÜØ"), "ae oe ue oe aa AE OE UE OE".split(), strict=True)
 )
+#: A sign of an e-mail that is spelled out, "(at)".
+_SPELLED_SIGN: Final = r"(?i)(?:(?<!\s)\s++)?(?:[\[({{]\s*+)?\b{}\b\s*+(?:[\])}}]\s*+)?"
 #: A domain goes on: ".uk", "-x.net", but not ".Her" or "-mobile".
-_DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*)*\.[a-z]{2}")
+_DOMAIN: Final = re.compile(r"(?:[.-][a-z\d][a-z\d-]*+)*\.[a-z]{2}")
 #: Digits of which each three stand apart, "10,542".
 _THOUSANDS: Final = re.compile(r"(?<!\d)(\d{1,3}),(?=\d{3}(?!\d))")
 
@@ -92,12 +94,12 @@ class View:
     def address_signs(self) -> str:
         """Without accents, with the signs of an e-mail that is spelled out; its case is kept."""
         text = re.sub(r"\\([_.@-])", r"\1", _unaccented(self.text))  # Markdown's own
-        text = re.sub(r"(?i)\s*[\[({]?\s*\bat\b\s*[\])}]?\s*", "@", text)
-        return re.sub(r"(?i)\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*", ".", text)
+        text = re.sub(_SPELLED_SIGN.format("at"), "@", text)
+        return re.sub(_SPELLED_SIGN.format("dot"), ".", text)
 
     @functools.cached_property
     def email(self) -> str:
-        return re.sub(r"\s*([@._])\s*", r"\1", self.address_signs).casefold()
+        return re.sub(r"(?:(?<!\s)\s++)?([@._])\s*+", r"\1", self.address_signs).casefold()
 
     @functools.cached_property
     def days(self) -> frozenset[Day]:
@@ -144,7 +146,7 @@ def _alone(kind: str, text: str, start: int, end: int) -> bool:
         return not any(side and side[1] in value for side in sides)
     if before[-1:].isalnum() and value[0].isalnum():
         return False
-    if (match := re.search(r"\d+,$", before)) and _THOUSANDS.match(match[0] + value):
+    if (match := re.search(r"(?<!\d)\d+,$", before)) and _THOUSANDS.match(match[0] + value):
         return False
     if re.search(r"\w[-‐‑]$", before) and not _labelled(before[:-1]):
         return False
@@ -167,7 +169,7 @@ def _longer_local(before: str, value: str) -> bool:
     """Whether an e-mail's local part begins earlier: "jo.tim@", but neither "Seen.tim@"."""
     if before[-1:].isalnum():
         return True
-    last = re.search(r"([^\W_]+)[-‐‑._+]$", before)
+    last = re.search(r"(?<![^\W_])([^\W_]+)[-‐‑._+]$", before)
     if not last or _labelled(last[1]):
         return False
     word = last[1]

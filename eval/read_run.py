@@ -93,9 +93,10 @@ def read_run(folder: Path, scored: bool = True, forget: Collection[str] = ()) ->
         _read_likelihood(run)
     if (folder / RECORD).is_file():
         record = read_json(folder / RECORD)
-        settings, model = record.get("settings", {}), record.get("identity", {}).get("model")
-        run.seed = settings.get("seed")
-        run.trained = {"method": record.get("method"), "model": model, **settings}
+        with as_written(folder / RECORD):
+            settings, model = record.get("settings", {}), record.get("identity", {}).get("model")
+            run.seed = settings.get("seed")
+            run.trained = {"method": record.get("method"), "model": model, **settings}
         for name in ("seed", "save_every", "tracker"):
             run.trained.pop(name, None)
     return run

@@ -51,7 +51,7 @@ def print_table(table: Table, out: Any, intervals: bool = True) -> None:
     from mllmu_med.console import make_table, print_whole
 
     out.print(f"[bold]{escape(table.title)}.[/bold] {escape(table.caption)}")
-    heads = [f"#{column.group}\n{column.title}".rstrip() for column in table.columns]
+    heads = [escape(f"#{column.group}\n{column.title}".rstrip()) for column in table.columns]
     grid = make_table(f"\n{table.of}", *heads)
     for section in table.sections:
         if section.head:
@@ -72,10 +72,10 @@ def _terminal_cell(cell: Cell) -> str:
 
 def to_terminal(report: Report, intervals: bool = True, verbose: bool = True) -> str:
     """The terminal's tables as plain text of up to 160 columns."""
-    from rich.console import Console
+    from mllmu_med.console import SafeConsole
 
     stream = io.StringIO()
-    console = Console(file=stream, width=160, highlight=False, color_system=None)
+    console = SafeConsole(file=stream, width=160, highlight=False, color_system=None)
     print_terminal(report, console, intervals, verbose)
     return "".join(f"{line.rstrip()}\n" for line in text_lines(stream.getvalue()))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
 from eval.metric_names import METRICS
-from mllmu_med.csv_tables import read_csv
+from mllmu_med.csv_tables import defused, read_csv, restored
 from mllmu_med_dataset import SPLITS, UserError
 
 if TYPE_CHECKING:
@@ -134,8 +134,10 @@ def to_frame(figures: Iterable[Figure]) -> pd.DataFrame:
 
 
 def to_csv(report: Report) -> str:
-    """One figure a line, with the frame's columns."""
-    return to_frame(report.figures).astype(object).to_csv(index=False, lineterminator="\n")
+    """One figure a line, with the frame's columns; no name is a spreadsheet's formula."""
+    cells = to_frame(report.figures).astype(object)
+    cells = cells.map(lambda cell: defused(cell) if isinstance(cell, str) else cell)
+    return cells.to_csv(index=False, lineterminator="\n")
 
 
 def read_results(path: Path) -> dict[str, Report]:
@@ -150,7 +152,8 @@ def read_results(path: Path) -> dict[str, Report]:
         if row["source"] != "ours":  # the paper's, or the head of a second file
             continue
         try:
-            figure = Figure.model_validate({name: text for name, text in row.items() if text})
+            told = {name: restored(text) for name, text in row.items() if text}
+            figure = Figure.model_validate(told)
         except ValidationError as error:
             why = error.errors()[0]
             raise UserError(

@@ -7,13 +7,12 @@ RUN/leak.json           leakage, and leak.rows.jsonl  (eval leak)
 RUN/likelihood.jsonl    log-probabilities of answers  (eval likelihood)
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mllmu_med.files import json_text, jsonl_text, read_jsonl, write_together
+from mllmu_med.files import json_text, jsonl_text, parse_json, read_jsonl, write_together
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
@@ -33,7 +32,7 @@ def describe(predictions: Path) -> dict[str, Any]:
 def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
     """A JSON object from a run folder, which `made_by` writes; a UserError where there is none."""
     with _reading(path, made_by):
-        content = json.loads(path.read_text("utf-8"))
+        content = parse_json(path.read_text("utf-8"))
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object: make it again")
     return content
@@ -44,7 +43,7 @@ def as_written(path: Path) -> Iterator[None]:
     """A file of another shape than eval writes is the user's to mend, in one line."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not as eval writes it ({reason}): make it again") from error
 

@@ -46,7 +46,8 @@ _NAME: Final = re.compile(
     rf"|runs/\d\d\d?/({'|'.join(map(re.escape, OF_RUN))})"
     rf"|runs/\d\d\d?/{FOLDER}/[a-z]+(-[a-z]+)?(-\d+)?/({'|'.join(map(re.escape, OF_ATTACK))})"
 )
-_READS: Final = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
+#: ValueError: a name that is no UTF-8.
+_READS: Final = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile)
 
 #: Absolute paths, those of a home or from here, others of more than a Hub id's two parts; URLs.
 _PLACE: Final = re.compile(

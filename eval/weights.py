@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from functools import cache
 from itertools import count
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mllmu_med.errors import first_line
-from mllmu_med.files import digest, file_digest
+from mllmu_med.files import digest, file_digest, parse_json
 from mllmu_med_dataset import UsageError, UserError
 
 #: What trainers save beside the weights, under names that end as weights' do.
@@ -161,7 +160,7 @@ def weights_hash(folder: Path) -> str:
     generation = folder / "generation_config.json"
     if generation.is_file() and not adapter.is_file():
         try:
-            found["ends"] = json.loads(generation.read_text("utf-8")).get("eos_token_id")
+            found["ends"] = parse_json(generation.read_text("utf-8")).get("eos_token_id")
         except (ValueError, AttributeError) as error:
             raise UserError(f"{generation}: not JSON ({error}): fetch it again") from error
     return digest(found)[:16]

@@ -32,7 +32,7 @@ def whole_numbers(plain: str) -> frozenset[str]:
     whole = set()
     for start in range(len(groups)):
         digits, spans = "", list[re.Match[str]]()
-        for group in groups[start:]:
+        for group in groups[start : start + _MOST_DIGITS + 1]:
             if spans and not _BETWEEN.fullmatch(text, spans[-1].end(), group.start()):
                 break
             digits += group[0]
@@ -71,11 +71,12 @@ def _stands_alone(text: str, groups: list[re.Match[str]]) -> bool:
     """Whether groups of digits are a number of their own, no part of a longer one."""
     first, last = groups[0], groups[-1]
     total = sum(len(group[0]) for group in groups)
-    line = text.rfind("\n", 0, first.start()) + 1
-    if total >= 10 and re.search(r"\+(?!1\D)\d{1,3}\D{1,2}$", text[: first.start()][-8:]):
+    start, end = first.start(), last.end()
+    line = text.rfind("\n", max(0, start - 21), start) + 1
+    if total >= 10 and re.search(r"\+(?!1\D)\d{1,3}\D{1,2}$", text[max(0, start - 8) : start]):
         return False  # of another country
-    before, after = text[max(line, first.start() - 20) : first.start()], text[last.end() :][:5]
-    listed = line >= first.start() - 20 and bool(_LIST_NUMBER.fullmatch(before))
+    before, after = text[max(line, start - 20) : start], text[end : end + 5]
+    listed = line >= start - 20 and bool(_LIST_NUMBER.fullmatch(before))
     if total >= 10 and len(groups) == 1:  # a whole telephone number, if no decimals
         return listed or not re.search(r"\d\.$", before)
     if total >= 10 and total > len(groups):

@@ -28,7 +28,8 @@ def read_card_head(folder: Path) -> dict[str, Any]:
         raise CardHeadError("has no YAML at its head")
     configs = head.get("configs")
     if not isinstance(configs, list) or not all(
-        isinstance(one, dict) and "config_name" in one and one.get("data_files") for one in configs
+        isinstance(one, dict) and isinstance(one.get("config_name"), str) and one.get("data_files")
+        for one in configs
     ):
         raise CardHeadError("names no configs")
     return head
@@ -40,7 +41,8 @@ def data_files(head: dict[str, Any], config: str) -> dict[str, list[str]]:
     listed = entry.get("data_files")
     parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
     named = {str(part.get("split")): part.get("path") or [] for part in parts}
-    return {split: [path] if isinstance(path, str) else path for split, path in named.items()}
+    lists = {split: path if isinstance(path, list) else [path] for split, path in named.items()}
+    return {s: [path for path in paths if isinstance(path, str)] for s, paths in lists.items()}
 
 
 def load_arguments(folder: Path, config: str) -> dict[str, Any]:

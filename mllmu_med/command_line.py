@@ -12,10 +12,18 @@ from textwrap import indent
 from typing import Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
+from mllmu_med.terminal import guard_streams
+
+
+class _Commands(TyperGroup):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        guard_streams()
+        return super().main(*args, **kwargs)
+
 
 #: A module of these that is not there is a bug, of others an installation without it.
 _OURS = ("mllmu_med", "mllmu_med_dataset", "eval", "baselines", "builder")
@@ -63,6 +71,7 @@ def option(metavar: str, meaning: str, *names: str, **more: Any) -> Any:
 def make_app(purpose: str) -> App:
     """An empty command line; `purpose` heads its --help."""
     return App(
+        cls=_Commands,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -87,7 +96,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(**values)
             _flush()
         except UserError as error:
-            print(f"{error.label}: {error}", file=sys.stderr)
+            message = " ".join(map(str.strip, str(error).splitlines()))
+            print(f"{error.label}: {message}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except ModuleNotFoundError as error:
             if (name := (error.name or "").partition(".")[0]) in ("", *_OURS):

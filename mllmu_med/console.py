@@ -1,19 +1,30 @@
 """Tables for people on stdout: one console and one look for all commands."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from mllmu_med.terminal import visible
 
 _WIDTH: Final = 160  # of a file or a pipe, whose lines are not wrapped
 
 
+class SafeConsole(Console):
+    """Sends rich's own controls and none that is in a text."""
+
+    def render(self, *args: Any, **kwargs: Any) -> Iterable[Segment]:
+        for segment in super().render(*args, **kwargs):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def make_console() -> Console:
     """Stdout; a file or a pipe gets lines that are not wrapped."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+    console = SafeConsole(highlight=False)
+    return console if console.is_terminal else SafeConsole(highlight=False, width=_WIDTH)
 
 
 def make_table(*columns: str) -> Table:
@@ -31,7 +42,7 @@ def print_table(
     table = make_table(*columns)
     for row in rows:
         shown = (f"{cell:,}" if isinstance(cell, int) else cell for cell in row)
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in shown))
+        table.add_row(*(c if isinstance(c, Text) else Text(visible(str(c))) for c in shown))
     if table.row_count:
         if gap:
             out.print()

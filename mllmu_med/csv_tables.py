@@ -8,10 +8,23 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mllmu_med.errors import UserError
 from mllmu_med.files import read_text
+
+#: Spreadsheets run a cell that begins with one of the first; the quote is how we mark such cells.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+def defused(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: a quote before what would begin one."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def restored(cell: str) -> str:
+    """The cell that `defused` was given; also of one that a person has marked in the same way."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 class Row(NamedTuple):

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
 #: How a file begins that git-lfs has left in place of the real one.
 LFS_POINTER = b"version https://git-lfs"
+#: Half a surrogate pair, which JSON may hold and UTF-8 not, is written as JSON's own escape.
+HALVES: Final = "backslashreplace"
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -29,9 +31,17 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What JSON holds; a ValueError for what is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def digest(value: Any) -> str:
     """sha256 (hex) of a JSON value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("utf-8", HALVES)).hexdigest()
 
 
 def packaged_yaml(package: str, name: str) -> Any:
@@ -55,7 +65,9 @@ def file_digest(path: Path) -> str:
 def stable_hash(*parts: object) -> int:
     """64 bits from the parts' text: equal on every machine and run, unlike Python's `hash`."""
     text = "|".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", HALVES), digest_size=8).digest(), "big"
+    )
 
 
 def stable_share(*parts: object) -> float:
@@ -93,7 +105,7 @@ def write_together(files: Mapping[Path, str | bytes], vouches: bool = False) -> 
     try:
         for path, temporary in new.items():
             content = files[path]
-            data = content.encode() if isinstance(content, str) else content
+            data = content.encode("utf-8", HALVES) if isinstance(content, str) else content
             with writing(path, len(data), half=temporary):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with temporary.open("wb") as stream:
@@ -171,8 +183,8 @@ def json_lines(lines: Iterable[str], blank: bool = False) -> Iterator[tuple[int,
         if blank and not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(line)
+        except ValueError as error:
             raise LineError(number, str(error)) from error
         yield number, value
 

@@ -196,6 +196,8 @@ def _clean_jpeg(data: bytes, orientation: int) -> bytes:
             break
         (length,) = struct.unpack_from(">H", data, at + 2)
         end = at + 2 + length
+        if end > len(data):
+            raise ImageError("is cut off (no end of image)")
         if _jpeg_keeps(marker, data[at + 4 : end]):
             kept.append(data[at:end])
         at = end

@@ -63,7 +63,7 @@ class Images:
             try:
                 with zipfile.ZipFile(archive) as packed:
                     self._packed = {_short(name): name for name in packed.namelist()}
-            except (zipfile.BadZipFile, OSError) as error:
+            except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
                 raise UserError(f"{archive}: a broken zip file ({error}): restore it") from error
 
     def find(self, name: str, digest: str) -> ImageFile:

@@ -62,21 +62,22 @@ def progress(what: str, total: int, more: Callable[[], str] = lambda: "") -> Ite
 
 def _bar(what: str, total: int, more: Callable[[], str]) -> Iterator[Advance]:
     from rich import progress as bars
-    from rich.console import Console
     from rich.text import Text
+
+    from mllmu_med.console import SafeConsole
 
     class More(bars.ProgressColumn):
         def render(self, task: bars.Task) -> Text:
             return Text(more())
 
     columns = (
-        bars.TextColumn("  {task.description}"),
+        bars.TextColumn("  {task.description}", markup=False),
         bars.BarColumn(bar_width=20),
         bars.MofNCompleteColumn(),
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(),
         More(),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars.Progress(*columns, console=SafeConsole(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps=1: bar.advance(task, steps)

@@ -213,7 +213,9 @@ def _read_xlsx(path: Path, layout: Layout) -> Part:
 
     try:
         book = load_workbook(path, data_only=True)
-    except (OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError, ValueError, KeyError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         raise UserError(
             f"{path}: a broken Excel file ({error}): save it again, or as CSV"
         ) from error

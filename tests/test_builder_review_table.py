@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from reviews import as_csv, filled
 
 from builder.review.records import Item, SubmittedRow
-from builder.review.spreadsheet import COLUMNS, defused, read_table, restored, write_table
+from builder.review.spreadsheet import COLUMNS, read_table, write_table
+from mllmu_med.csv_tables import defused, restored
 from mllmu_med_dataset import UserError
 
 HOSTILE = [

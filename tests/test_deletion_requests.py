@@ -1,5 +1,6 @@
 """Deletion requests: what is asked for, a log that shows every change, and a request end to end."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -127,18 +128,23 @@ def test_a_real_name_is_not_repeated(tmp_path: Path) -> None:
     assert [one.id for one in read_requests(tmp_path / "request.csv")] == ["Maria Gruber"]
 
 
-def test_the_page_shows_text_as_text(tmp_path: Path) -> None:
-    row = replace(ROWS[0], profile_id="<script>alert(1)</script>")
-    (tmp_path / "request.csv").write_text(f"profile_id\n{row.profile_id}\n")
-    log = Log(tmp_path / LOG)
-    receive(log, tmp_path / "request.csv", [row], True)
-    people = [(log.requests()[0], {})]
+def evidence_page(names: list[str], place: Path) -> tuple[str, Log]:
+    """The page of as many patients, asked for in as many requests of these references."""
+    rows = [replace(ROWS[0], id=name, profile_id=name) for name in names]
+    with (place / "request.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["profile_id"], *([name] for name in names)])
+    log = Log(place / LOG)
+    receive(log, place / "request.csv", rows, True)
+    people = [(one, {}) for one in log.requests()]
     figures = {"all": dict.fromkeys(("before", "after", "retrained", "chance"))}
     nothing: dict[str, object] = {"rounds": [], "later": {}, "kept": [], "ways": {}, "attacks": {}}
     nothing |= {"patients": [], "ceiling": 0.2, "signature": "", "folder": "", "made": ""}
-    page = fill(
-        "evidence.html", log=log, people=people, what="private values", **figures, **nothing
-    )
+    what = "private values"
+    return fill("evidence.html", log=log, people=people, what=what, **figures, **nothing), log
+
+
+def test_the_page_shows_text_as_text(tmp_path: Path) -> None:
+    page, log = evidence_page(["<script>alert(1)</script>"], tmp_path)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert log.head in page

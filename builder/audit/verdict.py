@@ -1,6 +1,5 @@
 """The audit at the end of a rebuild: whether the folder may be published; its report in full."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from builder.dataset_folder.manifest import read_manifest
 from builder.dataset_folder.write import MANIFEST
 from mllmu_med.console import make_console, print_table
 from mllmu_med.disk import remove
-from mllmu_med.files import canonical_json, file_digest, write_atomic
+from mllmu_med.files import canonical_json, file_digest, parse_json, write_atomic
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -32,7 +31,7 @@ def audited(folder: Path, record: Path, changed: bool) -> list[Check]:
     """
     of = {"audit": VERSION, "manifest": file_digest(folder / MANIFEST)}
     try:
-        remembered = json.loads(record.read_text("utf-8"))
+        remembered = parse_json(record.read_text("utf-8"))
         if not changed and {name: remembered[name] for name in of} == of:
             return [Check(**check) for check in remembered["checks"]]
     except (OSError, ValueError, KeyError, TypeError):

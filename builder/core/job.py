@@ -1,6 +1,5 @@
 """What to build, out of what, and where to; kept in the work folder for `status` and `show`."""
 
-import json
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter
 from builder.core.corpus import Corpus
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import Chain
-from mllmu_med.files import canonical_json, make_folder, write_atomic
+from mllmu_med.files import canonical_json, make_folder, parse_json, write_atomic
 from mllmu_med.image_bytes import ImageError, clean_image
 from mllmu_med.llm.settings import Settings
 from mllmu_med.schema import DEFAULT_FOLDER
@@ -106,7 +105,7 @@ def write_job(job: Job) -> None:
 def read_job(work: Path) -> Job:
     """The job of the last rebuild in a work folder; a UserError where there was none."""
     try:
-        record = json.loads((work / "job.json").read_text("utf-8"))
+        record = parse_json((work / "job.json").read_text("utf-8"))
         return TypeAdapter(Job).validate_python({**record, "work": work})
     except FileNotFoundError as error:
         raise UserError(

@@ -9,7 +9,6 @@ stage before it: never of time, of paths or of source code.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from mllmu_med.files import (
     digest,
     file_digest,
     make_folder,
+    parse_json,
     read_jsonl,
     write_atomic,
     write_jsonl,
@@ -219,7 +219,7 @@ def fingerprint(stage: Stage, previous: str) -> str:
 
 def read_state(folder: Path) -> StageState | None:
     try:
-        raw = json.loads((folder / "stage.json").read_text("utf-8"))
+        raw = parse_json((folder / "stage.json").read_text("utf-8"))
         inputs = {name: Stamp(*stamp) if stamp else None for name, stamp in raw["inputs"].items()}
         return StageState(**{**raw, "inputs": inputs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -21,7 +21,7 @@ from builder.core.stage_cache import ChainPlan, StageState
 from builder.dataset_folder.text_quality import TextQuality, measure
 from builder.dataset_folder.write import MANIFEST, Part, build_id, config_files
 from builder.review.stage import read_summary
-from mllmu_med.files import digest, write_atomic
+from mllmu_med.files import digest, parse_json, write_atomic
 from mllmu_med.image_bytes import ImageError, check_relative
 from mllmu_med_dataset import CONFIGS, SPLITS, UserError
 
@@ -160,7 +160,7 @@ def scenario_of(config: str) -> str:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a written folder; a ManifestError where there is none that can be read."""
     try:
-        return Manifest.model_validate(json.loads((folder / MANIFEST).read_text("utf-8")))
+        return Manifest.model_validate(parse_json((folder / MANIFEST).read_text("utf-8")))
     except FileNotFoundError as error:
         raise ManifestError(folder, MISSING) from error
     except OSError as error:
@@ -171,7 +171,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(
             folder, f"{place}: {first['msg']}" if place else first["msg"]
         ) from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON
+    except ValueError as error:  # no UTF-8, no JSON
         raise ManifestError(folder, f"is no JSON ({error})") from error
 
 

@@ -17,7 +17,7 @@ from mllmu_med_dataset import Record
 WORD: Final = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[A-Z])")
 _SIDE_CLAUSE: Final = pattern("side_clause_of_any")
-_POLAR: Final = re.compile(r"\W*(yes|no)\b[,.;:]?\s*", re.IGNORECASE)
+_POLAR: Final = re.compile(r"(?:(?<!\W)\W+)?(yes|no)\b[,.;:]?\s*", re.IGNORECASE)
 #: What may follow a clause that is repeated whole; another noun would make it another clause.
 _GOES_ON: Final = pattern("clause_goes_on")
 _GRAMMAR: Final = word_set("grammar")

@@ -132,10 +132,10 @@ def _unreadable(reply: Reply) -> Failure | None:
 
 _NUMBERS: Final = "zero one two three four five six seven eight nine ten".split()
 _SCORE: Final = re.compile(
-    rf"""(?:(?:score|rating|similarity)\s*(?:is\b|of\b|[:=])?\s*)?
+    rf"""(?:(?:score|rating|similarity)\s*(?:(?:is\b|of\b|[:=])\s*)?)?
     (?P<score>-?\d+(?:\.\d+)?|{"|".join(_NUMBERS)})(?![\w%])
     (?:\s*(?:/|out\s+of|of)\s*(?P<top>\d+|{"|".join(_NUMBERS)})(?!\w))?
-    (?:\.?|(?:[.:;]\s|\s*[-–—]\s*|\s*(?=[(\n]))\s*(?P<reason>(?!\d|or\b|to\b)\S.*))""",
+    (?:\.?|(?:[.:;]\s|\s*+[-–—]|(?=\s*+\(|[^\S\n]*+\n))\s*+(?P<reason>(?!\d|or\b|to\b)\S.*))""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 

@@ -22,7 +22,7 @@ _STOPWORDS: Final = word_set("small")
 _PERSONAL: Final[dict[str, str]] = read_table("patterns.yaml")["personal"]
 _REFUSAL: Final = pattern("refusal")
 _GIVES_AWAY: Final = words_in("gives_away")
-_PLACEHOLDER: Final = re.compile(r"\[(?:\w+ ?){1,3}\]|\{\w+\}|<(?!\w+[\w.+-]*@)\w+>|\bX{3,}\b")
+_PLACEHOLDER: Final = re.compile(r"\[\w+(?: \w+){0,2} ?\]|\{\w+\}|<(?!\w[\w.+-]*@)\w+>|\bX{3,}\b")
 _YES_NO: Final = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _NEGATION: Final = re.compile(r"\b(?:not|no|never|without|none)\b|n't\b", re.IGNORECASE)
 

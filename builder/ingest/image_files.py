@@ -199,7 +199,9 @@ class ImageFiles:
                     name = self.inner(member.filename)
                     if name in needed and member.file_size <= MAX_BYTES:  # names are rows', checked
                         write_bytes(self.raw / mapping.images[0] / name, packed.read(member))
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except (
+            OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error
+        ) as error:  # fmt: skip
             raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
         rows.inputs[archive.name] = Stamp.of(archive)
 

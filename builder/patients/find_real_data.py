@@ -25,7 +25,7 @@ _LOCAL: Final = re.compile(
     r"(?P<exchange>\d{3})[\s.-](?P<line>\d{4})(?![\w-])",
     re.IGNORECASE,
 )
-_EMAIL: Final = re.compile(r"[\w.+-]+@(?P<host>[\w-]+(?:\.[\w-]+)+)")
+_EMAIL: Final = re.compile(r"[\w.+-]{1,64}@(?P<host>[\w-]+(?:\.[\w-]+)+)")
 _URL: Final = re.compile(
     r"\b(?:https?|ftp)://(?:[^\s/@]*@)?(?P<host>[\w.-]+)|\b(?P<www>www\.[\w.-]+)", re.IGNORECASE
 )
@@ -151,7 +151,7 @@ LIKELY: Final = {
     ),
     "record number": re.compile(
         r"\b(?:MRN|(?:medical )?record|patient|accession|chart|case)"
-        r"(?:\s*(?:number|no|nr|id)\b\.?|\s*[#:])\s*[:#]?\s*(?=[\w-]*\d{3})[\w-]{4,}",
+        r"\s*+(?:(?:number|no|nr|id)\b\.?|[#:])\s*+(?:[:#]\s*+)?(?=[\w-]*\d{3})[\w-]{4,}",
         re.IGNORECASE,
     ),
     "name after a title": re.compile(

@@ -24,7 +24,7 @@ from eval.private_values import View, identifiers, level, local_of, name_of
 
 _RECORD: Final = re.compile(r"\b(?:mrn|record|patient|chart)\b")
 _EPONYM: Final = re.compile(
-    r"(?:\w+ ){1,4}"
+    r"\b(?:\w+ ){1,4}"
     r"(?:syndrome|disease|disorder|sign|phenomenon|reaction|lymphoma|sarcoma|tumou?r)\b"
 )
 

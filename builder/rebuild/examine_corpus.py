@@ -158,7 +158,7 @@ def print_known(known: Known) -> None:
     print(f"{known.corpus.path}: {len(known.columns)} columns, {by}")
     own = " (a private value, for --scenario own)"
     rows = [
-        (field, _plain(column), why.get(column, "the mapping") + own * (field in PII_KINDS))
+        (field, column, why.get(column, "the mapping") + own * (field in PII_KINDS))
         for field, column in used
     ]
     print_table(make_console(), ("field", "column", "known by"), rows)
@@ -174,7 +174,7 @@ def print_found(known: Known, found: Found) -> None:
         about = (row.answer_type, row.split, row.image_path, row.patient_id)
         lines = (row.question, f"-> {row.answer}", ", ".join(filter(None, about)))
         for head, line in zip((f"{number:>3}", "", ""), lines, strict=True):
-            console.print(Text(f"{head:4} {_plain(line)}"), no_wrap=True, overflow="ellipsis")
+            console.print(Text(f"{head:4} {line}"), no_wrap=True, overflow="ellipsis")
     if known.corpus.mapping.names == "keyed":
         print("(in the dataset, keyed pseudonyms stand for its images, rows and patients)")
     counts = found.counts
@@ -188,10 +188,5 @@ def print_found(known: Known, found: Found) -> None:
 
 
 def _worded(name: str, **values: Any) -> str:
-    templates = environment(__package__, finalize=lambda value: _plain(str(value)))
+    templates = environment(__package__)
     return templates.get_template(f"{name}.txt.jinja").render(values)
-
-
-def _plain(text: str) -> str:
-    """Without what would steer a terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)

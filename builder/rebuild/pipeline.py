@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from mllmu_med.files import (
     digest,
     hidden,
     make_folder,
+    parse_json,
     restore_folder,
     write_atomic,
     write_jsonl,
@@ -183,9 +183,9 @@ def _write_fingerprint(job: Job, plans: Sequence[ChainPlan]) -> str:
 def _written(job: Job, fingerprint: str) -> manifests.Manifest | None:
     """The manifest, when the folder in place is this very build and nobody has changed it."""
     try:
-        record = json.loads((job.work / "write.json").read_text("utf-8"))
+        record = parse_json((job.work / "write.json").read_text("utf-8"))
         stamps = {name: Stamp(*stamp) for name, stamp in record["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
         return None
     if record.get("fingerprint") != fingerprint:
         return None

@@ -12,7 +12,14 @@ from builder.core.stage_cache import Chain, locked
 from builder.review.records import Item
 from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
-from mllmu_med.files import digest, json_text, make_folder, stable_hash, write_together
+from mllmu_med.files import (
+    digest,
+    json_text,
+    make_folder,
+    parse_json,
+    stable_hash,
+    write_together,
+)
 from mllmu_med_dataset import UserError
 
 #: The images of Label Studio's tasks, like those of a page, take at most so many bytes.
@@ -60,7 +67,7 @@ def read_team(work: Path) -> Team:
     """Who got the latest export; nobody by name where there was none."""
     file = work / "review" / "team.json"
     try:
-        team = json.loads(file.read_text("utf-8"))
+        team = parse_json(file.read_text("utf-8"))
         return Team(tuple(team["reviewers"]), team["overlap"])
     except FileNotFoundError:
         return Team()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from builder.review.records import Item, SubmittedRow
-from mllmu_med.csv_tables import column_names, read_rows
+from mllmu_med.csv_tables import column_names, defused, read_rows, restored
 from mllmu_med_dataset import UserError
 
 COLUMNS: Final = (
@@ -24,21 +24,9 @@ _NEEDED: Final = (
     "id", "content", "question", "answer", "decision", "reasons", "edited_question",
     "edited_answer",
 )  # fmt: skip
-#: Spreadsheets run a cell that begins with one of the first; the quote is how we mark such cells.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 #: What a spreadsheet leaves of a text that it took for a formula.
 _ERRORS: Final = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#ERROR!")
 _AGAIN: Final = "export the table again, or restore its columns"
-
-
-def defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a quote before what would begin one."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def restored(cell: str) -> str:
-    """The cell that `defused` was given; also of one that a person has marked in the same way."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def write_table(items: Iterable[Item], reviewer: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from mllmu_med.files import canonical_json
+from mllmu_med.files import canonical_json, parse_json
 
 FORMAT: Final = 1  # of the keys, the cache's tables and its export
 #: How a reply's form is asked for, the strictest first.
@@ -102,10 +101,7 @@ def read_completion(raw: str) -> Completion:
     Takes whatever a server may send for one: missing or wrong fields become empty ones. Raises
     ValueError when it is none.
     """
-    try:
-        body = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    body = parse_json(raw)
     if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
         raise ValueError("not a chat completion")
     choice = _object(body["choices"][0] if body["choices"] else {"finish_reason": "empty"})

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
 from mllmu_med.errors import UserError
+from mllmu_med.files import parse_json
 from mllmu_med.llm.dialect import OTHER_NAME
 
 #: Parameters a server may refuse by name, and how its complaint names them. The reply's form comes
@@ -156,8 +157,8 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
     text = raw.decode("utf-8", "replace")
     body: Any = None
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        body = parse_json(text)
+    except ValueError:
         if text.startswith("{") and raw == text.encode():
             return Again("a chat completion that breaks off")
     error = _error_in(body)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from contextlib import suppress
 from typing import Any
 
+from mllmu_med.files import parse_json
 from mllmu_med.llm.errors import Again, GaveUp, meaning
 from mllmu_med.llm.server import FIRST_TRIES, Server
 
@@ -33,8 +33,8 @@ async def listed_models(server: Server) -> dict[str, dict[str, Any]]:
             raise await server.judged(problem, time.monotonic())
         return b""
 
-    with suppress(GaveUp, ValueError, RecursionError):
-        body = json.loads(await server.retrying(once, "its list of models", FIRST_TRIES))
+    with suppress(GaveUp, ValueError):
+        body = parse_json(await server.retrying(once, "its list of models", FIRST_TRIES))
         listed = body.get("data") if isinstance(body, dict) else None
         entries = listed if isinstance(listed, list) else []
         named = [one for one in entries if isinstance(one, dict)]

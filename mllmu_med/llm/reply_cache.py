@@ -10,7 +10,6 @@ the dataset; `load` reads it into another cache, where `--offline` replays it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mllmu_med.disk import free, readable, refused
-from mllmu_med.errors import UserError
-from mllmu_med.files import atomic_file, canonical_json
+from mllmu_med.errors import UserError, first_line
+from mllmu_med.files import atomic_file, canonical_json, parse_json
 from mllmu_med.llm.chat import FORMAT, Reply, Request, key_of, read_completion
 from mllmu_med.llm.settings import Totals
 
@@ -208,17 +207,20 @@ def _read_export(path: Path) -> Iterator[list[dict[str, Any]]]:
 
     try:
         file = pq.ParquetFile(path)
-        about = json.loads((file.schema_arrow.metadata or {})[_ABOUT])
+        about = parse_json((file.schema_arrow.metadata or {})[_ABOUT])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise UserError(f"{path}: not an exported request ledger ({error})") from error
     if about["format"] != FORMAT or file.schema_arrow.names != _EXPORTED:
         raise UserError(f"{path}: an export of version {about['format']}: use a newer build")
-    for batch in file.iter_batches(1000):
-        rows: list[dict[str, Any]] = batch.to_pylist()
-        for row in rows:
-            if key_of(row["request"], row["structured"]) != row["key"]:
-                raise UserError(
-                    f"{path}: the reply {row['key'][:12]} is not under the hash of its request: "
-                    "the file was changed; take the original"
-                )
-        yield rows
+    try:
+        for batch in file.iter_batches(1000):
+            rows: list[dict[str, Any]] = batch.to_pylist()
+            for row in rows:
+                if key_of(row["request"], row["structured"]) != row["key"]:
+                    raise UserError(
+                        f"{path}: the reply {row['key'][:12]} is not under the hash of its "
+                        "request: the file was changed; take the original"
+                    )
+            yield rows
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cut off or damaged ({first_line(error)})") from error

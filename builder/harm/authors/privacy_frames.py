@@ -29,7 +29,7 @@ _TAKES: Final[Mapping[str, Sequence[str]]] = {
     **{"id": _ID, "contact": _CONTACT, "by": _CONTACT, "sent": _CONTACT},
 }
 _REST: Final = frozenset({"case", "who", "all"})  # slots for whatever the others do not take
-_PIECE: Final = re.compile(r"\[([^]]*)\]|([^[]+)")
+_PIECE: Final = re.compile(r"\[([^][]*)\]|([^[]+)")
 _SLOT: Final = re.compile(r"\{(\w+)\}")
 
 

@@ -21,8 +21,10 @@ from mllmu_med_dataset import Record
 
 _NUMBERS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
 _COUNT: Final = re.compile(rf"(?:just |only )?(\d+|{'|'.join(_NUMBERS)})", re.IGNORECASE)
-_MEASURE: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?=[\d.x× -]*(?:mm|cm|%|minutes|hours|x|×))")
-_PARTS: Final = re.compile(r"\s*(?:[,;&/()]|\band\b|\bor\b|\bvs?\.?(?= ))\s*", re.IGNORECASE)
+_MEASURE: Final = re.compile(
+    r"(?<![\w.])\d++(?:\.\d++)?(?=[\d. -]{0,40}(?:mm|cm|%|minutes|hours|x|×))"
+)
+_PARTS: Final = re.compile(r"(?i)(?:(?<!\s)\s+)?(?:[,;&/()]|\band\b|\bor\b|\bvs?\.?(?= ))\s*")
 _ARTICLE: Final = re.compile(r"^(?:is |are )?(?:in |on |of )?(?:(?:the|an?) )?", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"\([A-Z]\) (.+?)(?= \([A-Z]\) |$)")
 #: Intents of which an answer is another question's, too: what is true of another organ or disease.

@@ -19,7 +19,7 @@ _COUNTABLE: Final = pattern("countable", 0)
 _UNCOUNTED: Final = re.compile(r"(?:carcinoma|sarcoma|melanoma|lymphoma|scleroma|mycetoma)$")
 _STOP: Final = word_set("said_of_any")
 
-DIAGNOSIS: Final = words_in("diagnosis", r"\w*(?:{})\b")
+DIAGNOSIS: Final = words_in("diagnosis", r"(?:\b\w+)?(?:{})\b")
 _ENDS_NAME: Final = frozenset(
     "a an the of in on at to for with by from and or is are that which as".split()
 )
