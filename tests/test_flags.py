@@ -19,7 +19,15 @@ APPS = {
     "baselines": baselines.__main__.app,
 }
 #: Options of other programs that we name: accelerate, lmms-eval, hf, and what docs/serve.md starts.
-OTHERS = {"--multi_gpu", "--config_file", "--num_processes", "--log_samples", "--local-dir"}
+OTHERS = {
+    "--index-url",
+    "--query-gpu",
+    "--multi_gpu",
+    "--config_file",
+    "--num_processes",
+    "--log_samples",
+    "--local-dir",
+}
 SERVERS = {
     *("--enable-lora", "--lora-modules", "--max-lora-rank", "--enable-tower-connector-lora"),
     *("--generation-config", "--limit-mm-per-prompt", "--lora-paths", "--max-model-len"),
