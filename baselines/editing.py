@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import lora_places, put_on, write_adapter
+from baselines.adapters import put_on, write_adapter
+from baselines.lora_places import lora_places
 from baselines.training_state import Outcome, RunFolder, peak_memory, summed
 from eval.spread import shown
 from mllmu_med.files import atomic_folder

@@ -59,7 +59,7 @@ def size_of(name: str, tiny: TinySettings, data: Data) -> Size:
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from baselines.adapters import lora_places
+    from baselines.lora_places import lora_places
     from baselines.tiny import TINY, config_of_tiny
     from eval.checkpoint_faults import check_processor, not_loaded
     from eval.weights import check_named

@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.adapters import Start, card, check_stack, lora_places, named, put_on
+from baselines.adapters import Start, card, check_stack, named, put_on
 from baselines.editing import edit
+from baselines.lora_places import lora_places
 from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
