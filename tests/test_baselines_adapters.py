@@ -10,7 +10,8 @@ import pytest
 import small_training as small
 import torch
 
-from baselines.adapters import add_adapter, card, lora_places, put_on, take_off
+from baselines.adapters import add_adapter, card, put_on, take_off
+from baselines.lora_places import lora_places
 from baselines.train import train
 from eval.load_model import load_model
 from eval.model import Model
