@@ -44,7 +44,7 @@ def as_written(path: Path) -> Iterator[None]:
     """A file of another shape than eval writes is the user's to mend, in one line."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not as eval writes it ({reason}): make it again") from error
 
