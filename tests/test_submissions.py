@@ -53,7 +53,8 @@ def runs_of(data: Path, place: Path) -> list[Path]:
     folders = []
     for name in ("finetune", "ga", NASTY):
         folder = place / ("odd" if name == NASTY else name)
-        model = {"run": "", "weights": "w" * 16, "adapters": [], "model": "/home/joe/llava"}
+        model = {"run": "", "weights": "w" * 16, "adapters": [], "model": "/home/joe/m"}
+        model["dtype"] = "float32"
 
         def say(ask: Any, name: str = name) -> Prediction:
             refuse = name == "ga" and ask.row.split == "forget"
