@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from eval.dataset_rows import split_config
-from eval.report_tables import widest_way
 from eval.results import Key, Line, Report
+from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError
 
 _ABOUT: Final = (
@@ -47,22 +47,25 @@ def eval_results(report: Report, repository: str) -> dict[str, str]:
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    if repository.count("/") != 1:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise UsageError(f"--hub {repository}: write the dataset's ORG/NAME on the Hub")
     files = {}
     for line in report.lines("ours", "method"):
-        entries = [
-            EvalResultEntry(repository, task, value)
-            for task, value in _values(report.config, line).items()
-        ]
+        if line.is_broken:
+            say(f"{line.run}: answers with what is no language: nothing for the Hub")
+            continue
+        values = _values(report.config, line)
+        if left := [task for task in tasks_of(report.config) if task not in values]:
+            needs = "UES needs a fine-tuned run, withheld all ways of `eval leak`"
+            say(f"{line.run}: without {', '.join(left)}: {needs}")
+        entries = [EvalResultEntry(repository, task, value) for task, value in values.items()]
         name = re.sub(r"[^\w.-]+", "-", line.run)
         files[f"{name}.yaml"] = _yaml(eval_result_entries_to_yaml(entries))
     return files
 
 
 def _values(config: str, line: Line) -> dict[str, float]:
-    widest = Key("leaked_values", "forget", "", widest_way([line]))
-    leaked, ues = line.value(widest), line.value(Key("ues"))
+    leaked, ues = line.value(Key("leaked_values", "forget", "", "any")), line.value(Key("ues"))
     percent = {s: 100 * (line.value(Key("rouge1", s)) or 0) for s in ("retain", "test")}
     found = {"ues": ues, **percent, "withheld": None if leaked is None else 100 * (1 - leaked)}
     due = tasks_of(config)

@@ -7,7 +7,7 @@ compares with: another fine-tuned run, dataset or config begins another table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,7 +29,7 @@ from eval.report_tables import (
     widest_way,
 )
 from eval.report_templates import fill
-from eval.results import Key, Line, Report
+from eval.results import Key, Report
 from eval.run_folder import read_json
 from eval.score import SCORES
 from eval.submissions import Checked
@@ -39,8 +39,8 @@ _WORST: Final = Key("attacked", "forget", "worst")
 _CAPTION: Final = (
     "Ranked by UES. A rank is one more than the number of methods whose UES is higher by a 95 % "
     "interval of the paired difference; = stands where several have one. " + DAGGER + " answers "
-    "with what is no language: not ranked. Worst attack: the most that any attack brought out, "
-    "but for taking off the last adapter."
+    "with what is no language: not ranked. Worst of the attacks that the fine-tuned run has been "
+    "through, but for taking off the last adapter; – where one of them is missing."
 )
 
 
@@ -54,8 +54,11 @@ class Board(NamedTuple):
     signatures: list[str]
 
 
-def to_page(agreed: Mapping[Path, Checked], refused: Mapping[Path, Sequence[str]]) -> str:
-    """The page; whatever a file, a run or a model is called is text, never markup."""
+def to_page(agreed: Mapping[Path, Checked], others: dict[str, dict[Path, list[str]]]) -> str:
+    """What agrees, ranked; others under their headings. Any name is text, never markup."""
+    paths = [path for of in (agreed, *others.values()) for path in of]
+    names = Counter(path.name for path in paths)
+    called = {path: path.name if names[path.name] == 1 else str(path) for path in paths}
     groups: dict[tuple[str, ...], dict[Path, Checked]] = {}
     for path, checked in agreed.items():
         about = checked.submission.about
@@ -64,10 +67,10 @@ def to_page(agreed: Mapping[Path, Checked], refused: Mapping[Path, Sequence[str]
     return fill(
         "leaderboard.html",
         title="MLLMU-Med leaderboard",
-        boards=[_board(group) for _, group in sorted(groups.items())],
+        boards=[_board(group, called) for _, group in sorted(groups.items())],
         intervals=True,
-        files={path.name: _about(path, checked) for path, checked in agreed.items()},
-        refused={path.name: lines for path, lines in refused.items()},
+        files={called[path]: _about(path, checked) for path, checked in agreed.items()},
+        others={head: {called[p]: of for p, of in told.items()} for head, told in others.items()},
     )
 
 
@@ -89,7 +92,7 @@ def _runs(checked: Checked) -> list[tuple[str, str, Path]]:
     return found
 
 
-def _board(group: Mapping[Path, Checked]) -> Board:
+def _board(group: Mapping[Path, Checked], called: Mapping[Path, str]) -> Board:
     """Runs of several submissions together: one that several hold once, others of a name told
     apart by their file's."""
     folders: dict[str, Path] = {}
@@ -101,12 +104,11 @@ def _board(group: Mapping[Path, Checked]) -> Board:
                 continue
             if owner.setdefault(name, path) != path:
                 if name in ("base", "finetune", "retrain"):
-                    said.append(
-                        f"{path.name}: its run {name} is not {owner[name].name}'s: left out."
-                    )
+                    whose = called[owner[name]]
+                    said.append(f"{called[path]}: its run {name} is not {whose}'s: left out.")
                     continue
                 told = read_json(folder / SCORES)
-                write_json(folder / SCORES, {**told, "name": f"{name} ({path.stem})"})
+                write_json(folder / SCORES, {**told, "name": f"{name} ({called[path]})"})
             folders[mark] = folder
     report = collect_all([*folders.values()])[0]
     checked = next(iter(group.values()))
@@ -136,17 +138,23 @@ def ranks(report: Report) -> dict[str, int]:
 def _ranking(report: Report) -> Table:
     ranked, methods = ranks(report), report.lines("ours", "method")
     shared = Counter(ranked.values())
+    others = report.lines("ours", "base", "finetune", "retrain")
+    # Without its last adapter each is the fine-tuned run again: that would be the worst of all.
+    tuned = [key for line in report.lines("ours", "finetune") for key in line.figures]
+    attacks = {key.cut for key in tuned if key.metric == "attacked"} - {f"{CUT}adapter"}
+    for line in [*methods, *others]:
+        attacked = [f for f in line.figures.values() if f.metric == "attacked" and f.cut in attacks]
+        if attacked and len(attacked) == len(attacks):
+            most = max(attacked, key=lambda figure: figure.value)
+            # Attacks ask about different numbers of rows: none is the column's.
+            line.figures[_WORST] = most.model_copy(update={"n": 0})
     labels = {}
     for line in methods:
         rank = ranked.get(line.run)
         place = DAGGER if line.is_broken else f"{rank or '-'}{'=' * (shared[rank or 0] > 1)}"
         labels[line.run] = f"{place} {line.label}"
-        _add_worst(line)
     last = len(methods) + 1
     methods.sort(key=lambda m: (ranked.get(m.run, last), -(m.value(Key("ues")) or -9), m.run))
-    others = report.lines("ours", "base", "finetune", "retrain")
-    for line in others:
-        _add_worst(line)
     sections = [
         Section(methods),
         Section(others, "Not ranked"),
@@ -158,18 +166,7 @@ def _ranking(report: Report) -> Table:
         *by_split("rouge1"),
         Column(Key("leaked_values", "forget", "", "own"), "Leaked", "own question"),
         Column(Key("leaked_values", "forget", "", widest), "Leaked", "any way"),
-        Column(_WORST, "Leaked", "worst attack"),
+        Column(_WORST, "Leaked", f"worst of {len(attacks)} attacks"),
     ]
     filled = [section for section in sections if section.lines]
     return Table("ranking", "Ranking", _CAPTION, seen(columns, filled), filled, labels)
-
-
-def _add_worst(line: Line) -> None:
-    """What an attack brought out of it at the most, as a figure of its own."""
-    # Without its last adapter each is the fine-tuned run again: that would be the worst of all.
-    adapter = f"{CUT}adapter"
-    attacked = [f for k, f in line.figures.items() if k.metric == "attacked" and k.cut != adapter]
-    if attacked:
-        most = max(attacked, key=lambda figure: figure.value)
-        # Attacks ask about different numbers of rows: none is the column's.
-        line.figures[_WORST] = most.model_copy(update={"n": 0})

@@ -85,7 +85,7 @@ def verify(
     """Recompute every figure of submissions from their rows; say what does not agree (exit 1)."""
     from eval.leaderboard import to_page
     from eval.remade import Truth
-    from eval.submissions import Checked, verify
+    from eval.submissions import Checked, NotCompared, verify
     from mllmu_med.files import check_out, write_atomic
 
     paths = [p for path in files for p in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
@@ -94,22 +94,24 @@ def verify(
     truths: dict[str, Truth] = {}
     agreed: dict[Path, Checked] = {}
     refused: dict[Path, list[str]] = {}
+    others: dict[Path, list[str]] = {}
     with TemporaryDirectory() as place:
         for number, path in enumerate(dict.fromkeys(paths)):
             try:
                 checked = verify(path, truths, data, Path(place) / str(number))
             except UserError as error:
-                refused[path] = str(error).split("\n")
+                found = others if isinstance(error, NotCompared) else refused
+                found[path] = str(error).split("\n")
                 print(error)
                 continue
             agreed[path] = checked
             figures = f"{len(checked.report.figures):,} figures"
             print(f"{path}: agrees: {len(checked.submission.runs)} runs, {figures} recomputed")
-        if page:
-            write_atomic(page, to_page(agreed, refused))
-    if refused or not paths:
-        what = f"{len(refused)} of {len(paths)} submissions" if paths else "no submission there"
-        raise UserError(f"{what}{' do not agree: see above' if paths else ''}")
+        if page and (agreed or refused):
+            write_atomic(page, to_page(agreed, {"Refused": refused, "Of another dataset": others}))
+    if refused or others or not paths:
+        of = f"{len(refused)} of {len(paths)} submissions do not agree, {len(others)} not compared"
+        raise UserError(f"{of}: see above" if paths else "no submission there")
 
 
 def add_others(app: App) -> None:

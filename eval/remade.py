@@ -71,7 +71,7 @@ def remade(files: Files, truth: Truth, where: str) -> Files:
             made[likelihood.RUN]["run"] = run_hash(made[likelihood.RUN])
             made[likelihood.ROWS] = _weighed(files[likelihood.ROWS], truth, where)
         if RECORD in files:
-            made[RECORD] = files[RECORD]
+            made[RECORD] = _trained(files[RECORD], who, f"{where}/{RECORD}")
         for name in sorted({n.split("/")[1] for n in files if n.startswith(f"{FOLDER}/")}):
             start = f"{FOLDER}/{name}/"
             of = {n.removeprefix(start): c for n, c in files.items() if n.startswith(start)}
@@ -123,6 +123,18 @@ def _outcome(
             pairs, every, truth.config, told["name"], _signed(told["model"])
         )
     return made
+
+
+def _trained(told: dict[str, Any], who: dict[str, Any], where: str) -> dict[str, Any]:
+    """A training's record: its identity says method and settings, and hashes to its run."""
+    if not (identity := told.get("identity")):  # of a fine-tuned model from elsewhere
+        return {}
+    below = [adapter["weights"] for adapter in who.get("adapters", [])][:-1]
+    trained = identity["model"]["weights"], identity["parents"]
+    if "weights" in who and trained != (who["weights"], below):
+        raise UserError(f"{where}: of another model than answered in {score.SCORES}")
+    settings, run = {**told["settings"], **identity["settings"]}, digest(identity)[:12]
+    return {**told, "run": run, "method": identity["method"], "settings": settings}
 
 
 def _signed(model: dict[str, Any]) -> dict[str, Any]:

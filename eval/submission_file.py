@@ -49,6 +49,8 @@ _NAME: Final = re.compile(
 #: ValueError: a name that is no UTF-8.
 _READS: Final = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile)
 
+#: What names a place, whatever stands there.
+_PLACES: Final = ("model", "path", "server", "server_model", "source", "root", "parent")
 #: Absolute paths, those of a home or from here, others of more than a Hub id's two parts; URLs.
 _PLACE: Final = re.compile(
     r"[/~\\]|\.\.?[/\\]|[A-Za-z]:[/\\]|[^\s/\\]+([/\\][^\s/\\]+){2,}[/\\]?$|\S+://"
@@ -64,7 +66,8 @@ class About(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: Literal[1]
-    config: str = Field(max_length=40)
+    #: Rows of real patients are not handed on.
+    config: str = Field(pattern=r"^(privacy|incorrect)(_r\d\d)?$")
     #: `rows_hash` of the dataset that was asked.
     data: str = Field(pattern=r"^[0-9a-f]{12}$")
     #: The sha256 of every other file.
@@ -144,6 +147,8 @@ def read_submission(path: Path) -> Submission:
 
 def unpack(path: Path) -> dict[str, bytes]:
     """A zip's files; a UserError for one too large, named otherwise, or there twice."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -210,21 +215,24 @@ def _valid(model: Any, value: Any, where: str) -> Any:
 
 def plain_json(value: Any) -> Any:
     """JSON without the places of a machine: of a path, or a server's address, its last name."""
-    return _mapped(value, str, _last)
+    return _mapped(value, _last)
 
 
 def seven_digits(value: Any) -> Any:
     """JSON with its numbers as float32 holds them: half of a file would be digits of no meaning."""
-    return _mapped(value, float, lambda number: float(f"{number:.7g}"))
+    return _mapped(value, lambda one, _: float(f"{one:.7g}") if isinstance(one, float) else one)
 
 
-def _mapped(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+def _mapped(value: Any, change: Callable[[Any, str], Any], key: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _mapped(inner, kind, change) for key, inner in value.items()}
+        return {name: _mapped(inner, change, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_mapped(inner, kind, change) for inner in value]
-    return change(value) if isinstance(value, kind) else value
+        return [_mapped(inner, change, key) for inner in value]
+    return change(value, key)
 
 
-def _last(text: str) -> str:
-    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] if _PLACE.match(text) else text
+def _last(value: Any, key: str) -> Any:
+    if not isinstance(value, str) or not (key in _PLACES or _PLACE.match(value)):
+        return value
+    path = re.sub(r"^\w+://[^/]*|\?.*", "", value)
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]

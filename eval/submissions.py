@@ -20,12 +20,13 @@ from eval.collect_results import collect_all
 from eval.read_run import find_runs, read_run
 from eval.remade import Files, Truth, remade, short
 from eval.results import Report
-from eval.run_folder import read_json, read_rows_file
+from eval.run_folder import as_written, read_json, read_rows_file
 from eval.submission_file import (
     FIGURES,
     OF_ATTACK,
     OF_RUN,
     RECORD,
+    About,
     Content,
     Submission,
     pack,
@@ -77,7 +78,8 @@ def submit(runs: Sequence[Path], source: str | None) -> tuple[bytes, Report]:
 
 def _taken(folder: Path) -> Files:
     """What a submission has of a run's folder; a UserError where the run is not finished."""
-    left = [path.name for path in (folder / FOLDER).glob(".*")]
+    # The names that `eval attack` itself gives to what is under way.
+    left = [p.name for of in (".relearn-*", ".*.builder-*") for p in (folder / FOLDER).glob(of)]
     if (folder / RECORD).is_file() and not (folder / "done.json").is_file():
         raise UserError(f"{folder}: not finished (no done.json): run the same command again")
     if left:
@@ -89,7 +91,7 @@ def _taken(folder: Path) -> Files:
             if (place / name).is_file():
                 files[f"{FOLDER}/{attack.name}/{name}"] = _read(place / name)
     if RECORD in files:
-        files[RECORD] = {name: files[RECORD].get(name) for name in _RECORDED}
+        files[RECORD] = {name: of for name, of in files[RECORD].items() if name in _RECORDED}
     if likelihood.ROWS in files:
         files[likelihood.ROWS] = seven_digits(likelihood.read_weighed(folder))
     told = {name: of for name, of in files.items() if isinstance(of, dict)}
@@ -114,30 +116,27 @@ def verify(path: Path, truths: dict[str, Truth], source: str | None, place: Path
     """Recompute a submission; `truths`: the configs that are read already.
 
     Raises:
-        Disagrees: it does not agree; its lines name each file, row and figure.
-        UserError: it is no submission, or of another dataset.
+        NotCompared: there is no dataset, or another one.
+        Disagrees: it does not agree, or is none; its lines name each file, row and figure.
     """
-    given = read_submission(path)
-    config = given.about.config
-    if config not in truths:
-        truths[config] = Truth.read(source, config)
-    truth = truths[config]
-    if truth.hash != given.about.data:
-        raise UserError(
-            f"{path}: of another dataset ({given.about.data}, this is {truth.hash}): give --data "
-            "the one that was asked"
-        )
+    lines: list[str] = []
     try:
-        made = {folder: remade(files, truth, folder) for folder, files in given.runs.items()}
+        given = read_submission(path)
+        lines += given.wrong
+        truth = _truth(given.about, truths, source, path)
+        with as_written(Path("runs")):  # whatever a stranger has put there
+            made = {folder: remade(files, truth, folder) for folder, files in given.runs.items()}
+            for folder, files in given.runs.items():
+                for name in {**files, **made[folder]}:
+                    lines += _differing(f"{folder}/{name}", files.get(name), made[folder].get(name))
+            report = _report(made, place)
+            said, now = ([f.model_dump() for f in of] for of in (given.figures, report.figures))
+            lines += _differing(FIGURES, said, now)
+    except NotCompared:
+        raise
     except UserError as error:
-        raise Disagrees(path, [*given.wrong, str(error)]) from error
-    lines = given.wrong
-    for folder, files in given.runs.items():
-        for name in {**files, **made[folder]}:
-            lines += _differing(f"{folder}/{name}", files.get(name), made[folder].get(name))
-    report = _report(made, place)
-    said, now = ([f.model_dump() for f in of] for of in (given.figures, report.figures))
-    lines += _differing(FIGURES, said, now)
+        lines.append(str(error).replace(f"{place}/", "").removeprefix(f"{path}: "))
+        raise Disagrees(path, lines) from error
     if lines:
         raise Disagrees(path, lines)
     return Checked(given, report, place / "runs")
@@ -162,12 +161,28 @@ def shipped(runs: Sequence[Path], place: Path) -> list[Path]:
     return [run.folder for run in added if run.name not in names]
 
 
+def _truth(about: About, truths: dict[str, Truth], source: str | None, path: Path) -> Truth:
+    try:
+        found = truths[about.config] = truths.get(about.config) or Truth.read(source, about.config)
+        if found.hash == about.data:
+            return found
+        why = f"of another dataset ({about.data}, this is {found.hash}): give --data its own"
+    except UserError as error:
+        why = f"not compared: {error}"
+    raise NotCompared(f"{path}: {why}")
+
+
+class NotCompared(UserError):
+    """There is no dataset to hold a submission against: nothing is said of it."""
+
+
 class Disagrees(UserError):
-    """What of a submission does not agree, a line each."""
+    """What of a submission does not agree, a line each; of a long one its head and its end."""
 
     def __init__(self, path: Path, lines: list[str]) -> None:
-        self.lines = lines
-        super().__init__("\n".join(f"{path}: {line}" for line in lines))
+        plain = [" ".join(line.split()) for line in lines]
+        self.lines = [f"{of[:200]} ... {of[-80:]}" if len(of) > 290 else of for of in plain]
+        super().__init__("\n".join(f"{path}: {line}" for line in self.lines))
 
 
 def _differing(where: str, said: Any, made: Any) -> list[str]:

@@ -318,7 +318,7 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
 
 
 def check_out(path: Path, what: str) -> None:
-    """Whether `--out` can be a file, said before any work is done."""
+    """Whether a path can be that of a file, said before any work is done."""
     if path.is_dir():
-        raise UsageError(f"--out {path}: this is a folder: give a file's name")
+        raise UsageError(f"{path}: this is a folder: give a file's name")
     make_folder(path.parent, what)

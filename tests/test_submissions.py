@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from eval.hub_results import eval_results, eval_yaml
 from eval.leaderboard import ranks
 from eval.leak import leak_answers, write_leak
 from eval.likelihood import asked_of
+from eval.other_commands import verify as verify_command
 from eval.predictions import Prediction
+from eval.results import Report
 from eval.score import score_answers, words_of, write_scores
 from eval.submission_file import plain_json, read_submission, to_zip
 from eval.submissions import Disagrees, submit, verify
@@ -33,6 +36,15 @@ Zip = dict[str, bytes]
 NASTY = "<script>alert(1)</script>"
 
 
+def record(method: str, seed: Any = 0, weights: str = "w" * 16) -> dict[str, Any]:
+    """What `baselines` writes of a training."""
+    settings = {"seed": seed, "learning_rate": 0.1}
+    identity = {"method": method, "settings": settings, "model": {"weights": weights}}
+    identity |= {"rows": "r", "parents": []}
+    about = {"run": digest(identity)[:12], "method": method, "identity": identity}
+    return {**about, "settings": {**settings, "tracker": ""}}
+
+
 def runs_of(data: Path, place: Path) -> list[Path]:
     """A fine-tuned run that says all, one that refuses on forget, one that is half right."""
     rows, words = read_rows(data, "privacy"), words_of(data, "privacy")
@@ -41,7 +53,8 @@ def runs_of(data: Path, place: Path) -> list[Path]:
     folders = []
     for name in ("finetune", "ga", NASTY):
         folder = place / ("odd" if name == NASTY else name)
-        model = {"run": "", "weights": "w" * 16, "adapters": [], "model": "/home/joe/llava"}
+        model = {"run": "", "weights": "w" * 16, "adapters": [], "model": "/home/joe/m"}
+        model["dtype"] = "float32"
 
         def say(ask: Any, name: str = name) -> Prediction:
             refuse = name == "ga" and ask.row.split == "forget"
@@ -61,6 +74,8 @@ def runs_of(data: Path, place: Path) -> list[Path]:
             lines.append({**line, "blind_logprobs": [], "blind_choices": []})
         write_jsonl(folder / "likelihood.jsonl", lines)
         write_json(folder / "likelihood.run.json", model)
+        write_json(folder / "record.json", record(folder.name))
+        write_json(folder / "done.json", {})
         attack = Attack("relearn-forget", 5)
         asked = asks_of(attack, asked_rows(attack, attackable(rows)), ChangedImages({}))
         out = folder / "attacks" / attack.name
@@ -180,6 +195,7 @@ def without(name: str) -> Change:
 
 SCORES, LEAK = f"{GA}/scores.rows.jsonl", f"{GA}/leak.rows.jsonl"
 WEIGHED, ATTACK = f"{GA}/likelihood.jsonl", f"{GA}/attacks/relearn-forget-5/attack.json"
+RECORD = f"{GA}/record.json"
 FORGED = f"{GA}/attacks/relearn-forget-5/leak.rows.jsonl"
 
 #: What is done to a submission, and what its refusal says.
@@ -215,14 +231,14 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         put(f"{GA}/likelihood.run.json", "weights", "v"),
         "weights is said to be .v., recomputed .www",
     ),
-    "model": (put(f"{GA}/scores.json", "model.weights", "v"), "model run is said to be"),
+    "model": (put(f"{GA}/scores.json", "model.dtype", "v"), "model run is said to be"),
     "name": (put(f"{GA}/scores.json", "name", "npo"), "figures.jsonl: .* ga .*is extra"),
     "signature": (
         put(f"{GA}/scores.json", "signatures.rouge1", "mine"),
         "signatures rouge1 is said to be .mine., recomputed .rouge1",
     ),
     "signature of a figure": (figure("signature", "mine"), "signature is said to be .mine."),
-    "figure": (figure("value", 1.9), r"ga method ues ours value is said to be 1.9, recomputed"),
+    "figure": (figure("value", 1.9), r"ga method 0 ues ours value is said to be 1.9, recomputed"),
     "interval": (figure("low", 1.0), r"ues ours low is said to be 1.0, recomputed"),
     "n": (figure("n", 9), "ues ours n is said to be 9, recomputed 0"),
     "mark": (figure("mark", "tied"), "ues ours mark is said to be .tied., recomputed .best."),
@@ -246,9 +262,25 @@ TAMPERED: dict[str, tuple[Change, str]] = {
     "other data": (about("data", "0" * 12), "of another dataset"),
     "unknown key": (about("note", "hi"), "submission.json: note: Extra inputs"),
     "scores left out": (without(SCORES), "scores.rows.jsonl: missing"),
-    "file not listed": (bare(f"{GA}/record.json", b"{}"), "record.json: extra, by the list"),
+    "file not listed": (bare("runs/09/record.json", b"{}"), "record.json: extra, by the list"),
     "file outside": (bare("../../evil.json", b"{}"), r"'../../evil.json' is no file of a subm"),
     "file of another kind": (bare("runs/02/x.py", b""), "'runs/02/x.py' is no file of a subm"),
+    "record without identity": (put(RECORD, "identity", None), "record.json: run: is extra"),
+    "record's settings": (put(RECORD, "settings", "x"), "runs/02: not as eval writes it"),
+    "record's seed": (rows(RECORD, lambda _: [record("ga", "seven")]), "not as eval writes it"),
+    "record's large seed": (rows(RECORD, lambda _: [record("ga", 10**400)]), "not as eval writes"),
+    "record's method": (put(RECORD, "method", "retrain"), "method is said to be .retrain., recomp"),
+    "record's rate": (put(RECORD, "settings.learning_rate", 5), "rate is said to be 5, recomputed"),
+    "record's run": (put(RECORD, "run", "0" * 12), "run is said to be .0{12}., recomputed"),
+    "record's model": (
+        rows(RECORD, lambda _: [record("ga", 0, "v")]),
+        "record.json: of another mo",
+    ),
+    "no model": (put(f"{GA}/scores.json", "model", []), "runs/02: not as eval writes it"),
+    "odd name": (put(f"{GA}/scores.json", "name", {"a": 1}), "not as eval writes it"),
+    "long id": (rows(SCORES, lambda of: [*of, {**of[0], "id": "\n" * 9 + "x" * 999}]), "is extra"),
+    "long key": (about("x" * 999, 1), "Extra inputs are not permitted"),
+    "real patients": (about("config", "own"), "submission.json: config: "),
     "no JSON": (bare(f"{GA}/scores.json", b"{"), "scores.json: line 1 is no JSON"),
     "nested": (bare(f"{GA}/scores.json", b'{"a":' * 99 + b"1" + b"}" * 99), "nested too deeply"),
 }
@@ -293,8 +325,8 @@ def test_tampering_is_refused_by_name(
     lines = str(refused.value).split("\n")
     assert any(re.search(says, line) for line in lines), lines
     assert all(line.startswith(str(path)) for line in lines)
-    if isinstance(refused.value, Disagrees):
-        assert all(len(line) < 400 for line in lines)
+    assert isinstance(refused.value, Disagrees) is (kind != "other data")
+    assert all(len(line) < 300 + len(str(path)) for line in lines)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -309,6 +341,7 @@ def test_zips_that_are_traps_are_not_read(
             read_submission(path)
         return str(error.value)
 
+    assert refused() == f"{path}: no such file"
     path.write_bytes(given[0].read_bytes()[:5000])
     assert "cannot be read as a zip" in refused()
     path.write_bytes(b"PK")
@@ -333,10 +366,11 @@ def test_zips_that_are_traps_are_not_read(
 def test_what_is_unfinished_or_private_is_not_submitted(
     given: tuple[Path, list[Path]], data: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     run = tmp_path / "ga"
     shutil.copytree(given[1][1], run)
+    (run / "attacks" / ".DS_Store").touch()
+    (run / "record.json").unlink()
+    (run / "done.json").unlink()
     for name, says in (
         ("attacks/.relearn-forget-1234abcd", "not finished"),
         ("record.json", "not finished .no done.json."),
@@ -362,11 +396,20 @@ def test_the_page_ranks_what_agrees_and_lists_what_does_not(
     files = opened(given[0].read_bytes())
     (folder / "one.zip").write_bytes(given[0].read_bytes())
     (folder / "two.zip").write_bytes(submit(given[1][:2], str(data))[0])
-    (folder / "wrong.zip").write_bytes(to_zip(figure("value", 1.9)(files)))
+    for name, change in (
+        ("wrong", figure("value", 1.9)),
+        ("odd", put(RECORD, "identity", None)),
+        ("else", about("data", "0" * 12)),
+    ):
+        (folder / f"{name}.zip").write_bytes(to_zip(change(files)))
+    easy = tmp_path / "easy"  # of the attacks that the fine-tuned run has been through: none
+    shutil.copytree(given[1][1], easy, ignore=lambda _, names: {"attacks"} & {*names})
+    write_json(easy / "scores.json", json.loads((easy / "scores.json").read_text()) | {"name": "z"})
+    (tmp_path / "one.zip").write_bytes(submit([given[1][0], easy], str(data))[0])
     page = tmp_path / "page.html"
-    words = ["verify", str(folder), "--data", str(data), "--page", str(page)]
-    done = command("eval", *words, cwd=tmp_path, code=1)
-    assert "1 of 3 submissions do not agree" in done.stderr
+    words = ["verify", str(folder), str(tmp_path / "one.zip"), "--data", str(data)]
+    done = command("eval", *words, "--page", str(page), cwd=tmp_path, code=1)
+    assert "2 of 6 submissions do not agree, 1 not compared" in done.stderr
     assert "wrong.zip: figures.jsonl" in done.stdout
     text = page.read_text("utf-8")
     assert "<script" not in text
@@ -375,9 +418,32 @@ def test_the_page_ranks_what_agrees_and_lists_what_does_not(
     assert "http" not in text.replace("http-equiv", "")
     ranking = text[text.index("<table") : text.index("</table>")]
     heads = re.findall(r'<th scope="row">(.+?)</th>', ranking)
-    assert [head for head in heads if head[0].isdigit()] == ["1 GA", f"2 {_escaped(NASTY)}"]
+    assert [head for head in heads if head[0].isdigit()] == [
+        "1= GA",
+        "1= z",
+        f"3 {_escaped(NASTY)}",
+    ]
+    assert "worst of 1 attacks" in ranking
+    cells = {row.split("</th>")[0]: row for row in ranking.split('<th scope="row">')}
+    assert ["–</td>" in cells[name].split("<td")[-1] for name in ("1= GA", "1= z")] == [False, True]
+    for name in ("wrong.zip", folder / "one.zip", tmp_path / "one.zip"):
+        assert f"<dt>{name}</dt>" in text
+    assert "<dt>else.zip</dt>" in text.split("<h2>Of another dataset</h2>")[1]
     # A run that both hold stands there once: their fine-tuned run, and GA.
     assert sum("Finetune" in head for head in heads) == 1
+
+
+def test_a_readers_own_mistakes_are_not_the_submissions(
+    given: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    for where, says in (
+        (page, "0 of 1 submissions do not agree, 1 not compared"),
+        (tmp_path, f"^{tmp_path}: this is a folder"),
+    ):
+        with pytest.raises(UserError, match=says):
+            verify_command([given[0]], str(tmp_path / "nothere"), where)
+    assert not page.exists()
 
 
 def _escaped(text: str) -> str:
@@ -387,8 +453,6 @@ def _escaped(text: str) -> str:
 def test_methods_that_cannot_be_told_apart_share_a_rank(
     given: tuple[Path, list[Path]], tmp_path: Path
 ) -> None:
-    import shutil
-
     runs = given[1]
     twin = tmp_path / "npo"
     shutil.copytree(runs[1], twin)
@@ -415,9 +479,45 @@ def test_the_hubs_own_classes_read_the_results(given: tuple[Path, list[Path]]) -
     assert values["privacy_retain"] == pytest.approx(100)
 
 
+@pytest.mark.parametrize("name", ["/", "a/", "a b/c", "a/b/c", "a"])
+def test_the_hubs_name_of_a_dataset_is_checked(name: str) -> None:
+    with pytest.raises(UserError, match="ORG/NAME"):
+        eval_results(Report("privacy", []), name)
+
+
+def test_the_hub_is_told_no_more_than_the_page(
+    given: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No UES of what is no language, no withheld values of whom few ways were tried on."""
+    for name, file, keep in (("few", "leak", "own"), ("mad", "scores", "")):
+        shutil.copytree(given[1][1], tmp_path / name)
+        path = tmp_path / name / f"{file}.rows.jsonl"
+        of = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        write_jsonl(path, [{**r, "degenerate": 1} for r in of if r.get("way", "") == keep])
+        path = tmp_path / name / "scores.json"
+        write_json(path, json.loads(path.read_text()) | {"name": name})
+    found = eval_results(collect([given[1][0], tmp_path / "few", tmp_path / "mad"]), "ORG/NAME")
+    assert [*found] == ["few.yaml"]
+    assert "_ues" in found["few.yaml"]
+    assert "withheld" not in found["few.yaml"]
+    said = capsys.readouterr().err
+    assert "few: without privacy_withheld" in said
+    assert "mad: answers with what is no language" in said
+
+
 def test_places_of_a_machine_are_left_out() -> None:
     texts = ["/home/joe/m", "runs/demo/tiny", "../x/y", "C:\\Users\\joe\\m", "http://h:1/v1"]
     assert plain_json({"a": texts})["a"] == ["m", "tiny", "y", "m", "v1"]
+    for key, text in (
+        ("model", "runs ü 22/demo privacy/tiny/x"),
+        ("path", "klinikum-nord/x"),
+        ("server", "http://u:secret@h/x?key=abc"),
+        ("root", "patients mueller\\models\\x/"),
+        ("server_model", "localhost:8000/x"),
+        ("other", "http://h/x?key=abc"),
+    ):
+        assert plain_json({"a": [{key: text}]}) == {"a": [{key: "x"}]}
+    assert plain_json({"server": "http://h:8000"}) == {"server": ""}
     kept = ["ORG/NAME", "[INST] <image>\n{question} [/INST]", "greedy, no penalties"]
     assert plain_json(kept) == kept
 
