@@ -239,7 +239,7 @@ class Bench:
             # The greater exit code: a refusal, where there is one.
             return max(call(self.place, program, words), wait(child, log))
         listed = subprocess.getoutput(f"ps -o pid= --ppid {child}") if "worker" in fault else ""
-        target = int([child, *listed.split()][-1])
+        target = [child, *map(int, listed.split())][-1]
         with contextlib.suppress(ProcessLookupError):
             os.kill(target, getattr(signal, fault, signal.SIGKILL))
         return wait(child, log)
