@@ -19,7 +19,6 @@ import contextlib
 import csv
 import fcntl
 import importlib
-import io
 import json
 import os
 import random
@@ -30,8 +29,9 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -66,12 +66,8 @@ COMMANDS: Final[tuple[tuple[str, str, list[str], int], ...]] = (
     ("run", "baselines", ["run", *TRAIN, "--methods", "ga", "--out", "loop"], 0),
     ("run --jobs 2", "baselines", ["run", *_ONE, "--jobs=2", "--methods=ga", "--out=both"], 0),
     ("sequential", "baselines", ["sequential", *TRAIN, "--methods=ga", "--rounds=2", "--out=s"], 0),
-    (
-        "forget", "baselines",
-        ["forget", *_ONE, "--request=q.csv", "--adapter=runs/finetune/adapter", "--out=log",
-         "--attacks=none", "--method=ga"],
-        0,
-    ),
+    ("forget", "baselines", ["forget", *_ONE, "--request=q.csv", "--adapter=runs/finetune/adapter",
+                             "--out=log", "--attacks=none", "--method=ga"], 0),
     ("tune", "baselines", ["tune", *TRAIN, "--methods=ga", "--reported=none", "--out=tuned"], 0),
 )  # fmt: skip
 RECIPE: Final = """
@@ -97,7 +93,6 @@ LEFT_OUT: Final = re.compile(r"compute\.jsonl$|evidence\.html$|(^|/)job\.json$|/
 class Ended(NamedTuple):
     code: int  # negative: of a signal
     stderr: str
-    seconds: float
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -115,17 +110,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def fork(
-    place: Path, program: str, words: list[str], before: Callable[[], None]
-) -> tuple[int, int]:
+def fork(place: Path, program: str, words: list[str], before: Any = lambda: None) -> list[int]:
     """A command in a process of its own, in a folder: its number and its stderr."""
     reads, out = os.pipe()
     fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 2**20)
     child = os.fork()
     if child:
         os.close(out)
-        return child, reads
-    code = 70
+        return [child, reads]
+    code = 1
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
@@ -134,59 +127,42 @@ def fork(
         os.dup2(out, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa
         before()
-        app = importlib.import_module(f"{program}.__main__").app
-        app(words, prog_name=program)
+        importlib.import_module(f"{program}.__main__").app(words, prog_name=program)
         code = 0
     except SystemExit as error:
         code = int(error.code or 0)
     except BaseException:  # noqa: BLE001
-        import traceback
-
         traceback.print_exc()
-        code = 1
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def wait(child: int, log: int, began: float) -> Ended:
+def wait(child: int, log: int) -> Ended:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with open(log, encoding="utf-8", errors="replace") as stream:
-        text = stream.read()
-    return Ended(code, text, time.monotonic() - began)
+        return Ended(code, stream.read())
 
 
 def call(place: Path, program: str, words: list[str], before: Any = lambda: None) -> Ended:
-    return wait(*fork(place, program, words, before), time.monotonic())
-
-
-def children(of: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(of)], capture_output=True, text=True)
-    return [int(word) for word in listed.stdout.split()]
+    return wait(*fork(place, program, words, before))
 
 
 def clock(rng: random.Random) -> Callable[[], None]:
     """`time.time` jumps by up to a day, back and forth."""
-
-    def jumping() -> None:
-        real = time.time
-        time.time = lambda: real() + rng.choice((-86400, -3600, 0, 3600, 86400))
-
-    return jumping
+    real, jumps = time.time, (-86400, -3600, 0, 3600, 86400)
+    return lambda: setattr(time, "time", lambda: real() + rng.choice(jumps))
 
 
 class Bench:
     """The folder before and after each command, of quiet runs, and the trials."""
 
-    def __init__(self, root: Path, commands: Any = COMMANDS) -> None:
-        self.root, self.commands, self.place = root, commands, root / "trial"
-        for module in ("torch", "transformers", "peft", "datasets", "matplotlib.pyplot"):
+    def __init__(self, root: Path) -> None:
+        self.root, self.place = root, root / "trial"
+        programs = ("builder.__main__", "eval.__main__", "baselines.__main__")
+        for module in ("transformers", "peft", "datasets", "matplotlib.pyplot", *programs):
             importlib.import_module(module)
-        for program in ("builder", "eval", "baselines"):
-            importlib.import_module(f"{program}.__main__")
-        import torch
-
-        torch.set_num_threads(1)
+        importlib.import_module("torch").set_num_threads(1)
         os.environ["HF_DATASETS_CACHE"] = str(root / "cache")
 
     def words(self, words: list[str]) -> list[str]:
@@ -197,23 +173,24 @@ class Bench:
         """Run the commands up to one once, quietly; a copy of the folder before and after each."""
         done = self.root / "quiet.json"
         self.took = json.loads(done.read_text()) if done.exists() else {}
-        if self.commands[until][0] in self.took:
+        if COMMANDS[until][0] in self.took:
             return
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
-        for number, (name, program, words, expected) in enumerate(self.commands[: until + 1]):
+        for number, (name, program, words, expected) in enumerate(COMMANDS[: until + 1]):
             before = self.root / f"before-{number}"
             if name not in self.took:
                 fill(self.place, name)
                 shutil.rmtree(before, ignore_errors=True)
                 shutil.copytree(self.place, before)
+                began = time.monotonic()
                 ended = call(self.place, program, self.words(words))
+                self.took[name] = time.monotonic() - began
                 if ended.code != expected:
                     raise SystemExit(f"{name}, undisturbed: {ended}")
                 shutil.copytree(self.place, self.root / f"after-{number}", dirs_exist_ok=True)
-                self.took[name] = ended.seconds
                 done.write_text(json.dumps(self.took))
-                print(f"{name}: {ended.seconds:.1f} s", file=sys.stderr, flush=True)
+                print(f"{name}: {self.took[name]:.1f} s", file=sys.stderr, flush=True)
             self.reset(self.root / f"after-{number}")
 
     def reset(self, state: Path) -> None:
@@ -224,11 +201,11 @@ class Bench:
 
     def trial(self, number: int, fault: str, rng: random.Random) -> dict[str, Any]:
         """One fault in one command: whether it was met, and what did not hold ("" if all did)."""
-        name, program, words, expected = self.commands[number]
+        name, program, words, expected = COMMANDS[number]
         self.prepare(number)
         self.reset(self.root / f"before-{number}")
-        words, wrong = self.words(words), ""
-        ended = self.disturbed(number, fault, rng, program, words)
+        words = self.words(words)
+        ended = self.disturbed(number, fault, rng, words)
         met = ended.code != expected
         wrong = judge(fault, ended) if met else ""
         again = call(self.place, program, words)
@@ -240,10 +217,8 @@ class Bench:
         wrong = wrong or (f"differs: {', '.join(differs[:4])}" if differs else "")
         return {"command": name, "fault": fault, "met": met, "code": ended.code, "wrong": wrong}
 
-    def disturbed(
-        self, number: int, fault: str, rng: random.Random, program: str, words: list[str]
-    ) -> Ended:
-        took, began = self.took[self.commands[number][0]], time.monotonic()
+    def disturbed(self, number: int, fault: str, rng: random.Random, words: list[str]) -> Ended:
+        name, program, *_ = COMMANDS[number]
         new = sum(map(len, contents(self.root / f"after-{number}").values()))
         new = max(4000, new - sum(map(len, contents(self.place).values())))
         if fault in ("full disk", "read-only"):
@@ -257,59 +232,50 @@ class Bench:
             return call(self.place, program, words, hard)
         if fault == "clock":
             return call(self.place, program, words, clock(rng))
-        child, log = fork(self.place, program, words, lambda: None)
+        child, log = fork(self.place, program, words)
+        parts = {"SIGKILL late": (0.8, 1.05), "two at once": (0, 0.5)}
+        time.sleep(self.took[name] * rng.uniform(*parts.get(fault, (0, 1))))
         if fault == "two at once":
-            time.sleep(took * rng.random() / 2)
-            other = wait(*fork(self.place, program, words, lambda: None), began)
-            first = wait(child, log, began)
-            return max(first, other, key=lambda one: one.code)  # a refusal, where there is one
-        time.sleep(took * (rng.uniform(0.8, 1.05) if fault == "SIGKILL late" else rng.random()))
-        targets = children(child)[-1:] if fault == "worker killed" else []
-        sent = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}.get(fault, signal.SIGKILL)
-        for target in targets or [child]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(target, sent)
-        return wait(child, log, began)
+            # The greater exit code: a refusal, where there is one.
+            return max(call(self.place, program, words), wait(child, log))
+        listed = subprocess.getoutput(f"ps -o pid= --ppid {child}") if "worker" in fault else ""
+        target = [child, *map(int, listed.split())][-1]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(target, getattr(signal, fault, signal.SIGKILL))
+        return wait(child, log)
 
 
-class mounted:
+@contextlib.contextmanager
+def mounted(place: Path, how: str) -> Iterator[bool]:
     """The folder on a disk of its own while the block lasts; False where none may be mounted."""
-
-    def __init__(self, place: Path, how: str) -> None:
-        self.place, self.how, self.aside = place, how, place.with_name("aside")
-
-    def __enter__(self) -> bool:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        self.place.rename(self.aside)
-        self.place.mkdir()
-        self.real = not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", self.place], check=False
-        ).returncode
-        shutil.copytree(self.aside, self.place, dirs_exist_ok=True)
-        if self.real:
-            disk = os.statvfs(self.place)
-            used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-            how = "ro" if self.how == "ro" else f"size={used + int(self.how)}"
-            subprocess.run(["mount", "-o", f"remount,{how}", self.place], check=True)
-        return self.real
-
-    def __exit__(self, *_: object) -> None:
-        """What the run has left goes on on a disk with room."""
-        shutil.rmtree(self.aside)
-        shutil.copytree(self.place, self.aside)
-        if self.real:
-            subprocess.run(["umount", self.place], check=True)
-        shutil.rmtree(self.place)
-        self.aside.rename(self.place)
+    aside = place.with_name("aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    place.rename(aside)
+    place.mkdir()
+    real = not subprocess.call(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", place])
+    shutil.copytree(aside, place, dirs_exist_ok=True)
+    if real:
+        disk = os.statvfs(place)
+        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        how = "ro" if how == "ro" else f"size={used + int(how)}"
+        subprocess.run(["mount", "-o", f"remount,{how}", place], check=True)
+    try:
+        yield real
+    finally:  # what the run has left goes on on a disk with room
+        shutil.rmtree(aside)
+        shutil.copytree(place, aside)
+        if real:
+            subprocess.run(["umount", place], check=True)
+        shutil.rmtree(place)
+        aside.rename(place)
 
 
 def judge(fault: str, ended: Ended) -> str:
     """What is wrong with how a disturbed call ended; "" if nothing is."""
     last = (ended.stderr.strip().splitlines() or [""])[-1]
     right = {"SIGTERM": (-15, 143), "SIGINT": (130, -2), "worker killed": (1, -9)}
-    if fault.startswith("SIGKILL"):
-        right[fault] = (-9,)
-    if ended.code not in right.get(fault, (1,)):
+    right |= {"SIGKILL": (-9, -9), "SIGKILL late": (-9, -9)}
+    if ended.code not in right.get(fault, (1, 1)):
         return f"exit {ended.code}: {last}"
     if "Traceback" in ended.stderr and fault != "SIGTERM":
         return f"traceback: {last}"
@@ -321,16 +287,14 @@ def fill(place: Path, name: str) -> None:
     if name == "review import":
         with (place / "review" / "review.csv").open(encoding="utf-8-sig", newline="") as stream:
             rows = [*csv.DictReader(stream)]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({**row, "decision": "accept", "reviewer": "anna"} for row in rows)
-        (place / "filled.csv").write_text(text.getvalue())
+        with (place / "filled.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({**row, "decision": "accept", "reviewer": "anna"} for row in rows)
     if name == "retrain":
         (place / "small.yaml").write_text(RECIPE)
     if name == "forget":
-        from eval.dataset_rows import read_rows
-
+        read_rows = importlib.import_module("eval.dataset_rows").read_rows
         person = read_rows(place / "mllmu-med", "privacy", ["forget"])[0].profile_id
         (place / "q.csv").write_text(f"profile_id,request,received\n{person},r-1,2026-03-01\n")
 
@@ -342,22 +306,18 @@ def table(rows: list[Mapping[str, Any]]) -> str:
     met = Counter((r["command"], r["fault"]) for r in rows if r["met"])
     lines = ["| command | " + " | ".join(FAULTS) + " |", "| --- " * (len(FAULTS) + 1) + "|"]
     for name, *_ in COMMANDS:
-        cells = [(name, fault) for fault in FAULTS]
-        shown = [f"{held[c]}/{every[c]} ({met[c]})" if every[c] else "" for c in cells]
-        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+        cells = ((name, fault) for fault in FAULTS)
+        shown = (f"{held[c]}/{every[c]} ({met[c]})" if every[c] else "" for c in cells)
+        lines.append(f"| {' | '.join((name, *shown))} |")
     lines.append(f"\n{sum(held.values())} of {len(rows)} held; {sum(met.values())} met their fault")
     return "\n".join(lines)
 
 
 def schedule(count: int) -> list[tuple[int, str]]:
-    """Every command meets the faults in turn, shifted so that few trials show many pairs; those
-    that train a whole loop come last."""
-    pairs = [
-        (command, FAULTS[(command + n) % len(FAULTS)])
-        for commands in (range(_LOOPS), range(_LOOPS, len(COMMANDS)))
-        for n in range(len(FAULTS))
-        for command in commands
-    ]
+    """Every command meets every fault, in an order in which few trials show much; loops last."""
+    parts = (range(_LOOPS), range(_LOOPS, len(COMMANDS)))
+    turns = [(c, c + n) for part in parts for n in range(len(FAULTS)) for c in part]
+    pairs = [(c, FAULTS[turn % len(FAULTS)]) for c, turn in turns]
     fair = [p for p in pairs if p[1] != "worker killed" or COMMANDS[p[0]][0] == "run --jobs 2"]
     return fair[:count]
 
@@ -376,9 +336,8 @@ def main() -> None:
         for at, (number, fault) in enumerate(schedule(given.count)):
             if any(row["at"] == at for row in rows):
                 continue
-            rows.append(
-                bench.trial(number, fault, random.Random(f"{given.seed} {at}")) | {"at": at}
-            )
+            rng = random.Random(f"{given.seed} {at}")
+            rows.append(bench.trial(number, fault, rng) | {"at": at})
             with results.open("a") as stream:
                 stream.write(json.dumps(rows[-1]) + "\n")
             print(at, *rows[-1].values(), file=sys.stderr, flush=True)

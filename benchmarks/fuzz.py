@@ -61,19 +61,7 @@ TOKENS = [
         b"'",
         b",",
     ),
-    *(
-        b"[" * 1_100,
-        b"{" * 9,
-        b"}",
-        b"]",
-        b":",
-        b"- ",
-        b"\t",
-        b"1e999",
-        b"NaN",
-        b"9" * 5000,
-        b"PK",
-    ),
+    *(b"[" * 1_100, b"{" * 9, b"}", b"]", b":", b"- ", b"\t", b"1e999", b"NaN", b"9" * 5000, b"PK"),
     *(
         b"\\ud800",
         b"\x1b[2J",
@@ -193,6 +181,22 @@ class Reader(NamedTuple):
     weight: float = 1.0  # of the inputs
 
 
+def same(given: Any, back: Any) -> None:
+    if given != back:
+        raise RuntimeError(f"{given!r:.60} came back as {back!r:.60}")
+
+
+def from_file(path: Path, do: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    """A reader of bytes: they are written to a path, which `do` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def read(content: bytes) -> Any:
+        path.write_bytes(content)
+        return do(path)
+
+    return read
+
+
 class Tally(NamedTuple):
     name: str
     counts: Counter[str]
@@ -301,7 +305,8 @@ def main() -> None:
 
         instrumented = atheris.instrument_imports(include=["eval", "builder", "baselines"])
     with instrumented:
-        from fuzz_readers import readers, small_dataset
+        from fuzz_readers import readers
+        from fuzz_readers_data import small_dataset
 
     with tempfile.TemporaryDirectory() as place:
         data = args.data or small_dataset(Path(place))
