@@ -46,21 +46,16 @@ class Target(NamedTuple):
         """Of fine-tuning, as the recipe of this run, or the fine-tuned run below, has them."""
         recipe, below = self.folder.parent / "recipe.json", self.record.get("model", {})
         if recipe.is_file():
-            return _settings(read_json(recipe)["finetune"])
+            return TrainSettings.model_validate(read_json(recipe)["finetune"])
         first = [Path(adapter["path"]).parent for adapter in below.get("adapters", [])][:1]
         for folder in (*first, self.folder, self.folder.parent / "finetune"):
             record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
             if record.get("method") in ("finetune", "retrain"):
-                return _settings(record["settings"])
+                return TrainSettings.model_validate(record["settings"])
         raise UserError(
             f"{self.folder}: relearning takes the settings of fine-tuning, which neither "
             "recipe.json beside it nor a record.json tells: leave these kinds out"
         )
-
-
-def _settings(told: dict[str, Any]) -> TrainSettings:
-    """As a run was told them; what an older one could choose besides (`keep`) decided nothing."""
-    return TrainSettings(**{k: v for k, v in told.items() if k in TrainSettings.model_fields})
 
 
 def target_of(run: Path) -> Target:

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from baselines.methods import EDITS_READ, METHODS, UNLEARNING, Method, who_reads
 from baselines.own_methods import read_own, tried
@@ -37,6 +43,8 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
+    watch: open questions of each split that are answered at the end of every epoch, for UES by
+        epoch and to stop a collapse; 0: none. They choose nothing.
     tune: what `tune` draws each method's trials from.
     own: methods that are not shipped, each name with its FILE.py:FUNCTION.
     """
@@ -48,6 +56,7 @@ class Recipe(BaseModel):
     model: str | None = None
     tiny: TinySettings = TinySettings()
     answers: Answers = Answers()
+    watch: Annotated[int, Field(ge=0)] = 0
     tune: TuneSpace = TuneSpace()
     finetune: TrainSettings
     unlearn: MethodSettings

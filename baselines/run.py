@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, measure, swapped
+from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
 from baselines.training_state import RECORD, difference, from_elsewhere
 from eval import likelihood
@@ -109,6 +109,11 @@ class Part(NamedTuple):
     def trains(self) -> bool:
         return self.method not in ("base", FINETUNED)
 
+    @property
+    def tuned(self) -> Path | None:
+        """The fine-tuned model's run: of the first adapter below, in a second round too."""
+        return self.measured or (self.parents[0].parent if self.parents else None)
+
 
 class Elsewhere(NamedTuple):
     """A model that was fine-tuned elsewhere, on data and with settings that nobody tells."""
@@ -151,10 +156,30 @@ def _do(
     if part.trains:
         from baselines.train import train
 
-        method, own = recipe.method(part.method), data.only(part.forget)
-        rows = (own.rows["forget"], own.rows["retain"], data.images)
-        what = (*rows, recipe.settings(part.method), part.folder, data.about(), part.measured)
-        ended = train(model, part.method, *what, own=method, start=part.start)
+        settings = recipe.settings(part.method)
+        method = recipe.method(part.method)
+        own = data.only(part.forget)
+        held = held_out(own, settings, not method.learns)
+        look = watcher(model, own, recipe, part.folder, part.tuned, held)
+        left_out = {row.id for row in held}
+        forget, retain = (
+            [row for row in own.rows[split] if row.id not in left_out]
+            for split in ("forget", "retain")
+        )
+        ended = train(
+            model,
+            part.method,
+            forget,
+            retain,
+            data.images,
+            settings,
+            part.folder,
+            look,
+            data.about(),
+            part.measured,
+            own=method,
+            start=part.start,
+        )
         stack.trained(part.adapter)
         outcome = ended.to_json()
     measure(model, data, part.folder, recipe.answers, ways)
@@ -163,8 +188,12 @@ def _do(
         record["swapped"] = swapped(model, data, recipe.answers)
     if is_main():
         if part.method == FINETUNED:
-            told = {"data": data.about(), "model": model.identity, **from_elsewhere(part.folder)}
-            write_json(part.folder / RECORD, {**told, "outcome": {"status": "measured"}})
+            about = {
+                "data": data.about(),
+                "model": model.identity,
+                "outcome": {"status": "measured"},
+            }
+            write_json(part.folder / RECORD, {**from_elsewhere(part.folder), **about})
         write_json(part.folder / DONE, record)
 
 
@@ -190,7 +219,7 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         "dtype": dtype,
         "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if part.trains else {},
-        "watch": 0,  # as it was when epochs could be watched: such runs are done
+        "watch": recipe.watch if part.trains else 0,
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
         **rounds,

@@ -46,6 +46,7 @@ class Outcome:
     """How a run ended.
 
     status: `finished`, or `collapsed` with the reason; the adapter is there either way.
+    epoch, score: of the adapter kept, where the evaluation scored epochs.
     seconds: of all training steps, those too that a kill has undone; compute: see
         `summed`.
     """
@@ -54,6 +55,7 @@ class Outcome:
     reason: str
     steps: int
     epoch: int
+    score: float | None
     seconds: float
     adapter: Path
     compute: dict[str, Any] = field(default_factory=dict)
@@ -83,8 +85,7 @@ class RunFolder:
                     "remove this one"
                 )
             if before.get("outcome"):
-                told = {k: v for k, v in before["outcome"].items() if k != "score"}  # once kept
-                return Outcome(**told, adapter=self.adapter)
+                return Outcome(**before["outcome"], adapter=self.adapter)
         write_json(self.record, record)
         return None
 
