@@ -59,10 +59,14 @@ def fill(template: str, **values: Any) -> str:
 
 
 def _commands(text: str) -> str:
-    """Text as HTML, what stands in backticks as code."""
+    """Text as HTML, our own commands in it as code: a run may be called anything."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(
+        re.sub(
+            r"`((?:python -m )?(?:baselines|eval) [^`]+)`", r"<code>\1</code>", str(escape(text))
+        )
+    )
 
 
 def _latex(text: str) -> str:

@@ -190,7 +190,7 @@ def _read_json(path: Path, layout: Layout) -> Part:
     del layout
     text = utf8(path.read_bytes(), path)
     rows = json_values(text, path)
-    only = rows[0][1] if len(rows) == 1 else None
+    only = rows[0][1] if len(rows) == 1 and text.lstrip().startswith("{") else None
     for cell in only.values() if isinstance(only, dict) else ():
         if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
             raise UserError(f"{path}: not a list of rows: give an array or lines of objects")

@@ -95,7 +95,9 @@ def review_page(names: list[str]) -> str:
 def leaderboard(names: list[str]) -> str:
     files = dict(zip(names, names, strict=True))
     refused = {name: [name, name] for name in names}
-    return fill("leaderboard.html", title=names[0], boards=[], files=files, refused=refused)
+    return fill(
+        "leaderboard.html", title=names[0], boards=[], files=files, others={names[0]: refused}
+    )
 
 
 def evidence(names: list[str]) -> str:

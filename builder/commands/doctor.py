@@ -18,6 +18,7 @@ import typer
 from builder.commands.options import AsJson
 from mllmu_med.command_line import one_line_errors
 from mllmu_med.disk import free, readable
+from mllmu_med.files import text_lines
 from mllmu_med.schema import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _keys_and_tools() -> Iterator[Line]:
     with suppress(OSError, subprocess.SubprocessError):
         query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
         done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-        gpu = "; ".join(done.stdout.splitlines())
+        gpu = "; ".join(text_lines(done.stdout.strip()))
     yield _found("GPU", gpu, "none seen by nvidia-smi", "the demo and tiny models need none")
     browser = next((name for name in _BROWSERS if shutil.which(name)), "")
     then = "copy report.html and the review page to a machine with one"
