@@ -149,7 +149,7 @@ def test_no_answer_in_time_is_asked_again(tmp_path: Path, fault: str) -> None:
         how = settings(server, timeout=0.5)
         _, client = go(tmp_path / "l", how, lambda c: run_all(c, c.ask, [request()]))
         assert time.monotonic() - started < 5
-    assert ", 1 retried (last: timed out after 0.5 s; see --timeout), " in spent(client, 0)
+    assert ", 1 retried (last: timed out after 0.5 s; see --timeout), " in spent(client, Counter())
     assert len(server.asked()) == 2
 
 
