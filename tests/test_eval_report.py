@@ -190,6 +190,9 @@ def test_every_figure_is_the_files(runs: list[Path]) -> None:
     noop = ues(means[1], means[1]).ues
     assert idk[Key("ues")].value == pytest.approx(ues(*means).ues)
     assert idk[Key("gain")].value == pytest.approx(ues(*means).ues - noop)
+    for split in SPLITS:
+        wanted = getattr(ues(*means), f"{split}_penalty")
+        assert idk[Key(f"{split}_penalty")].value == pytest.approx(wanted)
     assert figures_of(report, "finetune")[Key("ues")].value == pytest.approx(noop)
     gaps = [
         abs(means[0][s] - figures_of(report, "retrain")[Key("rouge1", s)].value) for s in SPLITS
