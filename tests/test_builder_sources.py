@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from corpora import (
     SMALL,
+    builder,
     make_mm_skin,
     make_slake,
     mm_skin_repeats,
@@ -422,3 +423,11 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 def test_real_corpora_need_their_flags(tmp_path: Path) -> None:
     result = run("rebuild", "--recipe", "paper", "--out", tmp_path / "o", code=1)
     assert "give it with --slake DIR (or --slake hub)" in result.stderr
+
+
+def test_a_corpus_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    """The work folder would belong to a build that never was."""
+    words = ("--recipe", "paper", "--slake", "Slake1.0", "--mm-skin", "MM-Skin")
+    said = builder("rebuild", *words, cwd=tmp_path, code=1).stderr
+    assert "Slake1.0: no such file or folder: give its folder, or --slake hub" in said
+    assert not [*tmp_path.iterdir()]

@@ -107,12 +107,12 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
     adapter = tiny_llava.lora(model, tmp_path / "adapter", 0)
     for name, share in (("base", 0.2), ("finetune", 0.9)):
         told = ((row.id, row.answer if stable_share(row.id) < share else "Lung") for row in rows)
-        path = tmp_path / "runs" / name / "answers.jsonl"
+        path = tmp_path / "compared" / name / "answers.jsonl"
         path.parent.mkdir(parents=True)
         write_predictions(path, [Prediction(row_id, answer) for row_id, answer in told])
         command("eval", "score", path, "--data", demo / "mllmu-med", cwd=tmp_path)
     (tmp_path / "mllmu-med").symlink_to(demo / "mllmu-med")
-    names = {"MODEL": str(model), "ADAPTER": str(adapter), "runs/demo-privacy": "runs"}
+    names = {"MODEL": str(model), "ADAPTER": str(adapter), "runs/demo-privacy": "compared"}
     for words in of("eval"):
         given = [names.get(word, word) for word in words[3:]]
         given += (

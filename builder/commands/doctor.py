@@ -28,7 +28,7 @@ _INSTALL: Final = "pip install -c requirements.lock -e ."
 #: Building, auditing, publishing and scoring work without these.
 _MODELS: Final = ("accelerate", "peft", "torch", "transformers")
 _DEMO, _LARGE = 500e6, 50e9  # bytes: demo, runs and caches; LLaVA-Med twice, its adapters
-_BROWSERS: Final = "chromium chromium-browser google-chrome firefox microsoft-edge open".split()
+_BROWSERS: Final = "chromium chromium-browser google-chrome firefox microsoft-edge safari".split()
 
 
 class Line(NamedTuple):

@@ -17,6 +17,7 @@ from builder.dataset_folder.write_card import VERSION as CARD_VERSION
 from builder.dataset_folder.write_card import write_card
 from builder.rebuild.stages import ingest, plan, run_stage, sized
 from builder.review import stage as review
+from mllmu_med.errors import UserError
 from mllmu_med.files import (
     atomic_folder,
     canonical_json,
@@ -80,6 +81,10 @@ def rebuild(job: Job, until: str = STAGES[-1]) -> Result:
         os.umask(0o077)  # real patients' data: for this user alone
     for name, scenario in job.recipe.scenarios().items():
         ingest(job, name, scenario)  # a corpus that is not given is told of before anything
+    for corpus in job.corpora.values():
+        if not corpus.path.exists() and corpus.path.parent.is_dir():  # else it may be a Hub id
+            advice = "give its folder" + ", or --slake hub" * (corpus.name == "slake")
+            raise UserError(f"{corpus.path}: no such file or folder: {advice}")
     make_folder(job.out.parent, "the dataset")
     with lock_file(hidden(job.out, "lock"), job.out, AT_WORK, "use another --out"):
         # Told at the start, not after minutes of work.
