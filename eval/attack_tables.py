@@ -105,7 +105,8 @@ def attack_plot(report: Report) -> Plot | None:
     shown = [line for line in lines if line.run in drawn]
     handles = [drawn[line.run] for line in shown]
     plot.legend(handles, [*map(plots.name, shown)], loc="outside right upper", labelspacing=0.7)
-    plot.suptitle(f"What attacks bring back on {report.config}, by strength")
+    title = f"What attacks bring back on {report.config}, by strength"
+    plot.suptitle(title, x=0.01, ha="left", fontsize=10)
     return plot
 
 
