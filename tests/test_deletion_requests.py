@@ -183,7 +183,7 @@ def test_requests_of_own_patients_end_to_end(data: Path, tmp_path: Path) -> None
     assert [entry["kind"] for entry in log.entries] == ["received", "unlearned", "checked"] * 2
     told = out / "request-2" / "npo" / "leak.rows.jsonl"
     kept = told.read_bytes()
-    told.write_bytes(kept.replace(b"true", b"false"))
+    told.write_bytes(kept + b"\n")
     with pytest.raises(AssertionError, match=r"leak\.rows\.jsonl: is not as entry 6 of the log"):
         do(*words)
     told.write_bytes(kept)

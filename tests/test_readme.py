@@ -112,7 +112,7 @@ def test_the_measuring_commands_run_in_turn(demo: Path, tmp_path: Path) -> None:
         write_predictions(path, [Prediction(row_id, answer) for row_id, answer in told])
         command("eval", "score", path, "--data", demo / "mllmu-med", cwd=tmp_path)
     (tmp_path / "mllmu-med").symlink_to(demo / "mllmu-med")
-    names = {"MODEL": str(model), "ADAPTER": str(adapter), "runs/demo-privacy": "compared"}
+    names = {"MODEL": str(model), "ADAPTER": str(adapter), "runs/demo-privacy": "compared/mine"}
     for words in of("eval"):
         given = [names.get(word, word) for word in words[3:]]
         given += (
