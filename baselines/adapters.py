@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from baselines.lora_places import lora_places
 from baselines.training_settings import WORDS
 from eval.model import Model
-from eval.run_folder import read_json
+from eval.run_folder import RECORD, read_json
 from eval.weights import active, adapter_hash, next_name, no_casting, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.files import atomic_folder, stable_hash, write_atomic
@@ -258,7 +258,7 @@ def check_stack(model: Model, start: Start | None = None) -> None:
     """
     stack = parents_of(model)
     for i, adapter in enumerate([*stack, *([{"path": str(start.adapter)}] if start else [])]):
-        record = Path(adapter["path"]).expanduser().parent / "record.json"
+        record = Path(adapter["path"]).expanduser().parent / RECORD
         if not record.is_file():
             continue
         trained = read_json(record)

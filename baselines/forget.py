@@ -24,8 +24,9 @@ from baselines.evidence import check, write_evidence
 from baselines.measure import Data, measure
 from baselines.request_log import Entry, Log, rows_of
 from baselines.run import FINETUNED, Part, Stack, do, identity_of, is_done
-from baselines.training_state import RECORD, ended
+from baselines.training_state import ended
 from eval.attack_kinds import Attack, attackable
+from eval.run_folder import RECORD
 from eval.weights import adapter_hash
 from mllmu_med.files import file_digest, make_folder, write_atomic, write_json
 from mllmu_med.locks import held
@@ -100,17 +101,19 @@ def fulfil(job: Job) -> dict[str, Any]:
     terms = {"attacks": [attack.name for attack in job.attacks]}
     terms["retrained"] = [adapter_hash(a) for a in ended(job.retrained)[1]] if job.retrained else []
     last = len(job.log.of("received"))
+    checked = None
     for number in range(1, last + 1):
         before = [e["terms"] for e in job.log.of("checked") if e["round"] == number]
-        if not before or (number == last and before[-1] != terms):
-            _round(job, number, terms)
+        due = not before or (number == last and before[-1] != terms)
+        checked = _round(job, number, terms) if due else None
     place = job.part(last).folder
-    checked = check(place, job.asked())
+    checked = checked or check(place, job.asked())
     write_evidence(job.out / "evidence.html", job.log, checked, place)
     return checked
 
 
-def _round(job: Job, number: int, terms: dict[str, Any]) -> None:
+def _round(job: Job, number: int, terms: dict[str, Any]) -> dict[str, Any]:
+    """Unlearn, ask and log a round; what was checked."""
     data, part = job.seen(number), job.part(number)
     place = part.folder.parent
     tuned = Part(FINETUNED, place / "finetune", job.below)
@@ -145,13 +148,15 @@ def _round(job: Job, number: int, terms: dict[str, Any]) -> None:
     else:
         for run, stack in runs:
             attack_run(Work(target_of(run), data, stack), job.attacks)
+    checked = check(part.folder, job.asked(number))
     people = [
         {"id": request["id"], **{name: [s.out, s.n] for name, s in cells.items() if s}}
-        for request, cells in check(part.folder, job.asked(number))["people"]
+        for request, cells in checked["people"]
     ]
     told = [path for run, _ in runs for path in sorted(run.rglob("*.json*")) if path.is_file()]
     files = {str(path.relative_to(job.out)): file_digest(path) for path in told}
     job.log.add("checked", number, terms=terms, people=people, files=files)
+    return checked
 
 
 def _check_model(job: Job) -> None:

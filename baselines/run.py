@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.measure import Data, held_out, measure, swapped, watcher
 from baselines.tiny import TINY
-from baselines.training_state import RECORD, difference, from_elsewhere
+from baselines.training_state import difference, from_elsewhere
 from eval import likelihood
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
-from eval.run_folder import read_json
+from eval.run_folder import RECORD, read_json
 from eval.spread import tell
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from baselines.schedule import Sample, Step
 from baselines.training_settings import TrainSettings
 from eval.model import Model
-from eval.run_folder import read_json
+from eval.run_folder import RECORD, read_json
 from mllmu_med.disk import writing
 from mllmu_med.files import (
     atomic_file,
@@ -34,7 +34,6 @@ from mllmu_med_dataset import UserError
 if TYPE_CHECKING:
     import torch
 
-RECORD: Final = "record.json"
 #: Of the time since the last checkpoint, what the next may take.
 _WRITING: Final = 0.02
 #: What makes two runs the same one, of the model's identity: not where it is, nor where it runs.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from eval import leak, likelihood, probes, score
 from eval.answer_text import answer_of
@@ -11,13 +11,10 @@ from eval.bootstrap import Items
 from eval.metric_names import OF_CUTS
 from eval.metrics import ngram_counts
 from eval.results import LABELS, Key
-from eval.run_folder import as_written, read_json, read_rows_file
+from eval.run_folder import RECORD, as_written, read_json, read_rows_file
 from mllmu_med.files import digest
 from mllmu_med.progress import say
 from mllmu_med_dataset import SPLITS, UserError
-
-#: What `baselines` writes beside a run that it has trained.
-RECORD: Final = "record.json"
 
 
 @dataclass(slots=True)

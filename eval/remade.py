@@ -26,8 +26,8 @@ from eval.attack_results import ATTACK, FOLDER
 from eval.attacks import WAYS, Ask, asks
 from eval.dataset_rows import is_own, read_rows, rows_hash
 from eval.predictions import Prediction
-from eval.run_folder import as_written
-from eval.submission_file import RECORD, Content
+from eval.run_folder import RECORD, as_written
+from eval.submission_file import Content
 from mllmu_med.files import canonical_json, digest
 from mllmu_med_dataset import Record, UserError
 

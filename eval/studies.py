@@ -19,13 +19,13 @@ from eval.dataset_rows import split_config
 from eval.metric_names import WORDS
 from eval.paper_tables import paper_rounds
 from eval.plots import STYLE, empty_plot, line_style, name, png_svg
-from eval.read_run import RECORD, read_run
+from eval.read_run import read_run
 from eval.report_html import identity, url
 from eval.report_tables import DAGGER, Column, Section, Table, ues_in_words
 from eval.report_templates import render
 from eval.results import BROKEN, LABELS, ROLES, Figure, Key, Report, to_csv
 from eval.run_figures import make_figure
-from eval.run_folder import read_json
+from eval.run_folder import RECORD, read_json
 from mllmu_med.files import write_together
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eval import leak, likelihood, score
 from eval.attack_results import ATTACK, FOLDER
 from eval.results import Figure
+from eval.run_folder import RECORD
 from mllmu_med.files import canonical_json, json_lines, text_lines
 from mllmu_med_dataset import UserError
 
 ABOUT: Final = "submission.json"
 FIGURES: Final = "figures.jsonl"
-RECORD: Final = "record.json"
 #: What is taken of a run's folder, and of an attack's outcome in it.
 OF_RUN: Final = (
     *(score.SCORES, score.ROWS, leak.LEAK, leak.ROWS, likelihood.RUN, likelihood.ROWS, RECORD),

@@ -20,12 +20,11 @@ from eval.collect_results import collect_all
 from eval.read_run import find_runs, read_run
 from eval.remade import Files, Truth, remade, short
 from eval.results import Report
-from eval.run_folder import as_written, read_json, read_rows_file
+from eval.run_folder import RECORD, as_written, read_json, read_rows_file
 from eval.submission_file import (
     FIGURES,
     OF_ATTACK,
     OF_RUN,
-    RECORD,
     About,
     Content,
     Submission,
