@@ -114,8 +114,10 @@ def fork(place: Path, program: str, words: list[str], before: Any = lambda: None
     """A command in a process of its own, in a folder: its number and its stderr."""
     reads, out = os.pipe()
     fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 2**20)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the command can hear it
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.close(out)
         return [child, reads]
     code = 1
@@ -127,7 +129,9 @@ def fork(place: Path, program: str, words: list[str], before: Any = lambda: None
         os.dup2(out, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa
         before()
-        importlib.import_module(f"{program}.__main__").app(words, prog_name=program)
+        app = importlib.import_module(f"{program}.__main__").app
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        app(words, prog_name=program)
         code = 0
     except SystemExit as error:
         code = int(error.code or 0)

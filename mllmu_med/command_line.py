@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
@@ -93,8 +94,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         for name, group in groups.items():
             values[name] = group(**{part.name: values.pop(part.name) for part in fields(group)})
         try:
-            command(**values)
-            _flush()
+            _attend(command, values)
         except UserError as error:
             message = " ".join(map(str.strip, str(error).splitlines()))
             print(f"{error.label}: {message}", file=sys.stderr)
@@ -117,6 +117,34 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _attend(command: Callable[..., None], values: dict[str, Any]) -> None:
+    """Call it; Ctrl-C comes out as KeyboardInterrupt, whatever the libraries below make of it.
+
+    They drop it, or raise an ImportError or a RuntimeError of their own in its place.
+    """
+    pressed = False
+
+    def interrupt(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        command(**values)
+        _flush()
+    except Exception:
+        if not pressed:
+            raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _options_of(command: Callable[..., None]) -> tuple[dict[str, Any], list[inspect.Parameter]]:

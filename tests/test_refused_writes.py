@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,21 @@ def test_a_full_stdout(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "stdout: cannot be written (No space left on device)" in line
+
+
+@pytest.mark.parametrize("then", [None, ImportError("cannot import name io")], ids=["drop", "wrap"])
+def test_an_interrupt_that_a_library_hides_ends_a_command_as_one(then: Exception | None) -> None:
+    one = make_app("one")
+
+    @one.command()
+    @one_line_errors
+    def hide() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            if then:
+                raise then from None
+
+    done = CliRunner().invoke(one, [])
+    assert (done.exit_code, done.stderr[:9]) == (130, "stopped: ")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
