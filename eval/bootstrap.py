@@ -56,7 +56,7 @@ class Draws:
         self.seed = seed
         self.place = {cluster: i for i, cluster in enumerate(sorted(strata))}
         self.weights = np.ones((1 + resamples, len(strata)))
-        for stratum in sorted({*strata.values()}):
+        for stratum in {*strata.values()}:
             columns = [self.place[cluster] for cluster in strata if strata[cluster] == stratum]
             m = len(columns)
             # Of its own seed: what else a run has been measured in changes no draw.
