@@ -1,5 +1,7 @@
 """Files and folders: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -295,6 +297,8 @@ def restore_folder(target: Path) -> None:
 def new_folder(path: Path, what: str) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, else it is removed.
 
+    What a killed command has left of one goes when the next makes the same folder.
+
     Of two commands that make the same folder at once, the one that ends first has made it: the
     other gets a UserError, as where `path` exists or its parent cannot be written to.
     """
@@ -303,18 +307,39 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         raise exists
     place = path.absolute().parent
     make_folder(place, what)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{path.name}.", dir=place, ignore_cleanup_errors=True
-    ) as private:
-        made = Path(private) / path.name  # which others may read, once it is moved
-        made.mkdir()
-        yield made
-        try:
-            made.rename(path)
-        except OSError as error:
-            if not path.exists():
-                raise
-            raise exists from error
+    for left in place.glob(f".{glob.escape(path.name)}.*.new"):
+        with _locked(left) as ours:  # else another command is at work there, or begins to
+            if ours and any(left.iterdir()):
+                remove(left)
+    private = Path(tempfile.mkdtemp(".new", f".{path.name}.", place))
+    try:
+        with _locked(private):
+            made = private / path.name  # which others may read, once it is moved
+            made.mkdir()
+            yield made
+            try:
+                made.rename(path)
+            except OSError as error:
+                if not path.exists():
+                    raise
+                raise exists from error
+    finally:
+        remove(private)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock; False where another process holds it, or no lock can be had."""
+    got, descriptor = False, -1
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        got = True
+    try:
+        yield got
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def check_out(path: Path, what: str) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -539,6 +540,20 @@ def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
         (first / "weights").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (made / "weights").is_file()
+
+
+def test_what_a_killed_command_left_of_a_new_folder_goes_with_the_next(tmp_path: Path) -> None:
+    made = tmp_path / "model [1]"
+    killed = (
+        "import os, pathlib, sys; from mllmu_med.files import new_folder\n"
+        "with new_folder(pathlib.Path(sys.argv[1]), 'a model') as new:\n"
+        "    (new / 'weights').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, made], check=False)
+    assert [path.name.startswith(".model [1].") for path in tmp_path.iterdir()] == [True]
+    with new_folder(made, "a model"):
+        assert len([*tmp_path.iterdir()]) == 1
+    assert [*tmp_path.iterdir()] == [made]
 
 
 def test_swapped_images_are_other_images(place: Path) -> None:
