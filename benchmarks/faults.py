@@ -66,9 +66,11 @@ COMMANDS: Final[tuple[tuple[str, str, list[str], int], ...]] = (
     ("run", "baselines", ["run", *TRAIN, "--methods", "ga", "--out", "loop"], 0),
     ("run --jobs 2", "baselines", ["run", *_ONE, "--jobs=2", "--methods=ga", "--out=both"], 0),
     ("sequential", "baselines", ["sequential", *TRAIN, "--methods=ga", "--rounds=2", "--out=s"], 0),
-    ("forget", "baselines", ["forget", *_ONE, "--request=q.csv", "--model=MODEL", "--out=log",
-                             "--adapter=runs/finetune/adapter", "--attacks=none", "--method=ga"], 0),
-    ("tune", "baselines", ["tune", *TRAIN, "--methods=ga", "--reported=none", "--out=tuned"], 0),
+    ("forget", "baselines", ["forget", *_ONE, "--request=q.csv", "--model=MODEL",
+                             "--adapter=runs/finetune/adapter", "--out=log", "--attacks=none",
+                             "--method=ga"], 0),
+    ("tune", "baselines", ["tune", *TRAIN, "--methods=ga", "--reported=none", "--out=tuned",
+                           "--data=mllmu-med"], 0),
 )  # fmt: skip
 RECIPE: Final = """
 {name: small, config: privacy, model: tiny, tiny: {vocabulary: 400, seed: 0},
