@@ -197,11 +197,12 @@ def hub_commit(name: str, *, fetch: bool) -> str | None:
         fetch: ask the Hub, as loading does, which may fetch a newer one; else, and without a
             network, it is the one in huggingface-hub's cache.
     """
+    import httpx2
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         config = (hf_hub_download if fetch else try_to_load_from_cache)(name, "config.json")
-    except (HfHubHTTPError, HFValidationError, OSError):  # loading will say what is wrong
+    except (httpx2.HTTPError, HFValidationError, OSError):  # loading will say what is wrong
         return None
     return Path(config).parent.name if isinstance(config, str) else None

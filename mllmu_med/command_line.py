@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -173,4 +174,6 @@ def _flush() -> None:
     except OSError as error:
         if refused(error) is None or error.errno is None:
             raise
+        with suppress(OSError):  # what it still holds would be tried again as the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise UserError(disk_message(STDOUT, error.errno, writes=True)) from error

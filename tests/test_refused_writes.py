@@ -125,6 +125,7 @@ def test_a_full_stdout(tmp_path: Path) -> None:
 @pytest.mark.parametrize("then", [None, ImportError("cannot import name io")], ids=["drop", "wrap"])
 def test_an_interrupt_that_a_library_hides_ends_a_command_as_one(then: Exception | None) -> None:
     one = make_app("one")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
 
     @one.command()
     @one_line_errors
@@ -137,4 +138,4 @@ def test_an_interrupt_that_a_library_hides_ends_a_command_as_one(then: Exception
 
     done = CliRunner().invoke(one, [])
     assert (done.exit_code, done.stderr[:9]) == (130, "stopped: ")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler

@@ -39,8 +39,9 @@ def download(
     Raises:
         UserError: the Hub cannot be reached, or holds no such dataset or revision.
     """
+    import httpx2
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     snapshot = partial(
         snapshot_download,
@@ -61,7 +62,7 @@ def download(
     say(f"{hub_id}: fetching {(revision or 'its newest commit')[:20]} from the Hub, once")
     try:
         folder = Path(snapshot())
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"{hub_id}: cannot be fetched ({first_line(error)}): check its name and the "
             f"connection, or download it elsewhere and give the folder {advice}"
