@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, held_out, measure, swapped, watcher
+from baselines.measure import Data, measure, swapped
 from baselines.tiny import TINY
 from baselines.training_state import difference, from_elsewhere
 from eval import likelihood
@@ -109,11 +109,6 @@ class Part(NamedTuple):
     def trains(self) -> bool:
         return self.method not in ("base", FINETUNED)
 
-    @property
-    def tuned(self) -> Path | None:
-        """The fine-tuned model's run: of the first adapter below, in a second round too."""
-        return self.measured or (self.parents[0].parent if self.parents else None)
-
 
 class Elsewhere(NamedTuple):
     """A model that was fine-tuned elsewhere, on data and with settings that nobody tells."""
@@ -159,22 +154,14 @@ def _do(
         settings = recipe.settings(part.method)
         method = recipe.method(part.method)
         own = data.only(part.forget)
-        held = held_out(own, settings, not method.learns)
-        look = watcher(model, own, recipe, part.folder, part.tuned, held)
-        left_out = {row.id for row in held}
-        forget, retain = (
-            [row for row in own.rows[split] if row.id not in left_out]
-            for split in ("forget", "retain")
-        )
         ended = train(
             model,
             part.method,
-            forget,
-            retain,
+            own.rows["forget"],
+            own.rows["retain"],
             data.images,
             settings,
             part.folder,
-            look,
             data.about(),
             part.measured,
             own=method,
@@ -219,7 +206,7 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         "dtype": dtype,
         "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if part.trains else {},
-        "watch": recipe.watch if part.trains else 0,
+        "watch": 0,  # stands in the records of all versions
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
         **rounds,

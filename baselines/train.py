@@ -16,7 +16,7 @@ from baselines.lora_places import lora_places
 from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
-from baselines.training_loop import Loop, OnEpoch, OnStep
+from baselines.training_loop import Loop, OnStep
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
@@ -29,7 +29,7 @@ from mllmu_med_dataset import Record, UsageError, UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-#: How long processes wait for each other: the main one alone evaluates at an epoch's end.
+#: How long processes wait for each other: the main one alone writes and reports.
 _PATIENCE: Final = timedelta(hours=12)
 
 
@@ -41,7 +41,6 @@ def train(
     images: ImageStore,
     settings: TrainSettings,
     out: Path,
-    on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
     measured: Path | None = None,
     on_step: OnStep | None = None,
@@ -138,7 +137,7 @@ def train(
         model.say_once(f"  rows of one image: {model.sharing.why}")
     who = run, text(str(places))
     loop = Loop(model, chosen, method, *used, settings, folder, *who, accelerator, start)
-    outcome = loop.run_all(images, on_epoch, on_step)
+    outcome = loop.run_all(images, on_step)
     named(model, folder.adapter)
     return outcome
 
