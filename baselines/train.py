@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,7 +93,7 @@ def train(
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
     lora = {"on": places.taken, "left_out": places.left_out}
-    accelerator = _accelerator(model, settings, out)
+    accelerator = _accelerator(model)
     folder = RunFolder(out)
     about = {
         "run": run,
@@ -173,17 +172,13 @@ def process_device() -> str:
     return "cpu" if state.device.type == "cpu" else str(state.device)
 
 
-def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
+def _accelerator(model: Model) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    if settings.tracker and not find_spec(settings.tracker):
-        raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
     accelerator = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
-        log_with=settings.tracker or None,
-        project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     kind = accelerator.distributed_type.value

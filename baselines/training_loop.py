@@ -77,9 +77,6 @@ class Loop:
         steps = self.prepare(images)
         plan = self.plan(0)
         self._resume()
-        main = self.accelerator.is_main_process
-        if main and s.tracker:
-            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
         with shown(self.name, steps, self._more) as advance:
             advance(self.done)
             while self.done < steps and not self.reason:
@@ -183,8 +180,6 @@ class Loop:
         self.done += 1
         if acc.is_main_process:
             self.folder.add(self.line)
-            if s.tracker:
-                acc.log(self.line, step=self.done)
         bound = s.collapse * math.log(self.model.model.config.get_text_config().vocab_size)
         if means.get("forget", 0) > bound:
             return (
@@ -255,8 +250,6 @@ class Loop:
             self.folder.end(outcome)
             if self.reason:
                 say(f"  {self.name}: stopped as collapsed: {self.reason}")
-            if s.tracker:
-                self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
         if self.model.device.type != "cpu":
             self.accelerator.free_memory()

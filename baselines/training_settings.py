@@ -47,7 +47,7 @@ class TrainSettings(BaseModel):
     projector: LoRA on the layers between vision tower and language model, too.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
-    keep, hold_out: what stands in every record; the adapter of the last step is kept.
+    keep, hold_out, tracker: what stands in every record; the adapter of the last step is kept.
     save_every: fewest steps between two checkpoints; more where writing one takes over 2 % of the
         time since the last. Each epoch ends with one besides.
     """
@@ -82,10 +82,10 @@ class TrainSettings(BaseModel):
     hold_out: Annotated[float, Field(ge=0.1, le=0.1)] = 0.1
     save_every: Count = 100
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    tracker: Literal["", "tensorboard", "wandb"] = ""
+    tracker: Literal[""] = ""
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: not how often it is saved, nor who watches."""
+        """What decides the result: not how often it is saved."""
         return self.model_dump(mode="json", exclude={"save_every", "tracker", "hold_out"})
 
     def given(self) -> dict[str, Any]:

@@ -333,8 +333,6 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         run(model, "forgetting", tmp_path)
     with pytest.raises(UserError, match="the forget set is empty"):
         train(model, "gd", [], small.RETAIN, small.Images(), small.settings(), tmp_path)
-    with pytest.raises(UserError, match="tracker wandb: not installed"):
-        run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):
         small.settings(learning_rate=-1)
     with pytest.raises(UsageError, match=r"^gd has no setting gama$"):

@@ -18,14 +18,13 @@ APPS = {
     "eval": eval.__main__.app,
     "baselines": baselines.__main__.app,
 }
-#: Options of other programs that we name: accelerate, lmms-eval, hf, and what docs/serve.md starts.
+#: Options of other programs that we name: accelerate, hf, and what docs/serve.md starts.
 OTHERS = {
     "--index-url",
     "--query-gpu",
     "--multi_gpu",
     "--config_file",
     "--num_processes",
-    "--log_samples",
     "--local-dir",
 }
 SERVERS = {
