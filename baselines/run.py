@@ -24,12 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from baselines.measure import Data, measure, swapped
 from baselines.tiny import TINY
 from baselines.training_state import difference, from_elsewhere
-from eval import likelihood
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
 from eval.run_folder import RECORD, read_json
-from eval.spread import tell
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
@@ -125,10 +123,6 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
     identity = identity_of(part, recipe, data, stack)
     if is_done(part, identity):
         say(f"{part.folder.name}: done already")
-        if tell(is_main() and likelihood.outdated(part.folder)):
-            with held(part.folder) if is_main() else nullcontext():
-                model = stack.at([*part.parents, *[part.adapter] * part.trains])
-                measure(model, data, part.folder, recipe.answers, ways)
         return
     unknown = " fine-tuned elsewhere, on which rows and with what settings is not known"
     say(f"{part.folder.name}:{unknown if part.method == FINETUNED else ''}")
