@@ -23,7 +23,7 @@ from eval.command_options import (
     Splits,
     told,
 )
-from eval.other_commands import add_others
+from eval.other_commands import submit, ues, verify
 from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med.files import packaged_yaml
 from mllmu_med.locks import held
@@ -246,7 +246,8 @@ def attack(
     print(f"written to {write_attacks(report, out or folders[0].parent)}")
 
 
-add_others(app)
+for command in (ues, submit, verify):
+    app.command(examples=_EXAMPLES[command.__name__])(one_line_errors(command))
 
 if __name__ == "__main__":
     app(prog_name="python -m eval")

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from eval.command_options import Data, Json, told
-from mllmu_med.command_line import App, one_line_errors
 from mllmu_med_dataset import UserError
 
 
@@ -102,22 +101,3 @@ def verify(
     if refused or others or not paths:
         of = f"{len(refused)} of {len(paths)} submissions do not agree, {len(others)} not compared"
         raise UserError(f"{of}: see above" if paths else "no submission there")
-
-
-def add_others(app: App) -> None:
-    """Put them on the command line."""
-    app.command(
-        examples="python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base"
-    )(one_line_errors(ues))
-    app.command(
-        examples="""
-python -m eval submit runs/demo-privacy
-python -m eval submit runs/finetune runs/mine --out mine.zip --hub ORG/mllmu-med
-"""
-    )(one_line_errors(submit))
-    app.command(
-        examples="""
-python -m eval verify submission.zip
-python -m eval verify submissions --page leaderboard.html
-"""
-    )(one_line_errors(verify))
