@@ -74,15 +74,6 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("choice", "why"), CASES["a_choice_that_nothing_reads_is_refused"])
-def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
-    key, _, value = choice.partition("=")
-    with pytest.raises(UsageError) as error:
-        load_recipe("demo", [Choice(key, value)])
-    assert key in str(error.value)
-    assert why in str(error.value)
-
-
 def test_the_rater_is_shown_no_image() -> None:
     rated = [Choice("calibration.rater", "llm"), Choice("llm.model", "m")]
     assert load_recipe("demo", [*rated, Choice("llm.tries", "5")]).llm.tries == 5
