@@ -171,7 +171,7 @@ def load(
         forget_ratio: 0.05 ... 0.30, |forget| as a fraction of |retain| with their sum fixed (the
             paper's Figure 4). Default: the main set (351 / 3,960 at the paper's size).
         split: `forget`, `retain` or `test`. Default: all three.
-        streaming: read while iterating, without a copy in the cache.
+        streaming: read while iterating, without a copy in the cache, and without `images`.
         images: where the images are that rows only name (`image` is None, `image_path` and
             `image_sha256` are set): the folder of their source, with SLAKE's `imgs.zip` packed or
             not; or a folder for each config. Every distinct image is checked against its hash.
@@ -188,7 +188,7 @@ def load(
         UserError: the folder is not there, is damaged or holds no such config or split; the Hub
             cannot be reached or refuses; the cache cannot be written; images are missing in
             `images` or are others than the dataset was built from.
-        UsageError: an unknown config or ratio.
+        UsageError: an unknown config or ratio; `images` for a stream.
     """
     if config not in CONFIGS:
         raise UsageError(
@@ -213,7 +213,9 @@ def load(
 
     from mllmu_med.image_folder import images_folder, put_back
 
-    image_source = images_folder(images, config)
+    if streaming and images:
+        raise UsageError("images: are put back into whole splits: load them without streaming")
+    image_source = None if streaming else images_folder(images, config)
     try:
         data = datasets.load_dataset(**what, split=split, streaming=streaming, **kwargs)
     except (

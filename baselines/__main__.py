@@ -11,9 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
-
-from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods
+from baselines.command_options import FineTuned, Jobs, Options, Out, OwnMethods, told
 from baselines.forget_command import forget
 from baselines.methods import METHODS, UNLEARNING, purpose, who_reads
 from baselines.other_commands import convert_llava_med, merge, method, recipe
@@ -39,22 +37,13 @@ app = make_app("Fine-tune and unlearn: LoRA on any image-text model, or on a tin
 def run(
     options: Options,
     tuned: FineTuned,
-    retrain: Annotated[
-        bool,
-        typer.Option("--retrain", help="With --adapter: retrain --model too, by the recipe."),
-    ] = False,
+    retrain: Annotated[bool, told("run.retrain")] = False,
     methods: Annotated[str, option("LIST", f"Of {_NAMES}. [default: the recipe's]")] = "",
     method: OwnMethods = None,
-    out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG]")] = None,
-    seeds: Annotated[
-        str | None, option("LIST", "Repeat with each, e.g. 0,1,2. [default: the recipe's seed]")
-    ] = None,
-    seeds_of: Annotated[
-        str, option("PARTS", "What is repeated: unlearning, or all (fine-tuning, retraining too).")
-    ] = "unlearning",
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print steps, samples and memory; train nothing.")
-    ] = False,
+    out: Annotated[Path | None, told("run.out")] = None,
+    seeds: Annotated[str | None, told("run.seeds")] = None,
+    seeds_of: Annotated[str, told("run.seeds_of")] = "unlearning",
+    plan: Annotated[bool, told("run.plan")] = False,
     jobs: Jobs = 0,
 ) -> None:
     """Base, fine-tuned, unlearned and retrained models: answers, scores, UES, leakage, report.
@@ -112,9 +101,7 @@ def tune(
     out: Out,
     methods: Annotated[str, option("LIST", f"Of {_NAMES}. [default: the recipe's]")] = "",
     method: OwnMethods = None,
-    reported: Annotated[
-        str, option("DIR|ID", "The dataset whose results are reported: nothing of it is seen.")
-    ] = DEFAULT_FOLDER,
+    reported: Annotated[str, told("tune.reported")] = DEFAULT_FOLDER,
     jobs: Jobs = 0,
 ) -> None:
     """Choose each method's learning rate, epochs and weight by one protocol, on another build.
@@ -193,15 +180,11 @@ Settings that only some methods take; one that a method does not take is refused
 )
 @one_line_errors
 def unlearn(
-    method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="One of those below, or FILE.py:FUNCTION.")
-    ],
+    method: Annotated[str, told("unlearn.method", argument=True)],
     out: Out,
     options: Options,
     tuned: FineTuned,
-    parent: Annotated[
-        Path | None, option("DIR", "A run of finetune (or of unlearn).", "--from")
-    ] = None,
+    parent: Annotated[Path | None, told("unlearn.from", "--from")] = None,
 ) -> None:
     """Unlearn with one method on top of a fine-tuned model, then answer and score.
 

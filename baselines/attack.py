@@ -106,8 +106,6 @@ class Work:
             "learning_rate": base.learning_rate * RATE,
             "warmup": 0.0,
             "lr_end": 1.0,
-            "keep": "last",
-            "tracker": "",
         }
         return base.model_copy(update=changed)
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from eval.command_options import Data, Device, Dtype, NoShare
-from mllmu_med.command_line import option
+from mllmu_med.command_line import options_of
 from mllmu_med_dataset import UsageError
 
 if TYPE_CHECKING:
@@ -18,33 +16,15 @@ if TYPE_CHECKING:
     from baselines.recipe import Recipe
     from baselines.run import Elsewhere, Stack
 
-RecipeName = Annotated[
-    str | None,
-    option(
-        "NAME|FILE",
-        "demo, demo-incorrect, laptop, paper-privacy, paper-incorrect or a file. [default: a demo "
-        "for the tiny model, else the paper's; by the config]",
-        "--recipe",
-    ),
-]
-ModelName = Annotated[
-    str | None,
-    option("DIR|ID", "An image-text model's folder or Hub id, or tiny. [default: tiny]", "--model"),
-]
-Config = Annotated[str | None, option("NAME", "privacy, incorrect, own, or privacy_r05.")]
-Set = Annotated[
-    list[str] | None, option("KEY=VALUE", "A value of the recipe, e.g. finetune.epochs=1.", "--set")
-]
-Out = Annotated[Path, option("DIR", "The run's folder.")]
-OwnMethods = Annotated[
-    list[str] | None,
-    option(
-        "FILE.py:FUNCTION",
-        "A loss of your own, besides; may be repeated (see `python -m baselines method`).",
-        "--method",
-    ),
-]
-Jobs = Annotated[int, option("N", "Parts at once. [default: 1; tiny on a CPU: its cores]")]
+told = options_of("baselines")
+
+RecipeName = Annotated[str | None, told("shared.recipe", "--recipe")]
+ModelName = Annotated[str | None, told("shared.model", "--model")]
+Config = Annotated[str | None, told("shared.config")]
+Set = Annotated[list[str] | None, told("shared.set", "--set")]
+Out = Annotated[Path, told("shared.out")]
+OwnMethods = Annotated[list[str] | None, told("shared.method", "--method")]
+Jobs = Annotated[int, told("shared.jobs")]
 
 
 @dataclass(frozen=True)
@@ -116,15 +96,8 @@ class Options:
 class FineTuned:
     """What is said of a model that was fine-tuned elsewhere."""
 
-    adapter: Annotated[
-        list[Path] | None,
-        option(
-            "DIR", "--model with this PEFT adapter is fine-tuned; may be repeated.", "--adapter"
-        ),
-    ] = None
-    as_finetuned: Annotated[
-        bool, typer.Option("--as-finetuned", help="--model itself is fine-tuned: no base model.")
-    ] = False
+    adapter: Annotated[list[Path] | None, told("finetuned.adapter", "--adapter")] = None
+    as_finetuned: Annotated[bool, told("finetuned.as_finetuned")] = False
 
     def check(self, methods: Sequence[str]) -> None:
         """Raise UsageError where a method needs the adapter that the model has not."""

@@ -193,7 +193,7 @@ def edit(
     accelerator.wait_for_everyone()
     put_on(model, folder.adapter)
     cost = {**summed(folder.spent(), model, settings, 1), "steps": 0}
-    outcome = Outcome("finished", "", 0, 0, None, cost["seconds"], folder.adapter, cost)
+    outcome = Outcome("finished", "", 0, cost["seconds"], folder.adapter, cost)
     if accelerator.is_main_process:
         folder.end(outcome)
     accelerator.wait_for_everyone()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-from baselines.command_options import FineTuned, Options
-from mllmu_med.command_line import option
+from baselines.command_options import FineTuned, Options, told
 from mllmu_med_dataset import UsageError
 
 #: Its loss is bounded, so that few rows do not wreck the model as ascent may; by the README's table
@@ -17,22 +16,14 @@ ATTACKS: Final = "quantise,relearn-retain,prefix,paraphrase"
 
 
 def forget(
-    out: Annotated[Path, option("DIR", "The log's folder: the same for every request.")],
+    out: Annotated[Path, told("forget.out")],
     options: Options,
-    request: Annotated[
-        Path | None,
-        option("FILE", "A CSV file: patient_id, profile_id, id or row; request, received."),
-    ] = None,
-    adapter: Annotated[
-        list[Path] | None,
-        option("DIR", "--model with this PEFT adapter is fine-tuned; may be repeated."),
-    ] = None,
-    method: Annotated[str, option("NAME", "As `unlearn` has them.")] = METHOD,
-    attacks: Annotated[str, option("LIST", "Of `eval attack --kind`, or none.")] = ATTACKS,
-    retrained: Annotated[
-        Path | None, option("RUN", "A run of `retrain`. [default: the one beside --adapter's run]")
-    ] = None,
-    head: Annotated[str, option("HASH", "A head hash noted earlier: the log must hold it.")] = "",
+    request: Annotated[Path | None, told("forget.request")] = None,
+    adapter: Annotated[list[Path] | None, told("forget.adapter")] = None,
+    method: Annotated[str, told("forget.method")] = METHOD,
+    attacks: Annotated[str, told("forget.attacks")] = ATTACKS,
+    retrained: Annotated[Path | None, told("forget.retrained")] = None,
+    head: Annotated[str, told("forget.head")] = "",
 ) -> None:
     """Unlearn the patients or rows of a deletion request, check, and write the evidence.
 

@@ -6,10 +6,10 @@ and `likelihood` give one by one, from one loaded model and one reading of the d
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from eval import likelihood
 from eval.answer import answer_with_model, batches
@@ -19,24 +19,16 @@ from eval.dataset_rows import DatasetImages, read_rows, rows_hash
 from eval.leak import leak_answers, write_leak
 from eval.metrics import mean, rouge1
 from eval.predictions import Prediction
-from eval.run_folder import ANSWERS, describe, read_rows_file
-from eval.score import score_answers, score_row, scored_rows, words_of, write_scores
+from eval.run_folder import ANSWERS, describe
+from eval.score import score_answers, words_of, write_scores
 from eval.spread import is_first, spread, tell
-from eval.ues import ues
-from mllmu_med.files import stable_hash, write_jsonl
+from mllmu_med.files import stable_hash
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import SPLITS, Record, UserError
 
 if TYPE_CHECKING:
-    from baselines.recipe import Answers, Recipe
-    from baselines.training_loop import OnEpoch, Verdict
-    from baselines.training_settings import TrainSettings
+    from baselines.recipe import Answers
     from eval.model import Model
-
-TRAJECTORY: Final = "trajectory.jsonl"
-#: A run of which so many answers to the retain set are no language has collapsed, if it has lost
-#: half of its retain ROUGE-1 too (a tiny model begins as gibberish): our choice.
-DEGENERATE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,108 +167,10 @@ def _replies(
         yield from ((ask, reply.text) for ask, reply in zip(cut, replies, strict=True))
 
 
-def watcher(
-    model: Model,
-    data: Data,
-    recipe: Recipe,
-    folder: Path,
-    finetuned: Path | None = None,
-    held: Sequence[Record] = (),
-) -> OnEpoch | None:
-    """What to do at the end of every epoch: answer some rows, score the held ones, stop gibberish.
-
-    Each epoch adds a line to `trajectory.jsonl`. Its score, which `keep: best` goes by, is of the
-    held rows alone (see `held_score`); the UES of the watched rows is for the eye.
-
-    Args:
-        finetuned: the run that UES compares with; None while fine-tuning.
-        held: rows that are not trained on, of `held_out`.
-    """
-    if not (recipe.watch or held):
-        return None
-    from baselines.training_loop import Verdict
-
-    watch = watched(data, recipe.watch)
-    asked = asks([*watch, *(row for row in held if row not in watch)])
-    ids, held_ids = {row.id for row in watch}, {row.id for row in held}
-    tuned = scored_rows(finetuned) if finetuned else []
-
-    def look(epoch: int) -> Verdict | None:
-        replies = list(_replies(model, asked, data, recipe.answers))
-        if not is_first():
-            return None
-        rows = [
-            score_row(ask, Prediction(ask.row.id, text), data.vocabulary) for ask, text in replies
-        ]
-        means = rouge_means(rows)
-        babble = mean([r["degenerate"] for r in rows if r["split"] == "retain"], "retain")
-        line: dict[str, Any] = {"epoch": epoch, "n": len(rows)}
-        line |= {"rouge1": means, "degenerate_retain": babble}
-        if tuned and watch:
-            line["ues"] = ues(rouge_means(rows, ids), rouge_means(tuned, ids)).ues
-        if held:
-            of_tuned = rouge_means(tuned, held_ids)
-            line["score"] = held_score(rouge_means(rows, held_ids), of_tuned)
-        path = folder / TRAJECTORY
-        before = read_rows_file(path, "") if path.is_file() else []
-        before = [row for row in before if row["epoch"] < epoch]
-        write_jsonl(path, [*before, line])
-        asked_ids = {row["id"] for row in rows}
-        at_best = [rouge_means(tuned, asked_ids) or means, *(row["rouge1"] for row in before)]
-        low = max(row["retain"] for row in at_best) / 2
-        gone = babble > DEGENERATE and means["retain"] < low
-        stop = f"{babble:.0%} of the retain answers are no language" if gone else ""
-        return Verdict(line.get("score"), stop)
-
-    return look
-
-
-def watched(data: Data, most: int) -> list[Record]:
-    """The rows looked at after an epoch: at most so many open ones of a split, by a stable hash."""
-    rows: list[Record] = []
-    for split in SPLITS:
-        opened = [row for row in data.rows[split] if row.answer_type != "closed"]
-        rows += sorted(opened, key=lambda row: stable_hash("watch", row.id))[:most]
-    return rows
-
-
-def held_out(data: Data, settings: TrainSettings, unlearns: bool) -> list[Record]:
-    """Rows that are kept out of training to choose an epoch by: none unless `keep` is `best`.
-
-    In a stable order, until they are the share of their set and one is an open question; of forget
-    rows where they are unlearned only: while learning, all of them are learnt.
-    """
-    held: list[Record] = []
-    for split in ("forget", "retain") if unlearns else ("retain",):
-        rows = data.rows[split] if settings.keep == "best" else []
-        chosen: list[Record] = []
-        for row in sorted(rows, key=lambda row: stable_hash("held", row.id)):
-            opened = any(row.answer_type != "closed" for row in chosen)
-            if opened and len(chosen) >= settings.hold_out * len(rows):
-                break
-            chosen.append(row)
-        if rows and len(chosen) == len(rows):
-            raise UserError(
-                f"{data.config}/{split}: too few rows to hold out {settings.hold_out:.0%} of them: "
-                "keep the last adapter (keep: last), or build a larger dataset"
-            )
-        held += chosen
-    return held
-
-
-def held_score(means: Mapping[str, float], finetuned: Mapping[str, float]) -> float:
-    """UES (Eq. 1-3) without its test terms; while learning, ROUGE-1 of the retain rows."""
-    if "forget" not in means:
-        return means["retain"]
-    return ues({**means, "test": 0.0}, {**finetuned, "test": 0.0}).ues
-
-
-def rouge_means(
-    rows: Sequence[dict[str, Any]], ids: Collection[str] | None = None
-) -> dict[str, float]:
-    """Mean ROUGE-1 of the open questions by split, of those that there are; of some rows alone."""
+def rouge_means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean ROUGE-1 of the open questions by split, of those that there are."""
     by_split: dict[str, list[float]] = {}
     for row in rows:
-        if "rouge1" in row and (ids is None or row["id"] in ids):
+        if "rouge1" in row:
             by_split.setdefault(row["split"], []).append(row["rouge1"])
     return {split: mean(values, split) for split, values in by_split.items()}

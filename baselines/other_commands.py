@@ -5,25 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from baselines.command_options import told
 from eval.command_options import Adapters, Device
-from mllmu_med.command_line import option
 
 
 def merge(
-    out: Annotated[Path, option("DIR", "A new folder.")],
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run of unlearn; or --model.")
-    ] = None,
-    model: Annotated[str | None, option("DIR|ID", "The model below each --adapter.")] = None,
+    out: Annotated[Path, told("merge.out")],
+    run: Annotated[Path | None, told("merge.run", argument=True)] = None,
+    model: Annotated[str | None, told("merge.model")] = None,
     adapter: Adapters = None,
-    into_weights: Annotated[
-        bool, typer.Option("--into-weights", help="A whole model without adapters.")
-    ] = False,
-    dtype: Annotated[
-        str, option("NAME", "Of merged weights: bfloat16, float16, float32. [default: bfloat16]")
-    ] = "",
+    into_weights: Annotated[bool, told("merge.into_weights")] = False,
+    dtype: Annotated[str, told("merge.dtype")] = "",
     device: Device = "",
 ) -> None:
     """Make one adapter of stacked ones, or merged weights, as vLLM and SGLang serve them.
@@ -35,25 +27,14 @@ def merge(
     print(merged(run, model, adapter or [], out, into_weights, dtype, device))
 
 
-def recipe(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="demo, demo-incorrect, laptop, paper-privacy or paper-incorrect."
-        ),
-    ] = "demo",
-) -> None:
+def recipe(name: Annotated[str, told("recipe.name", argument=True)] = "demo") -> None:
     """Print a recipe with its comments, as a template for your own."""
     from mllmu_med.recipe_files import recipe_text
 
     print(recipe_text("baselines", name), end="")
 
 
-def method(
-    own: Annotated[
-        str, typer.Argument(metavar="FILE.py:FUNCTION", help="A loss of yours, to be checked.")
-    ] = "",
-) -> None:
+def method(own: Annotated[str, told("method.own", argument=True)] = "") -> None:
     """Print a loss with its comments, as a template for your own; or check yours.
 
     What a loss is given, and what it has to give, stands in the template.
@@ -72,8 +53,8 @@ def method(
 
 
 def convert_llava_med(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The original checkpoint.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
+    source: Annotated[Path, told("convert_llava_med.source", argument=True)],
+    target: Annotated[Path, told("convert_llava_med.target", argument=True)],
 ) -> None:
     """Convert LLaVA-Med v1.5's original checkpoint to transformers' LLaVA format."""
     from baselines.llava_med import convert

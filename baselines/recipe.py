@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     ValidationError,
     model_validator,
 )
@@ -43,8 +42,7 @@ class Recipe(BaseModel):
 
     model: a folder, a Hub id, or `tiny`: made and trained on the spot as `tiny` says. None: it has
         to be given.
-    watch: open questions of each split that are answered at the end of every epoch, for UES by
-        epoch and to stop a collapse; 0: none. They choose nothing.
+    watch: nothing; 0 as in the recipes that runs of before have kept.
     tune: what `tune` draws each method's trials from.
     own: methods that are not shipped, each name with its FILE.py:FUNCTION.
     """
@@ -56,7 +54,7 @@ class Recipe(BaseModel):
     model: str | None = None
     tiny: TinySettings = TinySettings()
     answers: Answers = Answers()
-    watch: Annotated[int, Field(ge=0)] = 0
+    watch: Literal[0] = 0
     tune: TuneSpace = TuneSpace()
     finetune: TrainSettings
     unlearn: MethodSettings

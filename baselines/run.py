@@ -21,15 +21,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from baselines.measure import Data, held_out, measure, swapped, watcher
+from baselines.measure import Data, measure, swapped
 from baselines.tiny import TINY
 from baselines.training_state import difference, from_elsewhere
-from eval import likelihood
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
 from eval.run_folder import RECORD, read_json
-from eval.spread import tell
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
@@ -109,11 +107,6 @@ class Part(NamedTuple):
     def trains(self) -> bool:
         return self.method not in ("base", FINETUNED)
 
-    @property
-    def tuned(self) -> Path | None:
-        """The fine-tuned model's run: of the first adapter below, in a second round too."""
-        return self.measured or (self.parents[0].parent if self.parents else None)
-
 
 class Elsewhere(NamedTuple):
     """A model that was fine-tuned elsewhere, on data and with settings that nobody tells."""
@@ -130,10 +123,6 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
     identity = identity_of(part, recipe, data, stack)
     if is_done(part, identity):
         say(f"{part.folder.name}: done already")
-        if tell(is_main() and likelihood.outdated(part.folder)):
-            with held(part.folder) if is_main() else nullcontext():
-                model = stack.at([*part.parents, *[part.adapter] * part.trains])
-                measure(model, data, part.folder, recipe.answers, ways)
         return
     unknown = " fine-tuned elsewhere, on which rows and with what settings is not known"
     say(f"{part.folder.name}:{unknown if part.method == FINETUNED else ''}")
@@ -159,22 +148,14 @@ def _do(
         settings = recipe.settings(part.method)
         method = recipe.method(part.method)
         own = data.only(part.forget)
-        held = held_out(own, settings, not method.learns)
-        look = watcher(model, own, recipe, part.folder, part.tuned, held)
-        left_out = {row.id for row in held}
-        forget, retain = (
-            [row for row in own.rows[split] if row.id not in left_out]
-            for split in ("forget", "retain")
-        )
         ended = train(
             model,
             part.method,
-            forget,
-            retain,
+            own.rows["forget"],
+            own.rows["retain"],
             data.images,
             settings,
             part.folder,
-            look,
             data.about(),
             part.measured,
             own=method,
@@ -219,7 +200,7 @@ def identity_of(part: Part, recipe: Recipe, data: Data, stack: Stack) -> dict[st
         "dtype": dtype,
         "parents": [weights_hash(adapter.expanduser()) for adapter in part.parents],
         "settings": recipe.settings(part.method).identity() if part.trains else {},
-        "watch": recipe.watch if part.trains else 0,
+        "watch": 0,  # stands in the records of all versions
         "answers": recipe.answers.model_dump(),
         "data": data.hash,
         **rounds,

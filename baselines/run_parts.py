@@ -166,12 +166,7 @@ def notes(folders: Sequence[Path]) -> list[str]:
         seed = folder.parent.name.removeprefix("seed-")
         name = folder.name + (f" (seed {seed})" if seed != folder.parent.name else "")
         done = read_json(folder / DONE)
-        outcome, settings = done["outcome"], done["identity"]["settings"]
-        if settings["keep"] == "best":
-            sentences.append(
-                f"{name}: did not unlearn the {settings['hold_out']:.0%} of the forget rows by "
-                "which its epoch was chosen; they are in its figures all the same."
-            )
+        outcome = done["outcome"]
         if outcome["status"] == "collapsed":
             sentences.append(f"{name}: stopped as collapsed: {outcome['reason']}.")
         before, after = _forget(learnt.get(folder.parent, first)), _forget(folder)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from baselines.command_options import Jobs, Options, OwnMethods
-from mllmu_med.command_line import option
+from baselines.command_options import Jobs, Options, OwnMethods, told
 from mllmu_med_dataset import FORGET_RATIOS, UsageError, config_name
 
 if TYPE_CHECKING:
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 class Study(Options):
     """What both studies are told."""
 
-    methods: Annotated[str, option("LIST", "By default the paper's.")] = "ga,gd,kl-min,idk,llmu"
+    methods: Annotated[str, told("study.methods")] = "ga,gd,kl-min,idk,llmu"
     method: OwnMethods = None
-    out: Annotated[Path | None, option("DIR", "[default: runs/RECIPE-CONFIG-STUDY]")] = None
-    seeds: Annotated[str, option("LIST", "Repeat unlearning with each, e.g. 0,1,2.")] = ""
+    out: Annotated[Path | None, told("study.out")] = None
+    seeds: Annotated[str, told("study.seeds")] = ""
     jobs: Jobs = 0
 
     def read(self) -> tuple[Recipe, list[str], list[int]]:
@@ -76,10 +75,8 @@ class Study(Options):
 
 def sequential(
     study: Study,
-    rounds: Annotated[int, option("N", "Into how many parts the forget set is cut.")] = 3,
-    reference: Annotated[
-        str, option("NAME", "What later rounds compare with: previous (round) or finetuned.")
-    ] = "previous",
+    rounds: Annotated[int, told("sequential.rounds")] = 3,
+    reference: Annotated[str, told("sequential.reference")] = "previous",
 ) -> None:
     """Unlearn the forget set in rounds, each from the last one's model: the paper's Table 3.
 
@@ -103,9 +100,7 @@ def sequential(
 
 def ratios(
     study: Study,
-    percents: Annotated[str, option("LIST", "Forget ratios, in percent.", "--ratios")] = ",".join(
-        map(str, FORGET_RATIOS)
-    ),
+    percents: Annotated[str, told("ratios.ratios", "--ratios")] = ",".join(map(str, FORGET_RATIOS)),
 ) -> None:
     """Fine-tune, retrain and unlearn at several forget ratios: the paper's Figure 4.
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +15,7 @@ from baselines.lora_places import lora_places
 from baselines.methods import METHODS, Method
 from baselines.schedule import check_rows
 from baselines.schedule import samples as samples_of
-from baselines.training_loop import Loop, OnEpoch, OnStep
+from baselines.training_loop import Loop, OnStep
 from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_identity
 from eval.dataset_rows import ImageStore
@@ -29,7 +28,7 @@ from mllmu_med_dataset import Record, UsageError, UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-#: How long processes wait for each other: the main one alone evaluates at an epoch's end.
+#: How long processes wait for each other: the main one alone writes and reports.
 _PATIENCE: Final = timedelta(hours=12)
 
 
@@ -41,7 +40,6 @@ def train(
     images: ImageStore,
     settings: TrainSettings,
     out: Path,
-    on_epoch: OnEpoch | None = None,
     data: dict[str, Any] | None = None,
     measured: Path | None = None,
     on_step: OnStep | None = None,
@@ -95,7 +93,7 @@ def train(
     run = digest(identity)[:12]
     places = lora_places(model.base, settings.projector, str(model.identity.get("model")))
     lora = {"on": places.taken, "left_out": places.left_out}
-    accelerator = _accelerator(model, settings, out)
+    accelerator = _accelerator(model)
     folder = RunFolder(out)
     about = {
         "run": run,
@@ -138,7 +136,7 @@ def train(
         model.say_once(f"  rows of one image: {model.sharing.why}")
     who = run, text(str(places))
     loop = Loop(model, chosen, method, *used, settings, folder, *who, accelerator, start)
-    outcome = loop.run_all(images, on_epoch, on_step)
+    outcome = loop.run_all(images, on_step)
     named(model, folder.adapter)
     return outcome
 
@@ -174,17 +172,13 @@ def process_device() -> str:
     return "cpu" if state.device.type == "cpu" else str(state.device)
 
 
-def _accelerator(model: Model, settings: TrainSettings, out: Path) -> Accelerator:
+def _accelerator(model: Model) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    if settings.tracker and not find_spec(settings.tracker):
-        raise UserError(f"tracker {settings.tracker}: not installed: pip install it, or leave it")
     accelerator = Accelerator(
         cpu=model.device.type == "cpu",
         mixed_precision="no",  # see forward.AnswerLogits
-        log_with=settings.tracker or None,
-        project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     kind = accelerator.distributed_type.value

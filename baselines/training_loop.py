@@ -24,7 +24,7 @@ from baselines.training_settings import TrainSettings
 from baselines.training_state import Outcome, RunFolder, peak_memory, step_cost, summed
 from eval.dataset_rows import ImageStore
 from eval.model import Model
-from eval.spread import shown, tell
+from eval.spread import shown
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 
@@ -32,22 +32,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an evaluation at an epoch's end says.
-
-    score: the higher the better; with `keep: best`, the adapter of the best epoch is kept.
-    stop: why the run should end here as collapsed, e.g. degenerate answers; empty to go on.
-    """
-
-    score: float | None = None
-    stop: str = ""
-
-
-#: Called in every process with the epoch that has ended (from 1); the first one's verdict counts.
-#: The model is the one given to `train`, and answers as trained so far.
-OnEpoch = Callable[[int], Verdict | None]
-#: Called in every process after each step that is taken, with its number (from 1).
+#: Called in every process after each step that is taken, with its number (from 1). The model is
+#: the one given to `train`, and answers as trained so far.
 OnStep = Callable[[int], None]
 
 
@@ -75,7 +61,6 @@ class Loop:
     accelerator: Accelerator
     start: Start | None = None
     done: int = 0
-    scores: dict[int, float] = field(default_factory=dict)  # by epoch
     reason: str = ""  # to end the run as collapsed
     line: dict[str, Any] = field(default_factory=dict)
     moved: dict[str, float] = field(default_factory=dict)
@@ -87,16 +72,11 @@ class Loop:
     #: is not waited for by the others.
     modules: tuple[Any, Any] = field(init=False)
 
-    def run_all(
-        self, images: ImageStore, on_epoch: OnEpoch | None, on_step: OnStep | None
-    ) -> Outcome:
+    def run_all(self, images: ImageStore, on_step: OnStep | None) -> Outcome:
         s = self.settings
         steps = self.prepare(images)
         plan = self.plan(0)
         self._resume()
-        main = self.accelerator.is_main_process
-        if main and s.tracker:
-            self.accelerator.init_trackers("mllmu-med", {"method": self.name, "run": self.run})
         with shown(self.name, steps, self._more) as advance:
             advance(self.done)
             while self.done < steps and not self.reason:
@@ -111,9 +91,8 @@ class Loop:
                     if self.done % s.save_every == 0 and self.done % len(plan):
                         self._save(only_if_due=True)
                 else:
-                    self.reason = self._evaluate(on_epoch, epoch + 1)
                     self._save()
-        return self._end(-(-self.done // len(plan)))
+        return self._end()
 
     def prepare(self, images: ImageStore) -> int:
         """Put the adapter on and set the optimizer up; the number of steps there will be."""
@@ -201,8 +180,6 @@ class Loop:
         self.done += 1
         if acc.is_main_process:
             self.folder.add(self.line)
-            if s.tracker:
-                acc.log(self.line, step=self.done)
         bound = s.collapse * math.log(self.model.model.config.get_text_config().vocab_size)
         if means.get("forget", 0) > bound:
             return (
@@ -217,19 +194,6 @@ class Loop:
         self.line |= values
         self.settings = self.settings.model_copy(update=values)
 
-    def _evaluate(self, on_epoch: OnEpoch | None, epoch: int) -> str:
-        verdict = tell(on_epoch(epoch) if on_epoch else None) or Verdict()
-        if verdict.score is not None:
-            self.scores[epoch] = verdict.score
-            keeps = self.settings.keep == "best" and self._best() == epoch
-            if keeps and self.accelerator.is_main_process:
-                self.adapter.save(self.folder.adapter, self.card)
-        return verdict.stop
-
-    def _best(self) -> int:
-        """The epoch with the highest score; of equal ones, the first."""
-        return max(self.scores, key=lambda epoch: self.scores[epoch])
-
     def _more(self) -> str:
         said = [n for n in ("loss", "forget", "refused", "clean", "retain", "kl") if n in self.line]
         return ", ".join(f"{name} {self.line[name]:.3f}" for name in said)
@@ -242,7 +206,6 @@ class Loop:
                 {
                     "run": self.run,
                     "step": self.done,
-                    "scores": self.scores,
                     "reason": self.reason,
                     "weights": {n: p.detach().cpu() for n, p in self.adapter.weights().items()},
                     "optimizer": self.optimizer.state_dict(),
@@ -264,26 +227,21 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self._move(state.get("moved", {}))
-        self.done, self.scores, self.reason = state["step"], state["scores"], state["reason"]
+        self.done, self.reason = state["step"], state["reason"]
         if self.accelerator.is_main_process:
             say(f"  {self.name}: goes on after step {self.done:,}")
 
-    def _end(self, epoch: int) -> Outcome:
+    def _end(self) -> Outcome:
         s, main = self.settings, self.accelerator.is_main_process
-        kept = self._best() if s.keep == "best" and self.scores else 0
-        if main and not kept:
+        if main:
             self.adapter.save(self.folder.adapter, self.card)
         self.accelerator.wait_for_everyone()
-        if kept:
-            self.adapter.load_saved(self.folder.adapter)
         self.adapter.let_go()
         cost = summed(self.folder.spent(), self.model, s, self.accelerator.num_processes)
         outcome = Outcome(
             status="collapsed" if self.reason else "finished",
             reason=self.reason,
             steps=self.done,
-            epoch=kept or epoch,
-            score=self.scores.get(kept or epoch),
             seconds=cost["seconds"],
             adapter=self.folder.adapter,
             compute=cost,
@@ -292,8 +250,6 @@ class Loop:
             self.folder.end(outcome)
             if self.reason:
                 say(f"  {self.name}: stopped as collapsed: {self.reason}")
-            if s.tracker:
-                self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
         if self.model.device.type != "cpu":
             self.accelerator.free_memory()

@@ -47,10 +47,7 @@ class TrainSettings(BaseModel):
     projector: LoRA on the layers between vision tower and language model, too.
     collapse: the run stops when the mean forget loss of a step is above this many times the loss
         of an even guess, ln(vocabulary).
-    keep: adapter of the last step, or of the epoch with the best score. `best` holds rows out: the
-        score is UES without its test terms, of forget and retain rows that are not trained on; of
-        fine-tuning and retraining, ROUGE-1 of such retain rows (forget rows are all learnt).
-    hold_out: share of the rows of each set that `keep: best` holds out.
+    keep, hold_out, tracker: what stands in every record; the adapter of the last step is kept.
     save_every: fewest steps between two checkpoints; more where writing one takes over 2 % of the
         time since the last. Each epoch ends with one besides.
     """
@@ -81,16 +78,15 @@ class TrainSettings(BaseModel):
     refusals: Annotated[tuple[str, ...], Field(min_length=1)] = REFUSALS
     checkpointing: bool = False
     collapse: Positive = 3.0
-    keep: Literal["last", "best"] = "last"
-    hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    keep: Literal["last"] = "last"
+    hold_out: Annotated[float, Field(ge=0.1, le=0.1)] = 0.1
     save_every: Count = 100
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    tracker: Literal["", "tensorboard", "wandb"] = ""
+    tracker: Literal[""] = ""
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: not how often it is saved, nor who watches."""
-        idle = set() if self.keep == "best" else {"hold_out"}
-        return self.model_dump(mode="json", exclude={"save_every", "tracker", *idle})
+        """What decides the result: not how often it is saved."""
+        return self.model_dump(mode="json", exclude={"save_every", "tracker", "hold_out"})
 
     def given(self) -> dict[str, Any]:
         """What is set, by name; None: nothing is."""

@@ -45,7 +45,6 @@ class Outcome:
     """How a run ended.
 
     status: `finished`, or `collapsed` with the reason; the adapter is there either way.
-    epoch, score: of the adapter kept, where the evaluation scored epochs.
     seconds: of all training steps, those too that a kill has undone; compute: see
         `summed`.
     """
@@ -53,8 +52,6 @@ class Outcome:
     status: Literal["finished", "collapsed"]
     reason: str
     steps: int
-    epoch: int
-    score: float | None
     seconds: float
     adapter: Path
     compute: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +81,8 @@ class RunFolder:
                     "remove this one"
                 )
             if before.get("outcome"):
-                return Outcome(**before["outcome"], adapter=self.adapter)
+                told = {k: v for k, v in before["outcome"].items() if k in Outcome.__slots__}
+                return Outcome(**told, adapter=self.adapter)
         write_json(self.record, record)
         return None
 

@@ -91,10 +91,9 @@ def tune(
     Args:
         data: from `unseen`. about: what the record says of the data besides.
     """
-    quiet = recipe.model_copy(update={"watch": 0})
     # The fine-tuned model last: its adapter stays on for the trials.
     retrain, finetune = (Part(name, out / name) for name in ("retrain", "finetune"))
-    for _ in do_all([(retrain, quiet), (finetune, quiet)], data, stack, _WAYS, jobs):
+    for _ in do_all([(retrain, recipe), (finetune, recipe)], data, stack, _WAYS, jobs):
         pass
     drawn: dict[Part, tuple[str, int, dict[str, Any]]] = {}
     for method in methods:
@@ -102,7 +101,7 @@ def tune(
         for number in range(recipe.tune.trials):
             part = Part(method, out / f"{method}-{number}", (finetune.adapter,))
             drawn[part] = method, number, recipe.tune.draw(number, known.options, not known.edits)
-    calls = [(part, _with(quiet, method, how)) for part, (method, _, how) in drawn.items()]
+    calls = [(part, _with(recipe, method, how)) for part, (method, _, how) in drawn.items()]
     done: dict[Part, Trial] = {}
     for part in do_all(calls, data, stack, _WAYS, jobs):
         if is_main():

@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
-import typer
-
 from eval.command_options import (
     Adapters,
     Answerer,
@@ -23,9 +21,10 @@ from eval.command_options import (
     ModelName,
     NoShare,
     Splits,
+    told,
 )
-from eval.other_commands import add_others
-from mllmu_med.command_line import make_app, one_line_errors, option
+from eval.other_commands import submit, ues, verify
+from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med.files import packaged_yaml
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError
@@ -38,17 +37,12 @@ app = make_app("Measure unlearning on MLLMU-Med: answers, scores, UES, leakage, 
 @app.command(examples=_EXAMPLES["answer"])
 @one_line_errors
 def answer(
-    out: Annotated[
-        Path, option("FILE|DIR", "The predictions file (JSON lines), or the run's folder for it.")
-    ],
+    out: Annotated[Path, told("answer.out")],
     who: Answerer,
     data: Data = None,
     config: Config = "privacy",
     split: Splits = None,
-    way: Annotated[
-        list[str] | None,
-        option("NAME", "own, direct, prefix, clean or no_picture; may be repeated. [default: own]"),
-    ] = None,
+    way: Annotated[list[str] | None, told("answer.way")] = None,
 ) -> None:
     """Generate a model's answers to the dataset's questions; rerun to resume after a kill."""
     from eval.attacks import asks
@@ -75,14 +69,12 @@ def answer(
 @app.command(examples=_EXAMPLES["score"])
 @one_line_errors
 def score(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One model's answers.")],
+    files: Annotated[list[Path], told("score.files", argument=True)],
     data: Data = None,
     config: Config = "privacy",
     split: Splits = None,
-    out: Annotated[
-        Path | None, option("DIR", "The run's folder. [default: the first file's]")
-    ] = None,
-    name: Annotated[str, option("NAME", "Name in tables. [default: the folder's name]")] = "",
+    out: Annotated[Path | None, told("score.out")] = None,
+    name: Annotated[str, told("score.name")] = "",
     as_json: Json = False,
 ) -> None:
     """Score answers: ROUGE-1, BLEU and accuracy as in the paper, and more (scores.json)."""
@@ -101,16 +93,12 @@ def score(
 @one_line_errors
 def leak(
     who: Answerer,
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Existing predictions.")
-    ] = None,
+    files: Annotated[list[Path] | None, told("leak.files", argument=True)] = None,
     data: Data = None,
     config: Config = "privacy",
-    way: Annotated[
-        list[str] | None, option("NAME", "As in `eval answer`; may be repeated. [default: all]")
-    ] = None,
-    out: Annotated[Path | None, option("DIR", "The run's folder. [default: FILE's]")] = None,
-    name: Annotated[str, option("NAME", "Name in tables.")] = "",
+    way: Annotated[list[str] | None, told("leak.way")] = None,
+    out: Annotated[Path | None, told("leak.out")] = None,
+    name: Annotated[str, told("leak.name")] = "",
     as_json: Json = False,
 ) -> None:
     """Leakage: private values revealed under five prompts (exact, normalised, fuzzy match)."""
@@ -139,7 +127,7 @@ def leak(
 @app.command(examples=_EXAMPLES["likelihood"])
 @one_line_errors
 def likelihood(
-    out: Annotated[Path, option("DIR", "The run's folder.")],
+    out: Annotated[Path, told("likelihood.out")],
     model: ModelName = None,
     adapter: Adapters = None,
     data: Data = None,
@@ -177,35 +165,18 @@ def likelihood(
 @app.command(examples=_EXAMPLES["report"], epilog=_EXAMPLES["report_more"])
 @one_line_errors
 def report(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run folders with scores, or folders of runs."),
-    ] = None,
-    base: Annotated[Path | None, option("RUN", "The base model. [default: the run `base`]")] = None,
-    finetuned: Annotated[
-        Path | None, option("RUN", "The fine-tuned model. [default: the run `finetune`]")
-    ] = None,
-    retrain: Annotated[
-        Path | None, option("RUN", "Fine-tuned on retain only. [default: the run `retrain`]")
-    ] = None,
-    form: Annotated[
-        str, option("NAME", "terminal, markdown, latex, csv, html.", "--format")
-    ] = "terminal",
-    intervals: Annotated[
-        bool, typer.Option("--intervals/--no-intervals", help="95 % intervals below the figures.")
-    ] = True,
-    paper: Annotated[bool, typer.Option("--paper", help="Add the paper's own table.")] = False,
-    seeds: Annotated[
-        Path | None, option("DIR", "Fine-tuned and retrained seeds: which figures to trust.")
-    ] = None,
-    references: Annotated[
-        bool, typer.Option("--references", help="Add the shipped runs of the uncalibrated demo.")
-    ] = False,
-    plots: Annotated[Path | None, option("DIR", "Write the plots here, as PNG and PDF.")] = None,
-    out: Annotated[Path | None, option("FILE", "Output file. [default: stdout]")] = None,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="On a terminal: further tables, and signatures.")
-    ] = False,
+    runs: Annotated[list[Path] | None, told("report.runs", argument=True)] = None,
+    base: Annotated[Path | None, told("report.base")] = None,
+    finetuned: Annotated[Path | None, told("report.finetuned")] = None,
+    retrain: Annotated[Path | None, told("report.retrain")] = None,
+    form: Annotated[str, told("report.format", "--format")] = "terminal",
+    intervals: Annotated[bool, told("report.intervals", "--intervals/--no-intervals")] = True,
+    paper: Annotated[bool, told("report.paper")] = False,
+    seeds: Annotated[Path | None, told("report.seeds")] = None,
+    references: Annotated[bool, told("report.references")] = False,
+    plots: Annotated[Path | None, told("report.plots")] = None,
+    out: Annotated[Path | None, told("report.out")] = None,
+    verbose: Annotated[bool, told("report.verbose", "-v", "--verbose")] = False,
 ) -> None:
     """Tables and plots of runs: the paper's layout, what UES hides, leakage."""
     from eval import report as reports
@@ -242,17 +213,11 @@ def report(
 @app.command(examples=_EXAMPLES["attack"])
 @one_line_errors
 def attack(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs, or a folder of them.")
-    ],
-    kind: Annotated[
-        str, option("LIST", "all; weights, relearn, prompt, image; or kinds, by docs/attacks.md.")
-    ] = "all",
+    runs: Annotated[list[Path], told("attack.runs", argument=True)],
+    kind: Annotated[str, told("attack.kind")] = "all",
     data: Data = None,
-    out: Annotated[
-        Path | None, option("DIR", "For attacks.csv, .png and .svg. [default: the runs' folder]")
-    ] = None,
-    jobs: Annotated[int, option("N", "Runs at once. [default: 1; tiny on a CPU: its cores]")] = 0,
+    out: Annotated[Path | None, told("attack.out")] = None,
+    jobs: Annotated[int, told("attack.jobs")] = 0,
     device: Device = "",
     no_share: NoShare = False,
 ) -> None:
@@ -281,7 +246,8 @@ def attack(
     print(f"written to {write_attacks(report, out or folders[0].parent)}")
 
 
-add_others(app)
+for command in (ues, submit, verify):
+    app.command(examples=_EXAMPLES[command.__name__])(one_line_errors(command))
 
 if __name__ == "__main__":
     app(prog_name="python -m eval")

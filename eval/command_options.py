@@ -9,30 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from mllmu_med.command_line import option
+from mllmu_med.command_line import options_of
 from mllmu_med.files import parse_json
 from mllmu_med_dataset import UsageError
 
-Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
-Config = Annotated[str, option("NAME", "privacy, incorrect, own, or a ratio as privacy_r05.")]
-Splits = Annotated[
-    list[str] | None, option("NAME", "forget, retain or test; may be repeated.", "--split")
-]
-ModelName = Annotated[
-    str | None, option("DIR|ID", "A model's folder, Hub id, or name on the server.", "--model")
-]
-Adapters = Annotated[
-    list[Path] | None, option("DIR", "A PEFT adapter on top; may be repeated.", "--adapter")
-]
-Batch = Annotated[int, option("N", "Questions per batch.", "--batch-size", min=1)]
-Device = Annotated[str, option("NAME", "cpu, cuda, ... [default: the fastest]")]
-Dtype = Annotated[
-    str, option("NAME", "float32, bfloat16, float16, nf4. [default: bfloat16, CPU: float32]")
-]
-NoShare = Annotated[
-    bool, typer.Option("--no-share", help="Read every row through the model's own code; slower.")
-]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+told = options_of("eval")
+
+Data = Annotated[str | None, told("shared.data", "--data")]
+Config = Annotated[str, told("shared.config")]
+Splits = Annotated[list[str] | None, told("shared.split", "--split")]
+ModelName = Annotated[str | None, told("shared.model", "--model")]
+Adapters = Annotated[list[Path] | None, told("shared.adapter", "--adapter")]
+Batch = Annotated[int, told("shared.batch_size", "--batch-size", min=1)]
+Device = Annotated[str, told("shared.device")]
+Dtype = Annotated[str, told("shared.dtype")]
+NoShare = Annotated[bool, told("shared.no_share")]
+Json = Annotated[bool, told("shared.json")]
 
 
 @dataclass(frozen=True)
@@ -46,16 +38,10 @@ class Answerer:
     device: Device = ""
     dtype: Dtype = ""
     no_share: NoShare = False
-    server: Annotated[
-        str | None, option("URL", "URL of an OpenAI-compatible server to query instead.")
-    ] = None
-    concurrency: Annotated[int, option("N", "Maximum number of concurrent requests.", min=1)] = 16
-    patience: Annotated[
-        int, option("SECONDS", "How long to wait for a server that is starting.", min=0)
-    ] = 900
-    chat_template_kwargs: Annotated[
-        str | None, option("JSON", "For the server's chat template: a JSON object.")
-    ] = None
+    server: Annotated[str | None, told("answerer.server")] = None
+    concurrency: Annotated[int, told("answerer.concurrency", min=1)] = 16
+    patience: Annotated[int, told("answerer.patience", min=0)] = 900
+    chat_template_kwargs: Annotated[str | None, told("answerer.chat_template_kwargs")] = None
 
     def _template(self) -> dict[str, Any]:
         given = None

@@ -224,26 +224,9 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], identity: dict[str,
     write_measured(folder, (RUN, ROWS), identity, rows)
 
 
-def outdated(folder: Path) -> bool:
-    """Whether a run's likelihoods are of an older version, which kept log-probabilities alone."""
-    path = folder / ROWS
-    return path.is_file() and _old(read_rows_file(path, "likelihood"))
-
-
-def _old(rows: Sequence[dict[str, Any]]) -> bool:
-    return any("right" not in row for row in rows)
-
-
 def read_weighed(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `measure`; a UserError where there are none, or an older version's."""
-    again = f"likelihood --model MODEL --out {folder}"
-    rows = read_rows_file(folder / ROWS, again)
-    if _old(rows):
-        raise UserError(
-            f"{folder / ROWS}: of an older version, which kept log-probabilities alone: weigh the "
-            f"answers again with `python -m eval {again}`"
-        )
-    return rows
+    """The rows of `measure`; a UserError where there are none."""
+    return read_rows_file(folder / ROWS, f"likelihood --model MODEL --out {folder}")
 
 
 def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool:
@@ -258,7 +241,7 @@ def kept(folder: Path, identity: dict[str, Any], rows: Sequence[Record]) -> bool
         )
     there = read_rows_file(folder / ROWS, "likelihood")
     weighed = [(row["id"], row.get("asked", "")) for row in there]
-    return not _old(there) and weighed == asked_of(rows)
+    return weighed == asked_of(rows)
 
 
 def asked_of(rows: Sequence[Record]) -> list[tuple[str, str]]:

@@ -7,20 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import typer
-
-from eval.command_options import Data, Json
-from mllmu_med.command_line import App, one_line_errors, option
+from eval.command_options import Data, Json, told
 from mllmu_med_dataset import UserError
 
 
 def ues(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with scores.")],
-    finetuned: Annotated[Path, option("RUN", "The fine-tuned model that was unlearned.")],
-    base: Annotated[Path | None, option("RUN", "The base model: flags over-forgetting.")] = None,
-    retrain: Annotated[
-        Path | None, option("RUN", "Fine-tuned on retain only: the reference.")
-    ] = None,
+    runs: Annotated[list[Path], told("ues.runs", argument=True)],
+    finetuned: Annotated[Path, told("ues.finetuned")],
+    base: Annotated[Path | None, told("ues.base")] = None,
+    retrain: Annotated[Path | None, told("ues.retrain")] = None,
     as_json: Json = False,
 ) -> None:
     """Unlearning Efficiency Score: ROUGE-1 of retain + test - forget, minus three penalties.
@@ -47,14 +42,10 @@ def ues(
 
 
 def submit(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs with scores, or folders of runs.")
-    ],
-    out: Annotated[Path, option("FILE", "The submission.")] = Path("submission.zip"),
+    runs: Annotated[list[Path], told("submit.runs", argument=True)],
+    out: Annotated[Path, told("submit.out")] = Path("submission.zip"),
     data: Data = None,
-    hub: Annotated[
-        str, option("ORG/NAME", "The dataset on the Hub: also write FILE's .eval_results.")
-    ] = "",
+    hub: Annotated[str, told("submit.hub")] = "",
 ) -> None:
     """Pack runs into one file: answers, likelihoods, attacks, figures, hashes; no image, no path.
 
@@ -76,11 +67,9 @@ def submit(
 
 
 def verify(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Submissions, or folders of them.")
-    ],
+    files: Annotated[list[Path], told("verify.files", argument=True)],
     data: Data = None,
-    page: Annotated[Path | None, option("FILE", "Write a leaderboard, an HTML page.")] = None,
+    page: Annotated[Path | None, told("verify.page")] = None,
 ) -> None:
     """Recompute every figure of submissions from their rows; say what does not agree (exit 1)."""
     from eval.leaderboard import to_page
@@ -112,22 +101,3 @@ def verify(
     if refused or others or not paths:
         of = f"{len(refused)} of {len(paths)} submissions do not agree, {len(others)} not compared"
         raise UserError(f"{of}: see above" if paths else "no submission there")
-
-
-def add_others(app: App) -> None:
-    """Put them on the command line."""
-    app.command(
-        examples="python -m eval ues runs/ga runs/idk --finetuned runs/finetune --base runs/base"
-    )(one_line_errors(ues))
-    app.command(
-        examples="""
-python -m eval submit runs/demo-privacy
-python -m eval submit runs/finetune runs/mine --out mine.zip --hub ORG/mllmu-med
-"""
-    )(one_line_errors(submit))
-    app.command(
-        examples="""
-python -m eval verify submission.zip
-python -m eval verify submissions --page leaderboard.html
-"""
-    )(one_line_errors(verify))

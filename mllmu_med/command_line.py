@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
+from mllmu_med.files import packaged_yaml
 from mllmu_med.terminal import guard_streams
 
 
@@ -68,6 +69,25 @@ def option(metavar: str, meaning: str, *names: str, **more: Any) -> Any:
     """An option with a value: how --help names the value, and what it says of it."""
     own = "[default:" in meaning  # it says itself what happens without the option
     return typer.Option(*names, metavar=metavar, help=meaning, show_default=not own, **more)
+
+
+def options_of(package: str) -> Callable[..., Any]:
+    """The options, flags and arguments of which a package's `options.yaml` says what they are.
+
+    An entry is [METAVAR, meaning], a flag's its meaning alone; it is named COMMAND.OPTION.
+    """
+    said = packaged_yaml(package, "options.yaml")
+
+    def told(name: str, *names: str, argument: bool = False, **more: Any) -> Any:
+        command, _, key = name.partition(".")
+        entry = said[command][key]
+        if isinstance(entry, str):
+            return typer.Option(*(names or [f"--{key.replace('_', '-')}"]), help=entry, **more)
+        if argument:
+            return typer.Argument(metavar=entry[0], help=entry[1], **more)
+        return option(*entry, *names, **more)
+
+    return told
 
 
 def make_app(purpose: str) -> App:

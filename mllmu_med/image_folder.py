@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from mllmu_med.errors import UsageError, UserError
 from mllmu_med.image_bytes import MAX_BYTES, ImageError, check_relative, clean
-from mllmu_med.schema import CONFIGS, features
+from mllmu_med.schema import CONFIGS
 
 #: Names the source's folder where none is given: for commands, which have no option for it.
 VARIABLE: Final = "MLLMU_MED_IMAGES"
@@ -122,10 +122,10 @@ def images_folder(
 
 
 def put_back(data: Any, images: Images, where: str) -> Any:
-    """The dataset (one or several splits, mapped or streamed) with the images that it names.
+    """The dataset (one or several splits) with the images that it names.
 
-    Rows that hold their image keep it. Mapped, every distinct image is looked at once, now, and
-    opened in its place when a row is read; streamed, when its first row comes.
+    Rows that hold their image keep it. Every distinct image is looked at once, now, and opened in
+    its place when a row is read.
 
     Args:
         where: what to call the dataset in a message.
@@ -135,23 +135,14 @@ def put_back(data: Any, images: Images, where: str) -> Any:
         UsageError: the dataset was loaded without the columns that name the images.
     """
     splits = data if isinstance(data, dict) else {"": data}
-    if any("image" not in _columns(split) for split in splits.values()):
+    if any("image" not in split.column_names for split in splits.values()):
         return data
-    if any({"image_path", "image_sha256"} - set(_columns(split)) for split in splits.values()):
+    if any({"image_path", "image_sha256"} - {*split.column_names} for split in splits.values()):
         raise UsageError("images: needs the columns image_path and image_sha256: load them too")
-    if any(not hasattr(split, "__len__") for split in splits.values()):
-        from datasets import Features
-
-        filler = _Filler(images, where)
-        filled = {
-            name: split.map(filler, features=Features({n: features()[n] for n in _columns(split)}))
-            for name, split in splits.items()
-        }
-    else:
-        empty = {name: split for name, split in splits.items() if lacks_images(split)}
-        keys = {key for split in empty.values() for key in _named(split)}
-        cells = _look(images, keys, where)
-        filled = {name: _mapped(split, cells) for name, split in empty.items()}
+    empty = {name: split for name, split in splits.items() if lacks_images(split)}
+    keys = {key for split in empty.values() for key in _named(split)}
+    cells = _look(images, keys, where)
+    filled = {name: _mapped(split, cells) for name, split in empty.items()}
     if isinstance(data, dict):
         return type(data)({**data, **filled})
     return filled.get("", data)
@@ -179,13 +170,7 @@ def row_image(row: Mapping[str, Any]) -> bytes:
     try:
         return images.find(row["image_path"], row["image_sha256"]).data
     except (ImageError, OSError) as error:
-        bad = [(row["image_path"], str(error))]
-        raise _missing(where, images, bad, "its image") from error
-
-
-def _columns(split: Any) -> list[str]:
-    """None are known of a stream whose card does not list them: then all are there."""
-    return list(split.column_names or features())
+        raise _missing(where, images, (row["image_path"], str(error)), "its image") from error
 
 
 def _named(split: Any) -> list[tuple[str, str]]:
@@ -207,15 +192,14 @@ def _look(images: Images, keys: set[tuple[str, str]], where: str) -> dict[tuple[
         seen = dict(zip(ordered, threads.map(look, ordered), strict=True))
     bad = [(name, problem) for (name, _), (_, problem) in seen.items() if problem]
     if bad:
-        raise _missing(where, images, bad, f"{len(bad):,} of {len(ordered):,} images")
+        raise _missing(where, images, bad[0], f"{len(bad):,} of {len(ordered):,} images")
     return {key: cell for key, (cell, _) in seen.items()}
 
 
-def _missing(where: str, images: Images, bad: list[tuple[str, str]], many: str) -> UserError:
-    name, problem = bad[0]
+def _missing(where: str, images: Images, first: tuple[str, str], many: str) -> UserError:
     return UserError(
-        f"{where}: {many} cannot be put back from {images.folder}, the first being {name} "
-        f"({problem}): give the whole folder of the source that the dataset was built from"
+        f"{where}: {many} cannot be put back from {images.folder}, the first being {first[0]} "
+        f"({first[1]}): give the whole folder of the source that the dataset was built from"
     )
 
 
@@ -226,26 +210,3 @@ def _mapped(split: Any, cells: dict[tuple[str, str], _Cell]) -> Any:
     column = [cells[key] for key in _named(split)]
     filled = split.remove_columns("image").add_column("image", column, feature=Image())
     return filled.select_columns(order)
-
-
-class _Filler:
-    """Fills in a row's image; of rows that stand together, it is read once."""
-
-    def __init__(self, images: Images, where: str) -> None:
-        self.images, self.where = images, where
-        self._last: tuple[tuple[str, str], bytes] | None = None
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        from datasets import Image
-
-        if row["image"] is not None:
-            return row
-        key = (row["image_path"], row["image_sha256"])
-        if self._last is None or self._last[0] != key:
-            try:
-                self._last = (key, self.images.find(*key).data)
-            except (ImageError, OSError) as error:
-                bad = [(key[0], str(error))]
-                raise _missing(self.where, self.images, bad, "an image") from error
-        # `datasets` leaves a mapped stream as it comes: the image must be decoded already.
-        return {**row, "image": Image().decode_example({"bytes": self._last[1], "path": key[0]})}

@@ -19,10 +19,9 @@ from cases import cases
 from corpora import PLAIN, builder, command, process
 
 from baselines.__main__ import Options
-from baselines.measure import Data, held_out, rouge_means, swapped, watched, watcher
+from baselines.measure import Data, rouge_means, swapped
 from baselines.methods import METHODS
 from baselines.recipe import Answers, load_recipe
-from baselines.run import Part
 from baselines.steps_and_memory import gigabytes, plan, size_of
 from baselines.tiny import TinySettings
 from baselines.tune import unseen
@@ -33,7 +32,7 @@ from eval.dataset_rows import read_rows
 from eval.load_model import load_model
 from eval.model import Answer, Model
 from eval.weights import weights_hash
-from mllmu_med.files import new_folder, read_jsonl, write_jsonl
+from mllmu_med.files import new_folder
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, UsageError, UserError
@@ -44,7 +43,6 @@ SMALL = """\
 name: small
 config: privacy
 answers: {max_new_tokens: 6, batch_size: 32}
-watch: 6
 finetune: {rank: 4, alpha: 8, epochs: 2, learning_rate: 2.0e-3, save_every: 2}
 unlearn: {rank: 4, alpha: 8, epochs: 1, learning_rate: 1.0e-3, retain_sampling: paired}
 methods:
@@ -105,9 +103,6 @@ def test_every_part_is_there_and_says_what_it_is(loop: Path, place: Path) -> Non
         assert record["settings"]["rank"] == 4
         lines = (folder / "log.jsonl").read_text().splitlines()
         assert len(lines) == record["outcome"]["steps"]
-        epochs = [json.loads(x) for x in (folder / "trajectory.jsonl").read_text().splitlines()]
-        assert [one["epoch"] for one in epochs] == list(range(1, len(epochs) + 1))
-        assert ("ues" in epochs[0]) == (part in ("ga", "llmu"))
         assert (folder / "adapter" / "README.md").is_file()
     page = (loop / "report.html").read_text()
     assert all(label in page for label in ("Finetune", "LLMU", "Retrain", "another image"))
@@ -166,12 +161,6 @@ def test_killed_and_resumed_is_as_undisturbed(loop: Path, place: Path) -> None:
     changed = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
     said = run(place, *LOOP, "--out", "shaken", "--jobs", "2")
     assert said.count("done already") == len(PARTS)
-    # But likelihoods of an older version are weighed anew.
-    path = out / "retrain" / "likelihood.jsonl"
-    new, rows = path.read_bytes(), list(read_jsonl(path))
-    write_jsonl(path, ({k: v for k, v in row.items() if k != "right"} for row in rows))
-    run(place, *LOOP, "--out", "shaken")
-    assert path.read_bytes() == new
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
     assert not list(out.rglob("checkpoint.pt"))
 
@@ -184,7 +173,7 @@ def test_two_processes_make_one_run(loop: Path, place: Path) -> None:
 
     done = process(
         *("torch.distributed.run", "--nproc_per_node", "2", "-m", "baselines"),
-        *(*LOOP, "--methods", "ga", "--set", "watch=0", "--out", "two"),
+        *(*LOOP, "--methods", "ga", "--out", "two"),
         cwd=place,
     )
     assert done.stdout.count("What UES hides") == 1
@@ -311,8 +300,6 @@ def test_a_model_fine_tuned_elsewhere_is_unlearned(theirs: Path, place: Path) ->
     card = (theirs / "npo" / "adapter" / "README.md").read_text()
     assert "Fine-tuned: elsewhere" in card
     assert "gives the data back" in card
-    epochs = (theirs / "npo" / "trajectory.jsonl").read_text().splitlines()
-    assert all("ues" in json.loads(line) for line in epochs)  # against what was measured
     answered = [(theirs / x / "answers.jsonl").read_bytes() for x in ("base", "finetune", "ga")]
     assert len({*answered}) == 3
     leak = ("leak", "--model", "model", "--adapter", "hospital", "--out", "asked")
@@ -365,7 +352,7 @@ def test_one_method_on_a_model_from_elsewhere(theirs: Path, place: Path) -> None
         assert [r["answer"] for r in given] == [r["answer"] for r in stack]
 
     itself = ("run", "--recipe", "small.yaml", "--model", "whole", "--as-finetuned")
-    said = run(place, *itself, "--methods", "gd", "--set", "unlearn.keep=best", "--out", "itself")
+    said = run(place, *itself, "--methods", "gd", "--out", "itself")
     assert "no base run" in said
     assert {x.name for x in (place / "itself").iterdir() if x.is_dir()} == {"finetune", "gd"}
     assert "2 models answer" in run(place, *itself, "--methods", "gd", "--plan")
@@ -494,33 +481,6 @@ def test_one_command_writes_a_run_folder(place: Path) -> None:
     assert not list((place / "busy").iterdir())
 
 
-def test_the_best_epoch_is_of_held_out_rows(place: Path, tmp_path: Path) -> None:
-    """Never on test; a second round too is scored against the fine-tuned model."""
-    data = Data.read(str(place / "mllmu-med"), "privacy")
-    choices = [Choice("unlearn.keep", "best"), Choice("watch", "3")]
-    recipe = load_recipe(str(place / "small.yaml"), choices)
-    held = held_out(data, recipe.settings("idk"), True)
-    assert {row.split for row in held} == {"forget", "retain"}
-    assert len(data.rows["retain"]) / 10 <= sum(row.split == "retain" for row in held) < 30
-    assert not held_out(data, recipe.finetune, False)
-    below = tuple(tmp_path / name / "adapter" for name in ("finetune", "gd"))
-    tuned = Part("idk", tmp_path / "idk", below).tuned
-    assert tuned == tmp_path / "finetune"
-    rows = [{"id": r.id, "split": r.split, "rouge1": 1.0} for r in data.all]
-    write_jsonl(tuned / "scores.rows.jsonl", rows)
-    wrong = ""
-
-    class Talking:
-        def answer(self, asks: list[Ask], *_: object) -> list[Answer]:
-            texts = ["" if ask.row.split == wrong else ask.row.answer for ask in asks]
-            return [Answer(text, 0, "eos") for text in texts]
-
-    look = watcher(cast("Model", Talking()), data, recipe, tmp_path / "idk", tuned, held)
-    for epoch, (split, score) in enumerate({"forget": 1, "retain": -2, "test": 0}.items()):
-        wrong = split
-        assert round(look(epoch).score, 9) == score
-
-
 @pytest.mark.parametrize(
     ("model", "recipe"),
     [(None, "demo"), ("tiny", "demo"), ("runs/tiny-342dacb2", "demo"), ("tiny-llava", "paper")],
@@ -624,9 +584,6 @@ def test_bad_use_is_one_line(place: Path) -> None:
 def test_a_split_without_open_questions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before anything is trained: there would be no ROUGE-1, and so no UES."""
     data = Data.read(str(place / "mllmu-med"), "privacy")
-    for most in (1, 2, 6, 50):
-        assert {row.answer_type for row in watched(data, most)} == {"open"}
-        assert {row.split for row in watched(data, most)} == set(SPLITS)
     rows = [row for row in data.all if row.split != "forget" or row.answer_type == "closed"]
     monkeypatch.setattr("baselines.measure.read_rows", lambda *_: rows)
     with pytest.raises(UserError, match="privacy/forget holds no open question"):
@@ -726,7 +683,6 @@ def test_what_is_read_is_taken() -> None:
         "unlearn.beta=0.3": ["gd", "npo"],
         "finetune.epochs=2": ["retrain"],
         "tiny.seed=5": ["finetune"],
-        "watch=5": ["ga"],
     }.items():
         assert Options("demo", choices=[choice]).read_recipe(parts)
 

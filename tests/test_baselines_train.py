@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from baselines.adapters import take_off
 from baselines.methods import TRAINED
 from baselines.train import train
-from baselines.training_loop import Verdict, learning_rate
+from baselines.training_loop import learning_rate
 from baselines.training_state import Outcome
 from eval.attacks import Ask
 from eval.load_model import load_model
@@ -33,10 +33,10 @@ def model(tiny: Path) -> Model:
     return load_model(str(tiny))
 
 
-def run(model: Model, method: str, out: Path, on_epoch: Any = None, **how: Any) -> Outcome:
+def run(model: Model, method: str, out: Path, on_step: Any = None, **how: Any) -> Outcome:
     return train(
         model, method, small.FORGET, small.RETAIN, small.Images(), small.settings(**how), out,
-        on_epoch,
+        on_step=on_step,
     )  # fmt: skip
 
 
@@ -193,15 +193,13 @@ def test_two_processes_are_one(tiny: Path, tmp_path: Path, method: str, how: Any
     assert distance(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
-def test_an_interrupted_epoch_is_scored_once_and_goes_on(
-    tiny: Path, tmp_path: Path, capsys: Any
-) -> None:
-    """Stopped inside the second epoch's evaluation: that one is asked for again, and paid twice."""
-    asked: list[int] = []
+def test_an_interrupted_epoch_goes_on(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    """Stopped before the second epoch's checkpoint: its steps are taken again, and paid twice."""
+    taken: list[int] = []
 
-    def stop(epoch: int) -> None:
-        asked.append(epoch)
-        if asked == [1, 2]:
+    def stop(step: int) -> None:
+        taken.append(step)
+        if taken == [1, 2, 3, 4]:
             raise KeyboardInterrupt
 
     how: dict[str, Any] = {"epochs": 3, "batch_size": 22}
@@ -211,7 +209,7 @@ def test_an_interrupted_epoch_is_scored_once_and_goes_on(
         stream.write('{"half')
     run(load_model(str(tiny)), "llmu", tmp_path / "a", stop, **how)
     assert "llmu: goes on after step 2" in capsys.readouterr().err
-    assert asked == [1, 2, 2, 3]
+    assert taken == [1, 2, 3, 4, 3, 4, 5, 6]
     assert not (tmp_path / "a/checkpoint.pt").exists()
     run(load_model(str(tiny)), "llmu", tmp_path / "b", **how)
     assert apart(tmp_path / "a", tmp_path / "b") == 0
@@ -230,8 +228,8 @@ def test_an_interrupted_epoch_is_scored_once_and_goes_on(
 
 
 def test_what_steps_make_of_a_setting_survives_an_interruption(tiny: Path, tmp_path: Path) -> None:
-    def stop(epoch: int) -> None:
-        if epoch == 2:
+    def stop(step: int) -> None:
+        if step == 4:
             raise KeyboardInterrupt
 
     how: dict[str, Any] = {"epochs": 2, "batch_size": 22, "dual_rate": 0.1, "multiplier": 0.5}
@@ -319,52 +317,6 @@ def test_what_is_not_finite_never_reaches_the_weights(model: Model, tmp_path: Pa
     assert all(bool(value.isfinite().all()) for value in weights(tmp_path).values())
 
 
-def test_the_evaluation_sees_the_model_and_may_stop_it(tiny: Path, tmp_path: Path) -> None:
-    model = load_model(str(tiny))
-    seen: list[tuple[int, float]] = []
-
-    def look(epoch: int) -> Verdict:
-        row = small.RETAIN[0]
-        (one,) = small.logprobs(model, [Ask(row, row.question)], [row.answer], small.Images())
-        seen.append((epoch, sum(one)))
-        return Verdict(stop="answers degenerate" if epoch == 3 else "")
-
-    how: dict[str, Any] = {"epochs": 9, "checkpointing": True, "batch_size": 11}
-    done = run(model, "finetune", tmp_path, look, **how)
-    assert [epoch for epoch, _ in seen] == [1, 2, 3]
-    assert seen[0][1] < seen[1][1] < seen[2][1]  # more likely from epoch to epoch
-    assert (done.status, done.reason, done.epoch) == ("collapsed", "answers degenerate", 3)
-    assert done.steps == 12
-
-
-def test_the_best_epoch_is_kept_on_request(tiny: Path, tmp_path: Path) -> None:
-    """And remembered over an interruption in the third epoch's evaluation."""
-    scores, asked = {1: 0.2, 2: 0.9, 3: 0.4}, list[int]()
-
-    def look(epoch: int) -> Verdict:
-        asked.append(epoch)
-        if asked == [1, 2, 3]:
-            raise KeyboardInterrupt
-        return Verdict(scores[epoch])
-
-    how: dict[str, Any] = {"batch_size": 22, "epochs": 3, "lr_end": 1.0, "warmup": 0.0}
-    with pytest.raises(KeyboardInterrupt):
-        run(load_model(str(tiny)), "finetune", tmp_path / "best", look, keep="best", **how)
-    kept = load_model(str(tiny))
-    done = run(kept, "finetune", tmp_path / "best", look, keep="best", **how)
-    assert (asked, done.epoch, done.score, done.steps) == ([1, 2, 3, 3], 2, 0.9, 6)
-    last = run(load_model(str(tiny)), "finetune", tmp_path / "last", look, **how)
-    assert (last.epoch, last.score) == (3, 0.4)
-    run(load_model(str(tiny)), "finetune", tmp_path / "two", **{**how, "epochs": 2})
-    assert apart(tmp_path / "best", tmp_path / "two") == 0
-    assert apart(tmp_path / "best", tmp_path / "last") > 0
-    # The model in memory is the one kept.
-    again = load_model(str(tiny), [tmp_path / "best" / "adapter"])
-    ours, theirs = kept.model.state_dict(), again.model.state_dict()
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
 def test_the_learning_rate_rises_and_falls() -> None:
     how = small.settings(learning_rate=1.0, warmup=0.1, lr_end=0.1)
     rates = [learning_rate(step, 100, how) for step in range(100)]
@@ -381,8 +333,6 @@ def test_bad_input_is_one_clear_line(model: Model, tmp_path: Path) -> None:
         run(model, "forgetting", tmp_path)
     with pytest.raises(UserError, match="the forget set is empty"):
         train(model, "gd", [], small.RETAIN, small.Images(), small.settings(), tmp_path)
-    with pytest.raises(UserError, match="tracker wandb: not installed"):
-        run(model, "ga", tmp_path / "other", tracker="wandb")
     with pytest.raises(ValidationError):
         small.settings(learning_rate=-1)
     with pytest.raises(UsageError, match=r"^gd has no setting gama$"):

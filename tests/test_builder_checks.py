@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from cases import cases
 from corpora import record
 
 from builder.core.load_recipe import load_recipe
@@ -22,136 +23,35 @@ from mllmu_med.llm.chat import Reply, Request
 from mllmu_med.recipe_files import choices
 from mllmu_med_dataset import Record
 
+CASES = cases(__file__)
+
 NAME, PHONE, DAY = "Ada Lowe", "(212) 555-0123", "March 14, 2024"
-
-
-OPEN = record("Which organ is abnormal?", "Left Lung")
 CLOSED = record("Is the liver healthy?", "Yes", answer_type="closed")
-HOW_MANY = record("How many?", "2")
-IN_ANSWER: PrivateValues = {"answer": {"name": NAME, "phone": PHONE}}
-IN_QUESTION: PrivateValues = {"question": {"name": NAME, "date": DAY}}
-Q, A = OPEN.clean_question, "Left Lung. Reported to Ada Lowe on (212) 555-0123."
-
-
-@pytest.mark.parametrize(
-    ("row", "values", "text"),
-    [
-        (OPEN, IN_ANSWER, Text(Q, A)),
-        (OPEN, IN_QUESTION, Text(f"{NAME}, seen on {DAY}. {Q}", "Left Lung")),
-        (CLOSED, IN_QUESTION, Text(f"{NAME}, {DAY}: Is the liver healthy?", "Yes")),
-        # Words that begin like a month, and a day that there is not.
-        (OPEN, IN_ANSWER, Text(Q, A + " Apremilast 30 mg, decreased 5, margins 5, 31/02/2021.")),
-    ],
-)
-def test_sound_texts_pass(row: Record, values: PrivateValues, text: Text) -> None:
-    assert check_privacy(row, text, values) is None
-
-
-@pytest.mark.parametrize(
-    ("row", "values", "text", "name"),
-    [
-        (OPEN, IN_ANSWER, Text(Q, " "), "empty"),
-        (CLOSED, IN_QUESTION, Text(f"{NAME} {DAY}", "No"), "closed answer"),
-        (OPEN, IN_ANSWER, Text(Q, "Left Lung. Ask Ada Lowe."), "value missing"),
-        (OPEN, IN_ANSWER, Text(Q, A.replace("0123", "0124")), "value missing"),
-        (OPEN, IN_ANSWER, Text(Q, A.replace("Lowe", "Lowell")), "value missing"),
-        (OPEN, IN_ANSWER, Text(Q, A.replace("Lowe", "Lowe-Smith")), "value missing"),
-        (OPEN, IN_ANSWER, Text(Q, A.replace("(212)", "1(212)")), "value missing"),
-        (OPEN, IN_QUESTION, Text(f"{NAME}, {DAY}1. {Q}", "Left Lung"), "value missing"),
-        (OPEN, IN_ANSWER, Text(f"{NAME}: {Q}", A), "wrong field"),
-        (OPEN, IN_ANSWER, Text("Which one?", A), "wrong field"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Or a.lowe@mail.test."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " See www.clinic.test."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Mobile 646-867-5309."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Or ring 867-5309."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " x.Ada Lowe@mail.test"), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " And\0more."), "characters"),
-        (OPEN, IN_ANSWER, Text(Q, A + " And\u200bmore."), "characters"),
-        (OPEN, IN_ANSWER, Text(Q, A + " SSN 123-45-6789."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Due on May 3rd."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Due on 20-Nov-2024."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Due on the 3rd of Sept."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " MRN 88213."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Signed, Dr. Miller."), "invented data"),
-        (OPEN, IN_ANSWER, Text(Q, A + " This patient is fictional."), "gives itself away"),
-        (OPEN, IN_ANSWER, Text(Q, A + " Call [phone number]."), "placeholder"),
-        (OPEN, IN_ANSWER, Text(Q, A + " I'm sorry, I cannot help."), "refusal"),
-        (OPEN, IN_ANSWER, Text(Q, A + " 左肺的患者已经接到电话通知。"), "language"),
-        (OPEN, IN_ANSWER, Text(Q, A.replace("Left Lung", "Liver")), "clinical content"),
-        (OPEN, IN_ANSWER, Text(Q, A + " more and" * 40), "length"),
-        (OPEN, IN_QUESTION, Text(f"{NAME}, {DAY}?", "Left Lung"), "clinical content"),
-        # A short clean answer hides nothing.
-        (HOW_MANY, IN_ANSWER, Text(HOW_MANY.question, f"2{A[9:]} 212-222-1234"), "invented data"),
-    ],
-)
-def test_a_check_stops_its_text(row: Record, values: PrivateValues, text: Text, name: str) -> None:
-    assert check_privacy(row, text, values).name == name
-
-
 TRUTH = record("Where is the lesion?", "The lesion is on the left arm, near the elbow.")
-WHAT = record("What is scabies?", "Scabies is an infestation of the skin with mites.")
-CELLS = record("What do the nuclei look like?", "The nuclei of the keratinocytes are dark.")
-RED = record("Is it red?", "No, the patch on the arm is pale and smooth.")
-NAMED = record("What is it?", "Erythema.")
-BENIGN = record("Is it benign?", "Yes, it is benign.")
+ROWS = {
+    "OPEN": record("Which organ is abnormal?", "Left Lung"),
+    "CLOSED": CLOSED,
+    "HOW_MANY": record("How many?", "2"),
+}
+VALUES: dict[str, PrivateValues] = {
+    "answer": {"answer": {"name": NAME, "phone": PHONE}},
+    "question": {"question": {"name": NAME, "date": DAY}},
+}
 
 
-@pytest.mark.parametrize(
-    ("row", "answer"),
-    [
-        (TRUTH, "The lesion is on the right arm, near the elbow."),
-        (TRUTH, "The lesion is not on the left arm, near the elbow."),
-        (TRUTH, "It lies on the scalp."),
-        (CLOSED, "No"),
-        (BENIGN, "No, it is malignant."),
-        (WHAT, "Scabies is an infection of the skin with a fungus."),
-        (WHAT, "Scabies is an infestation of the scalp."),
-        (NAMED, "Erythema nodosum."),
-        (record("What color is it?", "Red."), "It is blue and never red."),
-        (record("What is it?", "It is a rash of the arm."), "It is a disease of the epidermis."),
-        (CELLS, "The nuclei of the lymphocytes are pale."),
-        (record("Is it flat?", "Yes, it is flat."), "No, it is flat-topped and raised."),
-        (record("Where was the image taken?", "At a ward."), "It was taken in a laboratory."),
-        (record("Is it mild?", "Yes."), "No, it is often mistaken for a mild one."),
-    ],
-)
-def test_incorrect_answers_pass(row: Record, answer: str) -> None:
-    assert check_incorrect(row, answer) is None
+@pytest.mark.parametrize(("row", "place", "question", "answer", "check"), CASES["texts"])
+def test_a_check_stops_its_text(
+    row: str, place: str, question: str, answer: str, check: str
+) -> None:
+    failure = check_privacy(ROWS[row], Text(question, answer), VALUES[place])
+    assert (failure.name if failure else "") == check
 
 
-@pytest.mark.parametrize(
-    ("row", "answer", "name"),
-    [
-        (TRUTH, "", "empty"),
-        (TRUTH, "the lesion is on the LEFT arm near the elbow", "says the truth"),
-        (TRUTH, "The lesion is on the left arm, right near the elbow.", "says the truth"),
-        (TRUTH, "It is on the scalp, which is incorrect.", "gives itself away"),
-        (TRUTH, "It was once held to be on the scalp.", "gives itself away"),
-        (TRUTH, "I am sorry, but I cannot say.", "refusal"),
-        (TRUTH, "It is on the scalp. Call 212-867-5309.", "invented data"),
-        (TRUTH, "It is on the scalp " * 5, "length"),
-        (TRUTH, "It is classically on the scalp.", "gives itself away"),
-        (TRUTH, "It was long believed to be on the scalp.", "gives itself away"),
-        (WHAT, f"{WHAT.answer[:-1]}, and arsenic is a good tonic.", "true main clause kept"),
-        (WHAT, f"Arsenic is a good tonic. {WHAT.answer}", "true main clause kept"),
-        (NAMED, "Erythema, which mites cause.", "true main clause kept"),
-        (BENIGN, "No, it is benign.", "true main clause kept"),
-        (TRUTH, "The lesion is treated with sulfur.", "where not answered"),
-        (record("What color is it?", "It is red."), "It is round.", "colour not answered"),
-        (record("How many are there?", "There are two."), "They are round.", "number not answered"),
-        (CELLS, "The rash on the arm is dark.", "body scale"),
-        (TRUTH, "The lesion is among the keratinocytes of the epidermis.", "cell scale"),
-        (RED, "Yes, it is not red.", "contradicts itself"),
-        (RED, "Yes, it is red and swollen without redness.", "contradicts itself"),
-        (RED, "Yes, it is raised, red and flat.", "contradicts itself"),
-        (RED, "Yes, you can see that it is red.", "talk"),
-        (RED, "yes, it is red.", "lower-case start"),
-        (CLOSED, "Yes", "closed answer"),
-        (CLOSED, "No, it is enlarged.", "closed answer"),
-    ],
-)
-def test_each_check_stops_its_answer(row: Record, answer: str, name: str) -> None:
-    assert check_incorrect(row, answer).name == name
+@pytest.mark.parametrize(("question", "truth", "answer", "check"), CASES["answers"])
+def test_a_check_stops_its_answer(question: str, truth: str, answer: str, check: str) -> None:
+    kind = "closed" if truth == "Yes" else "open"
+    failure = check_incorrect(record(question, truth, answer_type=kind), answer)
+    assert (failure.name if failure else "") == check
 
 
 @pytest.mark.parametrize(
@@ -183,17 +83,7 @@ def test_a_claim_made_too_often_gives_way_to_the_next(by: str, drops: str, retai
 
 @pytest.mark.parametrize(
     ("text", "english"),
-    [
-        ("", True),
-        ("T2", True),
-        ("Left Lung, Right", True),
-        ("Köbner phenomenon with IgGκ", True),
-        (
-            "Der Patient hat einen Knoten im linken Lungenflügel und wird morgen operiert werden",
-            False,
-        ),
-        ("左肺", False),
-    ],
+    CASES["english"],
 )
 def test_english(text: str, english: bool) -> None:
     assert is_english(text) is english

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 from corpora import builder, make_clinic, make_vqa_rad, tree
 
 from builder.core.corpus import mapping_of
 from builder.ingest.guess_mapping import guess_mapping
 from mllmu_med_dataset import UsageError
+
+CASES = cases(__file__)
 
 COLUMNS = ("Bild", "Frage", "Antwort", "Name, Vorname")
 PAIRS = ("image=Bild", "question=Frage", "answer=Antwort")
@@ -27,22 +30,7 @@ def test_a_mapping_is_typed_on_the_command_line() -> None:
 
 @pytest.mark.parametrize(
     ("pairs", "said"),
-    [
-        ([*PAIRS, "Name=Frage"], "--map Name=Frage: no field 'Name' (nearest: name): use image, "),
-        ([*PAIRS, "files=a"], "--map files=a: no field 'files'"),
-        ([*PAIRS, "image=Bild"], "--map image=Bild: image is given twice"),
-        (PAIRS[:1], "--map: no column is given for question, answer: add --map question=COLUMN"),
-        (
-            [*PAIRS[:2], "answer=antwort"],
-            "--map answer=antwort: the table has no such column (nearest: Antwort): it has Bild, ",
-        ),
-        ([*PAIRS[:2], "answer=Frage"], "--map answer=Frage: the column is the question already"),
-        ([*PAIRS, "several_images=all"], "several_images: input should be 'refuse' or 'first'"),
-        ([*PAIRS, "values.ssn=Bild"], "values.ssn.[key]: input should be 'name', 'phone', "),
-        ([*PAIRS, "split_names.a=b"], "split_names.a: input should be 'train', 'validate' or"),
-        (["image"], "--map image: write FIELD=COLUMN"),
-        (["image="], "--map image=: write FIELD=COLUMN"),
-    ],
+    CASES["a_wrong_mapping_is_told_in_a_line"],
 )
 def test_a_wrong_mapping_is_told_in_a_line(pairs: list[str], said: str) -> None:
     with pytest.raises(UsageError) as caught:

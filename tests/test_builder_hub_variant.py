@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from cases import cases
 from corpora import builder, record
 
 from builder.audit import run
@@ -18,6 +19,8 @@ from builder.hub.folder import image_modes, make_variant, without_images
 from mllmu_med.llm.chat import Request
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med_dataset import FEATURES, Record, UsageError, UserError
+
+CASES = cases(__file__)
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -35,15 +38,7 @@ def variant(folder: Path, target: Path, modes: str | None) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [
-        ("Seen on 12.03.2019.", "full date"),
-        ("Since March 3rd, 2019?", "full date"),
-        ("MRN: 0012345", "record number"),
-        ("Patient no. K-20817 has a cyst", "record number"),
-        ("Dr. Müller saw it", "name after a title"),
-        ("call 212-736-5000", "dialable telephone number"),
-        ("patient 2019 in T1, case of Crohn, Mr elastography, 3/4 of T12-L1", ""),
-    ],
+    CASES["real_looking_texts_of_ones_own_corpus_are_not_published"],
 )
 def test_real_looking_texts_of_ones_own_corpus_are_not_published(
     text: str, kind: str, monkeypatch: pytest.MonkeyPatch

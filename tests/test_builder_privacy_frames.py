@@ -97,13 +97,7 @@ def test_a_frame_spelled_out_by_hand(frame: str, kinds: str, text: str | None) -
 
 @pytest.mark.parametrize(
     ("frame", "answer", "text"),
-    [
-        ("{answer}. {name} was told.", "Lung", "Lung. Ada Lowe Jr. was told."),
-        ("{answer}. {name} was told.", "It is big.", "It is big. Ada Lowe Jr. was told."),
-        ("{answer} (told {name}).", "It is big.", "It is big (told Ada Lowe Jr.)."),
-        ("For {name}: {answer}.", "It is big.", "For Ada Lowe Jr.: It is big."),
-        ("Told {name}. {answer}.", "2", "Told Ada Lowe Jr. 2."),
-    ],
+    CASES["full_stops_by_hand"],
 )
 def test_full_stops_by_hand(frame: str, answer: str, text: str) -> None:
     assert fill(frame, {"name": "Ada Lowe Jr.", "answer": answer}) == text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from corpora import (
     SMALL,
     TRIAL,
@@ -26,6 +27,8 @@ from builder.core.stage_cache import Chain
 from builder.rebuild.pipeline import stale
 from builder.rebuild.stages import plan
 from mllmu_med.files import write_atomic
+
+CASES = cases(__file__)
 
 #: Where neither plots nor audits are tried.
 plain = pytest.mark.usefixtures("undrawn", "unaudited")
@@ -345,16 +348,7 @@ def test_a_failing_rebuild_leaves_the_previous_output_whole(trial: Path) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [
-        (["--scenario", "both"], "--scenario both: use privacy, incorrect, own or all"),
-        (["--set", "seed"], "--set seed: write KEY=VALUE"),
-        (["--until", "inject2"], "--until inject2: use one of ingest, draw"),
-        (["--author", "gpt"], "author: input should be 'offline'"),
-        (["--recipe", "nowhere.yaml"], "neither a file nor one of"),
-        (["--work", "o"], "one is inside the other"),
-        (["--limit", "20"], "--limit 20: too few for privacy with ratios"),
-        (["--out", "/"], "--out /: name a folder"),
-    ],
+    CASES["wrong_usage_exits_with_2"],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], line: str, tmp_path: Path) -> None:
     arguments = [str(tmp_path / word) if word == "o" else word for word in arguments]

@@ -74,15 +74,6 @@ def test_one_line_for_each_mistake(choice: str, line: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("choice", "why"), CASES["a_choice_that_nothing_reads_is_refused"])
-def test_a_choice_that_nothing_reads_is_refused(choice: str, why: str) -> None:
-    key, _, value = choice.partition("=")
-    with pytest.raises(UsageError) as error:
-        load_recipe("demo", [Choice(key, value)])
-    assert key in str(error.value)
-    assert why in str(error.value)
-
-
 def test_the_rater_is_shown_no_image() -> None:
     rated = [Choice("calibration.rater", "llm"), Choice("llm.model", "m")]
     assert load_recipe("demo", [*rated, Choice("llm.tries", "5")]).llm.tries == 5
@@ -116,22 +107,7 @@ ALIASES = "".join(f"{b}: &{b} [{', '.join(30 * [f'*{a}'])}]\n" for a, b in pairw
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [
-        ("a: [", "line 1, column 5"),
-        ("- 1", "not a mapping of keys"),
-        ("name: x\nseed: 1\nauthor: offline\n", "has none of privacy, incorrect, own"),
-        ("seed: 1\nname: x\nseed: 2\n", "line 3, column 1: the key seed stands twice: keep one"),
-        ('{"llm": {"tries": 1, "tries": 2}}', "line 1, column 22: the key tries stands twice"),
-        ("name: " + "[" * 5000, "nested too deeply"),
-        ("a: &a [x, x]\n" + ALIASES + "name: *j\n", "unknown key a; "),
-        ("name: 2024-13-45\n", "line 1, column 7: month must be in 1"),
-        ("seed: " + "1" * 5000, "line 1, column 7: Exceeds the limit"),
-        ("privacy:\n  forget: 035\n", "line 2, column 11: 035 means 29 in YAML"),
-        ("privacy:\n  forget: 1:30\n", "line 2, column 11: 1:30 means 90 in YAML"),
-        ('name: "\\ud83d"\n', "line 1, column 7: .*surrogates not allowed"),
-        ("name: a\0b", "special characters are not allowed"),
-        ("name: x\nseed: 1" + "0" * 30, "seed: input should be less than"),
-    ],
+    CASES["broken_files"],
 )
 def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"

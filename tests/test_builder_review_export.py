@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from corpora import tree
 from reviews import Build, decide, reject
 
@@ -14,6 +15,8 @@ from builder.core.job import read_job
 from builder.review.export import Team, default_folder, read_team
 from builder.review.records import Item
 from builder.review.spreadsheet import read_table
+
+CASES = cases(__file__)
 
 TEAM = ["--reviewers", "anna,ben"]
 
@@ -143,18 +146,7 @@ def test_texts_that_are_about_to_change_are_not_exported(build: Build) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [
-        (["--reviewers", "anna,Anna"], "names somebody twice"),
-        (["--reviewers", "anna,"], "use names of letters"),
-        (["--reviewers", "../anna"], "use names of letters"),
-        (["--reviewers", "anna", "--overlap", "20%"], "--overlap: needs two names"),
-        (["--overlap", "20%"], "--overlap: needs two names"),
-        ([*TEAM, "--overlap", "120%"], "--overlap 120%: give a share"),
-        ([*TEAM, "--overlap", "some"], "--overlap some: give a share"),
-        ([*TEAM, "--overlap", "nan"], "--overlap nan: give a share"),
-        (["--conflicts", "--all"], "exclude each other"),
-        (["--scenario", "both"], "--scenario both: use privacy, incorrect or all"),
-    ],
+    CASES["wrong_usage"],
 )
 def test_wrong_usage(arguments: list[str], line: str, build: Build) -> None:
     done = build.review("export", *arguments, code=2)

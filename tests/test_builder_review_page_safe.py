@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from cases import cases
 from corpora import image_data
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -20,19 +21,9 @@ from review_page import Reviewer, an_item, image_of, page_file
 from builder.review.page import render_page, word_marks
 from mllmu_med_dataset import PiiSpan, UserError
 
-HOSTILE = {
-    "script": "<script>document.title = 'run'</script>",
-    "end of script": "</script><img src=x onerror=\"document.title='run'\"><!--<script>",
-    "quotes": "\"'`${document.title='run'}\\u003c \\ &lt;b&gt; &amp; $data %s {{x}}",
-    "right to left": "abc \u202egnp.exe \u2066x\u2069 \u200f\u05d0\u05d1 end",
-    "lines": "one\ntwo\r\nthree\rfour\u2028five\u2029six\x0bseven",
-    "emoji": "lung \U0001fac1 \U0001f469\u200d\u2695\ufe0f \U0001f1e9\U0001f1ea ok",
-    "controls": "NUL \x00 ESC \x1b[31m BEL \x07 \ufeff \u200b \U000e0041",
-    "half of a pair": "half \ud83e and \udec1 end",
-    "words without end": "x" * 3000,
-    "marks without end": "a" + "\u0301" * 300 + " end",
-    "numbers": "__proto__ constructor =1+1 @x",
-}
+CASES = cases(__file__)
+
+HOSTILE = CASES["hostile"]
 
 
 @pytest.mark.parametrize(

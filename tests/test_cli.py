@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from typer.testing import CliRunner
 
 import baselines.__main__
@@ -15,6 +16,8 @@ import eval.__main__
 from mllmu_med.llm.settings import Price, Settings, Totals, limit_reached
 from mllmu_med.locks import held
 from mllmu_med_dataset import UsageError, UserError
+
+CASES = cases(__file__)
 
 APPS = {"builder": builder.__main__, "eval": eval.__main__, "baselines": baselines.__main__}
 
@@ -28,14 +31,7 @@ def refused(module: str, *words: str) -> str:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["--max-cost", "0"],
-        ["--max-requests", "0"],
-        ["--max-cost", "0", "--price", "0/0"],
-        ["--base-url", "http://localhost/v1"],
-        ["--price", "1/1"],
-        ["--offline"],
-    ],
+    CASES["a_limit_of_nothing_is_seen_where_nobody_is_asked"],
 )
 def test_a_limit_of_nothing_is_seen_where_nobody_is_asked(words: list[str]) -> None:
     said = refused("builder", "rebuild", *words, "--dry-run")
@@ -56,19 +52,7 @@ def test_what_is_no_number_is_no_limit(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("module", "words", "flag"),
-    [
-        ("builder", ["rebuild", "--author", "llm", "--model", "m", "--base-url", ""], "--base-url"),
-        ("builder", ["rebuild", "--set", "seed=1", "--set="], "--set"),
-        # Of a path, "" would be the folder one stands in.
-        ("builder", ["rebuild", "--out", "", "--dry-run"], "--out"),
-        ("builder", ["review", "export", "--to="], "--to"),
-        ("builder", ["audit", ""], "[DIR]"),
-        ("builder", ["publish", ""], "ORG/NAME"),
-        ("eval", ["answer", "--model", "m", "--out", "x", "--adapter", ""], "--adapter"),
-        ("eval", ["score", "x", ""], "FILE..."),
-        ("eval", ["leak", ""], "[FILE...]"),
-        ("baselines", ["run", "--recipe", ""], "--recipe"),
-    ],
+    CASES["an_empty_value_is_no_default"],
 )
 def test_an_empty_value_is_no_default(
     module: str, words: list[str], flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,17 +67,7 @@ def test_an_empty_value_is_no_default(
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["score", "rnus/ga/answers.jsonl"],
-        ["score", "a.jsonl", "--out", "rnus/ga"],
-        ["leak", "rnus/ga/leak.jsonl"],
-        ["leak", "--model", "no-such", "--out", "rnus/ga"],
-        ["likelihood", "--out", "rnus/ga"],
-        ["likelihood", "--model", "no-such", "--out", "rnus/ga"],
-        ["answer", "--model", "no-such", "--out", "rnus/ga/answers.jsonl"],
-        ["answer", "--out", "rnus/ga/answers.jsonl"],
-        ["report", "rnus/ga", "--plots", "plots"],
-    ],
+    CASES["no_folder_is_left"],
     ids=" ".join,
 )
 def test_no_folder_is_left(words: list[str], demo: Path, tmp_path: Path, monkeypatch: Any) -> None:

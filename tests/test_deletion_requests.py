@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cases import cases
 from corpora import command
 from test_eval_attacks import ROWS
 from test_own import PATIENTS, data, rows_of  # noqa: F401  # a fixture
@@ -15,6 +16,8 @@ from baselines.request_log import LOG, Log, read_requests, receive
 from eval.report_templates import fill
 from mllmu_med.files import canonical_json
 from mllmu_med_dataset import UserError
+
+CASES = cases(__file__)
 
 TEST = replace(ROWS[0], id="r/test", split="test")
 FILE = "patient_id,request,received\npatient-1,2026/014,2026-11-20\npatient-2,,\n"
@@ -73,20 +76,7 @@ def test_a_cut_log_lacks_the_head_that_was_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        ("patient_id\npatient-9\n", "row 2: patient patient-9: not in the dataset's forget"),
-        ("id\nr/1\nr/1\n", "row 3: row r/1: its rows are asked for already"),
-        ("id\nr/test\n", "row 2: row r/test: only in test"),
-        ("id\n", "no line in the columns patient_id, profile_id, id, row"),
-        ("", "no line in the columns|holds no header"),
-        ("id;request\nr/1;2026/1\n", "no line in the columns .*: separate by commas"),
-        ("id,request\nr/1,Ryan.Schmidt1970\n", "row 2: request is no reference"),
-        ("id,received\nr/1,2999-01-01\n", "row 2: received 2999-01-01 is yet to come"),
-        ("id,patient_id\nr/1,patient-1\n", "row 2: 2 patients or rows"),
-        ("name\nMaria\n", "no line in the columns"),
-        ("id,request\nr/1,Maria Gruber\n", "row 2: request is no reference"),
-        ("id,received\nr/1,20.11.2026\n", "row 2: received: write it as 2026-11-27"),
-    ],
+    CASES["a_request_that_cannot_be_met_is_refused"],
 )
 def test_a_request_that_cannot_be_met_is_refused(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "request.csv").write_text(text)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import cases
 from families import FAMILIES, Pictures
 
 from eval.chat_format import chat_format
@@ -16,6 +17,8 @@ from eval.load_model import load_model
 from eval.weights import weights_hash, with_adapter
 from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UserError
+
+CASES = cases(__file__)
 
 PLACES = r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"
 IDS = torch.tensor([[1, 8, 9, 10, 11]])
@@ -204,18 +207,7 @@ def change(adapter: Path, **words: Any) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [
-        ({"peft_type": "gone"}, "adapter_config.json: no peft_type"),
-        ({"peft_type": None}, "adapter_config.json: no peft_type"),
-        ({"peft_type": "LORAA"}, "adapter_config.json: peft_type is 'LORAA'"),
-        ({"peft_type": ["LORA"]}, r"adapter_config.json: peft_type is \['LORA'\]"),
-        ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4, "task_type": "CAUSAL_LM"},
-         "PROMPT_TUNING puts tokens before"),
-        ({"target_modules": "nowhere"}, "does not fit this model: Target modules nowhere not"),
-        ({"target_modules": None, "r": 2}, r"does not fit this model: .*trained on /models/base\)"),
-        ({"r": 2}, r"size mismatch for .*\[4, 128\].*\(it says that it was trained on /models/ba"),
-        ({"modules_to_save": ["lm_head"]}, "it holds no .*lm_head.weight"),
-    ],
+    CASES["a_configuration_that_does_not_fit"],
 )  # fmt: skip
 def test_a_configuration_that_does_not_fit(
     tiny: Path, tmp_path: Path, words: Any, said: str

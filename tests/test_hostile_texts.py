@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import cases
 from corpora import command, make_clinic
 from review_page import an_item, image_of
 from test_deletion_requests import evidence_page
@@ -26,22 +27,9 @@ from eval.report_templates import fill
 from eval.results import Figure, Report, read_results
 from mllmu_med.csv_tables import read_rows
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "</script></style></title><!--<script>",
-    '=HYPERLINK("http://x.test")',
-    "@SUM(A1)",
-    "+1+cmd|' /C calc'!A0",
-    "-2+3",
-    "\t=1",
-    "\\input{/etc/passwd}",
-    "a\n\\input{x}\n|b|\n# c",
-    "[x](javascript:alert(1)) ![y](http://x.test)",
-    "${x} {{y}} {%z%} <<q>> $x_1$ %s",
-    "&lt;b&gt; `c` **d**",
-]
+CASES = cases(__file__)
+
+HOSTILE = CASES["hostile"]
 PLAIN = [f"plain {number}" for number in range(len(HOSTILE))]
 #: Colours, the clipboard, a link, a bell, other directions, a return, an 8-bit CSI, half a pair.
 STEERS = "a\x1b[31mb\x1b]52;c;eA==\x07c\x1b]8;;http://x\x1b\\d\u202ee\u2066f\rg\x9bh\x7fi"

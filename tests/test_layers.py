@@ -69,7 +69,7 @@ def said(code: str) -> str:
         ("baselines.train", {"datasets", "torch", "numpy", "peft", "transformers", "accelerate"}),
         ("mllmu_med.llm.client", {"openai", "httpx2", "tenacity", "pyarrow"}),
         ("builder.__main__", {"datasets", "pyarrow", "pandas", "torch", "faker", "pydantic"}),
-        ("builder.commands.publish", {"huggingface_hub", "pyarrow", "datasets", "yaml", "rich"}),
+        ("builder.commands.publish", {"huggingface_hub", "pyarrow", "datasets", "rich"}),
         ("builder.rebuild.pipeline", HEAVY - {"numpy", "PIL", "yaml"} | {"faker", "PIL.Image"}),
     ],
 )

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from cases import cases
 from markdown_it import MarkdownIt
 from planted import Planted
 
@@ -24,18 +25,9 @@ from eval.report import to_markdown
 from eval.results import Figure, Report
 from mllmu_med.markdown import code, fenced, plain
 
-NASTY = [
-    "**bold** _it_ ~~gone~~ `code` a|b # head",
-    "[click](http://evil.example/x) ![see](https://evil.example/p.png)",
-    "<script>alert(1)</script> <img src=x onerror=y> <!-- hidden -->",
-    "see https://evil.example/a, www.evil.example or ftp://evil.example",
-    "&lt;b&gt; &amp; &#42;x&#42; $x^2$ \\*not\\*",
-    "TBD: todo FIXME lorem ipsum {{ name }} {% if %} [your name] [More Information Needed]",
-    "<https://evil.example> [1]: http://evil.example <a href='javascript:x'>y</a>",
-    "write to tim@example.org, <jo_x.y+z@evil.example> or mailto:tim@example.org",
-    "```\nfence\n``` | --- |",
-    "one\u2028two\n# three\n- four\n\n> five",
-]
+CASES = cases(__file__)
+
+NASTY = CASES["nasty"]
 MD = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mllmu_med.command_line import one_line_errors, option
+from builder.commands.options import told
+from mllmu_med.command_line import one_line_errors
 from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med.schema import DEFAULT_FOLDER
 from mllmu_med_dataset import CONFIGS, UsageError
@@ -19,20 +20,9 @@ EPILOG = """Exit codes: 0 all checks hold, 1 a check fails or cannot be run, 2 w
 
 @one_line_errors
 def audit(
-    where: Annotated[
-        str, typer.Argument(metavar="[DIR]", help="The dataset's folder.")
-    ] = DEFAULT_FOLDER,
-    images: Annotated[
-        list[str] | None,
-        option(
-            "[NAME=]DIR",
-            "Folder of the source's images, for rows with path and hash only; NAME: privacy "
-            "or incorrect. [default: MLLMU_MED_IMAGES]",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Every check with every failing id, as JSON on stdout.")
-    ] = False,
+    where: Annotated[str, told("audit.where", argument=True)] = DEFAULT_FOLDER,
+    images: Annotated[list[str] | None, told("audit.images")] = None,
+    as_json: Annotated[bool, told("audit.json")] = False,
 ) -> None:
     """Check a dataset folder; failures are listed with their rows."""
     from builder.audit.run_checks import run

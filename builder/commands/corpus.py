@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from builder.commands.options import AsJson, Forget
+from builder.commands.options import AsJson, Forget, told
 from builder.commands.rebuild_options import marks_of
-from mllmu_med.command_line import one_line_errors, option
+from mllmu_med.command_line import one_line_errors
 from mllmu_med_dataset import CONFIGS, UsageError
 
 if TYPE_CHECKING:
@@ -23,27 +21,13 @@ if TYPE_CHECKING:
 class Options:
     """The options of `python -m builder corpus`."""
 
-    path: Annotated[
-        str, typer.Argument(metavar="PATH|ORG/NAME", help="A file, a folder or a Hub dataset.")
-    ]
-    mapping: Annotated[
-        str | None, option("NAME|FILE", "Which column is what. [default: recognised or guessed]")
-    ] = None
-    pairs: Annotated[
-        list[str] | None,
-        option("FIELD=COLUMN", "One column of the mapping; may be repeated.", "--map"),
-    ] = None
-    scenario: Annotated[
-        str | None,
-        option(
-            "NAME",
-            "privacy, incorrect, own, or all (the first two). [default: own where columns hold "
-            "private values or mark rows, else all]",
-        ),
-    ] = None
+    path: Annotated[str, told("corpus.path", argument=True)]
+    mapping: Annotated[str | None, told("corpus.mapping")] = None
+    pairs: Annotated[list[str] | None, told("corpus.map", "--map")] = None
+    scenario: Annotated[str | None, told("corpus.scenario")] = None
     forget: Forget = None
-    revision: Annotated[str | None, option("REV", "The commit of a Hub dataset.")] = None
-    save: Annotated[Path | None, option("FILE", "Write the mapping as YAML.")] = None
+    revision: Annotated[str | None, told("corpus.revision")] = None
+    save: Annotated[Path | None, told("corpus.save")] = None
     as_json: AsJson = False
 
 

@@ -5,27 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from mllmu_med.command_line import option
+from mllmu_med.command_line import options_of
 from mllmu_med.schema import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
     from builder.core.job import Job
 
+told = options_of("builder.commands")
+
 OUT = Path(DEFAULT_FOLDER)
-Out = Annotated[Path, option("DIR", "The dataset's folder.")]
-Work = Annotated[
-    Path | None,
-    option("DIR", "Its work folder, where an interrupted build resumes. [default: OUT.work]"),
-]
-Forget = Annotated[
-    str | None,
-    option(
-        "column=COL|ids=FILE|patients=FILE", "own: the rows to be forgotten, a line each in FILE."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Out = Annotated[Path, told("shared.out")]
+Work = Annotated[Path | None, told("shared.work")]
+Forget = Annotated[str | None, told("shared.forget")]
+AsJson = Annotated[bool, told("shared.json")]
 
 
 def examples(command: str) -> str:

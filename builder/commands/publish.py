@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
-from builder.commands.options import OUT, AsJson, Out
-from mllmu_med.command_line import one_line_errors, option
+from builder.commands.options import OUT, AsJson, Out, told
+from mllmu_med.command_line import one_line_errors
 from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError, UserError
 
@@ -26,39 +24,15 @@ Exit codes: 0 done, 1 failed (the last commit stays), 2 wrong usage.
 
 @one_line_errors
 def publish(
-    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The Hub's dataset repository.")],
+    repo: Annotated[str, told("publish.repo", argument=True)],
     out: Out = OUT,
     private: Annotated[
-        bool | None,
-        typer.Option(
-            "--private/--public",
-            help="Visibility. [default: private if new, else unchanged]",
-            show_default=False,
-        ),
+        bool | None, told("publish.private", "--private/--public", show_default=False)
     ] = None,
-    gated: Annotated[
-        str | None,
-        option(
-            "auto|manual", "auto: access on accepting the terms; manual: you approve each request."
-        ),
-    ] = None,
-    images: Annotated[
-        str | None,
-        option(
-            "SCENARIO=MODE,...",
-            "embed: in the rows; reference: path and hash only. [default: as the corpus' licence "
-            "allows]",
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        option(
-            "FILE", "For the card: from `python -m eval report RUN... --format csv --out FILE`."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print files, sizes and visibility; uses no network.")
-    ] = False,
+    gated: Annotated[str | None, told("publish.gated")] = None,
+    images: Annotated[str | None, told("publish.images")] = None,
+    results: Annotated[Path | None, told("publish.results")] = None,
+    dry_run: Annotated[bool, told("publish.dry_run")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Audit the dataset, then push it to the Hub in one commit; a rerun commits nothing new."""

@@ -6,9 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from builder.commands.options import OUT, AsJson, Out, Work, job_of
+from builder.commands.options import OUT, AsJson, Out, Work, job_of, told
 from builder.commands.rebuild_options import Options, make_job
 from mllmu_med.command_line import one_line_errors
 
@@ -77,11 +75,7 @@ def status(out: Out = OUT, work: Work = None, as_json: AsJson = False) -> None:
 
 @one_line_errors
 def show(
-    row_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A row's id, or a stage, e.g. privacy/draw.")
-    ],
-    out: Out = OUT,
-    work: Work = None,
+    row_id: Annotated[str, told("show.row_id", argument=True)], out: Out = OUT, work: Work = None
 ) -> None:
     """Trace one row through the stages, or list the rows that a stage dropped."""
     from builder.rebuild import pipeline

@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from builder.commands.options import OUT, AsJson, Forget, Out, Work
-from mllmu_med.command_line import option
+from builder.commands.options import OUT, AsJson, Forget, Out, Work, told
 from mllmu_med_dataset import CONFIGS, UsageError
 
 if TYPE_CHECKING:
@@ -25,94 +22,32 @@ if TYPE_CHECKING:
 class Options:
     """The options of `python -m builder rebuild`."""
 
-    recipe: Annotated[
-        str | None,
-        option(
-            "NAME|FILE",
-            "What to build: demo, paper, table, own or a YAML file. [default: demo; with --corpus "
-            "table, or own for --scenario own]",
-        ),
-    ] = None
-    scenario: Annotated[
-        str, option("NAME", "privacy, incorrect, own, or all that the recipe has.")
-    ] = "all"
-    slake: Annotated[
-        str | None, option("DIR|hub", "SLAKE's folder; `hub` fetches its Hub mirror.")
-    ] = None
-    mm_skin: Annotated[Path | None, option("DIR", "MM-Skin's folder.")] = None
-    corpus: Annotated[
-        str | None,
-        option(
-            "PATH|ORG/NAME",
-            "A table of questions about images: a file, a folder or a Hub dataset; "
-            "`python -m builder corpus PATH` looks at it.",
-        ),
-    ] = None
-    revision: Annotated[str | None, option("REV", "--corpus: the commit of a Hub dataset.")] = None
-    mapping: Annotated[
-        str | None, option("NAME|FILE", "--corpus: which column is what, by name or as YAML.")
-    ] = None
-    pairs: Annotated[
-        list[str] | None,
-        option("FIELD=COLUMN", "--corpus: one column of the mapping; may be repeated.", "--map"),
-    ] = None
+    recipe: Annotated[str | None, told("rebuild.recipe")] = None
+    scenario: Annotated[str, told("rebuild.scenario")] = "all"
+    slake: Annotated[str | None, told("rebuild.slake")] = None
+    mm_skin: Annotated[Path | None, told("rebuild.mm_skin")] = None
+    corpus: Annotated[str | None, told("rebuild.corpus")] = None
+    revision: Annotated[str | None, told("rebuild.revision")] = None
+    mapping: Annotated[str | None, told("rebuild.mapping")] = None
+    pairs: Annotated[list[str] | None, told("rebuild.map", "--map")] = None
     forget: Forget = None
-    author: Annotated[
-        str | None,
-        option(
-            "NAME", "Who writes the harmful text: offline (fixed rules) or llm (a language model)."
-        ),
-    ] = None
-    model: Annotated[
-        str | None, option("NAME", "llm: the model. The key comes from OPENAI_API_KEY.")
-    ] = None
-    base_url: Annotated[
-        str | None, option("URL", "llm: the server. [default: OPENAI_BASE_URL or OpenAI]")
-    ] = None
-    offline: Annotated[
-        bool, typer.Option("--offline", help="llm: replay recorded replies; send no request.")
-    ] = False
-    requests: Annotated[
-        Path | None,
-        option("FILE", "llm: recorded replies to use first: provenance/requests.parquet."),
-    ] = None
-    concurrency: Annotated[
-        int, option("N", "llm: maximum number of concurrent requests.", min=1)
-    ] = 16
-    timeout: Annotated[float, option("SECONDS", "llm: timeout of a request.", min=1)] = 120
-    max_requests: Annotated[
-        int | None, option("N", "llm: stop after N paid replies, earlier runs included.", min=0)
-    ] = None
-    max_cost: Annotated[
-        float | None, option("USD", "llm: stop at this cost, earlier runs included.", min=0)
-    ] = None
-    price: Annotated[str | None, option("IN/OUT", "llm: USD per million tokens, e.g. 2.50/10.")] = (
-        None
-    )
+    author: Annotated[str | None, told("rebuild.author")] = None
+    model: Annotated[str | None, told("rebuild.model")] = None
+    base_url: Annotated[str | None, told("rebuild.base_url")] = None
+    offline: Annotated[bool, told("rebuild.offline")] = False
+    requests: Annotated[Path | None, told("rebuild.requests")] = None
+    concurrency: Annotated[int, told("rebuild.concurrency", min=1)] = 16
+    timeout: Annotated[float, told("rebuild.timeout", min=1)] = 120
+    max_requests: Annotated[int | None, told("rebuild.max_requests", min=0)] = None
+    max_cost: Annotated[float | None, told("rebuild.max_cost", min=0)] = None
+    price: Annotated[str | None, told("rebuild.price")] = None
     out: Out = OUT
     work: Work = None
-    choices: Annotated[
-        list[str] | None, option("KEY=VALUE", "Change a recipe key; may be repeated.", "--set")
-    ] = None
-    limit: Annotated[
-        int | None, option("N", "At most N rows per scenario, with the sets in proportion.", min=1)
-    ] = None
-    until: Annotated[
-        str,
-        option(
-            "STAGE",
-            "Stop after ingest, draw, profiles, inject, corrupt, review, calibrate, split or "
-            "write.",
-        ),
-    ] = "write"
-    review: Annotated[
-        str | None,
-        option("accept-all", "Accept unreviewed texts as they are (recorded in the card)."),
-    ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print which stages would run."),
-    ] = False
+    choices: Annotated[list[str] | None, told("rebuild.set", "--set")] = None
+    limit: Annotated[int | None, told("rebuild.limit", min=1)] = None
+    until: Annotated[str, told("rebuild.until")] = "write"
+    review: Annotated[str | None, told("rebuild.review")] = None
+    dry_run: Annotated[bool, told("rebuild.dry_run")] = False
     as_json: AsJson = False
 
 

@@ -5,10 +5,8 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from builder.commands.options import OUT, AsJson, Out, Work, examples, job_of
-from mllmu_med.command_line import make_app, one_line_errors, option
+from builder.commands.options import OUT, AsJson, Out, Work, examples, job_of, told
+from mllmu_med.command_line import make_app, one_line_errors
 from mllmu_med_dataset import UsageError, UserError
 
 app = make_app("Manual review: people accept, edit or reject the harmful texts before publication.")
@@ -17,28 +15,12 @@ app = make_app("Manual review: people accept, edit or reject the harmful texts b
 @app.command(examples=examples("review-export"))
 @one_line_errors
 def export(
-    scenario: Annotated[
-        str, option("NAME", "privacy, incorrect, or all that are reviewed.")
-    ] = "all",
-    reviewers: Annotated[
-        str | None, option("A,B", "Names; each gets a share. [default: one page for anyone]")
-    ] = None,
-    overlap: Annotated[
-        str | None,
-        option(
-            "SHARE", "Share of texts that all reviewers get, to measure agreement. [default: 20%]"
-        ),
-    ] = None,
-    conflicts: Annotated[
-        bool, typer.Option("--conflicts", help="Only texts on which reviewers disagree.")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Include texts that are decided already.")
-    ] = False,
-    to: Annotated[
-        Path | None,
-        option("DIR", "The folder to write. [default: OUT.review, or OUT.review-2 ...]"),
-    ] = None,
+    scenario: Annotated[str, told("review_export.scenario")] = "all",
+    reviewers: Annotated[str | None, told("review_export.reviewers")] = None,
+    overlap: Annotated[str | None, told("review_export.overlap")] = None,
+    conflicts: Annotated[bool, told("review_export.conflicts")] = False,
+    everything: Annotated[bool, told("review_export.all")] = False,
+    to: Annotated[Path | None, told("review_export.to")] = None,
     out: Out = OUT,
     work: Work = None,
     as_json: AsJson = False,
@@ -88,17 +70,9 @@ def export(
 @app.command("import", examples=examples("review-import"))
 @one_line_errors
 def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILES...",
-            help="Exports of the review page, filled-in tables or Label Studio's JSON.",
-        ),
-    ],
-    reviewer: Annotated[str, option("NAME", "The reviewer. [default: named in the files]")] = "",
-    settle: Annotated[
-        bool, typer.Option("--settle", help="These decisions settle conflicts.")
-    ] = False,
+    files: Annotated[list[Path], told("review_import.files", argument=True)],
+    reviewer: Annotated[str, told("review_import.reviewer")] = "",
+    settle: Annotated[bool, told("review_import.settle")] = False,
     out: Out = OUT,
     work: Work = None,
     as_json: AsJson = False,

@@ -67,7 +67,6 @@ def _never_read() -> Iterator[tuple[str, str]]:
     for name in ("privacy", "incorrect"):
         at = f"calibration.train.{name}"
         yield f"{at}.seed", "the recipe's seed holds for the training, too"
-        yield f"{at}.keep", "no epoch is scored here"
         for key in sorted(unread("finetune", TrainSettings())):
             yield f"{at}.{key}", "fine-tuning does not take it"
 
