@@ -179,7 +179,7 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
         came = f"bytes that are no UTF-8 ({words!r})"
     elif text.lstrip().startswith("<"):
         came = f"a web page ({words!r})"
-    elif text.lstrip().startswith(("data:", "event:")):
+    elif text.lstrip().startswith(("data:", "event:", ":")):
         came, hint = f"a stream of events ({words!r})", "nobody asked for one: turn that off there"
     else:
         came = repr(words)
@@ -234,6 +234,10 @@ def _refusal(
     name = _named(wants, complaint)
     if name and status in (400, 404, 422):
         return Refused(name)
+    if status == 407:
+        return stop("put the proxy's name and password into HTTPS_PROXY, or the host into NO_PROXY")
+    if status == 404 and "no endpoints" in said.lower():  # OpenRouter: none that can do this
+        return stop("ask it for less, or name another model")
     if status == 404 and (complaint.code == "model_not_found" or model in complaint.message):
         return stop(f"the server has no model {model!r}: name one that it has")
     if status == 404:
