@@ -64,7 +64,9 @@ def _rows(value: Any, where: str, key: str = "") -> Iterator[Placed]:
     row = _small(value) if isinstance(value, dict) else {}
     ids = row.keys() & _IDS
     is_flat = not any(isinstance(cell, dict | list) for cell in row.values())
-    is_row = (is_flat and (ids or not (key or "/" in "".join(row)))) or (ids and _TALKS & row.keys())
+    is_row = (is_flat and (ids or not (key or "/" in "".join(row)))) or (
+        ids and _TALKS & row.keys()
+    )
     if row and (is_row or any(name in row and not _holds_rows(row[name]) for name in _ANSWERS)):
         yield where, {**row, "id": key} if key and ("/" in key or not ids) else row
     elif ids and all(isinstance(cell, dict) for cell in row.values()):  # a column each: pandas

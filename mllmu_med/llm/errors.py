@@ -27,7 +27,7 @@ _NAMED: Final = {
     "repetition_penalty": r"repetition_penalty",
     "temperature": r"\btemperature\b",
     "seed": r"\bseed\b",
-    "system": r"system.?(?:role|message|prompt|instruct)|developer instruct|got system|must alternate",
+    "system": r"system.?(?:role|message|prompt)|developer instruct|got system|must alternate",
     "json_schema": r"response_?format|json_?schema|structured.?output|guided|grammar",
     "json_object": r"response_?format|json_?object|structured.?output|guided|grammar",
 }
@@ -124,7 +124,9 @@ def meaning(
         before = error.response.history
         if before and before[0].request.method != error.response.request.method:  # POST became GET
             moved = str(error.response.url).removesuffix("/chat/completions")
-            return Rejected(f"{where}: has moved to {moved}: give that URL", f"has moved to {moved}")
+            return Rejected(
+                f"{where}: has moved to {moved}: give that URL", f"has moved to {moved}"
+            )
         return _refusal(error.status_code, complaint, headers, wants, where, model)
     # No whole HTTP response came.
     causes = list(_causes(error))
