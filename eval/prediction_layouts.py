@@ -28,8 +28,8 @@ _OUTPUTS: Final = (
 )
 #: `text` is LLaVA's, then come lmms-eval's, a chat completion's and vLLM's.
 _ANSWERS: Final = (*_OUTPUTS, "answer", "text", "resps", "filtered_resps", "choices", "outputs")
-#: Training data has these, too, with the reference: they are never an answer.
-_TALKS: Final = {"messages", "conversations"}
+#: Of one row. Training data has the first two, too, with the reference: they are never an answer.
+_PARTS: Final = {"messages", "conversations", "choices", "outputs"}
 
 
 def laid_out(content: bytes, path: Path) -> list[Placed]:
@@ -65,7 +65,7 @@ def _rows(value: Any, where: str, key: str = "") -> Iterator[Placed]:
     ids = row.keys() & _IDS
     is_flat = not any(isinstance(cell, dict | list) for cell in row.values())
     is_row = (is_flat and (ids or not (key or "/" in "".join(row)))) or (
-        ids and _TALKS & row.keys()
+        ids and _PARTS & row.keys()
     )
     if row and (is_row or any(name in row and not _holds_rows(row[name]) for name in _ANSWERS)):
         yield where, {**row, "id": key} if key and ("/" in key or not ids) else row
