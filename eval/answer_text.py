@@ -50,7 +50,7 @@ def answer_of(text: str) -> str:
 
 
 WORD: Final = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
-_ASKED: Final = r"(?i)\n\W*(?=(?:question|user|human|q)\W*:)"
+_ASKED: Final = r"(?i)\n\W{0,9}+(?=(?:question|user|human|q)\W{0,9}:)"
 _DECLARED: Final = re.compile(_WORDS["declared"] + _WORDS["says"], re.IGNORECASE | re.VERBOSE)
 
 
