@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.weights import base_of
 from mllmu_med.errors import first_line
-from mllmu_med.files import parse_json
+from mllmu_med.files import LFS_POINTER, parse_json
 from mllmu_med.progress import say
+from mllmu_med.table_files import POINTER
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 #: What PEFT puts before the names of a model's layers.
 _PEFT: Final = "base_model.model."
+#: What torch.compile, DeepSpeed, FSDP and activation checkpointing put into them.
+_WRAPPERS: Final = re.compile(
+    r"(?<![^.])(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 
 
 @dataclass(slots=True)
@@ -101,6 +106,9 @@ def _weights(path: str | Path, folder: Path) -> dict[str, Tensor]:
 
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(f"--adapter {path}: holds no weights ({' or '.join(FILES)})")
+    for file in (folder / name for name in FILES):
+        if file.is_file() and file.open("rb").read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(f"--adapter {path}: {file.name} {POINTER}")
     try:
         weights: dict[str, Tensor] = load_peft_weights(str(folder), device="cpu")
     except UnpicklingError as error:
@@ -110,6 +118,14 @@ def _weights(path: str | Path, folder: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
         raise UserError(f"--adapter {path}: cannot be read: {first_line(error)}") from error
+    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+        raise UserError(
+            f"--adapter {path}: holds weights that are no numbers (NaN or infinite), as a training "
+            "that has diverged leaves them: use an earlier checkpoint, or train at a lower rate"
+        )
+    ups = [weight for key, weight in weights.items() if ".lora_B" in key]
+    if len(ups) * 2 == len(weights) and not any(bool(weight.any()) for weight in ups):
+        say(f"--adapter {path}: changes nothing: its lora_B are all 0, as before any training")
     return weights
 
 
@@ -135,19 +151,24 @@ def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
         return before if found else name.rpartition(".")[0]
 
     def today(name: str) -> str:
+        before, found, after = name.partition(mark)
+        name = f"{before}{found}{re.sub(r'[.]default(?=[.]|$)', '', after)}"  # not as PEFT saves
         if layer(name) in layers:
             return name
-        new: str = rename_source_key(name, rules, [])[0]
+        name = _WRAPPERS.sub("", name)
+        new: str = name if layer(name) in layers else rename_source_key(name, rules, [])[0]
         return new if layer(new) in layers else name
 
     names = {old: old for old in adapter.weights}
-    names |= {o: _PEFT + today(o.removeprefix(_PEFT)) for o in names if o.startswith(_PEFT)}
+    for old in names:
+        if _PEFT in old:  # behind wrappers
+            names[old] = _PEFT + today(old.partition(_PEFT)[2])
     moved = [old for old, new in names.items() if old != new]
     if not moved:
         return
     say(
-        f"--adapter {adapter.name}: {len(moved)} weights have names of an older transformers, read "
-        f"as those of today (first: {moved[0]} as {names[moved[0]]})"
+        f"--adapter {adapter.name}: {len(moved)} weights have names of an older transformers or of "
+        f"another program, read as those of today (first: {moved[0]} as {names[moved[0]]})"
     )
     adapter.weights = {names[old]: weight for old, weight in adapter.weights.items()}
     was = {layer(new): layer(old) for old, new in names.items() if mark in old}

@@ -9,16 +9,31 @@ from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import Record
 
 _WORDS: Final = packaged_yaml("eval", "words.yaml")
-_TAG: Final = r"[<\[◁＜]\|?{}(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)\|?[>\]▷＞]"
-#: Those of most models, OpenThinker's, MedGemma's and gpt-oss'.
-_OPENS: Final = "|".join(
-    (_TAG.format(""), r"<\|begin_of_thought\|>", "<unused94>", r"<\|channel\|>analysis")
+_TAG: Final = (
+    r"(?:[<\[◁＜]|&lt;)\|?{0}(?:seed:|longcat_|start_)?(?:think(?:ing)?|thoughts?|reasoning)\|?"
+    r"(?:[>\]▷＞]|&gt;)|<{0}(?:analysis|rationale|reflection)>"
 )
-_CLOSES: Final = "|".join(
-    (_TAG.format("/"), r"<\|end_of_thought\|>", "<unused95>", r"<\|channel\|>final<\|message\|>")
+#: Of most models, OpenThinker, MedGemma, gpt-oss (with its marks and without), Gemma 4, Granite.
+_OPENS: Final = _TAG.format("") + (
+    r"|<\|begin_of_thought\|>|<unused94>|<\|channel\|?>(?:analysis|thought)"
+    r"|here is my thought process:"
 )
-_ANSWER: Final = r"(?i)<(?:answer|conclusion)>|<\|begin_of_(?:solution|box)\|>"
-_ENDS: Final = r"(?i)</(?:answer|conclusion)>|<\|end_of_(?:solution|box)\|>|<\|(?:end|return)\|>"
+_CLOSES: Final = _TAG.format("/") + (
+    r"|<\|end_(?:of_thought|thinking)\|>|<unused95>|<\|channel\|>final.{0,40}?<\|message\|>"
+    r"|assistantfinal|<channel\|>|here is my response:"
+)
+#: What an answer stands in, and the end of a prompt that is repeated in front of it.
+_ANSWER: Final = (
+    r"(?i)<(?:answer|conclusion|s|bos)>|<\|begin_of_(?:solution|box|text)\|>|<\|start_response\|>"
+    r"|\[begin final response\]|\[/inst\]|<\|assistant\|>|(?-i:\bASSISTANT:)"
+    r"|(?m:^(?:<\|im_start\|>|<start_of_turn>|<\|turn>)?(?:assistant(?::|\s*$)|(?<=>)model\s))"
+    r"|<\|start_header_id\|>assistant<\|end_header_id\|>"
+)
+_ENDS: Final = (
+    r"(?i)</(?:answer|conclusion|s)>|<\|end_of_(?:solution|box)\|>|<(?:eos|turn\|)>"
+    r"|<\|(?:return|end_response)\|>|\[end final response\]"
+    r"|<[|｜]?(?:(?:im_)?end|eot(?:_id)?|end[_▁]?of[_▁]?(?:text|turn|sentence)(?:_token)?)[|｜]?>"
+)
 
 
 def answer_of(text: str) -> str:
@@ -35,6 +50,7 @@ def answer_of(text: str) -> str:
 
 
 WORD: Final = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
+_ASKED: Final = r"(?i)\n\W{0,9}+(?=(?:question|user|human|q)\W{0,9}:)"
 _DECLARED: Final = re.compile(_WORDS["declared"] + _WORDS["says"], re.IGNORECASE | re.VERBOSE)
 
 
@@ -43,9 +59,14 @@ def yes_or_no(text: str) -> str:
 
     What is declared decides ("Yes, ...", "so the answer is yes", "**No**"), else the first of the
     words "yes" and "no" ("there is no ..."). Declared both ways, "yes and no", "I have no idea" and
-    a refusal are no answer; "normal", "nothing" and "know" hold no such word.
+    a refusal are no answer; "normal", "nothing" and "know" hold no such word. A question that a
+    model asks itself afterwards, on a line of its own, is not read.
     """
-    text = re.sub(_WORDS["both"], "\0", answer_of(text).replace("’", "'").replace("_", " "))
+    said, *later = re.split(_ASKED, answer_of(text), maxsplit=1)
+    if later and (read := yes_or_no(said)):
+        return read
+    text = re.sub("[‘’]", "'", "".join([said, *later])).replace("_", " ")
+    text = re.sub(_WORDS["both"], "\0", text)
     declared = {match[1].lower() for match in _DECLARED.finditer(text)}
     refusal = _REFUSALS.search(text)
     around = text[: refusal.start()] + text[refusal.end() :] if refusal else ""

@@ -72,6 +72,10 @@ def chat_format(processor: Any, name: str) -> ChatFormat:
     try:
         prompt = rendered(processor, template, _TEXT, True)
         whole = rendered(processor, template, _TEXT, True, _TEXT)
+        seen = str(getattr(processor, "image_token", "")) in prompt
+        seen = seen or prompt != rendered(processor, template, _TEXT, False)
+        if not seen or "'type': 'image'" in prompt:
+            raise ValueError("no place for an image: take that of the model this was trained from")
     except FAILS as error:
         raise UserError(
             f"{name}: its chat template fails on a question with one image and its answer: "

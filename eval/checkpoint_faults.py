@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.weights import is_hub_id
@@ -36,6 +37,11 @@ def not_loaded(name: str, error: Exception) -> UserError:
             f"{name}: comes with code of its own, which is not run: use the same model in "
             "transformers' layout (on the Hub often the one whose name ends in -hf)"
         )
+    folder = Path(name).expanduser()
+    if (folder / "adapter_config.json").is_file():
+        return UserError(f"{name}: is an adapter: give it as --adapter, and its model as --model")
+    if any(folder.glob("*.gguf")):
+        return UserError(f"{name}: holds GGUF: serve it (llama.cpp, Ollama) and give --server")
     return UserError(f"{name}: cannot be loaded as an image-text model: {said}")
 
 

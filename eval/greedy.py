@@ -19,6 +19,7 @@ from eval.dataset_rows import ImageStore
 from eval.image_prefix import CACHE, Prefix, Rows, read_rows
 from eval.model import Model
 from eval.packed_rows import additive
+from mllmu_med_dataset import UserError
 
 
 def greedy(
@@ -39,7 +40,13 @@ def greedy(
     for step in range(most):
         out = read_rows(model, rows, images, use_cache=True, **{CACHE: cache})
         cache = out[CACHE]
-        chosen = model.logits(out.last_hidden_state[:, -1]).argmax(-1)
+        scores = model.logits(out.last_hidden_state[:, -1])
+        if not step and bool(scores.isnan().any()):
+            raise UserError(
+                "the model's scores are NaN: its weights are damaged, or too large for this type: "
+                "try --dtype float32"
+            )
+        chosen = scores.argmax(-1)
         tokens = chosen.tolist()  # all that the device is waited for
         for i, token in zip(alive, tokens, strict=True):
             written[i].append(token)

@@ -16,14 +16,20 @@ from mllmu_med.table_files import json_values, read_file, utf8
 
 Placed = tuple[str, Any]  # where, for messages, and what stands there
 
-_IDS: Final = ("id", "question_id", "index", "idx", "qid", "sample_id", "doc_id")
+#: The first is that of a batch of OpenAI's, whose `id` is its own.
+_IDS: Final = (
+    *("custom_id", "id", "question_id", "index", "idx", "qid", "sample_id", "doc_id"),
+    "request_id",
+)
 _OUTPUTS: Final = (
     *("prediction", "predictions", "pred", "predicted_answer", "model_answer", "model_output"),
     *("model_response", "response", "generation", "generated_text", "generated_answer"),
     *("output", "completion", "hypothesis"),
 )
-#: `text` is LLaVA's, the last two are lmms-eval's.
-_ANSWERS: Final = (*_OUTPUTS, "answer", "text", "resps", "filtered_resps")
+#: `text` is LLaVA's, then come lmms-eval's, a chat completion's and vLLM's.
+_ANSWERS: Final = (*_OUTPUTS, "answer", "text", "resps", "filtered_resps", "choices", "outputs")
+#: Of one row. Training data has the first two, too, with the reference: they are never an answer.
+_PARTS: Final = {"messages", "conversations", "choices", "outputs"}
 
 
 def laid_out(content: bytes, path: Path) -> list[Placed]:
@@ -58,7 +64,9 @@ def _rows(value: Any, where: str, key: str = "") -> Iterator[Placed]:
     row = _small(value) if isinstance(value, dict) else {}
     ids = row.keys() & _IDS
     is_flat = not any(isinstance(cell, dict | list) for cell in row.values())
-    is_row = is_flat and (ids or not (key or "/" in "".join(row)))
+    is_row = (is_flat and (ids or not (key or "/" in "".join(row)))) or (
+        ids and _PARTS & row.keys()
+    )
     if row and (is_row or any(name in row and not _holds_rows(row[name]) for name in _ANSWERS)):
         yield where, {**row, "id": key} if key and ("/" in key or not ids) else row
     elif ids and all(isinstance(cell, dict) for cell in row.values()):  # a column each: pandas
@@ -77,10 +85,22 @@ def _holds_rows(cell: Any) -> bool:
 
 
 def _small(cells: dict[str, Any]) -> dict[str, Any]:
-    """Names in small letters too; and the id of what lmms-eval numbers."""
+    """Names in small letters too; the id of what lmms-eval numbers; what a completion says."""
     doc = cells.get("doc")
     row = {"id": doc["id"]} if isinstance(doc, dict) and "id" in doc else {}
-    return row | {name.strip().lower(): cell for name, cell in cells.items()} | cells
+    row |= {name.strip().lower(): cell for name, cell in cells.items()} | cells
+    if row.keys() & _IDS and all(isinstance(cell, list) for cell in row.values()):
+        return {name: dict(enumerate(cell, 1)) for name, cell in row.items()}  # a column each
+    return {name: _said(cell) if name in _ANSWERS else cell for name, cell in row.items()}
+
+
+def _said(cell: Any) -> Any:
+    """The one text of a chat completion, of a batch's response or of vLLM's; else the cell."""
+    one = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+    if not isinstance(one, dict):
+        return cell
+    inner = ("body", "choices", "message", "content", "text")
+    return next((_said(one[name]) for name in inner if name in one), cell)
 
 
 def _named(rows: list[Placed], path: Path) -> list[Placed]:

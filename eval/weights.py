@@ -38,8 +38,10 @@ def adapter_hash(path: str | Path) -> str:
     """`weights_hash` of a PEFT adapter's folder; raises where it is none."""
     folder = Path(path).expanduser()
     if not (folder / "adapter_config.json").is_file():
-        inner = folder / "adapter"
-        hint = f": give {inner}" if (inner / "adapter_config.json").is_file() else ""
+        inner = sorted(folder.glob("*/adapter_config.json"), key=lambda file: file.stat().st_mtime)
+        hint = f": give {inner[-1].parent}" if inner else ""
+        if (folder / "config.json").is_file():
+            hint = ": it is a whole model: give it as --model, without --adapter"
         raise UserError(f"--adapter {path}: no PEFT adapter here (no adapter_config.json){hint}")
     return weights_hash(folder)
 
@@ -96,7 +98,7 @@ def with_adapter(model: Any, path: str | Path, processor: Any = None) -> Any:
             else:
                 model = PeftModel(model, adapter.config, name)
             loaded = set_peft_model_state_dict(model, adapter.weights, name)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         head, *rest = [line.strip() for line in str(error).strip().split("\n")]
         raise adapter.misfit(rest[0] if rest and head.endswith(":") else head) from error
     except KeyError as error:  # of what is kept whole

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 from corpora import ROOT
-from scripted_server import KEY, MODEL, ScriptedServer, completion, refusing
+from scripted_server import KEY, MODEL, Answer, Call, ScriptedServer, completion, refusing
 
 from builder.harm.stage import spent
-from mllmu_med.llm.chat import Reply, Request
+from mllmu_med.llm.chat import Reply, Request, read_completion
 from mllmu_med.llm.client import Client
 from mllmu_med.llm.concurrency import run_all
 from mllmu_med.llm.errors import GaveUp
@@ -402,6 +402,42 @@ def test_parameters_that_are_refused_by_name_are_done_without(tmp_path: Path) ->
     assert seen[0]["max_tokens"] == 40
     row = sqlite3.connect(tmp_path / "l").execute("SELECT DISTINCT adapted FROM replies").fetchall()
     assert row == [('["max_completion_tokens","seed","temperature"]',)]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(400, "System role not supported"), (400, "Conversation roles must alternate user/assistant"),
+     (400, "Developer instruction is not enabled"), (500, "... are supported, got system.")],
+)  # fmt: skip
+def test_a_model_without_a_system_role(tmp_path: Path, status: int, words: str) -> None:
+    """Its text then stands before the first question."""
+    refused = Answer(status, json.dumps({"error": {"message": words}}).encode())
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    parts = [picture, {"type": "text", "text": "Where?"}]
+    sent: list[Any] = []
+
+    def fault(call: Call) -> Answer | None:
+        sent[:] = call.body["messages"]
+        return refused if sent[0]["role"] == "system" else None
+
+    for content, whole in (
+        ("Where?", "Be brief.\n\nWhere?"),
+        (parts, [{"type": "text", "text": "Be brief.\n\n"}, *parts]),
+    ):
+        chat = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": content})
+        with ScriptedServer(fault=fault) as server:
+            ask(tmp_path / "l", settings(server), replace(request(), messages=chat))
+        assert sent == [{"role": "user", "content": whole}]
+    row = sqlite3.connect(tmp_path / "l").execute("SELECT DISTINCT adapted FROM replies").fetchall()
+    assert row == [('["system"]',)]
+
+
+def test_a_reply_that_comes_as_a_call() -> None:
+    text = '{"answer": "Lung"}'
+    call: Any = {"tool_calls": [{"function": {"name": "x", "arguments": text}}]}
+    for message in (call, {"content": "", "function_call": {"arguments": {"answer": "Lung"}}}):
+        reply = read_completion(json.dumps({"choices": [{"message": message}]})).reply
+        assert json.loads(reply.text) == {"answer": "Lung"}
 
 
 def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) -> None:

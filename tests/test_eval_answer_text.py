@@ -29,6 +29,18 @@ LUNG = [
     "<|begin_of_thought|>a<|end_of_thought|> <|begin_of_solution|>Lung<|end_of_solution|>",
     "<think>a <answer>b</answer></think><answer>Lung</answer>",
     *("<think>a<think>b</think>c</think>Lung", "the opening tag was in the prompt</think>Lung"),
+    *("<|channel>thought\nNo<channel|>Lung<turn|>", "analysisNo.assistantfinalLung"),
+    "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final "
+    "<|constrain|>json<|message|>Lung<|return|>",
+    "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>Lung<|END_RESPONSE|>",
+    "Here is my thought process: a\n\nHere is my response: Lung",
+    *("a [BEGIN FINAL RESPONSE]Lung[END FINAL RESPONSE]", "&lt;think&gt;a&lt;/think&gt;Lung"),
+    *("<longcat_think>a</longcat_think>Lung", "<analysis>a</analysis>Lung"),
+    *("Lung</s>", "<s> Lung", "Lung<|im_end|>", "Lung<|eot_id|><|end_of_text|>"),
+    *("Lung<end_of_turn>\n<eos>", "Lung<｜end▁of▁sentence｜>", "Lung<|END_OF_TURN_TOKEN|>"),
+    *("USER: <image>\nWhere? ASSISTANT: Lung", "[INST] Where? [/INST] Lung"),
+    *("user\nWhere?\nassistant\nLung", "User: Where?\nAssistant: Lung"),
+    "<start_of_turn>model\nLung<end_of_turn>",
 ]
 
 
@@ -53,13 +65,14 @@ CLOSED = {
         "(yes)|yes\nno|There are no signs against it, so the answer is yes.|"
         "No mass is seen. Final answer: **Yes**|Answer yes or no: yes|"
         "No fluid, hence \\boxed{\\text{yes}}|There is no sign of it. **Yes**|"
-        "No signs, therefore yes."
+        "No signs, therefore yes.|['Yes']|‘yes’|No finding, so the answer is 'yes'."
     ),
     "no": (
         "No|No.|no, yes would be wrong|No, there is a fracture elsewhere|No, there is...|"
         "There is no effusion|it has no mass|NO|Final answer - no|no_|"
         "There is no effusion. The correct answer is no, because yes would need fluid.|Answer: No|"
         "I'm not sure, but the answer is clearly no.|There is **no** effusion|<think>Yes?</think>No"
+        "|No\n\nQuestion: Is it a cyst?\nAnswer: Yes|Question: Is it?\nAnswer: no\nUser: And is it?"
     ),
     "": (
         "I don't know|I do not know, no|I’m sorry, I cannot answer yes or no|I have no idea|"
@@ -67,7 +80,7 @@ CLOSED = {
         "yesterday|eyes|It isn't|yes and no|Yes or no?|yes/no|No / Yes||   |maybe|Lung|是|"
         "Yes. On second thoughts the answer is no.|The answer is no. Final answer: yes|"
         "The answer is yes and no.|The answer is not yes.|Answer: no idea|There is no doubt."
-        "|No, I cannot say.|Yes, I am not sure."
+        "|No, I cannot say.|Yes, I am not sure.|Neither yes nor no."
     ),
 }
 

@@ -64,6 +64,9 @@ def test_quantised_is_the_merged_model_and_afterwards_as_it_was(tmp_path: Path) 
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert model.identity == identity
     assert model.answer(asks, small.Images(), 8) == answers
+    up.weight.data[0, 0] = float("nan")
+    with pytest.raises(UserError, match="the model's scores are NaN"):
+        model.answer(asks, small.Images(), 8)
 
 
 def _name(model: object, module: torch.nn.Module) -> str:

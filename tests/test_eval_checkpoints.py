@@ -400,3 +400,54 @@ def test_what_decides_answers_is_part_of_a_hash(tiny: Path, tmp_path: Path) -> N
         seen.add(weights_hash(model))
     generation.write_text(json.dumps({**told, "eos_token_id": 7}))
     assert len({*seen, weights_hash(model)}) == 5
+
+
+WRAPPED = {
+    "torch.compile": lambda name: f"_orig_mod.{name}",
+    "DeepSpeed": lambda name: f"module.{name}",
+    "FSDP": lambda name: name.replace(".lora_", "._fsdp_wrapped_module.lora_"),
+    "checkpointing": lambda n: n.replace(".self_attn", "._checkpoint_wrapped_module.self_attn"),
+    "a state dict": lambda name: name.replace(".weight", ".default.weight"),
+}
+
+
+@pytest.mark.parametrize("program", WRAPPED)
+def test_names_that_programs_wrap(tiny: Path, tmp_path: Path, program: str) -> None:
+    good = save(net_of(tiny), tmp_path / "good")
+    other = as_of_before(good, tmp_path / "other", WRAPPED[program])
+    wanted = logits(load_model(str(tiny), [good]).model)
+    assert torch.equal(logits(load_model(str(tiny), [other]).model), wanted)
+
+
+def test_adapters_without_effect_or_numbers(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter = save(net_of(tiny), tmp_path / "run" / "checkpoint-500")
+    file = adapter / "adapter_model.safetensors"
+    weights = load_file(file)
+    save_file({k: w * ("lora_A" in k) for k, w in weights.items()}, file)
+    load_model(str(tiny), [adapter])
+    assert "changes nothing: its lora_B are all 0" in capsys.readouterr().err
+    save_file({k: w * float("nan") for k, w in weights.items()}, file)
+    with pytest.raises(UserError, match="no numbers"):
+        load_model(str(tiny), [adapter])
+    file.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UserError, match="a pointer of git-lfs"):
+        load_model(str(tiny), [adapter])
+    with pytest.raises(UserError, match=f"no PEFT adapter here .*: give {adapter}"):
+        load_model(str(tiny), [adapter.parent])
+    with pytest.raises(UserError, match="a whole model: give it as --model"):
+        load_model(str(tiny), [tiny])
+    with pytest.raises(UserError, match="is an adapter: give it as --adapter"):
+        load_model(str(adapter))
+
+
+@pytest.mark.parametrize("content", ["{{ m.content }}", "{{ m.content[-1].text }}"])
+def test_a_template_without_a_place_for_images(tiny: Path, tmp_path: Path, content: str) -> None:
+    """A text model's, which prints the list of parts or their text alone."""
+    model = copied(tiny, tmp_path / "model")
+    (model / "chat_template.jinja").write_text(f"{{% for m in messages %}}{content}{{% endfor %}}")
+    with pytest.raises(UserError, match="no place for an image"):
+        load_model(str(model))

@@ -44,6 +44,10 @@ def lmms(**row: Any) -> bytes:
     return "".join(json.dumps(one) + "\n" for one in resps).encode()
 
 
+def said(answer: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": answer}}]}
+
+
 GOLD = FRAME.rename(columns={"id": "index", "answer": "prediction"}).assign(answer="gold")
 READ: dict[str, bytes] = {
     "an array.json": dumped(ROWS, indent=1),
@@ -66,6 +70,19 @@ READ: dict[str, bytes] = {
     "other heads.csv": FRAME.rename(columns=str.upper).to_csv(index=False).encode(),
     "lists of one.jsonl": b"".join(dumped({**r, "answer": [r["answer"]]}) + b"\n" for r in ROWS),
     "blanks.jsonl": lines(id="id", answer="answer").replace(b'"x/', b'" x/'),
+    "lists.json": dumped({name: [row[name] for row in ROWS] for name in ROWS[0]}),
+    "OpenAI's batch.jsonl": b"".join(
+        dumped({"id": f"batch_{at}", "custom_id": r["id"], "response": {"body": said(r["answer"])}})
+        + b"\n"
+        for at, r in enumerate(ROWS)
+    ),
+    "chat completions.jsonl": b"".join(dumped({"id": r["id"], **said(r["answer"])}) for r in ROWS),
+    "vLLM.json": dumped(
+        [{"request_id": r["id"], "outputs": [{"index": 0, "text": r["answer"]}]} for r in ROWS]
+    ),
+    "inspect.json": dumped(
+        {"samples": [{"id": r["id"], "output": said(r["answer"]), "scores": {}} for r in ROWS]}
+    ),
 }
 
 
@@ -92,6 +109,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "no head.csv": (b"x/0,No\nx/1,Yes\n", "has no id (it has x/0, no"),
     "questions.jsonl": (lines(question_id="id", image="a.png", text="answer"), "holds questions"),
     "two outputs.jsonl": (lines(id="id", response="a", prediction="b"), "keep what the model"),
+    "training data.jsonl": (  # whose last turn is the reference
+        dumped([{"id": "x/0", "messages": [{"role": "assistant", "content": "gold"}]}]),
+        "has no answer (it has id, messages)",
+    ),
+    "two choices.jsonl": (
+        dumped({"id": "x/0", "choices": said("a")["choices"] * 2}),
+        "x/0 has no answer",
+    ),
     "unknown.jsonl": (lines(id="id", says="answer"), "has no answer (it has id, says)"),
     "one of several.jsonl": (lmms(resps=[["a", "b"]]), "x/0 has no answer"),
     "one without.jsonl": (  # the reference must not stand in for it

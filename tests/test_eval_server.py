@@ -176,6 +176,18 @@ AT_ONCE: dict[str, tuple[str | Answer, int, str]] = {
     "403": ("403", 1, r"\(403\): scripted 403: check OPENAI_API_KEY"),
     "no such model": ("404", 1, "the server has no model 'scripted-1'"),
     "wrong path": (sent(404, "404 page not found"), 1, "does the base URL end in /v1"),
+    "moved": (
+        Answer(301, b"", (("location", "/new/v1/chat/completions"),)),
+        1,
+        r"has moved to http.*/new/v1: give that URL",
+    ),
+    "a proxy": (error(407, "Who?"), 1, r"\(407\): Who\?: put the proxy's name .* HTTPS_PROXY"),
+    "OpenRouter's": (
+        error(404, "No endpoints found that support image input"),
+        1,
+        r"support image input: ask it for less",
+    ),
+    "a comment": (sent(200, f": PROCESSING\n\n{EVENTS}"), 1, r"a stream of events \("),
     "wrong method": ("405", 1, "the server does not take this request"),
     "html": ("html", 1, r"no chat completion but a web page \(.Welcome to the airport"),
     "text": (sent(200, "not found"), 1, "no chat completion but 'not found': does the base URL"),

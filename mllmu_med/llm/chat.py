@@ -110,6 +110,12 @@ def read_completion(raw: str) -> Completion:
     content = message.get("content")
     if isinstance(content, list):  # parts, as some servers send them
         content = "".join(_text(_object(part).get("text")) for part in content)
+    calls = message.get("tool_calls")
+    call = _object(calls[0]).get("function") if isinstance(calls, list) and calls else None
+    call = _object(call or message.get("function_call"))
+    if not content and call:  # a form of reply that was asked for may come as a call
+        said = call.get("arguments")
+        content = said if isinstance(said, str) else canonical_json(said)
     prompt, answer = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     reply = Reply(
         _text(content),

@@ -168,7 +168,7 @@ class Client(Server):
         """What is sent for a request, how its form is asked for, what the server refused of it."""
         whole = {"model": request.model, "messages": list(request.messages), **request.sampling}
         body = self.dialect.fit(whole)
-        adapted = sorted(self.dialect.refused & set(request.sampling))
+        adapted = sorted(self.dialect.refused & {*request.sampling, request.messages[0]["role"]})
         mode = "none"
         if request.schema is not None:
             mode = next(mode for mode in STRUCTURED if mode not in self.dialect.refused)

@@ -25,6 +25,8 @@ class Dialect:
 
     def fit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body without what is refused, under the other name where there is one."""
+        if "system" in self.refused:
+            body = {**body, "messages": _without_system(body["messages"])}
         named = (
             (OTHER_NAME.get(name, "") if name in self.refused else name, value)
             for name, value in body.items()
@@ -33,7 +35,8 @@ class Dialect:
 
     def wants(self, body: Mapping[str, Any]) -> frozenset[str]:
         """What of a fitted body could still be done without."""
-        return ((OPTIONAL | OTHER_NAME.keys()) & body.keys()) - self.refused
+        system = {"system"} & {message["role"] for message in body.get("messages", ())}
+        return ((OPTIONAL | OTHER_NAME.keys()) & body.keys() | system) - self.refused
 
     def go_without(self, name: str) -> None:
         """Note a refusal, and say so once."""
@@ -41,4 +44,16 @@ class Dialect:
             return
         self.refused.add(name)
         instead = f"{OTHER_NAME[name]} instead" if name in OTHER_NAME else "without it"
+        if name == "system":
+            instead = "its text stands before the first question"
         say(f"  {self.model}: the server does not take {name}: {instead}")
+
+
+def _without_system(messages: list[Any]) -> list[Any]:
+    """A chat whose system message, if it begins with one, stands in the first question instead."""
+    if messages[0]["role"] != "system":
+        return messages
+    system, first, *rest = messages
+    words, content = f"{system['content']}\n\n", first["content"]
+    parts = [{"type": "text", "text": words}, *content] if isinstance(content, list) else None
+    return [{**first, "content": parts or words + content}, *rest]

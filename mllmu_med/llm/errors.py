@@ -27,6 +27,7 @@ _NAMED: Final = {
     "repetition_penalty": r"repetition_penalty",
     "temperature": r"\btemperature\b",
     "seed": r"\bseed\b",
+    "system": r"system.?(?:role|message|prompt)|developer instruct|got system|must alternate",
     "json_schema": r"response_?format|json_?schema|structured.?output|guided|grammar",
     "json_object": r"response_?format|json_?object|structured.?output|guided|grammar",
 }
@@ -120,6 +121,12 @@ def meaning(
 
     if isinstance(error, openai.APIStatusError):
         complaint, headers = _complaint(error.body), error.response.headers
+        before = error.response.history
+        if before and before[0].request.method != error.response.request.method:  # POST became GET
+            moved = str(error.response.url).removesuffix("/chat/completions")
+            return Rejected(
+                f"{where}: has moved to {moved}: give that URL", f"has moved to {moved}"
+            )
         return _refusal(error.status_code, complaint, headers, wants, where, model)
     # No whole HTTP response came.
     causes = list(_causes(error))
@@ -179,7 +186,7 @@ def meaning_of_200(raw: bytes, wants: Set[str], where: str, model: str) -> Excep
         came = f"bytes that are no UTF-8 ({words!r})"
     elif text.lstrip().startswith("<"):
         came = f"a web page ({words!r})"
-    elif text.lstrip().startswith(("data:", "event:")):
+    elif text.lstrip().startswith(("data:", "event:", ":")):
         came, hint = f"a stream of events ({words!r})", "nobody asked for one: turn that off there"
     else:
         came = repr(words)
@@ -222,7 +229,8 @@ def _refusal(
         if _LONG_LIMIT.search(said) and wait is None and "try again in" not in said:
             return stop("run again when that is over: what was answered is kept")
         return Again(f"{shown}: {said}", wait, throttled=True)
-    if status in (408, 409) or status >= 500:
+    name = _named(wants, complaint)
+    if status in (408, 409) or (status >= 500 and name != "system"):  # llama.cpp's template
         starting = status in _STARTING or (status >= 500 and "loading" in said.lower())
         return Again(f"{shown}: {said}", wait, starting=starting)
     if status == 403 and _FLAGGED.search(said):
@@ -231,9 +239,12 @@ def _refusal(
         return stop("check OPENAI_API_KEY and what it may use, then run again")
     if complaint.code in _FILTERED:
         return Filtered(_filtered(complaint))
-    name = _named(wants, complaint)
-    if name and status in (400, 404, 422):
+    if name and status in (400, 404, 422, 500):
         return Refused(name)
+    if status == 407:
+        return stop("put the proxy's name and password into HTTPS_PROXY, or the host into NO_PROXY")
+    if status == 404 and "no endpoints" in said.lower():  # OpenRouter: none that can do this
+        return stop("ask it for less, or name another model")
     if status == 404 and (complaint.code == "model_not_found" or model in complaint.message):
         return stop(f"the server has no model {model!r}: name one that it has")
     if status == 404:
