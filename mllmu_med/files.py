@@ -1,5 +1,6 @@
 """Files and folders: canonical JSON, hashes, JSON lines, and writes that are all or nothing."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -14,16 +15,28 @@ from mllmu_med.disk import free, refused, remove, writing
 from mllmu_med.errors import UsageError, UserError
 
 #: How a file begins that git-lfs has left in place of the real one.
-LFS_POINTER = b"version https://git-lfs"
+#: How files begin that hold no data but stand in its place, in small letters: what they are.
+_STAND_INS: Final = {
+    b"version https://git-lfs": "is a pointer of git-lfs, not the data: run `git lfs pull` there",
+    b"/annex/objects/": "is a pointer of git-annex, not the data: run `git annex get` there",
+    b"# xet version": "is a pointer of Xet, not the data: download the file itself",
+    b"<!doctype html": "is a web page, not data: download the file itself",
+    b"<html": "is a web page, not data: download the file itself",
+}
 #: Half a surrogate pair, which JSON may hold and UTF-8 not, is written as JSON's own escape.
 HALVES: Final = "backslashreplace"
 
 
-def is_lfs_pointer(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+def stand_in(file: Path | bytes) -> str:
+    """What a file, or how one begins, is in place of data, and what to do; empty for all others."""
+    head = file if isinstance(file, bytes) else b""
+    if isinstance(file, Path) and file.is_file():
+        with file.open("rb") as stream:
+            head = stream.read(512)
+    elif isinstance(file, Path) and file.is_symlink():
+        return "is a link to what is not here: run `git annex get` there, or copy it again"
+    head = head[:512].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    return next((what for begins, what in _STAND_INS.items() if head.startswith(begins)), "")
 
 
 def canonical_json(value: Any) -> str:

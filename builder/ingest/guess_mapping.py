@@ -73,7 +73,7 @@ def _score(field: str, column: str, cells: Sequence[Any]) -> tuple[float, str]:
         name = 1.0
     elif any(token.startswith(word) for token in tokens for word in words if len(word) > 3):
         name = 0.8
-    look = sum(_looks(field, cell) for cell in cells) / max(len(cells), 1)
+    look = sum(looks(field, cell) for cell in cells) / max(len(cells), 1)
     if field == "id" and len({_text(cell) for cell in cells}) < len(cells):
         return 0, ""  # what repeats is not a row's
     if field in _MUST and look < 0.3 and (name < _WHOLE or field in ("split", "language")):
@@ -84,7 +84,8 @@ def _score(field: str, column: str, cells: Sequence[Any]) -> tuple[float, str]:
     return name + look * (1 if field in _ALONE else 0.2 * bool(name)), ", ".join(reasons)
 
 
-def _looks(field: str, cell: Any) -> bool:
+def looks(field: str, cell: Any) -> bool:
+    """Whether a cell looks like one of a field's column."""
     if field == "image" and not isinstance(cell, str):
         return not isinstance(cell, int | float)  # bytes, {bytes, path}, an image, or a list
     return bool(re.fullmatch(_LOOKS.get(field, "(?!)"), _text(cell), re.IGNORECASE | re.DOTALL))
