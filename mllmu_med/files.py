@@ -217,8 +217,10 @@ def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, with or without a byte order mark; a UserError where it is not UTF-8."""
+    """A file's text, with or without a byte order mark; a UserError where that is not UTF-8."""
     try:
+        if problem := stand_in(path):
+            raise UserError(f"{path}: {problem}")
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(

@@ -195,8 +195,6 @@ def _read_json(path: Path, layout: Layout) -> Part:
     only = rows[0][1] if len(rows) == 1 and text.lstrip().startswith("{") else None
     if isinstance(only, dict) and any(isinstance(cell, list | dict) for cell in only.values()):
         raise UserError(f"{path}: not a list of rows but one object: give an array, or lines")
-    if not rows:
-        raise UserError(f"{path}: holds no rows: restore it")
     columns: dict[str, None] = {}
     for where, row in rows:
         if not isinstance(row, dict):
@@ -232,7 +230,7 @@ def _read_xlsx(path: Path, layout: Layout) -> Part:
     rows: Iterator[_Numbered] = enumerate(map(list, sheet.iter_rows(values_only=True)), 1)
     with zipfile.ZipFile(path) as packed:  # a program that writes formulas may compute none
         sheets = [name for name in packed.namelist() if "worksheets/sheet" in name]
-        if any(re.search(rb"<f[ >]", packed.read(name)) for name in sheets):
+        if any(b"</f>" in packed.read(name) for name in sheets):
             rows = _computed(rows, load_workbook(path)[sheet.title])
     header = ["" if cell is None else str(cell) for cell in next(rows, (1, []))[1]]
     names = _own_names(header, path, layout)

@@ -127,9 +127,10 @@ def test_a_clinics_table_is_looked_at(tmp_path: Path) -> None:
 
 
 def test_a_table_without_names_of_columns_loses_no_row(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("a/0.png,Which organ?,Liver\na/1.png,Which organ?,Lung\n")
-    said = builder("corpus", "t.csv", cwd=tmp_path, code=1).stderr
-    assert "t.csv: its first row looks like data, not like names of columns: put a row" in said
+    (tmp_path / "t.csv").write_text("0.png,Which organ?,Liver\n1.png,Which organ?,Lung\n")
+    said = builder("corpus", "t.csv", cwd=tmp_path, code=2).stderr
+    assert "no column is given for image: add --map image=COLUMN (the table has 3 columns" in said
+    assert "and its first row looks like data, not like their names" in said
 
 
 def test_a_known_layout_is_recognised_and_its_leak_told(tmp_path: Path) -> None:

@@ -131,7 +131,6 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "a packed table": ("a.csv.gz", b"\x1f\x8b\x08", "is compressed: unpack it"),
     "half of UTF-16": ("a.csv", "file".encode("utf-16")[:-1], "it is cut off in UTF-16"),
     "another text": ("a.csv", HEAD + b"a,\x81\x81,b", "not UTF-8 (byte 23): save it"),
-    "no rows": ("a.json", b"[]", "holds no rows: restore it"),
     "an object of rows": ("a.json", b'{"1": {"a": 1}}', "not a list of rows but one object"),
     "an object of columns": ("a.json", b'{"a": ["1", "2"]}', "not a list of rows but one object"),
     "cp1252": ("a.csv", HEAD + "a,Où,é".encode("cp1252"), "byte 24; it may be cp1252"),

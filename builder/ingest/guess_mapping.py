@@ -47,6 +47,8 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Cells[str, Any]]) -> Gu
         field, column = [*_WORDS][-rank], columns[-place]
         if score >= 0.8 and field not in chosen and column not in why:
             chosen[field], why[column] = column, reason
+    if _looks("image", chosen.get("image", "")):
+        del chosen["image"]  # the table has no names of columns, and its first row is one of data
     if "question" in chosen and "answer" not in chosen:
         following = columns[columns.index(chosen["question"]) + 1 :]
         column = next((name for name in following if name not in why and cells[name]), "")
@@ -73,7 +75,7 @@ def _score(field: str, column: str, cells: Sequence[Any]) -> tuple[float, str]:
         name = 1.0
     elif any(token.startswith(word) for token in tokens for word in words if len(word) > 3):
         name = 0.8
-    look = sum(looks(field, cell) for cell in cells) / max(len(cells), 1)
+    look = sum(_looks(field, cell) for cell in cells) / max(len(cells), 1)
     if field == "id" and len({_text(cell) for cell in cells}) < len(cells):
         return 0, ""  # what repeats is not a row's
     if field in _MUST and look < 0.3 and (name < _WHOLE or field in ("split", "language")):
@@ -84,8 +86,7 @@ def _score(field: str, column: str, cells: Sequence[Any]) -> tuple[float, str]:
     return name + look * (1 if field in _ALONE else 0.2 * bool(name)), ", ".join(reasons)
 
 
-def looks(field: str, cell: Any) -> bool:
-    """Whether a cell looks like one of a field's column."""
+def _looks(field: str, cell: Any) -> bool:
     if field == "image" and not isinstance(cell, str):
         return not isinstance(cell, int | float)  # bytes, {bytes, path}, an image, or a list
     return bool(re.fullmatch(_LOOKS.get(field, "(?!)"), _text(cell), re.IGNORECASE | re.DOTALL))

@@ -24,14 +24,7 @@ from builder.core.corpus import (
 )
 from builder.core.load_recipe import load_recipe
 from builder.ingest import table
-from builder.ingest.guess_mapping import (
-    YES_NO,
-    Guess,
-    guess_mapping,
-    image_places,
-    looks,
-    recognised,
-)
+from builder.ingest.guess_mapping import YES_NO, Guess, guess_mapping, image_places, recognised
 from builder.ingest.hub_source import local_copy
 from builder.ingest.read_table import Table, open_table
 from builder.patients.find_real_data import LIKELY, REAL
@@ -90,16 +83,9 @@ def _guess(rows: Table, typed: set[str]) -> Guess:
     first = [row.cells for row in islice(rows.rows, _SAMPLE)]
     guess = guess_mapping([column for column in rows.columns if column not in typed], first)
     column = guess.fields.get("image", "")
-    names = {
-        cell for row in first if isinstance(cell := row.get(column), str) and 0 < len(cell) < 250
-    }
+    names = {c for row in first if isinstance(c := row.get(column), str) and 0 < len(c) < 250}
     if not names:
         return guess
-    if looks("image", column):
-        raise UserError(
-            f"{rows.root / next(iter(rows.inputs))}: its first row looks like data, not "
-            "like names of columns: put a row of names above it"
-        )
     places, there = image_places(rows.root, sorted(names))
     why = guess.why[column] + f"; {there} of {len(names)} files are there"
     return guess._replace(fields=guess.fields | places, why=guess.why | {column: why})
