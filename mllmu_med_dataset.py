@@ -204,6 +204,8 @@ def load(
         what = _check_folder(folder, name)
     elif isinstance(source, Path) or where.count("/") != 1 or where.startswith((".", "/", "~")):
         # A bare name that is no folder would make `load_dataset` serve whatever an old cache holds.
+        if folder.is_file():
+            raise UserError(f"{where}: is a file: give the dataset's folder, unpacked")
         raise UserError(
             f"{where}: no such folder here: build one with `python -m builder rebuild`, or name a "
             "Hub repository as ORG/NAME"
@@ -260,27 +262,35 @@ def _check_folder(folder: Path, name: str) -> dict[str, Any]:
 
     from mllmu_med.card_head import CardHeadError, data_files, load_arguments, read_card_head
     from mllmu_med.errors import first_line
-    from mllmu_med.files import is_lfs_pointer
+    from mllmu_med.files import stand_in
+    from mllmu_med.schema import features
 
     try:
         head = read_card_head(folder)
     except CardHeadError as error:
-        raise UserError(
-            f"{folder}: not a built dataset (no README.md with its configs): "
-            f"build it with `python -m builder rebuild --out {folder}`"
-        ) from error
+        near = [
+            *folder.glob("*/provenance/manifest.json"),
+            *folder.glob("../provenance/manifest.json"),
+        ]
+        advice = f"copy it again, or build it with `python -m builder rebuild --out {folder}`"
+        advice = f"give {near[0].parents[1].resolve()}" if near else advice
+        raise UserError(f"{folder}: not a built dataset (README.md {error}): {advice}") from error
     known = [entry["config_name"] for entry in head["configs"]]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (nearest: {near[0]})" if near else ""
         raise UserError(f"{folder}: holds no config {name}{hint}; it has {', '.join(known)}")
+    stated = str(head.get("dataset_info"))
     for file in (folder / file for files in data_files(head, name).values() for file in files):
-        if is_lfs_pointer(file):
-            raise UserError(
-                f"{file}: is a pointer of git-lfs, not the rows: run `git lfs pull` in {folder}"
-            )
+        if problem := stand_in(file):
+            raise UserError(f"{file}: {problem}")
         try:
-            pq.read_metadata(file)
+            there = pq.read_schema(file).names
+            missing = [
+                name for name in features() if name not in there and f"'name': '{name}'" in stated
+            ]
+            if missing:  # which `datasets` would fill with nothing
+                raise ValueError(f"it has no column {missing[0]}")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{file}: no rows here ({first_line(error)}): copy it again, or build the dataset "

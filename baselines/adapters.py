@@ -21,7 +21,8 @@ from eval.model import Model
 from eval.run_folder import RECORD, read_json
 from eval.weights import active, adapter_hash, next_name, no_casting, with_adapter
 from mllmu_med.disk import writing
-from mllmu_med.files import atomic_folder, stable_hash, write_atomic
+from mllmu_med.files import stable_hash, write_atomic
+from mllmu_med.folders import atomic_folder
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:

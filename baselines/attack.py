@@ -47,7 +47,8 @@ from eval.model import Model
 from eval.run_folder import ANSWERS, describe, read_json
 from eval.score import score_answers, write_scores
 from mllmu_med.disk import remove
-from mllmu_med.files import atomic_folder, digest, write_json
+from mllmu_med.files import digest, write_json
+from mllmu_med.folders import atomic_folder
 from mllmu_med.locks import held
 from mllmu_med.processes import side_by_side
 from mllmu_med.progress import say

@@ -18,7 +18,7 @@ from baselines.adapters import put_on, write_adapter
 from baselines.lora_places import lora_places
 from baselines.training_state import Outcome, RunFolder, peak_memory, summed
 from eval.spread import shown
-from mllmu_med.files import atomic_folder
+from mllmu_med.folders import atomic_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 

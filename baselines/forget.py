@@ -28,7 +28,8 @@ from baselines.training_state import ended
 from eval.attack_kinds import Attack, attackable
 from eval.run_folder import RECORD
 from eval.weights import adapter_hash
-from mllmu_med.files import file_digest, make_folder, write_atomic, write_json
+from mllmu_med.files import file_digest, write_atomic, write_json
+from mllmu_med.folders import make_folder
 from mllmu_med.locks import held
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UserError

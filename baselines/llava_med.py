@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from baselines import llava_layout as layout
 from mllmu_med.disk import readable, writing
 from mllmu_med.errors import first_line
-from mllmu_med.files import new_folder, parse_json
+from mllmu_med.files import parse_json
+from mllmu_med.folders import new_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError
 

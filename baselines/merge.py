@@ -28,7 +28,8 @@ from eval.load_model import load_model
 from eval.weights import active, is_hub_id, next_name
 from mllmu_med.disk import writing
 from mllmu_med.errors import first_line
-from mllmu_med.files import new_folder, write_atomic
+from mllmu_med.files import write_atomic
+from mllmu_med.folders import new_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError, UserError
 

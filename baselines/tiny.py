@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from baselines.llava_layout import llava_processor
 from eval.chat_format import LLAVA_MED
 from mllmu_med.disk import writing
-from mllmu_med.files import new_folder
+from mllmu_med.folders import new_folder
 
 TINY: Final = "tiny"  # what a recipe and --model call it
 SPECIAL: Final = ("<unk>", "<s>", "</s>", "<pad>", "<image>")

@@ -21,7 +21,8 @@ from baselines.training_state import Outcome, RunFolder, from_elsewhere, run_ide
 from eval.dataset_rows import ImageStore
 from eval.model import Model
 from eval.spread import tell
-from mllmu_med.files import digest, make_folder
+from mllmu_med.files import digest
+from mllmu_med.folders import make_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import Record, UsageError, UserError
 

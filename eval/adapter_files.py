@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eval.weights import base_of
 from mllmu_med.errors import first_line
-from mllmu_med.files import LFS_POINTER, parse_json
+from mllmu_med.files import parse_json, stand_in
 from mllmu_med.progress import say
-from mllmu_med.table_files import POINTER
 from mllmu_med_dataset import UserError
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def _weights(path: str | Path, folder: Path) -> dict[str, Tensor]:
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(f"--adapter {path}: holds no weights ({' or '.join(FILES)})")
     for file in (folder / name for name in FILES):
-        if file.is_file() and file.open("rb").read(len(LFS_POINTER)) == LFS_POINTER:
-            raise UserError(f"--adapter {path}: {file.name} {POINTER}")
+        if what := stand_in(file):
+            raise UserError(f"--adapter {path}: {file.name} {what}")
     try:
         weights: dict[str, Tensor] = load_peft_weights(str(folder), device="cpu")
     except UnpicklingError as error:

@@ -20,7 +20,8 @@ from eval.predictions import Prediction, parse_predictions, write_predictions
 from eval.run_folder import describe, identity_path
 from eval.spread import is_first, shown, spread, tell
 from mllmu_med.disk import writing
-from mllmu_med.files import canonical_json, check_out, digest, write_json
+from mllmu_med.files import canonical_json, digest, write_json
+from mllmu_med.folders import check_out
 from mllmu_med.locks import lock
 from mllmu_med.progress import say
 from mllmu_med_dataset import UserError

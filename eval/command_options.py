@@ -56,7 +56,7 @@ class Answerer:
 
     def answer(self, asked: list[Any], data: str | None, config: str, out: Path) -> list[Any]:
         """Answer what `out` does not hold yet; a UsageError if nobody can or nothing is asked."""
-        from mllmu_med.files import check_out, folder_made
+        from mllmu_med.folders import check_out, folder_made
 
         with folder_made(out.parent, "answers"):
             check_out(out, "answers")

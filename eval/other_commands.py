@@ -54,7 +54,8 @@ def submit(
     """
     from eval.hub_results import eval_results
     from eval.submissions import submit as packed
-    from mllmu_med.files import check_out, write_together
+    from mllmu_med.files import write_together
+    from mllmu_med.folders import check_out
 
     check_out(out, "the submission")
     content, report = packed(runs, data)
@@ -75,7 +76,8 @@ def verify(
     from eval.leaderboard import to_page
     from eval.remade import Truth
     from eval.submissions import Checked, NotCompared, verify
-    from mllmu_med.files import check_out, write_atomic
+    from mllmu_med.files import write_atomic
+    from mllmu_med.folders import check_out
 
     paths = [p for path in files for p in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
     if page:

@@ -15,7 +15,8 @@ from eval.attack_tables import attack_plot
 from eval.references import GIBBERISH, PERFECT, PRIOR
 from eval.report_tables import DAGGER, widest_way
 from eval.results import LABELS, ROLES, Figure, Key, Line, Report
-from mllmu_med.files import make_folder, stable_hash, write_together
+from mllmu_med.files import stable_hash, write_together
+from mllmu_med.folders import make_folder
 from mllmu_med.progress import say
 from mllmu_med_dataset import PII_KINDS, SPLITS
 

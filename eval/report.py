@@ -19,7 +19,8 @@ from eval.report_html import to_html
 from eval.report_tables import Cell, Table, notes, signature_lines, tables
 from eval.report_templates import render
 from eval.results import Report, to_csv
-from mllmu_med.files import check_out, text_lines, write_atomic
+from mllmu_med.files import text_lines, write_atomic
+from mllmu_med.folders import check_out
 from mllmu_med.locks import lock_file
 
 __all__ = ["collect", "to_csv", "to_latex", "to_markdown", "to_terminal"]

@@ -23,7 +23,7 @@ def read_card_head(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise CardHeadError(f"cannot be read ({error})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise CardHeadError(f"its head is no YAML ({' '.join(str(error).split())})") from error
+        raise CardHeadError(f"has no YAML at its head ({' '.join(str(error).split())})") from error
     if head is None:
         raise CardHeadError("has no YAML at its head")
     configs = head.get("configs")

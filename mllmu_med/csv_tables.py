@@ -16,6 +16,12 @@ from mllmu_med.files import read_text
 #: Spreadsheets run a cell that begins with one of the first; the quote is how we mark such cells.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
+NOT_COMPUTED: Final = "#NOT COMPUTED"  # ours, of a formula in a file that no spreadsheet has saved
+#: What a spreadsheet leaves of a formula, or of a text that it took for one.
+SHEET_ERRORS: Final = frozenset(
+    ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#ERROR!", NOT_COMPUTED)
+)
+
 
 def defused(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula: a quote before what would begin one."""

@@ -13,7 +13,7 @@ from typing import IO
 
 from mllmu_med.disk import remove, writing
 from mllmu_med.errors import UserError
-from mllmu_med.files import folder_made
+from mllmu_med.folders import folder_made
 from mllmu_med.progress import say
 
 BUSY = "another command is writing here"

@@ -16,20 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mllmu_med.csv_tables import NOT_COMPUTED
 from mllmu_med.errors import UserError, first_line
-from mllmu_med.files import LFS_POINTER, LineError, canonical_json, json_lines
+from mllmu_med.files import LineError, canonical_json, json_lines, stand_in
 from mllmu_med.progress import say
 
 _DELIMITERS: Final = ",;\t|"
 BATCH: Final = 64  # rows of Parquet in memory, with their images
-POINTER: Final = "is a pointer of git-lfs, not the data: run `git lfs pull` in its folder"
 
 #: How files begin that hold no table, in small letters, and what they are.
 _NO_TABLE: Final = {
-    LFS_POINTER: POINTER,
-    b"<!doctype html": "is a web page, not data: download the file itself",
-    b"<html": "is a web page, not data: download the file itself",
-    b"pk": "is a zip file: unpack it and give the table in it",
+    b"pk\x03\x04": "is a zip file: unpack it and give the table in it",
     b"\x1f\x8b": "is compressed: unpack it and give what comes out",
     b"\xd0\xcf\x11": "is an old or an encrypted Excel file: save it as .xlsx without a password",
 }
@@ -58,32 +55,36 @@ _UNKNOWN: Final = Layout()
 
 def read_file(path: Path, layout: Layout = _UNKNOWN) -> Part:
     """One file, by its suffix."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        kinds = ", ".join(sorted(READERS))
-        raise UserError(f"{path}: a table is one of {kinds}: save it as one of these")
+    suffix = path.suffix.lower()
+    reader = READERS.get(suffix)
     try:
         with path.open("rb") as stream:
             head = stream.read(512).removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): restore it") from error
+    if problem := stand_in(head):
+        raise UserError(f"{path}: {problem}")
     for begins, problem in _NO_TABLE.items():
-        if head.lower().startswith(begins) and not (reader is _read_xlsx and begins == b"pk"):
+        known = reader not in (None, _read_xlsx) if begins[:2] == b"pk" else bool(reader)
+        if head.lower().startswith(begins) and (known or suffix in (".zip", ".gz", ".xls")):
             raise UserError(f"{path}: {problem}")
+    if reader is None:
+        kinds = ", ".join(sorted(READERS))
+        raise UserError(f"{path}: a table is one of {kinds}: save it as one of these")
     if not head:
         raise UserError(f"{path}: is empty: restore it")
     return reader(path, layout)
 
 
 def utf8(data: bytes, path: Path) -> str:
-    """The text that a file holds; a UserError that guesses what it is otherwise."""
+    """The text that a file holds, UTF-16 if it says so; else a UserError with a guess."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        seems = "utf-16" if wide else "cp1252"
+        seems = "; it is cut off in UTF-16" if wide else ""
         with suppress(UnicodeDecodeError):
-            seems = f"; it may be {seems}" if data.decode(seems) else ""
+            seems = seems or f"; it may be {'cp1252' if data.decode('cp1252') else ''}"
         raise UserError(
             f"{path}: not UTF-8 (byte {error.start}{seems}): save it as UTF-8 and run again"
         ) from error
@@ -104,7 +105,8 @@ def _read_csv(path: Path, layout: Layout) -> Part:
     text = utf8(path.read_bytes(), path)
     first, _, rest = text.partition("\n")
     marked = re.fullmatch(r"sep=(.)", first.strip(), re.IGNORECASE)  # Excel's own first line
-    delimiter = marked[1] if marked else layout.delimiter or _delimiter(first, layout)
+    delimiter = marked[1] if marked else layout.delimiter
+    delimiter = delimiter or _delimiter(text.lstrip("\r\n").partition("\n")[0], layout)
     lines = csv.reader(
         io.StringIO(rest if marked else text, newline=""),
         delimiter=delimiter,
@@ -114,7 +116,7 @@ def _read_csv(path: Path, layout: Layout) -> Part:
     rows = _csv_rows(path, lines, 2 if marked else 1)
     if layout.columns:
         return Part(layout.columns, _even(path, list(layout.columns), rows, layout.may_miss))
-    header = next(rows, None)
+    header = next((row for row in rows if any(map(str.strip, row[1]))), None)
     if header is None:
         raise UserError(f"{path}: holds no rows: restore it")
     names = _own_names(header[1], path, layout)
@@ -191,9 +193,8 @@ def _read_json(path: Path, layout: Layout) -> Part:
     text = utf8(path.read_bytes(), path)
     rows = json_values(text, path)
     only = rows[0][1] if len(rows) == 1 and text.lstrip().startswith("{") else None
-    for cell in only.values() if isinstance(only, dict) else ():
-        if isinstance(cell, list) and all(isinstance(row, dict) for row in cell):
-            raise UserError(f"{path}: not a list of rows: give an array or lines of objects")
+    if isinstance(only, dict) and any(isinstance(cell, list | dict) for cell in only.values()):
+        raise UserError(f"{path}: not a list of rows but one object: give an array, or lines")
     columns: dict[str, None] = {}
     for where, row in rows:
         if not isinstance(row, dict):
@@ -208,7 +209,7 @@ def _read_json(path: Path, layout: Layout) -> Part:
 
 
 def _read_xlsx(path: Path, layout: Layout) -> Part:
-    """The first sheet. Of merged cells the first alone has a value: the others are empty."""
+    """The first sheet that is shown. Of merged cells the first has a value: others are empty."""
     from openpyxl import load_workbook
 
     try:
@@ -219,16 +220,28 @@ def _read_xlsx(path: Path, layout: Layout) -> Part:
         raise UserError(
             f"{path}: a broken Excel file ({error}): save it again, or as CSV"
         ) from error
-    sheet = book.worksheets[0]
+    shown = (sheet for sheet in book.worksheets if sheet.sheet_state == "visible")
+    sheet = next(shown, book.worksheets[0])
     if len(book.worksheets) > 1:
-        say(f"{path}: the first of {len(book.worksheets)} sheets is read, {sheet.title}")
+        say(f"{path}: of {len(book.worksheets)} sheets {sheet.title} is read")
     if sheet.merged_cells.ranges:
         areas = ", ".join(sorted(str(area) for area in sheet.merged_cells.ranges)[:5])
         say(f"{path}: of merged cells ({areas}) only the first has a value; the others are empty")
     rows: Iterator[_Numbered] = enumerate(map(list, sheet.iter_rows(values_only=True)), 1)
+    with zipfile.ZipFile(path) as packed:  # a program that writes formulas may compute none
+        sheets = [name for name in packed.namelist() if "worksheets/sheet" in name]
+        if any(b"</f>" in packed.read(name) for name in sheets):
+            rows = _computed(rows, load_workbook(path)[sheet.title])
     header = ["" if cell is None else str(cell) for cell in next(rows, (1, []))[1]]
     names = _own_names(header, path, layout)
     return Part(tuple(names), _even(path, names, rows))
+
+
+def _computed(rows: Iterable[_Numbered], formulas: Any) -> Iterator[_Numbered]:
+    """Rows in which a formula that has no value is told from an empty cell."""
+    for (number, values), cells in zip(rows, formulas.iter_rows(), strict=True):
+        pairs = zip(values, cells, strict=True)
+        yield number, [NOT_COMPUTED if v is None and c.data_type == "f" else v for v, c in pairs]
 
 
 def _read_parquet(path: Path, layout: Layout) -> Part:

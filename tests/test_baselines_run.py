@@ -32,7 +32,7 @@ from eval.dataset_rows import read_rows
 from eval.load_model import load_model
 from eval.model import Answer, Model
 from eval.weights import weights_hash
-from mllmu_med.files import new_folder
+from mllmu_med.folders import new_folder
 from mllmu_med.locks import held
 from mllmu_med.recipe_files import Choice, shipped
 from mllmu_med_dataset import SPLITS, UsageError, UserError

@@ -12,7 +12,7 @@ from corpora import builder, make_clinic, make_vqa_rad, tree
 
 from builder.core.corpus import mapping_of
 from builder.ingest.guess_mapping import guess_mapping
-from mllmu_med_dataset import UsageError
+from mllmu_med_dataset import UsageError, UserError
 
 CASES = cases(__file__)
 
@@ -112,6 +112,19 @@ def test_a_clinics_table_is_looked_at(tmp_path: Path) -> None:
     builder("corpus", "patients' rows.csv", "--save", "mine.yaml", cwd=tmp_path)
     assert yaml.safe_load((tmp_path / "mine.yaml").read_text("utf-8")) == found["mapping"]
     assert "Ute" not in json.dumps(found)
+
+
+def test_a_pointer_in_place_of_a_mapping_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UserError, match=r"m.yaml: is a pointer of git-lfs"):
+        mapping_of(str(tmp_path / "m.yaml"), [], COLUMNS)
+
+
+def test_a_table_without_names_of_columns_loses_no_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("0.png,Which organ?,Liver\n1.png,Which organ?,Lung\n")
+    said = builder("corpus", "t.csv", cwd=tmp_path, code=2).stderr
+    assert "no column is given for image: add --map image=COLUMN (the table has 3 columns" in said
+    assert "and its first row looks like data, not like their names" in said
 
 
 def test_a_known_layout_is_recognised_and_its_leak_told(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_a_real_export_is_read(name: str, reviewers: tuple[str, ...], undecided:
     assert read_export(data, "e.json").undecided == undecided
 
 
+def test_an_export_of_before_version_1_is_read() -> None:
+    data = read()
+    old = [{**task, "completions": task["annotations"]} for task in data]
+    for task in old:
+        del task["annotations"]
+    assert short(old) == short(data)
+    assert read_export([{**data[0], "annotations": None}], "e.json").rows == []
+
+
 def test_a_decision_has_its_place_and_time() -> None:
     first = read_export(read(), "e.json").rows[0]
     assert first.row == "task 1, annotation 9"

@@ -1,5 +1,6 @@
 """Tables of any kind become the same records; what is broken is named as what it is."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,18 @@ FORMATS: dict[str, tuple[str, Write]] = {
     ),
     "semicolons": ("t.csv", lambda rows, path: write_csv(rows, path, ";")),
     "Excel's first line": ("t.csv", lambda rows, path: write_csv(rows, path, ";", "sep=;\r\n")),
+    "Excel's Unicode text": (
+        "t.csv",
+        lambda rows, path: path.write_text(
+            pd.DataFrame(rows).to_csv(index=False, sep="\t"), "utf-16"
+        ),
+    ),
+    "blank lines first": ("t.csv", lambda rows, path: write_csv(rows, path, ";", "\n ;;\n")),
+    "a first column pk": (
+        "t.csv",
+        lambda rows, path: write_csv([{"pk": 1, **row} for row in rows], path),
+    ),
+    "JSON in UTF-16": ("t.json", lambda rows, path: path.write_text(json.dumps(rows), "utf-16")),
     "a JSON array": ("t.json", lambda rows, path: path.write_text(json.dumps(rows, indent=1))),
     "JSON lines": ("t.jsonl", write_lines),
     "JSON lines as .json": ("t.json", write_lines),
@@ -112,7 +125,14 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "gzip": ("a.csv", b"\x1f\x8b\x08", "is compressed: unpack it"),
     "an old Excel file": ("a.xlsx", b"\xd0\xcf\x11\xe0", "an old or an encrypted Excel file"),
     "another kind": ("a.docx", b"PK", "a table is one of .csv, .json"),
-    "UTF-16": ("a.csv", "file".encode("utf-16"), "it may be utf-16"),
+    "a git-annex pointer": ("a.json", b"/annex/objects/MD5E-s1--a.json\n", "git annex get"),
+    "a Xet pointer": ("a.parquet", b"# xet version 0\nfilesize = 1\n", "is a pointer of Xet"),
+    "a web page for a zip file": ("a.zip", b"<!DOCTYPE html>", "is a web page, not data"),
+    "a packed table": ("a.csv.gz", b"\x1f\x8b\x08", "is compressed: unpack it"),
+    "half of UTF-16": ("a.csv", "file".encode("utf-16")[:-1], "it is cut off in UTF-16"),
+    "another text": ("a.csv", HEAD + b"a,\x81\x81,b", "not UTF-8 (byte 23): save it"),
+    "an object of rows": ("a.json", b'{"1": {"a": 1}}', "not a list of rows but one object"),
+    "an object of columns": ("a.json", b'{"a": ["1", "2"]}', "not a list of rows but one object"),
     "cp1252": ("a.csv", HEAD + "a,Où,é".encode("cp1252"), "byte 24; it may be cp1252"),
     "half a CSV": ("a.csv", HEAD + b"a,b,c\na,b", "row 3: not 3 values"),
     "half a quote": ("a.csv", HEAD + b'a,"b', "row 2: broken CSV"),
@@ -144,6 +164,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a URL": ({"file": "https://x.org/Ana.png"}, {}, "is a URL: download the images"),
     "a climbing path": ({"file": "../Ana.png"}, {}, "climbs out"),
     "two images": ({"file": ["Ana.png", "b.png"]}, {}, "a list of 2 images"),
+    "a formula that went wrong": ({"answer": "#N/A"}, {}, "answer is #N/A, what a spreadsheet"),
     "true for an answer": ({"answer": True}, {}, "answer is true or false"),
     "an unknown split": ({"s": "Ana"}, {"split": "s"}, "s is another word: expected train"),
     "no split": ({"s": ""}, {"split": "s"}, "s is empty: expected train"),
@@ -310,7 +331,7 @@ def test_load_reads_the_folder_that_it_is_given(tmp_path: Path) -> None:
     folder = built(tmp_path / "run[1]", "its own")
     assert load("own", folder, split="test", cache_dir=tmp_path / "cache")["answer"] == ["its own"]
     (folder / "own/test.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(UserError, match="a pointer of git-lfs, not the rows: run `git lfs pull`"):
+    with pytest.raises(UserError, match="a pointer of git-lfs, not the data: run `git lfs pull`"):
         load("own", folder)
 
 
@@ -322,3 +343,60 @@ def test_a_first_row_of_data_is_not_quoted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="its first row looks like data") as error:
         table.read(Corpus("table", cases, mapping), tmp_path / "work", "fail", b"key")
     assert "Gruber" not in str(error.value)
+
+
+def test_of_a_workbook_what_is_shown_and_computed_is_read(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["an older state"])
+    book.active.sheet_state = "hidden"
+    sheet = book.create_sheet("now")
+    book.active = sheet
+    for row in (
+        ["file", "question", "answer", "sum"],
+        ["a.png", "Q?", "A", "=1+1"],
+        ["b.png", "Q?"],
+    ):
+        sheet.append(row)
+    book.save(tmp_path / "t.xlsx")
+    rows = [row.cells for row in open_table(tmp_path / "t.xlsx").rows]
+    assert [row["file"] for row in rows] == ["a.png", "b.png"]
+    assert [row["sum"] for row in rows] == ["#NOT COMPUTED", None]
+    mapping = Mapping(image="file", question="question", answer="sum")
+    with pytest.raises(UserError, match="row 2: sum is #NOT COMPUTED"):
+        table.read(Corpus("t", tmp_path / "t.xlsx", mapping), tmp_path / "w", "fail", b"key")
+
+
+def test_a_folder_as_zip_files_and_downloads_leave_it(tmp_path: Path) -> None:
+    folder = with_images(tmp_path / "given/inner")
+    write_csv(ROWS, folder / "t.csv")
+    for beside in ("._t.csv", "~$t.csv", "../__MACOSX/inner/._t.csv"):
+        (folder / beside).parent.mkdir(parents=True, exist_ok=True)
+        (folder / beside).write_bytes(b"\0\5\x16\7")
+    assert len(read(folder).kept) == len(ROWS)
+    with pytest.raises(UserError, match=r"given: holds no table, .*given/inner does: give that"):
+        open_table(tmp_path / "given")
+    (folder / "t.csv").unlink()
+    pd.DataFrame(ROWS).to_parquet(folder / "train-00001-of-00003.parquet")
+    with pytest.raises(UserError, match=r"holds 1 of the 3 files train-...-of-00003: download"):
+        open_table(folder)
+    (folder / "a.csv").symlink_to(".git/annex/objects/x")
+    with pytest.raises(UserError, match=r"a.csv: is a link to what is not here"):
+        open_table(folder / "a.csv")
+
+
+def test_images_are_found_in_any_case_and_read_from_base64(tmp_path: Path) -> None:
+    """macOS and Windows find `Größe.PNG` under either name, and in either form of the accents."""
+    folder = with_images(tmp_path / "Own")
+    (folder / "scans/1.png").rename(folder / "scans/Gro\u0308\xdfe.PNG")
+    packed = base64.b64encode(image_data(7, 32, "PNG")).decode()
+    files = ["Scans/0.PNG", "scans/gr\xf6sse.png", packed, f"data:image/png;base64,{packed}"]
+    write_csv([{**ROWS[0], "file": name} for name in files], folder / "t.csv")
+    kept = read(folder / "t.csv").kept
+    assert [row.image_path for row in kept[:2]] == ["scans/0.png", "scans/Gro\u0308\xdfe.PNG"]
+    assert len({row.image_sha256 for row in kept}) == len(kept) == 3  # the last two are one
+    (folder / "scans/0.PNG").write_bytes(image_data(8, 8, "PNG"))
+    (folder / "scans/0.png").rename(folder / "scans/0.Png")
+    write_csv(ROWS[:2], folder / "t.csv")
+    with pytest.raises(UserError, match=r"scans/0.png is not there"):
+        read(folder / "t.csv")

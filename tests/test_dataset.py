@@ -126,6 +126,17 @@ def test_load_refuses_another_folder(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(UserError, match="not a built dataset"):
             load(source=tmp_path)
+    with pytest.raises(UserError, match="is a file: give the dataset's folder, unpacked"):
+        load(source=tmp_path / "x")
+
+
+def test_the_folder_of_a_dataset_is_named_to_who_gives_another(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "zip").mkdir()
+    (tmp_path / "zip/data").symlink_to(demo / "mllmu-med")
+    with pytest.raises(UserError, match=r"README.md is not there\): give .*/mllmu-med$"):
+        load(source=tmp_path / "zip")
+    with pytest.raises(UserError, match=r"README.md is not there\): give .*/mllmu-med$"):
+        load(source=demo / "mllmu-med/privacy")
 
 
 def test_by_image(demo: Path) -> None:
@@ -204,9 +215,10 @@ def changed(table: pa.Table) -> pa.Table:
         (FORGET, lambda data: POINTER, "is a pointer of git-lfs"),
         (FORGET, lambda data: data[: len(data) // 2], "no rows here"),
         (FORGET, lambda data: b"", "no rows here"),
-        (FORGET, lambda data: b"<!doctype html>", "no rows here"),
+        (FORGET, lambda data: b"<!doctype html>", "is a web page, not data"),
+        (FORGET, lambda data: b"/annex/objects/MD5E-s1--a\n", "is a pointer of git-annex"),
         (FORGET, None, "no rows here"),
-        (FORGET, lambda table: table.drop(["answer"]), "cannot be read"),
+        (FORGET, lambda table: table.drop(["answer"]), "it has no column answer"),
         (FORGET, lambda table: pa.concat_tables([table] * 2), "not as many as its card says"),
         (FORGET, changed, "has no answer"),
         ("README.md", lambda data: b"---\nconfigs: [3]\n---\n", "not a built dataset"),

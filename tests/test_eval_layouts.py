@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "brackets.json": (b"[" * 100_000, "broken JSON"),
     "deep.json": (b'{"a":' * 400 + b"1" + b"}" * 400, "holds no predictions"),
     "digits.jsonl": (b'{"id": ' + b"1" * 5000 + b"}", "broken JSON"),
-    "compressed.jsonl.gz": (b"\x1f\x8b\x08", "a table is one of"),
+    "compressed.jsonl.gz": (b"\x1f\x8b\x08", "is compressed: unpack it"),
 }
 
 

@@ -18,7 +18,7 @@ from faults import Only, Point, each_fault, every
 from typer.testing import CliRunner
 
 from builder.__main__ import app
-from mllmu_med import files
+from mllmu_med import files, folders
 from mllmu_med_dataset import UserError
 
 Rebuild = Callable[..., Any]
@@ -256,7 +256,7 @@ def test_a_stuck_leftover_is_told(what: str, tmp_path: Path, monkeypatch: Any) -
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     (tmp_path / "out").mkdir()
     told = pytest.raises(UserError, match="killed, and cannot be removed: remove it, then run the")
-    with told, files.atomic_folder(tmp_path / "out"):
+    with told, folders.atomic_folder(tmp_path / "out"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "out"]
 
@@ -314,7 +314,7 @@ def _journal(folder: Path, value: int) -> None:
 
 
 def _folder(folder: Path, value: int) -> None:
-    with files.atomic_folder(folder / "set") as new:
+    with folders.atomic_folder(folder / "set") as new:
         for name in "ab":
             files.write_bytes(new / name, bytes([value]) * 9)
 

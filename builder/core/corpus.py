@@ -220,7 +220,7 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
 def shown_columns(columns: Iterable[str]) -> str:
     """A table's columns for a message; none where its first row looks like data, not names."""
     names = list(columns)
-    if any(re.search(r"\d{4}|[\\/]", name) for name in names):
+    if any(re.search(r"\d{4}|[\\/]|\.\w{3,4}$", name) for name in names):
         return f"{len(names)} columns, and its first row looks like data, not like their names"
     return ", ".join(names)
 

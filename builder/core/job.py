@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from builder.core.corpus import Corpus
 from builder.core.recipe import Recipe
 from builder.core.stage_cache import Chain
-from mllmu_med.files import canonical_json, make_folder, parse_json, write_atomic
+from mllmu_med.files import canonical_json, parse_json, write_atomic
+from mllmu_med.folders import make_folder
 from mllmu_med.image_bytes import ImageError, clean_image
 from mllmu_med.llm.settings import Settings
 from mllmu_med.schema import DEFAULT_FOLDER

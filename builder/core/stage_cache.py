@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mllmu_med.files import (
-    atomic_folder,
     canonical_json,
     digest,
     file_digest,
-    make_folder,
     parse_json,
     read_jsonl,
     write_atomic,
     write_jsonl,
 )
+from mllmu_med.folders import atomic_folder, make_folder
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import Record, UserError
 

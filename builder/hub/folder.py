@@ -12,7 +12,8 @@ from builder.dataset_folder import shipped_requests as shipped
 from builder.dataset_folder.manifest import FileEntry, Manifest
 from builder.dataset_folder.write import file_entry, parquet_writer
 from mllmu_med.disk import writing
-from mllmu_med.files import hidden, make_folder
+from mllmu_med.files import hidden
+from mllmu_med.folders import make_folder
 from mllmu_med.locks import lock_file
 from mllmu_med_dataset import UsageError, UserError
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from builder.core.corpus import Mapping
 from builder.ingest.clean_rows import tidy
 from builder.ingest.read_table import Row, split_word
+from mllmu_med.csv_tables import SHEET_ERRORS
 from mllmu_med_dataset import UserError
 
 
@@ -45,6 +46,11 @@ class Cells:
 
     def plain(self, row: Row, column: str | None, value: Any, count: bool) -> str:
         if isinstance(value, str):
+            if value.strip() in SHEET_ERRORS:
+                raise UserError(
+                    f"{row.where}: {column} is {value.strip()}, what a spreadsheet leaves of a "
+                    "formula: correct it there, and save it again"
+                )
             return value
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""

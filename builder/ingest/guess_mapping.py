@@ -47,6 +47,8 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Cells[str, Any]]) -> Gu
         field, column = [*_WORDS][-rank], columns[-place]
         if score >= 0.8 and field not in chosen and column not in why:
             chosen[field], why[column] = column, reason
+    if _looks("image", chosen.get("image", "")):
+        del chosen["image"]  # the table has no names of columns, and its first row is one of data
     if "question" in chosen and "answer" not in chosen:
         following = columns[columns.index(chosen["question"]) + 1 :]
         column = next((name for name in following if name not in why and cells[name]), "")

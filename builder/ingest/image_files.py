@@ -6,6 +6,7 @@ the corpus is somebody's own: then clean copies of them go to the stage's folder
 
 import os
 import shutil
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -19,12 +20,16 @@ from typing import Literal, NamedTuple
 from builder.core.corpus import Mapping
 from builder.core.stage_cache import Drop, Outcome, Stamp
 from builder.ingest.clean_rows import Rows, drop_duplicates, name_apart
-from mllmu_med.files import LFS_POINTER, write_bytes
+from mllmu_med.files import stand_in, write_bytes
 from mllmu_med.image_bytes import MAX_BYTES, Clean, ImageError, clean
 from mllmu_med.progress import progress
 from mllmu_med_dataset import Record, UserError
 
 _UNNAMED = "is not named"
+_KINDS = (
+    *(_UNNAMED, "is not there", "is empty", "is no picture", "is damaged"),
+    *("is a pointer", "is a link", "is a web page"),
+)
 
 
 class Seen(NamedTuple):
@@ -53,6 +58,7 @@ class ImageFiles:
         self.raw, self.copies = folder / "raw", folder / "pictures"
         self.packed = False
         self._bases: Counter[str] = Counter()
+        self._entries: dict[Path, dict[str, list[Path]]] = {}  # folder -> what it holds, by `_same`
 
     def keep(self, data: bytes) -> str:
         """Store the bytes of a table's cell; the name by which the image goes."""
@@ -148,8 +154,10 @@ class ImageFiles:
         try:
             places = self.places(name) if name else []
             path = next((place for place in places if place.is_file()), None)
+            path = path or next(filter(None, map(self._alike, places)), None)
             if path is None:
-                return name, None, "is not there" if name else _UNNAMED
+                problem = next(filter(None, map(stand_in, places)), "is not there")
+                return name, None, problem if name else _UNNAMED
             stamp, image = read_image(path)
             digest = sha256(image.data).hexdigest()
             return name, path, Seen(self._published(path, image), stamp, digest, image.notes)
@@ -157,6 +165,21 @@ class ImageFiles:
             return name, path, str(error)
         except OSError as error:  # a name that no file can have
             return name, None, f"cannot be read ({error.strerror})"
+
+    def _alike(self, place: Path) -> Path | None:
+        """The one file whose path differs from `place` in case or the form of its accents only."""
+        found = self.root
+        for part in place.relative_to(found).parts if place.is_relative_to(found) else ():
+            if found not in self._entries:
+                entries: dict[str, list[Path]] = {}
+                for entry in found.iterdir() if found.is_dir() else ():
+                    entries.setdefault(_same(entry.name), []).append(entry)
+                self._entries[found] = entries
+            alike = self._entries[found].get(_same(part), [])
+            if len(alike) != 1:
+                return None
+            found = alike[0]
+        return found if found.is_file() else None
 
     def _published(self, path: Path, image: Clean) -> str:
         """An image's path in the dataset; a copy is written where one is needed."""
@@ -202,6 +225,8 @@ class ImageFiles:
         except (
             OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error
         ) as error:  # fmt: skip
+            if problem := stand_in(archive):
+                raise UserError(f"{archive}: {problem}") from error
             raise UserError(f"{archive}: a broken zip file ({error}): download it again") from error
         rows.inputs[archive.name] = Stamp.of(archive)
 
@@ -215,18 +240,21 @@ def read_image(path: Path) -> tuple[Stamp, Clean]:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from error
-    if data.startswith(LFS_POINTER):
-        raise ImageError("is a pointer of git-lfs (git lfs pull fetches the image)")
+    if problem := stand_in(data[:512]):
+        raise ImageError(problem)
     return Stamp(status.st_size, status.st_mtime_ns, sha256(data).hexdigest()), clean(data)
 
 
 def _kind(problem: str) -> str:
     """A reason without figures, so that equal problems are counted together."""
-    kinds = (_UNNAMED, "is not there", "is empty", "is no picture", "is damaged", "is a pointer")
-    for word in kinds:
+    for word in _KINDS:
         if problem.startswith(word):
             return word
     return "is too large" if problem.startswith("has") else "cannot be used"
+
+
+def _same(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_file(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Tables as rows of cells: a file, a folder of them in its splits, or a dataset on the Hub."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -10,9 +11,9 @@ from builder.core.corpus import Mapping
 from builder.core.stage_cache import Stamp
 from builder.ingest.hub_source import local_copy
 from mllmu_med.errors import first_line
-from mllmu_med.files import is_lfs_pointer
+from mllmu_med.files import stand_in
 from mllmu_med.progress import say
-from mllmu_med.table_files import BATCH, POINTER, READERS, Layout, Part, arrow_part, read_file
+from mllmu_med.table_files import BATCH, READERS, Layout, Part, arrow_part, read_file
 from mllmu_med_dataset import UserError
 
 _SPLIT_WORDS: Final = {
@@ -52,6 +53,8 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
     """
     path = local_copy(path, revision)
     if not path.exists():
+        if problem := stand_in(path):
+            raise UserError(f"{path}: {problem}")
         raise UserError(f"{path}: no such file or folder: give a table, its folder or ORG/NAME")
     inputs: dict[str, Stamp | None] = {}
     if path.is_file():
@@ -62,6 +65,7 @@ def open_table(path: Path, mapping: Mapping | None = None, revision: str | None 
         root = path
         named = mapping is not None and mapping.files
         files = _mapped(path, mapping, inputs) if mapping and named else _guessed(path)
+        _refuse_gaps([file for _, file in files])
     layout = mapping.layout if mapping else lambda split: Layout()
     parts = [(split, read_file(file, layout(split))) for split, file in files]
     inputs |= {file.relative_to(root).as_posix(): Stamp.of(file) for _, file in files}
@@ -92,7 +96,7 @@ def _mapped(
     for split, names in mapping.files.items():
         there: list[Path] = []
         for name in names:
-            fits = sorted(path.glob(name)) if "*" in name else [path / name]
+            fits = sorted(filter(_is_data, path.glob(name))) if "*" in name else [path / name]
             there = [file for file in fits if file.is_file()]
             if there:
                 break
@@ -102,7 +106,8 @@ def _mapped(
             continue
         if split in ("train", ""):
             whose = f"{mapping.about.name}'s" if mapping.about else "the corpus'"
-            raise UserError(f"{path}: holds none of {', '.join(names)}: give {whose} own folder")
+            inside = _inside(path, names) or f"{whose} own folder"
+            raise UserError(f"{path}: holds none of {', '.join(names)}: give {inside}")
         else:
             say(f"{path}: holds no {' or '.join(names)}: built without its {split} rows")
     return files
@@ -115,8 +120,31 @@ def _tables_in(path: Path) -> list[Path]:
         for folder in (path, path / "data")
         if folder.is_dir()
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in READERS and file.name != "dataset_infos.json"
+        if file.suffix.lower() in READERS and _is_data(file)
     ]
+
+
+def _is_data(file: Path) -> bool:
+    """Whether a file is a corpus' own: not what macOS, Excel or `datasets` lays beside."""
+    return not file.name.startswith((".", "~$")) and file.name != "dataset_infos.json"
+
+
+def _inside(path: Path, names: Iterable[str]) -> Path | None:
+    """The folder in a folder, as zip files have it, that holds a file of these names."""
+    found = (file for name in names for up in ("*", "*/*") for file in path.glob(f"{up}/{name}"))
+    return next((file.parent for file in found if _is_data(file)), None)
+
+
+def _refuse_gaps(files: Iterable[Path]) -> None:
+    """A UserError where a file is one of several, by its name, and another is not there."""
+    names = {file: re.fullmatch(r"(.*)-\d{5}-of-(\d{5})(-\w+)?", file.stem) for file in files}
+    sets = Counter((file.parent, name[1], name[2]) for file, name in names.items() if name)
+    for (folder, name, all_of), there in sets.items():
+        if there < int(all_of):
+            raise UserError(
+                f"{folder}: holds {there:,} of the {int(all_of):,} files {name}-...-of-{all_of}: "
+                "download the others, too"
+            )
 
 
 def _guessed(path: Path) -> list[tuple[str, Path]]:
@@ -126,6 +154,8 @@ def _guessed(path: Path) -> list[tuple[str, Path]]:
     if len(files) == 1:
         return [(splits[0] or "", files[0])]
     if not files:
+        if inside := _inside(path, [f"*{suffix}" for suffix in READERS]):
+            raise UserError(f"{path}: holds no table, {inside} does: give that")
         raise UserError(
             f"{path}: holds no table ({', '.join(sorted(READERS))}): give the file, or name the "
             "files of each split in a mapping (--mapping FILE, files:)"
@@ -165,5 +195,5 @@ def _saved(path: Path) -> Table:
 
 def _refuse_pointers(path: Path) -> None:
     for file in path.rglob("*.arrow"):
-        if is_lfs_pointer(file):
-            raise UserError(f"{file}: {POINTER}")
+        if problem := stand_in(file):
+            raise UserError(f"{file}: {problem}")

@@ -8,7 +8,9 @@ own name no cell's text.
 import math
 import re
 import unicodedata
+from base64 import b64decode
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -264,6 +266,10 @@ class _Reader:
         text = self.cells.plain(row, column, value, False).strip()
         if not text:
             return ""
+        packed = text.rpartition("base64,")[2]
+        if len(packed) > 200 and re.fullmatch(r"[A-Za-z0-9+/\s]+=*", packed):  # no path is so long
+            with suppress(ValueError):
+                return self.images.keep(b64decode(packed))
         if _URL.match(text):
             raise UserError(
                 f"{where}: image{self.names.shown(text)} is a URL: download the images and name "

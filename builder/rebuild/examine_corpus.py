@@ -83,7 +83,7 @@ def _guess(rows: Table, typed: set[str]) -> Guess:
     first = [row.cells for row in islice(rows.rows, _SAMPLE)]
     guess = guess_mapping([column for column in rows.columns if column not in typed], first)
     column = guess.fields.get("image", "")
-    names = {cell for row in first if isinstance(cell := row.get(column), str) and cell}
+    names = {c for row in first if isinstance(c := row.get(column), str) and 0 < len(c) < 250}
     if not names:
         return guess
     places, there = image_places(rows.root, sorted(names))

@@ -18,17 +18,8 @@ from builder.dataset_folder.write_card import write_card
 from builder.rebuild.stages import ingest, plan, run_stage, sized
 from builder.review import stage as review
 from mllmu_med.errors import UserError
-from mllmu_med.files import (
-    atomic_folder,
-    canonical_json,
-    digest,
-    hidden,
-    make_folder,
-    parse_json,
-    restore_folder,
-    write_atomic,
-    write_jsonl,
-)
+from mllmu_med.files import canonical_json, digest, hidden, parse_json, write_atomic, write_jsonl
+from mllmu_med.folders import atomic_folder, make_folder, restore_folder
 from mllmu_med.llm.reply_cache import ReplyCache
 from mllmu_med.llm.settings import api_key
 from mllmu_med.locks import lock_file

@@ -12,14 +12,8 @@ from builder.core.stage_cache import Chain, locked
 from builder.review.records import Item
 from builder.review.spreadsheet import write_table
 from builder.review.stage import Open, read_open
-from mllmu_med.files import (
-    digest,
-    json_text,
-    make_folder,
-    parse_json,
-    stable_hash,
-    write_together,
-)
+from mllmu_med.files import digest, json_text, parse_json, stable_hash, write_together
+from mllmu_med.folders import make_folder
 from mllmu_med_dataset import UserError
 
 #: The images of Label Studio's tasks, like those of a page, take at most so many bytes.

@@ -28,7 +28,7 @@ from builder.review.records import (
 from builder.review.spreadsheet import decoded, read_table
 from builder.review.stage import Open, read_open
 from builder.review.stage import before as stage_before
-from mllmu_med.files import json_lines, text_lines
+from mllmu_med.files import json_lines, stand_in, text_lines
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
@@ -43,6 +43,9 @@ def read_file(path: Path) -> Given:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}): name the files that reviewers sent back"
         ) from error
+    problem = stand_in(data)
+    if "pointer" in problem:
+        raise UserError(f"{where}: {problem}")
     if data.startswith(b"PK\x03\x04"):
         raise UserError(f'{where}: is a workbook: save it as "CSV UTF-8" and import that')
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

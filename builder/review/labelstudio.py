@@ -62,6 +62,8 @@ def read_export(data: Any, where: str) -> Given:
             f"{where}: not an export of Label Studio, which is a list of tasks: "
             "export the project as JSON"
         )
+    if not data:
+        raise UserError(f"{where}: holds no task: export the project's annotated tasks as JSON")
     rows: list[SubmittedRow] = []
     undecided = foreign = 0
     for number, task in enumerate(data, start=1):
@@ -106,9 +108,10 @@ def _parts(task: dict[str, Any]) -> tuple[tuple[str, str], list[Any]]:
         )
     if minimal:
         return (id, content), [task] if _given(task["annotation_id"]) else []
-    if "annotations" not in task:
+    annotations = task.get("annotations", task.get("completions", ...))  # before version 1.0
+    if annotations is ...:
         raise _Broken("it has no annotations: these are the tasks, not an export of them")
-    return (id, content), list(task["annotations"])
+    return (id, content), list(annotations or ())
 
 
 def _read(annotation: Any, named: tuple[str, str], row: str) -> SubmittedRow | None:

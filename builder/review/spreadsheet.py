@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from builder.review.records import Item, SubmittedRow
-from mllmu_med.csv_tables import column_names, defused, read_rows, restored
+from mllmu_med.csv_tables import SHEET_ERRORS, column_names, defused, read_rows, restored
 from mllmu_med_dataset import UserError
 
 COLUMNS: Final = (
@@ -24,8 +24,6 @@ _NEEDED: Final = (
     "id", "content", "question", "answer", "decision", "reasons", "edited_question",
     "edited_answer",
 )  # fmt: skip
-#: What a spreadsheet leaves of a text that it took for a formula.
-_ERRORS: Final = ("#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#ERROR!")
 _AGAIN: Final = "export the table again, or restore its columns"
 
 
@@ -97,7 +95,7 @@ def _row(names: list[str], cells: list[str], row: str) -> SubmittedRow:
     if any(cell.strip() for cell in cells[len(names) :]):
         broken = "has more cells than the head has columns: put texts with delimiters in quotes"
     for text in (question.strip(), answer.strip()):
-        if text in _ERRORS:
+        if text in SHEET_ERRORS:
             broken = f"the edited text is {text}: begin it with ' so that it stays a text"
     return SubmittedRow(
         row,
