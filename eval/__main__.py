@@ -23,6 +23,7 @@ from eval.command_options import (
     ModelName,
     NoShare,
     Splits,
+    load_given,
 )
 from eval.other_commands import add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -161,10 +162,9 @@ def likelihood(
     with held(out):
         if model:
             from eval.dataset_rows import DatasetImages, read_rows
-            from eval.load_model import load_model
 
             rows = read_rows(data, config)
-            loaded = load_model(model, adapter or [], device, dtype, share=not no_share)
+            loaded = load_given(model, adapter, device, dtype, no_share)
             identity = likelihoods.identity_of(loaded)
             if not likelihoods.kept(out, identity, rows):
                 images = DatasetImages(data, config, [])
@@ -230,6 +230,7 @@ def report(
             write_plots(collected[0], plots)
     if out:
         reports.write(collected, form, out, intervals)
+        print(f"written to {out}")
     elif form == "terminal":
         from mllmu_med.console import make_console
 

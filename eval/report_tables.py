@@ -317,8 +317,11 @@ def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items() if names]
 
 
-def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
-    """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
+def notes(report: Report, shown: Sequence[Table], marked: str, intervals: bool = True) -> list[str]:
+    """What a reader must know of tables that are shown with or without intervals.
+
+    marked: says how the best are marked, where any are: `Bold: {}.`
+    """
     lines = report.lines("ours", *ROLES[:-1])
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
     floor = [line for line in lines if (line.value(apart) or 0) > 1 - 1e-9]
@@ -334,5 +337,8 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
         said.append(f"{AVOIDED} {WORDS['avoided']}")
     said += next(filter(None, (left_out(line.figures) for line in lines)), [])
     seeds = max((figure.seeds for figure in report.figures), default=1)
-    spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
-    return [*said, *report.notes, WORDS["intervals"] + spread * (seeds > 1)]
+    spread = f"±: standard deviation over {seeds} seeds"
+    below = [WORDS["intervals"]] * intervals
+    if seeds > 1:
+        below.append(f"{spread}{', which the interval covers too' * intervals}.")
+    return [*said, *report.notes, *[" ".join(below)] * bool(below)]
