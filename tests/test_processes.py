@@ -23,14 +23,10 @@ def work(what: str) -> str:
 
 def test_side_by_side(capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
-    assert sorted(
-        side_by_side(work, [*"abc"], 2, [Path("x/seed-1/npo"), Path("x/at"), Path("x/c")])
-    ) == [*enumerate("ABC")]
-    assert sorted(capfd.readouterr().err.splitlines()) == [
-        "at: at b",
-        "c: at c",
-        "seed-1/npo: at a",
-    ]
+    folders = [Path(name) for name in ("x/seed-1/npo", "x/at", "x/c")]
+    assert sorted(side_by_side(work, [*"abc"], 2, folders)) == [*enumerate("ABC")]
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(lines) == ["at: at b", "c: at c", "seed-1/npo: at a"]
     for ends, said in (("error", "no room"), ("killed", "--jobs 1")):
         with pytest.raises(UserError, match=said):  # and nobody waits for the long one
             [*side_by_side(work, [("long",), (ends,), ("c",)], 2, [*map(Path, "abc")])]
