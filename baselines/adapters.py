@@ -257,8 +257,7 @@ def check_stack(model: Model, start: Start | None = None) -> None:
 
     start: goes on top.
     """
-    above = [str(start.adapter)] if start else []
-    if why := misplaced(model.identity, *above):
+    if why := misplaced(model.identity, *[str(start.adapter)] if start else []):
         raise UserError(why)
 
 

@@ -23,7 +23,6 @@ from eval.command_options import (
     ModelName,
     NoShare,
     Splits,
-    load_given,
 )
 from eval.other_commands import add_others
 from mllmu_med.command_line import make_app, one_line_errors, option
@@ -162,6 +161,7 @@ def likelihood(
     with held(out):
         if model:
             from eval.dataset_rows import DatasetImages, read_rows
+            from eval.load_model import load_given
 
             rows = read_rows(data, config)
             loaded = load_given(model, adapter, device, dtype, no_share)

@@ -170,10 +170,8 @@ def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
 def misplaced(identity: Mapping[str, Any], *above: str) -> str:
     """Why an adapter of a run folder is not on what it was trained on; empty where all are.
 
-    PEFT compares shapes alone, which are those of every model of a family.
-
-    Args:
-        identity: a model's. above: paths of adapters that go on top.
+    PEFT compares shapes alone, which are those of every model of a family. above: paths of
+    adapters that go on top of the model of this identity.
     """
     stack = identity.get("adapters", [])
     for i, path in enumerate([*(adapter["path"] for adapter in stack), *above]):

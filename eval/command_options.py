@@ -5,17 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mllmu_med.command_line import option
 from mllmu_med.files import parse_json
-from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError
-
-if TYPE_CHECKING:
-    from eval.model import Model
 
 Data = Annotated[str | None, option("DIR|ID", "The dataset. [default: ./mllmu-med]", "--data")]
 Config = Annotated[str, option("NAME", "privacy, incorrect, own, or a ratio as privacy_r05.")]
@@ -37,19 +33,6 @@ NoShare = Annotated[
     bool, typer.Option("--no-share", help="Read every row through the model's own code; slower.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
-
-
-def load_given(
-    model: str, adapter: list[Path] | None, device: str, dtype: str, no_share: bool
-) -> Model:
-    """The model of these options; an adapter without what it was trained on top of is told."""
-    from eval.adapter_files import misplaced
-    from eval.load_model import load_model
-
-    loaded = load_model(model, adapter or [], device, dtype, share=not no_share)
-    if why := misplaced(loaded.identity):
-        say(f"warning: {why}")
-    return loaded
 
 
 @dataclass(frozen=True)
@@ -119,6 +102,8 @@ class Answerer:
             )
         if self.chat_template_kwargs:
             raise UsageError("--chat-template-kwargs is for --server: a model here has its own")
+        from eval.load_model import load_given
+
         given = self.model, self.adapter, self.device, self.dtype, self.no_share
         loaded = load_given(*given)
         return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)

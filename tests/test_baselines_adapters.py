@@ -13,8 +13,7 @@ import torch
 from baselines.adapters import add_adapter, card, put_on, take_off
 from baselines.lora_places import lora_places
 from baselines.train import train
-from eval.command_options import load_given
-from eval.load_model import load_model
+from eval.load_model import load_given, load_model
 from eval.model import Model
 from mllmu_med_dataset import UserError
 
