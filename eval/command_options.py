@@ -104,6 +104,5 @@ class Answerer:
             raise UsageError("--chat-template-kwargs is for --server: a model here has its own")
         from eval.load_model import load_given
 
-        given = self.model, self.adapter, self.device, self.dtype, self.no_share
-        loaded = load_given(*given)
+        loaded = load_given(self.model, self.adapter, self.device, self.dtype, self.no_share)
         return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)
