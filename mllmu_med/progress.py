@@ -19,7 +19,7 @@ class Advance(Protocol):
 
 def say(line: str) -> None:
     """One line about what is going on; results go to stdout instead."""
-    line = line if line.startswith(who) else f"{who} {line.strip()}"
+    line = line if line.strip().startswith(who) else f"{who} {line.strip()}"
     print(line, file=sys.stderr, flush=True)
 
 
