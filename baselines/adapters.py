@@ -253,10 +253,7 @@ def named(model: Model, folder: Path) -> None:
 
 
 def check_stack(model: Model, start: Start | None = None) -> None:
-    """Raise UserError where an adapter of a run folder was trained on another stack than this.
-
-    start: goes on top.
-    """
+    """Raise UserError where an adapter, `start` too, was trained on another stack than this."""
     if why := misplaced(model.identity, *[str(start.adapter)] if start else []):
         raise UserError(why)
 

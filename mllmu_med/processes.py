@@ -46,8 +46,7 @@ def side_by_side(
         numbers: dict[Future[T], int] = {}
         try:
             for number, (folder, call) in enumerate(zip(whole, calls, strict=True)):
-                name = f"{folder.relative_to(top)}:"
-                numbers[pool.submit(_named, name, work, *call)] = number
+                numbers[pool.submit(_named, f"{folder.relative_to(top)}:", work, *call)] = number
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenProcessPool as error:
