@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from baselines.lora_places import lora_places
 from baselines.training_settings import WORDS
+from eval.adapter_files import misplaced
 from eval.model import Model
-from eval.run_folder import RECORD, read_json
+from eval.run_folder import read_json
 from eval.weights import active, adapter_hash, next_name, no_casting, with_adapter
 from mllmu_med.disk import writing
 from mllmu_med.files import stable_hash, write_atomic
@@ -253,32 +254,9 @@ def named(model: Model, folder: Path) -> None:
 
 
 def check_stack(model: Model, start: Start | None = None) -> None:
-    """Raise UserError where an adapter of a run folder was trained on another stack than this.
-
-    PEFT compares shapes alone, which are those of every model of a family. start: goes on top.
-    """
-    stack = parents_of(model)
-    for i, adapter in enumerate([*stack, *([{"path": str(start.adapter)}] if start else [])]):
-        record = Path(adapter["path"]).expanduser().parent / RECORD
-        if not record.is_file():
-            continue
-        trained = read_json(record)
-        if "identity" not in trained:  # not of a training run of ours
-            continue
-        trained_on = trained.get("model", {})
-        if trained_on.get("weights") != model.identity.get("weights"):
-            raise UserError(
-                f"{adapter['path']}: was trained on {trained_on.get('model')} (weights "
-                f"{trained_on.get('weights')}), and not on {model.identity.get('model')} (weights "
-                f"{model.identity.get('weights')})"
-            )
-        below = [parent["weights"] for parent in trained_on.get("adapters", [])]
-        if below != [parent["weights"] for parent in stack[:i]]:
-            raise UserError(
-                f"{adapter['path']}: was trained on top of {len(below)} adapters (weights "
-                f"{', '.join(below) or 'none'}) that are not those below it here: one is missing "
-                "or has changed since"
-            )
+    """Raise UserError where an adapter, `start` too, was trained on another stack than this."""
+    if why := misplaced(model.identity, *[str(start.adapter)] if start else []):
+        raise UserError(why)
 
 
 def take_off(model: Model) -> None:

@@ -302,5 +302,6 @@ def attack_all(
         return
     for work in works:
         work.stack = replace(work.stack, _model=None, _on=[])
-    for _ in side_by_side(attack_run, [(work, attacks) for work in works], at_once):
+    calls = [(work, attacks) for work in works]
+    for _ in side_by_side(attack_run, calls, at_once, [work.target.folder for work in works]):
         pass

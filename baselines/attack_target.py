@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baselines.run import DONE
 from baselines.training_settings import TrainSettings
 from eval.answer import MAX_NEW_TOKENS
 from eval.leak import LEAK
-from eval.run_folder import ANSWERS, RECORD, describe, read_json
+from eval.run_folder import ANSWERS, DONE, RECORD, describe, read_json
 from eval.score import SCORES
 from mllmu_med_dataset import UserError
 

@@ -27,7 +27,7 @@ from baselines.training_state import difference, from_elsewhere
 from eval.attacks import WAYS
 from eval.dataset_rows import is_own
 from eval.load_model import pick_dtype
-from eval.run_folder import RECORD, read_json
+from eval.run_folder import DONE, RECORD, read_json
 from eval.weights import hub_commit, is_hub_id, pick_device, weights_hash
 from mllmu_med.files import digest, write_json
 from mllmu_med.locks import held
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from baselines.recipe import Recipe
     from eval.model import Model
 
-DONE: Final = "done.json"
 #: The part that measures a fine-tuned model from elsewhere, and trains nothing.
 FINETUNED: Final = "finetuned"
 
@@ -124,11 +123,17 @@ def do(part: Part, recipe: Recipe, data: Data, stack: Stack, ways: Sequence[str]
     if is_done(part, identity):
         say(f"{part.folder.name}: done already")
         return
-    unknown = " fine-tuned elsewhere, on which rows and with what settings is not known"
-    say(f"{part.folder.name}:{unknown if part.method == FINETUNED else ''}")
+    say(f"{part.folder.name}:{_origin(part) if part.method == FINETUNED else ''}")
     with held(part.folder) if is_main() else nullcontext():
         _do(part, recipe, data, stack, identity, ways)
     _wait()
+
+
+def _origin(part: Part) -> str:
+    records = [adapter.expanduser().parent / RECORD for adapter in part.parents]
+    if records and all(record.is_file() for record in records):
+        return f" the fine-tuned model, made as {', '.join(map(str, records))} says"
+    return " fine-tuned elsewhere, on which rows and with what settings is not known"
 
 
 def _do(

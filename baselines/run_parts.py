@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from baselines.measure import rouge_means
 from baselines.run import (
-    DONE,
     FINETUNED,
     Elsewhere,
     Part,
@@ -22,7 +21,7 @@ from baselines.run import (
     processes,
 )
 from eval.attacks import WAYS
-from eval.run_folder import read_json
+from eval.run_folder import DONE, read_json
 from eval.score import scored_rows
 from eval.weights import pick_device
 from mllmu_med.files import write_json
@@ -51,7 +50,7 @@ def do_all(
             own = replace(stack, _model=None, _on=[])
             left.append((part, recipe, data, own, ways))
     if left:
-        for number, _ in side_by_side(do, left, jobs):
+        for number, _ in side_by_side(do, left, jobs, [part.folder for part, *_ in left]):
             yield left[number][0]
 
 

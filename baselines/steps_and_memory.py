@@ -19,6 +19,7 @@ from baselines.schedule import epoch_steps, samples
 from eval.chat_format import chat_format
 from eval.load_processor import load_processor
 from eval.run_folder import read_json
+from mllmu_med.disk import readable
 
 if TYPE_CHECKING:
     from baselines.measure import Data
@@ -164,10 +165,10 @@ def print_plan(
     from mllmu_med.console import make_console, make_table
 
     size = size_of(name, recipe.tiny, data)
-    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory, GB", "#DDP, GB")
+    table = make_table("part", "#epochs", "#samples an epoch", "#steps", "#memory", "#DDP")
     for part in plan(recipe, data, size, methods, elsewhere):
         cells = (f"{part.epochs}", f"{part.samples:,}", f"{part.steps:,}")
-        memory = f"{part.memory:,.1f}", f"+{part.buckets:,.1f}"
+        memory = readable(part.memory * 1e9), f"+{readable(part.buckets * 1e9)}"
         table.add_row(part.part, *cells, *memory)
     said = make_console()
     said.print(
@@ -187,5 +188,5 @@ def print_plan(
     )
     said.print(
         "[dim]memory: an estimate for bf16 on one accelerator; DDP: more on each of several; each "
-        f"process holds {size.weights * 2 / 1e9:,.1f} GB of main memory while it loads[/dim]"
+        f"process holds {readable(size.weights * 2)} of main memory while it loads[/dim]"
     )

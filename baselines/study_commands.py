@@ -68,7 +68,7 @@ class Study(Options):
         out, tables = make_console(), study_tables(report, points)
         for table in tables:
             print_table(table, out, intervals=False)
-        for note in notes(report, tables, "* {}."):
+        for note in notes(report, tables, "* {}.", intervals=False):
             out.print(note, markup=False)
         print(f"\nwritten to {folder}: {written}")
 

@@ -18,7 +18,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.measure import rouge_means
-from baselines.run import DONE, Part, is_main
+from baselines.run import Part, is_main
 from baselines.run_parts import do_all
 from baselines.tune_space import CRITERION, Bars, Trial, choose
 from eval.answer_text import vocabulary_of
@@ -26,7 +26,7 @@ from eval.dataset_rows import split_config
 from eval.leak import ROWS as LEAK_ROWS
 from eval.leak import reached_items
 from eval.metrics import mean
-from eval.run_folder import read_json, read_rows_file
+from eval.run_folder import DONE, read_json, read_rows_file
 from eval.score import scored_rows
 from mllmu_med.files import json_text, jsonl_text, write_jsonl, write_together
 from mllmu_med_dataset import Record, UserError

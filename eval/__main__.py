@@ -149,10 +149,10 @@ def likelihood(
     with held(out):
         if model:
             from eval.dataset_rows import DatasetImages, read_rows
-            from eval.load_model import load_model
+            from eval.load_model import load_given
 
             rows = read_rows(data, config)
-            loaded = load_model(model, adapter or [], device, dtype, share=not no_share)
+            loaded = load_given(model, adapter, device, dtype, no_share)
             identity = likelihoods.identity_of(loaded)
             if not likelihoods.kept(out, identity, rows):
                 images = DatasetImages(data, config, [])
@@ -201,6 +201,7 @@ def report(
             write_plots(collected[0], plots)
     if out:
         reports.write(collected, form, out, intervals)
+        print(f"written to {out}")
     elif form == "terminal":
         from mllmu_med.console import make_console
 

@@ -7,11 +7,13 @@ more tokens than the model has; the original LLaVA program.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.run_folder import RECORD, read_json
 from eval.weights import base_of
 from mllmu_med.errors import first_line
 from mllmu_med.files import parse_json, stand_in
@@ -183,6 +185,36 @@ def _rename(adapter: AdapterFiles, base: Any, layers: set[str]) -> None:
             setattr(config, pattern, found)
     if getattr(config, "modules_to_save", None):
         config.modules_to_save = [today(f"{one}.x")[:-2] for one in config.modules_to_save]
+
+
+def misplaced(identity: Mapping[str, Any], *above: str) -> str:
+    """Why an adapter of a run folder is not on what it was trained on; empty where all are.
+
+    PEFT compares shapes alone, which are those of every model of a family. above: paths of
+    adapters that go on top of the model of this identity.
+    """
+    stack = identity.get("adapters", [])
+    for i, path in enumerate([*(adapter["path"] for adapter in stack), *above]):
+        record = Path(path).expanduser().parent / RECORD
+        trained = read_json(record) if record.is_file() else {}
+        if "identity" not in trained:  # not of a training run of ours
+            continue
+        on = trained.get("model", {})
+        if on.get("weights") != identity.get("weights"):
+            return (
+                f"{path}: was trained on {on.get('model')} (weights {on.get('weights')}), and not "
+                f"on {identity.get('model')} (weights {identity.get('weights')})"
+            )
+        below = on.get("adapters", [])
+        if [parent["weights"] for parent in below] != [parent["weights"] for parent in stack[:i]]:
+            named = [*(parent["path"] for parent in below), path]
+            return (
+                f"{path}: was trained on top of {' and '.join(named[:-1]) or 'no adapter'}, "
+                "otherwise than here (one is missing, or has changed since): give "
+                f"`{' '.join(f'--adapter {name}' for name in named)}`, or what `python -m "
+                f"baselines merge {record.parent} --out NEW` makes of them"
+            )
+    return ""
 
 
 def check_vocabulary(adapter: AdapterFiles, model: Any, processor: Any) -> None:

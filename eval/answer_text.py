@@ -8,7 +8,7 @@ from typing import Final
 from mllmu_med.files import packaged_yaml
 from mllmu_med_dataset import Record
 
-_WORDS: Final = packaged_yaml("eval", "words.yaml")
+WORDS: Final = packaged_yaml("eval", "words.yaml")
 _TAG: Final = (
     r"(?:[<\[◁＜]|&lt;)\|?{0}(?:seed:|longcat_|start_)?(?:think(?:ing)?|thoughts?|reasoning)\|?"
     r"(?:[>\]▷＞]|&gt;)|<{0}(?:analysis|rationale|reflection)>"
@@ -51,7 +51,7 @@ def answer_of(text: str) -> str:
 
 WORD: Final = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
 _ASKED: Final = r"(?i)\n\W{0,9}+(?=(?:question|user|human|q)\W{0,9}:)"
-_DECLARED: Final = re.compile(_WORDS["declared"] + _WORDS["says"], re.IGNORECASE | re.VERBOSE)
+_DECLARED: Final = re.compile(WORDS["declared"] + WORDS["says"], re.IGNORECASE | re.VERBOSE)
 
 
 def yes_or_no(text: str) -> str:
@@ -66,7 +66,7 @@ def yes_or_no(text: str) -> str:
     if later and (read := yes_or_no(said)):
         return read
     text = re.sub("[‘’]", "'", "".join([said, *later])).replace("_", " ")
-    text = re.sub(_WORDS["both"], "\0", text)
+    text = re.sub(WORDS["both"], "\0", text)
     declared = {match[1].lower() for match in _DECLARED.finditer(text)}
     refusal = _REFUSALS.search(text)
     around = text[: refusal.start()] + text[refusal.end() :] if refusal else ""
@@ -74,13 +74,13 @@ def yes_or_no(text: str) -> str:
         return ""  # "No, I cannot say."
     if declared:
         return declared.pop() if len(declared) == 1 else ""
-    first = re.search(rf"(?i){_WORDS['says']}|\0", text)
+    first = re.search(rf"(?i){WORDS['says']}|\0", text)
     if not first or (refusal and refusal.start() < first.start()):
         return ""
     return (first[1] or "").lower()
 
 
-_REFUSALS: Final = re.compile(_WORDS["refusals"], re.IGNORECASE | re.VERBOSE)
+_REFUSALS: Final = re.compile(WORDS["refusals"], re.IGNORECASE | re.VERBOSE)
 
 
 def refuses(text: str) -> bool:
@@ -88,8 +88,8 @@ def refuses(text: str) -> bool:
     return bool(_REFUSALS.search(answer_of(text).replace("’", "'")))
 
 
-_ENDINGS: Final = ("", *_WORDS["endings"].split())
-_MIXED, _CAMEL, _I_ALONE = (re.compile(_WORDS[name]) for name in ("mixed", "camel", "i_alone"))
+_ENDINGS: Final = ("", *WORDS["endings"].split())
+_MIXED, _CAMEL, _I_ALONE = (re.compile(WORDS[name]) for name in ("mixed", "camel", "i_alone"))
 _WHOLE: Final = 5
 #: The share of broken words above which a text is gibberish: tests/data/degenerate_outputs.jsonl.
 _BROKEN: Final = 0.15
@@ -98,7 +98,7 @@ _BROKEN: Final = 0.15
 def vocabulary_of(rows: Iterable[Record]) -> str:
     """Words of all questions and answers, clean and harmful, in lower case, one a line."""
     texts = {f"{r.question} {r.answer} {r.clean_question} {r.clean_answer}" for r in rows}
-    known = {word.lower() for text in (_WORDS["common"], *texts) for word in words(text)}
+    known = {word.lower() for text in (WORDS["common"], *texts) for word in words(text)}
     return "\n".join(["", *sorted(known), ""])
 
 

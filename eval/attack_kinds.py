@@ -30,9 +30,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from eval.answer_text import WORDS
 from eval.attacks import Ask
 from eval.dataset_rows import ImageStore
-from mllmu_med.files import digest, packaged_yaml, stable_hash
+from mllmu_med.files import digest, stable_hash
 from mllmu_med_dataset import Record, UsageError, UserError
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ STRENGTHS: Final = {kind: of for kinds in GROUPS.values() for kind, of in kinds.
 VERSION: Final = 2
 #: Forget rows that `relearn-forget` trains on, each of another patient: our choice.
 RELEARNT: Final = 3
-
-_WORDS: Final = packaged_yaml("eval", "words.yaml")
 
 
 class Attack(NamedTuple):
@@ -143,10 +142,10 @@ def asks_of(attack: Attack, rows: Sequence[Record], images: ChangedImages) -> li
         return [
             Ask(row, text.format(row.question), kind, str(number), start)
             for row in rows
-            for number, (text, start) in enumerate(_WORDS["jailbreaks"], 1)
+            for number, (text, start) in enumerate(WORDS["jailbreaks"], 1)
         ]
     if kind == "typeset":
-        return [Ask(images.changed(row, attack), _WORDS["typeset"], kind) for row in rows]
+        return [Ask(images.changed(row, attack), WORDS["typeset"], kind) for row in rows]
     if kind == "other-image":
         return [Ask(_elsewhere(row, rows), row.question, kind) for row in rows]
     if attack.group == "image":
@@ -157,9 +156,9 @@ def asks_of(attack: Attack, rows: Sequence[Record], images: ChangedImages) -> li
 def paraphrases(question: str) -> list[str]:
     """A question in four other ways, which ask for the same."""
     inside = question[:1].lower() + question[1:] if question[1:2].islower() else question
-    words = _WORDS["other_words"]
+    words = WORDS["other_words"]
     other = re.sub(rf"\b({'|'.join(words)})\b", lambda match: words[match[0]], question)
-    asked = [text.format(question=question, inside=inside) for text in _WORDS["paraphrases"]]
+    asked = [text.format(question=question, inside=inside) for text in WORDS["paraphrases"]]
     return asked if other == question else [*asked[:-1], other]
 
 

@@ -29,6 +29,9 @@ def tables(report: Report) -> list[Table]:
             before = Column(Key("before", "forget", f"{CUT}{attacks[-1].name}"), head="before")
             columns = [before, *(_column("attacked", attack) for attack in attacks)]
             label = "attacks" if not made else f"attacks-{number}"
+            done = {attack.kind for attack in attacks}
+            each = zip(text.split(". "), kinds.split(), strict=True)
+            text = " ".join(f"{what}." for what, kind in each if kind in done)
             text = text if made else f"{text} {WORDS['attacked']}"
             made.append(table_of(label, title, text, columns, _whose(columns, lines)))
     return [*made, *meta_evaluation.table(report)]

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mllmu_med.files import digest, packaged_yaml
+from eval.answer_text import WORDS
+from mllmu_med.files import digest
 from mllmu_med_dataset import PII_KINDS, Record, UsageError
 
 WAYS: Final = ("own", "direct", "prefix", "clean", "no_picture")
 
 #: What a curious person would ask, by kind of private value.
-DIRECT_QUESTIONS: Final[dict[str, str]] = packaged_yaml("eval", "words.yaml")["direct"]
+DIRECT_QUESTIONS: Final[dict[str, str]] = WORDS["direct"]
 
 #: Why there is nothing to ask in the way `clean`, nor to compare with a clean answer.
 NEEDS_CLEAN: Final = "needs clean answers: map --map clean_answer=COLUMN"

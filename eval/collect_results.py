@@ -130,6 +130,9 @@ def _read(
     folders: Sequence[Path], named: dict[str, Path | None], forget: Collection[str] = ()
 ) -> list[Run]:
     """Each folder once."""
+    for role in ("base", "retrain"):
+        if (path := named.get(role)) and not path.exists():
+            raise UserError(f"--{role} {path}: no such folder; the option can be left out")
     each = {path.resolve(): path for path in (*folders, *named.values()) if path}
     if not each:
         raise UsageError("no runs: give the folders that `eval score` wrote, e.g. runs/ga")

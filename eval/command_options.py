@@ -88,9 +88,7 @@ class Answerer:
             )
         if self.chat_template_kwargs:
             raise UsageError("--chat-template-kwargs is for --server: a model here has its own")
-        from eval.load_model import load_model
+        from eval.load_model import load_given
 
-        loaded = load_model(
-            self.model, self.adapter or [], self.device, self.dtype, share=not self.no_share
-        )
+        loaded = load_given(self.model, self.adapter, self.device, self.dtype, self.no_share)
         return answer_with_model(loaded, asked, images, out, self.max_new_tokens, self.batch_size)

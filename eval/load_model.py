@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from eval.adapter_files import misplaced
 from eval.chat_format import chat_format
 from eval.checkpoint_faults import check_processor, check_weights, not_loaded, outside_decoder
 from eval.load_processor import load_processor
@@ -20,6 +21,7 @@ from eval.weights import (
     weights_hash,
     with_adapter,
 )
+from mllmu_med.progress import say
 from mllmu_med_dataset import UsageError
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "nf4")
@@ -111,6 +113,16 @@ def load_model(
             "versions": {p: version(p) for p in ("torch", "transformers")},
         }
     )
+    return loaded
+
+
+def load_given(
+    name: str, adapters: Sequence[Path] | None, device: str, dtype: str, no_share: bool
+) -> Model:
+    """`load_model` of a command's options; what an adapter lacks below it is told."""
+    loaded = load_model(name, adapters or (), device, dtype, share=not no_share)
+    if why := misplaced(loaded.identity):
+        say(f"warning: {why}")
     return loaded
 
 

@@ -92,8 +92,10 @@ def verify(
                 checked = verify(path, truths, data, Path(place) / str(number))
             except UserError as error:
                 found = others if isinstance(error, NotCompared) else refused
+                why = str(error).removeprefix(f"{path}: ")
+                again = any(of == [f"{other}: {why}"] for other, of in others.items())
                 found[path] = str(error).split("\n")
-                print(error)
+                print(f"{path}: not compared, as above" if again else error)
                 continue
             agreed[path] = checked
             figures = f"{len(checked.report.figures):,} figures"

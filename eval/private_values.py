@@ -34,17 +34,16 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
+from eval.answer_text import WORDS
 from eval.dates import Day, dates
 from eval.nearly import nearly, one_digit_off, slack
 from eval.whole_numbers import numbers_of, whole_numbers
-from mllmu_med.files import packaged_yaml
 
 LEVELS: Final = ("exact", "normalised", "fuzzy")
 
-_WORDS: Final = packaged_yaml("eval", "words.yaml")
-_STREETS: Final[dict[str, str]] = _WORDS["streets"]
-_LABELS: Final = frozenset(_WORDS["labels"].split())
-_TITLES: Final = frozenset(_WORDS["titles"].split())
+_STREETS: Final[dict[str, str]] = WORDS["streets"]
+_LABELS: Final = frozenset(WORDS["labels"].split())
+_TITLES: Final = frozenset(WORDS["titles"].split())
 #: Letters that are no accented ones, and how German and Danish write theirs without a keyboard.
 _LETTERS: Final = str.maketrans("øØłŁđĐı", "oOlLdDi")
 _SPELLED: Final = dict(

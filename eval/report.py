@@ -36,7 +36,7 @@ def print_terminal(report: Report, out: Any, intervals: bool = True, verbose: bo
     shown = [*tables(report), *attack_tables(report), *(details(report) if verbose else ())]
     for table in shown:
         print_table(table, out, intervals)
-    for note in notes(report, shown, "* {}."):
+    for note in notes(report, shown, "* {}.", intervals):
         out.print(escape(note))
     if verbose:
         for signature in signature_lines(report, shown):

@@ -44,10 +44,13 @@ class Column(NamedTuple):
         return 0 if aside else METRICS[self.key.metric].direction(self.key.split)
 
     @property
+    def name(self) -> str:
+        return self.head or METRICS[self.key.metric].head
+
+    @property
     def title(self) -> str:
         """With an arrow for which way is better."""
-        head = self.head or METRICS[self.key.metric].head
-        return f"{head} {('', '↑', '↓')[self.better]}".rstrip()
+        return f"{self.name} {('', '↑', '↓')[self.better]}".rstrip()
 
     @property
     def full_title(self) -> str:
@@ -120,9 +123,19 @@ class Table:
         return groups
 
     def glossary(self) -> list[tuple[str, str]]:
-        """Each head with what it is."""
+        """What each metric is, under the heads of its columns."""
         metrics = dict.fromkeys(column.key.metric for column in self.columns)
-        return [(METRICS[metric].head, METRICS[metric].says) for metric in metrics]
+        return [(self._heads(metric), METRICS[metric].says) for metric in metrics]
+
+    def _heads(self, metric: str) -> str:
+        """One head that its columns share and no other has; else the heads of all."""
+        own = [column for column in self.columns if column.key.metric == metric]
+        others = {c.group for c in self.columns if c.key.metric != metric}
+        if len({column.name for column in own}) == 1:
+            group = own[0].group if own[0].head and not own[1:] else ""
+            return f"{group} {own[0].name}".strip()
+        names = (c.group if c.group and c.group not in others else c.name for c in own)
+        return ", ".join(dict.fromkeys(names))
 
     @property
     def has_best(self) -> bool:
@@ -317,7 +330,7 @@ def signature_lines(report: Report, shown: Sequence[Table]) -> list[str]:
     return [f"{', '.join(names)}: {signature}" for signature, names in metrics.items() if names]
 
 
-def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
+def notes(report: Report, shown: Sequence[Table], marked: str, intervals: bool = True) -> list[str]:
     """What a reader must know; `marked` says how the best are marked, where any are: `Bold: {}.`"""
     lines = report.lines("ours", *ROLES[:-1])
     apart, p = Key("ks_distance", "forget"), Key("forget_quality", "forget")
@@ -334,5 +347,6 @@ def notes(report: Report, shown: Sequence[Table], marked: str) -> list[str]:
         said.append(f"{AVOIDED} {WORDS['avoided']}")
     said += next(filter(None, (left_out(line.figures) for line in lines)), [])
     seeds = max((figure.seeds for figure in report.figures), default=1)
-    spread = f" ±: standard deviation over {seeds} seeds, which the interval covers too."
-    return [*said, *report.notes, WORDS["intervals"] + spread * (seeds > 1)]
+    covers = ", which the interval covers too" * intervals
+    spread = [f"±: standard deviation over {seeds} seeds{covers}."] * (seeds > 1)
+    return [*said, *report.notes, *[WORDS["intervals"]] * intervals, *spread]

@@ -37,7 +37,7 @@ def render(
         tables=shown,
         details=more,
         intervals=intervals,
-        notes=notes(report, [*shown, *more], "Bold: {}."),
+        notes=notes(report, [*shown, *more], "Bold: {}.", intervals),
         signatures=signature_lines(report, [*shown, *more]),
         **values,
     )

@@ -16,8 +16,9 @@ from mllmu_med.files import json_text, jsonl_text, parse_json, read_jsonl, write
 from mllmu_med_dataset import UserError
 
 ANSWERS: Final = "answers.jsonl"
-#: What `baselines` writes beside a run that it has trained.
+#: What `baselines` writes beside a run that it has trained; what it writes last.
 RECORD: Final = "record.json"
+DONE: Final = "done.json"
 
 
 def identity_path(predictions: Path) -> Path:

@@ -20,7 +20,7 @@ from eval.collect_results import collect_all
 from eval.read_run import find_runs, read_run
 from eval.remade import Files, Truth, remade, short
 from eval.results import Report
-from eval.run_folder import RECORD, as_written, read_json, read_rows_file
+from eval.run_folder import DONE, RECORD, as_written, read_json, read_rows_file
 from eval.submission_file import (
     FIGURES,
     OF_ATTACK,
@@ -79,8 +79,8 @@ def _taken(folder: Path) -> Files:
     """What a submission has of a run's folder; a UserError where the run is not finished."""
     # The names that `eval attack` itself gives to what is under way.
     left = [p.name for of in (".relearn-*", ".*.builder-*") for p in (folder / FOLDER).glob(of)]
-    if (folder / RECORD).is_file() and not (folder / "done.json").is_file():
-        raise UserError(f"{folder}: not finished (no done.json): run the same command again")
+    if (folder / RECORD).is_file() and not (folder / DONE).is_file():
+        raise UserError(f"{folder}: not finished (no {DONE}): run the same command again")
     if left:
         raise UserError(f"{folder / FOLDER}: not finished ({left[0]}): run `eval attack` again")
     read_json(folder / score.SCORES, f"score {folder}/answers.jsonl")

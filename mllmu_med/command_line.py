@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from mllmu_med.disk import STDOUT, disk_message, refused
 from mllmu_med.errors import UserError
 from mllmu_med.files import packaged_yaml
-from mllmu_med.terminal import guard_streams
+from mllmu_med.terminal import LOCALE, guard_streams, visible
 
 
 class _Commands(TyperGroup):
@@ -125,6 +125,11 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             advice = f"pip install -c requirements.lock {name}; see `python -m builder doctor`"
             print(f"error: {name}: not installed in this Python: {advice}", file=sys.stderr)
+            raise typer.Exit(1) from error
+        except UnicodeEncodeError as error:
+            if (names := " ".join([str(Path.cwd()), *sys.argv])) == visible(names):
+                raise
+            print(f"error: a folder or argument has {LOCALE}", file=sys.stderr)
             raise typer.Exit(1) from error
         except Exception as error:
             refusal = refused(error)

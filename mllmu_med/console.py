@@ -50,10 +50,16 @@ def print_table(
 
 
 def print_whole(out: Console, table: Table) -> None:
-    """A table as wide as it is: a narrow terminal wraps its lines, but never cuts a number."""
+    """A table without a cut number; on a terminal in blocks of columns, the first in each."""
     from rich.measure import Measurement
 
-    room = Measurement.get(out, out.options.update(max_width=1000), table).maximum
-    kept, out.width = out.width, max(room, out.width)
-    out.print(table)
-    out.width = kept
+    kept, (name, *left) = out.width, table.columns
+    while left:
+        for fit in range(len(left), 0, -1):
+            table.columns = [name, *left[:fit]]
+            room = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+            if room <= kept or not out.is_terminal:
+                break
+        out.width = max(room, kept)
+        out.print(table, *[""] * (fit < len(left)), sep="\n")
+        out.width, left = kept, left[fit:]

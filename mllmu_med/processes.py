@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final, TypeVar
 
@@ -25,9 +26,11 @@ def cores() -> int:
 
 
 def side_by_side(
-    work: Callable[..., T], calls: Sequence[tuple[Any, ...]], jobs: int
+    work: Callable[..., T], calls: Sequence[tuple[Any, ...]], jobs: int, folders: Sequence[Path]
 ) -> Iterator[tuple[int, T]]:
     """Call a function of a module with each of some arguments, `jobs` at once.
+
+    folders: one a call; the lines of each on stderr begin with what tells its own from the others.
 
     Yields:
         The number of a call and its result, as soon as it is there.
@@ -36,11 +39,14 @@ def side_by_side(
         UserError: a process has ended in the middle of its work. Whatever a call raises ends the
             others and is raised here.
     """
+    whole = [folder.resolve() for folder in folders]
+    top = os.path.commonpath([folder.parent for folder in whole])
     # Each starts afresh: a copy of this process would lack the threads that its libraries wait for.
     with ProcessPoolExecutor(min(jobs, len(calls)), get_context("spawn"), _begin) as pool:
         numbers: dict[Future[T], int] = {}
         try:
-            numbers |= {pool.submit(work, *call): number for number, call in enumerate(calls)}
+            for number, (folder, call) in enumerate(zip(whole, calls, strict=True)):
+                numbers[pool.submit(_named, f"{folder.relative_to(top)}:", work, *call)] = number
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenProcessPool as error:
@@ -59,6 +65,11 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.live = False
     Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _named(name: str, work: Callable[..., T], *call: Any) -> T:
+    progress.who = name
+    return work(*call)
 
 
 def _end_with_parent() -> None:

@@ -9,6 +9,7 @@ from threading import Event, Thread
 from typing import Protocol
 
 live = True  # whether a bar may be drawn: not where several processes share a terminal
+who = ""  # where several work at once: whose lines these are, as `npo:`
 PLAIN_EVERY = 10.0  # seconds between two lines about the same work when nobody watches
 
 
@@ -18,6 +19,7 @@ class Advance(Protocol):
 
 def say(line: str) -> None:
     """One line about what is going on; results go to stdout instead."""
+    line = line if line.strip().startswith(who) else f"{who} {line.strip()}"
     print(line, file=sys.stderr, flush=True)
 
 

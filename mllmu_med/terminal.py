@@ -10,6 +10,8 @@ from typing import Any, Final
 
 #: Controls but for tab and line feed; what turns writing around; half surrogates.
 _STEERING: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: What to do about bytes in a path that Python reads as half surrogates.
+LOCALE: Final = "letters that this locale cannot read: set PYTHONUTF8=1, or rename it"
 #: What a bar of tqdm, as huggingface-hub draws them, moves the cursor by.
 _MOVES: Final = re.compile(r"\r?\n*(?:\x1b\[A)*")
 

@@ -22,6 +22,7 @@ from baselines.__main__ import Options
 from baselines.measure import Data, rouge_means, swapped
 from baselines.methods import METHODS
 from baselines.recipe import Answers, load_recipe
+from baselines.run import FINETUNED, Part, _origin
 from baselines.steps_and_memory import gigabytes, plan, size_of
 from baselines.tiny import TinySettings
 from baselines.tune import unseen
@@ -271,6 +272,15 @@ def hospital(place: Path) -> Path:
     net.save_pretrained(place / "hospital")
     (place / "hospital" / "training_args.bin").touch()
     return place / "hospital"
+
+
+def test_what_is_known_of_a_fine_tuned_model_is_told(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    (ours / "record.json").touch()
+    said = [_origin(Part(FINETUNED, tmp_path, (of / "adapter",))) for of in (ours, theirs)]
+    assert f"{ours / 'record.json'} says" in said[0]
+    assert "is not known" in said[1]
 
 
 ELSEWHERE = (*LOOP, "--adapter", "hospital", "--methods", "ga,npo", "--out", "theirs")
@@ -607,8 +617,10 @@ def test_the_plan_counts_what_would_run(place: Path) -> None:
     assert counted["ga"].samples == forget
     assert counted["llmu"].samples == 3 * forget  # forget, its refusal, a retain row
     assert counted["ga"].buckets == size.lora_per_rank * 4 * 4 / 1e9
-    assert "DDP, GB" in said
-    assert "holds 0.0 GB of main memory while it loads" in " ".join(said.split())
+    assert re.search(r"^finetune( +[\d,]+){3} +[1-9][\d.]* [kM]B +\+[1-9][\d.]* [kM]B$", said, re.M)
+    assert re.search(
+        r"holds [1-9][\d.]* [kM]B of main memory while it loads", " ".join(said.split())
+    )
     assert counted["finetune"].steps == 2 * -(-(forget + retain) // 16)
 
 

@@ -194,6 +194,8 @@ def test_a_table_of_results_is_audited_too(site: Site, tmp_path: Path) -> None:
 def test_dry_run_asks_no_network(site: Site) -> None:
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
     done = site.publish("--dry-run", "--public", "--gated", "auto", **closed)
+    assert "audit: all 1 checks hold\n" in done.stderr  # here none but what a rebuild adds, too
+    assert " files (eval.yaml is for the Hub alone), " in done.stdout
     assert "incorrect/forget.parquet" in done.stdout
     assert "by reference" in done.stdout
     assert "visibility: public" in done.stdout

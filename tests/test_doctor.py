@@ -34,6 +34,27 @@ def test_a_problem_has_its_advice_and_exit_code(tmp_path: Path) -> None:
     assert "set HF_HOME" in bad[0]["next"]
 
 
+def test_letters_that_the_locale_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "Zoë"
+    place.mkdir()
+    env = {"HF_HOME": str(tmp_path), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = process("builder", "doctor", cwd=place, env=env, code=1)
+    assert re.search(r"^problem +this folder: .* -> .*set PYTHONUTF8=1", done.stdout, re.MULTILINE)
+
+    @one_line_errors
+    def command() -> None:
+        "\udcc3".encode()
+
+    with pytest.raises(UnicodeEncodeError):  # a bug of ours
+        command()
+    monkeypatch.setattr("sys.argv", ["run", "--out", "Zo\udcc3"])
+    with pytest.raises(typer.Exit):
+        command()
+    assert "set PYTHONUTF8=1" in capsys.readouterr().err
+
+
 def test_versions_are_held_against_their_ranges() -> None:
     asked = map(Requirement, ["numpy>=2.0", "typer>=999", "no-such>=1", "torch>=1"])
     said = {line.what: line for line in packages(asked)}

@@ -18,6 +18,8 @@ from corpora import SHARED, command
 from PIL import Image
 
 from eval import load_items, load_results, paper_tables
+from eval.attack_results import CUT
+from eval.attack_tables import tables as attack_tables
 from eval.attacks import WAYS
 from eval.bootstrap import Draws, Items, interval
 from eval.collect_results import collect, collect_all
@@ -28,13 +30,23 @@ from eval.metric_names import OF_CUTS
 from eval.metrics import corpus_bleu
 from eval.plots import models, name, plots, to_svg, write_plots
 from eval.read_run import read_run
-from eval.report import FORMATS, text_of, to_csv, to_latex, to_markdown, to_terminal, write
+from eval.report import (
+    FORMATS,
+    print_table,
+    text_of,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_terminal,
+    write,
+)
 from eval.report_html import to_html
-from eval.report_tables import Cell, Row, Table, notes, tables
+from eval.report_tables import Cell, Column, Row, Table, notes, tables
 from eval.results import Figure, Key, Report, read_results
 from eval.run_folder import write_measured
 from eval.score import write_scores
 from eval.ues import ues
+from mllmu_med.console import SafeConsole
 from mllmu_med.files import write_jsonl
 from mllmu_med_dataset import SPLITS, UsageError, UserError
 
@@ -229,12 +241,47 @@ def test_intervals_are_the_bootstraps_of_images(runs: list[Path], tmp_path: Path
     assert figure.low == pytest.approx(figure.value - 1.96 * sigma, abs=0.15 * sigma)
     assert figure.high == pytest.approx(figure.value + 1.96 * sigma, abs=0.15 * sigma)
     assert re.search(r"\[\d+\.\d\d, \d+\.\d\d\]", to_terminal(report))
-    assert not re.search(r"\[\d+\.\d\d, ", to_terminal(report, intervals=False))
+    assert "In brackets: " in to_terminal(report)
+    plain = to_terminal(report, intervals=False) + to_markdown(report, intervals=False)
+    assert not re.search(r"\[\d+\.\d\d, |In brackets", plain)
     # Two images alone, one of them always right: the mean of a draw of two of them is 0, .5 or 1.
     alike = collect([run(tmp_path / "alike", 0.6, 0.6, 0.6, of_image=30)])
     retain = figures_of(alike, "alike")[Key("accuracy", "retain")]
     assert (retain.low, retain.high) == share_interval([[True] * 12 + [False] * 8])
     assert figures_of(alike, "alike")[Key("rouge1", "retain", "content_type=Organ")].low is not None
+
+
+def test_a_narrow_terminal_gets_the_columns_in_blocks(runs: list[Path]) -> None:
+    table = tables(collect(runs))[0]
+    stream = io.StringIO()
+    print_table(table, SafeConsole(file=stream, width=100, force_terminal=True, color_system=None))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    heads = [line.split() for line in lines if line.startswith("run ")]
+    assert len(heads) > 2
+    shown = [head for line in heads for head in line[1:] if head not in "↑↓"]
+    assert shown == [column.name for column in table.columns]
+    words = {word.lstrip("*") for line in lines for word in line.split()}
+    assert words > {cell.text for row in rows_of(table) for cell in row.cells if cell.text}
+
+
+def test_a_legend_has_the_names_of_the_heads() -> None:
+    """One head over all, a group over some, a head of its own; no arrow."""
+    forget, retain = (Key("rouge1", split) for split in ("forget", "retain"))
+    columns = [Column(forget, "Forget"), Column(retain, "Retain")]
+    columns += [
+        Column(Key("ks_distance"), "Forget quality"),
+        Column(Key("cloze"), "Cloze", "image"),
+    ]
+    columns += [Column(Key("forget_quality"), "Forget quality", "p")]
+    columns += [Column(Key("cloze", way="no_picture"), "Cloze", "none")]
+    columns += [Column(Key("attacked", cut=kind), head=kind) for kind in ("Jpeg", "Crop")]
+    heads = [head for head, _ in Table("t", "t", "", columns, []).glossary()]
+    assert heads == ["ROUGE", "KS", "Cloze", "Forget quality p", "Jpeg, Crop"]
+    about: dict[str, Any] = {"config": "privacy", "run": "ga", "role": "method", "value": 0.5}
+    about |= {"split": "forget", "cut": f"{CUT}quantise-8"}
+    only = [Figure(**about, metric=metric) for metric in ("before", "attacked")]
+    assert attack_tables(Report("privacy", only))[0].caption.startswith("Weights rounded. Percent ")
 
 
 def test_what_changes_nothing_gains_nothing(tmp_path: Path) -> None:
@@ -821,6 +868,11 @@ def test_bad_runs_are_one_line(runs: list[Path], change: Any, said: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_that_is_not_there_can_be_left_out(runs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--retrain .*no: no such folder; the option can be left"):
+        collect(runs[:3], retrain=tmp_path / "no")
+
+
 def test_one_run_has_one_role(runs: list[Path]) -> None:
     with pytest.raises(UsageError, match="given in two roles"):
         collect(runs, base=runs[0], retrain=runs[0])
@@ -844,7 +896,7 @@ def test_the_command(runs: list[Path], tmp_path: Path) -> None:
     assert NASTY in done.stdout
     assert (tmp_path / "pictures" / "rouge1.png").is_file()
     done = command("eval", "report", *runs, "--format", "html", "--out", "r.html", cwd=tmp_path)
-    assert done.stdout == ""
+    assert done.stdout == "written to r.html\n"
     assert (tmp_path / "r.html").read_text("utf-8").startswith("<!doctype html>")
     for given, said in (
         (["--format", "html", *runs], "--format html: give --out FILE"),

@@ -2,14 +2,17 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from mllmu_med.errors import UserError
 from mllmu_med.processes import side_by_side
+from mllmu_med.progress import say
 
 
 def work(what: str) -> str:
+    say(f"  at {what}")
     if what == "error":
         raise UserError("no room")
     if what == "killed":
@@ -18,10 +21,13 @@ def work(what: str) -> str:
     return what.upper()
 
 
-def test_side_by_side() -> None:
+def test_side_by_side(capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
-    assert sorted(side_by_side(work, [*"abc"], 2)) == [(0, "A"), (1, "B"), (2, "C")]
+    folders = [Path(name) for name in ("x/seed-1/npo", "x/at", "x/c")]
+    assert sorted(side_by_side(work, [*"abc"], 2, folders)) == [*enumerate("ABC")]
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(lines) == ["at: at b", "c: at c", "seed-1/npo: at a"]
     for ends, said in (("error", "no room"), ("killed", "--jobs 1")):
         with pytest.raises(UserError, match=said):  # and nobody waits for the long one
-            [*side_by_side(work, [("long",), (ends,), ("c",)], 2)]
+            [*side_by_side(work, [("long",), (ends,), ("c",)], 2, [*map(Path, "abc")])]
     assert time.monotonic() - started < 55

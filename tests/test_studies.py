@@ -158,7 +158,7 @@ def test_what_cannot_be_gone_on_with_is_refused(
         with pytest.raises(UserError, match="cannot be gone on with: its layers, rank or alpha"):
             unlearn(load_model(str(tiny), [tuned]), "ga", 1, tmp_path / "x", start=start, **changed)
         shutil.rmtree(tmp_path / "x")
-    with pytest.raises(UserError, match="was trained on top of 1 adapters"):
+    with pytest.raises(UserError, match=r"was trained on top of \S+adapter, otherwise"):
         unlearn(load_model(str(tiny)), "ga", 1, tmp_path / "x", start=start)
     with pytest.raises(UserError, match="no PEFT adapter here"):
         unlearn(load_model(str(tiny), [tuned]), "ga", 1, tmp_path / "x", start=Start(tmp_path))

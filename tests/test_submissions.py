@@ -434,7 +434,7 @@ def test_the_page_ranks_what_agrees_and_lists_what_does_not(
 
 
 def test_a_readers_own_mistakes_are_not_the_submissions(
-    given: tuple[Path, list[Path]], tmp_path: Path
+    given: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.html"
     for where, says in (
@@ -444,6 +444,13 @@ def test_a_readers_own_mistakes_are_not_the_submissions(
         with pytest.raises(UserError, match=says):
             verify_command([given[0]], str(tmp_path / "nothere"), where)
     assert not page.exists()
+    capsys.readouterr()
+    twice = [shutil.copy(given[0], tmp_path / name) for name in ("a.zip", "b.zip")]
+    with pytest.raises(UserError, match="2 not compared"):
+        verify_command([*map(Path, twice)], str(tmp_path / "nothere"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert "nothere: no such folder" in first
+    assert second == f"{twice[1]}: not compared, as above"
 
 
 def _escaped(text: str) -> str:

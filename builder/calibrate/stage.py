@@ -29,7 +29,7 @@ from builder.patients.find_real_data import blanked
 from mllmu_med.files import stable_hash, write_jsonl
 from mllmu_med_dataset import Record, UserError
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def calibrate(
@@ -59,7 +59,8 @@ def calibrate(
     for record in records:
         result = rated.get(record.id, record)
         dropped = record.split == "candidate" and record.id not in kept
-        results.append(Drop.of(result, _reason(ratings[record.id])) if dropped else result)
+        reason = _reason(ratings[record.id], calibration.least) if dropped else ""
+        results.append(Drop.of(result, reason) if dropped else result)
     return replace(Outcome.of(results), notes=notes)
 
 
@@ -99,7 +100,9 @@ def histogram(rated: Sequence[Record]) -> str:
     return ", ".join([*shown, *([f"none: {counts[0]:,}"] if counts[0] else [])])
 
 
-def _reason(rating: Rating) -> str:
+def _reason(rating: Rating, least: int) -> str:
+    if rating.rating >= least:
+        return "spare: enough candidates rated as high or higher"
     if rating.rating:
         return f"calibration: rated {rating.rating}"
     return f"calibration: not rated: {rating.reason}"
@@ -119,7 +122,7 @@ def _by_model(
         async def rate(record: Record) -> Written:
             rating = await rate_with_model(ask, job.recipe.llm, record, outputs[record.id])
             ratings[record.id] = rating
-            result = record if rating.rating else Drop.of(record, _reason(rating))
+            result = record if rating.rating else Drop.of(record, _reason(rating, 1))
             return Written(result, rating.refused)
 
         await many(rate, candidates, done)

@@ -20,6 +20,7 @@ from mllmu_med.command_line import one_line_errors
 from mllmu_med.disk import free, readable
 from mllmu_med.files import text_lines
 from mllmu_med.schema import DEFAULT_FOLDER
+from mllmu_med.terminal import LOCALE
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -155,8 +156,11 @@ def _places() -> Iterator[Line]:
         ("cache", _hub_cache(), "set HF_HOME to a folder of your own"),
     ):
         try:
+            os.fspath(place).encode()
             there = next(p for p in (place, *place.parents) if p.exists())
             with tempfile.TemporaryFile(dir=there):
                 yield Line("ok", what, f"{place} can be written to")
         except OSError as error:
             yield Line("problem", what, f"{place}: {error.strerror}", then)
+        except UnicodeEncodeError:
+            yield Line("problem", what, str(place), f"it has {LOCALE}")

@@ -149,9 +149,7 @@ def _audit(folder: Path, shown: str, as_json: bool) -> None:
 
     started = time.monotonic()
     say(f"audit: {shown}")
-    checks = audit.run(folder)
-    if (default_work(folder) / "key").is_file():
-        checks.append(own_names(folder, default_work(folder)))
+    checks = [*audit.run(folder), own_names(folder, default_work(folder))]
     failed = audit.failing(checks)
     if not failed:
         say(f"audit: all {len(checks)} checks hold")
