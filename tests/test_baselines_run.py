@@ -515,7 +515,7 @@ def test_two_that_make_a_model_at_once_make_one(tmp_path: Path) -> None:
 def test_what_a_killed_command_left_of_a_new_folder_goes_with_the_next(tmp_path: Path) -> None:
     made = tmp_path / "model [1]"
     killed = (
-        "import os, pathlib, sys; from mllmu_med.files import new_folder\n"
+        "import os, pathlib, sys; from mllmu_med.folders import new_folder\n"
         "with new_folder(pathlib.Path(sys.argv[1]), 'a model') as new:\n"
         "    (new / 'weights').touch(); os.kill(os.getpid(), 9)"
     )
