@@ -132,15 +132,13 @@ class Table:
         own = [column for column in self.columns if column.key.metric == metric]
         others = {c.group for c in self.columns if c.key.metric != metric}
         if len({column.name for column in own}) == 1:
-            group = own[0].group if own[0].head and not own[1:] else ""
-            return f"{group} {own[0].name}".strip()
+            return f"{own[0].group * bool(own[0].head and not own[1:])} {own[0].name}".strip()
         names = (c.group if c.group and c.group not in others else c.name for c in own)
         return ", ".join(dict.fromkeys(names))
 
     @property
     def has_best(self) -> bool:
-        rows = [row for section in self.sections for row in self.rows(section)]
-        return any(cell.best for row in rows for cell in row.cells)
+        return any(cell.best for s in self.sections for row in self.rows(s) for cell in row.cells)
 
 
 def _counted(lines: Sequence[Line], key: Key) -> int:
