@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -42,10 +42,13 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """What JSON holds; a ValueError for what is none, or is nested too deeply."""
+def parse_json(text: str | bytes, pairs: Callable[..., Any] | None = None) -> Any:
+    """What JSON holds; a ValueError for what is none, or is nested too deeply.
+
+    pairs: makes an object of its keys and values, see `once`.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -180,6 +183,10 @@ def text_lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
+class RepeatedKeyError(ValueError):
+    """An object of JSON with a key twice."""
+
+
 class LineError(ValueError):
     """A line, counted from 1, that holds no JSON."""
 
@@ -199,10 +206,23 @@ def json_lines(lines: Iterable[str], blank: bool = False) -> Iterator[tuple[int,
         if blank and not line.strip():
             continue
         try:
-            value = parse_json(line)
+            value = parse_json(line, once)
         except ValueError as error:
             raise LineError(number, str(error)) from error
         yield number, value
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which must not name a key twice: readers differ in which value they take.
+
+    Raises:
+        RepeatedKeyError: it does.
+    """
+    if len(found := dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        key = next(name for name in found if names.count(name) > 1)
+        raise RepeatedKeyError(f"the key {key!r:.80} stands twice in one object: keep one")
+    return found
 
 
 def read_jsonl(path: Path, blank: bool = False) -> Iterator[dict[str, Any]]:

@@ -171,9 +171,22 @@ def _apply(tree: dict[str, Any], choice: Choice, optional: Iterable[str]) -> Non
 def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
     """What a tree of plain values is; a UsageError names all wrong keys of `name` in one line."""
     try:
-        return model.model_validate(tree)
+        made = model.model_validate(tree)
     except ValidationError as error:
         raise UsageError(f"{name}: {_one_line(error, model)}") from error
+    if switches := "; ".join(_numbers_of_switches(tree, made)):
+        raise UsageError(f"{name}: {switches}")
+    return made
+
+
+def _numbers_of_switches(tree: dict[str, Any], made: Any, path: str = "") -> Iterator[str]:
+    """What pydantic makes a 1 or 0 of: YAML's yes, no, on and off where a number is due."""
+    for key, value in tree.items():
+        now = made.get(key) if isinstance(made, dict) else getattr(made, str(key), None)
+        if isinstance(value, dict):
+            yield from _numbers_of_switches(value, now, f"{path}{key}.")
+        elif isinstance(value, bool) and type(now) in (int, float):
+            yield f"{path}{key}: a number is needed (is {value}, as YAML reads yes, no, on and off)"
 
 
 def _one_line(error: ValidationError, model: type[BaseModel]) -> str:

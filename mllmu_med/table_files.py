@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from mllmu_med.csv_tables import NOT_COMPUTED
 from mllmu_med.errors import UserError, first_line
-from mllmu_med.files import LineError, canonical_json, json_lines, stand_in
+from mllmu_med.files import LineError, RepeatedKeyError, canonical_json, json_lines, once, stand_in
 from mllmu_med.progress import say
 
 _DELIMITERS: Final = ",;\t|"
@@ -168,7 +168,9 @@ def json_values(text: str, path: Path) -> list[tuple[str, Any]]:
     """JSON with each value's place: a value a line, an array's, or values over many lines."""
     try:
         numbered = list(json_lines(text.split("\n"), blank=True))
-    except LineError:
+    except LineError as error:
+        if isinstance(error.__cause__, RepeatedKeyError):
+            raise UserError(f"{path}, line {error.number}: {error.__cause__}") from error
         numbered = list(enumerate(_over_lines(text, path), 1))
     if len(numbered) == 1 and isinstance(numbered[0][1], list):
         numbered = list(enumerate(numbered[0][1], 1))
@@ -176,11 +178,13 @@ def json_values(text: str, path: Path) -> list[tuple[str, Any]]:
 
 
 def _over_lines(text: str, path: Path) -> Iterator[Any]:
-    decoder, space, at = json.JSONDecoder(), re.compile(r"\s*"), 0
+    decoder, space, at = json.JSONDecoder(object_pairs_hook=once), re.compile(r"\s*"), 0
     try:
         while (begin := space.match(text, at)) and begin.end() < len(text):
             value, at = decoder.raw_decode(text, begin.end())
             yield value
+    except RepeatedKeyError as error:
+        raise UserError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
         cut = "" if text.rstrip().endswith(("]", "}")) else "; the file is cut off"
         why = f"broken JSON ({error}{cut}): restore it, or run again what writes it"

@@ -38,7 +38,7 @@ def test_what_is_new_is_logged_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert [one["id"] for one in log.requests()] == ["patient-1", "patient-2"]
     assert len(log.entries) == 3
     assert (tmp_path / LOG).stat().st_mode & 0o777 == 0o600
-    assert "555" not in (tmp_path / LOG).read_text()
+    assert "555-01" not in (tmp_path / LOG).read_text()
     with (tmp_path / LOG).open("a") as stream:
         stream.write('{"at":"2026')  # killed while writing
     again = Log(tmp_path / LOG, log.entries[0]["sha256"])

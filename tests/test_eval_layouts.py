@@ -117,6 +117,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         dumped({"id": "x/0", "choices": said("a")["choices"] * 2}),
         "x/0 has no answer",
     ),
+    "a key twice.jsonl": (
+        b'{"id": "x/0", "answer": "No"}\n{"id": "x/1", "answer": "No", "answer": "Yes"}\n',
+        "line 2: the key 'answer' stands twice",
+    ),
+    "a key twice.json": (b'[\n{"id": "x/0",\n"id": "x/1"}]', "the key 'id' stands twice"),
     "unknown.jsonl": (lines(id="id", says="answer"), "has no answer (it has id, says)"),
     "one of several.jsonl": (lmms(resps=[["a", "b"]]), "x/0 has no answer"),
     "one without.jsonl": (  # the reference must not stand in for it
