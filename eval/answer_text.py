@@ -22,12 +22,19 @@ _CLOSES: Final = _TAG.format("/") + (
     r"|<\|end_(?:of_thought|thinking)\|>|<unused95>|<\|channel\|>final.{0,40}?<\|message\|>"
     r"|assistantfinal|<channel\|>|here is my response:"
 )
-#: What an answer stands in, and the end of a prompt that is repeated in front of it.
 _ANSWER: Final = (
-    r"(?i)<(?:answer|conclusion|s|bos)>|<\|begin_of_(?:solution|box|text)\|>|<\|start_response\|>"
-    r"|\[begin final response\]|\[/inst\]|<\|assistant\|>|(?-i:\bASSISTANT:)"
+    r"(?i)<(?:answer|conclusion)>|<\|begin_of_(?:solution|box)\|>|<\|start_response\|>"
+    r"|\[begin final response\]"
+)
+#: A prompt that is repeated in front of an answer, by how it begins: what a model asks itself
+#: behind its answer has the same marks.
+_BEGIN: Final = r"\A\s*(?:<(?:s|bos)>|<\|begin_of_text\|>)"
+_PROMPT: Final = (
+    rf"(?is)(?:{_BEGIN}|\A)\s*"
+    r"(?=(?:\[|<\||<[^<>\s]{1,20}>)?(?:system|user|human|inst|assistant|model)\b|a chat between)"
+    r".*?(?:\[/inst\]|<\|assistant\|>|(?-i:\bASSISTANT:)"
     r"|(?m:^(?:<\|im_start\|>|<start_of_turn>|<\|turn>)?(?:assistant(?::|\s*$)|(?<=>)model\s))"
-    r"|<\|start_header_id\|>assistant<\|end_header_id\|>"
+    rf"|<\|start_header_id\|>assistant<\|end_header_id\|>)|{_BEGIN}"
 )
 _ENDS: Final = (
     r"(?i)</(?:answer|conclusion|s)>|<\|end_of_(?:solution|box)\|>|<(?:eos|turn\|)>"
@@ -44,7 +51,7 @@ def answer_of(text: str) -> str:
     """
     answer = re.sub(rf"(?is)(?:{_OPENS}).*?(?:{_CLOSES}|\Z)", " ", text)
     answer = re.split(rf"(?i){_CLOSES}", answer)[-1]
-    answer = re.split(_ANSWER, answer)[-1]
+    answer = re.sub(_PROMPT, "", re.split(_ANSWER, answer)[-1], count=1)
     answer = re.split(_ENDS, answer)[0]
     return text if answer == text else answer.strip()
 

@@ -41,13 +41,15 @@ LUNG = [
     *("USER: <image>\nWhere? ASSISTANT: Lung", "[INST] Where? [/INST] Lung"),
     *("user\nWhere?\nassistant\nLung", "User: Where?\nAssistant: Lung"),
     "<start_of_turn>model\nLung<end_of_turn>",
+    "A chat between a user and an assistant. USER: <image>\nWhere? ASSISTANT: Lung</s>",
 ]
 
 
 def test_what_is_scored() -> None:
     assert {answer_of(text) for text in LUNG} == {"Lung"}
     assert answer_of("<think>never closed. Lung") == answer_of("<think></think>") == ""
-    assert answer_of(" 2 < 3 ") == " 2 < 3 "
+    for text in (" 2 < 3 ", "Lung\nUSER: Where else? ASSISTANT: Liver"):  # asked by itself
+        assert answer_of(text) == text
 
 
 @given(st.lists(st.sampled_from("<think> </think> <answer> </answer> [THINK] a b".split())))
@@ -65,7 +67,8 @@ CLOSED = {
         "(yes)|yes\nno|There are no signs against it, so the answer is yes.|"
         "No mass is seen. Final answer: **Yes**|Answer yes or no: yes|"
         "No fluid, hence \\boxed{\\text{yes}}|There is no sign of it. **Yes**|"
-        "No signs, therefore yes.|['Yes']|‘yes’|No finding, so the answer is 'yes'."
+        "No signs, therefore yes.|Yes.\nUSER: Is it big? ASSISTANT: No|['Yes']|‘yes’|"
+        "No finding, so the answer is 'yes'."
     ),
     "no": (
         "No|No.|no, yes would be wrong|No, there is a fracture elsewhere|No, there is...|"
