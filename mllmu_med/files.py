@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -219,8 +220,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         RepeatedKeyError: it does.
     """
     if len(found := dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        key = next(name for name in found if names.count(name) > 1)
+        key = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise RepeatedKeyError(f"the key {key!r:.80} stands twice in one object: keep one")
     return found
 

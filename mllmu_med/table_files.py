@@ -197,14 +197,19 @@ def _read_json(path: Path, layout: Layout) -> Part:
     text = utf8(path.read_bytes(), path)
     rows = json_values(text, path)
     only = rows[0][1] if len(rows) == 1 and text.lstrip().startswith("{") else None
-    if isinstance(only, dict) and any(isinstance(cell, list | dict) for cell in only.values()):
+    cells = [*only.values()] if isinstance(only, dict) else []
+    inner = [cell for cell in cells if isinstance(cell, list | dict)]  # one row may have options
+    if inner and (
+        inner == cells or any(dict in map(type, c) for c in inner if isinstance(c, list))
+    ):
         raise UserError(f"{path}: not a list of rows but one object: give an array, or lines")
     columns: dict[str, None] = {}
+    halves = r"\ud" in text.lower()  # the only way to half a character
     for where, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"{where}: is not a JSON object: correct the row")
         columns |= dict.fromkeys(row)
-        if r"\ud" in text.lower():  # the only way to half a character
+        if halves:
             try:
                 canonical_json(row).encode()
             except UnicodeEncodeError as error:

@@ -345,6 +345,12 @@ def test_a_first_row_of_data_is_not_quoted(tmp_path: Path) -> None:
     assert "Gruber" not in str(error.value)
 
 
+def test_a_single_row_of_json_lines_may_hold_a_list(tmp_path: Path) -> None:
+    row = {**ROWS[0], "options": ["Liver", "Lung"], "image": {"path": "a.png"}}
+    write_lines([row], tmp_path / "t.jsonl")
+    assert [each.cells for each in open_table(tmp_path / "t.jsonl").rows] == [row]
+
+
 def test_of_a_workbook_what_is_shown_and_computed_is_read(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

@@ -77,7 +77,7 @@ def table_names(path: Path, mapping: Mapping) -> list[str]:
     if path.is_file():
         return [path.name]
     patterns = [name for names in mapping.files.values() for name in names if "*" in name]
-    fits = [file for pattern in patterns for file in path.glob(pattern)]
+    fits = [file for pattern in patterns for file in path.glob(pattern) if _is_data(file)]
     files = fits if mapping.files else _tables_in(path)
     return sorted({file.relative_to(path).as_posix() for file in files})
 
