@@ -432,12 +432,24 @@ def test_a_model_without_a_system_role(tmp_path: Path, status: int, words: str) 
     assert row == [('["system"]',)]
 
 
+def test_a_server_out_of_order_is_asked_again_whatever_it_says() -> None:
+    from mllmu_med.llm.errors import Again, Refused, meaning_of_200
+
+    def read(code: int) -> type:
+        error = {"error": {"code": code, "message": "the system prompt cache is gone"}}
+        return type(meaning_of_200(json.dumps(error).encode(), {"system"}, "http://x", MODEL))
+
+    assert [read(code) for code in (500, 502, 503, 529)] == [Refused, Again, Again, Again]
+
+
 def test_a_reply_that_comes_as_a_call() -> None:
     text = '{"answer": "Lung"}'
     call: Any = {"tool_calls": [{"function": {"name": "x", "arguments": text}}]}
     for message in (call, {"content": "", "function_call": {"arguments": {"answer": "Lung"}}}):
         reply = read_completion(json.dumps({"choices": [{"message": message}]})).reply
         assert json.loads(reply.text) == {"answer": "Lung"}
+    call["tool_calls"][0]["function"].pop("arguments")
+    assert read_completion(json.dumps({"choices": [{"message": call}]})).reply.text == ""
 
 
 def test_a_patient_with_a_temperature_is_no_refused_parameter(tmp_path: Path) -> None:

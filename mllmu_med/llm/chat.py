@@ -113,8 +113,7 @@ def read_completion(raw: str) -> Completion:
     calls = message.get("tool_calls")
     call = _object(calls[0]).get("function") if isinstance(calls, list) and calls else None
     call = _object(call or message.get("function_call"))
-    if not content and call:  # a form of reply that was asked for may come as a call
-        said = call.get("arguments")
+    if not content and (said := call.get("arguments")):  # a form that was asked for, as a call
         content = said if isinstance(said, str) else canonical_json(said)
     prompt, answer = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     reply = Reply(

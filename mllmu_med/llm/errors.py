@@ -230,7 +230,8 @@ def _refusal(
             return stop("run again when that is over: what was answered is kept")
         return Again(f"{shown}: {said}", wait, throttled=True)
     name = _named(wants, complaint)
-    if status in (408, 409) or (status >= 500 and name != "system"):  # llama.cpp's template
+    by_template = status == 500 and name == "system"  # llama.cpp's
+    if status in (408, 409) or (status >= 500 and not by_template):
         starting = status in _STARTING or (status >= 500 and "loading" in said.lower())
         return Again(f"{shown}: {said}", wait, starting=starting)
     if status == 403 and _FLAGGED.search(said):
