@@ -98,7 +98,7 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         raise exists
     place = path.absolute().parent
     make_folder(place, what)
-    for left in place.glob(f".{glob.escape(path.name)}.*.new"):
+    for left in place.glob(f".{glob.escape(path.name)}.????????.new"):  # as mkdtemp
         with _locked(left) as ours:  # else another command is at work there, or begins to
             if ours and any(left.iterdir()):
                 remove(left)
