@@ -17,6 +17,7 @@ from builder.audit.run_checks import run
 from builder.dataset_folder.manifest import read_manifest
 from builder.hub.folder import make_variant
 from eval.dataset_rows import DatasetImages, read_rows
+from eval.lmms_tasks.functions import doc_to_visual
 from mllmu_med.image_bytes import ImageError
 from mllmu_med.image_folder import VARIABLE, Images
 from mllmu_med_dataset import UsageError, UserError, by_picture, load
@@ -201,10 +202,16 @@ def test_looking_at_a_missing_image(references: Path, small_build: Path, monkeyp
         next(by_picture(rows))
     with pytest.raises(UserError, match=f"config privacy: its rows {said}"):
         DatasetImages(references, "privacy", ["forget"])
+    with pytest.raises(UserError, match=said):
+        doc_to_visual(rows[0])
     monkeypatch.setenv(VARIABLE, str(small_build / "slake"))
     found = DatasetImages(references, "privacy", ["forget"])[rows[0]["image_id"]]
     assert isinstance(found, Image.Image)
+    assert doc_to_visual(rows[0])[0].tobytes() == found.tobytes()
     assert sizes(load("privacy", references, split="test")) == {(48, 48)}
+    monkeypatch.setenv(VARIABLE, str(small_build / "mm_skin"))
+    with pytest.raises(UserError, match="its image cannot be put back"):
+        doc_to_visual(rows[0])
 
 
 @pytest.mark.slow

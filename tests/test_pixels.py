@@ -23,6 +23,7 @@ from builder.ingest import table
 from builder.review.page_images import embed
 from builder.review.records import Item
 from eval import dataset_rows, model_server
+from eval.lmms_tasks.functions import doc_to_visual
 from mllmu_med.errors import UserError
 from mllmu_med.image_bytes import ImageError, clean, clean_image
 from mllmu_med.image_folder import Images, put_back
@@ -99,9 +100,10 @@ def test_an_image_is_the_same_everywhere(kind: str, monkeypatch: pytest.MonkeyPa
         answering,
         *(Image.open(io.BytesIO(base64.b64decode(file.split(",")[-1]))) for file in files),
         images_of(lambda _: data, [record("", "", image="a")])["a"],
+        *doc_to_visual(loaded[0]),
         picture.image,
     ]
-    assert [image.convert("RGB").tobytes() == seen.tobytes() for image in shown] == [True] * 6
+    assert [image.convert("RGB").tobytes() == seen.tobytes() for image in shown] == [True] * 7
     assert page.size == seen.size
 
 
