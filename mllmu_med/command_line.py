@@ -5,6 +5,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
@@ -158,6 +159,7 @@ def _attend(command: Callable[..., None], values: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = ours and threading.current_thread() is threading.main_thread()  # which alone may set it
     if ours:
         signal.signal(signal.SIGINT, interrupt)
     try:

@@ -179,14 +179,17 @@ def checked(model: type[Checked], tree: dict[str, Any], name: str) -> Checked:
     return made
 
 
-def _numbers_of_switches(tree: dict[str, Any], made: Any, path: str = "") -> Iterator[str]:
+def _numbers_of_switches(given: Any, made: Any, path: str = "") -> Iterator[str]:
     """What pydantic makes a 1 or 0 of: YAML's yes, no, on and off where a number is due."""
-    for key, value in tree.items():
-        now = made.get(key) if isinstance(made, dict) else getattr(made, str(key), None)
-        if isinstance(value, dict):
-            yield from _numbers_of_switches(value, now, f"{path}{key}.")
-        elif isinstance(value, bool) and type(now) in (int, float):
-            yield f"{path}{key}: a number is needed (is {value}, as YAML reads yes, no, on and off)"
+    if isinstance(given, bool) and type(made) in (int, float):
+        yield f"{path}: a number is needed (is {given}, as YAML reads yes, no, on and off)"
+    elif isinstance(given, list) and isinstance(made, list | tuple):
+        for number, (one, now) in enumerate(zip(given, made, strict=False)):
+            yield from _numbers_of_switches(one, now, f"{path}.{number}")
+    elif isinstance(given, dict):
+        for key, one in given.items():
+            now = made.get(key) if isinstance(made, dict) else getattr(made, str(key), None)
+            yield from _numbers_of_switches(one, now, f"{path}.{key}" if path else str(key))
 
 
 def _one_line(error: ValidationError, model: type[BaseModel]) -> str:

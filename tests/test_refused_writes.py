@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -139,3 +140,13 @@ def test_an_interrupt_that_a_library_hides_ends_a_command_as_one(then: Exception
     done = CliRunner().invoke(one, [])
     assert (done.exit_code, done.stderr[:9]) == (130, "stopped: ")
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_a_command_may_be_called_in_a_thread() -> None:
+    """Which can set no handler of signals."""
+    one, done = make_app("one"), []
+    one.command()(one_line_errors(lambda: None))
+    thread = Thread(target=lambda: done.append(CliRunner().invoke(one, []).exit_code))
+    thread.start()
+    thread.join()
+    assert done == [0]
