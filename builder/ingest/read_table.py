@@ -143,7 +143,7 @@ def _refuse_gaps(files: Iterable[Path]) -> None:
         if there < int(all_of):
             raise UserError(
                 f"{folder}: holds {there:,} of the {int(all_of):,} files {name}-...-of-{all_of}: "
-                "download the others, too"
+                "download the others, too, or give one file itself"
             )
 
 
