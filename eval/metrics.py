@@ -114,6 +114,6 @@ def signatures() -> dict[str, str]:
     corpus = _sentence_bleu()
     corpus.corpus_score(["a"], [["a"]])
     made_by = {"rouge_score": version("rouge-score"), "nltk": version("nltk")}
-    made_by |= {"sacrebleu": str(corpus.get_signature()), "think": "think:stripped"}
+    made_by |= {"sacrebleu": str(corpus.get_signature()), "think": "think:stripped 2"}
     signed: dict[str, str] = packaged_yaml("eval", "signatures.yaml")
     return {name: text.format(**made_by) for name, text in signed.items()}

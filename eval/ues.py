@@ -18,7 +18,7 @@ from eval.read_run import Run
 from mllmu_med_dataset import SPLITS, UserError
 
 SIGNATURE: Final = (
-    "ues|Eq. 1-3|rouge1 f1 open|think:stripped|fractions|paired bootstrap over images, "
+    "ues|Eq. 1-3|rouge1 f1 open|think:stripped 2|fractions|paired bootstrap over images, "
     f"{RESAMPLES} resamples, 95 %, seed {SEED}|mllmu-med 3"
 )
 

@@ -117,5 +117,5 @@ def test_every_metric_says_what_it_is() -> None:
     assert "f1|stemmer" in signed["rouge1"]
     assert "method1" in signed["bleu"]
     assert "version:" in signed["corpus_bleu"]
-    assert all("think:stripped" in text for name, text in signed.items() if name != "thinking")
+    assert all("think:stripped 2" in text for name, text in signed.items() if name != "thinking")
     assert "vocab:dataset" in signed["degenerate"]
