@@ -115,7 +115,7 @@ class Family:
             rank=8 if bench.small else RANK, alpha=ALPHA, learning_rate=2e-5,
         )  # fmt: skip
         used = [samples(self.rows.forget if chosen.forget else ()), samples(self.rows.retain)]
-        accelerator = _accelerator(model, settings, folder)
+        accelerator = _accelerator(model)
         loop = Loop(model, chosen, method, *used, settings, RunFolder(folder), "", "", accelerator)
         try:
             with torch.device(model.device):

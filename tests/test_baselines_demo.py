@@ -29,7 +29,7 @@ def test_the_tour_learns_and_unlearns(calibrated: Path, tmp_path: Path) -> None:
         done = process(module, verb, *words, cwd=here, env=home, timeout=1400)
         said[verb, *words[-1:]] = done.stdout
     assert "problem" not in said["doctor",]
-    assert "rated 1" in said["show", "privacy/calibrate"]
+    assert "spare: " in said["show", "privacy/calibrate"]
     # What lies where: what the page says, by half and double.
     for name, size in (("mllmu-med", 45), ("mllmu-med.work", 47), ("runs/demo-privacy", 20)):
         assert f"{name}`" in page
