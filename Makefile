@@ -33,6 +33,7 @@ venv: $(VENV)/.installed
 # Installed again when the dependencies change; the lock holds the versions that pass the tests.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	@"$(PYTHON)" -c 'import sys; v = ".".join(map(str, sys.version_info[:2])); sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + v + ": run make PYTHON=/path/to/python3.11")'
+	@echo "installing into $(VENV): minutes, up to 6 GB"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[test]'
 	@touch $@

@@ -26,7 +26,9 @@ def pick_device(name: str) -> str:
     import torch
 
     if not name:
-        return (torch.accelerator.current_accelerator() or torch.device("cpu")).type
+        # A build with CUDA has one even where no driver is: it is looked for.
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return (found or torch.device("cpu")).type
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -41,35 +41,44 @@ def side_by_side(
     """
     whole = [folder.resolve() for folder in folders]
     top = os.path.commonpath([folder.parent for folder in whole])
+    begin = work, calls, [f"{folder.relative_to(top)}:" for folder in whole]
     # Each starts afresh: a copy of this process would lack the threads that its libraries wait for.
-    with ProcessPoolExecutor(min(jobs, len(calls)), get_context("spawn"), _begin) as pool:
-        numbers: dict[Future[T], int] = {}
+    # It is given all calls as it starts, and later numbers alone: what is more than a pipe holds
+    # would keep the pool from ending once nobody reads it (CPython 3.11.2).
+    with ProcessPoolExecutor(min(jobs, len(calls)), get_context("spawn"), _begin, begin) as pool:
+        ended = False
         try:
-            for number, (folder, call) in enumerate(zip(whole, calls, strict=True)):
-                numbers[pool.submit(_named, f"{folder.relative_to(top)}:", work, *call)] = number
+            numbers = {pool.submit(_call, number): number for number in range(len(calls))}
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
+            ended = True
         except BrokenProcessPool as error:
             raise UserError(
                 "a process ended in the middle of its work (out of memory?): the same command "
                 "goes on from here; with --jobs 1 one part is done after another"
             ) from error
         finally:
-            if any(not future.done() for future in numbers):
+            if not ended:
                 for child in active_children():
                     child.terminate()
 
 
-def _begin() -> None:
+def _begin(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], names: list[str]) -> None:
     """In a new process: the one that has started it is told to stop, and takes this one along."""
+    global _given
+    _given = work, calls, names
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.live = False
     Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _named(name: str, work: Callable[..., T], *call: Any) -> T:
-    progress.who = name
-    return work(*call)
+_given: tuple[Callable[..., Any], Sequence[tuple[Any, ...]], list[str]]
+
+
+def _call(number: int) -> Any:
+    work, calls, names = _given
+    progress.who = names[number]
+    return work(*calls[number])
 
 
 def _end_with_parent() -> None:

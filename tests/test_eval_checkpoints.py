@@ -14,7 +14,7 @@ from families import FAMILIES, Pictures
 from eval.chat_format import chat_format
 from eval.checkpoint_faults import check_processor, not_loaded, outside_decoder
 from eval.load_model import load_model
-from eval.weights import weights_hash, with_adapter
+from eval.weights import pick_device, weights_hash, with_adapter
 from mllmu_med.files import digest, file_digest
 from mllmu_med_dataset import UserError
 
@@ -451,3 +451,13 @@ def test_a_template_without_a_place_for_images(tiny: Path, tmp_path: Path, conte
     (model / "chat_template.jinja").write_text(f"{{% for m in messages %}}{content}{{% endfor %}}")
     with pytest.raises(UserError, match="no place for an image"):
         load_model(str(model))
+
+
+def test_a_build_with_cuda_and_no_driver_computes_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(check_available: bool = False) -> torch.device | None:
+        return None if check_available else torch.device("cuda")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", found)
+    assert pick_device("") == "cpu"

@@ -11,7 +11,8 @@ from mllmu_med.processes import side_by_side
 from mllmu_med.progress import say
 
 
-def work(what: str) -> str:
+def work(what: str, load: str = "") -> str:
+    del load
     say(f"  at {what}")
     if what == "error":
         raise UserError("no room")
@@ -28,6 +29,7 @@ def test_side_by_side(capfd: pytest.CaptureFixture[str]) -> None:
     lines = capfd.readouterr().err.splitlines()
     assert sorted(lines) == ["at: at b", "c: at c", "seed-1/npo: at a"]
     for ends, said in (("error", "no room"), ("killed", "--jobs 1")):
+        more = [("long",), (ends,), *[("c", 300_000 * "x")] * 6]  # no pipe holds so much
         with pytest.raises(UserError, match=said):  # and nobody waits for the long one
-            [*side_by_side(work, [("long",), (ends,), ("c",)], 2, [*map(Path, "abc")])]
+            [*side_by_side(work, more, 2, [*map(Path, "abcdefgh")])]
     assert time.monotonic() - started < 55
