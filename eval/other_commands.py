@@ -62,7 +62,8 @@ def submit(
     results = eval_results(report, hub) if hub else {}
     beside = {out.with_suffix(".eval_results") / name: text for name, text in results.items()}
     write_together({**beside, out: content})
-    print(f"{out}: {len(report.figures):,} figures, {len(content):,} bytes")
+    names = ", ".join(sorted({figure.run for figure in report.figures}))
+    print(f"{out}: {names}: {len(report.figures):,} figures, {len(content):,} bytes")
     for path in beside:
         print(path)
 

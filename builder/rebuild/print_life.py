@@ -23,6 +23,7 @@ def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) ->
     known: set[str] = set()
     for item in plans:
         for name in item.states():
+            known.add(f"{item.name}/{name}")
             if row_id == f"{item.name}/{name}":
                 drops = [(drop.id, drop.reason) for drop in item.chain.drops(name)]
                 print_table(console, ("dropped", "reason"), drops or [("none", "")], gap=False)
@@ -35,7 +36,7 @@ def print_life(plans: Sequence[ChainPlan], row_id: str, stale: Sequence[str]) ->
             return
     near = difflib.get_close_matches(row_id, sorted(known), n=3, cutoff=0.5)
     hint = f"; near it: {', '.join(near)}" if near else ""
-    raise UserError(f"{row_id}: no stage has seen this row{hint}")
+    raise UserError(f"{row_id}: neither a stage nor a row that one has seen{hint}")
 
 
 def _life(
