@@ -92,6 +92,8 @@ def _command(options: Options, scenario: str, known: Known, counts: dict[str, An
         column = known.corpus.marks.column
         mark = f"column={column}" if column else "patients=FILE"
         typed.append(("--forget", options.forget or mark))
+    else:  # the default is the demo's folder, which would be replaced
+        typed.append(("--out", f"{Path(options.path).stem}-benchmark"))
     names = list(counts["sizes"])
     if any(reason.startswith("its picture") for reason in counts["dropped"]):
         typed += [("--set", f"{name}.bad_pictures=drop") for name in names]
