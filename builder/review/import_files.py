@@ -28,7 +28,7 @@ from builder.review.records import (
 from builder.review.spreadsheet import decoded, read_table
 from builder.review.stage import Open, read_open
 from builder.review.stage import before as stage_before
-from mllmu_med.files import json_lines, once, stand_in, text_lines
+from mllmu_med.files import json_lines, once, parse_json, stand_in, text_lines
 from mllmu_med_dataset import UserError
 
 _FIELDS: Final = ("id", "content", "decision", "note", "question", "answer", "decided_at")
@@ -60,12 +60,12 @@ def read_file(path: Path) -> Given:
     try:
         text = data.decode("utf-8-sig")
         try:
-            value = json.loads(text, object_pairs_hook=once)
+            value = parse_json(text, once)
         except json.JSONDecodeError as error:
             if error.msg != "Extra data":
                 raise
             value = [line for _, line in json_lines(text_lines(text), blank=True)]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(
             f"{where}: is cut off or damaged ({error}): export it again and import that"
         ) from error
